@@ -1,0 +1,74 @@
+# Every target sets itself up: Python 3.11 or newer and make are all that has to be there.
+# Everything is installed into .venv, from the locks and with their hashes.
+
+PYTHON ?= python3
+LOCK_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo run test lint format lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+# Stamps: they say which lock is installed, and make compares their times.
+RUNTIME := $(VENV)/.installed-runtime
+DEVELOPMENT := $(VENV)/.installed-development
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusal, the spend
+	@$(BIN)/image-gateway demo
+
+run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
+	@$(BIN)/image-gateway serve --sandbox
+
+test: $(DEVELOPMENT) ## run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(DEVELOPMENT) ## check style, formatting and types; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(DEVELOPMENT) ## put the code into its one format and mend what can be mended
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+lock: $(BIN)/python ## write the locks anew from pyproject.toml (LOCK_FLAGS=--upgrade: newest versions)
+	@$(PIP) install 'uv>=0.13,<0.14'
+	@$(COMPILE) --extra dev --group build --output-file requirements-dev.lock
+	@$(COMPILE) --constraints requirements-dev.lock --output-file requirements.lock
+	@$(COMPILE_BUILD) --constraints requirements-dev.lock --output-file requirements-build.lock
+
+clean: ## remove what make has made: .venv, caches, built packages (never the data folder)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One set of versions for every platform and every Python from 3.11 on; no index address in the file.
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--system-certs --no-emit-index-url --no-emit-find-links --annotation-style line \
+	--custom-compile-command 'make lock' $(LOCK_FLAGS)
+COMPILE = $(UV_COMPILE) pyproject.toml
+COMPILE_BUILD = $(UV_COMPILE) --group build
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	@echo 'Installing the development tools ...'
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+$(RUNTIME): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo 'Installing the gateway into $(VENV) ...'
+	@$(PIP) install --require-hashes --requirement requirements-build.lock --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/python:
+	@command -v '$(PYTHON)' >/dev/null || { \
+	  echo "There is no '$(PYTHON)'. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "'$(PYTHON)' is $$('$(PYTHON)' --version 2>&1), but 3.11 or newer is needed. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@'$(PYTHON)' -m venv --clear $(VENV)

@@ -1,0 +1,140 @@
+"""`image-gateway serve`: runs the gateway until SIGTERM or SIGINT, reloads on SIGHUP.
+
+Says one line when it is ready, says what it is waiting for when it stops, and exits 0 when
+everything it had taken was ended or safely written down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.config import Settings, SettingsError, with_address
+
+if TYPE_CHECKING:
+    from gateway.wiring import Gateway
+
+SANDBOX_FOLDER = Path("data/sandbox")
+EXIT_CANNOT_START = 1
+
+
+@click.command("serve", short_help="Run the gateway.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help=f"The settings file.  [default: {DEFAULT_PATH}]",
+)
+@click.option("--host", help="Address to listen on, instead of the settings' server.host.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on, instead of server.port; 0 takes a free one.",
+)
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Run against a simulated upstream inside: needs no key and no settings file.",
+)
+def serve_command(path: Path | None, host: str | None, port: int | None, sandbox: bool) -> None:
+    """Run the gateway.
+
+    Point a client at it by changing its base URL and its key; nothing else. SIGHUP reloads the
+    settings file (all or nothing), SIGTERM stops: no new orders, then what is in flight ends.
+
+    \b
+    Try it without anything:
+      image-gateway serve --sandbox
+      curl http://127.0.0.1:8080/v1/images/generations \\
+        -H 'Authorization: Bearer team-demo-key' \\
+        -d '{"model": "gpt-image-1.5", "prompt": "a red bicycle", "quality": "low"}'
+    """
+    if sandbox and path is not None:
+        raise click.UsageError("--sandbox brings its own settings; leave --config out.")
+    from gateway import serving
+
+    try:
+        if sandbox:
+            code = serving.run(_serve_sandbox(host, port))
+        else:
+            path = path or DEFAULT_PATH
+            settings = with_address(load_settings(path), host=host, port=port)
+            code = serving.run(_serve(settings, path))
+    except SettingsError as error:
+        click.echo(explain(error), err=True)
+        raise SystemExit(EXIT_PROBLEMS) from None
+    raise SystemExit(code)
+
+
+async def _serve_sandbox(host: str | None, port: int | None) -> int:
+    from gateway.config import sandbox_settings
+    from gateway.config.sandbox import TEAM_KEY
+    from gateway.upstream.sandbox import SandboxOptions, running_sandbox
+
+    async with running_sandbox(SandboxOptions()) as upstream:
+        settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER)
+        click.echo(f"simulated upstream on {upstream.base_url}; team key: {TEAM_KEY}")
+        return await _serve(with_address(settings, host=host, port=port), None)
+
+
+async def _serve(settings: Settings, path: Path | None) -> int:
+    """Serves until told to stop; returns the exit status."""
+    from gateway import logs, serving
+    from gateway.errors import Unavailable
+    from gateway.wiring import Gateway
+
+    server = settings.server
+    logs.configure(server.log.format, server.log.level)
+    stop = serving.catch_stop_signals()
+    for notice in settings.notices():
+        click.echo(f"notice: {notice}", err=True)
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+    except Unavailable as error:
+        click.echo(f"cannot start: {error.message}", err=True)
+        return EXIT_CANNOT_START
+    http = serving.InProcessServer(gateway.app, host=server.host, port=server.port)
+    try:
+        await http.start()
+        gateway.bound(http.bound_port)
+        _reload_on_hangup(gateway, path)
+        click.echo(f"image-gateway is ready on {http.base_url}")
+        await stop
+        gateway.stop_taking()
+        click.echo("stopping: no new orders; ending what is in flight")
+    except OSError as error:
+        click.echo(f"cannot listen on {server.host}:{server.port}: {error.strerror}", err=True)
+        return EXIT_CANNOT_START
+    finally:
+        await http.stop(server.shutdown_grace_seconds)
+        await gateway.stop(server.shutdown_grace_seconds)
+        logs.flush()
+    return 0
+
+
+def _reload_on_hangup(gateway: Gateway, path: Path | None) -> None:
+    """SIGHUP reads the file again; a bad file changes nothing and is told in full."""
+    import asyncio
+    import signal
+
+    import structlog
+
+    log = structlog.get_logger("gateway.settings")
+
+    def reload() -> None:
+        if path is None:
+            log.warning("nothing to reload: the sandbox's settings are built in")
+            return
+        try:
+            waiting = gateway.reload(load_settings(path))
+        except SettingsError as error:
+            gateway.reload_failed()
+            log.error("reload refused, the last good settings stay", problems=explain(error))
+            return
+        log.info("settings reloaded", restart_needed_for=list(waiting))
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

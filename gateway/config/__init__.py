@@ -1,0 +1,70 @@
+"""Settings: one strict YAML file to typed values, or every problem at once with its place.
+
+`load` and `parse` read; `sandbox_settings` needs no file; `convert` turns settings into the
+core's types; `restart_needed` compares two sets for a reload. Importing this does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.config.build import build
+from gateway.config.document import read_document
+from gateway.config.problems import Problem, SettingsError
+from gateway.config.reload import restart_needed
+from gateway.config.rules import server_problems
+from gateway.config.sandbox import sandbox_settings
+from gateway.config.schema import Settings
+
+__all__ = [
+    "Problem",
+    "Settings",
+    "SettingsError",
+    "load",
+    "parse",
+    "restart_needed",
+    "sandbox_settings",
+    "with_address",
+]
+
+FILE_LIMIT_BYTES = 1024 * 1024  # hundreds of teams fit into a tenth of it
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Reads a settings file; `environ` answers `${NAME}`. Raises SettingsError."""
+    name = path.name
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_LIMIT_BYTES + 1)
+        if len(content) > FILE_LIMIT_BYTES:
+            raise SettingsError([Problem((), "larger than 1 MiB: is it a settings file?", name)])
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError([Problem((), f"cannot be read: {error.strerror}", str(path))]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([Problem((), "is not UTF-8 text", name)]) from None
+    return parse(text, environ, name)
+
+
+def parse(text: str, environ: Mapping[str, str], name: str = "config.yaml") -> Settings:
+    """Reads settings from YAML text; `name` stands in the problems. Raises SettingsError."""
+    return build(read_document(text, environ, name))
+
+
+def with_address(
+    settings: Settings, *, host: str | None = None, port: int | None = None
+) -> Settings:
+    """The settings with another address to listen on, as `--host` and `--port` ask for.
+
+    Raises SettingsError when the new host needs a `public_url` that the settings do not have.
+    """
+    update = {"host": host, "port": port}
+    server = settings.server.model_copy(
+        update={name: value for name, value in update.items() if value is not None}
+    )
+    changed = settings.model_copy(update={"server": server})
+    problems = [Problem(*found) for found in server_problems(changed)]
+    if problems:
+        raise SettingsError(problems)
+    return changed

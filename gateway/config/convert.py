@@ -1,0 +1,133 @@
+"""Settings to the core's own types. The core and the services never see the settings' shape."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from gateway.config.rules import aliases, allowed_names
+from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry
+from gateway.core.lifecycle import Rules
+from gateway.core.model import (
+    Allow,
+    Cap,
+    Catalog,
+    ImageModel,
+    Limits,
+    Measure,
+    Pace,
+    PriceRule,
+    Route,
+    Team,
+    Window,
+)
+from gateway.core.policy import Policy
+
+
+def catalog(settings: Settings) -> Catalog:
+    """All public models. Routes keep the file's order: which is cheapest depends on the order."""
+    models = {name: _model(name, entry) for name, entry in settings.models.items()}
+    return Catalog(models, aliases(settings))
+
+
+def teams(settings: Settings) -> dict[str, Team]:
+    """The provisioned teams by name; cache scopes resolved, allowed aliases turned into models."""
+    return {name: _team(name, entry, settings) for name, entry in settings.teams.items()}
+
+
+def keys(settings: Settings) -> dict[str, str]:
+    """SHA-256 of each team key (64 hex characters) to the team's name."""
+    return {digest: name for name, team in settings.teams.items() for digest in team.keys}
+
+
+def timezone(settings: Settings) -> ZoneInfo:
+    """The zone of the budget windows."""
+    return ZoneInfo(settings.server.timezone)
+
+
+def rules(settings: Settings) -> dict[str, Rules]:
+    """Pace, back-off and the worth of a credit, by upstream."""
+    retry = settings.worker.retry
+    return {
+        name: Rules(
+            pace=Pace(u.poll.first_seconds, u.poll.every_seconds, u.poll.max_seconds),
+            retry_first_seconds=retry.first_seconds,
+            retry_max_seconds=retry.max_seconds,
+            usd_micros_per_credit=u.usd_micros_per_credit,
+        )
+        for name, u in settings.upstreams.items()
+    }
+
+
+def policy(settings: Settings, *, port: int) -> Policy:
+    """All that a reload can change, as one value; `port` is the one that is really served."""
+    server, storage = settings.server, settings.storage
+    return Policy(
+        catalog=catalog(settings),
+        teams=teams(settings),
+        keys=keys(settings),
+        admin_keys=frozenset(server.admin_keys),
+        metrics_keys=frozenset(server.metrics_keys),
+        zone=timezone(settings),
+        public_url=server.links_base(port),
+        cache_ttl_seconds=settings.cache.ttl_seconds,
+        free_space_floor_bytes=storage.free_space_floor_bytes,
+        picture_limit_bytes=storage.picture_limit_bytes,
+        body_limit_bytes=server.body_limit_bytes,
+        private_callbacks=settings.callbacks.allow_private_addresses,
+        jobs_retention_seconds=storage.retention.jobs_seconds,
+        log_prompts=server.log.prompts,
+        rules=rules(settings),
+    )
+
+
+def _model(name: str, entry: ModelEntry) -> ImageModel:
+    limits = entry.limits
+    return ImageModel(
+        name,
+        routes=tuple(_route(route) for route in entry.routes),
+        limits=Limits(
+            prompt_tokens=limits.prompt_tokens,
+            prompt_characters=limits.prompt_characters,
+            max_n=limits.max_n,
+            max_image_urls=limits.max_image_urls,
+            sizes=_set(limits.sizes),
+            qualities=_set(limits.qualities),
+        ),
+        defaults=tuple(sorted(entry.defaults.items())),
+        deadline_seconds=entry.deadline_seconds,
+    )
+
+
+def _route(entry: RouteEntry) -> Route:
+    rules = tuple(PriceRule(rule.usd_micros, rule.match) for rule in entry.price)
+    return Route(entry.upstream, entry.model, rules)
+
+
+def _team(name: str, entry: TeamEntry, settings: Settings) -> Team:
+    allow = entry.allow
+    return Team(
+        name,
+        caps=_caps(entry),
+        allow=Allow(
+            models=None if allow.models is None else frozenset(allowed_names(settings, entry)),
+            sizes=_set(allow.sizes),
+            qualities=_set(allow.qualities),
+            max_n=allow.max_n,
+        ),
+        cache_scope=entry.cache.scope or settings.cache.scope,
+        mode=entry.mode,
+    )
+
+
+def _caps(entry: TeamEntry) -> tuple[Cap, ...]:
+    caps = [Cap(Measure.USD, Window(b.per.value), b.usd_micros) for b in entry.budgets]
+    caps += [Cap(Measure.IMAGES, Window(c.per.value), c.count) for c in entry.limits.images]
+    if entry.limits.runs_per_minute is not None:
+        caps.append(Cap(Measure.RUNS, Window.MINUTE, entry.limits.runs_per_minute))
+    if entry.limits.concurrent_runs is not None:
+        caps.append(Cap(Measure.LIVE, Window.TOTAL, entry.limits.concurrent_runs))
+    return tuple(caps)
+
+
+def _set(values: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)

@@ -1,0 +1,95 @@
+"""The types of single settings: how each is read, its bounds, and how it is shown again.
+
+A type here is a reader of `words` or `units` joined with its inverse. It must not know which
+setting uses it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+
+from gateway.config import units, words
+from gateway.core.model import CacheScope, Mode, Window
+
+MASK = "********"
+
+
+class LogFormat(StrEnum):
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class BudgetWindow(StrEnum):
+    """The windows of budgets and picture counts; the core has `minute` for runs besides."""
+
+    HOUR = Window.HOUR
+    DAY = Window.DAY
+    WEEK = Window.WEEK
+    MONTH = Window.MONTH
+    TOTAL = Window.TOTAL
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        close = words.suggestion(name, available_timezones())
+        raise ValueError(f"must be an IANA time zone such as Europe/Paris{close}") from None
+    return name
+
+
+def _without_version(address: str) -> str:
+    """Clients are often given the base with `/v1`; the paths below it are ours to add."""
+    return address.removesuffix("/v1")
+
+
+def whole(low: int, high: int) -> Any:
+    return BeforeValidator(units.whole(low, high))
+
+
+_TEXT = BeforeValidator(words.text)
+_SHOW_SECONDS = PlainSerializer(units.show_seconds)
+_SHOW_BYTES = PlainSerializer(units.show_size)
+_SHOW_USD = PlainSerializer(units.show_usd)
+_SHOW_SECRET = PlainSerializer(lambda _: MASK)
+
+Text = Annotated[str, _TEXT]
+Name = Annotated[str, BeforeValidator(words.name)]
+Flag = Annotated[bool, BeforeValidator(words.boolean)]
+Address = Annotated[str, BeforeValidator(words.web_address)]
+Secret = Annotated[SecretStr, BeforeValidator(words.secret), _SHOW_SECRET]
+SecretOrNone = Annotated[SecretStr | None, BeforeValidator(words.secret_or_none), _SHOW_SECRET]
+KeyDigest = Annotated[str, BeforeValidator(words.digest), PlainSerializer(words.show_digest)]
+BaseAddress = Annotated[Address, AfterValidator(_without_version)]
+TimeZone = Annotated[str, _TEXT, AfterValidator(_zone)]
+Seconds = Annotated[float, BeforeValidator(units.duration("1ms", "1d")), _SHOW_SECONDS]
+WholeDays = Annotated[float, BeforeValidator(units.duration("1d", "36500d")), _SHOW_SECONDS]
+Days = Annotated[float, BeforeValidator(units.duration("1s", "36500d")), _SHOW_SECONDS]
+Bytes = Annotated[int, BeforeValidator(units.size("1KB", "1000TB")), _SHOW_BYTES]
+BodyBytes = Annotated[int, BeforeValidator(units.size("1KB", "64MiB")), _SHOW_BYTES]
+FloorBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
+CacheBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
+Price = Annotated[int, BeforeValidator(units.usd_micros), _SHOW_USD]
+MoneyAboveZero = Annotated[int, BeforeValidator(units.usd_micros_above_zero), _SHOW_USD]
+HeaderLine = Annotated[str, BeforeValidator(words.header_line)]
+LedgerPlace = Annotated[Text, AfterValidator(words.ledger)]
+PicturesPlace = Annotated[Text, AfterValidator(words.pictures)]
+Count = Annotated[int, whole(1, 1_000_000_000)]
+Format = Annotated[LogFormat, BeforeValidator(words.choice(LogFormat)), PlainSerializer(str)]
+Level = Annotated[LogLevel, BeforeValidator(words.choice(LogLevel)), PlainSerializer(str)]
+Per = Annotated[BudgetWindow, BeforeValidator(words.choice(BudgetWindow)), PlainSerializer(str)]
+Scope = Annotated[CacheScope, BeforeValidator(words.choice(CacheScope)), PlainSerializer(str)]
+TeamMode = Annotated[Mode, BeforeValidator(words.choice(Mode)), PlainSerializer(str)]
+FreeValue = Annotated[object, BeforeValidator(words.json_value)]

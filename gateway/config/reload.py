@@ -1,0 +1,63 @@
+"""Which changes a running gateway can take over, and which need a restart."""
+
+from __future__ import annotations
+
+from gateway.config.problems import Path, dotted
+from gateway.config.schema import Part, Settings, yaml_name
+
+ANY = "*"  # stands for the name of an entry
+
+# What ends up in the policy, a value that is looked up order by order. The rest has become
+# connections, folders, sockets or tasks by the time that a reload comes.
+RELOADABLE: tuple[Path, ...] = (
+    ("models",),
+    ("teams",),
+    ("server", "admin_keys"),
+    ("server", "metrics_keys"),
+    ("server", "timezone"),
+    ("server", "public_url"),
+    ("server", "body_limit"),
+    ("server", "log", "prompts"),
+    ("storage", "free_space_floor"),
+    ("storage", "picture_limit"),
+    ("storage", "retention"),
+    ("upstreams", ANY, "poll"),
+    ("upstreams", ANY, "usd_per_credit"),
+    ("cache", "scope"),
+    ("cache", "ttl"),
+    ("callbacks", "allow_private_addresses"),
+    ("worker", "retry"),
+)
+
+
+def restart_needed(old: Settings, new: Settings) -> list[str]:
+    """The dotted paths of changed settings that only a restart brings into effect."""
+    changed = _changes(old, new, ())
+    return [dotted(path) for path in changed if not _is_reloadable(path)]
+
+
+def _is_reloadable(path: Path) -> bool:
+    return any(
+        len(path) >= len(pattern)
+        and all(want in (ANY, step) for want, step in zip(pattern, path, strict=False))
+        for pattern in RELOADABLE
+    )
+
+
+def _changes(old: object, new: object, path: Path) -> list[Path]:
+    """Paths that differ, as deep as both sides have the same shape."""
+    before, after = _fields(old), _fields(new)
+    if before is None or after is None:
+        return [] if old == new else [path]
+    steps = dict.fromkeys((*before, *after))
+    return [
+        change
+        for step in steps
+        for change in _changes(before.get(step), after.get(step), (*path, step))
+    ]
+
+
+def _fields(value: object) -> dict[str, object] | None:
+    if isinstance(value, Part):
+        return {yaml_name(name): getattr(value, name) for name in type(value).model_fields}
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,204 @@
+"""What no single setting can know: the checks across settings.
+
+Each check yields (path, message) and looks at typed settings only. Entries that are broken in
+themselves are absent from those, so `Names` says which names the file has all the same: one
+mistake must not be reported as two. It must not know of files, lines or pydantic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.config.problems import Path
+from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
+from gateway.config.words import suggestion
+
+Found = Iterator[tuple[Path, str]]
+RESERVED_DEFAULTS = ("model", "prompt", "callback_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every upstream and model that the file names; `broken`: some models could not be read."""
+
+    upstreams: frozenset[str]
+    models: frozenset[str]
+    broken: bool = False
+
+
+def check(settings: Settings, names: Names) -> Found:
+    yield from server_problems(settings)
+    for name, upstream in settings.upstreams.items():
+        yield from _upstream(("upstreams", name), upstream)
+    yield from _aliases(settings, names)
+    for name, model in settings.models.items():
+        yield from _model(("models", name), model, names)
+    for name, team in settings.teams.items():
+        yield from _team(("teams", name), team, settings, names)
+    yield from _keys(settings)
+    if settings.worker.retry.first_seconds > settings.worker.retry.max_seconds:
+        yield ("worker", "retry", "first"), "must not be longer than max"
+    if not names.upstreams:
+        yield ("upstreams",), "at least one upstream is required"
+    if not names.models:
+        yield ("models",), "at least one model is required"
+
+
+def server_problems(settings: Settings) -> Found:
+    """Permanent links need a base that clients can reach."""
+    server = settings.server
+    if server.public_url is None and not server.is_loopback:
+        where = "the address under which clients reach the gateway"
+        yield (
+            ("server", "public_url"),
+            f"required, because {server.host} is not loopback: {where}, for permanent links",
+        )
+
+
+def _upstream(path: Path, upstream: UpstreamEntry) -> Found:
+    for field, address in (("base_url", upstream.base_url), ("files_url", upstream.files_url)):
+        if address and address.startswith("http://") and not upstream.allow_private_addresses:
+            rule = "plain http is only for test upstreams with allow_private_addresses: true"
+            yield (*path, field), f"must start with https://; {rule}"
+    poll = upstream.poll
+    if poll.every_seconds > poll.max_seconds:
+        yield (*path, "poll", "every"), "must not be longer than max"
+
+
+def _aliases(settings: Settings, names: Names) -> Found:
+    owners: dict[str, str] = {}
+    for name, model in settings.models.items():
+        for index, alias in enumerate(model.aliases):
+            path: Path = ("models", name, "aliases", index)
+            if alias in names.models:
+                yield path, f"{alias!r} is the name of a model already"
+            elif alias in owners:
+                yield path, f"{alias!r} is an alias of {owners[alias]} already"
+            owners.setdefault(alias, name)
+
+
+def _model(path: Path, model: ModelEntry, names: Names) -> Found:
+    if not model.routes:
+        yield (*path, "routes"), "at least one route is required"
+    for field in ("sizes", "qualities"):
+        yield from _list((*path, "limits", field), getattr(model.limits, field))
+    yield from _defaults((*path, "defaults"), model)
+    seen: set[tuple[str, str]] = set()
+    for index, route in enumerate(model.routes):
+        inner: Path = (*path, "routes", index)
+        if (route.upstream, route.model) in seen:
+            yield inner, f"the same route twice: {route.upstream}/{route.model}"
+        seen.add((route.upstream, route.model))
+        yield from _route(inner, route, model, names)
+
+
+def _list(path: Path, values: tuple[str, ...] | None) -> Found:
+    if values == ():
+        yield path, "an empty list allows nothing; leave it out to allow everything"
+    for value, count in Counter(values or ()).items():
+        if count > 1:
+            yield path, f"{value!r} is listed {count} times"
+
+
+def _defaults(path: Path, model: ModelEntry) -> Found:
+    offered = {"size": model.limits.sizes, "quality": model.limits.qualities}
+    for field, value in model.defaults.items():
+        allowed = offered.get(field)
+        if field in RESERVED_DEFAULTS:
+            yield (*path, field), "cannot have a default: every order says it itself"
+        elif allowed is not None and value not in allowed:
+            yield (*path, field), f"{value!r} is not in the model's limits{_near(value, allowed)}"
+    count = model.defaults.get("n", 1)
+    if not isinstance(count, int) or not 1 <= count <= model.limits.max_n:
+        yield (*path, "n"), f"must be a whole number from 1 to max_n, {model.limits.max_n}"
+
+
+def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Found:
+    if route.upstream not in names.upstreams:
+        near = _near(route.upstream, names.upstreams)
+        yield (*path, "upstream"), f"no upstream is called {route.upstream!r}{near}"
+    if not route.price:
+        yield (*path, "price"), "unpriced: an empty list, so every order would be refused"
+    offered = {"size": model.limits.sizes, "quality": model.limits.qualities}
+    for index, rule in enumerate(route.price):
+        for field, value in rule.match:
+            allowed = offered.get(field)
+            if allowed is not None and value not in allowed:
+                near = _near(value, allowed)
+                yield (
+                    (*path, "price", index, field),
+                    f"never matches: the model does not offer {field} {value!r}{near}",
+                )
+        for earlier in range(index):
+            if set(route.price[earlier].match) <= set(rule.match):
+                yield (*path, "price", index), f"never matches: price[{earlier}] comes first"
+                break
+
+
+def _team(path: Path, team: TeamEntry, settings: Settings, names: Names) -> Found:
+    yield from _twice((*path, "budgets"), [budget.per.value for budget in team.budgets])
+    yield from _twice((*path, "limits", "images"), [c.per.value for c in team.limits.images])
+    allow = team.allow
+    for field in ("models", "sizes", "qualities"):
+        yield from _list((*path, "allow", field), getattr(allow, field))
+    yield from _allowed_models((*path, "allow", "models"), team, settings, names)
+    if names.broken:
+        return
+    models = [settings.models[name] for name in allowed_names(settings, team)]
+    for field in ("sizes", "qualities"):
+        lists = [getattr(model.limits, field) for model in models]
+        if not lists or None in lists:
+            continue
+        offered = {value for values in lists for value in values}
+        for index, value in enumerate(getattr(allow, field) or ()):
+            if value not in offered:
+                near = _near(value, offered)
+                yield (*path, "allow", field, index), f"no model offers {value!r}{near}"
+
+
+def _twice(path: Path, windows: list[str]) -> Found:
+    for index, window in enumerate(windows):
+        if window in windows[:index]:
+            yield (*path, index), f"a second limit per {window}; keep the one that is meant"
+
+
+def _allowed_models(path: Path, team: TeamEntry, settings: Settings, names: Names) -> Found:
+    known = {*names.models, *aliases(settings)}
+    for index, name in enumerate(team.allow.models or ()):
+        if name not in known and not names.broken:
+            yield (*path, index), f"no model is called {name!r}{_near(name, known)}"
+
+
+def _keys(settings: Settings) -> Found:
+    """No key opens two doors: not twice in a list, not for two teams, not team and admin."""
+    lists: list[tuple[Path, str, tuple[str, ...]]] = [
+        (("server", "admin_keys"), "server.admin_keys", settings.server.admin_keys),
+        (("server", "metrics_keys"), "server.metrics_keys", settings.server.metrics_keys),
+        *(((("teams", n, "keys"), f"teams.{n}.keys", t.keys)) for n, t in settings.teams.items()),
+    ]
+    owners: dict[str, str] = {}
+    for path, owner, digests in lists:
+        for index, digest in enumerate(digests):
+            if digest in owners:
+                yield (*path, index), f"the same key is already in {owners[digest]}"
+            owners.setdefault(digest, f"{owner}[{index}]")
+
+
+def aliases(settings: Settings) -> dict[str, str]:
+    """Alias to the public name of its model."""
+    return {alias: name for name, model in settings.models.items() for alias in model.aliases}
+
+
+def allowed_names(settings: Settings, team: TeamEntry) -> list[str]:
+    """The public names of the models that a team may use, aliases resolved."""
+    if team.allow.models is None:
+        return list(settings.models)
+    by_alias = aliases(settings)
+    resolved = [by_alias.get(name, name) for name in team.allow.models]
+    return [name for name in resolved if name in settings.models]
+
+
+def _near(value: object, words: frozenset[str] | set[str] | tuple[str, ...]) -> str:
+    return suggestion(value, sorted(words))

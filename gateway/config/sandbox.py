@@ -1,0 +1,88 @@
+"""The settings of `serve --sandbox`: no file, no key, a simulated upstream on loopback.
+
+The keys are for trying things out and are written in the help: they open nothing but a gateway
+whose upstream is a simulator.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from gateway.config.build import build
+from gateway.config.document import Document
+from gateway.config.schema import Settings
+
+TEAM = "demo"
+TEAM_KEY = "team-demo-key"
+ADMIN_KEY = "admin-demo-key"
+UPSTREAM = "sandbox"
+SIZES = ["1:1", "2:3", "3:2", "1024x1024", "1024x1536", "1536x1024"]
+WIDE_SIZES = ["auto", *SIZES, "3:4", "4:3", "9:16", "16:9", "2048x2048"]
+
+
+def sandbox_settings(
+    base_url: str,
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    public_url: str | None = None,
+) -> Settings:
+    """Settings for the simulated upstream at `base_url`; all state goes into `data_dir`."""
+    value = {
+        "server": {
+            "host": host,
+            "port": port,
+            "public_url": public_url,
+            "admin_keys": [digest_of(ADMIN_KEY)],
+        },
+        "storage": {"data_dir": str(data_dir), "free_space_floor": "100MB"},
+        "upstreams": {UPSTREAM: _upstream(base_url)},
+        "models": _models(),
+        "teams": {
+            TEAM: {
+                "description": "The team of the first steps",
+                "keys": [digest_of(TEAM_KEY)],
+                "budgets": [{"usd": "5", "per": "day"}],
+                "limits": {"images": [{"count": 50, "per": "day"}]},
+            }
+        },
+    }
+    return build(Document("the sandbox's settings", value))
+
+
+def digest_of(key: str) -> str:
+    """How a key stands in the settings: `sha256:<64 hex>`."""
+    return f"sha256:{sha256(key.encode()).hexdigest()}"
+
+
+def _upstream(base_url: str) -> dict[str, object]:
+    return {
+        "base_url": base_url,
+        "files_url": base_url,
+        "api_key": "sk-sandbox",
+        "poll": {"first": "300ms", "every": "500ms", "max": "2s"},
+        "allow_private_addresses": True,
+    }
+
+
+def _models() -> dict[str, object]:
+    qualities = ["low", "medium", "high"]
+    return {
+        "gpt-image-1.5": {
+            "aliases": ["gpt-image-1.5-lite"],
+            "limits": {"prompt_tokens": 2000, "sizes": SIZES, "qualities": qualities},
+            "routes": [_route("gpt-image-1.5", low="0.012", medium="0.06", high="0.36")],
+        },
+        "gpt-image-2": {
+            "limits": {"prompt_characters": 32_000, "sizes": WIDE_SIZES, "qualities": qualities},
+            "routes": [_route("gpt-image-2", low="0.02", medium="0.08", high="0.4")],
+        },
+    }
+
+
+def _route(model: str, *, low: str, medium: str, high: str) -> dict[str, object]:
+    """A route whose last price also covers orders that name no quality: the dearest."""
+    price = [{"quality": "low", "usd": low}, {"quality": "medium", "usd": medium}, {"usd": high}]
+    return {"upstream": UPSTREAM, "model": model, "price": price}

@@ -1,0 +1,269 @@
+"""Every setting: its name, its type, its default beside it, and how it is shown.
+
+The YAML names are the contract's. In Python a name ends in its unit (`ttl_seconds`,
+`size_limit_bytes`, `usd_micros`), which the YAML leaves out. All values are typed here, so
+that nobody else parses; what involves more than one setting is checked in `rules`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway import __version__
+from gateway.config import units
+from gateway.config.fields import (
+    Address,
+    BaseAddress,
+    BodyBytes,
+    Bytes,
+    CacheBytes,
+    Count,
+    Days,
+    Flag,
+    FloorBytes,
+    Format,
+    FreeValue,
+    HeaderLine,
+    KeyDigest,
+    LedgerPlace,
+    Level,
+    LogFormat,
+    LogLevel,
+    MoneyAboveZero,
+    Name,
+    Per,
+    PicturesPlace,
+    Price,
+    Scope,
+    Seconds,
+    Secret,
+    SecretOrNone,
+    TeamMode,
+    Text,
+    TimeZone,
+    WholeDays,
+    whole,
+)
+from gateway.config.notices import notices
+from gateway.core.model import CacheScope, Mode
+
+UNITS = re.compile("_seconds$|_bytes$|_micros")
+
+
+def yaml_name(name: str) -> str:
+    """`ttl_seconds` is `ttl` in the file, `usd_micros` is `usd`."""
+    return UNITS.sub("", name)
+
+
+def _price_list(value: object) -> object:
+    """A bare amount is a list of one rule that fits every order."""
+    if isinstance(value, list | tuple):
+        return value
+    units.usd_micros(value)  # a wrong amount is told here, at the price itself
+    return [{"usd": value}]
+
+
+class Part(BaseModel):
+    """A mapping in the file: unknown keys refused, values frozen, inputs never in messages."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, alias_generator=yaml_name
+    )
+
+
+class Log(Part):
+    format: Format = LogFormat.AUTO  # auto: console on a terminal, else json
+    level: Level = LogLevel.INFO
+    prompts: Flag = False
+
+
+class Server(Part):
+    host: Text = "127.0.0.1"
+    port: Annotated[int, whole(0, 65535)] = 8080
+    public_url: Address | None = None
+    admin_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
+    metrics_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
+    timezone: TimeZone = "UTC"
+    log: Log = Log()
+    body_limit_bytes: BodyBytes = 1_048_576
+    shutdown_grace_seconds: Seconds = 30.0
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def links_base(self, port: int) -> str:
+        """The base of permanent links when `port` is served; no slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{port}"
+
+
+class Retention(Part):
+    jobs_seconds: WholeDays = 400 * 86_400.0
+
+
+class Storage(Part):
+    data_dir: Text = "./data"
+    ledger: LedgerPlace = "sqlite"
+    pictures: PicturesPlace = "folder"
+    free_space_floor_bytes: FloorBytes = 1_000_000_000
+    picture_limit_bytes: Bytes = 64_000_000
+    retention: Retention = Retention()
+
+
+class Poll(Part):
+    first_seconds: Seconds = 3.0
+    every_seconds: Seconds = 4.0
+    max_seconds: Seconds = 15.0
+
+
+class Timeout(Part):
+    connect_seconds: Seconds = 5.0
+    submit_seconds: Seconds = 25.0
+    poll_seconds: Seconds = 20.0
+    download_seconds: Seconds = 120.0
+
+
+class UpstreamEntry(Part):
+    base_url: BaseAddress
+    files_url: Address | None = None
+    api_key: Secret
+    poll: Poll = Poll()
+    timeout: Timeout = Timeout()
+    allow_private_addresses: Flag = False
+    usd_micros_per_credit: MoneyAboveZero | None = None
+    max_connections: Annotated[int, whole(1, 10_000)] = 100
+    user_agent: HeaderLine = f"image-gateway/{__version__}"
+
+
+class PriceEntry(Part):
+    """US dollars per picture for orders whose named fields have these values."""
+
+    size: Text | None = None
+    quality: Text | None = None
+    resolution: Text | None = None
+    usd_micros: Price
+
+    @property
+    def match(self) -> tuple[tuple[str, str], ...]:
+        named = (("size", self.size), ("quality", self.quality), ("resolution", self.resolution))
+        return tuple((field, value) for field, value in named if value is not None)
+
+
+class RouteEntry(Part):
+    upstream: Name
+    model: Name
+    price: Annotated[tuple[PriceEntry, ...], BeforeValidator(_price_list)]
+
+
+class ModelLimits(Part):
+    """What the model accepts; None means that upstream judges."""
+
+    prompt_tokens: Count | None = None
+    prompt_characters: Count | None = None
+    max_n: Annotated[int, whole(1, 10)] = 10
+    max_image_urls: Annotated[int, whole(0, 16)] = 16
+    sizes: tuple[Text, ...] | None = None
+    qualities: tuple[Text, ...] | None = None
+
+
+class ModelEntry(Part):
+    aliases: tuple[Name, ...] = ()
+    limits: ModelLimits = ModelLimits()
+    defaults: dict[str, FreeValue] = {}
+    deadline_seconds: Seconds = 900.0
+    routes: tuple[RouteEntry, ...]
+
+
+class Cache(Part):
+    ttl_seconds: Days = 30 * 86_400.0
+    size_limit_bytes: CacheBytes = 1_000_000_000
+    scope: Scope = CacheScope.TEAM
+
+
+class Callbacks(Part):
+    timeout_seconds: Seconds = 10.0
+    retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
+    signing_secret: SecretOrNone = None
+    allow_private_addresses: Flag = False
+
+
+class Retry(Part):
+    first_seconds: Seconds = 1.0
+    max_seconds: Seconds = 30.0
+
+
+class Worker(Part):
+    concurrency: Annotated[int, whole(1, 10_000)] = 64
+    downloads: Annotated[int, whole(1, 1_000)] = 8
+    retry: Retry = Retry()
+
+
+class Budget(Part):
+    usd_micros: MoneyAboveZero
+    per: Per
+
+
+class ImageCount(Part):
+    count: Count
+    per: Per
+
+
+class TeamLimits(Part):
+    images: tuple[ImageCount, ...] = ()
+    runs_per_minute: Count | None = None
+    concurrent_runs: Count | None = None
+
+
+class TeamAllow(Part):
+    """What the team may ask for; None means anything that the models offer."""
+
+    models: tuple[Name, ...] | None = None
+    sizes: tuple[Text, ...] | None = None
+    qualities: tuple[Text, ...] | None = None
+    max_n: Annotated[int, whole(1, 10)] | None = None
+
+
+class TeamCache(Part):
+    scope: Scope | None = None  # None: the scope of the `cache` section
+
+
+class TeamEntry(Part):
+    description: Text | None = None
+    keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
+    budgets: tuple[Budget, ...] = ()
+    limits: TeamLimits = TeamLimits()
+    allow: TeamAllow = TeamAllow()
+    cache: TeamCache = TeamCache()
+    mode: TeamMode = Mode.ENFORCE
+
+
+class Settings(Part):
+    """All settings, typed and checked; `load`, `parse` and `sandbox_settings` make them."""
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    upstreams: dict[Name, UpstreamEntry] = {}
+    models: dict[Name, ModelEntry] = {}
+    cache: Cache = Cache()
+    callbacks: Callbacks = Callbacks()
+    worker: Worker = Worker()
+    teams: dict[Name, TeamEntry] = {}
+
+    def notices(self) -> list[str]:
+        """Harmless oddities, a sentence each, that `check` and the start of `serve` tell."""
+        return notices(self)
+
+    def shown(self) -> Mapping[str, object]:
+        """The effective settings by their YAML names, secrets masked, digests shortened."""
+        return self.model_dump(by_alias=True, exclude_none=True)

@@ -1,0 +1,171 @@
+"""How a setting of words is read: text, truths, choices, names, secrets, digests, addresses.
+
+Every reader takes what stands in the file, returns the typed value, and raises ValueError with
+a sentence that says what would be right. A message never shows text that came from outside the
+file, nor any text of a field that may hold a secret. It must not know any setting's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from gateway.config.document import Scalar
+
+E = TypeVar("E", bound=StrEnum)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
+HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
+HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
+SHOWN_CHARACTERS = 40
+
+
+def shown(value: object) -> str:
+    """A value as an error message may repeat it."""
+    if isinstance(value, Scalar) and value.outside:
+        return "what ${NAME} stands for"
+    if isinstance(value, str):
+        return repr(str(value)[:SHOWN_CHARACTERS])
+    kinds = {dict: "a mapping", list: "a list", tuple: "a list", type(None): "null"}
+    return kinds.get(type(value)) or repr(value)
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {shown(value)}")
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return str(value)
+
+
+def boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError(f"must be true or false, not {shown(value)}")
+
+
+def choice(kind: type[E]) -> Callable[[object], E]:
+    """A reader of one word of `kind`."""
+
+    def read(value: object) -> E:
+        words = [member.value for member in kind]
+        if isinstance(value, str) and value in words:
+            return kind(str(value))
+        listed = ", ".join(words[:-1]) + f" or {words[-1]}"
+        raise ValueError(f"must be {listed}, not {shown(value)}{suggestion(value, words)}")
+
+    return read
+
+
+def nearest(value: object, words: Iterable[str]) -> str | None:
+    """The one of `words` that `value` is probably a slip of."""
+    close = get_close_matches(str(value), list(words), n=1) if isinstance(value, str) else []
+    return close[0] if close else None
+
+
+def suggestion(value: object, words: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when `value` is close to one of `words`, else nothing."""
+    near = nearest(value, words)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def name(value: object) -> str:
+    written = text(value)
+    if not NAME.fullmatch(written):
+        raise ValueError(
+            "a name is at most 128 letters, digits and . _ : / - and starts with a letter or digit"
+        )
+    return written
+
+
+def secret(value: object) -> str:
+    """A secret that can stand in an HTTP header; no message ever shows it."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if not value:
+        raise ValueError("must not be empty")
+    if not HEADER_TEXT.fullmatch(value):
+        raise ValueError("contains spaces, line breaks or characters that are not ASCII")
+    return str(value)
+
+
+def secret_or_none(value: object) -> str | None:
+    """The same for a secret that may be left out: `${NAME:-}` gives empty text."""
+    return None if value is None or value == "" else secret(value)
+
+
+def header_line(value: object) -> str:
+    """Text that can stand in an HTTP header, spaces inside included."""
+    written = text(value)
+    if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", written):
+        raise ValueError("must be one line of ASCII text")
+    return written
+
+
+def ledger(value: str) -> str:
+    if value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("PostgreSQL is not available in this version; use sqlite")
+    if value not in ("sqlite", "memory"):
+        raise ValueError("must be sqlite, or memory for a trial that forgets everything")
+    return value
+
+
+def pictures(value: str) -> str:
+    if value.startswith("s3://"):
+        raise ValueError("an S3 bucket is not available in this version; use folder")
+    if value != "folder":
+        raise ValueError("must be folder")
+    return value
+
+
+def digest(value: object) -> str:
+    """`sha256:<64 hex>` to the 64 hex characters, lower case; no message ever shows it."""
+    found = DIGEST.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"must be sha256: and 64 hex characters; {HOW_TO_DIGEST}")
+    return found[1].lower()
+
+
+def show_digest(hexadecimal: str) -> str:
+    return f"sha256:{hexadecimal[:8]}..."
+
+
+def web_address(value: object) -> str:
+    """An http or https address without credentials, query or trailing slash; never shown."""
+    written = text(value)
+    try:
+        parts = urlsplit(written)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable or re.search(r"[\s\\]", written):
+        raise ValueError("must be an address that starts with https:// or http://")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must have no user name, query or fragment in it")
+    return written.rstrip("/")
+
+
+def json_value(value: object) -> object:
+    """A free value: quoted text is text, unquoted text reads as JSON's numbers and truths."""
+    if isinstance(value, dict):
+        return {key: json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [json_value(inner) for inner in value]
+    if not isinstance(value, Scalar):
+        return value
+    if not value.plain or value.outside:
+        return str(value)
+    if value in ("true", "false"):
+        return value == "true"
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})", value):
+        return int(value)
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,14}", value):
+        return float(value)
+    return str(value)

@@ -1,0 +1,356 @@
+"""Admission: cache look-up, coalescing and budget as ONE decision over one view of the ledger.
+
+    hit      a finished run answers, for nothing
+    joined   a running run will answer, for nothing
+    started  a new run, its price held
+    denied   with the rule that decided and when it frees
+
+`admit` is pure; the ledger calls it inside a transaction and commits what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from gateway.core.booking import book
+from gateway.core.budgets import NEVER, Excess, first_excess, rfc3339
+from gateway.core.fingerprint import canonical_json
+from gateway.core.model import (
+    Freshness,
+    ImageModel,
+    Job,
+    Measure,
+    Mode,
+    Order,
+    Run,
+    RunState,
+    Team,
+    Usage,
+    Verdict,
+    Window,
+    Windows,
+)
+from gateway.core.pricing import ceiling, cheapest
+from gateway.core.transaction import Keys, View, Writes
+from gateway.errors import (
+    BudgetExhausted,
+    GatewayError,
+    InvalidRequest,
+    ModelAccessDenied,
+    NotCached,
+    RateLimited,
+    Unavailable,
+)
+
+ROOM_RETRY_SECONDS: Final = 60.0
+"""An operator has to make room on the disk; asking more often than this is no use."""
+
+
+class Reason(StrEnum):
+    """Why an order was denied: the closed list of the metrics' label."""
+
+    BUDGET = "budget"
+    IMAGES = "images"
+    RUNS_PER_MINUTE = "runs_per_minute"
+    CONCURRENT_RUNS = "concurrent_runs"
+    MODEL = "model_not_allowed"
+    SIZE = "size_not_allowed"
+    QUALITY = "quality_not_allowed"
+    COUNT = "n_not_allowed"
+    UNPRICED = "unpriced"
+    ROOM = "no_room"
+    NOT_CACHED = "not_cached"
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refusal as data: why, by which rule, what to tell the caller, when it frees."""
+
+    reason: Reason
+    message: str
+    rule: str
+    param: str | None = None
+    frees_at: float = NEVER
+    excess: Excess | None = None
+
+    def error(self, now: float) -> GatewayError:
+        """What the caller is told."""
+        retry_after = None if self.frees_at == NEVER else max(1.0, self.frees_at - now)
+        resets_at = None if self.frees_at == NEVER else rfc3339(self.frees_at)
+        limit = {"limit_scope": self.rule, "resets_at": resets_at}
+        match self.reason:
+            case Reason.BUDGET:
+                return BudgetExhausted(self.message, retry_after_seconds=retry_after, extra=limit)
+            case Reason.IMAGES | Reason.RUNS_PER_MINUTE | Reason.CONCURRENT_RUNS:
+                return RateLimited(self.message, retry_after_seconds=retry_after, extra=limit)
+            case Reason.MODEL:
+                return ModelAccessDenied(self.message, param=self.param)
+            case Reason.ROOM:
+                return Unavailable(self.message, retry_after_seconds=retry_after)
+            case Reason.NOT_CACHED:
+                return NotCached(self.message)
+            case _:
+                return InvalidRequest(self.message, param=self.param)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An order at the gateway's door, with everything the decision may look at.
+
+    `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
+    runs whether their pictures are readable; `room` whether the disk has space for more. Ids
+    and lease are made before, so that the decision is pure.
+    """
+
+    order: Order
+    team: Team
+    model: ImageModel
+    fingerprint: str
+    freshness: Freshness
+    ttl_seconds: float
+    windows: Windows
+    resets: Mapping[Window, float]
+    now: float
+    job_id: str
+    run_id: str
+    lease_owner: str
+    lease_until: float
+    room: bool = True
+    cached: Run | None = None
+    vetted: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def bypasses(self) -> bool:
+        """`no-store` keeps the cache out of it altogether."""
+        return self.freshness.no_store
+
+    def keys(self) -> Keys:
+        """What `admit` needs to see: the team's accounts and the runs of the fingerprint.
+
+        Nothing at all when the response cache has the answer: that saves the ledger's read.
+        """
+        if self.cached and self.vetted.get(self.cached.id) and answer_hit(self, self.cached):
+            return Keys()
+        probe = _new_run(self, price=0, upstream="", upstream_model="")
+        fingerprint = None if self.bypasses else self.fingerprint
+        return Keys(accounts=probe.account_keys(), fingerprint=fingerprint)
+
+
+# --- the verdicts ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    job: Job
+    run: Run
+    ttl_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    job: Job
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`stored`: the result will be cached. `shadow`: what would have denied it."""
+
+    job: Job
+    run: Run
+    stored: bool
+    shadow: Denial | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    denial: Denial
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """An identical order's submit has an unknown outcome; it is not sent again."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Unvetted:
+    """This finished run would be a hit if its pictures are readable: find out, ask again."""
+
+    run: Run
+
+
+Settled = Hit | Joined | Started | Denied | Doubtful
+Decision = Settled | Unvetted
+
+
+def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
+    """The decision on an order and the records that make it true."""
+    denial = forbidden(ask)
+    shadow = denial if ask.team.mode is Mode.SHADOW else None
+    if denial and not shadow:
+        return Denied(denial), Writes()
+    found = None if ask.bypasses else _from_cache(ask, view)
+    if found:
+        return found
+    if ask.freshness.only_if_cached:
+        message = "There is no stored answer, and 'only-if-cached' forbids making a new one."
+        return Denied(Denial(Reason.NOT_CACHED, message, "only_if_cached")), Writes()
+    return _start(ask, view, shadow)
+
+
+def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
+    """The hit that this finished run gives; None when it is too old or was made elsewhere."""
+    age = ask.now - (run.finished_at or 0.0)
+    limit = min(ask.ttl_seconds, ask.freshness.max_age_seconds or ask.ttl_seconds)
+    if ask.freshness.max_age_seconds == 0 or age > limit or ask.freshness.no_cache:
+        return None
+    job = _job(ask, run, Verdict.HIT)
+    saved = Usage(
+        ask.team.name,
+        run.model,
+        ask.windows.day,
+        hits=1,
+        images_cache=len(run.kept),
+        saved_hit_usd_micros=run.spent.usd_micros,
+    )
+    return Hit(job, run, ask.ttl_seconds - age), Writes(jobs=(job,), usage=(saved,))
+
+
+def forbidden(ask: Ask) -> Denial | None:
+    """What the team may not ask for at all, whatever its budget."""
+    allow, order = ask.team.allow, ask.order
+    if allow.models is not None and order.model not in allow.models:
+        return _not_allowed(Reason.MODEL, "model", order.model, allow.models)
+    if allow.sizes is not None and order.size not in allow.sizes:
+        return _not_allowed(Reason.SIZE, "size", order.size, allow.sizes)
+    if allow.qualities is not None and order.quality not in allow.qualities:
+        return _not_allowed(Reason.QUALITY, "quality", order.quality, allow.qualities)
+    if allow.max_n is not None and order.n > allow.max_n:
+        message = f"This team may ask for at most {allow.max_n} pictures at once; n is {order.n}."
+        return Denial(Reason.COUNT, message, "allow.max_n", param="n")
+    return None
+
+
+def _not_allowed(reason: Reason, param: str, value: str | None, allowed: frozenset[str]) -> Denial:
+    got = f"not '{value}'" if value is not None else "and must say so: the field is missing"
+    message = f"This team may use these values of '{param}': {', '.join(sorted(allowed))}; {got}."
+    return Denial(reason, message, f"allow.{param}", param=param)
+
+
+def _from_cache(ask: Ask, view: View) -> tuple[Decision, Writes] | None:
+    if ask.freshness.no_cache:
+        return None
+    finished = view.finished or ask.cached
+    if finished and (hit := answer_hit(ask, finished)):
+        readable = ask.vetted.get(finished.id)
+        if readable is None:
+            return Unvetted(finished), Writes()
+        if readable:
+            return hit
+    if view.live is None or ask.freshness.only_if_cached:
+        return None
+    if view.live.state is RunState.UNSURE:
+        return Doubtful(view.live), Writes()
+    return _join(ask, view.live)
+
+
+def _join(ask: Ask, live: Run) -> tuple[Decision, Writes]:
+    joins = dict(live.joins)
+    joins[ask.team.name] = joins.get(ask.team.name, 0) + 1
+    run = replace(live, joins=tuple(sorted(joins.items())))
+    job = _job(ask, run, Verdict.JOINED)
+    usage = Usage(ask.team.name, run.model, ask.windows.day, joined=1)
+    return Joined(job, run), Writes(runs=(run,), jobs=(job,), usage=(usage,))
+
+
+def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Decision, Writes]:
+    priced = cheapest(ask.model, ask.order)
+    if priced is None:
+        message = (
+            f"'{ask.order.model}' has no price for this combination of size and quality in the "
+            "gateway's settings, so it is refused. Choose another, or ask the platform team."
+        )
+        return Denied(Denial(Reason.UNPRICED, message, "unpriced", param="quality")), Writes()
+    if not ask.room:
+        message = "The gateway's picture store is nearly full, so no new pictures are ordered."
+        frees_at = ask.now + ROOM_RETRY_SECONDS
+        return Denied(Denial(Reason.ROOM, message, "free_space", frees_at=frees_at)), Writes()
+    route, price = priced
+    run = _new_run(ask, price=price, upstream=route.upstream, upstream_model=route.model)
+    denial = shadow or over_budget(ask, run, view)
+    if denial and ask.team.mode is Mode.ENFORCE:
+        return Denied(denial), Writes()
+    job = _job(ask, run, Verdict.STARTED)
+    writes = book(None, run, view.accounts)
+    if view.live is not None:  # `no-cache`: from now on others join the new run
+        writes = replace(writes, runs=(replace(view.live, shared=False), *writes.runs))
+    return Started(job, run, run.shared, denial), replace(writes, jobs=(job,))
+
+
+def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
+    """The cap that the run would break, if any."""
+    excess = first_excess(ask.team.caps, view.accounts, run.hold, now=ask.now, resets=ask.resets)
+    if excess is None:
+        return None
+    reason = {
+        Measure.USD: Reason.BUDGET,
+        Measure.IMAGES: Reason.IMAGES,
+        Measure.RUNS: Reason.RUNS_PER_MINUTE,
+        Measure.LIVE: Reason.CONCURRENT_RUNS,
+    }[excess.cap.measure]
+    return Denial(
+        reason,
+        f"{excess.sentence} {_advice(excess)}",
+        excess.cap.rule,
+        frees_at=excess.frees_at,
+        excess=excess,
+    )
+
+
+def _advice(excess: Excess) -> str:
+    if excess.asked > excess.cap.limit:
+        return "It can never fit: ask for less, or ask the platform team for a larger limit."
+    if excess.frees_at == NEVER:
+        return "This limit does not renew: ask the platform team for a larger one."
+    if excess.cap.measure is Measure.LIVE:
+        return "Try again when one of the running ones has ended."
+    return f"It renews at {rfc3339(excess.frees_at)}."
+
+
+def _job(ask: Ask, run: Run, verdict: Verdict) -> Job:
+    return Job(
+        id=ask.job_id,
+        run_id=run.id,
+        team=ask.team.name,
+        verdict=verdict,
+        created_at=ask.now,
+        callback_url=ask.order.callback_url,
+    )
+
+
+def _new_run(ask: Ask, *, price: int, upstream: str, upstream_model: str) -> Run:
+    return Run(
+        id=ask.run_id,
+        fingerprint=ask.fingerprint,
+        team=ask.team.name,
+        model=ask.order.model,
+        quality=ask.order.quality or "",
+        n=ask.order.n,
+        request=canonical_json(ask.order.body),
+        upstream=upstream,
+        upstream_model=upstream_model,
+        price_usd_micros=price,
+        windows=ask.windows,
+        hold=ceiling(ask.order, price),
+        created_at=ask.now,
+        deadline_at=ask.now + ask.model.deadline_seconds,
+        due_at=ask.now,
+        shared=not ask.bypasses,
+        lease_owner=ask.lease_owner,
+        lease_until=ask.lease_until,
+    )

@@ -1,0 +1,141 @@
+"""Calendar windows, caps, and what a denial says.
+
+A cap is kept when spent + held + asked ≤ limit in every window at once. Windows are those of
+the operator's time zone: a day starts at local midnight, a week on Monday, a month on the 1st.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+from gateway.core.model import (
+    USD_MICROS,
+    Account,
+    AccountKey,
+    Amounts,
+    Cap,
+    Measure,
+    Window,
+    Windows,
+)
+
+LIVE_RETRY_SECONDS: Final = 5.0
+"""When a run slot frees is unknown; this is about the time of one picture."""
+
+NEVER: Final = float("inf")
+
+
+def windows_at(now: float, zone: tzinfo) -> Windows:
+    """The calendar windows that `now` (Unix seconds) lies in.
+
+    Minutes and hours are counted in local time as well (there are zones 30 minutes off), by
+    the offset in force at `now`, so that they keep their length when clocks change.
+    """
+    local = datetime.fromtimestamp(now, zone)
+    offset = local.utcoffset() or timedelta()
+    shifted = int(now) + int(offset.total_seconds())
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    monday = midnight.replace(tzinfo=None) - timedelta(days=midnight.weekday())
+    return Windows(
+        minute=int(now) - shifted % 60,
+        hour=int(now) - shifted % 3600,
+        day=int(midnight.timestamp()),
+        week=int(monday.replace(tzinfo=zone).timestamp()),
+        month=int(midnight.replace(day=1).timestamp()),
+    )
+
+
+def resets_at(window: Window, now: float, zone: tzinfo) -> float:
+    """When the window that `now` lies in ends; infinity for `total`."""
+    windows = windows_at(now, zone)
+    if window is Window.TOTAL:
+        return NEVER
+    if window in (Window.MINUTE, Window.HOUR):
+        return windows.start(window) + (60 if window is Window.MINUTE else 3600)
+    start = datetime.fromtimestamp(windows.start(window), zone).replace(tzinfo=None)
+    days = {Window.DAY: 1, Window.WEEK: 7, Window.MONTH: 32}[window]
+    end = start.replace(hour=0, minute=0) + timedelta(days=days)
+    if window is Window.MONTH:
+        end = end.replace(day=1)
+    return end.replace(tzinfo=zone).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A cap that an order would break: what there is, what it asks, and when it frees.
+
+    Amounts are micro-dollars for `usd`, else counts. `frees_at` is infinity when waiting
+    cannot help.
+    """
+
+    cap: Cap
+    used: int
+    asked: int
+    frees_at: float
+
+    @property
+    def sentence(self) -> str:
+        left = max(0, self.cap.limit - self.used)
+        show = _usd if self.cap.measure is Measure.USD else str
+        unit = {
+            Measure.USD: "",
+            Measure.IMAGES: " pictures",
+            Measure.RUNS: " runs",
+            Measure.LIVE: " runs at a time",
+        }[self.cap.measure]
+        per = "in total" if self.cap.window is Window.TOTAL else f"per {self.cap.window}"
+        if self.cap.measure is Measure.LIVE:
+            per = "for this team"
+        return (
+            f"The team's limit of {show(self.cap.limit)}{unit} {per} would be exceeded: "
+            f"this request needs {show(self.asked)} and {show(left)} is left."
+        )
+
+
+def _usd(micros: int) -> str:
+    text = f"{micros / USD_MICROS:.6f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"${whole}.{fraction.ljust(2, '0')}"
+
+
+def first_excess(
+    caps: Iterable[Cap],
+    accounts: Mapping[AccountKey, Account],
+    asked: Amounts,
+    *,
+    now: float,
+    resets: Mapping[Window, float],
+) -> Excess | None:
+    """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
+    by_window = {key.window: account for key, account in accounts.items()}
+    excesses = [
+        Excess(cap, used, need, _frees_at(cap, need, now, resets))
+        for cap in caps
+        for used, need in [_used_and_needed(cap, by_window[cap.window], asked)]
+        if used + need > cap.limit
+    ]
+    return max(excesses, key=lambda excess: excess.frees_at, default=None)
+
+
+def _used_and_needed(cap: Cap, account: Account, asked: Amounts) -> tuple[int, int]:
+    if cap.measure is Measure.LIVE:
+        return account.held.runs, asked.runs
+    both = account.spent + account.held
+    name = {Measure.USD: "usd_micros", Measure.IMAGES: "images", Measure.RUNS: "runs"}[cap.measure]
+    return getattr(both, name), getattr(asked, name)
+
+
+def _frees_at(cap: Cap, need: int, now: float, resets: Mapping[Window, float]) -> float:
+    if need > cap.limit:
+        return NEVER
+    if cap.measure is Measure.LIVE:
+        return now + LIVE_RETRY_SECONDS
+    return resets[cap.window]
+
+
+def rfc3339(at: float) -> str:
+    """A Unix time as RFC 3339 in UTC, whole seconds: `2026-01-31T00:00:00Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,119 @@
+"""What can happen to a run. The driver finds these out; the lifecycle eats them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.core.model import Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Upstream took the submit. `task` is its task object as JSON text."""
+
+    task_id: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Upstream refused this request before accepting it; status and body are its own."""
+
+    status: int
+    body: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Upstream certainly did not take the submit and may take it later."""
+
+    reason: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRefused:
+    """Upstream refused the organisation's key or balance: no caller can mend that."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLost:
+    """The submit may have been taken; its answer never arrived or cannot be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A queued run is about to be submitted: the intention, written before the effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """The task goes on."""
+
+    task: str
+    progress: int = 0
+    estimated_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The task is completed; `links` are its result links, without doubles."""
+
+    task: str
+    links: tuple[str, ...]
+    credits_used: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The task failed or was cancelled upstream, and was not charged."""
+
+    task: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The task could not be asked after, or the answer made no sense.
+
+    `gone`: upstream answered clearly that it has no such task.
+    """
+
+    reason: str
+    retry_after_seconds: float | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesKept:
+    """These links are kept now (some or all)."""
+
+    kept: tuple[Kept, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFailed:
+    """Some pictures could not be kept this time. `dead`: the link itself says so."""
+
+    reason: str
+    dead: bool
+    kept: tuple[Kept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The run's time is over."""
+
+
+SubmitEvent = Accepted | Refused | NotNow | CredentialsRefused | AnswerLost
+PollEvent = Progressed | Finished | TaskFailed | Unreachable
+KeepEvent = PicturesKept | KeepFailed
+Event = SubmitEvent | Retry | PollEvent | KeepEvent | DeadlinePassed

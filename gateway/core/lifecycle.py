@@ -1,0 +1,367 @@
+"""The run's life as a table: what may happen in which state, and what follows.
+
+Only this module changes a run. `advance` takes a run and an event and gives the next run; a
+pair that is not in the table raises. `next_step` says what the driver has to do. Money follows
+the run by itself: its `hold` and `spent` change here, and `booking` carries the difference to
+the accounts in the same transaction.
+
+    submitting ─accepted→ running ─finished→ keeping ─kept→ done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from gateway.core import schedule
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    DeadlinePassed,
+    Event,
+    Finished,
+    KeepFailed,
+    NotNow,
+    PicturesKept,
+    Progressed,
+    Refused,
+    Retry,
+    TaskFailed,
+    Unreachable,
+)
+from gateway.core.model import (
+    NOTHING,
+    Amounts,
+    Failure,
+    FailureKind,
+    Kept,
+    Pace,
+    Run,
+    RunState,
+)
+
+LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
+"""How long upstream's result links live after the task ended."""
+
+KEEP_MARGIN_SECONDS: Final = 1800.0
+"""Keeping is given up this long before the links die: by then every retry was had."""
+
+DEAD_LINK_TRIES: Final = 5
+"""A link that says it is gone is asked again this often (fresh links are fetched between)."""
+
+
+# --- rules and steps ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings the lifecycle needs; those of the run's upstream."""
+
+    pace: Pace = field(default_factory=Pace)
+    retry_first_seconds: float = 1.0
+    retry_max_seconds: float = 30.0
+    usd_micros_per_credit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Send the run's request upstream, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Ask upstream after the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Bring the pictures into our store; `refresh`: ask for fresh links first."""
+
+    refresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Nothing to do outside: this event has come by itself."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do now; `until` is None for a run that is final."""
+
+    until: float | None
+
+
+Step = Submit | Poll | Keep | Feed | Rest
+
+
+def next_step(run: Run, now: float, *, intended: bool) -> Step:
+    """What the driver has to do with a run it has leased.
+
+    `intended` says that this driver itself wrote the intention to submit a moment ago. A run
+    found `submitting` by anyone else was left by a process that died: nobody can know whether
+    its request went out.
+    """
+    if run.is_final:
+        return Rest(None)
+    if run.due_at > now:
+        return Rest(run.due_at)
+    match run.state:
+        case RunState.SUBMITTING if intended:
+            return Submit()
+        case RunState.SUBMITTING:
+            return Feed(AnswerLost("the gateway was stopped while the request was going out"))
+        case RunState.QUEUED:
+            return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
+        case RunState.RUNNING:
+            return Feed(DeadlinePassed()) if now >= _watch_until(run) else Poll()
+        case RunState.KEEPING:
+            if now >= _keep_until(run):
+                return Feed(DeadlinePassed())
+            return Keep(refresh=run.tries > 0)
+        case _:
+            return Feed(DeadlinePassed())
+
+
+def _watch_until(run: Run) -> float:
+    """A paid task that cannot be asked after is not given up at the deadline but only when
+    its links must be dead: upstream may come back and have the pictures."""
+    return max(run.deadline_at, (run.accepted_at or run.created_at) + LINK_LIFETIME_SECONDS)
+
+
+def _keep_until(run: Run) -> float:
+    finished = run.upstream_finished_at or run.created_at
+    return finished + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
+
+
+# --- transitions: how the run goes on ------------------------------------------------------------
+
+
+class IllegalTransition(Exception):
+    """This event cannot happen in this state: a defect, or news that came too late."""
+
+
+def advance(run: Run, event: Event, now: float, rules: Rules) -> Run:
+    """The run after the event. Raises `IllegalTransition` for a pair that is not in the table.
+
+    A run that has to wait, or is final, gives its lease back.
+    """
+    try:
+        transition = TABLE[run.state, type(event)]
+    except KeyError:
+        raise IllegalTransition(f"{type(event).__name__} while {run.state}") from None
+    after = transition(run, event, now, rules)
+    if after.is_final or after.due_at > now:
+        after = replace(after, lease_owner=None, lease_until=0.0)
+    return after
+
+
+def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
+    return replace(
+        run,
+        state=RunState.RUNNING,
+        upstream_task_id=event.task_id,
+        accepted_at=now,
+        task=event.task,
+        tries=0,
+        due_at=now + rules.pace.first_seconds,
+    )
+
+
+def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
+    failure = Failure(
+        FailureKind.REFUSED, event.code, event.message, status=event.status, body=event.body
+    )
+    return _release(run, failure, now)
+
+
+def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, _: Rules) -> Run:
+    message = "The upstream provider refused the gateway's own key or balance."
+    return _release(
+        run,
+        Failure(FailureKind.CREDENTIALS, "upstream_error", message, status=event.status),
+        now,
+    )
+
+
+def _queue(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
+    after = _later(replace(run, state=RunState.QUEUED), event.retry_after_seconds, now, rules)
+    return replace(after, due_at=min(after.due_at, max(run.deadline_at, now)))
+
+
+def _retry(run: Run, _: Retry, now: float, __: Rules) -> Run:
+    return replace(run, state=RunState.SUBMITTING, attempts=run.attempts + 1, due_at=now)
+
+
+def _doubt(run: Run, _: AnswerLost, now: float, __: Rules) -> Run:
+    return replace(run, state=RunState.UNSURE, due_at=max(run.deadline_at, now))
+
+
+def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:
+    if now >= run.deadline_at:
+        return _time_out(run, event, now, rules)
+    age = now - (run.accepted_at or run.created_at)
+    delay = schedule.poll_delay(
+        rules.pace,
+        age_seconds=age,
+        estimated_seconds=event.estimated_seconds,
+        progress=event.progress,
+    )
+    return replace(run, task=event.task, tries=0, due_at=min(now + delay, run.deadline_at))
+
+
+def _miss(run: Run, event: Unreachable, now: float, rules: Rules) -> Run:
+    if event.gone and now >= run.deadline_at:
+        return _time_out(run, event, now, rules)
+    return _later(run, event.retry_after_seconds, now, rules)
+
+
+def _finish(run: Run, event: Finished, now: float, rules: Rules) -> Run:
+    after = replace(
+        run,
+        state=RunState.KEEPING,
+        task=event.task,
+        links=event.links,
+        credits_used=event.credits_used,
+        upstream_finished_at=now,
+        tries=0,
+        due_at=now,
+    )
+    if not event.links:
+        return _lose(after, "upstream completed the task without a result link", now)
+    return after
+
+
+def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
+    """Fresh links for the same pictures, told apart by their place in the list."""
+    if len(event.links) != len(run.links):
+        return run
+    fresh = dict(zip(run.links, event.links, strict=True))
+    kept = tuple(replace(kept, link=fresh[kept.link]) for kept in run.kept)
+    return replace(run, task=event.task, links=event.links, kept=kept)
+
+
+def _fail_task(run: Run, event: TaskFailed, now: float, _: Rules) -> Run:
+    failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
+    return replace(_release(run, failure, now), task=event.task, spent=Amounts(runs=1))
+
+
+def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
+    after = _with_kept(run, event.kept)
+    if len(after.kept) < len(after.links):
+        return replace(after, due_at=now)
+    return replace(
+        after,
+        state=RunState.DONE,
+        hold=NOTHING,
+        spent=_actual_cost(after, rules),
+        tries=0,
+        finished_at=now,
+    )
+
+
+def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
+    after = _later(_with_kept(run, event.kept), None, now, rules)
+    if event.dead and after.tries >= DEAD_LINK_TRIES:
+        return _lose(after, event.reason, now)
+    return after
+
+
+def _give_up_keeping(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
+    return _lose(run, "its links are about to die", now)
+
+
+def _give_up_queueing(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
+    message = "No upstream took the request before its deadline. Nothing was charged; try again."
+    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def _give_up_doubting(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
+    message = (
+        "The request was sent upstream and its answer was lost; it was not sent again. "
+        "It counts as spent, since upstream may have charged for it."
+    )
+    return _charge(run, Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", message), now)
+
+
+def _time_out(run: Run, _: Event, now: float, __: Rules) -> Run:
+    message = (
+        "Upstream did not finish the task before its deadline. "
+        "It counts as spent, since upstream may still charge for it."
+    )
+    return _charge(run, Failure(FailureKind.TIMED_OUT, "generation_timeout", message), now)
+
+
+def _lose(run: Run, reason: str, now: float) -> Run:
+    message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
+    return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
+
+
+def _later(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    tries = run.tries + 1
+    delay = schedule.backoff(
+        tries,
+        first_seconds=rules.retry_first_seconds,
+        max_seconds=rules.retry_max_seconds,
+        seed=run.id,
+        retry_after_seconds=retry_after_seconds,
+    )
+    return replace(run, tries=tries, due_at=now + delay)
+
+
+def _with_kept(run: Run, kept: tuple[Kept, ...]) -> Run:
+    known = {one.link: one for one in (*run.kept, *kept)}
+    return replace(run, kept=tuple(known[link] for link in run.links if link in known))
+
+
+def _actual_cost(run: Run, rules: Rules) -> Amounts:
+    """What the run really cost, never above what was held for it.
+
+    Where the settings say what a credit is worth, upstream's own count of credits is the cost;
+    else it is the route's price for each picture delivered.
+    """
+    images = min(len(run.kept), run.hold.images)
+    cost = run.price_usd_micros * images
+    if rules.usd_micros_per_credit is not None and run.credits_used is not None:
+        cost = round(run.credits_used * rules.usd_micros_per_credit)
+    return Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
+
+
+def _release(run: Run, failure: Failure, now: float) -> Run:
+    """Failed and not charged: the hold goes back."""
+    return replace(
+        run, state=RunState.FAILED, failure=failure, hold=NOTHING, finished_at=now, due_at=now
+    )
+
+
+def _charge(run: Run, failure: Failure, now: float) -> Run:
+    """Failed, and upstream charged it or may have: the hold is spent. Money fails closed."""
+    return replace(_release(run, failure, now), spent=run.hold)
+
+
+Transition = Callable[[Run, Any, float, Rules], Run]
+
+TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
+    (RunState.SUBMITTING, Accepted): _accept,
+    (RunState.SUBMITTING, Refused): _refuse,
+    (RunState.SUBMITTING, CredentialsRefused): _refuse_credentials,
+    (RunState.SUBMITTING, NotNow): _queue,
+    (RunState.SUBMITTING, AnswerLost): _doubt,
+    (RunState.QUEUED, Retry): _retry,
+    (RunState.QUEUED, DeadlinePassed): _give_up_queueing,
+    (RunState.UNSURE, Accepted): _accept,  # the answer came after all
+    (RunState.UNSURE, DeadlinePassed): _give_up_doubting,
+    (RunState.RUNNING, Progressed): _progress,
+    (RunState.RUNNING, Unreachable): _miss,
+    (RunState.RUNNING, Finished): _finish,
+    (RunState.RUNNING, TaskFailed): _fail_task,
+    (RunState.RUNNING, DeadlinePassed): _time_out,
+    (RunState.KEEPING, Finished): _refresh,
+    (RunState.KEEPING, PicturesKept): _keep,
+    (RunState.KEEPING, KeepFailed): _keep_later,
+    (RunState.KEEPING, DeadlinePassed): _give_up_keeping,
+}

@@ -1,0 +1,42 @@
+"""The settings as the service and the worker see them: one value, swapped whole on reload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+
+from gateway.core.lifecycle import Rules
+from gateway.core.model import Catalog, Team
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything an operator may change while the gateway runs.
+
+    `keys` maps the SHA-256 (hex) of a team key to the team's name; `rules` the name of an
+    upstream to its pace, back-off and what a credit is worth.
+    """
+
+    catalog: Catalog
+    teams: Mapping[str, Team]
+    keys: Mapping[str, str]
+    admin_keys: frozenset[str] = frozenset()
+    metrics_keys: frozenset[str] = frozenset()
+    zone: tzinfo = UTC
+    public_url: str = ""
+    cache_ttl_seconds: float = 30 * 86_400.0
+    free_space_floor_bytes: int = 0
+    picture_limit_bytes: int = 64 * 1024 * 1024
+    body_limit_bytes: int = 1024 * 1024
+    private_callbacks: bool = False
+    jobs_retention_seconds: float = 400 * 86_400.0
+    log_prompts: bool = False
+    rules: Mapping[str, Rules] = field(default_factory=dict)
+
+
+class Current:
+    """The policy in force. Readers take `.policy` once per decision and keep that value."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy

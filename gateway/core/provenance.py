@@ -1,0 +1,35 @@
+"""What is written beside a picture: where it came from, so that the folder tells by itself."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.core.budgets import rfc3339
+from gateway.core.model import USD_MICROS, Kept, Run
+
+
+def sidecar(run: Run, kept: Kept) -> dict[str, object]:
+    """The picture's provenance as plain JSON values; `run` is the run as it will be done.
+
+    `cost_usd` is the run's whole cost, which its `n` pictures share.
+    """
+    request = json.loads(run.request)
+    picture = kept.picture
+    return {
+        "picture": picture.name,
+        "bytes": picture.size_bytes,
+        "width": picture.width,
+        "height": picture.height,
+        "index": run.links.index(kept.link),
+        "prompt": request.get("prompt"),
+        "parameters": {name: value for name, value in request.items() if name != "prompt"},
+        "model": run.model,
+        "team": run.team,
+        "run": run.id,
+        "upstream": run.upstream,
+        "upstream_model": run.upstream_model,
+        "upstream_task": run.upstream_task_id,
+        "cost_usd": run.spent.usd_micros / USD_MICROS,
+        "created_at": rfc3339(run.created_at),
+        "kept_at": rfc3339(run.finished_at or run.created_at),
+    }

@@ -1,0 +1,49 @@
+"""When to look again: polling pace and retry back-off, as plain arithmetic on seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.core.model import Pace
+
+RETRY_AFTER_MAX_SECONDS: Final = 60.0
+"""A longer `Retry-After` of upstream is cut to this: the run's deadline must stay in sight."""
+
+REMAINING_SHARE: Final = 4.0
+"""A poll waits a quarter of what is left to wait: seldom far from the end, often near it."""
+
+
+def poll_delay(
+    pace: Pace, *, age_seconds: float, estimated_seconds: float | None, progress: int
+) -> float:
+    """Seconds until a running task is asked after again.
+
+    The end is guessed from upstream's estimate and from the progress so far, whichever is
+    nearer. Before it the delay is a quarter of the way left, after it a quarter of the time
+    overdue, always between `every` and `max`.
+    """
+    guesses = [estimated_seconds] if estimated_seconds else []
+    if 0 < progress < 100:
+        guesses.append(age_seconds * 100 / progress)
+    end = min(guesses, default=age_seconds)
+    delay = abs(end - age_seconds) / REMAINING_SHARE
+    return min(max(delay, pace.every_seconds), max(pace.max_seconds, pace.every_seconds))
+
+
+def backoff(
+    tries: int,
+    *,
+    first_seconds: float,
+    max_seconds: float,
+    seed: str,
+    retry_after_seconds: float | None = None,
+) -> float:
+    """Seconds before try number `tries` + 1: doubling, capped, spread by ±25 %.
+
+    The spread comes from `seed` (a hex id), so that runs which failed together do not come
+    back together and the same input gives the same answer. What upstream asks for with
+    `Retry-After` is a lower bound.
+    """
+    delay = min(max_seconds, first_seconds * 2.0 ** min(max(tries, 1) - 1, 30))
+    delay *= 0.75 + int(seed[-4:], 16) / 0xFFFF / 2
+    return max(delay, min(retry_after_seconds or 0.0, RETRY_AFTER_MAX_SECONDS))

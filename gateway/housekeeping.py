@@ -1,0 +1,101 @@
+"""What has to be done now and then: watch the disk, prune old rows, check the ledger.
+
+Each chore has its own pace and its own task; one that fails is logged and tried again at its
+next turn, and never takes the others or the gateway with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from gateway.core.policy import Current
+from gateway.ports import Clock, Ledger, Pictures
+
+log = structlog.get_logger("gateway.housekeeping")
+
+SPACE_SECONDS: Final = 2.0
+"""A disk fills no faster than downloads run; the floor leaves room for what is under way."""
+
+PRUNE_SECONDS: Final = 3600.0
+PRUNE_ROWS: Final = 1000
+"""Rows deleted in one transaction: a few milliseconds, so that orders do not feel it."""
+
+CHECK_SECONDS: Final = 600.0
+ACCOUNTS_KEPT_SECONDS: Final = 7 * 86_400.0
+"""Minute and hour accounts are of no use to anyone after a week."""
+
+
+class Housekeeper:
+    """Runs the chores. `enough()` is the newest word on disk space, without a system call."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pictures: Pictures,
+        *,
+        current: Current,
+        clock: Clock,
+        checked: Callable[[int], None],
+    ) -> None:
+        self._ledger = ledger
+        self._pictures = pictures
+        self._current = current
+        self._clock = clock
+        self._checked = checked
+        self._free_bytes: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def enough(self) -> bool:
+        """Whether new runs may start: an unreadable disk counts as a full one."""
+        floor = self._current.policy.free_space_floor_bytes
+        return self._free_bytes is not None and self._free_bytes >= floor
+
+    async def start(self) -> None:
+        """Looks at the disk once, then keeps doing all chores in the background."""
+        await self._attempt("disk space", self._look_at_disk)
+        self._tasks = [
+            asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
+            asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
+            asyncio.create_task(self._repeat("ledger check", CHECK_SECONDS, self._check)),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _repeat(
+        self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            await self._attempt(name, chore)
+            await asyncio.sleep(every_seconds)
+
+    async def _attempt(self, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except Exception:
+            log.exception("chore failed", chore=name)
+
+    async def _look_at_disk(self) -> None:
+        self._free_bytes = None  # if the next line raises, nobody may think there is room
+        self._free_bytes = await self._pictures.free_bytes()
+
+    async def _prune(self) -> None:
+        now = self._clock()
+        while PRUNE_ROWS <= await self._ledger.prune(
+            jobs_before=now - self._current.policy.jobs_retention_seconds,
+            accounts_before=now - ACCOUNTS_KEPT_SECONDS,
+            limit=PRUNE_ROWS,
+        ):
+            await asyncio.sleep(0)
+
+    async def _check(self) -> None:
+        violations = await self._ledger.violations()
+        for violation in violations:
+            log.error("ledger violation", violation=violation)
+        self._checked(len(violations))

@@ -1,0 +1,124 @@
+"""The ledger's invariants over plain records: what `audit` says in SQL, said again in Python."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.core.codec import plain_amounts
+from gateway.core.model import NOTHING, Account, AccountKey, Job, Run, RunState, Usage, Window
+from gateway.ledger import audit
+
+PRUNED = frozenset({Window.MINUTE, Window.HOUR})
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """All that a ledger has."""
+
+    runs: Sequence[Run]
+    jobs: Sequence[Job]
+    accounts: Mapping[AccountKey, Account]
+    usage: Mapping[tuple[str, str, int], Usage]
+    digests: Collection[str]
+
+
+def violations(books: Books, now: float) -> Sequence[str]:
+    return [
+        *_accounts(books),
+        *_holds(books.runs),
+        *_late(books.runs, now),
+        *_usage(books),
+        *_pictures(books),
+        *_doubles(books.runs),
+        *_orphans(books),
+    ]
+
+
+def _accounts(books: Books) -> Iterator[str]:
+    sums = {key: Account(key) for key in books.accounts}
+    for run in books.runs:
+        for key in run.account_keys():
+            old = sums.get(key, Account(key))
+            sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
+    for key, runs in sums.items():
+        account = books.accounts.get(key)
+        if account is None and key.window in PRUNED and not runs.held:
+            continue
+        held = account.held if account else NOTHING
+        spent = account.spent if account else NOTHING
+        if (held, spent) != (runs.held, runs.spent):
+            amounts = (held, spent, runs.held, runs.spent)
+            plain = (value for one in amounts for value in plain_amounts(one))
+            yield audit.say_account(key.team, key.window, key.start, *plain)
+
+
+def _holds(runs: Sequence[Run]) -> Iterator[str]:
+    for run in runs:
+        if run.is_final and run.hold:
+            yield audit.say_final_holds(run.id, run.state, *plain_amounts(run.hold))
+
+
+def _late(runs: Sequence[Run], now: float) -> Iterator[str]:
+    for run in runs:
+        ends_at = _ends_at(run)
+        if not run.is_final and ends_at < now - audit.GRACE_SECONDS:
+            yield audit.say_late(run.id, run.state, ends_at)
+
+
+def _ends_at(run: Run) -> float:
+    since = None
+    if run.state is RunState.RUNNING:
+        since = run.accepted_at if run.accepted_at is not None else run.created_at
+    elif run.state is RunState.KEEPING:
+        finished = run.upstream_finished_at
+        since = finished if finished is not None else run.created_at
+    if since is None:
+        return run.deadline_at
+    return max(run.deadline_at, since + audit.LINKS_LIVE_SECONDS)
+
+
+def _usage(books: Books) -> Iterator[str]:
+    counted: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for run in books.runs:
+        counts = counted[run.team, run.model, run.windows.day]
+        counts[0] += 1
+        counts[1] += run.state is RunState.FAILED
+        counts[2] += len(run.kept) if run.state is RunState.DONE else 0
+        counts[3] += run.spent.usd_micros
+    for key in sorted({*counted, *books.usage}):
+        one = books.usage.get(key, Usage(*key))
+        rolled = [one.started, one.failed, one.images_generated, one.spent_usd_micros]
+        if rolled != counted[key]:
+            yield audit.say_usage(*key, *rolled, *counted[key])
+
+
+def _pictures(books: Books) -> Iterator[str]:
+    for run in books.runs:
+        if run.state is RunState.DONE:
+            if len(run.kept) < len(run.links):
+                yield audit.say_unkept(run.id, len(run.kept), len(run.links))
+            for picture in run.pictures:
+                if picture.digest not in books.digests:
+                    yield audit.say_missing_picture(run.id, picture.digest)
+
+
+def _doubles(runs: Sequence[Run]) -> Iterator[str]:
+    tasks = Counter(
+        (run.upstream, run.upstream_task_id) for run in runs if run.upstream_task_id is not None
+    )
+    for (upstream, task_id), count in tasks.items():
+        if count > 1:
+            yield audit.say_shared_task(upstream, str(task_id), count)
+    live = Counter(run.fingerprint for run in runs if run.shared and not run.is_final)
+    for fingerprint, count in live.items():
+        if count > 1:
+            yield audit.say_two_live(fingerprint, count)
+
+
+def _orphans(books: Books) -> Iterator[str]:
+    ids = {run.id for run in books.runs}
+    for job in books.jobs:
+        if job.run_id not in ids:
+            yield audit.say_orphan(job.id, job.run_id)

@@ -1,0 +1,45 @@
+"""The constraints that single records must keep, as the tables on disk have them in SQL."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Final, NoReturn
+
+from gateway.core.codec import plain_amounts
+from gateway.core.model import Account, Job, Run, Usage, Verdict
+from gateway.ledger import ConstraintViolation
+
+JOB_VERDICTS: Final = frozenset({Verdict.HIT, Verdict.JOINED, Verdict.STARTED})
+"""A denied or invalid order leaves no job."""
+
+
+def refuse(why: str) -> NoReturn:
+    raise ConstraintViolation(why)
+
+
+def check_run(run: Run) -> None:
+    counts = (run.price_usd_micros, run.attempts, run.tries)
+    if run.n < 1 or min((*counts, *plain_amounts(run.hold), *plain_amounts(run.spent))) < 0:
+        refuse(f"run {run.id} has a negative amount")
+    if run.is_final and run.hold:
+        refuse(f"run {run.id} is {run.state} and still holds something")
+    if run.is_final and run.finished_at is None:
+        refuse(f"run {run.id} is {run.state} without a time")
+    for picture in run.pictures:
+        if min(picture.size_bytes, picture.width, picture.height) < 0:
+            refuse(f"picture {picture.digest} has a negative size")
+
+
+def check_job(job: Job) -> None:
+    if job.verdict not in JOB_VERDICTS:
+        refuse(f"job {job.id} cannot have the verdict {job.verdict}")
+
+
+def check_account(account: Account) -> None:
+    if min((*plain_amounts(account.held), *plain_amounts(account.spent))) < 0:
+        refuse(f"account {account.key} has a negative amount")
+
+
+def check_usage(usage: Usage) -> None:
+    if min(astuple(usage)[3:]) < 0:
+        refuse(f"the usage of {usage.team} and {usage.model} has a negative increment")

@@ -1,0 +1,166 @@
+"""Records ↔ rows: the one place that knows in which column a field lies.
+
+Lists and small objects inside a run are JSON text; everything that is summed, searched or
+constrained has a column of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from gateway.core import codec
+from gateway.core.model import (
+    Account,
+    AccountKey,
+    Amounts,
+    Job,
+    Picture,
+    Run,
+    RunState,
+    Usage,
+    Verdict,
+    Window,
+    Windows,
+)
+
+Row = Sequence[Any]
+
+RUN_COLUMNS: Final = (
+    "id", "fingerprint", "team", "model", "quality", "n", "request",
+    "upstream", "upstream_model", "price_usd_micros",
+    "minute_start", "hour_start", "day_start", "week_start", "month_start",
+    "hold_usd_micros", "hold_images", "hold_runs",
+    "spent_usd_micros", "spent_images", "spent_runs",
+    "created_at", "deadline_at", "due_at", "state", "shared", "joins", "attempts", "tries",
+    "upstream_task_id", "accepted_at", "upstream_finished_at", "finished_at",
+    "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until",
+)  # fmt: skip
+
+RUN_COUNTS: Final = ("link_count", "kept_count")
+"""Written beside the run for the audit and never read back: the lengths of two of its lists."""
+
+JOB_COLUMNS: Final = ("id", "run_id", "team", "verdict", "created_at", "callback_url")
+
+ACCOUNT_COLUMNS: Final = (
+    "team", "window_name", "window_start",
+    "spent_usd_micros", "spent_images", "spent_runs",
+    "held_usd_micros", "held_images", "held_runs",
+)  # fmt: skip
+
+USAGE_COUNTERS: Final = (
+    "hits", "joined", "started", "failed", "images_generated", "images_cache",
+    "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
+)  # fmt: skip
+
+USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)
+
+PICTURE_COLUMNS: Final = (
+    "digest", "extension", "size_bytes", "width", "height", "run_id", "created_at",
+)  # fmt: skip
+
+
+def run_row(run: Run) -> tuple[object, ...]:
+    """The run's values in the order of `RUN_COLUMNS` and `RUN_COUNTS`."""
+    w = run.windows
+    return (
+        run.id, run.fingerprint, run.team, run.model, run.quality, run.n, run.request,
+        run.upstream, run.upstream_model, run.price_usd_micros,
+        w.minute, w.hour, w.day, w.week, w.month,
+        run.hold.usd_micros, run.hold.images, run.hold.runs,
+        run.spent.usd_micros, run.spent.images, run.spent.runs,
+        run.created_at, run.deadline_at, run.due_at, run.state.value, int(run.shared),
+        _json(run.joins), run.attempts, run.tries,
+        run.upstream_task_id, run.accepted_at, run.upstream_finished_at, run.finished_at,
+        run.task, _json(run.links), _json(codec.plain_kept(run.kept)), run.credits_used,
+        None if run.failure is None else _json(codec.plain_failure(run.failure)),
+        run.lease_owner, run.lease_until, len(run.links), len(run.kept),
+    )  # fmt: skip
+
+
+def run_from(row: Row) -> Run:
+    """The run in a row that was selected in the order of `RUN_COLUMNS`."""
+    (
+        run_id, fingerprint, team, model, quality, n, request,
+        upstream, upstream_model, price_usd_micros,
+        minute, hour, day, week, month,
+        hold_usd_micros, hold_images, hold_runs,
+        spent_usd_micros, spent_images, spent_runs,
+        created_at, deadline_at, due_at, state, shared, joins, attempts, tries,
+        upstream_task_id, accepted_at, upstream_finished_at, finished_at,
+        task, links, kept, credits_used, failure, lease_owner, lease_until,
+    ) = row  # fmt: skip
+    return Run(
+        id=run_id, fingerprint=fingerprint, team=team, model=model, quality=quality, n=n,
+        request=request, upstream=upstream, upstream_model=upstream_model,
+        price_usd_micros=price_usd_micros,
+        windows=Windows(minute, hour, day, week, month),
+        hold=Amounts(hold_usd_micros, hold_images, hold_runs),
+        spent=Amounts(spent_usd_micros, spent_images, spent_runs),
+        created_at=created_at, deadline_at=deadline_at, due_at=due_at,
+        state=RunState(state), shared=bool(shared), attempts=attempts, tries=tries,
+        joins=() if joins == "[]" else codec.read_joins(json.loads(joins)),
+        upstream_task_id=upstream_task_id, accepted_at=accepted_at,
+        upstream_finished_at=upstream_finished_at, finished_at=finished_at,
+        task=task, links=() if links == "[]" else tuple(json.loads(links)),
+        kept=() if kept == "[]" else codec.read_kept(json.loads(kept)),
+        credits_used=credits_used,
+        failure=None if failure is None else codec.read_failure(json.loads(failure)),
+        lease_owner=lease_owner, lease_until=lease_until,
+    )  # fmt: skip
+
+
+def job_row(job: Job) -> tuple[object, ...]:
+    return (job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url)
+
+
+def job_from(row: Row) -> Job:
+    job_id, run_id, team, verdict, created_at, callback_url = row
+    return Job(job_id, run_id, team, Verdict(verdict), created_at, callback_url)
+
+
+def key_row(key: AccountKey) -> tuple[object, ...]:
+    return (key.team, key.window.value, key.start)
+
+
+def account_row(account: Account) -> tuple[object, ...]:
+    spent, held = account.spent, account.held
+    return (
+        *key_row(account.key),
+        spent.usd_micros, spent.images, spent.runs, held.usd_micros, held.images, held.runs,
+    )  # fmt: skip
+
+
+def accounts_from(rows: Sequence[Row], keys: Sequence[AccountKey]) -> Mapping[AccountKey, Account]:
+    """One account for each key, in the keys' order; those without a row have zeros."""
+    found = {}
+    for team, window, start, *amounts in rows:
+        key = AccountKey(team, Window(window), start)
+        found[key] = Account(key, Amounts(*amounts[:3]), Amounts(*amounts[3:]))
+    return {key: found.get(key) or Account(key) for key in keys}
+
+
+def usage_row(usage: Usage) -> tuple[object, ...]:
+    return tuple(getattr(usage, name) for name in USAGE_COLUMNS)
+
+
+def usage_from(row: Row) -> Usage:
+    """A row of team, model and sums of the counters; `int` because some stores sum to decimals."""
+    team, model, *counters = row
+    return Usage(team, model, 0, *(int(counter) for counter in counters))
+
+
+def picture_rows(run: Run) -> list[tuple[object, ...]]:
+    """The pictures that a done run owns, in the order of `PICTURE_COLUMNS`."""
+    return [(*_picture(picture), run.id, run.finished_at) for picture in run.pictures]
+
+
+def _picture(picture: Picture) -> tuple[object, ...]:
+    return (
+        picture.digest, picture.extension, picture.size_bytes, picture.width, picture.height,
+    )  # fmt: skip
+
+
+def _json(value: Sequence[object] | Mapping[str, object]) -> str:
+    return json.dumps(value, separators=(",", ":")) if value else "[]"

@@ -1,0 +1,220 @@
+"""The ledger in one SQLite file, for one gateway process.
+
+One thread writes; transactions that wait for it share a commit. Reads go past it on connections
+of their own: the quick ones, the reports and the audit each on a thread, so that a long one
+never holds up a poll. The process that writes holds a lock on `<file>.lock`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from gateway.core.model import Account, AccountKey, Job, Run, RunState, Usage
+from gateway.core.transaction import Decide, Keys
+from gateway.errors import Unavailable
+from gateway.ledger import audit, migrations, statements, store
+from gateway.ledger.connections import Reader, Writer, connect, unavailable
+from gateway.ledger.lane import Lane
+from gateway.ports import Clock
+
+T = TypeVar("T")
+
+MAX_WAITING: Final = 10_000
+"""More would wait for seconds: better to say so at once."""
+
+MAX_BATCH: Final = 64
+"""Transactions in one commit: the first of them waits for all of their work, about 10 ms."""
+
+PRUNE_AT_ONCE: Final = 500
+"""Rows deleted in one hop, so that orders get in between."""
+
+
+class SqliteLedger:
+    """See gateway.ports.Ledger. `read_only` reads beside a running gateway: no lock, no writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock = time.time,
+        read_only: bool = False,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._read_only = read_only
+        self._lock_file: int | None = None
+        lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
+        self._writer = lane("ledger-writer", Writer(path))
+        self._reader = lane("ledger-reader", Reader(path))
+        self._reports = lane("ledger-reports", Reader(path))
+        self._audit = lane("ledger-audit", Reader(path))
+        self._lanes: tuple[Lane, ...] = ()
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._check if self._read_only else self._prepare)
+        readers = (self._reader, self._reports, self._audit)
+        self._lanes = readers if self._read_only else (self._writer, *readers)
+        for lane in self._lanes:
+            lane.start()
+
+    async def close(self) -> None:
+        for lane in self._lanes:
+            await lane.stop()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    # --- writing -----------------------------------------------------------------------------
+
+    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
+        answer: T = await self._writer.call(lambda db: store.transact(db, keys, decide))
+        return answer
+
+    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
+        runs: Sequence[Run] = await self._writer.call(
+            lambda db: store.lease(db, owner, now=now, until=until, limit=limit)
+        )
+        return runs
+
+    async def prune(self, *, jobs_before: float, accounts_before: float, limit: int) -> int:
+        jobs = await self._prune(store.prune_jobs, jobs_before, limit)
+        return jobs + await self._prune(store.prune_accounts, accounts_before, limit)
+
+    async def _prune(self, delete: Callable[..., int], before: float, limit: int) -> int:
+        total = 0
+        while total < limit:
+            part = min(PRUNE_AT_ONCE, limit - total)
+            deleted: int = await self._writer.call(partial(delete, before=before, limit=part))
+            total += deleted
+            if deleted < part:
+                break
+        return total
+
+    # --- reading -----------------------------------------------------------------------------
+
+    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+        found: tuple[Job, Run] | None = await self._reader.call(lambda db: store.job(db, job_id))
+        return found
+
+    async def next_due(self, now: float) -> float | None:
+        due: float | None = await self._reader.call(store.next_due)
+        return due
+
+    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        wanted = tuple(keys)
+        found: Mapping[AccountKey, Account] = await self._reader.call(
+            lambda db: store.accounts(db, wanted)
+        )
+        return found
+
+    async def oldest_unkept(self) -> float | None:
+        oldest: float | None = await self._reader.call(store.oldest_unkept)
+        return oldest
+
+    async def usage(
+        self, *, since_day: int | None = None, until_day: int | None = None
+    ) -> Sequence[Usage]:
+        totals: Sequence[Usage] = await self._reports.call(
+            lambda db: store.usage(db, since_day, until_day)
+        )
+        return totals
+
+    async def run_counts(self) -> Mapping[RunState, int]:
+        counts: Mapping[RunState, int] = await self._reports.call(_snapshot(store.run_counts))
+        return counts
+
+    async def picture_totals(self) -> tuple[int, int]:
+        totals: tuple[int, int] = await self._reports.call(store.picture_totals)
+        return totals
+
+    async def violations(self) -> Sequence[str]:
+        now = self._clock()
+        found: Sequence[str] = await self._audit.call(
+            _snapshot(lambda db: audit.violations(db, now, audit.SQLITE_CHECKS))
+        )
+        return found
+
+    # --- opening -----------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Takes the lock, makes or migrates the file, voids the former holder's leases."""
+        self._lock_file = self._take_lock()
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            with closing(connect(self._path, read_only=False)) as db:
+                self._require_wal(db)
+                migrations.migrate(db)
+                db.execute(statements.VOID_LEASES)
+        except BaseException as error:
+            os.close(self._lock_file)
+            self._lock_file = None
+            raise self._named(error) from error
+
+    def _take_lock(self) -> int:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._named(error) from error
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock_file)
+            raise Unavailable(
+                f"Another gateway uses the ledger {self._path}. Stop it first, or give this one"
+                " a data folder of its own."
+            ) from error
+        return lock_file
+
+    def _check(self) -> None:
+        """A reader beside the gateway migrates nothing, so the schema must be its own."""
+        try:
+            with closing(connect(self._path, read_only=True)) as db:
+                have = migrations.version(db)
+        except (OSError, sqlite3.Error) as error:
+            raise self._named(error) from error
+        migrations.refuse_newer(have)
+        if have < migrations.migrations()[-1].version:
+            raise Unavailable(
+                f"The ledger {self._path} is from an older version: start the gateway once,"
+                " which brings it up to date."
+            )
+
+    def _require_wal(self, db: sqlite3.Connection) -> None:
+        mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+        if mode != "wal":
+            raise Unavailable(
+                f"The ledger {self._path} lies on a file system without shared memory (a network"
+                " folder?). Put the data folder on a local disk."
+            )
+
+    def _named(self, error: BaseException) -> BaseException:
+        """At the start the operator reads the message: it names the file."""
+        if isinstance(error, sqlite3.Error):
+            return Unavailable(f"{unavailable(error).message} ({self._path}: {error})")
+        if isinstance(error, OSError):
+            return Unavailable(f"The ledger {self._path} cannot be opened: {error}.")
+        return error
+
+
+def _snapshot(read: Any) -> Any:
+    """Several statements that must see the same state."""
+
+    def work(db: sqlite3.Connection) -> Any:
+        db.execute("BEGIN")
+        try:
+            return read(db)
+        finally:
+            db.execute("COMMIT")
+
+    return work

@@ -1,0 +1,1 @@
+"""Stores of pictures: bytes named by their digest, written once, kept for ever."""

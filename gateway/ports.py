@@ -1,0 +1,192 @@
+"""The few things the gateway needs from the world, as small protocols.
+
+The comments are the contract; one suite per port holds every adapter to it. Adapters translate
+foreign exceptions at their boundary: what is not named here does not come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+from gateway.core.admission import Denial
+from gateway.core.events import Event, PollEvent, SubmitEvent
+from gateway.core.model import (
+    Account,
+    AccountKey,
+    Job,
+    Mode,
+    Picture,
+    Run,
+    RunState,
+    Usage,
+    Verdict,
+)
+from gateway.core.transaction import Decide, Keys
+
+T = TypeVar("T")
+
+Clock = Callable[[], float]
+"""Unix seconds, UTC. Injected everywhere, so that tests own time."""
+
+
+class Ledger(Protocol):
+    """Runs, jobs, accounts and usage: never lost, never wrong (ACID).
+
+    Every method raises `gateway.errors.Unavailable` when the store cannot be reached or is
+    full, and nothing else; after that error nothing was written.
+    """
+
+    async def open(self) -> None:
+        """Makes or migrates the store and takes hold of it. Called once, before all else.
+
+        A store that only one process may use is locked here, and the leases of its former
+        holder are void from then on.
+        """
+
+    async def close(self) -> None:
+        """Finishes what is under way and lets go. Safe to call twice."""
+
+    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
+        """Loads what `keys` name (locked), calls `decide`, writes what it returns, commits.
+
+        Durable when it returns. `decide` is pure and may be called more than once. When it
+        raises, nothing is written and its exception comes out unchanged. Cancelling the caller
+        does not cancel the transaction.
+        """
+
+    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+        """The job and the run it points to; None when there is no such job."""
+
+    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
+        """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
+
+        The longest due first; each comes back with its new lease, which no one else gets
+        before `until`.
+        """
+
+    async def next_due(self, now: float) -> float | None:
+        """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
+
+    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        """The accounts as last committed; those that do not exist are there with zeros."""
+
+    async def usage(
+        self, *, since_day: int | None = None, until_day: int | None = None
+    ) -> Sequence[Usage]:
+        """Totals by team and model over the days in [since, until); `day` is 0 in them."""
+
+    async def run_counts(self) -> Mapping[RunState, int]:
+        """How many runs are in each state; every state is there."""
+
+    async def oldest_unkept(self) -> float | None:
+        """When upstream finished the oldest run whose pictures are not kept yet."""
+
+    async def picture_totals(self) -> tuple[int, int]:
+        """How many pictures the finished runs own, and their bytes."""
+
+    async def violations(self) -> Sequence[str]:
+        """Every broken invariant as a sentence; empty when the ledger adds up."""
+
+    async def prune(self, *, jobs_before: float, accounts_before: float, limit: int) -> int:
+        """Deletes old narrow rows, at most `limit` of each kind, and returns how many.
+
+        Jobs created before `jobs_before` whose run is final; accounts of minute and hour
+        windows that start before `accounts_before` and hold nothing. Runs stay for ever.
+        """
+
+
+class ResponseCache(Protocol):
+    """Fingerprint → finished run. Disposable: losing it costs a ledger read, never money.
+
+    It fails open: a broken cache answers None, stores nothing, and never raises.
+    """
+
+    async def get(self, fingerprint: str) -> Run | None:
+        """The finished run stored for it, or None."""
+
+    async def put(self, run: Run, *, ttl_seconds: float) -> None:
+        """Stores a finished run under its fingerprint, for at most that long."""
+
+    async def delete(self, fingerprint: str) -> None: ...
+
+    async def size(self) -> tuple[int, int]:
+        """Entries and bytes."""
+
+    async def close(self) -> None: ...
+
+
+class Pictures(Protocol):
+    """Image bytes by digest: written once, immutable, permanent."""
+
+    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+        """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
+
+        Raises `NotAPicture`, `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what
+        `body` raises comes out unchanged. After any of them nothing is left behind.
+        """
+
+    async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
+        """Writes the picture's provenance beside it, once: the first writer wins."""
+
+    async def readable(self, pictures: Sequence[Picture]) -> bool:
+        """True when every one of them is there in its full size."""
+
+    async def free_bytes(self) -> int:
+        """The room left for more."""
+
+    async def close(self) -> None: ...
+
+
+class Upstream(Protocol):
+    """One vendor account. Its answers are read here and come out as events of the lifecycle."""
+
+    async def submit(self, run: Run) -> SubmitEvent:
+        """Sends the run's request once. Never raises: what happened is the event."""
+
+    async def poll(self, upstream_task_id: str) -> PollEvent:
+        """Asks after a task once. Never raises."""
+
+    async def close(self) -> None: ...
+
+
+class Links(Protocol):
+    """Result links, read without credentials and only from allowed addresses."""
+
+    def stream(
+        self, url: str, *, max_bytes: int, timeout_seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes behind a link, in chunks.
+
+        Raises, on entering or while reading, `LinkDead` (asking again is no use) or
+        `LinkBroken` (it may work later), both in gateway.core.pictures.
+        """
+
+    async def aclose(self) -> None: ...
+
+
+class Observer(Protocol):
+    """Told of verdicts and events after they are facts; never decides anything."""
+
+    def order(self, team: str, model: str, verdict: Verdict) -> None:
+        """An order was judged. `model` is a public name of the settings, or empty."""
+
+    def denied(self, team: str, denial: Denial, mode: Mode) -> None: ...
+
+    def overhead(self, route: str, seconds: float) -> None:
+        """Our own time on a request, upstream's excluded."""
+
+    def called(self, upstream: str, operation: str, outcome: str, seconds: float) -> None:
+        """One call upstream: operation is submit, poll or download."""
+
+    def advanced(self, before: Run, event: Event, after: Run) -> None:
+        """A run went on, and that is committed."""
+
+    def cache_looked_up(self, result: str) -> None:
+        """One look into the response cache: hit, miss or stale."""
+
+
+class TokenCounter(Protocol):
+    async def count(self, text: str) -> int:
+        """How many tokens the text has for the model family."""

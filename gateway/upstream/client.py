@@ -1,0 +1,122 @@
+"""The vendor's API as a client: submits a run, asks after its task.
+
+It owns the connections and the organisation's key; what the answers mean is read in
+`answers.py`. Submitting uses a fresh connection each time: on a kept one the server may hang
+up just as the request goes out, and then nobody knows whether it was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+import httpx2 as httpx
+import orjson
+
+from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable
+from gateway.core.model import Run
+from gateway.upstream import answers
+
+MAX_ANSWER_BYTES: Final = 1_048_576
+"""Task objects are a few kilobytes; whatever is larger is not one."""
+
+KEEPALIVE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, for a whole submit, for a whole poll."""
+
+    connect_seconds: float = 5.0
+    submit_seconds: float = 25.0
+    poll_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where the vendor is and who we are there."""
+
+    base_url: str
+    api_key: str
+    user_agent: str
+    max_connections: int = 100
+
+
+class EvolinkClient:
+    """One vendor account (`gateway.ports.Upstream`)."""
+
+    def __init__(self, account: Account, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
+        self._submits = _client(account, timeouts, keepalive=0)
+        self._polls = _client(account, timeouts, keepalive=account.max_connections)
+
+    async def submit(self, run: Run) -> SubmitEvent:
+        body = orjson.dumps({**orjson.loads(run.request), "model": run.upstream_model})
+        request = self._submits.build_request(
+            "POST",
+            f"{self._base_url}/v1/images/generations",
+            content=body,
+            headers={
+                "Content-Type": "application/json",
+                "Idempotency-Key": f"{run.id}-{run.attempts}",
+            },
+        )
+        try:
+            async with asyncio.timeout(self._timeouts.submit_seconds):
+                answer = await _send(self._submits, request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return NotNow(f"could not connect: {type(error).__name__}")
+        except (httpx.HTTPError, TimeoutError) as error:
+            return AnswerLost(f"no answer: {type(error).__name__}")
+        return answers.read_submit(answer)
+
+    async def poll(self, upstream_task_id: str) -> PollEvent:
+        path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
+        request = self._polls.build_request("GET", f"{self._base_url}{path}")
+        try:
+            async with asyncio.timeout(self._timeouts.poll_seconds):
+                answer = await _send(self._polls, request)
+        except (httpx.HTTPError, TimeoutError) as error:
+            return Unreachable(f"no answer: {type(error).__name__}")
+        return answers.read_poll(answer)
+
+    async def close(self) -> None:
+        await self._submits.aclose()
+        await self._polls.aclose()
+
+
+def _client(account: Account, timeouts: Timeouts, *, keepalive: int) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        headers={
+            "Authorization": f"Bearer {account.api_key}",
+            "User-Agent": account.user_agent,
+            "Accept": "application/json",
+        },
+        limits=httpx.Limits(
+            max_connections=account.max_connections,
+            max_keepalive_connections=keepalive,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+        ),
+        timeout=httpx.Timeout(
+            max(timeouts.submit_seconds, timeouts.poll_seconds), connect=timeouts.connect_seconds
+        ),
+        follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
+        trust_env=False,
+    )
+
+
+async def _send(client: httpx.AsyncClient, request: httpx.Request) -> answers.Answer:
+    """The answer with its whole body, or None as the body when it is larger than any task."""
+    response = await client.send(request, stream=True)
+    try:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                return answers.Answer(response.status_code, None, response.headers)
+        return answers.Answer(response.status_code, bytes(body), response.headers)
+    finally:
+        await response.aclose()

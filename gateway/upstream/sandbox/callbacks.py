@@ -1,0 +1,145 @@
+"""Delivers callbacks as the real service does: after the task ends, with timeout and retries.
+
+The address rules live here: https and public addresses only, unless the options allow more. No
+redirect is followed and no credential is sent.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import orjson
+
+from gateway.upstream.sandbox.options import SandboxOptions
+from gateway.upstream.sandbox.state import SandboxState, SeenCallback
+from gateway.upstream.sandbox.task import Task
+
+# Deliveries at the same time; the rest wait for their turn.
+_MAX_CONCURRENT = 32
+_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+class CallbackError(ValueError):
+    """A callback_url that the service does not call; the message says why."""
+
+
+def check_callback_url(url: str, options: SandboxOptions) -> None:
+    """Refuses by form: scheme, missing host, internal address literal. Raises CallbackError."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise CallbackError("callback_url is not a URL") from error
+    if not host:
+        raise CallbackError("callback_url is not a URL")
+    if options.allow_http_callbacks and parts.scheme in ("http", "https"):
+        return
+    if parts.scheme != "https":
+        raise CallbackError("callback_url must be https")
+    if host.rstrip(".").lower() in _LOCAL_NAMES or not _public(host, unknown=True):
+        raise CallbackError("callback_url must not point to an internal address")
+
+
+class Callbacks:
+    """Owns the deliveries of one sandbox; `close` ends them."""
+
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+        self._options = state.options
+        self._client: httpx.AsyncClient | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(_MAX_CONCURRENT)
+
+    def plan(self, task: Task, body: Callable[[], dict[str, Any]]) -> None:
+        """Arranges the call for the moment that `task` ends; `body` is asked for it then."""
+        if task.wish.callback_url is None or task.ready_at is None:
+            return
+        delay = max(0.0, task.ready_at - self._state.clock())
+        loop = asyncio.get_running_loop()
+        self._timers[task.id] = loop.call_later(delay, self._start, task, body)
+
+    async def close(self) -> None:
+        """Cancels what is planned or under way."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for delivery in self._deliveries:
+            delivery.cancel()
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _start(self, task: Task, body: Callable[[], dict[str, Any]]) -> None:
+        self._timers.pop(task.id, None)
+        delivery = asyncio.get_running_loop().create_task(self._deliver(task, body))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, task: Task, body: Callable[[], dict[str, Any]]) -> None:
+        url = task.wish.callback_url or ""
+        content = orjson.dumps(body(), option=orjson.OPT_SORT_KEYS)
+        for attempt, pause in enumerate((0.0, *self._options.callback_retry_seconds), start=1):
+            await asyncio.sleep(pause)
+            async with self._turn:
+                status = await self._post(url, content)
+            seen = SeenCallback(task.id, url, attempt, status, self._state.clock())
+            self._state.callbacks.append(seen)
+            if status is not None and 200 <= status < 300:
+                return
+
+    async def _post(self, url: str, content: bytes) -> int | None:
+        """One attempt: the receiver's status, or None when there was no answer."""
+        if self._client is None:
+            self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
+        try:
+            async with asyncio.timeout(self._options.callback_timeout_seconds):
+                request = await self._pinned_request(self._client, url, content)
+                answer = await self._client.send(request, stream=True)
+                await answer.aclose()
+                return answer.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, CallbackError):
+            return None
+
+    async def _pinned_request(
+        self, client: httpx.AsyncClient, url: str, content: bytes
+    ) -> httpx.Request:
+        """The POST, aimed at an address that was just checked, so that a name cannot change it."""
+        headers = {"Content-Type": "application/json", "User-Agent": "EvoLink-Sandbox"}
+        if self._options.allow_http_callbacks:
+            return client.build_request("POST", url, content=content, headers=headers)
+        target = httpx.URL(url)
+        address = await _resolve(target.host, target.port or 443)
+        headers["Host"] = target.netloc.decode("ascii")
+        return client.build_request(
+            "POST",
+            target.copy_with(host=address),
+            content=content,
+            headers=headers,
+            extensions={"sni_hostname": target.host},
+        )
+
+
+async def _resolve(host: str, port: int) -> str:
+    """A public address of `host`. Raises CallbackError when any of its addresses is internal."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in found]
+    if not addresses or not all(_public(address, unknown=False) for address in addresses):
+        raise CallbackError(f"{host} is an internal address")
+    return addresses[0]
+
+
+def _public(host: str, *, unknown: bool) -> bool:
+    """Whether an address literal is public; `unknown` is the answer for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return unknown
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_global and not address.is_multicast

@@ -1,0 +1,89 @@
+"""The outermost layer, plain ASGI: what is true of every request and every answer.
+
+A request id, timings, one metric, no stack trace ever; a doubled `/v1` in the path is taken
+for one, since base URLs are given with and without it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.ports import Observer
+
+log = structlog.get_logger("gateway.http")
+
+UPSTREAM_SECONDS: Final = "gateway.upstream_seconds"
+"""Scope key: how long the endpoint waited for upstream, in seconds."""
+
+UNKNOWN_ROUTE: Final = "unknown"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_DOUBLED: Final = re.compile(r"^(/v1)+(?=/v1/)")
+
+
+class Edge:
+    """Wraps the application. `templates` maps endpoints to their route templates."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        templates: Mapping[object, str],
+        observer: Observer,
+        http_request: Callable[[str, str, int, float], None],
+    ) -> None:
+        self._app = app
+        self._templates = templates
+        self._observer = observer
+        self._http_request = http_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        scope["path"] = _DOUBLED.sub("", scope["path"])
+        request_id = _request_id(scope)
+        status = 500
+
+        async def send_stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _stamp(MutableHeaders(scope=message), scope, request_id, start)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request=request_id):
+            try:
+                await self._app(scope, receive, send_stamped)
+            except Exception:
+                log.exception("request failed", path=scope["path"])
+            finally:
+                self._measure(scope, status, time.perf_counter() - start)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
+        self._http_request(route, scope["method"], status, seconds)
+        self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def _stamp(headers: MutableHeaders, scope: Scope, request_id: str, start: float) -> None:
+    total = time.perf_counter() - start
+    upstream = scope.get(UPSTREAM_SECONDS, 0.0)
+    headers["X-Request-Id"] = request_id
+    headers["Server-Timing"] = (
+        f"gateway;dur={max(0.0, total - upstream) * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
+    )
+    headers.setdefault("Cache-Control", "no-store")

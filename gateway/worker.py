@@ -1,0 +1,364 @@
+"""The driver: leases due runs, does the next step of each, feeds the event back.
+
+One loop serves a first submit and a recovery after a crash alike. It decides nothing: the
+lifecycle says what to do next and what an event means, the ledger commits it together with the
+money. What it does owns three promises: an event is never lost while the process lives, every
+task it starts is awaited, and everything it does at once is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar, assert_never
+
+import structlog
+
+from gateway.core import lifecycle
+from gateway.core.booking import book
+from gateway.core.events import (
+    AnswerLost,
+    Event,
+    Finished,
+    KeepEvent,
+    KeepFailed,
+    NotNow,
+    PicturesKept,
+    PollEvent,
+    Retry,
+    SubmitEvent,
+    Unreachable,
+)
+from gateway.core.lifecycle import Feed, IllegalTransition, Keep, Poll, Rest, Rules, Submit
+from gateway.core.model import Kept, Run, RunState
+from gateway.core.pictures import LinkDead, NotAPicture, PictureProblem, PictureTooLarge
+from gateway.core.policy import Current
+from gateway.core.provenance import sidecar
+from gateway.core.transaction import Keys, View, Writes
+from gateway.errors import Unavailable
+from gateway.ports import Clock, Ledger, Links, Observer, Pictures, ResponseCache, Upstream
+from gateway.waiting import Board
+
+log = structlog.get_logger("gateway.runs")
+
+E = TypeVar("E")
+
+LEASE_SECONDS: Final = 180.0
+"""Longer than any step: a submit, a poll, one round of downloads."""
+
+BATCH: Final = 200
+"""Runs leased at a time: enough to keep every slot busy, small enough for one transaction."""
+
+IDLE_SECONDS: Final = 1.0
+"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+
+GATHER_SECONDS: Final = 0.02
+"""Runs due within this time of each other are leased together."""
+
+RECORD_RETRY_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the driver works with; `upstreams` and `links` are by the settings' names."""
+
+    ledger: Ledger
+    upstreams: Mapping[str, Upstream]
+    links: Mapping[str, Links]
+    pictures: Pictures
+    cache: ResponseCache
+    board: Board
+    observer: Observer
+    current: Current
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is done at once, and how long a download may take."""
+
+    calls: int = 64
+    downloads: int = 8
+    download_seconds: float = 120.0
+
+
+class Worker:
+    """Drives every run of this process. `owner` is its name on leases."""
+
+    def __init__(self, tools: Tools, bounds: Bounds, *, owner: str) -> None:
+        self.owner = owner
+        self._tools = tools
+        self._bounds = bounds
+        self._submits = asyncio.Semaphore(bounds.calls)
+        self._polls = asyncio.Semaphore(bounds.calls)
+        self._downloads = asyncio.Semaphore(bounds.downloads)
+        self._driving: dict[str, asyncio.Task[None]] = {}
+        self._nudge = asyncio.Event()
+        self._wake_at = 0.0
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    # --- start and stop ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begins to lease due runs; whatever a former process left is taken up at once."""
+        self._loop = asyncio.create_task(self._lease_due_runs(), name="worker")
+
+    def start(self, run: Run) -> None:
+        """Drives a run whose intention to submit was just committed under our lease."""
+        self._drive_soon(run, intended=True)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes up nothing new and lets steps under way end, for at most this long.
+
+        What is cut then is what a crash would have cut: the next start recovers it.
+        """
+        self._stopping = True
+        self._nudge.set()
+        tasks = {*self._driving.values(), *([self._loop] if self._loop else [])}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def _lease_due_runs(self) -> None:
+        while not self._stopping:
+            try:
+                await self._lease_once()
+            except Unavailable as error:
+                log.warning("ledger unavailable", reason=error.message)
+                self._wake_soon(self._tools.clock() + IDLE_SECONDS)
+            await self._sleep()
+
+    async def _lease_once(self) -> None:
+        now = self._tools.clock()
+        self._nudge.clear()
+        self._wake_at = now + IDLE_SECONDS
+        leased = await self._tools.ledger.lease(
+            self.owner, now=now, until=now + LEASE_SECONDS, limit=BATCH
+        )
+        for run in leased:
+            self._drive_soon(run, intended=False)
+        if len(leased) == BATCH:
+            self._wake_soon(now)
+        elif (due := await self._tools.ledger.next_due(now)) is not None:
+            self._wake_soon(due)
+
+    async def _sleep(self) -> None:
+        """Until the next run is due or something nudges, and at least one gathering time."""
+        delay = max(GATHER_SECONDS, self._wake_at - self._tools.clock())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._nudge.wait()
+                await asyncio.sleep(GATHER_SECONDS)
+
+    def _wake_soon(self, at: float) -> None:
+        if at < self._wake_at:
+            self._wake_at = at
+            self._nudge.set()
+
+    def _drive_soon(self, run: Run, *, intended: bool) -> None:
+        if run.id in self._driving:
+            return  # our own lease ran out under a step that still goes on
+        task = asyncio.create_task(self._drive(run, intended=intended), name=f"drive {run.id}")
+        self._driving[run.id] = task
+        task.add_done_callback(lambda done: self._ended(run.id, done))
+
+    def _ended(self, run_id: str, done: asyncio.Task[None]) -> None:
+        """A drive that broke off leaves its lease to run out; then the run is taken up again."""
+        self._driving.pop(run_id, None)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("driving a run failed", run=run_id, exc_info=error)
+
+    # --- one run -------------------------------------------------------------------------------
+
+    async def _drive(self, run: Run, *, intended: bool) -> None:
+        """Step by step until the run has to wait or is final."""
+        while True:
+            event: Event
+            match lifecycle.next_step(run, self._tools.clock(), intended=intended):
+                case Rest(until):
+                    self._rest(until)
+                    return
+                case Feed(event):
+                    pass
+                case Submit():
+                    event = await self._submit(run)
+                case Poll() | Keep() if self._stopping:
+                    return
+                case Poll():
+                    event = await self._poll(run)
+                case Keep(refresh):
+                    run = await self._refresh(run) if refresh else run
+                    event = await self._keep(run)
+                case unknown:
+                    assert_never(unknown)
+            run = await self._record(run, event)
+            intended = isinstance(event, Retry)
+
+    def _rest(self, until: float | None) -> None:
+        if until is not None:
+            self._wake_soon(until)
+
+    async def _record(self, run: Run, event: Event) -> Run:
+        """Commits the event and what follows from it; returns the run as it is then.
+
+        Tried until it is committed: a store that is away for a while must not make us forget
+        what upstream said.
+        """
+        while True:
+            try:
+                before, after = await self._tools.ledger.transact(
+                    Keys(accounts=run.account_keys(), run_id=run.id), self._fold(run, event)
+                )
+                break
+            except Unavailable as error:
+                log.warning("event waits for the ledger", run=run.id, reason=error.message)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+        if before is not after:
+            await self._announce(before, event, after)
+        return after
+
+    def _fold(self, run: Run, event: Event) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
+        """The decision that lets the event happen to the run as the ledger has it now."""
+        now, rules = self._tools.clock(), self._rules(run)
+
+        def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
+            before = view.run or run
+            try:
+                after = lifecycle.advance(before, event, now, rules)
+            except IllegalTransition as stale:
+                log.warning("event came too late", run=run.id, reason=str(stale))
+                return (before, before), Writes()
+            return (before, after), book(before, after, view.accounts)
+
+        return decide
+
+    async def _announce(self, before: Run, event: Event, after: Run) -> None:
+        """Tells those who wait and watch, after the commit; nothing here can undo it."""
+        self._tools.board.publish(after)
+        try:
+            self._tools.observer.advanced(before, event, after)
+            _log_event(before, event, after)
+            if after.state is RunState.DONE and after.shared:
+                ttl = self._tools.current.policy.cache_ttl_seconds
+                await self._tools.cache.put(after, ttl_seconds=ttl)
+        except Exception:
+            log.exception("telling of an event failed", run=after.id)
+
+    def _rules(self, run: Run) -> Rules:
+        return self._tools.current.policy.rules.get(run.upstream) or Rules()
+
+    # --- the steps -----------------------------------------------------------------------------
+
+    async def _submit(self, run: Run) -> SubmitEvent:
+        upstream = self._tools.upstreams.get(run.upstream)
+        if upstream is None:
+            return NotNow(f"the settings no longer name the upstream {run.upstream!r}")
+        async with self._submits, self._measured(run, "submit") as outcome:
+            event = await _never_raising(
+                lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
+            )
+            outcome.append(event)
+        return event
+
+    async def _poll(self, run: Run) -> PollEvent:
+        upstream = self._tools.upstreams.get(run.upstream)
+        if upstream is None or run.upstream_task_id is None:
+            return Unreachable(f"the settings no longer name the upstream {run.upstream!r}")
+        task_id = run.upstream_task_id
+        async with self._polls, self._measured(run, "poll") as outcome:
+            event = await _never_raising(
+                lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")
+            )
+            outcome.append(event)
+        return event
+
+    async def _refresh(self, run: Run) -> Run:
+        """Asks for the links once more before they are tried again."""
+        event = await self._poll(run)
+        return await self._record(run, event) if isinstance(event, Finished) else run
+
+    async def _keep(self, run: Run) -> KeepEvent:
+        """Brings every picture that is not kept yet into our store, side by side."""
+        have = {kept.link for kept in run.kept}
+        missing = [link for link in run.links if link not in have]
+        results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
+        kept = tuple(one for one in results if isinstance(one, Kept))
+        problems = [one for one in results if isinstance(one, PictureProblem)]
+        if not problems:
+            return await self._describe(run, PicturesKept(kept))
+        dead = all(isinstance(p, LinkDead | NotAPicture | PictureTooLarge) for p in problems)
+        return KeepFailed(f"{type(problems[0]).__name__}: {problems[0]}", dead, kept)
+
+    async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
+        limit = self._tools.current.policy.picture_limit_bytes
+        async with self._downloads, self._measured(run, "download") as outcome:
+            try:
+                async with self._tools.links[run.upstream].stream(
+                    link, max_bytes=limit, timeout_seconds=self._bounds.download_seconds
+                ) as body:
+                    picture = await self._tools.pictures.keep(body, max_bytes=limit)
+            except PictureProblem as problem:
+                outcome.append(problem)
+                return problem
+            except Exception as error:
+                log.exception("keeping failed", run=run.id)
+                outcome.append(error)
+                return PictureProblem(f"internal error: {type(error).__name__}")
+            return Kept(link, picture)
+
+    async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
+        """Provenance is written before the run is done: a kept picture is never without."""
+        after = lifecycle.advance(run, event, self._tools.clock(), self._rules(run))
+        try:
+            for kept in after.kept:
+                await self._tools.pictures.describe(kept.picture, sidecar(after, kept))
+        except PictureProblem as problem:
+            return KeepFailed(f"{type(problem).__name__}: {problem}", dead=False, kept=event.kept)
+        return event
+
+    @contextlib.asynccontextmanager
+    async def _measured(self, run: Run, operation: str) -> AsyncIterator[list[object]]:
+        """Times one call; the caller puts what came of it into the list (nothing: ok)."""
+        outcome: list[object] = []
+        start = time.perf_counter()
+        yield outcome
+        name = type(outcome[0]).__name__ if outcome else "Kept"
+        seconds = time.perf_counter() - start
+        self._tools.observer.called(run.upstream, operation, name, seconds)
+
+
+async def _never_raising(call: Callable[[], Awaitable[E]], otherwise: Callable[[str], E]) -> E:
+    """An adapter that breaks its word must cost one step and not the run."""
+    try:
+        return await call()
+    except Exception as error:
+        log.exception("an upstream call raised")
+        return otherwise(type(error).__name__)
+
+
+def _log_event(before: Run, event: Event, after: Run) -> None:
+    facts: dict[str, object] = {}
+    if reason := getattr(event, "reason", None):
+        facts["reason"] = reason
+    if after.is_final:
+        facts["spent"] = after.spent.usd_micros
+        facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
+    log.info(
+        "run",
+        run=after.id,
+        happened=type(event).__name__,
+        before=str(before.state),
+        state=str(after.state),
+        team=after.team,
+        route=f"{after.upstream}/{after.upstream_model}",
+        upstream_task=after.upstream_task_id,
+        **facts,
+    )

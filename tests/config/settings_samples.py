@@ -1,0 +1,26 @@
+"""Small settings to start from: each test changes the one thing that it is about."""
+
+from gateway.config import Settings, parse
+
+SECRET = "sk-live-0123456789"
+ENVIRON = {"EVOLINK_API_KEY": SECRET}
+DIGEST = "sha256:" + "1a" * 32
+UPSTREAMS = """
+upstreams:
+  evolink: {base_url: https://api.evolink.ai, api_key: ${EVOLINK_API_KEY}}
+"""
+MODELS = """
+models:
+  gpt-image-1.5:
+    aliases: [gpt-image-1.5-lite]
+    limits: {sizes: [1:1, 2:3], qualities: [low, high]}
+    routes:
+      - {upstream: evolink, model: gpt-image-1.5, price: 0.013}
+"""
+
+
+def read(text: str = "", **environ: str) -> Settings:
+    """Reads YAML text, with an upstream and a model where it has none."""
+    text += "" if "upstreams:" in text else UPSTREAMS
+    text += "" if "models:\n" in text else MODELS
+    return parse(text, ENVIRON | environ)

@@ -1,0 +1,129 @@
+"""Records and decisions for the ledger's tests; money is booked as the core books it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from gateway.core.booking import book
+from gateway.core.model import (
+    NOTHING,
+    Account,
+    Amounts,
+    Job,
+    Kept,
+    Picture,
+    Run,
+    RunState,
+    Usage,
+    Verdict,
+    Windows,
+)
+from gateway.core.transaction import Keys, View, Writes
+from gateway.ports import Ledger
+
+NOW = 1_760_000_000.0
+PRICE = 13_000
+
+_numbers = count(1)
+
+
+def windows(now: float = NOW) -> Windows:
+    at = int(now)
+    return Windows(
+        at - at % 60, at - at % 3600, at - at % 86_400, at - at % 604_800, at - at % 2_592_000
+    )
+
+
+def a_run(**fields: Any) -> Run:
+    number = next(_numbers)
+    n = fields.get("n", 1)
+    now = fields.get("created_at", NOW)
+    base = Run(
+        id=f"run-{number:06}",
+        fingerprint=f"fingerprint-{number}",
+        team="alpha",
+        model="gpt-image-1.5",
+        quality="low",
+        n=n,
+        request='{"prompt":"a ? and a \'quote\' and ünïcode"}',
+        upstream="evolink",
+        upstream_model="gpt-image-1.5-beta",
+        price_usd_micros=PRICE,
+        windows=windows(now),
+        hold=Amounts(PRICE * n, n, 1),
+        created_at=now,
+        deadline_at=now + 900.0,
+        due_at=now,
+    )
+    return replace(base, **fields)
+
+
+def a_picture(digest: str = "d1", size_bytes: int = 1000) -> Picture:
+    return Picture(digest=digest, extension="png", size_bytes=size_bytes, width=64, height=32)
+
+
+def a_job(run: Run, verdict: Verdict = Verdict.STARTED, **fields: Any) -> Job:
+    number = next(_numbers)
+    base = Job(f"task-{number:06}", run.id, run.team, verdict, run.created_at)
+    return replace(base, **fields)
+
+
+def done(run: Run, *pictures: Picture, at: float = NOW + 30.0) -> Run:
+    kept = tuple(Kept(f"https://files.test/{one.digest}", one) for one in pictures)
+    return replace(
+        run,
+        state=RunState.DONE,
+        hold=NOTHING,
+        spent=Amounts(run.price_usd_micros * len(kept), len(kept), 1),
+        links=tuple(one.link for one in kept),
+        kept=kept,
+        finished_at=at,
+        lease_owner=None,
+        lease_until=0.0,
+    )
+
+
+def failed(run: Run, *, spent: Amounts = NOTHING, at: float = NOW + 30.0) -> Run:
+    return replace(run, state=RunState.FAILED, hold=NOTHING, spent=spent, finished_at=at)
+
+
+async def start(ledger: Ledger, run: Run, *jobs: Job) -> Run:
+    """Books a new run, with a job unless others are given."""
+
+    def decide(view: View) -> tuple[Run, Writes]:
+        return run, replace(book(None, run, view.accounts), jobs=jobs or (a_job(run),))
+
+    return await ledger.transact(Keys(accounts=run.account_keys()), decide)
+
+
+async def change(ledger: Ledger, after: Run) -> Run:
+    """Books the run as it is from now on."""
+
+    def decide(view: View) -> tuple[Run, Writes]:
+        assert view.run is not None
+        return after, book(view.run, after, view.accounts)
+
+    return await ledger.transact(Keys(accounts=after.account_keys(), run_id=after.id), decide)
+
+
+async def write(ledger: Ledger, **writes: Any) -> None:
+    """Writes records as they are, without booking."""
+    await ledger.transact(Keys(), lambda _: (None, Writes(**writes)))
+
+
+async def look(ledger: Ledger, **keys: Any) -> View:
+    return await ledger.transact(Keys(**keys), lambda view: (view, Writes()))
+
+
+async def run_of(ledger: Ledger, run_id: str) -> Run | None:
+    return (await look(ledger, run_id=run_id)).run
+
+
+def zeros(run: Run) -> dict[Any, Account]:
+    return {key: Account(key) for key in run.account_keys()}
+
+
+def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) -> Usage:
+    return Usage(team, model, day, **counters)

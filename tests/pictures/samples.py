@@ -1,0 +1,76 @@
+"""Small real pictures in each format, and ways to stream bytes."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import AsyncIterator
+from functools import cache
+
+from PIL import Image
+
+NOISE = random.Random(7)
+
+KINDS = [
+    "png",
+    "png-palette",
+    "png-16-bit",
+    "png-animated",
+    "jpeg",
+    "jpeg-progressive",
+    "jpeg-cmyk",
+    "jpeg-two-pictures",
+    "webp",
+    "webp-lossless",
+    "webp-metadata",
+    "webp-animated",
+]
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    return Image.frombytes(mode, (width, height), NOISE.randbytes(width * height * bands))
+
+
+@cache
+def picture(kind: str, width: int = 40, height: int = 24) -> bytes:
+    image = noise(width, height)
+    more = {"save_all": True, "append_images": [noise(width, height), noise(width, height)]}
+    match kind:
+        case "png":
+            return saved(image, "PNG")
+        case "png-palette":
+            return saved(image.quantize(16), "PNG")
+        case "png-16-bit":
+            wide = Image.frombytes("I;16", (width, height), NOISE.randbytes(width * height * 2))
+            return saved(wide, "PNG")
+        case "png-animated":
+            return saved(image, "PNG", **more)
+        case "jpeg":
+            return saved(image, "JPEG")
+        case "jpeg-progressive":
+            return saved(image, "JPEG", progressive=True)
+        case "jpeg-cmyk":
+            return saved(image.convert("CMYK"), "JPEG")
+        case "jpeg-two-pictures":
+            return saved(image, "MPO", **more)
+        case "webp":
+            return saved(image, "WEBP")
+        case "webp-lossless":
+            return saved(image, "WEBP", lossless=True)
+        case "webp-metadata":
+            return saved(image, "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0", icc_profile=b"x" * 99)
+        case "webp-animated":
+            return saved(image, "WEBP", **more)
+    raise ValueError(kind)
+
+
+def saved(image: Image.Image, format_name: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+async def stream(data: bytes, chunk_bytes: int = 16 * 1024) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), chunk_bytes):
+        yield data[start : start + chunk_bytes]

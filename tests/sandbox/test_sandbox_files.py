@@ -1,0 +1,111 @@
+"""The file API: three ways in, one way out, and its own error shape."""
+
+import base64
+from typing import Any
+
+import pytest
+from sandbox_bench import Bench, OpenBench
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"content"
+BASE = "/api/v1/files"
+
+
+async def upload(bench: Bench, content: bytes = PNG, **fields: Any) -> Any:
+    body = {"base64_data": base64.b64encode(content).decode(), **fields}
+    return await bench.client.post(f"{BASE}/upload/base64", json=body)
+
+
+async def test_base64_upload_list_download_delete(bench: Bench) -> None:
+    answer = await upload(bench, upload_path="avatars", file_name="me.png")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["success"], body["code"]) == (True, 200)
+    data = body["data"]
+    assert data["file_url"] == f"{bench.sandbox.base_url}/avatars/me.png"
+    assert (data["file_size"], data["mime_type"]) == (len(PNG), "image/png")
+    assert data["upload_time"].endswith("+08:00")
+    for url in (data["file_url"], data["download_url"]):
+        got = await bench.anonymous.get(url)
+        assert (got.content, got.headers["content-type"]) == (PNG, "image/png")
+    listed = (await bench.client.get(f"{BASE}/list?page=1&pageSize=20")).json()["data"]
+    assert (listed["total"], listed["files"][0]["file_id"]) == (1, data["file_id"])
+    quota = (await bench.client.get(f"{BASE}/quota")).json()["data"]
+    assert (quota["used_files"], quota["remain_files"]) == (1, 1999)
+    assert (await bench.client.delete(f"{BASE}/{data['file_id']}")).json()["success"] is True
+    assert (await bench.anonymous.get(data["file_url"])).status_code == 404
+    assert (await bench.client.delete(f"{BASE}/{data['file_id']}")).status_code == 404
+
+
+async def test_a_data_url_and_a_name_made_safe(bench: Bench) -> None:
+    data_url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    body = {"base64_data": data_url, "file_name": "../../etc/pass wd", "upload_path": "/../a/./b"}
+    data = (await bench.client.post(f"{BASE}/upload/base64", json=body)).json()["data"]
+    assert data["file_url"] == f"{bench.sandbox.base_url}/a/b/pass_wd.png"
+
+
+async def test_stream_upload(bench: Bench) -> None:
+    answer = await bench.client.post(
+        f"{BASE}/upload/stream",
+        files={"file": ("cat.png", PNG, "image/png")},
+        data={"uploadPath": "cats"},
+    )
+    data = answer.json()["data"]
+    assert (data["file_name"], data["original_name"], data["upload_path"]) == (
+        "cat.png",
+        "cat.png",
+        "cats",
+    )
+
+
+async def test_url_upload_fetches(bench: Bench) -> None:
+    own = (await upload(bench, file_name="first.png")).json()["data"]["file_url"]
+    body = {"file_url": own, "file_name": "second.png"}
+    copied = (await bench.client.post(f"{BASE}/upload/url", json=body)).json()["data"]
+    assert (await bench.anonymous.get(copied["file_url"])).content == PNG
+    result = (await bench.finished())["results"][0]
+    fetched = await bench.client.post(f"{BASE}/upload/url", json={"file_url": result})
+    assert fetched.json()["data"]["mime_type"] == "image/png"
+    dead = await bench.client.post(f"{BASE}/upload/url", json={"file_url": own + "x.png"})
+    assert (dead.json()["success"], dead.json()["code"]) == (False, 40004)
+
+
+async def test_the_same_name_replaces(bench: Bench) -> None:
+    first = (await upload(bench, file_name="a.png")).json()["data"]
+    await upload(bench, PNG + b"2", file_name="a.png")
+    assert (await bench.anonymous.get(first["file_url"])).content == PNG + b"2"
+    assert len(bench.state.files) == 1
+
+
+async def test_files_expire_after_72_hours(bench: Bench) -> None:
+    url = (await upload(bench)).json()["data"]["file_url"]
+    bench.clock.now += 72 * 3600 - 1
+    assert (await bench.anonymous.get(url)).status_code == 200
+    bench.clock.now += 1
+    assert (await bench.anonymous.get(url)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", 400), (b"#!/bin/sh", 40002), (PNG + b"x" * 200, 40001)]
+)
+async def test_refusals(open_bench: OpenBench, content: bytes, code: int) -> None:
+    async with open_bench(max_file_bytes=100) as bench:
+        body = (await upload(bench, content)).json()
+        assert (body["success"], body["code"]) == (False, code)
+
+
+async def test_quota_and_key(open_bench: OpenBench) -> None:
+    async with open_bench(max_files=1) as bench:
+        await upload(bench, file_name="a.png")
+        assert (await upload(bench, file_name="b.png")).json()["code"] == 40003
+        answer = await bench.anonymous.get(f"{BASE}/quota")
+        assert (answer.status_code, answer.json()["success"]) == (401, False)
+
+
+async def test_malformed_uploads(bench: Bench) -> None:
+    for body in ({}, {"base64_data": "%%%"}, {"base64_data": 1}):
+        assert (await bench.client.post(f"{BASE}/upload/base64", json=body)).status_code == 400
+    for url in (None, "file:///etc/passwd"):
+        answer = await bench.client.post(f"{BASE}/upload/url", json={"file_url": url})
+        assert answer.status_code == 400
+    without = await bench.client.post(f"{BASE}/upload/stream", files={"other": ("a", PNG)})
+    assert without.json()["msg"] == "file is required"
