@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx2 as httpx
 from starlette.types import ASGIApp
 
 from gateway.cache import DiskResponseCache, NoCache
@@ -52,8 +54,9 @@ class Gateway:
         self._cache = _make_cache(settings, self._folder)
         self._pictures = FolderPictures(self._folder / "pictures")
         self._tokens = TokenCounter()
-        self._upstreams = {n: _make_client(e) for n, e in settings.upstreams.items()}
-        self._links = {n: _make_fetcher(e) for n, e in settings.upstreams.items()}
+        tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
+        self._upstreams = {n: _make_client(e, tls) for n, e in settings.upstreams.items()}
+        self._links = {n: _make_fetcher(e, tls) for n, e in settings.upstreams.items()}
         self._metrics = Metrics(
             ledger=self.ledger, pictures=self._pictures, cache=self._cache, current=self._current
         )
@@ -66,7 +69,7 @@ class Gateway:
             checked=self._metrics.ledger_checked,
         )
         board = Board()
-        self._worker = self._make_worker(board)
+        self.worker = self._make_worker(board)
         self._service = self._make_service(board)
         self.app = self._make_app()
         self._stopping = False
@@ -90,7 +93,7 @@ class Gateway:
             await self.ledger.close()
             raise
         self._loading = asyncio.create_task(self._tokens.load())
-        self._worker.run()
+        self.worker.run()
         self._metrics.reloaded(successful=True, at=self._clock())
 
     def bound(self, port: int) -> None:
@@ -106,7 +109,7 @@ class Gateway:
     async def stop(self, grace_seconds: float) -> None:
         """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
         self.stop_taking()
-        await self._worker.stop(grace_seconds)
+        await self.worker.stop(grace_seconds)
         await self._housekeeper.stop()
         self._loading.cancel()
         await asyncio.gather(self._loading, return_exceptions=True)
@@ -173,7 +176,7 @@ class Gateway:
                 pictures=self._pictures,
                 tokens=self._tokens,
                 board=board,
-                worker=self._worker,
+                worker=self.worker,
                 room=self._housekeeper,
                 observer=self._metrics,
                 current=self._current,
@@ -189,9 +192,7 @@ class Gateway:
                 self._current, unready=self._unready, render=self._metrics.render
             ),
         )
-        return build_app(
-            endpoints, observer=self._metrics, http_request=self._metrics.http_request
-        )
+        return build_app(endpoints, observer=self._metrics, http_request=self._metrics.http_request)
 
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:
@@ -208,7 +209,7 @@ def _make_cache(settings: Settings, folder: Path) -> ResponseCache:
     return DiskResponseCache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
 
 
-def _make_client(entry: UpstreamEntry) -> EvolinkClient:
+def _make_client(entry: UpstreamEntry, tls: ssl.SSLContext) -> EvolinkClient:
     account = Account(
         base_url=entry.base_url,
         api_key=entry.api_key.get_secret_value(),
@@ -219,11 +220,13 @@ def _make_client(entry: UpstreamEntry) -> EvolinkClient:
     return EvolinkClient(
         account,
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
+        tls=tls,
     )
 
 
-def _make_fetcher(entry: UpstreamEntry) -> Fetcher:
+def _make_fetcher(entry: UpstreamEntry, tls: ssl.SSLContext) -> Fetcher:
     return Fetcher(
         allow_private=entry.allow_private_addresses,
+        verify=tls,
         connect_seconds=entry.timeout.connect_seconds,
     )

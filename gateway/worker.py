@@ -138,7 +138,6 @@ class Worker:
 
     async def _lease_once(self) -> None:
         now = self._tools.clock()
-        self._nudge.clear()
         self._wake_at = now + IDLE_SECONDS
         leased = await self._tools.ledger.lease(
             self.owner, now=now, until=now + LEASE_SECONDS, limit=BATCH
@@ -151,12 +150,16 @@ class Worker:
             self._wake_soon(due)
 
     async def _sleep(self) -> None:
-        """Until the next run is due or something nudges, and at least one gathering time."""
-        delay = max(GATHER_SECONDS, self._wake_at - self._tools.clock())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._nudge.wait()
-                await asyncio.sleep(GATHER_SECONDS)
+        """Until the next run is due, and at least one gathering time; a nudge looks again."""
+        earliest = self._tools.clock() + GATHER_SECONDS
+        while not self._stopping:
+            self._nudge.clear()
+            delay = max(earliest, self._wake_at) - self._tools.clock()
+            if delay <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._nudge.wait()
 
     def _wake_soon(self, at: float) -> None:
         if at < self._wake_at:

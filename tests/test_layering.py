@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.__main__": ("gateway.cli",),
 }
 
-STANDARD_LIBRARY_ONLY = (*INWARD,)
+STANDARD_LIBRARY_ONLY = INWARD
 
 ONE_HOME: dict[str, tuple[str, ...]] = {
     # Library: the only layers that may know it.

@@ -110,9 +110,9 @@ class _Chance(click.ParamType[tuple[str, float]]):
     help="Scales the pictures' sides; small ones make quick tests.",
 )
 @click.option(
-    "--private-callbacks",
+    "--allow-private-addresses",
     is_flag=True,
-    help="Let callbacks go to plain http and to this machine, which the real service refuses.",
+    help="Let callbacks (http too) and uploads by URL reach this machine, as the real one cannot.",
 )
 def sandbox_command(host: str, port: int, **flags: Any) -> None:
     """Run a simulated EvoLink: no key to buy, nothing to pay, real pictures to look at.
@@ -144,7 +144,7 @@ def _options(flags: dict[str, Any]) -> SandboxOptions:
             denied_models=frozenset(flags["deny_model"]),
             submits_per_minute=flags["submits_per_minute"],
             picture_scale=flags["picture_scale"],
-            allow_http_callbacks=flags["private_callbacks"],
+            allow_private_addresses=flags["allow_private_addresses"],
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

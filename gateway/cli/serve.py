@@ -125,16 +125,23 @@ def _reload_on_hangup(gateway: Gateway, path: Path | None) -> None:
 
     log = structlog.get_logger("gateway.settings")
 
-    def reload() -> None:
+    async def reload() -> None:
         if path is None:
             log.warning("nothing to reload: the sandbox's settings are built in")
             return
         try:
-            waiting = gateway.reload(load_settings(path))
+            settings = await asyncio.to_thread(load_settings, path)
         except SettingsError as error:
             gateway.reload_failed()
             log.error("reload refused, the last good settings stay", problems=explain(error))
             return
-        log.info("settings reloaded", restart_needed_for=list(waiting))
+        log.info("settings reloaded", restart_needed_for=list(gateway.reload(settings)))
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = asyncio.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)

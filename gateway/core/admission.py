@@ -132,7 +132,12 @@ class Ask:
 
         Nothing at all when the response cache has the answer: that saves the ledger's read.
         """
-        if self.cached and self.vetted.get(self.cached.id) and answer_hit(self, self.cached):
+        if (
+            self.cached
+            and not self.bypasses
+            and self.vetted.get(self.cached.id)
+            and answer_hit(self, self.cached)
+        ):
             return Keys()
         probe = _new_run(self, price=0, upstream="", upstream_model="")
         fingerprint = None if self.bypasses else self.fingerprint
@@ -142,22 +147,27 @@ class Ask:
 # --- the verdicts ------------------------------------------------------------------------------
 
 
+# `shadow` tells of a team in shadow mode what would have denied the order.
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     job: Job
     run: Run
     ttl_seconds: float
+    shadow: Denial | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     job: Job
     run: Run
+    shadow: Denial | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`stored`: the result will be cached. `shadow`: what would have denied it."""
+    """`stored`: the result will be cached."""
 
     job: Job
     run: Run
@@ -196,7 +206,10 @@ def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
         return Denied(denial), Writes()
     found = None if ask.bypasses else _from_cache(ask, view)
     if found:
-        return found
+        decision, writes = found
+        if isinstance(decision, Hit | Joined):
+            decision = replace(decision, shadow=shadow)
+        return decision, writes
     if ask.freshness.only_if_cached:
         message = "There is no stored answer, and 'only-if-cached' forbids making a new one."
         return Denied(Denial(Reason.NOT_CACHED, message, "only_if_cached")), Writes()
@@ -204,10 +217,11 @@ def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
 
 
 def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
-    """The hit that this finished run gives; None when it is too old or was made elsewhere."""
+    """The hit that this finished run gives; None when it is too old, for us or for the caller."""
     age = ask.now - (run.finished_at or 0.0)
-    limit = min(ask.ttl_seconds, ask.freshness.max_age_seconds or ask.ttl_seconds)
-    if ask.freshness.max_age_seconds == 0 or age > limit or ask.freshness.no_cache:
+    wanted = ask.freshness.max_age_seconds
+    limit = ask.ttl_seconds if wanted is None else min(ask.ttl_seconds, wanted)
+    if ask.freshness.no_cache or age >= limit:
         return None
     job = _job(ask, run, Verdict.HIT)
     saved = Usage(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from gateway.core.model import (
@@ -31,36 +31,40 @@ NEVER: Final = float("inf")
 def windows_at(now: float, zone: tzinfo) -> Windows:
     """The calendar windows that `now` (Unix seconds) lies in.
 
-    Minutes and hours are counted in local time as well (there are zones 30 minutes off), by
-    the offset in force at `now`, so that they keep their length when clocks change.
+    Minutes and hours are counted from local midnight, since there are zones 30 minutes off.
+    So they keep their length when clocks change, and only a day's last one may be cut short.
     """
-    local = datetime.fromtimestamp(now, zone)
-    offset = local.utcoffset() or timedelta()
-    shifted = int(now) + int(offset.total_seconds())
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    monday = midnight.replace(tzinfo=None) - timedelta(days=midnight.weekday())
+    today = datetime.fromtimestamp(now, zone).date()
+    day = _midnight(today, zone)
+    passed = int(now) - day
     return Windows(
-        minute=int(now) - shifted % 60,
-        hour=int(now) - shifted % 3600,
-        day=int(midnight.timestamp()),
-        week=int(monday.replace(tzinfo=zone).timestamp()),
-        month=int(midnight.replace(day=1).timestamp()),
+        minute=int(now) - passed % 60,
+        hour=int(now) - passed % 3600,
+        day=day,
+        week=_midnight(today - timedelta(days=today.weekday()), zone),
+        month=_midnight(today.replace(day=1), zone),
     )
 
 
 def resets_at(window: Window, now: float, zone: tzinfo) -> float:
     """When the window that `now` lies in ends; infinity for `total`."""
-    windows = windows_at(now, zone)
     if window is Window.TOTAL:
         return NEVER
-    if window in (Window.MINUTE, Window.HOUR):
-        return windows.start(window) + (60 if window is Window.MINUTE else 3600)
-    start = datetime.fromtimestamp(windows.start(window), zone).replace(tzinfo=None)
-    days = {Window.DAY: 1, Window.WEEK: 7, Window.MONTH: 32}[window]
-    end = start.replace(hour=0, minute=0) + timedelta(days=days)
+    today = datetime.fromtimestamp(now, zone).date()
     if window is Window.MONTH:
-        end = end.replace(day=1)
-    return end.replace(tzinfo=zone).timestamp()
+        return _midnight((today.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
+    if window is Window.WEEK:
+        return _midnight(today + timedelta(days=7 - today.weekday()), zone)
+    tomorrow = _midnight(today + timedelta(days=1), zone)
+    if window is Window.DAY:
+        return tomorrow
+    length_seconds = 60 if window is Window.MINUTE else 3600
+    return min(windows_at(now, zone).start(window) + length_seconds, tomorrow)
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    """When a local day begins: its first midnight, or where that is skipped, when clocks jump."""
+    return int(datetime.combine(day, time(), zone).timestamp())
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ KEEP_MARGIN_SECONDS: Final = 1800.0
 """Keeping is given up this long before the links die: by then every retry was had."""
 
 DEAD_LINK_TRIES: Final = 5
-"""A link that says it is gone is asked again this often (fresh links are fetched between)."""
+"""Links are lost when they said so this often in a row (fresh ones are fetched between)."""
 
 
 # --- rules and steps ---------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def _fail_task(run: Run, event: TaskFailed, now: float, _: Rules) -> Run:
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if len(after.kept) < len(after.links):
-        return replace(after, due_at=now)
+        return after if len(after.kept) > len(run.kept) else _later(after, None, now, rules)
     return replace(
         after,
         state=RunState.DONE,
@@ -265,10 +265,17 @@ def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
 
 
 def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
-    after = _later(_with_kept(run, event.kept), None, now, rules)
-    if event.dead and after.tries >= DEAD_LINK_TRIES:
-        return _lose(after, event.reason, now)
-    return after
+    """Dead links are counted; any other fault is waited out, and the count begins anew.
+
+    That wait is as long as keeping has lasted, so that it grows without a count of its own.
+    """
+    after = _with_kept(run, event.kept)
+    if event.dead:
+        after = _later(after, None, now, rules)
+        return _lose(after, event.reason, now) if after.tries >= DEAD_LINK_TRIES else after
+    lasted = now - (run.upstream_finished_at or run.created_at)
+    wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
+    return _later(replace(after, tries=0), None, now, replace(rules, retry_first_seconds=wait))
 
 
 def _give_up_keeping(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:

@@ -55,13 +55,15 @@ def unavailable(error: sqlite3.Error) -> Unavailable:
     return face
 
 
-def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool, busy_seconds: float = BUSY_SECONDS
+) -> sqlite3.Connection:
     """A connection without implicit transactions."""
     mode = "ro" if read_only else "rw"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=busy_seconds,
         isolation_level=None,
     )
     try:
@@ -87,14 +89,17 @@ WRITER_PRAGMAS: Final = (
 class Connected:
     """Holds the connection of one lane's thread."""
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
+    def __init__(self, path: Path, *, read_only: bool, busy_seconds: float) -> None:
         self._path = path
         self._read_only = read_only
+        self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
 
     def connection(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = connect(self._path, read_only=self._read_only)
+            self._connection = connect(
+                self._path, read_only=self._read_only, busy_seconds=self._busy_seconds
+            )
         return self._connection
 
     def close(self) -> None:
@@ -108,8 +113,8 @@ class Connected:
 class Reader(Connected):
     """Each piece of work sees the store as last committed."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, read_only=True)
+    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        super().__init__(path, read_only=True, busy_seconds=busy_seconds)
 
     def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
         return [self._one(work) for work in batch]
@@ -127,8 +132,8 @@ class Reader(Connected):
 class Writer(Connected):
     """All work of a batch shares one commit; work that raises is undone alone."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, read_only=False)
+    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        super().__init__(path, read_only=False, busy_seconds=busy_seconds)
 
     def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []

@@ -25,15 +25,16 @@ class Books:
 
 
 def violations(books: Books, now: float) -> Sequence[str]:
-    return [
-        *_accounts(books),
-        *_holds(books.runs),
-        *_late(books.runs, now),
-        *_usage(books),
-        *_pictures(books),
-        *_doubles(books.runs),
-        *_orphans(books),
-    ]
+    checks = (
+        _accounts(books),
+        _holds(books.runs),
+        _late(books.runs, now),
+        _usage(books),
+        _pictures(books),
+        _doubles(books.runs),
+        _orphans(books),
+    )
+    return [sentence for check in checks for sentence in sorted(check)]
 
 
 def _accounts(books: Books) -> Iterator[str]:

@@ -22,7 +22,7 @@ from gateway.core.model import Account, AccountKey, Job, Run, RunState, Usage
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
 from gateway.ledger import audit, migrations, statements, store
-from gateway.ledger.connections import Reader, Writer, connect, unavailable
+from gateway.ledger.connections import BUSY_SECONDS, Reader, Writer, connect, unavailable
 from gateway.ledger.lane import Lane
 from gateway.ports import Clock
 
@@ -48,16 +48,18 @@ class SqliteLedger:
         clock: Clock = time.time,
         read_only: bool = False,
         max_waiting: int = MAX_WAITING,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self._path = path
         self._clock = clock
+        self._busy_seconds = busy_seconds
         self._read_only = read_only
         self._lock_file: int | None = None
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
-        self._writer = lane("ledger-writer", Writer(path))
-        self._reader = lane("ledger-reader", Reader(path))
-        self._reports = lane("ledger-reports", Reader(path))
-        self._audit = lane("ledger-audit", Reader(path))
+        self._writer = lane("ledger-writer", Writer(path, busy_seconds=busy_seconds))
+        self._reader = lane("ledger-reader", Reader(path, busy_seconds=busy_seconds))
+        self._reports = lane("ledger-reports", Reader(path, busy_seconds=busy_seconds))
+        self._audit = lane("ledger-audit", Reader(path, busy_seconds=busy_seconds))
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
@@ -151,7 +153,7 @@ class SqliteLedger:
         self._lock_file = self._take_lock()
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            with closing(connect(self._path, read_only=False)) as db:
+            with closing(self._connect()) as db:
                 self._require_wal(db)
                 migrations.migrate(db)
                 db.execute(statements.VOID_LEASES)
@@ -159,6 +161,9 @@ class SqliteLedger:
             os.close(self._lock_file)
             self._lock_file = None
             raise self._named(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path, read_only=self._read_only, busy_seconds=self._busy_seconds)
 
     def _take_lock(self) -> int:
         try:
@@ -179,7 +184,7 @@ class SqliteLedger:
     def _check(self) -> None:
         """A reader beside the gateway migrates nothing, so the schema must be its own."""
         try:
-            with closing(connect(self._path, read_only=True)) as db:
+            with closing(self._connect()) as db:
                 have = migrations.version(db)
         except (OSError, sqlite3.Error) as error:
             raise self._named(error) from error

@@ -60,12 +60,12 @@ ADD_USAGE: Final = (
 
 @cache
 def get_accounts(count: int) -> str:
-    """`count` accounts in one statement: each statement more is a chance to lose the processor."""
-    keys = ", ".join(["(?, ?, ?)"] * count)
-    return (
-        f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts"
-        f" WHERE (team, window_name, window_start) IN (VALUES {keys})"
-    )
+    """`count` accounts in one statement: each statement more is a chance to lose the processor.
+
+    Spelt out with OR, because SQLite finds no index for `(a, b, c) IN (VALUES ...)`.
+    """
+    one = "(team = ? AND window_name = ? AND window_start = ?)"
+    return f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts WHERE {' OR '.join([one] * count)}"
 
 
 @cache

@@ -27,7 +27,7 @@ import orjson
 
 from gateway.core.model import Picture
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
-from gateway.pictures.inspection import MAX_PIXELS, Inspection, inspect, prepare
+from gateway.pictures.decoders import Decoders, Inspection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,7 @@ T = TypeVar("T")
 _BATCH_BYTES: Final = 256 * 1024  # one hop to a thread costs as much as writing about this
 _FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
+_MAX_PIXELS: Final = 64_000_000  # eight times the largest that upstream makes
 _NAME: Final = re.compile(r"(?P<digest>[0-9a-f]{64})\.(png|jpg|webp)")
 
 
@@ -44,7 +45,7 @@ class FolderPictures:
     All but NotAPicture and PictureTooLarge that goes wrong here comes out as StoreFull.
     """
 
-    def __init__(self, root: Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, root: Path, *, max_pixels: int = _MAX_PIXELS) -> None:
         self._root = root
         self._scratch = root / "tmp"
         self._max_pixels = max_pixels
@@ -52,9 +53,8 @@ class FolderPictures:
         # sync nor for a decoder, and decoding never takes more than two cores.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
-        self._inspectors = ThreadPoolExecutor(
-            2, thread_name_prefix="pictures-inspect", initializer=prepare
-        )
+        self._inspectors = ThreadPoolExecutor(2, thread_name_prefix="pictures-inspect")
+        self._decoders = Decoders()
 
     async def open(self) -> None:
         """Makes the folders and removes what writers that are gone have left unfinished."""
@@ -113,6 +113,7 @@ class FolderPictures:
         """Waits for what the threads have begun. Safe to call twice."""
         for pool in (self._inspectors, self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
+        await asyncio.to_thread(self._decoders.close)
 
     def _place(self, name: str) -> Path:
         return self._root / name[:2] / name
@@ -149,7 +150,9 @@ class FolderPictures:
             await _in_thread(self._writers, draft.write, batch)
 
     async def _inspect(self, draft: _Draft) -> Inspection:
-        return await _in_thread(self._inspectors, inspect, draft.path, max_pixels=self._max_pixels)
+        return await _in_thread(
+            self._inspectors, self._decoders.inspect, draft.path, max_pixels=self._max_pixels
+        )
 
     async def _discard(self, draft: _Draft) -> None:
         # Shielded: once begun it is done, even if the caller is cancelled a second time.

@@ -1,8 +1,7 @@
 """Proves that a file is one whole PNG, JPEG or WebP by decoding it in full.
 
-Everything here blocks, so it is called in a thread. A large picture is decoded in a process of
-its own, which keeps its memory, and the moments when the decoder lets no other thread run, out
-of ours. Bytes after the picture's end are tolerated. Nothing here knows about the store.
+It runs in a process of its own (see `decoders`), which alone loads the image library. Bytes
+after the picture's end are tolerated. Nothing here knows about the store.
 """
 
 from __future__ import annotations
@@ -10,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 import struct
-import subprocess
 import sys
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from PIL import Image
 
@@ -28,50 +26,19 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gateway.core.pictures import NotAPicture
-
-MAX_PIXELS: Final = 64_000_000
+from gateway.pictures.decoders import Inspection
 
 _FORMATS: Final = (PngImageFile.format, JpegImageFile.format, WebPImageFile.format)
 _MAX_FRAMES: Final = 100  # of an animation; a million tiny frames would take minutes
-_LARGE_PIXELS: Final = 2_000_000  # above, WebP holds the interpreter's lock for over 5 ms
-_LARGE_BYTES: Final = 8 * 2**20  # WebP files are copied in memory before anything else
-_APART_SECONDS: Final = 60.0
 _BLOCK_BYTES: Final = 256 * 1024
+_NICENESS: Final = 10  # answering clients comes before decoding
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a picture turned out to be. `extension` is png, jpg or webp, without a dot."""
+def inspect(path: Path, *, max_pixels: int) -> Inspection:
+    """Decodes the file, every pixel of it.
 
-    media_type: str
-    extension: str
-    width: int
-    height: int
-
-
-def prepare() -> None:
-    """Makes Pillow refuse what it only warns about. For each process, before `inspect`."""
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-
-
-def inspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> Inspection:
-    """Decodes the file here or, when it is large, in a process of its own.
-
-    Raises NotAPicture, or OSError when the file cannot be read or the process fails.
+    Raises NotAPicture, or OSError or MemoryError when the machine and not the file is at fault.
     """
-    if _is_large(path, max_pixels):
-        return _decode_apart(path, max_pixels)
-    return _decode(path, max_pixels)
-
-
-def _is_large(path: Path, max_pixels: int) -> bool:
-    if path.stat().st_size > _LARGE_BYTES:
-        return True
-    with _opened(path, max_pixels) as (image, _):
-        return image.width * image.height > _LARGE_PIXELS
-
-
-def _decode(path: Path, max_pixels: int) -> Inspection:
     with _opened(path, max_pixels) as (image, file):
         image.load()
         if isinstance(image, PngImageFile | WebPImageFile):
@@ -131,36 +98,28 @@ def _exactly(file: IO[bytes], size_bytes: int) -> bytes:
     return block
 
 
-# --- in a process of its own -----------------------------------------------------------------
-
-
-def _decode_apart(path: Path, max_pixels: int) -> Inspection:
-    """Runs `main` in a fresh interpreter, without our environment, which holds secrets."""
-    passed_on = {k: v for k, v in os.environ.items() if k in {"PATH", "LD_LIBRARY_PATH"}}
-    program = f"from {__name__} import main; main()"
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter, and no shell
-            [sys.executable, "-P", "-c", program, os.fspath(path), str(max_pixels)],
-            env={**passed_on, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_APART_SECONDS,
-            start_new_session=True,  # an interrupt at the terminal is for us, not for it
-            check=True,
-        )
-    except subprocess.SubprocessError as error:
-        raise OSError(f"the decoding process failed: {error}") from error
-    outcome: dict[str, Any] = json.loads(done.stdout)
-    if "refused" in outcome:
-        raise NotAPicture(outcome["refused"])
-    return Inspection(**outcome)
+# --- the decoding process --------------------------------------------------------------------
 
 
 def main() -> None:
-    """The other process: decodes argv[1] within argv[2] pixels, writes the outcome as JSON."""
-    prepare()
+    """Answers each line of standard input, `[path, max_pixels]`, with a line of JSON.
+
+    The answer has the fields of an Inspection, or `refused` (it is no picture) or `failed`
+    (it could not be found out), each with the reason. Ends with its input.
+    """
+    os.nice(_NICENESS)
+    # Pillow would print a warning for what our own limit refuses anyway.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    for line in sys.stdin:
+        path, max_pixels = json.loads(line)
+        sys.stdout.write(json.dumps(_outcome(Path(path), max_pixels)) + "\n")
+        sys.stdout.flush()
+
+
+def _outcome(path: Path, max_pixels: int) -> dict[str, object]:
     try:
-        outcome = asdict(_decode(Path(sys.argv[1]), int(sys.argv[2])))
+        return asdict(inspect(path, max_pixels=max_pixels))
     except NotAPicture as problem:
-        outcome = {"refused": str(problem)}
-    sys.stdout.write(json.dumps(outcome))
+        return {"refused": str(problem)}
+    except (OSError, MemoryError) as error:
+        return {"failed": str(error) or type(error).__name__}

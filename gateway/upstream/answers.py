@@ -43,11 +43,15 @@ ABOUT_CONTENT: Final = frozenset(
     }
 )
 ABOUT_PARAMETERS: Final = ("invalid_", "unsupported_")
-"""A 403 with one of these speaks of the request; any other speaks of the key."""
+ABOUT_KEY: Final = frozenset({"invalid_token", "invalid_api_key"})
+"""A 403 about content or parameters speaks of the request; any other speaks of the key."""
 
 OUTCOME_OPEN: Final = frozenset({"paid_outcome_unknown", "idempotency_conflict"})
 FAILED: Final = frozenset({"failed", "cancelled", "canceled"})
 WAITING: Final = frozenset({"pending", "processing", "queued", "running", "in_progress"})
+
+MAX_LINKS: Final = 64
+"""At most ten pictures are ordered at once; an answer with far more links is not about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Answer:
             return None
         try:
             parsed = orjson.loads(self.body)
-        except orjson.JSONDecodeError:
+            orjson.dumps(parsed)  # what is nested too deeply to be written down again is no task
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return None
         return parsed if isinstance(parsed, dict) else None
 
@@ -80,7 +85,7 @@ class Answer:
         try:
             then = parsedate_to_datetime(value)
             return (then - parsedate_to_datetime(self.headers.get("date", ""))).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return math.nan
 
 
@@ -94,6 +99,9 @@ class Problem:
 
     @property
     def about_request(self) -> bool:
+        """Whether it is the caller's to mend. Which models the key may use is not."""
+        if self.code in ABOUT_KEY or self.param == "model":
+            return False
         return (
             self.param is not None
             or self.code in ABOUT_CONTENT
@@ -136,7 +144,10 @@ def read_poll(answer: Answer) -> PollEvent:
         )
     text, status = orjson.dumps(task).decode(), task["status"].lower()
     if status == "completed":
-        return Finished(text, tuple(dict.fromkeys(_links(task))), _credits_used(task))
+        links = tuple(dict.fromkeys(_links(task)))
+        if len(links) > MAX_LINKS:
+            return Unreachable(f"a task with {len(links)} links")
+        return Finished(text, links, _credits_used(task))
     if status in FAILED:
         problem = _problem(task)
         code = "request_cancelled" if status != "failed" else "unknown_error"
@@ -161,13 +172,16 @@ def _read_acceptance(answer: Answer) -> SubmitEvent:
 
 
 def _refusal(answer: Answer, problem: Problem | None) -> Refused:
-    if problem is not None and answer.body is not None:
-        body = answer.body.decode("utf-8", "replace")
-        return Refused(answer.status, body, problem.code or "invalid_request", problem.message)
-    message = f"The upstream provider refused the request (HTTP {answer.status}) without a reason."
-    error = {"code": "invalid_request", "message": message, "type": "invalid_request_error"}
-    body = orjson.dumps({"error": error}).decode()
-    return Refused(answer.status, body, "invalid_request", message)
+    """Upstream's JSON as it came; what clients could not read is put into words of our own."""
+    code = (problem and problem.code) or "invalid_request"
+    message = (problem and problem.message) or (
+        f"The upstream provider refused the request (HTTP {answer.status}) without a reason."
+    )
+    body = answer.body
+    if body is None or answer.json_object() is None:
+        error = {"code": code, "message": message, "type": "invalid_request_error"}
+        body = orjson.dumps({"error": error})
+    return Refused(answer.status, body.decode(), code, message)
 
 
 def _problem(parsed: Mapping[str, Any] | None) -> Problem | None:
@@ -175,6 +189,8 @@ def _problem(parsed: Mapping[str, Any] | None) -> Problem | None:
     if not isinstance(error, dict):
         return None
     code, message, param = error.get("code"), error.get("message"), error.get("param")
+    if not code and not message:
+        return None
     return Problem(
         code=str(code) if isinstance(code, str | int) else "",
         message=message if isinstance(message, str) else "",

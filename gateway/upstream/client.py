@@ -8,6 +8,7 @@ up just as the request goes out, and then nobody knows whether it was taken.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -47,11 +48,15 @@ class Account:
 class EvolinkClient:
     """One vendor account (`gateway.ports.Upstream`)."""
 
-    def __init__(self, account: Account, timeouts: Timeouts) -> None:
+    def __init__(
+        self, account: Account, timeouts: Timeouts, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`tls` may be shared between clients: making one reads the system's trust store."""
         self._timeouts = timeouts
         self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
-        self._submits = _client(account, timeouts, keepalive=0)
-        self._polls = _client(account, timeouts, keepalive=account.max_connections)
+        tls = tls or httpx.create_ssl_context()
+        self._submits = _client(account, timeouts, tls, keepalive=0)
+        self._polls = _client(account, timeouts, tls, keepalive=account.max_connections)
 
     async def submit(self, run: Run) -> SubmitEvent:
         body = orjson.dumps({**orjson.loads(run.request), "model": run.upstream_model})
@@ -88,8 +93,11 @@ class EvolinkClient:
         await self._polls.aclose()
 
 
-def _client(account: Account, timeouts: Timeouts, *, keepalive: int) -> httpx.AsyncClient:
+def _client(
+    account: Account, timeouts: Timeouts, tls: ssl.SSLContext, *, keepalive: int
+) -> httpx.AsyncClient:
     return httpx.AsyncClient(
+        verify=tls,
         headers={
             "Authorization": f"Bearer {account.api_key}",
             "User-Agent": account.user_agent,

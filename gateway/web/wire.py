@@ -23,11 +23,34 @@ KEEPING_PROGRESS: Final = 99
 """Upstream is finished, our copy is not: the client must not take it for complete yet."""
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
-_DIRECTIVE: Final = re.compile(r'\s*([A-Za-z-]+)\s*(?:=\s*"?([^",]*)"?)?\s*')
+_GREPPED: Final = ("id", "status")
+_AT_WORK: Final = frozenset({"processing", "running", "in_progress", "completed"})
+_PAID: Final = ("credits_used", "credits_reserved", "estimated_cost")
+_DIRECTIVE: Final = re.compile(
+    r'\s*([\w!#$%&\'*+.^`|~-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*)))?\s*(?:,|$)', re.ASCII
+)
 
 
 def to_json(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """Sorted, except that no nested `id` or `status` comes before the object's own."""
+    if not isinstance(value, dict) or not any(_nested_before(value, name) for name in _GREPPED):
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    plain_first = sorted(value, key=lambda name: (isinstance(value[name], dict | list), name))
+    members = (
+        orjson.dumps(name) + b":" + orjson.dumps(value[name], option=orjson.OPT_SORT_KEYS)
+        for name in plain_first
+    )
+    return b"{" + b",".join(members) + b"}"
+
+
+def _nested_before(value: Mapping[str, Any], name: str) -> bool:
+    return name in value and any(_has_key(value[other], name) for other in value if other < name)
+
+
+def _has_key(value: object, name: str) -> bool:
+    if isinstance(value, dict):
+        return name in value or any(_has_key(one, name) for one in value.values())
+    return isinstance(value, list) and any(_has_key(one, name) for one in value)
 
 
 # --- tasks -------------------------------------------------------------------------------------
@@ -47,8 +70,10 @@ def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
     _show_state(task, run)
     if job.verdict is not Verdict.STARTED:
         _show_free(task)
-    links = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}
-    return {name: _rewritten(value, links) for name, value in task.items()}
+    ours = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}
+    if run.upstream_task_id is not None:
+        ours[run.upstream_task_id] = job.id
+    return {name: _rewritten(value, ours) for name, value in task.items()}
 
 
 def _show_state(task: dict[str, Any], run: Run) -> None:
@@ -64,8 +89,10 @@ def _show_state(task: dict[str, Any], run: Run) -> None:
     elif run.state is RunState.KEEPING:
         task.update(status="processing", progress=KEEPING_PROGRESS)
     elif run.state is RunState.RUNNING:
-        task.setdefault("status", "pending")
-        task.setdefault("progress", 0)
+        progress = task.get("progress")
+        whole = isinstance(progress, int) and not isinstance(progress, bool)
+        task["status"] = "processing" if task.get("status") in _AT_WORK else "pending"
+        task["progress"] = min(max(progress, 0), KEEPING_PROGRESS) if whole else 0
     else:
         task.update(status="pending", progress=0)
 
@@ -75,18 +102,18 @@ def _show_free(task: dict[str, Any]) -> None:
     task.pop("billing", None)
     usage = task.get("usage")
     if isinstance(usage, dict):
-        free = {name: 0 for name in ("credits_used", "credits_reserved") if name in usage}
-        task["usage"] = {**usage, **free}
+        free = dict.fromkeys(usage.keys() & _PAID, 0)
+        task["usage"] = {name: free.get(name, usage[name]) for name in usage if name != "cost"}
 
 
-def _rewritten(value: Any, links: Mapping[str, str]) -> Any:
-    """The value with every result link in it replaced by its permanent one."""
+def _rewritten(value: Any, ours: Mapping[str, str]) -> Any:
+    """The value with every result link and task id of upstream in it replaced by ours."""
     if isinstance(value, str):
-        return links.get(value, value)
+        return ours.get(value, value)
     if isinstance(value, list):
-        return [_rewritten(one, links) for one in value]
+        return [_rewritten(one, ours) for one in value]
     if isinstance(value, dict):
-        return {name: _rewritten(one, links) for name, one in value.items()}
+        return {name: _rewritten(one, ours) for name, one in value.items()}
     return value
 
 
@@ -117,14 +144,10 @@ def error_headers(error: GatewayError) -> dict[str, str]:
 
 def read_freshness(headers: Mapping[str, str]) -> Freshness:
     """`Cache-Control` of the request (RFC 9111, 5.2.1); what we do not know is ignored."""
-    value = headers.get("cache-control")
-    if value is None:
-        return Freshness(no_cache=headers.get("pragma", "").strip().lower() == "no-cache")
-    found = {
-        match[1].lower(): match[2]
-        for part in value.split(",")
-        if (match := _DIRECTIVE.fullmatch(part))
-    }
+    lines = [value for name, value in headers.items() if name.lower() == "cache-control"]
+    if not lines:
+        return Freshness(no_cache="no-cache" in _directives(headers.get("pragma", "")))
+    found = _directives(",".join(lines))
     return Freshness(
         no_cache="no-cache" in found,
         no_store="no-store" in found,
@@ -133,10 +156,21 @@ def read_freshness(headers: Mapping[str, str]) -> Freshness:
     )
 
 
+def _directives(text: str) -> dict[str, str | None]:
+    """Directives by lower-case name; of doubles the first counts (RFC 9111, 4.2.1)."""
+    found: dict[str, str | None] = {}
+    for match in _DIRECTIVE.finditer(text):
+        found.setdefault(match[1].lower(), match[2] if match[3] is None else match[3])
+    return found
+
+
 def _delta_seconds(text: str | None) -> float | None:
     """RFC 9111, 1.2.2: whole seconds; what is not a number is no limit at all."""
     text = (text or "").strip()
-    return float(min(int(text), 2**31)) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return float(min(int(digits), 2**31)) if len(digits) <= 10 else float(2**31)
 
 
 def cache_status(decision: Settled, freshness: Freshness) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx2 as httpx
 
 from gateway.config import Settings, parse
+from gateway.core.model import FINAL_STATES
 from gateway.serving import InProcessServer
 from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 from gateway.wiring import Gateway
@@ -129,6 +130,17 @@ class House:
 
     async def violations(self) -> list[Any]:
         return list(await self.gateway.ledger.violations())
+
+    async def settled(self, seconds: float = 20) -> None:
+        """Returns once no run is live."""
+        until = time.monotonic() + seconds
+        while True:
+            counts = await self.gateway.ledger.run_counts()
+            live = {state: n for state, n in counts.items() if n and state not in FINAL_STATES}
+            if not live:
+                return
+            assert time.monotonic() < until, f"still live: {live}"
+            await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         await self.client.aclose()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx2 as httpx
 import orjson
 import pytest
 from sandbox_bench import OpenBench
@@ -13,7 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox import SandboxOptions, running_sandbox
+from gateway.upstream.sandbox import SandboxOptions
+from gateway.upstream.sandbox.addresses import AddressError, outbound_request, public_address
 from gateway.upstream.sandbox.callbacks import CallbackError, check_callback_url
 
 
@@ -46,7 +48,7 @@ async def until(condition: object) -> None:
 
 async def test_the_task_object_is_posted_until_it_is_taken(open_bench: OpenBench) -> None:
     receiver = Receiver(500, 204)
-    changes = {"allow_http_callbacks": True, "callback_retry_seconds": (0.01, 0.01, 0.01)}
+    changes = {"allow_private_addresses": True, "callback_retry_seconds": (0.01, 0.01, 0.01)}
     async with receiver.listening() as url, open_bench(seconds_per_picture=0, **changes) as bench:
         task_id = await bench.task_id(callback_url=url)
         await until(lambda: len(bench.state.callbacks) == 2)
@@ -61,7 +63,7 @@ async def test_the_task_object_is_posted_until_it_is_taken(open_bench: OpenBench
 
 async def test_it_gives_up_after_three_retries(open_bench: OpenBench) -> None:
     receiver = Receiver(404)
-    changes = {"allow_http_callbacks": True, "callback_retry_seconds": (0.01, 0.01, 0.01)}
+    changes = {"allow_private_addresses": True, "callback_retry_seconds": (0.01, 0.01, 0.01)}
     async with receiver.listening() as url, open_bench(seconds_per_picture=0, **changes) as bench:
         await bench.task_id("x [sandbox:fail]", callback_url=url)
         await until(lambda: len(bench.state.callbacks) == 4)
@@ -71,19 +73,30 @@ async def test_it_gives_up_after_three_retries(open_bench: OpenBench) -> None:
 
 
 async def test_a_planned_callback_does_not_hold_up_the_end(open_bench: OpenBench) -> None:
-    async with open_bench(allow_http_callbacks=True) as bench:
+    async with open_bench(allow_private_addresses=True) as bench:
         await bench.task_id("x [sandbox:delay=900]", callback_url="http://127.0.0.1:9/hook")
     assert not bench.state.callbacks
 
 
-async def test_a_name_that_leads_inside_is_not_called() -> None:
-    options = SandboxOptions(seconds_per_picture=0, callback_retry_seconds=())
-    async with running_sandbox(options, grace_seconds=0.2) as sandbox:
-        from gateway.upstream.sandbox.callbacks import _resolve
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "10.0.0.1", "169.254.169.254"])
+async def test_a_name_that_leads_inside_is_not_called(host: str) -> None:
+    with pytest.raises(AddressError):
+        await public_address(host, 443)
 
-        with pytest.raises(CallbackError):
-            await _resolve("localhost", 443)
-        assert not sandbox.state.callbacks
+
+async def test_a_request_goes_to_the_address_that_was_checked() -> None:
+    async with httpx.AsyncClient(verify=False) as client:
+        request = await outbound_request(
+            client,
+            "POST",
+            "https://93.184.216.34:8443/hook?a=1",
+            content=b"{}",
+            allow_private=False,
+        )
+        assert str(request.url) == "https://93.184.216.34:8443/hook?a=1"
+        assert request.headers["host"] == "93.184.216.34:8443"
+        with pytest.raises(AddressError):
+            await outbound_request(client, "GET", "http://localhost/", allow_private=False)
 
 
 @pytest.mark.parametrize(

@@ -57,16 +57,25 @@ async def test_stream_upload(bench: Bench) -> None:
     )
 
 
-async def test_url_upload_fetches(bench: Bench) -> None:
+async def test_url_upload_copies_a_file_of_its_own(bench: Bench) -> None:
     own = (await upload(bench, file_name="first.png")).json()["data"]["file_url"]
     body = {"file_url": own, "file_name": "second.png"}
     copied = (await bench.client.post(f"{BASE}/upload/url", json=body)).json()["data"]
     assert (await bench.anonymous.get(copied["file_url"])).content == PNG
-    result = (await bench.finished())["results"][0]
-    fetched = await bench.client.post(f"{BASE}/upload/url", json={"file_url": result})
-    assert fetched.json()["data"]["mime_type"] == "image/png"
-    dead = await bench.client.post(f"{BASE}/upload/url", json={"file_url": own + "x.png"})
-    assert (dead.json()["success"], dead.json()["code"]) == (False, 40004)
+
+
+async def test_url_upload_reaches_private_addresses_only_when_allowed(
+    open_bench: OpenBench,
+) -> None:
+    async def fetched(bench: Bench, *, dead: bool = False) -> Any:
+        url = (await bench.finished())["results"][0] + ("x.png" if dead else "")
+        return (await bench.client.post(f"{BASE}/upload/url", json={"file_url": url})).json()
+
+    async with open_bench(allow_private_addresses=True) as bench:
+        assert (await fetched(bench))["data"]["mime_type"] == "image/png"
+        assert (await fetched(bench, dead=True))["code"] == 40004
+    async with open_bench() as bench:
+        assert (await fetched(bench))["code"] == 40004
 
 
 async def test_the_same_name_replaces(bench: Bench) -> None:

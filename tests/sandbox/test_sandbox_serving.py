@@ -57,6 +57,14 @@ async def test_it_installs_no_signal_handlers_and_ends_its_lifespan() -> None:
     await server.stop()
 
 
+async def test_it_can_stop_while_it_refuses_connections() -> None:
+    server = InProcessServer(Starlette())
+    async with server.running(1), httpx.AsyncClient(verify=False) as client:
+        await server.refuse_connections()
+        with pytest.raises(httpx.ConnectError):
+            await client.get(server.base_url)
+
+
 async def test_a_stop_lets_short_requests_finish() -> None:
     arrived, release = asyncio.Event(), asyncio.Event()
 
@@ -96,6 +104,26 @@ def test_the_command_serves_until_a_signal_and_exits_0(number: signal.Signals) -
         process.send_signal(number)
         assert process.wait(10) == 0
         assert process.stdout.read() == ""
+
+
+def test_the_command_stops_quietly_and_in_time_while_clients_hang() -> None:
+    command = [sys.executable, "-m", "gateway", "sandbox", "--port", "0", "--seconds", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        url = process.stdout.readline().split()[4]
+        headers = {"Authorization": "Bearer sk-x"}
+        for word in ("hang", "drop"):
+            body = {"model": "gpt-image-1.5", "prompt": f"x [sandbox:{word}]"}
+            with pytest.raises(httpx.HTTPError):
+                httpx.post(f"{url}/v1/images/generations", json=body, headers=headers, timeout=0.3)
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as hanging:
+            body_bytes = b'{"model":"gpt-image-1.5","prompt":"[sandbox:hang]"}'
+            head = "POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-x"
+            hanging.sendall(f"{head}\r\nContent-Length: {len(body_bytes)}\r\n\r\n".encode())
+            hanging.sendall(body_bytes)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        assert process.stderr.read() == ""
 
 
 def test_help_teaches_every_magic_word() -> None:

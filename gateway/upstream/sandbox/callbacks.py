@@ -1,12 +1,10 @@
 """Delivers callbacks as the real service does: after the task ends, with timeout and retries.
 
-The address rules live here: https and public addresses only, unless the options allow more. No
-redirect is followed and no credential is sent.
+https and public addresses only, unless the options allow more. No redirect is followed and no
+credential is sent.
 """
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,13 +12,17 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import orjson
 
+from gateway.upstream.sandbox.addresses import (
+    AddressError,
+    is_internal_literal,
+    outbound_request,
+)
 from gateway.upstream.sandbox.options import SandboxOptions
 from gateway.upstream.sandbox.state import SandboxState, SeenCallback
 from gateway.upstream.sandbox.task import Task
 
 # Deliveries at the same time; the rest wait for their turn.
 _MAX_CONCURRENT = 32
-_LOCAL_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 
 class CallbackError(ValueError):
@@ -37,11 +39,11 @@ def check_callback_url(url: str, options: SandboxOptions) -> None:
         raise CallbackError("callback_url is not a URL") from error
     if not host:
         raise CallbackError("callback_url is not a URL")
-    if options.allow_http_callbacks and parts.scheme in ("http", "https"):
+    if options.allow_private_addresses and parts.scheme in ("http", "https"):
         return
     if parts.scheme != "https":
         raise CallbackError("callback_url must be https")
-    if host.rstrip(".").lower() in _LOCAL_NAMES or not _public(host, unknown=True):
+    if is_internal_literal(host):
         raise CallbackError("callback_url must not point to an internal address")
 
 
@@ -96,50 +98,14 @@ class Callbacks:
         """One attempt: the receiver's status, or None when there was no answer."""
         if self._client is None:
             self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
+        allow_private = self._options.allow_private_addresses
         try:
             async with asyncio.timeout(self._options.callback_timeout_seconds):
-                request = await self._pinned_request(self._client, url, content)
+                request = await outbound_request(
+                    self._client, "POST", url, content=content, allow_private=allow_private
+                )
                 answer = await self._client.send(request, stream=True)
                 await answer.aclose()
                 return answer.status_code
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, CallbackError):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, AddressError):
             return None
-
-    async def _pinned_request(
-        self, client: httpx.AsyncClient, url: str, content: bytes
-    ) -> httpx.Request:
-        """The POST, aimed at an address that was just checked, so that a name cannot change it."""
-        headers = {"Content-Type": "application/json", "User-Agent": "EvoLink-Sandbox"}
-        if self._options.allow_http_callbacks:
-            return client.build_request("POST", url, content=content, headers=headers)
-        target = httpx.URL(url)
-        address = await _resolve(target.host, target.port or 443)
-        headers["Host"] = target.netloc.decode("ascii")
-        return client.build_request(
-            "POST",
-            target.copy_with(host=address),
-            content=content,
-            headers=headers,
-            extensions={"sni_hostname": target.host},
-        )
-
-
-async def _resolve(host: str, port: int) -> str:
-    """A public address of `host`. Raises CallbackError when any of its addresses is internal."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
-    if not addresses or not all(_public(address, unknown=False) for address in addresses):
-        raise CallbackError(f"{host} is an internal address")
-    return addresses[0]
-
-
-def _public(host: str, *, unknown: bool) -> bool:
-    """Whether an address literal is public; `unknown` is the answer for a name."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return unknown
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_global and not address.is_multicast

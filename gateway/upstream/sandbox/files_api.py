@@ -1,5 +1,6 @@
 """The file API: uploads in three ways, list, quota and delete, with its own error shape."""
 
+import asyncio
 import base64
 import binascii
 import re
@@ -15,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.upstream.sandbox.addresses import AddressError, outbound_request
 from gateway.upstream.sandbox.answers import json_answer
-from gateway.upstream.sandbox.files import FileError, StoredFile, file_json, listed_file_json
+from gateway.upstream.sandbox.files import FileError, file_json, listed_file_json
 from gateway.upstream.sandbox.gate import has_key
+from gateway.upstream.sandbox.options import SandboxOptions
 from gateway.upstream.sandbox.state import SandboxState
 
 _DATA_URL = re.compile(r"data:[^;,]*(?:;[^;,]*)*;base64,")
@@ -77,9 +80,9 @@ class FilesApi:
         url = body.get("file_url")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise FileError(400, 400, "file_url must be an http or https URL")
-        content = await self._own(request, url)
+        content = self._own(request, url)
         if content is None:
-            content = await _fetch(url, self._state.options.max_file_bytes)
+            content = await _fetch(url, self._state.options)
         name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
         return self._keep(request, content, body, original_name=name)
 
@@ -157,35 +160,39 @@ class FilesApi:
         )
         return _success(file_json(stored, self._base_url(request)), "File uploaded successfully")
 
-    async def _own(self, request: Request, url: str) -> bytes | None:
+    def _own(self, request: Request, url: str) -> bytes | None:
         """The content when `url` names a file of this sandbox, which then need not be fetched."""
         base = self._base_url(request) + "/"
         if not url.startswith(base):
             return None
-        stored: StoredFile | None = self._state.files.by_path(url.removeprefix(base))
+        stored = self._state.files.by_path(url.removeprefix(base))
         return stored.content if stored else None
 
     def _base_url(self, request: Request) -> str:
         return (self._state.public_url or str(request.base_url)).rstrip("/")
 
 
-async def _fetch(url: str, limit: int) -> bytes:
-    """Downloads a file. Raises FileError 40004 when it cannot, 40001 beyond `limit` bytes."""
-    content = bytearray()
-    headers = {"User-Agent": "EvoLink-Sandbox"}
+async def _fetch(url: str, options: SandboxOptions) -> bytes:
+    """Downloads a file. Raises FileError 40004 when it cannot, 40001 when it is too large."""
     try:
-        async with (
-            httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as client,
-            client.stream("GET", url, headers=headers) as answer,
-        ):
-            if answer.status_code != 200:
-                raise FileError(400, 40004, f"URL download failed: HTTP {answer.status_code}")
-            async for chunk in answer.aiter_bytes():
-                content += chunk
-                if len(content) > limit:
-                    raise FileError(413, 40001, "file too large")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        async with asyncio.timeout(_FETCH_SECONDS), httpx.AsyncClient(trust_env=False) as client:
+            request = await outbound_request(
+                client, "GET", url, allow_private=options.allow_private_addresses
+            )
+            answer = await client.send(request, stream=True)
+            return await _read(answer, options.max_file_bytes)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, AddressError) as error:
         raise FileError(400, 40004, "URL download failed") from error
+
+
+async def _read(answer: httpx.Response, limit: int) -> bytes:
+    if answer.status_code != 200:
+        raise FileError(400, 40004, f"URL download failed: HTTP {answer.status_code}")
+    content = bytearray()
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            raise FileError(413, 40001, "file too large")
     return bytes(content)
 
 

@@ -37,8 +37,9 @@ class SandboxOptions:
     rates: Mapping[str, float] = field(default_factory=dict)
     """Chance (0..1) of a magic word acting unasked: `{"drop": 0.01, "fail": 0.05}`."""
 
-    allow_http_callbacks: bool = False
-    """Callbacks may go to plain http and to private addresses; for tests on one machine."""
+    allow_private_addresses: bool = False
+    """Callbacks may go to plain http and, like uploads by URL, to internal addresses, which the
+    real service cannot reach; for tests on one machine."""
     callback_timeout_seconds: float = 10.0
     callback_retry_seconds: tuple[float, ...] = (1.0, 2.0, 4.0)
 

@@ -1,0 +1,121 @@
+"""The label values that no setting names, and the buckets of the histograms.
+
+A value that is in none of these lists is counted under the stand-in beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    Finished,
+    NotNow,
+    Progressed,
+    Refused,
+    TaskFailed,
+    Unreachable,
+)
+from gateway.core.model import FailureKind, Kept
+from gateway.core.pictures import LinkBroken, LinkDead, NotAPicture, PictureTooLarge, StoreFull
+
+UNKNOWN: Final = "unknown"
+"""Stands for a team, model or route that nobody declared."""
+
+OTHER: Final = "other"
+"""Stands for a method, quality, upstream or operation that is not in its list."""
+
+ERROR: Final = "error"
+"""Stands for an outcome that has no word of its own."""
+
+DEFAULT_QUALITY: Final = "default"
+"""Stands for the quality of an order that names none."""
+
+DONE: Final = "done"
+
+READ: Final = ("GET", "HEAD")
+ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
+    # Route template: its methods, and the statuses that have a series of their own. Any other
+    # status is counted by its class, such as `4xx`, and any other method as `other`.
+    "/v1/images/generations": (
+        ("POST",),
+        (200, 400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504),
+    ),
+    "/v1/tasks/{task_id}": (READ, (200, 400, 401, 404, 500, 503)),
+    "/pictures/{name}": (READ, (200, 206, 304, 404, 416, 500, 503)),
+    "/healthz": (READ, (200,)),
+    "/readyz": (READ, (200, 503)),
+    "/metrics": (READ, (200, 403)),
+    UNKNOWN: ((), ()),
+}
+STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
+CACHE_RESULTS: Final = ("hit", "miss", "stale", ERROR)
+RUN_OUTCOMES: Final = (DONE, *FailureKind)
+
+
+def _by_class_name(words: Mapping[type, str]) -> Mapping[str, str]:
+    return {kind.__name__: word for kind, word in words.items()}
+
+
+KEEP_FAILURES: Final = _by_class_name(
+    {
+        LinkDead: "dead",
+        LinkBroken: "broken",
+        NotAPicture: "not_a_picture",
+        PictureTooLarge: "too_large",
+        StoreFull: "store_full",
+    }
+)
+CALL_OUTCOMES: Final[Mapping[str, Mapping[str, str]]] = {
+    # Operation: the name of what came of it (an event, a kept picture, a problem) → its word.
+    "submit": _by_class_name(
+        {
+            Accepted: "accepted",
+            Refused: "refused",
+            NotNow: "not_now",
+            CredentialsRefused: "credentials",
+            AnswerLost: "unknown",
+        }
+    ),
+    "poll": _by_class_name(
+        {
+            Progressed: "progressed",
+            Finished: "finished",
+            TaskFailed: "failed",
+            Unreachable: "unreachable",
+        }
+    ),
+    "download": {Kept.__name__: "kept", **KEEP_FAILURES},
+}
+
+# Seconds. A bucket is a line more per series and scrape: few, and close where decisions are made.
+
+OVERHEAD_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""From half a millisecond, which a hit should not take, to where something is clearly ill."""
+
+HTTP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 65.0)
+"""From a hit to the longest `Prefer: wait`, 60 s, and its answer."""
+
+RUN_BUCKETS: Final = (
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+    45.0,
+    60.0,
+    90.0,
+    120.0,
+    180.0,
+    300.0,
+    600.0,
+    900.0,
+)
+"""Closest where pictures usually get ready; the last is the usual deadline."""
+
+CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0)
+"""Up to the usual time-outs: 20 s for a poll, 25 s for a submit, 120 s for a download."""

@@ -1,0 +1,112 @@
+"""Processes of their own in which pictures are decoded.
+
+The bytes are a stranger's and decoding is heavy native code: apart from us it can neither take
+our secrets, nor our memory, nor the moments that the event loop needs. A process is started when
+it is first wanted, then asked again and again, and ends by itself when we do. All calls block.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from gateway.core.pictures import NotAPicture
+
+_PROGRAM: Final = "from gateway.pictures.inspection import main; main()"
+_ANSWER_SECONDS: Final = 60.0  # many times what the largest allowed picture takes
+_PASSED_ON: Final = frozenset({"PATH", "LD_LIBRARY_PATH"})  # all else may be a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a picture turned out to be. `extension` is png, jpg or webp, without a dot."""
+
+    media_type: str
+    extension: str
+    width: int
+    height: int
+
+
+class Decoders:
+    """As many decoding processes as there are callers at once; safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Decoder] = []
+
+    def inspect(self, path: Path, *, max_pixels: int) -> Inspection:
+        """Proves that the file is one whole picture of at most `max_pixels`.
+
+        Raises NotAPicture, or OSError when the file cannot be read or the process fails.
+        """
+        decoder = self._take()
+        try:
+            outcome = decoder.ask(path, max_pixels)
+        except BaseException:
+            decoder.end()
+            raise
+        self._idle.append(decoder)
+        if "refused" in outcome:
+            raise NotAPicture(str(outcome["refused"]))
+        if "failed" in outcome:
+            raise OSError(f"decoding failed: {outcome['failed']}")
+        return Inspection(**outcome)
+
+    def _take(self) -> _Decoder:
+        with suppress(IndexError):
+            while True:
+                decoder = self._idle.pop()
+                if decoder.is_alive():
+                    return decoder
+                decoder.end()
+        return _Decoder()
+
+    def close(self) -> None:
+        """Ends the processes that nobody uses. Safe to call twice."""
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _Decoder:
+    """One process: a line of JSON in for each picture, a line of JSON out."""
+
+    def __init__(self) -> None:
+        passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and no shell
+            [sys.executable, "-P", "-c", _PROGRAM],
+            env={**passed_on, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt at the terminal is for us, not for it
+        )
+        self._pipes = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+
+    def ask(self, path: Path, max_pixels: int) -> Any:
+        stdin, stdout = self._pipes
+        stdin.write(json.dumps([os.fspath(path), max_pixels]).encode() + b"\n")
+        stdin.flush()
+        arrival = select.poll()
+        arrival.register(stdout, select.POLLIN)
+        if not arrival.poll(_ANSWER_SECONDS * 1000):
+            raise TimeoutError(f"decoding took more than {_ANSWER_SECONDS:.0f} seconds")
+        line = stdout.readline()
+        if not line.endswith(b"\n"):
+            raise OSError("the decoding process ended")
+        return json.loads(line)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._process.kill()
+        for pipe in self._pipes:
+            with suppress(OSError):  # a line that it never read
+                pipe.close()
+        self._process.wait()

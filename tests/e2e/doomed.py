@@ -1,0 +1,63 @@
+"""A gateway that kills itself (SIGKILL) at one chosen point; run as a process of its own.
+
+    python doomed.py SETTINGS PORT OPERATION WHEN COUNT
+
+OPERATION is one of the things the driver does, WHEN `before` or `after`, COUNT the how-manieth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gateway.config import parse
+from gateway.serving import InProcessServer
+from gateway.wiring import Gateway
+
+
+def armed(owner: object, name: str, when: str, count: int) -> None:
+    """Makes the `count`-th call of `owner.name` the last thing this process does."""
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    async def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        mine = calls
+        if when == "before" and mine == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = await real(*args, **kwargs)
+        if when == "after" and mine == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    setattr(owner, name, deadly)
+
+
+async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
+    gateway = Gateway(parse(Path(settings).read_text(), {}))
+    tools = gateway.worker._tools
+    owners = {
+        "transact": tools.ledger,
+        "submit": tools.upstreams["evolink"],
+        "poll": tools.upstreams["evolink"],
+        "keep": tools.pictures,
+        "describe": tools.pictures,
+        "put": tools.cache,
+    }
+    await gateway.start()
+    armed(owners[operation], operation, when, count)
+    http = InProcessServer(gateway.app, port=port)
+    await http.start()
+    gateway.bound(http.bound_port)
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))

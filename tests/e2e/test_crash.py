@@ -1,0 +1,167 @@
+"""Killed at any step, dozens of times under load: nothing lost, nothing paid twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from house import FAST, PRICE_USD, TEAM_KEY, opened, settings_text
+from PIL import Image
+
+from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+
+DOOMED = Path(__file__).with_name("doomed.py")
+AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
+SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
+SHORT = {"gpt-image-1.5": {"deadline": "4s"}}
+
+STEPS = [
+    *(("transact", count) for count in (1, 2, 3, 4, 5)),
+    *(("poll", count) for count in (1, 2)),
+    *((name, 1) for name in ("submit", "keep", "describe", "put")),
+]
+POINTS = [(name, when, count) for name, count in STEPS for when in ("before", "after")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def process(*command: str, cwd: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that has printed its ready line; killed at the end if it still runs."""
+    with (cwd / "process.log").open("ab") as errors:
+        one = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=cwd
+        )
+    try:
+        assert one.stdout is not None
+        while b"ready" not in (line := await one.stdout.readline()):
+            assert line, (cwd / "process.log").read_text()
+        yield one
+    finally:
+        if one.returncode is None:
+            one.send_signal(signal.SIGKILL)
+        await one.wait()
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: "-".join(map(str, point)))
+async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, str, int]) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", models=SHORT))
+        port = free_port()
+        operation, when, count = point
+        words = (str(config), str(port), operation, when, str(count))
+        answered = None
+        async with process(sys.executable, str(DOOMED), *words, cwd=tmp_path) as doomed:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await client.post(
+                        "/v1/images/generations",
+                        json={"model": "gpt-image-1.5", "prompt": "doomed"},
+                        headers=AUTH,
+                    )
+                    assert answer.status_code == 200
+                    answered = answer.json()["id"]
+            assert await asyncio.wait_for(doomed.wait(), 20) == -signal.SIGKILL
+        one = await opened(sandbox, tmp_path / "data", models=SHORT)
+        try:
+            await one.settled()
+            if answered:
+                task = await one.ended(answered)
+                assert task["status"] == "completed", task
+                picture = await one.client.get(task["results"][0])
+                Image.open(io.BytesIO(picture.content)).load()
+            assert sandbox.state.accepted_by_prompt["doomed"] <= 1
+            assert await one.violations() == []
+            paid = (await one.metrics())[SPEND]
+            started = sum((await one.gateway.ledger.run_counts()).values())
+            assert round(paid, 6) == round(PRICE_USD * started, 6)
+        finally:
+            await one.stop()
+
+
+class Customers:
+    """Clients that order distinct prompts and remember what they were promised."""
+
+    def __init__(self, port: int) -> None:
+        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self.promised: dict[str, str] = {}
+        self.stopping = False
+        self._serial = 0
+
+    async def order(self) -> None:
+        while not self.stopping:
+            self._serial += 1
+            prompt = f"order {self._serial}"
+            try:
+                answer = await self.client.post(
+                    "/v1/images/generations",
+                    json={"model": "gpt-image-1.5", "prompt": prompt},
+                    headers=AUTH,
+                )
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                continue
+            if answer.status_code == 200:
+                self.promised[prompt] = answer.json()["id"]
+            else:
+                assert answer.status_code in (503, 504), answer.text
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_killed_dozens_of_times_under_load(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", models=SHORT))
+        port = free_port()
+        customers = Customers(port)
+        orders = [asyncio.create_task(customers.order()) for _ in range(8)]
+        serve = (sys.executable, "-m", "gateway", "serve", "--config", str(config))
+        for _ in range(24):
+            async with process(*serve, "--port", str(port), cwd=tmp_path):
+                await asyncio.sleep(chance.uniform(0.05, 0.8))
+        customers.stopping = True
+        await asyncio.gather(*orders)
+        await customers.client.aclose()
+        await prove(sandbox, tmp_path / "data", customers)
+        audit = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "audit", "--config", str(config), cwd=tmp_path
+        )
+        assert await audit.wait() == 0
+
+
+async def prove(sandbox: RunningSandbox, folder: Path, customers: Customers) -> None:
+    """Every promise is kept, no prompt was paid twice, the books agree."""
+    assert len(customers.promised) > 50
+    one = await opened(sandbox, folder, models=SHORT)
+    try:
+        await one.settled(60)
+        for prompt, task_id in customers.promised.items():
+            task = await one.ended(task_id)
+            assert task["status"] == "completed", (prompt, task)
+            picture = await one.client.get(task["results"][0])
+            Image.open(io.BytesIO(picture.content)).load()
+        assert max(sandbox.state.accepted_by_prompt.values()) == 1
+        assert max(sandbox.state.submits_by_prompt.values()) == 1
+        assert await one.violations() == []
+        counts = await one.gateway.ledger.run_counts()
+        paid = (await one.metrics())[SPEND]
+        assert round(paid, 6) == round(PRICE_USD * sum(counts.values()), 6)
+    finally:
+        await one.stop()

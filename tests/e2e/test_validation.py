@@ -1,0 +1,93 @@
+"""Nothing that is refused at the door has moved any money, and every refusal names its field."""
+
+from __future__ import annotations
+
+import pytest
+from house import TEAM_KEY, House
+
+REFUSED = [
+    ("model", {"model": "gpt-image-9"}),
+    ("model", {"model": ...}),
+    ("model", {"model": 7}),
+    ("prompt", {"prompt": ""}),
+    ("prompt", {"prompt": "  \n"}),
+    ("prompt", {"prompt": 5}),
+    ("prompt", {"prompt": "word " * 2500}),
+    ("size", {"size": "9:9"}),
+    ("size", {"size": 1024}),
+    ("quality", {"quality": "auto"}),
+    ("n", {"n": 0}),
+    ("n", {"n": 11}),
+    ("n", {"n": 1.5}),
+    ("n", {"n": True}),
+    ("n", {"n": "2"}),
+    ("image_urls", {"image_urls": "https://example.com/a.png"}),
+    ("image_urls", {"image_urls": ["https://example.com/a.png"] * 17}),
+    ("image_urls[0]", {"image_urls": ["ftp://example.com/a.png"]}),
+    ("image_urls[1]", {"image_urls": ["https://example.com/a", "https://example.com/a.gif"]}),
+    ("image_urls[0]", {"image_urls": ["https://example.com/" + "a" * 2048]}),
+    ("callback_url", {"callback_url": "http://example.com/done"}),
+    ("callback_url", {"callback_url": "https://127.0.0.1/done"}),
+    ("callback_url", {"callback_url": "https://0x7f.1/done"}),
+    ("callback_url", {"callback_url": "https://[::ffff:10.0.0.1]/done"}),
+    ("callback_url", {"callback_url": "https://localhost/done"}),
+    ("callback_url", {"callback_url": "https://user@example.com/done"}),
+]
+
+
+@pytest.mark.parametrize(("param", "wish"), REFUSED, ids=lambda one: str(one)[:40])
+async def test_a_refusal_names_its_field(a_house: House, param: str, wish: object) -> None:
+    assert isinstance(wish, dict)
+    answer = await a_house.post(**{"prompt": "a door", **wish})
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_request" and error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert len(error["message"]) > 20
+    assert a_house.sandbox.state.submits == 0
+
+
+async def test_a_callback_url_is_kept_from_upstream(a_house: House) -> None:
+    plain = await a_house.made("called back")
+    hit = await a_house.post("called back", callback_url="https://example.com/done")
+    assert hit.json()["results"] == plain["results"]
+    await a_house.made("another", callback_url="https://example.com/done")
+    assert not a_house.sandbox.state.callbacks
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"a":NaN}', b"[" * 100_000]
+)
+async def test_bodies_that_are_no_object(a_house: House, content: bytes) -> None:
+    answer = await a_house.client.post(
+        "/v1/images/generations", content=content, headers={"Authorization": f"Bearer {TEAM_KEY}"}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_request"
+
+
+async def test_deep_nesting_is_refused(a_house: House) -> None:
+    deep: object = 1
+    for _ in range(60):
+        deep = {"a": deep}
+    answer = await a_house.post("deep", thing=deep)
+    assert answer.status_code == 400
+
+
+async def test_bodies_are_bounded_while_they_are_read(a_house: House) -> None:
+    auth = {"Authorization": f"Bearer {TEAM_KEY}"}
+    big = b'{"prompt": "' + b"x" * 1_100_000 + b'"}'
+    sent = await a_house.client.post("/v1/images/generations", content=big, headers=auth)
+    assert sent.status_code == 413
+    assert sent.json()["error"]["code"] == "request_too_large"
+    given = 0
+
+    async def endless() -> object:
+        nonlocal given
+        for _ in range(1000):
+            given += 65536
+            yield b"x" * 65536
+
+    chunked = await a_house.client.post("/v1/images/generations", content=endless(), headers=auth)
+    assert chunked.status_code == 413
+    assert a_house.sandbox.state.submits == 0
