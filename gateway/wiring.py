@@ -7,6 +7,7 @@ in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import ssl
 import time
@@ -92,9 +93,17 @@ class Gateway:
         except BaseException:
             await self.ledger.close()
             raise
-        self._loading = asyncio.create_task(self._tokens.load())
+        self._loading = asyncio.create_task(self._load())
         self.worker.run()
         self._metrics.reloaded(successful=True, at=self._clock())
+
+    async def _load(self) -> None:
+        """Loads what is large and stays, then keeps the garbage collector from walking it.
+
+        A full collection over the tokenizer's vocabulary holds the event loop for 60 ms.
+        """
+        await self._tokens.load()
+        gc.freeze()
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""

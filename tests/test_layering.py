@@ -81,7 +81,7 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     "diskcache": ("gateway.cache",),
     "prometheus_client": ("gateway.metrics",),
     "rich": ("gateway.cli",),
-    "sqlite3": ("gateway.ledger",),
+    "sqlite3": ("gateway.cache", "gateway.ledger"),
     "tiktoken": ("gateway.tokens",),
     "yaml": ("gateway.cli", "gateway.config"),
 }
@@ -244,7 +244,7 @@ BREACHES = [
     ("gateway.ledger.sqlite", "from gateway.cache import Cache", "gateway.ledger may import"),
     ("gateway.ledger.sqlite", "from gateway.ledger.rows import job", None),
     ("gateway.ledger.sqlite", "import sqlite3", None),
-    ("gateway.web.app", "import sqlite3", "only gateway.ledger may know sqlite3"),
+    ("gateway.web.app", "import sqlite3", "may know sqlite3"),
     ("gateway.web.app", "import gateway.ledger.sqlite", "gateway.web may import"),
     ("gateway.service", "from gateway.wiring import build", "gateway.service may import"),
     ("gateway.worker", "from gateway.service import Service", "gateway.worker may import"),

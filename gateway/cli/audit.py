@@ -197,10 +197,13 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
     """Checks ledger and picture folder. Raises `Unavailable` when the ledger cannot be read."""
     import asyncio
 
-    from gateway.wiring import make_ledger
+    from gateway.wiring import LEDGER_NAME, make_ledger
 
+    data_dir = Path(settings.storage.data_dir)
     if settings.storage.ledger == "memory":
         raise Unavailable("storage.ledger is memory, which only the running gateway can see.")
+    if not (data_dir / LEDGER_NAME).is_file():
+        raise Unavailable(f"there is no {data_dir / LEDGER_NAME}; name the folder with --data-dir.")
     ledger = make_ledger(settings, read_only=True)
     await ledger.open()
     try:
@@ -209,8 +212,7 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
     finally:
         await ledger.close()
     # The ledger was read first: the folder only grows, so it cannot have less than that.
-    folder = Path(settings.storage.data_dir) / "pictures"
-    in_folder = await asyncio.to_thread(_examine_folder, folder, totals, deep=deep)
+    in_folder = await asyncio.to_thread(_examine_folder, data_dir / "pictures", totals, deep=deep)
     return Report(totals, [*sorted_out(violations), *in_folder])
 
 

@@ -23,7 +23,7 @@ MARKETING: Final = "marketing"
 BUDGETS_USD: Final = {STUDIO: "0.40", MARKETING: "1.00"}
 """A day's. The studio's lets two pictures of medium quality pass and then not one of high."""
 
-PACE: Final = Poll(first_seconds=0.2, every_seconds=0.2, max_seconds=0.5)
+PACE: Final = {"first": "200ms", "every": "200ms", "max": "500ms"}
 """Quicker than one would ask a real upstream, so that the progress bar moves."""
 
 GRACE_SECONDS: Final = 2.0
@@ -82,7 +82,7 @@ async def _running(settings: Settings) -> AsyncIterator[str]:
 def _settings(base_url: str, data_dir: Path) -> Settings:
     """Those of `serve --sandbox` with two teams that share their results."""
     settings = sandbox_settings(base_url, data_dir, port=0)
-    upstream = settings.upstreams[UPSTREAM].model_copy(update={"poll": PACE})
+    upstream = settings.upstreams[UPSTREAM].model_copy(update={"poll": Poll.model_validate(PACE)})
     teams = {name: _team(name, usd) for name, usd in BUDGETS_USD.items()}
     return settings.model_copy(update={"upstreams": {UPSTREAM: upstream}, "teams": teams})
 

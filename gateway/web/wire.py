@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -24,10 +24,13 @@ KEEPING_PROGRESS: Final = 99
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
 _GREPPED: Final = ("id", "status")
-_AT_WORK: Final = frozenset({"processing", "running", "in_progress", "completed"})
+_AT_WORK: Final = ("processing", "running", "in_progress", "completed")
 _PAID: Final = ("credits_used", "credits_reserved", "estimated_cost")
+_MIN_ID_LENGTH: Final = 16
+"""A shorter task id may stand in a text by chance."""
+
 _DIRECTIVE: Final = re.compile(
-    r'\s*([\w!#$%&\'*+.^`|~-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*)))?\s*(?:,|$)', re.ASCII
+    r'(?:^|,)\s*([\w-]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*)))?\s*(?=,|$)', re.ASCII
 )
 
 
@@ -57,7 +60,7 @@ def _has_key(value: object, name: str) -> bool:
 
 
 def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
-    """The task as the client sees it: upstream's last word, made ours."""
+    """The task as the client sees it: upstream's last word, with our id and our links in it."""
     task: dict[str, Any] = {
         "object": "image.generation.task",
         "type": "image",
@@ -70,9 +73,14 @@ def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
     _show_state(task, run)
     if job.verdict is not Verdict.STARTED:
         _show_free(task)
-    ours = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}
-    if run.upstream_task_id is not None:
-        ours[run.upstream_task_id] = job.id
+    links = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}
+    theirs = run.upstream_task_id or ""
+
+    def ours(text: str) -> str:
+        if text in links:
+            return links[text]
+        return text.replace(theirs, job.id) if len(theirs) >= _MIN_ID_LENGTH else text
+
     return {name: _rewritten(value, ours) for name, value in task.items()}
 
 
@@ -90,9 +98,9 @@ def _show_state(task: dict[str, Any], run: Run) -> None:
         task.update(status="processing", progress=KEEPING_PROGRESS)
     elif run.state is RunState.RUNNING:
         progress = task.get("progress")
-        whole = isinstance(progress, int) and not isinstance(progress, bool)
+        whole = progress if type(progress) is int else 0
         task["status"] = "processing" if task.get("status") in _AT_WORK else "pending"
-        task["progress"] = min(max(progress, 0), KEEPING_PROGRESS) if whole else 0
+        task["progress"] = min(max(whole, 0), KEEPING_PROGRESS)
     else:
         task.update(status="pending", progress=0)
 
@@ -106,10 +114,10 @@ def _show_free(task: dict[str, Any]) -> None:
         task["usage"] = {name: free.get(name, usage[name]) for name in usage if name != "cost"}
 
 
-def _rewritten(value: Any, ours: Mapping[str, str]) -> Any:
-    """The value with every result link and task id of upstream in it replaced by ours."""
+def _rewritten(value: Any, ours: Callable[[str], str]) -> Any:
+    """The value with `ours` applied to every text in it."""
     if isinstance(value, str):
-        return ours.get(value, value)
+        return ours(value)
     if isinstance(value, list):
         return [_rewritten(one, ours) for one in value]
     if isinstance(value, dict):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import Settings, parse
 from gateway.core.model import FINAL_STATES
@@ -123,10 +124,15 @@ class House:
         return await self.ended(answer.json()["id"], key=more.get("key", TEAM_KEY))
 
     async def metrics(self) -> dict[str, float]:
-        """Every sample by its full name with labels."""
+        """Every sample by its name and its labels in alphabetical order."""
         text = (await self.client.get("/metrics")).text
-        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        return {
+            f"{sample.name}{{{_labels(sample.labels)}}}" if sample.labels else sample.name: (
+                sample.value
+            )
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
 
     async def violations(self) -> list[Any]:
         return list(await self.gateway.ledger.violations())
@@ -146,6 +152,10 @@ class House:
         await self.client.aclose()
         await self.http.stop(5)
         await self.gateway.stop(5)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
 
 
 async def opened(sandbox: RunningSandbox, folder: Path, **changes: Any) -> House:

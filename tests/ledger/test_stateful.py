@@ -44,7 +44,7 @@ class TwoLedgers(RuleBasedStateMachine):
         self.memory = MemoryLedger(clock=self.clock)
         self.disk = SqliteLedger(self.folder / "ledger.db", clock=self.clock)
         self.numbers = count(1)
-        self.seen_runs: list[str] = []
+        self.job_ids: list[str] = []
         self.keys: set[AccountKey] = set()
         self.both(lambda ledger: ledger.open())
 
@@ -73,7 +73,7 @@ class TwoLedgers(RuleBasedStateMachine):
             n=1 + number % 3,
         )
         job = a_job(run, id=f"task-{number}")
-        self.seen_runs.append(run.id)
+        self.job_ids.append(job.id)
         self.keys.update(run.account_keys())
 
         def admit(view: View) -> tuple[str, Writes]:
@@ -139,6 +139,7 @@ class TwoLedgers(RuleBasedStateMachine):
     @rule(target=jobs, fingerprint=FINGERPRINTS, age=AGES)
     def hit(self, fingerprint: str, age: int) -> str:
         job_id = f"task-{next(self.numbers)}"
+        self.job_ids.append(job_id)
 
         def decide(view: View) -> tuple[bool, Writes]:
             if view.finished is None:
@@ -203,8 +204,8 @@ class TwoLedgers(RuleBasedStateMachine):
         for fingerprint in ("f1", "f2", "f3"):
             keys = Keys(fingerprint=fingerprint)
             self.both(lambda ledger, keys=keys: _view(ledger, keys))
-        for number in range(1, next(self.numbers)):
-            self.both(lambda ledger, number=number: ledger.job(f"task-{number}"))
+        for job_id in self.job_ids:
+            self.both(lambda ledger, job_id=job_id: ledger.job(job_id))
 
     @invariant()
     def the_books_add_up(self) -> None:
@@ -225,7 +226,7 @@ async def _view(ledger: Ledger, keys: Keys) -> View:
 
 TestTwoLedgers = TwoLedgers.TestCase
 TestTwoLedgers.settings = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -160,7 +160,7 @@ async def test_two_names_behind_one_address_never_share_a_connection(serve: Serv
     server = await serve(keep_alive)
     async with client_for(Names(["127.0.0.1"])) as client:
         for name in ("one.example.com", "two.example.com", "two.example.com"):
-            await client.get(server.url(host=name))
+            await client.get(server.url(host=name), headers={"Connection": "keep-alive"})
     assert server.connections == 3
 
 

@@ -17,6 +17,7 @@ from samples import KINDS, picture, stream
 from gateway.core.model import Picture
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
 from gateway.pictures.folder import FolderPictures
+from gateway.pictures.folder import _Draft as Draft
 
 LIMIT = 10**8
 
@@ -227,6 +228,15 @@ async def test_a_short_write_is_completed(
     kept = await keep(store, picture("png"))
     monkeypatch.undo()
     assert await store.readable([kept])
+
+
+def test_a_write_that_comes_after_the_end_makes_no_file(tmp_path: Path) -> None:
+    """A cancelled caller gives up while a thread is only about to write."""
+    draft = Draft(tmp_path)
+    draft.discard()
+    with pytest.raises(OSError, match="given up"):
+        draft.write(b"late")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- the sidecar -------------------------------------------------------------------------------

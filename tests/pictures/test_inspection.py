@@ -146,6 +146,15 @@ def test_the_pixel_limit_is_the_callers(put) -> None:
         inspect_within(path, max_pixels=40 * 24 - 1)
 
 
+def test_a_damaged_later_frame_of_an_animation_is_refused(put) -> None:
+    frames = [noise(20, 20) for _ in range(3)]
+    data = bytearray(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
+    last = data.rindex(b"VP8 ") + 20
+    data[last:] = bytes(len(data) - last)
+    with pytest.raises(NotAPicture):
+        inspect(put(data))
+
+
 def test_an_animation_is_looked_at_no_further_than_the_pixel_limit(put) -> None:
     frames = [noise(20, 20) for _ in range(9)]
     data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)

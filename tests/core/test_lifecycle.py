@@ -1,0 +1,478 @@
+"""The run's life: the whole table, and that every life ends whatever the world does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from random import Random
+from typing import Any, get_args
+
+import pytest
+from core_samples import NOW, PRICE, STEADY, a_run, kept
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    DeadlinePassed,
+    Event,
+    Finished,
+    KeepFailed,
+    NotNow,
+    PicturesKept,
+    Progressed,
+    Refused,
+    Retry,
+    TaskFailed,
+    Unreachable,
+)
+from gateway.core.lifecycle import (
+    DEAD_LINK_TRIES,
+    KEEP_MARGIN_SECONDS,
+    LINK_LIFETIME_SECONDS,
+    TABLE,
+    Feed,
+    IllegalTransition,
+    Keep,
+    Poll,
+    Rest,
+    Rules,
+    Submit,
+    advance,
+    next_step,
+)
+from gateway.core.model import (
+    FINAL_STATES,
+    LIVE_STATES,
+    NOTHING,
+    Amounts,
+    FailureKind,
+    Pace,
+    Run,
+    RunState,
+)
+
+S = RunState
+RULES = Rules()
+A, B, C = (f"https://files.test/{name}.png" for name in "abc")
+HOUR = 3600.0
+
+EVENTS: dict[type, Event] = {
+    Accepted: Accepted("task-unified-1", '{"id":"task-unified-1"}'),
+    Refused: Refused(400, '{"error":{}}', "invalid_request", "no"),
+    NotNow: NotNow("HTTP 503"),
+    CredentialsRefused: CredentialsRefused(402, "insufficient_quota"),
+    AnswerLost: AnswerLost("cut"),
+    Retry: Retry(),
+    Progressed: Progressed('{"progress":10}', 10, 100.0),
+    Finished: Finished('{"status":"completed"}', (A, B), 1.8),
+    TaskFailed: TaskFailed('{"status":"failed"}', "service_error", "sorry"),
+    Unreachable: Unreachable("HTTP 502"),
+    PicturesKept: PicturesKept((kept(A), kept(B))),
+    KeepFailed: KeepFailed("LinkBroken: cut", dead=False),
+    DeadlinePassed: DeadlinePassed(),
+}
+
+LIFE: dict[tuple[RunState, type], set[RunState]] = {
+    # What may happen in which state, and the states that can follow.
+    (S.SUBMITTING, Accepted): {S.RUNNING},
+    (S.SUBMITTING, Refused): {S.FAILED},
+    (S.SUBMITTING, CredentialsRefused): {S.FAILED},
+    (S.SUBMITTING, NotNow): {S.QUEUED},
+    (S.SUBMITTING, AnswerLost): {S.UNSURE},
+    (S.QUEUED, Retry): {S.SUBMITTING},
+    (S.QUEUED, DeadlinePassed): {S.FAILED},
+    (S.UNSURE, Accepted): {S.RUNNING},
+    (S.UNSURE, DeadlinePassed): {S.FAILED},
+    (S.RUNNING, Progressed): {S.RUNNING, S.FAILED},
+    (S.RUNNING, Unreachable): {S.RUNNING, S.FAILED},
+    (S.RUNNING, Finished): {S.KEEPING, S.FAILED},
+    (S.RUNNING, TaskFailed): {S.FAILED},
+    (S.RUNNING, DeadlinePassed): {S.FAILED},
+    (S.KEEPING, Finished): {S.KEEPING},
+    (S.KEEPING, PicturesKept): {S.KEEPING, S.DONE},
+    (S.KEEPING, KeepFailed): {S.KEEPING, S.FAILED},
+    (S.KEEPING, DeadlinePassed): {S.FAILED},
+}
+
+
+def in_state(state: RunState, **fields: Any) -> Run:
+    run = a_run(n=2)
+    if state in (S.RUNNING, S.KEEPING):
+        run = replace(run, upstream_task_id="task-unified-1", accepted_at=NOW, lease_owner="w")
+    if state is S.KEEPING:
+        run = replace(run, links=(A, B), upstream_finished_at=NOW)
+    if state in FINAL_STATES:
+        run = replace(run, hold=NOTHING, finished_at=NOW)
+    return replace(run, state=state, **fields)
+
+
+def test_the_samples_are_complete() -> None:
+    assert set(EVENTS) == set(get_args(Event))
+    assert set(TABLE) == set(LIFE)
+
+
+@pytest.mark.parametrize("state", S)
+@pytest.mark.parametrize("kind", EVENTS)
+def test_every_pair_is_in_the_table_or_raises(state: RunState, kind: type) -> None:
+    run = in_state(state)
+    if (state, kind) not in LIFE:
+        with pytest.raises(IllegalTransition, match=f"{kind.__name__} while {state}"):
+            advance(run, EVENTS[kind], NOW + 10, RULES)
+        return
+    after = advance(run, EVENTS[kind], NOW + 10, RULES)
+    assert after.state in LIFE[state, kind]
+    assert (after.hold == run.hold) or after.is_final
+    assert_sane(run, after, NOW + 10)
+
+
+def assert_sane(before: Run, after: Run, now: float) -> None:
+    """What every transition keeps."""
+    assert after.is_final == (after.hold == NOTHING)
+    if after.is_final:
+        assert after.finished_at == now
+        assert (after.failure is None) == (after.state is S.DONE)
+        for part in ("usd_micros", "images", "runs"):
+            assert 0 <= getattr(after.spent, part) <= getattr(before.hold, part)
+    else:
+        assert after.hold == before.hold
+        assert after.spent == NOTHING and after.failure is None
+    waits = after.is_final or after.due_at > now
+    assert (after.lease_owner is None) == (waits or before.lease_owner is None)
+    fixed = ("id", "fingerprint", "team", "n", "request", "windows", "created_at", "deadline_at")
+    assert all(getattr(after, name) == getattr(before, name) for name in fixed)
+
+
+# --- what each event does ------------------------------------------------------------------------
+
+
+def test_an_accepted_run_is_asked_after_when_the_pace_says() -> None:
+    run = advance(in_state(S.SUBMITTING, tries=3), EVENTS[Accepted], NOW + 1, RULES)
+    assert run.upstream_task_id == "task-unified-1" and run.accepted_at == NOW + 1
+    assert run.due_at == NOW + 1 + RULES.pace.first_seconds and run.tries == 0
+
+
+def test_a_refusal_costs_nothing_and_is_kept_word_for_word() -> None:
+    run = advance(in_state(S.SUBMITTING), EVENTS[Refused], NOW + 1, RULES)
+    assert (run.hold, run.spent) == (NOTHING, NOTHING)
+    assert run.failure and run.failure.kind is FailureKind.REFUSED
+    assert (run.failure.status, run.failure.body) == (400, '{"error":{}}')
+
+
+def test_refused_credentials_cost_nothing_and_do_not_show_upstreams_words() -> None:
+    run = advance(in_state(S.SUBMITTING), EVENTS[CredentialsRefused], NOW + 1, RULES)
+    assert (run.hold, run.spent) == (NOTHING, NOTHING)
+    assert run.failure and run.failure.kind is FailureKind.CREDENTIALS
+    assert run.failure.body is None
+
+
+def test_a_queued_run_backs_off_and_counts_its_attempts() -> None:
+    run, now, dues = in_state(S.SUBMITTING), NOW, [NOW]
+    for _ in range(5):
+        run = advance(run, NotNow("HTTP 503"), now, RULES)
+        dues.append(run.due_at)
+        assert next_step(run, now, intended=False) == Rest(run.due_at)
+        now = run.due_at
+        step = next_step(run, now, intended=False)
+        assert step == Feed(Retry())
+        run = advance(run, Retry(), now, RULES)
+        assert next_step(run, now, intended=True) == Submit()
+    waits = [later - earlier for earlier, later in pairwise(dues)]
+    assert all(later == pytest.approx(2 * earlier) for earlier, later in pairwise(waits))
+    assert (run.attempts, run.tries) == (6, 5)
+
+
+def test_a_queued_run_waits_as_long_as_it_is_told_but_not_beyond_its_deadline() -> None:
+    run = in_state(S.SUBMITTING)
+    assert advance(run, NotNow("", 45.0), NOW, RULES).due_at == NOW + 45
+    assert advance(run, NotNow("", 1e9), NOW, RULES).due_at == NOW + 60
+    late = run.deadline_at - 1
+    queued = advance(run, NotNow("", 45.0), late, RULES)
+    assert queued.due_at == run.deadline_at
+    assert next_step(queued, run.deadline_at, intended=False) == Feed(DeadlinePassed())
+    over = advance(run, NotNow(""), run.deadline_at + 5, RULES)
+    assert over.due_at == run.deadline_at + 5 and over.lease_owner == run.lease_owner
+    failed = advance(over, DeadlinePassed(), over.due_at, RULES)
+    assert failed.failure and failed.failure.kind is FailureKind.UNAVAILABLE
+    assert failed.spent == NOTHING
+
+
+def test_a_lost_answer_is_never_sent_again_and_counts_as_spent() -> None:
+    run = advance(in_state(S.SUBMITTING), AnswerLost("cut"), NOW + 1, RULES)
+    assert (run.state, run.due_at, run.lease_owner) == (S.UNSURE, run.deadline_at, None)
+    assert next_step(run, run.deadline_at - 1, intended=False) == Rest(run.deadline_at)
+    assert next_step(run, run.deadline_at, intended=False) == Feed(DeadlinePassed())
+    failed = advance(run, DeadlinePassed(), run.deadline_at, RULES)
+    assert failed.failure and failed.failure.kind is FailureKind.OUTCOME_UNKNOWN
+    assert failed.spent == Amounts(2 * PRICE, 2, 1)
+
+
+def test_an_intention_that_another_process_left_is_not_carried_out() -> None:
+    run = in_state(S.SUBMITTING)
+    assert next_step(run, NOW, intended=True) == Submit()
+    step = next_step(run, NOW, intended=False)
+    assert isinstance(step, Feed) and isinstance(step.event, AnswerLost)
+
+
+def test_a_failed_task_costs_nothing() -> None:
+    run = advance(in_state(S.RUNNING), EVENTS[TaskFailed], NOW + 9, RULES)
+    assert run.spent == Amounts(runs=1) and run.task == '{"status":"failed"}'
+    assert run.failure and (run.failure.code, run.failure.message) == ("service_error", "sorry")
+
+
+def test_a_running_run_is_polled_at_its_deadline_and_then_closed() -> None:
+    run = in_state(S.RUNNING)
+    near = advance(run, Progressed("{}"), run.deadline_at - 1, RULES)
+    assert near.due_at == run.deadline_at
+    assert next_step(near, run.deadline_at, intended=False) == Poll()
+    over = advance(near, Progressed("{}"), run.deadline_at, RULES)
+    assert over.failure and over.failure.kind is FailureKind.TIMED_OUT
+    assert over.spent == run.hold
+    assert advance(near, EVENTS[Finished], run.deadline_at + 1, RULES).state is S.KEEPING
+
+
+def test_a_paid_task_that_cannot_be_asked_after_is_not_given_up_for_a_day() -> None:
+    run, late = in_state(S.RUNNING), NOW + 23 * HOUR
+    assert advance(run, Unreachable("down"), late, RULES).state is S.RUNNING
+    assert next_step(run, late, intended=False) == Poll()
+    assert next_step(run, NOW + LINK_LIFETIME_SECONDS, intended=False) == Feed(DeadlinePassed())
+
+
+def test_a_task_that_upstream_does_not_know_is_given_up_at_the_deadline() -> None:
+    run, gone = in_state(S.RUNNING), Unreachable("HTTP 404", gone=True)
+    assert advance(run, gone, NOW + 5, RULES).state is S.RUNNING
+    over = advance(run, gone, run.deadline_at, RULES)
+    assert over.failure and over.failure.kind is FailureKind.TIMED_OUT
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_upstream_may_make_fewer_or_more_pictures_than_asked(count: int) -> None:
+    links = (A, B, C)[:count]
+    run = advance(in_state(S.RUNNING), Finished("{}", links), NOW + 9, RULES)
+    assert (run.state, run.due_at, run.upstream_finished_at) == (S.KEEPING, NOW + 9, NOW + 9)
+    assert next_step(run, NOW + 9, intended=False) == Keep(refresh=False)
+    done = advance(run, PicturesKept(tuple(kept(link) for link in links)), NOW + 10, RULES)
+    assert done.state is S.DONE and len(done.kept) == count
+    images = min(count, 2)
+    assert done.spent == Amounts(images * PRICE, images, 1)
+
+
+def test_a_task_that_ends_without_a_link_is_charged() -> None:
+    run = advance(in_state(S.RUNNING), Finished("{}", ()), NOW + 9, RULES)
+    assert run.failure and run.failure.kind is FailureKind.RESULT_LOST
+    assert run.spent == Amounts(2 * PRICE, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("credits_used", "worth", "cost"),
+    [(1.0, 14_705.5, 14_706), (0.0, 14_705.5, 0), (99.0, 14_705.5, 2 * PRICE), (None, 1.0, 26_000)],
+)
+def test_credits_are_the_cost_where_their_worth_is_known(
+    credits_used: float | None, worth: float, cost: int
+) -> None:
+    rules = Rules(usd_micros_per_credit=worth)
+    run = advance(in_state(S.RUNNING), Finished("{}", (A, B), credits_used), NOW + 9, rules)
+    done = advance(run, EVENTS[PicturesKept], NOW + 10, rules)
+    assert done.spent == Amounts(cost, 2, 1)
+
+
+def test_some_pictures_kept_are_not_lost_again() -> None:
+    run = advance(in_state(S.KEEPING), PicturesKept((kept(B),)), NOW + 1, RULES)
+    assert (run.state, run.kept, run.due_at <= NOW + 1) == (S.KEEPING, (kept(B),), True)
+    run = advance(run, KeepFailed("cut", dead=False), NOW + 2, RULES)
+    assert run.kept == (kept(B),)
+    done = advance(run, PicturesKept((kept(A),)), NOW + 3, RULES)
+    assert done.state is S.DONE and done.kept == (kept(A), kept(B))  # in the links' order
+
+
+def test_keeping_without_progress_waits() -> None:
+    run = advance(in_state(S.KEEPING), PicturesKept(()), NOW + 1, RULES)
+    assert run.due_at > NOW + 1
+    stranger = advance(in_state(S.KEEPING), PicturesKept((kept(C),)), NOW + 1, RULES)
+    assert stranger.kept == () and stranger.due_at > NOW + 1
+
+
+def test_fresh_links_keep_the_pictures_that_are_there() -> None:
+    run = advance(in_state(S.KEEPING), PicturesKept((kept(B),)), NOW + 1, RULES)
+    fresh = advance(run, Finished('{"fresh":1}', ("https://x/1", "https://x/2")), NOW + 2, RULES)
+    assert fresh.links == ("https://x/1", "https://x/2") and fresh.task == '{"fresh":1}'
+    assert [(one.link, one.picture) for one in fresh.kept] == [("https://x/2", kept(B).picture)]
+    swapped = advance(run, Finished("{}", (B, A)), NOW + 2, RULES)
+    assert [one.link for one in swapped.kept] == [A]
+    for links in ((), (C,), (A, B, C)):
+        assert advance(run, Finished("{}", links), NOW + 2, RULES) == run
+
+
+def test_dead_links_are_asked_for_afresh_and_given_up() -> None:
+    run, now = in_state(S.KEEPING), NOW
+    for _ in range(DEAD_LINK_TRIES - 1):
+        run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
+        assert run.state is S.KEEPING and run.due_at > now
+        now = run.due_at
+        assert next_step(run, now, intended=False) == Keep(refresh=True)
+    run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
+    assert run.failure and run.failure.kind is FailureKind.RESULT_LOST
+    assert "LinkDead: 404" in run.failure.message
+    assert run.spent == Amounts(2 * PRICE, 2, 1)
+
+
+def test_a_long_trouble_of_our_own_does_not_make_a_link_dead() -> None:
+    run, now = in_state(S.KEEPING), NOW
+    for _ in range(50):
+        run = advance(run, KeepFailed("StoreFull", dead=False), now, RULES)
+        assert next_step(run, run.due_at, intended=False) == Keep(refresh=True)
+        now = run.due_at
+    for _ in range(DEAD_LINK_TRIES - 2):
+        run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
+        assert run.state is S.KEEPING
+    assert advance(run, KeepFailed("", dead=True), now, RULES).state is S.FAILED
+
+
+def test_broken_links_are_tried_less_and_less_often() -> None:
+    run, now, waits = in_state(S.KEEPING), NOW + 0.1, []
+    while now < NOW + 10 * 60:
+        run = advance(run, KeepFailed("LinkBroken", dead=False), now, RULES)
+        waits.append(run.due_at - now)
+        now = run.due_at
+    assert 0.7 < waits[0] < 1.3
+    assert max(waits) < 40
+    assert 20 < len(waits) < 60
+
+
+def test_keeping_is_given_up_before_the_links_die() -> None:
+    run = in_state(S.KEEPING)
+    end = NOW + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
+    assert next_step(run, end - 1, intended=False) == Keep(refresh=False)
+    assert next_step(run, end, intended=False) == Feed(DeadlinePassed())
+
+
+@pytest.mark.parametrize("state", FINAL_STATES)
+def test_nothing_follows_the_end(state: RunState) -> None:
+    assert next_step(in_state(state), NOW + 1e9, intended=False) == Rest(None)
+
+
+@pytest.mark.parametrize("state", LIVE_STATES)
+def test_nobody_acts_before_it_is_time(state: RunState) -> None:
+    run = in_state(state, due_at=NOW + 5)
+    assert next_step(run, NOW + 4.9, intended=True) == Rest(NOW + 5)
+    assert not isinstance(next_step(run, NOW + 5, intended=False), Rest)
+
+
+# --- every life ends -----------------------------------------------------------------------------
+
+SLOW = Rules(
+    pace=Pace(first_seconds=30, every_seconds=60, max_seconds=300),
+    retry_first_seconds=300,
+    retry_max_seconds=900,
+    usd_micros_per_credit=14_705.9,
+)
+"""Seldom enough that a day is a few hundred steps."""
+
+MOST_STEPS = 1_500
+MOST_AT_ONCE = 12
+LATEST_END = 900.0 + 2 * LINK_LIFETIME_SECONDS
+
+
+def _times(random: Random) -> float | None:
+    return random.choice([None, 0.0, 1.0, 30.0, 1e9])
+
+
+def _links(random: Random) -> tuple[str, ...]:
+    return tuple(f"https://files.test/{random.randrange(5)}/{i}" for i in range(random.randrange(4)))
+
+
+SUBMITS: dict[str, Callable[[Random], Event]] = {
+    "accepted": lambda r: Accepted(f"task-{r.random()}", "{}"),
+    "refused": lambda _: EVENTS[Refused],
+    "not now": lambda r: NotNow("no", _times(r)),
+    "credentials": lambda _: EVENTS[CredentialsRefused],
+    "lost": lambda _: AnswerLost("cut"),
+}
+POLLS: dict[str, Callable[[Random], Event]] = {
+    "progress": lambda r: Progressed("{}", r.randrange(101), _times(r)),
+    "finished": lambda r: Finished("{}", _links(r), r.choice([None, 0.0, 0.9, 1e8])),
+    "failed": lambda _: EVENTS[TaskFailed],
+    "unreachable": lambda r: Unreachable("?", _times(r), gone=r.random() < 0.3),
+}
+MOODS = ("accepted", "not now", "lost", "progress", "finished", "unreachable", "kept", "dead", "cut")
+
+
+@dataclass
+class World:
+    """Everything outside: it does what it likes, and mostly the same thing."""
+
+    random: Random
+    mood: set[str]
+
+    def pick(self, choices: dict[str, Callable[[Random], Event]]) -> Event:
+        liked = sorted(choices.keys() & self.mood)
+        name = self.random.choice(liked if liked and self.random.random() < 0.9 else [*choices])
+        return choices[name](self.random)
+
+    def keep(self, run: Run) -> Event:
+        have = {one.link for one in run.kept}
+        missing = [link for link in run.links if link not in have]
+        some = tuple(kept(link) for link in missing if self.random.random() < 0.4)
+        return self.pick(
+            {
+                "kept": lambda _: PicturesKept(tuple(kept(link) for link in missing)),
+                "some kept": lambda _: PicturesKept(some),
+                "dead": lambda _: KeepFailed("404", dead=True, kept=some),
+                "cut": lambda _: KeepFailed("cut", dead=False, kept=some),
+            }
+        )
+
+
+@STEADY
+@given(
+    st.integers(0, 2**32),
+    st.sets(st.sampled_from(MOODS), max_size=3),
+    st.booleans(),
+    st.integers(1, 3),
+)
+def test_every_life_ends_and_its_money_with_it(
+    seed: int, mood: set[str], crashes: bool, n: int
+) -> None:
+    world = World(Random(seed), mood)  # noqa: S311
+    run, now, intended, here = a_run(n=n), NOW, True, 0
+    held = run.hold
+    for _ in range(MOST_STEPS):
+        if crashes and world.random.random() < 0.1:
+            intended = False
+        step = next_step(run, now, intended=intended)
+        match step:
+            case Rest(None):
+                break
+            case Rest(float() as until):
+                assert until > now
+                assert run.lease_owner is None
+                now, here = until + world.random.choice([0.0, 0.0, 5.0, HOUR]), 0
+                run = replace(run, lease_owner="w", lease_until=now + 180)
+                continue
+            case Feed(event):
+                pass
+            case Submit():
+                event = world.pick(SUBMITS)
+            case Poll():
+                event = world.pick(POLLS)
+            case Keep(refresh):
+                if refresh and isinstance(fresh := world.pick(POLLS), Finished):
+                    run = advance(run, fresh, now, SLOW)
+                event = world.keep(run)
+        before = run
+        run = advance(before, event, now, SLOW)
+        intended, here = isinstance(event, Retry), here + 1
+        assert_sane(before, run, now)
+        assert run.is_final or run.hold == held
+        assert here < MOST_AT_ONCE
+    assert run.is_final, f"still {run.state} after {MOST_STEPS} steps"
+    assert run.hold == NOTHING
+    assert all(
+        getattr(run.spent, part) <= getattr(held, part) for part in ("usd_micros", "images", "runs")
+    )
+    assert (run.finished_at or 0) < NOW + LATEST_END + 3 * HOUR
+    if run.state is S.DONE:
+        assert len(run.kept) == len(run.links) > 0

@@ -1,0 +1,155 @@
+"""ARCHITECTURE.md says what the code says: the diagram, the module list, the paths."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    DeadlinePassed,
+    Event,
+    Finished,
+    KeepFailed,
+    NotNow,
+    PicturesKept,
+    Progressed,
+    Refused,
+    Retry,
+    TaskFailed,
+    Unreachable,
+)
+from gateway.core.lifecycle import TABLE, IllegalTransition, Rules, advance
+from gateway.core.model import FINAL_STATES, Amounts, Kept, Picture, Run, RunState, Windows
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+ARROW = re.compile(r"^ +(\w+) --> (\w+) : (\w+)", re.MULTILINE)
+MODULE_LINE = re.compile(r"^( +)([\w./]+)  +\S", re.MULTILINE)
+
+NOW = 1_800_000_000.0
+LINKS = ("https://files.example.org/1.png", "https://files.example.org/2.png")
+BOTH = tuple(Kept(link, Picture(link[-5] * 64, "png", 10, 1, 1)) for link in LINKS)
+HOLD = Amounts(usd_micros=100, images=2, runs=1)
+
+EVENTS: tuple[Event, ...] = (
+    Accepted("task-unified-1-abcdefgh", "{}"),
+    Refused(400, "{}", "invalid_request", "no"),
+    NotNow("down"),
+    CredentialsRefused(401, "no"),
+    AnswerLost("cut"),
+    Retry(),
+    Progressed("{}", 50),
+    Finished("{}", LINKS),
+    Finished("{}", ()),
+    TaskFailed("{}", "service_error", "no"),
+    Unreachable("down"),
+    Unreachable("unknown task", gone=True),
+    PicturesKept(BOTH[:1]),
+    PicturesKept(BOTH),
+    KeepFailed("busy", dead=False),
+    KeepFailed("gone", dead=True),
+    DeadlinePassed(),
+)
+
+
+def runs(state: RunState) -> list[Run]:
+    """A run in this state: fresh, after its deadline, and after many tries."""
+    keeping = state is RunState.KEEPING
+    fresh = Run(
+        id="run_" + "a" * 32,
+        fingerprint="f" * 64,
+        team="blue",
+        model="m",
+        quality="",
+        n=2,
+        request="{}",
+        upstream="u",
+        upstream_model="m",
+        price_usd_micros=50,
+        windows=Windows(0, 0, 0, 0, 0),
+        hold=HOLD,
+        created_at=NOW - 60,
+        deadline_at=NOW + 60,
+        due_at=NOW,
+        state=state,
+        links=LINKS if keeping else (),
+        accepted_at=NOW - 50 if keeping or state is RunState.RUNNING else None,
+        upstream_finished_at=NOW - 10 if keeping else None,
+    )
+    return [fresh, replace(fresh, deadline_at=NOW - 1), replace(fresh, tries=50)]
+
+
+def transitions() -> set[tuple[str, str, str]]:
+    """Every (from, to, event) that some run and some event give, by trying them all."""
+    found = set()
+    for state, event in product(RunState, EVENTS):
+        for run in runs(state):
+            try:
+                after = advance(run, event, NOW, Rules())
+            except IllegalTransition:
+                continue
+            found.add((str(state), str(after.state), type(event).__name__))
+    return found
+
+
+def test_the_diagram_is_the_table() -> None:
+    drawn = {arrow for arrow in ARROW.findall(PAGE) if arrow[0] != "*"}
+    assert drawn == transitions()
+
+
+def test_the_trials_reach_the_whole_table() -> None:
+    tried = {(state, event) for state, _, event in transitions()}
+    assert tried == {(str(state), event.__name__) for state, event in TABLE}
+
+
+def test_the_diagram_begins_and_ends() -> None:
+    assert "[*] --> submitting" in PAGE
+    for state in FINAL_STATES:
+        assert f"{state} --> [*]" in PAGE
+    assert not [arrow for arrow in ARROW.findall(PAGE) if arrow[0] in FINAL_STATES]
+
+
+def listed_modules() -> set[str]:
+    """The paths under gateway/ that the module list names."""
+    block = PAGE.split("```\ngateway/\n", 1)[1].split("```", 1)[0]
+    found, parent = set(), ""
+    for indent, name in MODULE_LINE.findall(block):
+        if len(indent) == 2:
+            parent = name if name.endswith("/") else ""
+            found.add(name)
+        else:
+            found.add(parent + name)
+    return found
+
+
+def existing_modules() -> set[str]:
+    """All modules and packages: those at the top, those within packages of packages, the core's."""
+    package = ROOT / "gateway"
+    folders = [
+        path
+        for path in package.rglob("*")
+        if path.is_dir() and "__pycache__" not in path.parts and list(path.glob("*.*"))
+    ]
+    modules = [*package.glob("*.py"), *(package / "core").glob("*.py")]
+    names = {f"{path.relative_to(package)}/" for path in folders}
+    names |= {str(path.relative_to(package)) for path in modules}
+    return names - {"core/__init__.py"}
+
+
+def test_the_module_list_is_complete_and_true() -> None:
+    assert listed_modules() == existing_modules()
+
+
+NAMED = sorted(set(re.findall(r"`([\w/]+(?:\.(?:py|md)|/))`", PAGE)))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_path_on_the_page_exists(name: str) -> None:
+    assert any((folder / name).exists() for folder in (ROOT, ROOT / "gateway")), name
