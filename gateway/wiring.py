@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx2 as httpx
 from starlette.types import ASGIApp
 
-from gateway.cache import DiskResponseCache, NoCache
+from gateway.cache import response_cache
 from gateway.config import Settings, convert, restart_needed
 from gateway.config.schema import UpstreamEntry
 from gateway.core.policy import Current
@@ -28,7 +28,7 @@ from gateway.ledger.sqlite import SqliteLedger
 from gateway.metrics import Metrics
 from gateway.outbound import Fetcher
 from gateway.pictures.folder import FolderPictures
-from gateway.ports import Clock, Ledger, ResponseCache
+from gateway.ports import Clock, Ledger
 from gateway.service import Parts, Service
 from gateway.tokens import TokenCounter
 from gateway.upstream.client import Account, EvolinkClient, Timeouts
@@ -52,7 +52,9 @@ class Gateway:
         self._folder = Path(settings.storage.data_dir)
         self._current = Current(convert.policy(settings, port=self._port))
         self.ledger = make_ledger(settings, clock)
-        self._cache = _make_cache(settings, self._folder)
+        self._cache = response_cache(
+            self._folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes
+        )
         self._pictures = FolderPictures(self._folder / "pictures")
         self._tokens = TokenCounter()
         tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
@@ -86,6 +88,7 @@ class Gateway:
             await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await self.ledger.open()
             await self._pictures.open()
+            await self._cache.open()
             await self._housekeeper.start()
         except OSError as error:
             await self.ledger.close()
@@ -210,12 +213,6 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
         return MemoryLedger(clock=clock)
     path = Path(settings.storage.data_dir) / LEDGER_NAME
     return SqliteLedger(path, clock=clock, read_only=read_only)
-
-
-def _make_cache(settings: Settings, folder: Path) -> ResponseCache:
-    if settings.cache.size_limit_bytes == 0:
-        return NoCache()
-    return DiskResponseCache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
 
 
 def _make_client(entry: UpstreamEntry, tls: ssl.SSLContext) -> EvolinkClient:

@@ -8,6 +8,7 @@ teams, so here a line is one string.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,10 +24,12 @@ def opening(name: str, kind: str, text: str) -> str:
 
 def pairs(names: Sequence[str], values: Sequence[str]) -> str:
     """Labels without their braces: `team="marketing",window="day"`."""
-    return ",".join(
-        f'{name}="{value.translate(_LABEL_ESCAPES)}"'
-        for name, value in zip(names, values, strict=True)
-    )
+    return ",".join(map(_pair, names, values))
+
+
+@lru_cache(maxsize=4096)
+def _pair(name: str, value: str) -> str:
+    return f'{name}="{value.translate(_LABEL_ESCAPES)}"'
 
 
 def family(

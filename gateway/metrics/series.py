@@ -30,10 +30,11 @@ class Closed(dict[Labels, T], Generic[T]):
 
     def declare(self, *values: Iterable[str]) -> None:
         """Every combination of these values has a series from now on."""
+        for end in range(1, len(values)):
+            self._beginnings.update(product(*values[:end]))
         for labels in product(*values):
             if labels not in self:
                 self[labels] = self._make(labels)
-                self._beginnings.update(labels[:end] for end in range(1, len(labels)))
 
     def __missing__(self, labels: Labels) -> T:
         known: Labels = ()

@@ -42,22 +42,21 @@ def test_a_new_run_holds_in_every_window_it_was_created_in() -> None:
 
 
 @STEADY
-@given(small, small, small, small, small, small)
+@given(st.tuples(small, small), st.tuples(small, small), st.tuples(small, small))
 def test_accounts_move_by_the_difference_of_the_run(
-    hold: Amounts, spent: Amounts, new_hold: Amounts, new_spent: Amounts, *others: Amounts
+    old: tuple[Amounts, Amounts], new: tuple[Amounts, Amounts], others: tuple[Amounts, Amounts]
 ) -> None:
-    before = a_run(hold=hold, spent=spent)
-    after = replace(before, hold=new_hold, spent=new_spent)
+    before = a_run(spent=old[0], hold=old[1])
+    after = replace(before, spent=new[0], hold=new[1])
     accounts = {
-        key: Account(key, spent=others[0] + spent, held=others[1] + hold)
+        key: Account(key, spent=others[0] + old[0], held=others[1] + old[1])
         for key in before.account_keys()
     }
     writes = book(before, after, accounts)
     changed = {account.key: account for account in writes.accounts}
-    for key in accounts:
-        account = changed.get(key, accounts[key])
-        assert account == Account(key, others[0] + new_spent, others[1] + new_hold)
-    assert bool(changed) == ((hold, spent) != (new_hold, new_spent))
+    for key, account in {**accounts, **changed}.items():
+        assert account == Account(key, others[0] + new[0], others[1] + new[1])
+    assert bool(changed) == (old != new)
     assert writes.usage == ()
 
 

@@ -64,7 +64,7 @@ def test_one_picture_is_the_default(body: dict[str, Any]) -> None:
 @STEADY
 @given(bodies, st.text(max_size=20))
 def test_delivery_and_tracing_mean_nothing(body: dict[str, Any], value: str) -> None:
-    others = {one: value for one in NOT_FORWARDED - {"callback_url"}}
+    others = dict.fromkeys(NOT_FORWARDED - {"callback_url"}, value)
     sent = {**body, **others, "callback_url": "https://example.com/hook"}
     assert name(sent) == name(body)
 

@@ -82,4 +82,4 @@ async def customer(one: House, number: int) -> None:
     await one.post(f"a long one {number} " * 300)
     await one.post(f"refused {number} [sandbox:http=400]")
     if number % 10 == 0:
-        await one.metrics()
+        await one.client.get("/metrics")

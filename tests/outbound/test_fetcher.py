@@ -457,6 +457,25 @@ async def test_an_error_of_the_reader_comes_out_unchanged(serve: Serve, fetcher:
     await asyncio.wait_for(server.client_gone.wait(), 5)
 
 
+@pytest.mark.parametrize("code", [302, 404, 503])
+async def test_a_body_that_nobody_wants_costs_no_slot(
+    serve: Serve, fetcher: Fetcher, code: int
+) -> None:
+    async def unfinished(request: Received, line: Line) -> None:
+        if request.target == "/whole":
+            await line.answer(b"whole")
+        else:
+            head = f"HTTP/1.1 {code} X\r\nLocation: ftp://x/\r\nContent-Length: 9\r\n\r\n"
+            await line.send(head.encode() + b"half")
+            await line.client_gone.wait()
+
+    server = await serve(unfinished)
+    for _ in range(110):
+        with pytest.raises((FetchRefused, FetchGone, FetchFailed)):
+            await read(fetcher, server.url("/half"))
+    assert await read(fetcher, server.url("/whole")) == b"whole"
+
+
 async def test_hundreds_of_cancelled_fetches_cost_no_slot(serve: Serve, fetcher: Fetcher) -> None:
     async def half(request: Received, line: Line) -> None:
         if request.target == "/whole":

@@ -1,0 +1,201 @@
+"""`audit` on ledgers that add up and on ledgers that somebody has changed behind our back."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway import logs
+from gateway.cli import main
+from gateway.cli.audit import INVARIANTS, examine, sorted_out
+from gateway.cli.demo_client import Client
+from gateway.cli.demo_house import STUDIO, key_of, open_house
+from gateway.ledger import audit as ledger_audit
+
+ORDER = {"model": "gpt-image-1.5", "prompt": "a red bicycle", "quality": "low", "n": 2}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """What a gateway leaves that made one order of two pictures, and stopped."""
+    asyncio.run(_made(tmp_path / "data", tmp_path / "gateway.log"))
+    yield tmp_path / "data"
+    logs.configure("auto", "info")
+
+
+async def _made(data_dir: Path, log: Path) -> None:
+    async with open_house(data_dir, log, seconds=0.1) as house:
+        client = Client(house.base_url)
+        answer = await client.send(client.order(key_of(STUDIO), ORDER))
+        async for task in client.progress(key_of(STUDIO), answer.task_id):
+            last = task
+        assert last["status"] == "completed"
+        # Beside the running gateway, whose connections are open.
+        assert (await examine(house.settings, deep=True)).adds_up
+        await client.close()
+
+
+def audit(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["audit", *map(str, arguments)])
+
+
+def pictures(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / "pictures").glob("??/*.png"))
+
+
+def change(data_dir: Path, statement: str) -> None:
+    with closing(sqlite3.connect(data_dir / "ledger.sqlite3")) as db, db:
+        db.execute(statement)
+
+
+def test_what_adds_up(data_dir: Path) -> None:
+    result = audit("--data-dir", data_dir, "--deep")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "1 run, 2 pictures, $0.02 spent: the ledger adds up."
+    assert all(line.startswith("ok        ") for line in lines[:-2])
+    assert len(lines[:-2]) == len(INVARIANTS) + 3
+
+
+def test_for_programs(data_dir: Path) -> None:
+    result = audit("--data-dir", data_dir, "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["ok"], answer["runs"], answer["pictures"]) == (0, True, 1, 2)
+    assert answer["spent_usd"] == 0.024
+    assert answer["picture_bytes"] == sum(path.stat().st_size for path in pictures(data_dir))
+    assert all(one["ok"] and one["violations"] == [] for one in answer["invariants"])
+
+
+def test_a_changed_account_is_found(data_dir: Path) -> None:
+    change(data_dir, "UPDATE accounts SET spent_images = 7 WHERE window_name = 'day'")
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 1
+    [at] = [n for n, line in enumerate(result.stdout.splitlines()) if line.startswith("VIOLATED")]
+    told = result.stdout.splitlines()[at + 1]
+    assert told.startswith("            The day account of team studio from")
+    assert "7 pictures" in told
+    assert result.stdout.splitlines()[-1].endswith("1 invariant violated.")
+
+
+@pytest.mark.parametrize(
+    ("statement", "invariant"),
+    [
+        ("UPDATE usage SET started = 3", "The usage reports say what the runs say."),
+        ("DELETE FROM pictures", "Every picture of a run is on record."),
+        ("UPDATE runs SET link_count = 5", "Every run counts its own pictures and links right."),
+    ],
+)
+def test_other_changes_are_found(data_dir: Path, statement: str, invariant: str) -> None:
+    change(data_dir, statement)
+    result = audit("--data-dir", data_dir, "--json")
+    broken = [one["invariant"] for one in json.loads(result.stdout)["invariants"] if not one["ok"]]
+    assert result.exit_code == 1
+    assert invariant in broken
+
+
+def test_a_lost_picture_is_found(data_dir: Path) -> None:
+    lost = pictures(data_dir)[0]
+    lost.unlink()
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 1
+    assert f"{lost} is not there; it should have" in result.stdout
+    assert "2 invariants violated." in result.stdout
+
+
+def test_a_picture_lost_with_its_provenance_is_found(data_dir: Path) -> None:
+    lost = pictures(data_dir)[0]
+    lost.unlink()
+    lost.with_suffix(".json").unlink()
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 1
+    assert "has 1 whole picture of" in result.stdout
+
+
+def test_only_a_deep_audit_reads_the_bytes(data_dir: Path) -> None:
+    changed = pictures(data_dir)[0]
+    changed.write_bytes(bytes(changed.stat().st_size))
+    assert audit("--data-dir", data_dir).exit_code == 0
+    deep = audit("--data-dir", data_dir, "--deep")
+    assert deep.exit_code == 1
+    assert f"{changed} has the digest " in deep.stdout
+
+
+def test_unreadable_provenance_is_found(data_dir: Path) -> None:
+    pictures(data_dir)[0].with_suffix(".json").write_text("[]")
+    assert ".json cannot be read." in audit("--data-dir", data_dir).stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (None, "there is no such file"),
+        ("server: {prot: 1}", "did you mean 'port'?"),
+        ("storage: {ledger: memory}", "storage.ledger is memory"),
+        ("storage: {data_dir: /nowhere}", "there is no /nowhere/ledger.sqlite3"),
+    ],
+)
+def test_what_cannot_be_audited(tmp_path: Path, settings: str | None, told: str) -> None:
+    path = tmp_path / "config.yaml"
+    if settings is not None:
+        rest = (
+            "upstreams: {u: {base_url: 'https://example.org', api_key: k}}\n"
+            "models: {m: {routes: [{upstream: u, model: m, price: 1}]}}\n"
+        )
+        path.write_text(f"{settings}\n{rest}")
+    result = audit("--config", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_a_damaged_file_is_no_traceback(data_dir: Path) -> None:
+    (data_dir / "ledger.sqlite3").write_bytes(b"this is no database" * 100)
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 2
+    assert "not a database" in result.stderr
+
+
+def every_sentence() -> Iterator[str]:
+    """One of each kind that the ledger's checks can say."""
+    for name, say in inspect.getmembers(ledger_audit, inspect.isfunction):
+        if name.startswith(("say_", "_say_")):
+            yield _said(say)
+
+
+def _said(say: Callable[..., str]) -> str:
+    values: list[Any] = []
+    for parameter in inspect.signature(say).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            values += [1] * (12 - len(values) % 3)
+        else:
+            values.append("word" if "str" in str(parameter.annotation) else 1)
+    for count in range(len(values), 2, -1):
+        try:
+            return say(*values[:count])
+        except (TypeError, ValueError):
+            continue
+    return say(*values)
+
+
+def test_every_sentence_of_the_ledger_has_its_invariant() -> None:
+    sentences = list(every_sentence())
+    assert len(sentences) == len(INVARIANTS)
+    for sentence in sentences:
+        broken = [one for one in sorted_out([sentence]) if not one.holds]
+        assert [one.invariant in dict(INVARIANTS) for one in broken] == [True], sentence
+    assert len({one.invariant for s in sentences for one in sorted_out([s]) if not one.holds}) == (
+        len(INVARIANTS)
+    )
+
+
+def test_a_sentence_of_no_known_kind_is_still_a_violation() -> None:
+    findings = sorted_out(["The moon is missing."])
+    assert findings[-1].violations == ["The moon is missing."]
