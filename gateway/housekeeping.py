@@ -87,11 +87,11 @@ class Housekeeper:
 
     async def _prune(self) -> None:
         now = self._clock()
-        while PRUNE_ROWS <= await self._ledger.prune(
+        while await self._ledger.prune(
             jobs_before=now - self._current.policy.jobs_retention_seconds,
             accounts_before=now - ACCOUNTS_KEPT_SECONDS,
             limit=PRUNE_ROWS,
-        ):
+        ) >= PRUNE_ROWS:
             await asyncio.sleep(0)
 
     async def _check(self) -> None:

@@ -171,10 +171,9 @@ class Service:
         return order
 
     async def _check_length(self, order: Order, model: ImageModel) -> None:
-        limit = model.limits.prompt_tokens
-        if limit is None or len(order.prompt.encode()) <= limit:
-            return  # a token has at least one byte
-        orders.check_prompt_tokens(await self._parts.tokens.count(order.prompt), model.limits)
+        if orders.needs_counting(order, model.limits):
+            tokens = await self._parts.tokens.count(order.prompt)
+            orders.check_prompt_tokens(tokens, model.limits)
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:
         now = self._parts.clock()

@@ -89,6 +89,7 @@ class Gateway:
             await self.ledger.open()
             await self._pictures.open()
             await self._cache.open()
+            await self._tokens.load()
             await self._housekeeper.start()
         except OSError as error:
             await self.ledger.close()
@@ -96,17 +97,9 @@ class Gateway:
         except BaseException:
             await self.ledger.close()
             raise
-        self._loading = asyncio.create_task(self._load())
+        gc.freeze()  # a full collection over the tokenizer's vocabulary holds the loop for 60 ms
         self.worker.run()
         self._metrics.reloaded(successful=True, at=self._clock())
-
-    async def _load(self) -> None:
-        """Loads what is large and stays, then keeps the garbage collector from walking it.
-
-        A full collection over the tokenizer's vocabulary holds the event loop for 60 ms.
-        """
-        await self._tokens.load()
-        gc.freeze()
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""
@@ -123,8 +116,6 @@ class Gateway:
         self.stop_taking()
         await self.worker.stop(grace_seconds)
         await self._housekeeper.stop()
-        self._loading.cancel()
-        await asyncio.gather(self._loading, return_exceptions=True)
         for client in self._upstreams.values():
             await client.close()
         for fetcher in self._links.values():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import tokens
-from gateway.tokens import PIECE_CHARACTERS, TokenCounter, surely_within
+from gateway.tokens import PIECE_CHARACTERS, TokenCounter
 
 VOCABULARY = Path(tokens.__file__).parent / "vocabulary" / "o200k_base.tiktoken.gz"
 
@@ -73,27 +73,10 @@ def test_split_pattern_is_tiktokens(official: dict[str, object]) -> None:
     assert official["pattern"] == tokens._SPLIT_PATTERN
 
 
-@pytest.mark.parametrize(
-    ("text", "limit", "within"),
-    [
-        ("", 0, True),
-        ("abc", 3, True),
-        ("abcd", 3, False),
-        ("é", 1, False),
-        ("é", 2, True),
-        (" " * 128, 1, False),
-        ("\ud800", 3, True),
-    ],
-)
-def test_surely_within(text: str, limit: int, within: bool) -> None:
-    assert surely_within(text, limit) is within
-
-
 def test_no_text_has_more_tokens_than_bytes(counter: TokenCounter) -> None:
     @given(st.text(max_size=300))
     def holds(text: str) -> None:
         count = counter._count(text)
-        assert surely_within(text, len(text.encode()))
         assert count <= len(text.encode())
 
     holds()

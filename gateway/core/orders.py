@@ -45,6 +45,11 @@ def read_order(body: object, catalog: Catalog, *, private_callbacks: bool = Fals
     return Order(model.name, prompt, n, size, quality, kept, callback_url)
 
 
+def needs_counting(order: Order, limits: Limits) -> bool:
+    """False when the prompt fits whatever its tokens are: each has at least one byte."""
+    return limits.prompt_tokens is not None and len(order.prompt.encode()) > limits.prompt_tokens
+
+
 def check_prompt_tokens(tokens: int, limits: Limits) -> None:
     """Raises when the prompt has more tokens than the model takes."""
     if limits.prompt_tokens is not None and tokens > limits.prompt_tokens:

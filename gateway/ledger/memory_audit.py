@@ -26,7 +26,7 @@ class Books:
 
 def violations(books: Books, now: float) -> Sequence[str]:
     checks = (
-        _accounts(books),
+        *(_accounts(books, window) for window in Window),
         _holds(books.runs),
         _late(books.runs, now),
         _usage(books),
@@ -37,12 +37,12 @@ def violations(books: Books, now: float) -> Sequence[str]:
     return [sentence for check in checks for sentence in sorted(check)]
 
 
-def _accounts(books: Books) -> Iterator[str]:
-    sums = {key: Account(key) for key in books.accounts}
+def _accounts(books: Books, window: Window) -> Iterator[str]:
+    sums = {key: Account(key) for key in books.accounts if key.window is window}
     for run in books.runs:
-        for key in run.account_keys():
-            old = sums.get(key, Account(key))
-            sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
+        key = AccountKey(run.team, window, run.windows.start(window))
+        old = sums.get(key, Account(key))
+        sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
     for key, runs in sums.items():
         account = books.accounts.get(key)
         if account is None and key.window in PRUNED and not runs.held:

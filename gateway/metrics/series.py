@@ -30,9 +30,10 @@ class Closed(dict[Labels, T], Generic[T]):
 
     def declare(self, *values: Iterable[str]) -> None:
         """Every combination of these values has a series from now on."""
-        for end in range(1, len(values)):
-            self._beginnings.update(product(*values[:end]))
-        for labels in product(*values):
+        lists = [tuple(one) for one in values]
+        for end in range(1, len(lists)):
+            self._beginnings.update(product(*lists[:end]))
+        for labels in product(*lists):
             if labels not in self:
                 self[labels] = self._make(labels)
 

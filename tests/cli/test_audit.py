@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,12 +25,19 @@ from gateway.ledger import audit as ledger_audit
 ORDER = {"model": "gpt-image-1.5", "prompt": "a red bicycle", "quality": "low", "n": 2}
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What a gateway leaves that made one order of two pictures, and stopped."""
-    asyncio.run(_made(tmp_path / "data", tmp_path / "gateway.log"))
-    yield tmp_path / "data"
+    folder = tmp_path_factory.mktemp("audit")
+    asyncio.run(_made(folder / "data", folder / "gateway.log"))
+    yield folder / "data"
     logs.configure("auto", "info")
+
+
+@pytest.fixture
+def data_dir(left_behind: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may spoil."""
+    return Path(shutil.copytree(left_behind, tmp_path / "data"))
 
 
 async def _made(data_dir: Path, log: Path) -> None:
