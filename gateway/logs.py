@@ -34,8 +34,9 @@ FLUSH_LIMIT_SECONDS: Final = 5.0
 """A stuck reader must not keep the process from ending."""
 
 VALUE_CHARACTERS: Final = 2048
+MARGIN_CHARACTERS: Final = 1024
 COLLECTION_ITEMS: Final = 50
-DEPTH: Final = 4
+DEPTH: Final = 3
 TRACEBACK_LINES: Final = 60
 """The last ones: they say what happened and where."""
 
@@ -143,11 +144,21 @@ def _is_secret(key: str) -> bool:
 
 
 def _text(text: str) -> str:
-    """Cut before it is searched, which bounds the work; what remains of a secret still looks
-    like one, since its head gives it away."""
     if len(text) > VALUE_CHARACTERS:
-        text = text[:VALUE_CHARACTERS] + CUT
+        return _start_of(text)
     return _SECRET_TEXT.sub(_mask, text) if _is_suspicious(text) else text
+
+
+def _start_of(text: str) -> str:
+    """The start of a long text. What looks like a secret only by what follows the cut, as a
+    password before `@host` does, is masked too."""
+    pieces, end = [], 0
+    for found in _SECRET_TEXT.finditer(text[: VALUE_CHARACTERS + MARGIN_CHARACTERS]):
+        if found.start() >= VALUE_CHARACTERS:
+            break
+        pieces += [text[end : found.start()], _mask(found)]
+        end = found.end()
+    return "".join([*pieces, text[end:VALUE_CHARACTERS], CUT])
 
 
 def _is_suspicious(text: str) -> bool:

@@ -35,7 +35,7 @@ class Ledger(Protocol):
     """Runs, jobs, accounts and usage: never lost, never wrong (ACID).
 
     Every method raises `gateway.errors.Unavailable` when the store cannot be reached or is
-    full, and nothing else; after that error nothing was written.
+    full, and nothing else but what `transact` says; after that error nothing was written.
     """
 
     async def open(self) -> None:
@@ -52,8 +52,9 @@ class Ledger(Protocol):
         """Loads what `keys` name (locked), calls `decide`, writes what it returns, commits.
 
         Durable when it returns. `decide` is pure and may be called more than once. When it
-        raises, nothing is written and its exception comes out unchanged. Cancelling the caller
-        does not cancel the transaction.
+        raises, nothing is written and its exception comes out unchanged; so it is when its
+        writes break a constraint (`gateway.core.transaction.ConstraintViolation`). Cancelling
+        the caller does not cancel the transaction.
         """
 
     async def job(self, job_id: str) -> tuple[Job, Run] | None:

@@ -9,8 +9,6 @@ the stages in their order.
 
 from __future__ import annotations
 
-import secrets
-import string
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway import ids
 from gateway.core import admission, budgets, orders
 from gateway.core.admission import (
     Ask,
@@ -41,10 +40,9 @@ from gateway.core.model import (
     RunState,
     Team,
     Verdict,
-    Window,
 )
 from gateway.core.policy import Current, Policy
-from gateway.core.transaction import View, Writes
+from gateway.core.transaction import ConstraintViolation, View, Writes
 from gateway.errors import (
     CallerError,
     GatewayError,
@@ -58,7 +56,6 @@ from gateway.waiting import Board
 
 log = structlog.get_logger("gateway.orders")
 
-ID_ALPHABET: Final = string.ascii_lowercase + string.digits
 SUBMIT_WAIT_SECONDS: Final = 28.0
 """Clients give a POST 30 s; a run still on its way out by then is reported as such."""
 
@@ -185,10 +182,10 @@ class Service:
             freshness=freshness,
             ttl_seconds=policy.cache_ttl_seconds,
             windows=budgets.windows_at(now, policy.zone),
-            resets={window: budgets.resets_at(window, now, policy.zone) for window in Window},
+            zone=policy.zone,
             now=now,
-            job_id=new_task_id(now),
-            run_id=f"run_{secrets.token_hex(16)}",
+            job_id=ids.new_task_id(now),
+            run_id=ids.new_run_id(),
             lease_owner=self._parts.worker.owner,
             lease_until=now + LEASE_SECONDS,
             room=self._parts.room.enough(),
@@ -198,7 +195,13 @@ class Service:
         """The decision, committed. Finished runs are vetted between the looks at the ledger."""
         ask = await self._look_into_cache(ask)
         for _ in range(VETTING_ROUNDS):
-            decision = await self._parts.ledger.transact(ask.keys(), _decide(ask))
+            try:
+                decision = await self._parts.ledger.transact(ask.keys(), _decide(ask))
+            except ConstraintViolation:
+                if ask.cached is None:
+                    raise
+                ask = await self._forget_cached(ask)  # the cache outlived its ledger
+                continue
             if not isinstance(decision, Unvetted):
                 return decision
             ask = await self._vet(ask, decision.run)
@@ -212,6 +215,10 @@ class Service:
         stale_or_hit = "hit" if fresh else "stale"
         self._parts.observer.cache_looked_up("miss" if cached is None else stale_or_hit)
         return await self._vet(replace(ask, cached=cached), cached) if fresh and cached else ask
+
+    async def _forget_cached(self, ask: Ask) -> Ask:
+        await self._parts.cache.delete(ask.fingerprint)
+        return replace(ask, cached=None)
 
     async def _vet(self, ask: Ask, run: Run) -> Ask:
         readable = await self._parts.pictures.readable(run.pictures)
@@ -278,12 +285,6 @@ def _known_model(body: object, policy: Policy) -> str:
     name = body.get("model") if isinstance(body, dict) else None
     model = policy.catalog.find(name) if isinstance(name, str) else None
     return model.name if model else ""
-
-
-def new_task_id(now: float) -> str:
-    """A public task id in upstream's form."""
-    suffix = "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
-    return f"task-unified-{int(now)}-{suffix}"
 
 
 def outcome_unknown(run: Run) -> OutcomeUnknown:

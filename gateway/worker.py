@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from gateway.core.events import (
     NotNow,
     PicturesKept,
     PollEvent,
+    Progressed,
     Retry,
     SubmitEvent,
     Unreachable,
@@ -354,7 +356,9 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
-    log.info(
+    level = logging.DEBUG if isinstance(event, Progressed) else logging.INFO
+    log.log(
+        level,
         "run",
         run=after.id,
         happened=type(event).__name__,

@@ -34,7 +34,7 @@ STAGES = (
     "gateway.waiting",
     "gateway.worker",
 )
-FOUNDATIONS = ("gateway.logs", "gateway.serving")
+FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Layer: the layers that its modules may import, besides their own. The longest name that fits
@@ -42,17 +42,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.errors": (),
     "gateway.core": ("gateway.errors",),
     "gateway.ports": PURE,
+    "gateway.ids": (),
     "gateway.logs": (),
     "gateway.serving": (),
     "gateway.config": PURE,
     "gateway.failures": PURE,
     "gateway.waiting": PURE,
     "gateway.housekeeping": INWARD,
-    "gateway.service": (*INWARD, "gateway.failures", "gateway.waiting"),
+    "gateway.service": (*INWARD, "gateway.failures", "gateway.ids", "gateway.waiting"),
     "gateway.worker": (*INWARD, "gateway.waiting"),
     **dict.fromkeys(ADAPTERS, INWARD),
     SANDBOX: FOUNDATIONS,
-    "gateway.web": (*INWARD, "gateway.config", "gateway.failures", "gateway.service"),
+    "gateway.web": (
+        *INWARD,
+        "gateway.config",
+        "gateway.failures",
+        "gateway.ids",
+        "gateway.service",
+    ),
     "gateway.wiring": (
         *INWARD,
         *STAGES,

@@ -96,7 +96,7 @@ class Report:
         """The verdict in one line."""
         counted = (
             f"{_count(self.totals.runs, 'run')}, {_count(self.totals.pictures, 'picture')},"
-            f" ${self.totals.spent_usd_micros / 1_000_000:.2f} spent"
+            f" {_usd(self.totals.spent_usd_micros)} spent"
         )
         if self.adds_up:
             return f"{counted}: the ledger adds up."
@@ -184,6 +184,12 @@ def _as_json(report: Report) -> str:
         ],
     }
     return json.dumps(answer, indent=2)
+
+
+def _usd(micros: int) -> str:
+    """Dollars with the decimals they need, at least two."""
+    whole, _, fraction = f"{micros / 1_000_000:,.6f}".rstrip("0").partition(".")
+    return f"${whole}.{fraction.ljust(2, '0')}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -252,7 +252,7 @@ def json_lines(value: Mapping[str, object], width: int, *, partly: bool = False)
         pieces[-1] = f"{pieces[-1].removesuffix('}')}, ...}}"
     lines = [""]
     for piece in pieces:
-        longer = f"{lines[-1]} {piece}".strip()
+        longer = f"{lines[-1]} {piece}" if lines[-1] else piece
         if len(longer) <= width or not lines[-1]:
             lines[-1] = longer
         else:

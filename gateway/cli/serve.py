@@ -89,7 +89,7 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     server = settings.server
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in settings.notices():
+    for notice in settings.notices() if path else ():
         click.echo(f"notice: {notice}", err=True)
     gateway = Gateway(settings)
     try:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from enum import StrEnum
 from typing import Final
 
 from gateway.core.booking import book
-from gateway.core.budgets import NEVER, Excess, first_excess, rfc3339
+from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339
 from gateway.core.fingerprint import canonical_json
 from gateway.core.model import (
     Freshness,
@@ -112,7 +113,7 @@ class Ask:
     freshness: Freshness
     ttl_seconds: float
     windows: Windows
-    resets: Mapping[Window, float]
+    zone: tzinfo
     now: float
     job_id: str
     run_id: str
@@ -126,6 +127,9 @@ class Ask:
     def bypasses(self) -> bool:
         """`no-store` keeps the cache out of it altogether."""
         return self.freshness.no_store
+
+    def renews_at(self, window: Window) -> float:
+        return resets_at(window, self.now, self.zone)
 
     def keys(self) -> Keys:
         """What `admit` needs to see: the team's accounts and the runs of the fingerprint.
@@ -308,7 +312,13 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Decision, Write
 
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
     """The cap that the run would break, if any."""
-    excess = first_excess(ask.team.caps, view.accounts, run.hold, now=ask.now, resets=ask.resets)
+    excess = first_excess(
+        ask.team.caps,
+        view.accounts,
+        run.hold,
+        now=ask.now,
+        renews_at=lambda window: resets_at(window, ask.now, ask.zone),
+    )
     if excess is None:
         return None
     reason = {

@@ -6,7 +6,7 @@ the operator's time zone: a day starts at local midnight, a week on Monday, a mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
@@ -111,12 +111,12 @@ def first_excess(
     asked: Amounts,
     *,
     now: float,
-    resets: Mapping[Window, float],
+    renews_at: Callable[[Window], float],
 ) -> Excess | None:
     """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
     by_window = {key.window: account for key, account in accounts.items()}
     excesses = [
-        Excess(cap, used, need, _frees_at(cap, need, now, resets))
+        Excess(cap, used, need, _frees_at(cap, need, now, renews_at))
         for cap in caps
         for used, need in [_used_and_needed(cap, by_window[cap.window], asked)]
         if used + need > cap.limit
@@ -132,12 +132,12 @@ def _used_and_needed(cap: Cap, account: Account, asked: Amounts) -> tuple[int, i
     return getattr(both, name), getattr(asked, name)
 
 
-def _frees_at(cap: Cap, need: int, now: float, resets: Mapping[Window, float]) -> float:
+def _frees_at(cap: Cap, need: int, now: float, renews_at: Callable[[Window], float]) -> float:
     if need > cap.limit:
         return NEVER
     if cap.measure is Measure.LIVE:
         return now + LIVE_RETRY_SECONDS
-    return resets[cap.window]
+    return renews_at(cap.window)
 
 
 def rfc3339(at: float) -> str:

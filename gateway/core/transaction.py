@@ -48,4 +48,11 @@ class Writes:
     usage: tuple[Usage, ...] = ()
 
 
+class ConstraintViolation(Exception):
+    """A decision wrote what the ledger's constraints forbid; nothing of it was written.
+
+    A defect of ours, or a record from elsewhere (a cache that outlived its ledger).
+    """
+
+
 Decide = Callable[[View], tuple[T, Writes]]

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
-from gateway.ledger import ConstraintViolation
 from gateway.ledger.lane import Outcome, Work
 from gateway.ledger.store import DecisionRaised
 

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from gateway.core.codec import plain_amounts
 from gateway.core.model import Account, Job, Run, Usage, Verdict
-from gateway.ledger import ConstraintViolation
+from gateway.core.transaction import ConstraintViolation
 
 JOB_VERDICTS: Final = frozenset({Verdict.HIT, Verdict.JOINED, Verdict.STARTED})
 """A denied or invalid order leaves no job."""

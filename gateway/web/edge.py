@@ -7,7 +7,6 @@ for one, since base URLs are given with and without it.
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -16,6 +15,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.ids import new_request_id
 from gateway.ports import Observer
 
 log = structlog.get_logger("gateway.http")
@@ -76,7 +76,7 @@ class Edge:
 
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _stamp(headers: MutableHeaders, scope: Scope, request_id: str, start: float) -> None:

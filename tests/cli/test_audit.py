@@ -69,7 +69,7 @@ def test_what_adds_up(data_dir: Path) -> None:
     result = audit("--data-dir", data_dir, "--deep")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[-1] == "1 run, 2 pictures, $0.02 spent: the ledger adds up."
+    assert lines[-1] == "1 run, 2 pictures, $0.024 spent: the ledger adds up."
     assert all(line.startswith("ok        ") for line in lines[:-2])
     assert len(lines[:-2]) == len(INVARIANTS) + 3
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.core.admission import Ask, Decision, admit
 from gateway.core.booking import book
-from gateway.core.budgets import resets_at, windows_at
+from gateway.core.budgets import windows_at
 from gateway.core.events import Event
 from gateway.core.fingerprint import fingerprint
 from gateway.core.lifecycle import Rules, advance
@@ -35,7 +35,6 @@ from gateway.core.model import (
     RunState,
     Team,
     Usage,
-    Window,
 )
 from gateway.core.orders import read_order
 from gateway.core.transaction import Keys, View, Writes
@@ -99,7 +98,7 @@ def an_ask(
         freshness=Freshness(),
         ttl_seconds=TTL,
         windows=windows_at(now, UTC),
-        resets={window: resets_at(window, now, UTC) for window in Window},
+        zone=UTC,
         now=now,
         job_id=f"task-unified-{int(now)}-{number:08}",
         run_id=f"run_{number:032x}",

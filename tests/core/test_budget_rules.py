@@ -152,6 +152,15 @@ def test_a_day_is_as_long_as_its_clocks_make_it(
     assert resets_at(Window.DAY, noon, zone) - start == hours * 3600
 
 
+def test_an_hour_ends_with_its_day() -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    late = datetime(2026, 4, 5, 23, 45, tzinfo=zone).timestamp()  # after 24 whole hours
+    midnight = resets_at(Window.DAY, late, zone)
+    assert windows_at(late, zone).hour == midnight - 1800
+    assert resets_at(Window.HOUR, late, zone) == midnight
+    assert resets_at(Window.HOUR, late - 3600, zone) == midnight - 1800
+
+
 def test_a_december_ends_with_the_year() -> None:
     now = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
     assert {resets_at(w, now, UTC) for w in (Window.MINUTE, Window.DAY, Window.MONTH)} == {now + 1}
@@ -191,7 +200,9 @@ def needed(cap: Cap, asked: Amounts) -> int:
 def test_an_order_passes_exactly_when_every_cap_holds(
     some: list[Cap], spent: Amounts, held: Amounts, asked: Amounts
 ) -> None:
-    excess = first_excess(some, accounts_of(spent, held), asked, now=NOW, resets=RESETS)
+    excess = first_excess(
+        some, accounts_of(spent, held), asked, now=NOW, renews_at=RESETS.__getitem__
+    )
     broken = [cap for cap in some if used(cap, spent, held) + needed(cap, asked) > cap.limit]
     assert (excess is None) == (not broken)
     if excess is None:
@@ -202,7 +213,7 @@ def test_an_order_passes_exactly_when_every_cap_holds(
         needed(excess.cap, asked),
     )
     alone = [
-        first_excess([cap], accounts_of(spent, held), asked, now=NOW, resets=RESETS)
+        first_excess([cap], accounts_of(spent, held), asked, now=NOW, renews_at=RESETS.__getitem__)
         for cap in broken
     ]
     assert excess.frees_at == max(one.frees_at for one in alone if one)
@@ -211,7 +222,7 @@ def test_an_order_passes_exactly_when_every_cap_holds(
 def test_when_a_cap_frees() -> None:
     def frees(cap: Cap, asked: Amounts) -> float:
         full = accounts_of(Amounts(10, 10, 10), Amounts(0, 0, 10))
-        excess = first_excess([cap], full, asked, now=NOW, resets=RESETS)
+        excess = first_excess([cap], full, asked, now=NOW, renews_at=RESETS.__getitem__)
         assert excess is not None
         return excess.frees_at
 

@@ -131,3 +131,19 @@ async def test_a_refused_run_refuses_those_who_joined_it(a_house: House) -> None
     assert {answer.status_code for answer in answers} == {400}
     assert a_house.sandbox.state.submits <= 3
     assert await a_house.violations() == []
+
+
+async def test_a_cache_that_outlived_its_ledger_is_no_error(tmp_path: Path) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        one = await opened(sandbox, tmp_path)
+        await one.made("outlived")
+        await one.stop()
+        for path in tmp_path.glob("ledger.sqlite3*"):
+            path.unlink()
+        again = await opened(sandbox, tmp_path)
+        answer = await again.post("outlived")
+        assert answer.status_code == 200
+        assert answer.headers["cache-status"] == "image-gateway; fwd=miss; stored"
+        assert (await again.ended(answer.json()["id"]))["status"] == "completed"
+        assert await again.violations() == []
+        await again.stop()

@@ -39,9 +39,8 @@ from gateway.core.model import (
     Verdict,
     Window,
 )
-from gateway.core.transaction import Keys, View, Writes
+from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
-from gateway.ledger import ConstraintViolation
 from gateway.ports import Ledger
 
 # --- records come back as they were written ------------------------------------------------------

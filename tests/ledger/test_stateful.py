@@ -19,8 +19,7 @@ from ledger_builders import NOW, a_job, a_picture, a_run, done, failed, usage, w
 
 from gateway.core.booking import book
 from gateway.core.model import LIVE_STATES, NOTHING, AccountKey, Run, RunState, Verdict
-from gateway.core.transaction import Keys, View, Writes
-from gateway.ledger import ConstraintViolation
+from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.ledger.memory import MemoryLedger
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.ports import Ledger

@@ -148,8 +148,10 @@ def test_the_pixel_limit_is_the_callers(put) -> None:
 
 def test_a_damaged_later_frame_of_an_animation_is_refused(put) -> None:
     frames = [noise(20, 20) for _ in range(3)]
-    data = bytearray(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
-    last = data.rindex(b"VP8 ") + 20
+    data = bytearray(
+        saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    )
+    last = data.rindex(b"VP8L") + 20
     data[last:] = bytes(len(data) - last)
     with pytest.raises(NotAPicture):
         inspect(put(data))
