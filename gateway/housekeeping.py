@@ -85,8 +85,11 @@ class Housekeeper:
             log.exception("chore failed", chore=name)
 
     async def _look_at_disk(self) -> None:
-        self._free_bytes = None  # if the next line raises, nobody may think there is room
-        self._free_bytes = await self._pictures.free_bytes()
+        try:
+            self._free_bytes = await self._pictures.free_bytes()
+        except BaseException:
+            self._free_bytes = None  # nobody may think that there is room
+            raise
 
     async def _prune(self) -> None:
         """A bounded number of rows at each turn; what is left over goes at the next ones."""

@@ -6,13 +6,11 @@ control codes. It shows what it is given and decides nothing.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -25,13 +23,13 @@ from rich.text import Text
 from rich.theme import Theme
 
 from gateway.cli.demo_client import Answer, Request, Spend
+from gateway.cli.demo_text import json_lines, next_commands, short_link, short_time
 
 WIDTH: Final = 80
 """What everyone's terminal has; wider lines are harder to read."""
 
 BAR_WIDTH: Final = 30
 INDENT: Final = 3
-DIGEST_SHOWN: Final = 12
 STATUS_WORDS: Final = {200: "OK", 400: "Bad Request", 402: "Payment Required"}
 SHOWN_FIELDS: Final = ("id", "status", "progress", "results", "error")
 """The fields of a task worth a line; the answer has about ten."""
@@ -66,8 +64,10 @@ class Stage:
 
     def open(self) -> None:
         self._console.print(Rule("[head]image-gateway demo[/]", align="left", style="step"))
-        self.say("A gateway and a simulated EvoLink start on this machine. Every request below is")
-        self.say("real HTTP through the gateway; nothing is paid and nothing leaves this machine.")
+        self.say(
+            "A gateway and a simulated EvoLink start on this machine. Every request below is "
+            "real HTTP through the gateway; nothing is paid and nothing leaves this machine."
+        )
 
     def facts(self, rows: Mapping[str, str]) -> None:
         self._console.print()
@@ -89,7 +89,7 @@ class Stage:
         self._console.print(Rule("[head]Now try your own[/]", align="left", style="step"))
         self.say("The pictures, each with a file that says where it came from, and the log are in")
         self.plain_line(f"{folder}/")
-        for what, command in _next_commands():
+        for what, command in next_commands():
             self.say(f"\n{what}")
             for line in command:
                 self._console.print(Text(" " * INDENT + line, style="head"), soft_wrap=True)
@@ -139,7 +139,7 @@ class Stage:
             self._json(">", request.body)
 
     def answer(self, answer: Answer) -> None:
-        self._wire("<", f"{_status(answer)} [quiet]in {_short_time(answer.seconds)}[/]")
+        self._wire("<", f"{_status(answer)} [quiet]in {short_time(answer.seconds)}[/]")
         if answer.cache_status:
             self._wire("<", f"Cache-Status: [head]{answer.cache_status}[/]")
         if retry_after := answer.headers.get("retry-after"):
@@ -238,50 +238,9 @@ class Bars:
         self._last[name] = status
 
 
-def short_link(link: str) -> str:
-    """A picture's link with the middle of its long name left out."""
-    head, _, name = link.rpartition("/")
-    digest, _, extension = name.rpartition(".")
-    return f"{head}/{digest[:DIGEST_SHOWN]}...{extension}"
-
-
-def json_lines(value: Mapping[str, object], width: int, *, partly: bool = False) -> list[str]:
-    """JSON in lines that break between members; `partly` says that there are more members."""
-    pieces = list(_members(value))
-    if partly:
-        pieces[-1] = f"{pieces[-1].removesuffix('}')}, ...}}"
-    lines = [""]
-    for piece in pieces:
-        longer = f"{lines[-1]} {piece}" if lines[-1] else piece
-        if len(longer) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(f" {piece}")
-    return lines
-
-
-def _members(value: Mapping[str, object]) -> Iterator[str]:
-    """Each member with the brackets and the comma around it."""
-    for number, (name, member) in enumerate(value.items(), 1):
-        opening = "{" if number == 1 else ""
-        closing = "}" if number == len(value) else ","
-        if isinstance(member, Mapping):
-            inner = list(_members(member))
-            inner[0] = f"{opening}{json.dumps(name)}: {inner[0]}"
-            inner[-1] += closing
-            yield from inner
-        else:
-            text = json.dumps(member, ensure_ascii=False)
-            yield f"{opening}{json.dumps(name)}: {text}{closing}"
-
-
 def _status(answer: Answer) -> str:
     style = "good" if answer.status == 200 else "bad"
     return f"[{style}]{answer.status} {STATUS_WORDS.get(answer.status, '')}[/]"
-
-
-def _short_time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def _usd(amount: float) -> str:
@@ -296,37 +255,3 @@ def _console() -> Console:
     console = Console(theme=THEME, emoji=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
-
-
-def _next_commands() -> Sequence[tuple[str, Sequence[str]]]:
-    """What to do next, and the lines to type for it."""
-    from gateway.config.sandbox import TEAM_KEY
-    from gateway.config.schema import Server
-
-    program = Path(sys.argv[0])
-    named = program.name == "image-gateway"
-    serve = f"{_as_typed(program) if named else 'python -m gateway'} serve --sandbox"
-    curl = (
-        f"curl http://127.0.0.1:{Server().port}/v1/images/generations \\",
-        f"  -H 'Authorization: Bearer {TEAM_KEY}' \\",
-        """  -d '{"model":"gpt-image-1.5","prompt":"a red bicycle","quality":"low"}'""",
-    )
-    return (
-        ("Serve the same for as long as you like, and point your own client at it:", (serve,)),
-        ("And in another terminal:", curl),
-    )
-
-
-def _as_typed(program: Path) -> str:
-    """The command as it can be typed here: by its name when PATH finds this very one."""
-    import shutil
-
-    found = shutil.which(program.name)
-    if found is not None and Path(found).samefile(program):
-        return program.name
-    absolute, here = program.absolute(), Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
-
-
-def host_of(url: str) -> str:
-    return urlsplit(url).netloc

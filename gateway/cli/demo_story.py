@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any, Final
 from gateway.cli.audit import examine
 from gateway.cli.demo_client import Answer, Client, Request, Spend, expect
 from gateway.cli.demo_house import BUDGETS_USD, MARKETING, STUDIO, House, key_of
-from gateway.cli.demo_stage import Stage, host_of, short_link
+from gateway.cli.demo_stage import Stage
+from gateway.cli.demo_text import short_link
 
 LIGHTHOUSE: Final = {
     "model": "gpt-image-1.5",
@@ -90,7 +92,7 @@ def _introduce(scene: Scene) -> None:
     scene.stage.facts(
         {
             "gateway": scene.house.base_url,
-            "upstream": f"http://{host_of(scene.house.sandbox.base_url)}  (simulated)",
+            "upstream": f"{scene.house.sandbox.base_url}  (simulated)",
             "teams": ", ".join(teams),
         }
     )
@@ -105,12 +107,12 @@ async def _ask(scene: Scene) -> Made:
     first = await _sent(scene, request, status=200, key=True)
     expect("fwd=miss; stored" in first.cache_status, f"Cache-Status was {first.cache_status!r}")
     [(link, seconds)] = await _watch(scene, {STUDIO: first})
-    path = await _save(scene, link, "lighthouse")
+    path, facts = await _save(scene, link, "lighthouse")
     cost = await scene.spent()
     expect(cost > 0, "the picture cost nothing by /metrics")
     scene.stage.good(f"made in {seconds:.1f} s for [money]${cost:.2f}[/]")
     scene.stage.good(f"permanent link  {short_link(link)}")
-    scene.stage.good(f"saved           {path}")
+    scene.stage.good(f"saved           {path}  [quiet]{facts}[/]")
     scene.stage.preview(path)
     await scene.breathe()
     return Made(link, seconds, cost)
@@ -155,11 +157,11 @@ async def _ask_together(scene: Scene) -> None:
     expect(scene.submits() == before + 1, f"{scene.submits() - before} submits went upstream")
     cost, gain = await scene.spent() - spent, await scene.saved() - saved
     expect(cost > 0 and round(cost, 6) == round(gain, 6), f"it cost ${cost} and saved ${gain}")
-    path = await _save(scene, ended[0][0], "fox")
+    path, facts = await _save(scene, ended[0][0], "fox")
     scene.stage.good(
         f"two tasks, [head]one[/] paid run: cost [money]${cost:.2f}[/], saved [money]${gain:.2f}[/]"
     )
-    scene.stage.good(f"saved           {path}")
+    scene.stage.good(f"saved           {path}  [quiet]{facts}[/]")
     await scene.breathe()
 
 
@@ -257,8 +259,11 @@ async def _followed(
     return str(links[0])
 
 
-async def _save(scene: Scene, link: str, name: str) -> Path:
-    """Fetches the picture by its permanent link and puts it and its provenance into the folder."""
+async def _save(scene: Scene, link: str, name: str) -> tuple[Path, str]:
+    """Fetches the picture by its permanent link and puts it and its provenance into the folder.
+
+    Returns where it is, and its measures in words.
+    """
     file_name = link.rpartition("/")[2]
     digest, _, extension = file_name.rpartition(".")
     content = await scene.client.picture(link)
@@ -266,9 +271,13 @@ async def _save(scene: Scene, link: str, name: str) -> Path:
     path = scene.folder / f"{name}.{extension}"
     kept = Path(scene.house.settings.storage.data_dir, "pictures", digest[:2], f"{digest}.json")
 
-    def write() -> None:
+    def write() -> Mapping[str, Any]:
+        provenance = kept.read_bytes()
         path.write_bytes(content)
-        path.with_suffix(".json").write_bytes(kept.read_bytes())
+        path.with_suffix(".json").write_bytes(provenance)
+        told: Mapping[str, Any] = json.loads(provenance)
+        return told
 
-    await asyncio.to_thread(write)
-    return path
+    told = await asyncio.to_thread(write)
+    expect(told["bytes"] == len(content), "the provenance tells another size")
+    return path, f"({told['width']} x {told['height']}, {len(content) / 1000:.0f} kB)"

@@ -313,11 +313,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Decision, Write
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
     """The cap that the run would break, if any."""
     excess = first_excess(
-        ask.team.caps,
-        view.accounts,
-        run.hold,
-        now=ask.now,
-        renews_at=lambda window: resets_at(window, ask.now, ask.zone),
+        ask.team.caps, view.accounts, run.hold, now=ask.now, renews_at=ask.renews_at
     )
     if excess is None:
         return None

@@ -79,7 +79,7 @@ def events(run: Run) -> list[Event]:
     """What can happen to a run in its state."""
     links = tuple(f"https://files.test/{run.id}/{index}" for index in range(run.n))
     pictures = tuple(kept_picture(link) for link in run.links)
-    return {
+    possible: dict[RunState, list[Event]] = {
         S.SUBMITTING: [
             Accepted(f"task-of-{run.id}", "{}"),
             Refused(400, "{}", "invalid_request", "no"),
@@ -105,7 +105,8 @@ def events(run: Run) -> list[Event]:
             KeepFailed("404", dead=True),
             DeadlinePassed(),
         ],
-    }[run.state]
+    }
+    return possible[run.state]
 
 
 HAPPY = (Retry, Accepted, Finished, PicturesKept)

@@ -116,21 +116,21 @@ def test_an_ordinary_day_by_example() -> None:
     now = datetime(2026, 7, 16, 10, 20, 30, 900_000, tzinfo=zone).timestamp()  # a Thursday
     windows = windows_at(now, zone)
 
-    def at(*parts: int) -> int:
-        return int(datetime(*parts, tzinfo=zone).timestamp())  # type: ignore[arg-type]
+    def at(month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+        return int(datetime(2026, month, day, hour, minute, tzinfo=zone).timestamp())
 
-    assert windows.minute == at(2026, 7, 16, 10, 20)
-    assert windows.hour == at(2026, 7, 16, 10)
-    assert windows.day == at(2026, 7, 16)
-    assert windows.week == at(2026, 7, 13)
-    assert windows.month == at(2026, 7, 1)
+    assert windows.minute == at(7, 16, 10, 20)
+    assert windows.hour == at(7, 16, 10)
+    assert windows.day == at(7, 16)
+    assert windows.week == at(7, 13)
+    assert windows.month == at(7, 1)
     ends = [resets_at(window, now, zone) for window in CALENDAR]
     assert ends == [
-        at(2026, 7, 16, 10, 21),
-        at(2026, 7, 16, 11),
-        at(2026, 7, 17),
-        at(2026, 7, 20),
-        at(2026, 8, 1),
+        at(7, 16, 10, 21),
+        at(7, 16, 11),
+        at(7, 17),
+        at(7, 20),
+        at(8, 1),
     ]
 
 

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.model import Catalog, Limits
-from gateway.core.orders import MAX_DEPTH, NOT_FORWARDED, check_prompt_tokens, read_order
+from gateway.core.orders import (
+    MAX_DEPTH,
+    NOT_FORWARDED,
+    check_prompt_tokens,
+    needs_counting,
+    read_order,
+)
 from gateway.errors import InvalidRequest
 
 GOOD = {"model": MODEL.name, "prompt": "a red bicycle"}
@@ -202,6 +208,17 @@ def test_tokens_are_judged_when_they_are_counted() -> None:
     with pytest.raises(InvalidRequest, match="6 tokens; this model takes at most 5") as caught:
         check_prompt_tokens(6, limits)
     assert caught.value.param == "prompt"
+
+
+def test_a_short_prompt_is_not_counted() -> None:
+    def counts(prompt: str, limit: int | None) -> bool:
+        order = read_order({**GOOD, "prompt": prompt}, CATALOG)
+        return needs_counting(order, Limits(prompt_tokens=limit))
+
+    assert not counts("x" * 150, None)
+    assert not counts("x" * 10, 10)
+    assert counts("x" * 11, 10)
+    assert counts("ü" * 6, 10)  # two bytes each
 
 
 # --- anything at all -----------------------------------------------------------------------------

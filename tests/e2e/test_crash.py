@@ -7,15 +7,14 @@ import contextlib
 import io
 import random
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from house import FAST, PRICE_USD, TEAM_KEY, opened, settings_text
 from PIL import Image
+from processes import GATEWAY, free_port, process
 
 from gateway.upstream.sandbox import RunningSandbox, running_sandbox
 
@@ -30,30 +29,6 @@ STEPS = [
     *((name, 1) for name in ("submit", "keep", "describe", "put")),
 ]
 POINTS = [(name, when, count) for name, count in STEPS for when in ("before", "after")]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.asynccontextmanager
-async def process(*command: str, cwd: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that has printed its ready line; killed at the end if it still runs."""
-    with (cwd / "process.log").open("ab") as errors:
-        one = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=cwd
-        )
-    try:
-        assert one.stdout is not None
-        while b"ready" not in (line := await one.stdout.readline()):
-            assert line, (cwd / "process.log").read_text()
-        yield one
-    finally:
-        if one.returncode is None:
-            one.send_signal(signal.SIGKILL)
-        await one.wait()
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: "-".join(map(str, point)))
@@ -132,7 +107,7 @@ async def test_killed_dozens_of_times_under_load(tmp_path: Path) -> None:
         port = free_port()
         customers = Customers(port)
         orders = [asyncio.create_task(customers.order()) for _ in range(8)]
-        serve = (sys.executable, "-m", "gateway", "serve", "--config", str(config))
+        serve = (*GATEWAY, "serve", "--config", str(config))
         for _ in range(24):
             async with process(*serve, "--port", str(port), cwd=tmp_path):
                 await asyncio.sleep(chance.uniform(0.05, 0.8))
@@ -141,7 +116,7 @@ async def test_killed_dozens_of_times_under_load(tmp_path: Path) -> None:
         await customers.client.aclose()
         await prove(sandbox, tmp_path / "data", customers)
         audit = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "audit", "--config", str(config), cwd=tmp_path
+            *GATEWAY, "audit", "--config", str(config), cwd=tmp_path
         )
         assert await audit.wait() == 0
 

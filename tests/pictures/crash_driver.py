@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from samples import stream
+from picture_samples import stream
 
 from gateway.pictures.decoders import Decoders, Inspection
 from gateway.pictures.folder import FolderPictures

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from samples import picture
+from picture_samples import picture
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from samples import KINDS, picture
+from picture_samples import KINDS, picture
 
 from gateway.core.pictures import NotAPicture
 from gateway.pictures import decoders as module

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from samples import KINDS, picture, stream
+from picture_samples import KINDS, picture, stream
 
 from gateway.core.model import Picture
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull

@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import KINDS, noise, picture, saved
+from picture_samples import KINDS, noise, picture, saved
 
 from gateway.core.pictures import NotAPicture
 from gateway.pictures.decoders import Inspection
@@ -72,6 +72,7 @@ def test_a_second_picture_inside_a_jpeg_is_like_any_other_tail(put) -> None:
         inspect(put(whole[: len(whole) // 4]))
 
 
+@settings(deadline=None)  # the disk's time, not ours
 @given(st.data())
 def test_a_damaged_png_is_refused(scratch: Path, data: st.DataObject) -> None:
     whole = bytearray(picture(data.draw(st.sampled_from(["png", "png-palette", "png-animated"]))))
@@ -82,6 +83,7 @@ def test_a_damaged_png_is_refused(scratch: Path, data: st.DataObject) -> None:
         inspect(scratch)
 
 
+@settings(deadline=None)  # the disk's time, not ours
 @given(st.data())
 def test_no_damage_ever_raises_anything_else(scratch: Path, data: st.DataObject) -> None:
     whole = bytearray(picture(data.draw(st.sampled_from(KINDS))))
@@ -89,7 +91,7 @@ def test_no_damage_ever_raises_anything_else(scratch: Path, data: st.DataObject)
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     scratch.write_bytes(whole)
     try:
-        inspect(scratch)
+        inspect_within(scratch, max_pixels=100_000)  # a damaged header may claim any size
     except NotAPicture as problem:
         assert str(problem)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from samples import noise, saved
+from picture_samples import noise, saved
 
 PROGRAM = """
 import asyncio, os, resource, sys

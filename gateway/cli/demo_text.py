@@ -1,0 +1,82 @@
+"""What the demo's stage says, as plain texts: JSON in short lines, short links, next commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from gateway.config.sandbox import TEAM_KEY
+from gateway.config.schema import Server
+
+DIGEST_SHOWN: Final = 12
+"""Of 64 characters: enough to tell pictures apart."""
+
+
+def short_link(link: str) -> str:
+    """A picture's link with the middle of its long name left out."""
+    head, _, name = link.rpartition("/")
+    digest, _, extension = name.rpartition(".")
+    return f"{head}/{digest[:DIGEST_SHOWN]}...{extension}"
+
+
+def json_lines(value: Mapping[str, object], width: int, *, partly: bool = False) -> list[str]:
+    """JSON in lines that break between members; `partly` says that there are more members."""
+    pieces = list(_members(value))
+    if partly:
+        pieces[-1] = f"{pieces[-1].removesuffix('}')}, ...}}"
+    lines = [""]
+    for piece in pieces:
+        longer = f"{lines[-1]} {piece}" if lines[-1] else piece
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(f" {piece}")
+    return lines
+
+
+def _members(value: Mapping[str, object]) -> Iterator[str]:
+    """Each member with the brackets and the comma around it."""
+    for number, (name, member) in enumerate(value.items(), 1):
+        opening = "{" if number == 1 else ""
+        closing = "}" if number == len(value) else ","
+        if isinstance(member, Mapping):
+            inner = list(_members(member))
+            inner[0] = f"{opening}{json.dumps(name)}: {inner[0]}"
+            inner[-1] += closing
+            yield from inner
+        else:
+            text = json.dumps(member, ensure_ascii=False)
+            yield f"{opening}{json.dumps(name)}: {text}{closing}"
+
+
+def short_time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def next_commands() -> Sequence[tuple[str, Sequence[str]]]:
+    """What to do next, and the lines to type for it."""
+    program = Path(sys.argv[0])
+    named = program.name == "image-gateway"
+    serve = f"{_as_typed(program) if named else 'python -m gateway'} serve --sandbox"
+    curl = (
+        f"curl http://127.0.0.1:{Server().port}/v1/images/generations \\",
+        f"  -H 'Authorization: Bearer {TEAM_KEY}' \\",
+        """  -d '{"model":"gpt-image-1.5","prompt":"a red bicycle","quality":"low"}'""",
+    )
+    return (
+        ("Serve the same for as long as you like, and point your own client at it:", (serve,)),
+        ("And in another terminal:", curl),
+    )
+
+
+def _as_typed(program: Path) -> str:
+    """The command as it can be typed here: by its name when PATH finds this very one."""
+    found = shutil.which(program.name)
+    if found is not None and Path(found).samefile(program):
+        return program.name
+    absolute, here = program.absolute(), Path.cwd()
+    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)

@@ -1,0 +1,156 @@
+"""The commands as processes: ready, reloaded, stopped, and flat in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from house import FAST, TEAM_KEY, digest, settings_text
+from processes import GATEWAY, free_port, process
+
+from gateway.upstream.sandbox import running_sandbox
+
+AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
+
+
+def resident_bytes(pid: int) -> int:
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * 4096
+
+
+async def order(client: httpx.AsyncClient, prompt: str, key: str = TEAM_KEY) -> httpx.Response:
+    return await client.post(
+        "/v1/images/generations",
+        json={"model": "gpt-image-1.5", "prompt": prompt},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+
+
+async def test_ready_stopped_and_gone(tmp_path: Path) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data"))
+        port = free_port()
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
+        async with (
+            process(*serve, cwd=tmp_path) as one,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+            slow = [
+                asyncio.create_task(order(client, f"late {i} [sandbox:delay=0.1]"))
+                for i in range(10)
+            ]
+            await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+            second = await asyncio.create_subprocess_exec(
+                *GATEWAY,
+                *("serve", "--config", str(config), "--port", "0"),
+                stderr=asyncio.subprocess.PIPE,
+                cwd=tmp_path,
+            )
+            _, said = await second.communicate()
+            assert second.returncode == 1
+            assert b"cannot start" in said and b"another gateway" in said.lower()
+            one.send_signal(signal.SIGTERM)
+            start = time.monotonic()
+            assert await asyncio.wait_for(one.wait(), 10) == 0
+            assert time.monotonic() - start < 10
+            assert {answer.status_code for answer in await asyncio.gather(*slow)} <= {200, 503}
+        assert "Traceback" not in (tmp_path / "process.log").read_text()
+
+
+async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+
+        def write(**changes: Any) -> None:
+            config.write_text(settings_text(sandbox.base_url, tmp_path / "data", **changes))
+
+        write()
+        port = free_port()
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
+        async with (
+            process(*serve, cwd=tmp_path) as one,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+
+            async def reloaded() -> float:
+                """Sends SIGHUP, waits for the gauges to move, returns the success gauge."""
+                before = (await client.get("/metrics")).text
+                one.send_signal(signal.SIGHUP)
+                gauge = "gateway_config_last_reload_"
+                for _ in range(200):
+                    now = (await client.get("/metrics")).text
+                    lines = [line for line in now.splitlines() if line.startswith(gauge)]
+                    if lines != [x for x in before.splitlines() if x.startswith(gauge)]:
+                        (success,) = (line for line in lines if "successful" in line)
+                        return float(success.split()[1])
+                    await asyncio.sleep(0.02)
+                raise AssertionError("the reload was not seen")
+
+            assert (await order(client, "before")).status_code == 200
+            write(teams={"blue": {"keys": [digest("new-key")]}})
+            assert await reloaded() == 1
+            assert (await order(client, "revoked")).status_code == 401
+            assert (await order(client, "new", "new-key")).status_code == 200
+            config.write_text('{"teams": {"blue": {"kesy": []}}}')
+            assert await reloaded() == 0
+            assert (await order(client, "still", "new-key")).status_code == 200
+            one.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(one.wait(), 10) == 0
+        assert "did you mean 'keys'" in (tmp_path / "process.log").read_text()
+
+
+async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
+    """Against a floor in the same run: an interpreter that imports the web framework alone."""
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data"))
+        ready, floor = [], []
+        for _ in range(3):
+            start = time.monotonic()
+            async with process(
+                *GATEWAY, "serve", "--config", str(config), "--port", "0", cwd=tmp_path
+            ):
+                ready.append(time.monotonic() - start)
+            start = time.monotonic()
+            bare = (GATEWAY[0], "-c", "import starlette.applications, uvicorn, httpx2, pydantic")
+            await (await asyncio.create_subprocess_exec(*bare)).wait()
+            floor.append(time.monotonic() - start)
+        assert min(ready) < 2 or min(ready) < 4 * min(floor), (ready, floor)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_memory_is_flat_over_ten_thousand_orders(tmp_path: Path) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            settings_text(sandbox.base_url, tmp_path / "data", cache={"size_limit": "10MB"})
+        )
+        port = free_port()
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
+        async with (
+            process(*serve, cwd=tmp_path) as one,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+        ):
+            numbers = iter(range(10_000))
+            grown: list[tuple[int, int]] = []
+
+            async def customer() -> None:
+                for number in numbers:  # four in five are hits or joins
+                    answer = await order(client, f"order {number // 5}")
+                    assert answer.status_code == 200, answer.text
+                    if number % 500 == 499:
+                        grown.append((number, resident_bytes(one.pid)))
+
+            await asyncio.gather(*(customer() for _ in range(16)))
+            early = max(size for number, size in grown if number < 5000)
+            late = max(size for number, size in grown if number >= 5000)
+            assert late - early < 12 * 2**20, json.dumps(grown)
+            assert max(sandbox.state.submits_by_prompt.values()) == 1
