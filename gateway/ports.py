@@ -149,7 +149,7 @@ class Upstream(Protocol):
     async def poll(self, upstream_task_id: str) -> PollEvent:
         """Asks after a task once. Never raises."""
 
-    async def close(self) -> None: ...
+    async def aclose(self) -> None: ...
 
 
 class Links(Protocol):

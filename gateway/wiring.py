@@ -11,7 +11,7 @@ import gc
 import secrets
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx2 as httpx
@@ -57,9 +57,11 @@ class Gateway:
         )
         self._pictures = FolderPictures(self._folder / "pictures")
         self._tokens = TokenCounter()
-        tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
-        self._upstreams = {n: _make_client(e, tls) for n, e in settings.upstreams.items()}
-        self._links = {n: _make_fetcher(e, tls) for n, e in settings.upstreams.items()}
+        self._tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
+        self._upstreams: dict[str, EvolinkClient] = {}
+        self._links: dict[str, Fetcher] = {}
+        self._retired: list[EvolinkClient | Fetcher] = []
+        self._connect(settings.upstreams)
         self._metrics = Metrics(
             ledger=self.ledger, pictures=self._pictures, cache=self._cache, current=self._current
         )
@@ -116,10 +118,8 @@ class Gateway:
         self.stop_taking()
         await self.worker.stop(grace_seconds)
         await self._housekeeper.stop()
-        for client in self._upstreams.values():
-            await client.close()
-        for fetcher in self._links.values():
-            await fetcher.aclose()
+        for client in (*self._upstreams.values(), *self._links.values(), *self._retired):
+            await client.aclose()
         await self._cache.close()
         await self._pictures.close()
         await self.ledger.close()
@@ -131,11 +131,22 @@ class Gateway:
         Returns the changed settings that only a restart brings into effect.
         """
         waiting = restart_needed(self.settings, settings)
+        old = self.settings.upstreams
+        self._connect({n: e for n, e in settings.upstreams.items() if old.get(n) != e})
         self._current.policy = convert.policy(settings, port=self._port)
         self._metrics.declare(self._current.policy)
         self._metrics.reloaded(successful=True, at=self._clock())
         self.settings = settings
         return waiting
+
+    def _connect(self, upstreams: Mapping[str, UpstreamEntry]) -> None:
+        """Makes clients for these. Former ones end their calls and are closed at the stop; one
+        that the settings no longer name stays, for the runs that are with it."""
+        for name, entry in upstreams.items():
+            if name in self._upstreams:
+                self._retired += [self._upstreams[name], self._links[name]]
+            self._upstreams[name] = _make_client(entry, self._tls)
+            self._links[name] = _make_fetcher(entry, self._tls)
 
     def reload_failed(self) -> None:
         """The last good settings stay in force; the gauge tells."""

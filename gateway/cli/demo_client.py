@@ -95,9 +95,11 @@ class Client:
                 headers={"Authorization": f"Bearer {request.key}"},
             )
             seconds = time.perf_counter() - started
-            return Answer(response.status_code, response.headers, response.json(), seconds)
+            value = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Surprise(f"{request.method} {request.url}: {error!r}") from error
+        expect(isinstance(value, dict), f"{request.method} {request.url} gave no JSON object")
+        return Answer(response.status_code, response.headers, value, seconds)
 
     async def progress(self, key: str, task_id: str) -> AsyncIterator[Mapping[str, Any]]:
         """Polls a task until it has ended; yields what each poll says, the last one included."""

@@ -25,7 +25,7 @@ def short_link(link: str) -> str:
 
 def json_lines(value: Mapping[str, object], width: int, *, partly: bool = False) -> list[str]:
     """JSON in lines that break between members; `partly` says that there are more members."""
-    pieces = list(_members(value))
+    pieces = list(_members(value)) or ["{}"]
     if partly:
         pieces[-1] = f"{pieces[-1].removesuffix('}')}, ...}}"
     lines = [""]
@@ -43,7 +43,7 @@ def _members(value: Mapping[str, object]) -> Iterator[str]:
     for number, (name, member) in enumerate(value.items(), 1):
         opening = "{" if number == 1 else ""
         closing = "}" if number == len(value) else ","
-        if isinstance(member, Mapping):
+        if isinstance(member, Mapping) and member:
             inner = list(_members(member))
             inner[0] = f"{opening}{json.dumps(name)}: {inner[0]}"
             inner[-1] += closing

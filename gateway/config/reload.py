@@ -5,10 +5,8 @@ from __future__ import annotations
 from gateway.config.problems import Path, dotted
 from gateway.config.schema import Part, Settings, yaml_name
 
-ANY = "*"  # stands for the name of an entry
-
-# What ends up in the policy, a value that is looked up order by order. The rest has become
-# connections, folders, sockets or tasks by the time that a reload comes.
+# What ends up in the policy, a value that is looked up order by order, and the upstreams, which
+# are connected anew. The rest has become folders, sockets or tasks by the time of a reload.
 RELOADABLE: tuple[Path, ...] = (
     ("models",),
     ("teams",),
@@ -21,8 +19,7 @@ RELOADABLE: tuple[Path, ...] = (
     ("storage", "free_space_floor"),
     ("storage", "picture_limit"),
     ("storage", "retention"),
-    ("upstreams", ANY, "poll"),
-    ("upstreams", ANY, "usd_per_credit"),
+    ("upstreams",),
     ("cache", "scope"),
     ("cache", "ttl"),
     ("callbacks", "allow_private_addresses"),
@@ -37,11 +34,7 @@ def restart_needed(old: Settings, new: Settings) -> list[str]:
 
 
 def _is_reloadable(path: Path) -> bool:
-    return any(
-        len(path) >= len(pattern)
-        and all(want in (ANY, step) for want, step in zip(pattern, path, strict=False))
-        for pattern in RELOADABLE
-    )
+    return any(path[: len(prefix)] == prefix for prefix in RELOADABLE)
 
 
 def _changes(old: object, new: object, path: Path) -> list[Path]:

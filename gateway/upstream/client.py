@@ -88,7 +88,7 @@ class EvolinkClient:
             return Unreachable(f"no answer: {type(error).__name__}")
         return answers.read_poll(answer)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._submits.aclose()
         await self._polls.aclose()
 

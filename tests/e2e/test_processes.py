@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,13 @@ async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
                 raise AssertionError("the reload was not seen")
 
             assert (await order(client, "before")).status_code == 200
-            write(teams={"blue": {"keys": [digest("new-key")]}})
+            other = {"evolink": {"api_key": "sk-rotated"}}
+            sandbox.state.options = replace(FAST, accepted_key=None)
+            write(teams={"blue": {"keys": [digest("new-key")]}}, upstreams=other)
             assert await reloaded() == 1
             assert (await order(client, "revoked")).status_code == 401
             assert (await order(client, "new", "new-key")).status_code == 200
+            assert "Bearer sk-rotated" in sandbox.state.keys_seen
             config.write_text('{"teams": {"blue": {"kesy": []}}}')
             assert await reloaded() == 0
             assert (await order(client, "still", "new-key")).status_code == 200
