@@ -132,7 +132,10 @@ class Pictures(Protocol):
         """Writes the picture's provenance beside it, once: the first writer wins."""
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
-        """True when every one of them is there in its full size."""
+        """True when every one of them is there in its full size.
+
+        Raises `StoreFull` when the store cannot tell.
+        """
 
     async def free_bytes(self) -> int:
         """The room left for more."""

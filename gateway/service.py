@@ -41,6 +41,7 @@ from gateway.core.model import (
     Team,
     Verdict,
 )
+from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import ConstraintViolation, View, Writes
 from gateway.errors import (
@@ -221,7 +222,11 @@ class Service:
         return replace(ask, cached=None)
 
     async def _vet(self, ask: Ask, run: Run) -> Ask:
-        readable = await self._parts.pictures.readable(run.pictures)
+        try:
+            readable = await self._parts.pictures.readable(run.pictures)
+        except PictureProblem:  # nobody knows: to make it anew might be to pay twice
+            message = "The picture store cannot be read just now; try again."
+            raise Unavailable(message, retry_after_seconds=5) from None
         if not readable:
             await self._parts.cache.delete(ask.fingerprint)
         return replace(ask, vetted={**ask.vetted, run.id: readable})
@@ -252,7 +257,7 @@ class Service:
         self._parts.observer.order(ask.team.name, ask.order.model, verdict)
         if isinstance(decision, Denied):
             self._parts.observer.denied(ask.team.name, decision.denial, Mode.ENFORCE)
-        if isinstance(decision, Started) and decision.shadow:
+        if isinstance(decision, Hit | Joined | Started) and decision.shadow:
             self._parts.observer.denied(ask.team.name, decision.shadow, Mode.SHADOW)
             facts["shadow"] = decision.shadow.rule
         if self._parts.current.policy.log_prompts:

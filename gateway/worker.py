@@ -21,6 +21,7 @@ import structlog
 from gateway.core import lifecycle
 from gateway.core.booking import book
 from gateway.core.events import (
+    Accepted,
     AnswerLost,
     Event,
     Finished,
@@ -39,7 +40,7 @@ from gateway.core.model import Kept, Run, RunState
 from gateway.core.pictures import LinkDead, NotAPicture, PictureProblem, PictureTooLarge
 from gateway.core.policy import Current
 from gateway.core.provenance import sidecar
-from gateway.core.transaction import Keys, View, Writes
+from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.ports import Clock, Ledger, Links, Observer, Pictures, ResponseCache, Upstream
 from gateway.waiting import Board
@@ -204,18 +205,19 @@ class Worker:
                     event = await self._keep(run)
                 case unknown:
                     assert_never(unknown)
-            run = await self._record(run, event)
-            intended = isinstance(event, Retry)
+            run, happened = await self._record(run, event)
+            intended = happened and isinstance(event, Retry)
 
     def _rest(self, until: float | None) -> None:
         if until is not None:
             self._wake_soon(until)
 
-    async def _record(self, run: Run, event: Event) -> Run:
-        """Commits the event and what follows from it; returns the run as it is then.
+    async def _record(self, run: Run, event: Event) -> tuple[Run, bool]:
+        """Commits the event and what follows from it.
 
-        Tried until it is committed: a store that is away for a while must not make us forget
-        what upstream said.
+        Returns the run as it is then, and whether the event happened to it: news that came too
+        late changes nothing. Tried until it is committed: a store that is away for a while must
+        not make us forget what upstream said.
         """
         while True:
             try:
@@ -226,9 +228,14 @@ class Worker:
             except Unavailable as error:
                 log.warning("event waits for the ledger", run=run.id, reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
+            except ConstraintViolation as error:
+                if not isinstance(event, Accepted):
+                    raise
+                log.error("upstream gave a task to two runs", run=run.id, reason=str(error))
+                event = AnswerLost("upstream named a task that belongs to another run")
         if before is not after:
             await self._announce(before, event, after)
-        return after
+        return after, before is not after
 
     def _fold(self, run: Run, event: Event) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
         """The decision that lets the event happen to the run as the ledger has it now."""
@@ -288,7 +295,7 @@ class Worker:
     async def _refresh(self, run: Run) -> Run:
         """Asks for the links once more before they are tried again."""
         event = await self._poll(run)
-        return await self._record(run, event) if isinstance(event, Finished) else run
+        return (await self._record(run, event))[0] if isinstance(event, Finished) else run
 
     async def _keep(self, run: Run) -> KeepEvent:
         """Brings every picture that is not kept yet into our store, side by side."""

@@ -95,6 +95,10 @@ class Windows:
     def start(self, window: Window) -> int:
         return 0 if window is Window.TOTAL else int(getattr(self, window.value))
 
+    def account_keys(self, team: str) -> tuple[AccountKey, ...]:
+        """The team's accounts in all these windows."""
+        return tuple(AccountKey(team, window, self.start(window)) for window in Window)
+
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
@@ -354,7 +358,7 @@ class Run:
 
     def account_keys(self) -> tuple[AccountKey, ...]:
         """The accounts this run is charged to: the team's windows it was created in."""
-        return tuple(AccountKey(self.team, w, self.windows.start(w)) for w in Window)
+        return self.windows.account_keys(self.team)
 
 
 class Verdict(StrEnum):

@@ -120,9 +120,9 @@ def _choice(name: str, value: object, allowed: frozenset[str] | None) -> str | N
 def _image_urls(value: object, limits: Limits) -> None:
     if value is None:
         return
-    if not isinstance(value, list) or not 1 <= len(value) <= limits.max_image_urls:
+    if not isinstance(value, list) or len(value) > limits.max_image_urls:
         raise InvalidRequest(
-            f"'image_urls' must be a list of 1 to {limits.max_image_urls} URLs.",
+            f"'image_urls' must be a list of at most {limits.max_image_urls} URLs.",
             param="image_urls",
         )
     for index, url in enumerate(value):

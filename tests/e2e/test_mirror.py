@@ -129,3 +129,11 @@ async def test_one_upstream_poll_per_interval_however_many_ask(tmp_path: object)
         await one.ended(task["id"])
         (polls,) = one.sandbox.state.polls_by_task.values()
         assert polls <= 14
+
+
+async def test_a_callback_url_is_kept_from_upstream(a_house: House) -> None:
+    plain = await a_house.made("called back")
+    hit = await a_house.post("called back", callback_url="https://example.com/done")
+    assert hit.json()["results"] == plain["results"]
+    await a_house.made("another", callback_url="https://example.com/done")
+    assert not a_house.sandbox.state.callbacks
