@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from gateway.core.admission import Denial
@@ -15,17 +16,30 @@ from gateway.core.events import Event, PollEvent, SubmitEvent
 from gateway.core.model import (
     Account,
     AccountKey,
+    Delivery,
     Job,
     Mode,
     Picture,
     Run,
     RunState,
+    Upload,
     Usage,
     Verdict,
 )
 from gateway.core.transaction import Decide, Keys
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What may be pruned: rows from before these times (Unix seconds)."""
+
+    jobs_before: float
+    claims_before: float
+    accounts_before: float
+    uploads_before: float
+
 
 Clock = Callable[[], float]
 """Unix seconds, UTC. Injected everywhere, so that tests own time."""
@@ -60,6 +74,17 @@ class Ledger(Protocol):
     async def job(self, job_id: str) -> tuple[Job, Run] | None:
         """The job and the run it points to; None when there is no such job."""
 
+    async def tasks(
+        self, team: str, *, states: Sequence[RunState], page: int, page_size: int
+    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+        """One page (from 1) of the team's jobs whose runs are in these states, newest first.
+
+        The number is that of all of them.
+        """
+
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+        """Those of these jobs that are the team's, in the order asked; the others are absent."""
+
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
 
@@ -69,6 +94,38 @@ class Ledger(Protocol):
 
     async def next_due(self, now: float) -> float | None:
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
+
+    async def lease_deliveries(
+        self, owner: str, *, now: float, until: float, limit: int
+    ) -> Sequence[Delivery]:
+        """As `lease`, for pending callbacks of the outbox: the longest due first."""
+
+    async def next_delivery_due(self) -> float | None:
+        """When the next pending callback can be leased."""
+
+    async def delivery(self, delivery_id: str) -> Delivery | None: ...
+
+    async def deliveries(
+        self, *, team: str | None, job_id: str | None, limit: int
+    ) -> Sequence[Delivery]:
+        """The newest callbacks, of a team or a job where one is named."""
+
+    async def uploads(
+        self, team: str, *, now: float, page: int, page_size: int
+    ) -> tuple[Sequence[Upload], int]:
+        """One page (from 1) of the team's files that upstream still has, and how many there are.
+
+        The newest come first.
+        """
+
+    async def upload(self, team: str, upload_id: str) -> Upload | None:
+        """The team's file, whether upstream still has it or not."""
+
+    async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
+        """URL → digest for those URLs that name a file the team has uploaded."""
+
+    async def forget_upload(self, team: str, upload_id: str) -> None:
+        """Deletes the record; one that is not there is no error."""
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         """The accounts as last committed; those that do not exist are there with zeros."""
@@ -90,11 +147,11 @@ class Ledger(Protocol):
     async def violations(self) -> Sequence[str]:
         """Every broken invariant as a sentence; empty when the ledger adds up."""
 
-    async def prune(self, *, jobs_before: float, accounts_before: float, limit: int) -> int:
+    async def prune(self, old: Old, *, limit: int) -> int:
         """Deletes old narrow rows, at most `limit` of each kind, and returns how many.
 
-        Jobs created before `jobs_before` whose run is final; accounts of minute and hour
-        windows that start before `accounts_before` and hold nothing. Runs stay for ever.
+        Jobs whose run is final, with their ended callbacks; claims; uploads that upstream has
+        forgotten; accounts of minute and hour windows that hold nothing. Runs stay for ever.
         """
 
 

@@ -21,7 +21,8 @@ class Order:
     """A valid, canonical request for pictures.
 
     `body` is what upstream will get except for `model`, which each route names in its own
-    way; callback, idempotency and trace fields are not in it.
+    way; callback, idempotency and trace fields are not in it. `digests` tells of reference
+    pictures whose bytes are known: URL → SHA-256 (hex); they count by their bytes.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Order:
     quality: str | None
     body: Mapping[str, object]
     callback_url: str | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +313,8 @@ class Run:
     `request` is the canonical JSON that goes upstream (without `model`), `task` the last task
     object upstream showed (JSON), `links` the result links in it. `shared` says whether others
     may join it while it runs and be answered from it later. `joins` counts the joined jobs per
-    team. `tries` counts the failures in a row of the step at hand and sets the back-off.
+    team. `tries` counts the failures in a row of the step at hand and sets the back-off;
+    `tried` names the routes whose tasks failed for it: they are not asked again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 
@@ -336,6 +339,7 @@ class Run:
     joins: tuple[tuple[str, int], ...] = ()
     attempts: int = 1
     tries: int = 0
+    tried: tuple[str, ...] = ()
     upstream_task_id: str | None = None
     accepted_at: float | None = None
     upstream_finished_at: float | None = None
@@ -379,6 +383,64 @@ class Job:
     verdict: Verdict
     created_at: float
     callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An `Idempotency-Key` that a team has used: `digest` is of the order it came with."""
+
+    team: str
+    key: str
+    digest: str
+    job_id: str
+    created_at: float
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One callback that is owed to a job: a row of the outbox.
+
+    `id` is the `webhook-id`, the same at every attempt. `status` and `error` tell of the last
+    attempt. A worker may act on it only under its lease.
+    """
+
+    id: str
+    job_id: str
+    team: str
+    url: str
+    created_at: float
+    due_at: float
+    state: DeliveryState = DeliveryState.PENDING
+    attempts: int = 0
+    status: int | None = None
+    error: str | None = None
+    ended_at: float | None = None
+    lease_owner: str | None = None
+    lease_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that a team sent to upstream's file store through us.
+
+    `digest` is the SHA-256 (hex) of its bytes, `urls` every link upstream named for it.
+    """
+
+    id: str
+    team: str
+    upstream: str
+    digest: str
+    name: str
+    size_bytes: int
+    urls: tuple[str, ...]
+    created_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)

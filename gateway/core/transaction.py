@@ -10,18 +10,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.core.model import Account, AccountKey, Job, Run, Usage
+from gateway.core.model import (
+    Account,
+    AccountKey,
+    Claim,
+    Delivery,
+    Job,
+    Run,
+    Upload,
+    Usage,
+)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The records a decision needs. Everything loaded is locked until the commit."""
+    """The records a decision needs. Everything loaded is locked until the commit.
+
+    `claim` is a team and an idempotency key.
+    """
 
     accounts: tuple[AccountKey, ...] = ()
     fingerprint: str | None = None
     run_id: str | None = None
+    claim: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +42,32 @@ class View:
     """The records as they are. An account that does not exist yet is there with zeros.
 
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
-    shared run that is done, `run` the run with the asked id; None where there is none.
+    shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
+    callback; None or empty where there is none.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
     live: Run | None = None
     finished: Run | None = None
     run: Run | None = None
+    owed: tuple[Job, ...] = ()
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """Records to insert or replace as wholes; `usage` holds increments to add."""
+    """Records to insert or replace as wholes; `usage` holds increments to add.
+
+    A job or a claim is only ever inserted: one that is there already is a violation.
+    """
 
     runs: tuple[Run, ...] = ()
     jobs: tuple[Job, ...] = ()
     accounts: tuple[Account, ...] = ()
     usage: tuple[Usage, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    uploads: tuple[Upload, ...] = ()
 
 
 class ConstraintViolation(Exception):
