@@ -10,13 +10,13 @@ the stages in their order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 
-from gateway import ids
+from gateway import enquiries, ids
 from gateway.core import admission, budgets, orders
 from gateway.core.admission import (
     Ask,
@@ -29,10 +29,11 @@ from gateway.core.admission import (
     Started,
     Unvetted,
 )
+from gateway.core.budgets import Standing
 from gateway.core.fingerprint import fingerprint
 from gateway.core.model import (
+    AccountKey,
     Freshness,
-    ImageModel,
     Job,
     Mode,
     Order,
@@ -40,10 +41,12 @@ from gateway.core.model import (
     RunState,
     Team,
     Verdict,
+    Window,
 )
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
-from gateway.core.transaction import ConstraintViolation, View, Writes
+from gateway.core.transaction import ConstraintViolation, Decide, Writes
+from gateway.enquiries import Estimate, Purse
 from gateway.errors import (
     CallerError,
     GatewayError,
@@ -115,6 +118,18 @@ class Parts:
     clock: Clock
 
 
+Deciding = Callable[[Ask], Decide[Decision]]
+
+
+def _decide(ask: Ask) -> Decide[Decision]:
+    return lambda view: admission.admit(ask, view)
+
+
+def _look(ask: Ask) -> Decide[Decision]:
+    """The same decision, and nothing comes of it."""
+    return lambda view: (admission.admit(ask, view)[0], Writes())
+
+
 class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -147,6 +162,20 @@ class Service:
             raise
         return Answer(decision.job, run, decision, time.perf_counter() - asked)
 
+    async def estimate(self, team: Team, body: object, freshness: Freshness) -> Estimate:
+        """What an order would come to if it were sent now. Changes nothing, counts nothing."""
+        policy = self._parts.current.policy
+        ask = self._name(team, await self._read(body, policy), freshness, policy)
+        decision = await self._admit(ask, _look)
+        return enquiries.estimate(ask, decision, await self._standings(team))
+
+    async def purse(self, team: Team) -> Purse:
+        """The team's money over all its budgets."""
+        standings = await self._standings(team)
+        total = AccountKey(team.name, Window.TOTAL, 0)
+        spent = (await self._parts.ledger.accounts([total]))[total].spent
+        return enquiries.purse(standings, spent.usd_micros)
+
     async def status(self, team: Team, task_id: str) -> Task:
         """The team's own task; anyone else's is as unknown as none at all."""
         found = await self._parts.ledger.job(task_id)
@@ -158,20 +187,18 @@ class Service:
 
     async def _validate(self, team: Team, body: object, policy: Policy) -> Order:
         try:
-            order = orders.read_order(
-                body, policy.catalog, private_callbacks=policy.private_callbacks
-            )
-            await self._check_length(order, policy.catalog.models[order.model])
+            return await self._read(body, policy)
         except CallerError as error:
             self._parts.observer.order(team.name, _known_model(body, policy), Verdict.INVALID)
             log.info("order refused", team=team.name, param=error.param, reason=error.message)
             raise
-        return order
 
-    async def _check_length(self, order: Order, model: ImageModel) -> None:
-        if orders.needs_counting(order, model.limits):
-            tokens = await self._parts.tokens.count(order.prompt)
-            orders.check_prompt_tokens(tokens, model.limits)
+    async def _read(self, body: object, policy: Policy) -> Order:
+        order = orders.read_order(body, policy.catalog, private_callbacks=policy.private_callbacks)
+        limits = policy.catalog.models[order.model].limits
+        if orders.needs_counting(order, limits):
+            orders.check_prompt_tokens(await self._parts.tokens.count(order.prompt), limits)
+        return order
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:
         now = self._parts.clock()
@@ -192,12 +219,20 @@ class Service:
             room=self._parts.room.enough(),
         )
 
-    async def _admit(self, ask: Ask) -> Settled:
+    async def _standings(self, team: Team) -> Sequence[Standing]:
+        now, zone = self._parts.clock(), self._parts.current.policy.zone
+        keys = budgets.windows_at(now, zone).account_keys(team.name)
+        accounts = await self._parts.ledger.accounts(keys)
+        return budgets.standings(
+            team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
+        )
+
+    async def _admit(self, ask: Ask, decide: Deciding = _decide) -> Settled:
         """The decision, committed. Finished runs are vetted between the looks at the ledger."""
         ask = await self._look_into_cache(ask)
         for _ in range(VETTING_ROUNDS):
             try:
-                decision = await self._parts.ledger.transact(ask.keys(), _decide(ask))
+                decision = await self._parts.ledger.transact(ask.keys(), decide(ask))
             except ConstraintViolation:
                 if ask.cached is None:
                     raise
@@ -263,10 +298,6 @@ class Service:
         if self._parts.current.policy.log_prompts:
             facts["prompt"] = ask.order.prompt
         log.info("order", verdict=str(verdict), team=ask.team.name, model=ask.order.model, **facts)
-
-
-def _decide(ask: Ask) -> Callable[[View], tuple[Decision, Writes]]:
-    return lambda view: admission.admit(ask, view)
 
 
 def _is_out(run: Run) -> bool:

@@ -6,7 +6,7 @@ the operator's time zone: a day starts at local midnight, a week on Monday, a mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
@@ -68,6 +68,46 @@ def _midnight(day: date, zone: tzinfo) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a team stands with one of its caps. Micro-dollars for `usd`, else counts.
+
+    `renews_at` is infinity for a cap that does not renew, and for one on runs at a time.
+    """
+
+    cap: Cap
+    spent: int
+    held: int
+    renews_at: float
+
+    @property
+    def left(self) -> int:
+        return max(0, self.cap.limit - self.spent - self.held)
+
+
+def standings(
+    caps: Iterable[Cap],
+    accounts: Mapping[AccountKey, Account],
+    renews_at: Callable[[Window], float],
+) -> Sequence[Standing]:
+    """The standing of each cap, in their order; `accounts` are one team's, of these windows."""
+    by_window = {key.window: account for key, account in accounts.items()}
+    return [_standing(cap, by_window[cap.window], renews_at) for cap in caps]
+
+
+def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:
+    if cap.measure is Measure.LIVE:
+        return Standing(cap, 0, account.held.runs, NEVER)
+    spent, held = _measured(cap, account.spent), _measured(cap, account.held)
+    return Standing(cap, spent, held, renews_at(cap.window))
+
+
+def _measured(cap: Cap, amounts: Amounts) -> int:
+    if cap.measure is Measure.USD:
+        return amounts.usd_micros
+    return amounts.images if cap.measure is Measure.IMAGES else amounts.runs
+
+
+@dataclass(frozen=True, slots=True)
 class Excess:
     """A cap that an order would break: what there is, what it asks, and when it frees.
 
@@ -114,22 +154,13 @@ def first_excess(
     renews_at: Callable[[Window], float],
 ) -> Excess | None:
     """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
-    by_window = {key.window: account for key, account in accounts.items()}
     excesses = [
-        Excess(cap, used, need, _frees_at(cap, need, now, renews_at))
-        for cap in caps
-        for used, need in [_used_and_needed(cap, by_window[cap.window], asked)]
-        if used + need > cap.limit
+        Excess(one.cap, one.spent + one.held, need, _frees_at(one.cap, need, now, renews_at))
+        for one in standings(caps, accounts, renews_at)
+        for need in [_measured(one.cap, asked)]
+        if one.spent + one.held + need > one.cap.limit
     ]
     return max(excesses, key=lambda excess: excess.frees_at, default=None)
-
-
-def _used_and_needed(cap: Cap, account: Account, asked: Amounts) -> tuple[int, int]:
-    if cap.measure is Measure.LIVE:
-        return account.held.runs, asked.runs
-    both = account.spent + account.held
-    name = {Measure.USD: "usd_micros", Measure.IMAGES: "images", Measure.RUNS: "runs"}[cap.measure]
-    return getattr(both, name), getattr(asked, name)
 
 
 def _frees_at(cap: Cap, need: int, now: float, renews_at: Callable[[Window], float]) -> float:

@@ -17,6 +17,7 @@ from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.ports import Observer
 from gateway.web import wire
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
+from gateway.web.enquiries import Enquiries
 from gateway.web.images import Images
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
@@ -27,6 +28,7 @@ log = structlog.get_logger("gateway.http")
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     images: Images
+    enquiries: Enquiries
     pictures: KeptPictures
     operations: Operations
 
@@ -57,6 +59,9 @@ def routes(to: Endpoints) -> list[Route]:
     return [
         Route("/v1/images/generations", to.images.generate, methods=["POST"]),
         Route("/v1/tasks/{task_id}", to.images.task, methods=["GET"]),
+        Route("/v1/images/estimate", to.enquiries.estimate, methods=["POST"]),
+        Route("/v1/credits", to.enquiries.credits, methods=["GET"]),
+        Route("/v1/models", to.enquiries.models, methods=["GET"]),
         Route("/pictures/{name}", to.pictures.picture, methods=["GET"]),
         Route("/healthz", to.operations.healthz, methods=["GET"]),
         Route("/readyz", to.operations.readyz, methods=["GET"]),

@@ -32,7 +32,7 @@ class Images:
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, policy)
-        body = _parse(await read_body(request, policy.body_limit_bytes))
+        body = parse(await read_body(request, policy.body_limit_bytes))
         freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
@@ -67,7 +67,8 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _parse(body: bytes) -> object:
+def parse(body: bytes) -> object:
+    """The body's JSON. Raises `InvalidRequest`."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
