@@ -28,6 +28,7 @@ ADAPTERS = (
 )
 SANDBOX = "gateway.upstream.sandbox"
 STAGES = (
+    "gateway.enquiries",
     "gateway.failures",
     "gateway.housekeeping",
     "gateway.service",
@@ -46,16 +47,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.logs": (),
     "gateway.serving": (),
     "gateway.config": PURE,
+    "gateway.enquiries": PURE,
     "gateway.failures": PURE,
     "gateway.waiting": PURE,
     "gateway.housekeeping": INWARD,
-    "gateway.service": (*INWARD, "gateway.failures", "gateway.ids", "gateway.waiting"),
+    "gateway.service": (
+        *INWARD,
+        "gateway.enquiries",
+        "gateway.failures",
+        "gateway.ids",
+        "gateway.waiting",
+    ),
     "gateway.worker": (*INWARD, "gateway.waiting"),
     **dict.fromkeys(ADAPTERS, INWARD),
     SANDBOX: FOUNDATIONS,
     "gateway.web": (
         *INWARD,
         "gateway.config",
+        "gateway.enquiries",
         "gateway.failures",
         "gateway.ids",
         "gateway.service",

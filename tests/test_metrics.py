@@ -225,11 +225,19 @@ async def test_budgets_show_the_tightest_cap_and_when_it_renews(metrics: Metrics
 
 
 def test_routes_are_those_of_the_web() -> None:
+    async def handler(_: object) -> None: ...
+
+    class Group:
+        def __getattr__(self, name: str) -> Any:
+            return handler
+
     class Endpoints:
         def __getattr__(self, name: str) -> Any:
-            return Endpoints() if name in ("images", "pictures", "operations") else lambda _: None
+            return Group()
 
-    served = {route.path: set(route.methods or ()) for route in routes(Endpoints())}  # type: ignore[arg-type]
+    served: dict[str, set[str]] = {}
+    for route in routes(Endpoints()):  # type: ignore[arg-type]
+        served.setdefault(route.path, set()).update(route.methods or ())
     listed = {template: set(methods) for template, (methods, _) in ROUTES.items()}
     del listed[UNKNOWN]
     assert served == listed, "add the new route to gateway/metrics/closed_lists.py"
