@@ -79,6 +79,12 @@ class MethodNotAllowed(CallerError):
     status, code = 405, "method_not_allowed"
 
 
+class IdempotencyConflict(CallerError):
+    """An `Idempotency-Key` came again, with another order."""
+
+    status, code = 409, "idempotency_conflict"
+
+
 class RequestTooLarge(CallerError):
     status, code = 413, "request_too_large"
 

@@ -7,7 +7,13 @@ already told a task id, and for everything later, it is the `error` of a failed 
 from __future__ import annotations
 
 from gateway.core.model import Failure, FailureKind
-from gateway.errors import GatewayError, Unavailable, UpstreamError, UpstreamRefusal
+from gateway.errors import (
+    GatewayError,
+    OutcomeUnknown,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefusal,
+)
 
 
 def submit_error(failure: Failure) -> GatewayError:
@@ -18,6 +24,8 @@ def submit_error(failure: Failure) -> GatewayError:
         return UpstreamError(
             f"{failure.message} Nothing was charged. Your request is fine: tell the platform team."
         )
+    if failure.kind is FailureKind.OUTCOME_UNKNOWN:
+        return OutcomeUnknown(failure.message)
     return Unavailable(failure.message, retry_after_seconds=30)
 
 

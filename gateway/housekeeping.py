@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from gateway.core.policy import Current
-from gateway.ports import Clock, Ledger, Pictures
+from gateway.ports import Clock, Ledger, Old, Pictures
 
 log = structlog.get_logger("gateway.housekeeping")
 
@@ -93,15 +93,20 @@ class Housekeeper:
 
     async def _prune(self) -> None:
         """A bounded number of rows at each turn; what is left over goes at the next ones."""
-        now = self._clock()
+        old = self._old()
         for _ in range(PRUNE_ROUNDS):
-            pruned = await self._ledger.prune(
-                jobs_before=now - self._current.policy.jobs_retention_seconds,
-                accounts_before=now - ACCOUNTS_KEPT_SECONDS,
-                limit=PRUNE_ROWS,
-            )
-            if pruned < PRUNE_ROWS:
+            if await self._ledger.prune(old, limit=PRUNE_ROWS) < PRUNE_ROWS:
                 return
+
+    def _old(self) -> Old:
+        """A link that upstream forgot names its file for as long as the cache may answer."""
+        now, policy = self._clock(), self._current.policy
+        return Old(
+            jobs_before=now - policy.jobs_retention_seconds,
+            claims_before=now - policy.claims_retention_seconds,
+            accounts_before=now - ACCOUNTS_KEPT_SECONDS,
+            uploads_before=now - policy.cache_ttl_seconds,
+        )
 
     async def _check(self) -> None:
         violations = await self._ledger.violations()

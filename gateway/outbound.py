@@ -19,7 +19,7 @@ import httpx2 as httpx
 
 from gateway import __version__
 from gateway.core.addresses import Address, check_url, parse_address, refusal
-from gateway.core.pictures import LinkBroken, LinkDead, PictureTooLarge
+from gateway.core.pictures import LinkBroken, LinkDead, LinkForbidden, PictureTooLarge
 
 USER_AGENT: Final = f"image-gateway/{__version__}"
 
@@ -39,7 +39,7 @@ class AddressRefused(Exception):
     """A name leads to an address that no outbound call may reach; the message says which."""
 
 
-class FetchRefused(LinkDead):
+class FetchRefused(LinkForbidden):
     """The link breaks our rules: its scheme, host, address or redirects. Permanent."""
 
 

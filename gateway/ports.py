@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from gateway.core.admission import Denial
@@ -26,6 +27,7 @@ from gateway.core.model import (
     Usage,
     Verdict,
 )
+from gateway.core.outbox import Outcome
 from gateway.core.transaction import Decide, Keys
 
 T = TypeVar("T")
@@ -75,11 +77,17 @@ class Ledger(Protocol):
         """The job and the run it points to; None when there is no such job."""
 
     async def tasks(
-        self, team: str, *, states: Sequence[RunState], page: int, page_size: int
+        self,
+        team: str,
+        *,
+        states: Sequence[RunState],
+        page: int,
+        page_size: int,
+        model: str | None = None,
     ) -> tuple[Sequence[tuple[Job, Run]], int]:
         """One page (from 1) of the team's jobs whose runs are in these states, newest first.
 
-        The number is that of all of them.
+        With `model` only those of that model. The number is that of all of them.
         """
 
     async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
@@ -227,6 +235,85 @@ class Links(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Proof(Protocol):
+    """Proves pictures that are not kept."""
+
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+        """What the bytes are: one whole picture. Nothing of it stays behind.
+
+        Raises as `Pictures.keep` does.
+        """
+
+
+class FormField(StrEnum):
+    """What a caller may say about a file that goes up."""
+
+    FOLDER = "folder"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """The head of the file in a form; the bytes that follow are its content."""
+
+    name: str
+    media_type: str
+
+
+FormPiece = tuple[FormField, str] | FormFile | bytes
+"""A form while it comes in: its fields, the head of its file, pieces of that file's content."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that upstream has taken. `urls` is every link that it named for the file.
+
+    `answer` is the whole answer, in upstream's shape, without the folder that we put in front.
+    """
+
+    id: str
+    name: str
+    size_bytes: int
+    urls: tuple[str, ...]
+    expires_at: float | None
+    answer: Mapping[str, object]
+
+
+class FileStore(Protocol):
+    """The file store of one vendor account, used with the organisation's key.
+
+    `folder` is where a file goes: the caller's own wish lies inside it, whatever that says, and
+    no answer shows it. Every method raises `UpstreamRefusal` with the store's own words when the
+    request is at fault and `UpstreamError` when the store is, both in gateway.errors.
+    """
+
+    async def upload_form(self, form: AsyncIterator[FormPiece], *, folder: str) -> StoredFile:
+        """Sends the form on while it comes in. What `form` raises comes out unchanged."""
+
+    async def upload_content(
+        self,
+        content: AsyncIterator[bytes],
+        fields: Mapping[FormField, str],
+        *,
+        media_type: str,
+        folder: str,
+    ) -> StoredFile:
+        """Sends one file as base64, while it is read. An empty media type is not told."""
+
+    async def upload_link(
+        self, url: str, fields: Mapping[FormField, str], *, folder: str
+    ) -> StoredFile:
+        """Has the store fetch the file from there."""
+
+    async def quota(self) -> Mapping[str, object]:
+        """The store's answer about the account's numbers."""
+
+    async def delete(self, file_id: str) -> Mapping[str, object]:
+        """The store's answer to the deletion of one file."""
+
+    async def aclose(self) -> None: ...
+
+
 class Observer(Protocol):
     """Told of verdicts and events after they are facts; never decides anything."""
 
@@ -244,10 +331,25 @@ class Observer(Protocol):
     def advanced(self, before: Run, event: Event, after: Run) -> None:
         """A run went on, and that is committed."""
 
+    def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
+        """A route has stopped serving, or serves again."""
+
     def cache_looked_up(self, result: str) -> None:
         """One look into the response cache: hit, miss or stale."""
+
+    def called_back(self, delivery: Delivery) -> None:
+        """One attempt at a callback was made; the delivery as it is after it."""
 
 
 class TokenCounter(Protocol):
     async def count(self, text: str) -> int:
         """How many tokens the text has for the model family."""
+
+
+class Callbacks(Protocol):
+    """Calls receivers back: https only, allowed addresses only, no redirects, bounded."""
+
+    async def deliver(self, delivery: Delivery, body: bytes) -> Outcome:
+        """One attempt, under `delivery.id` as its `webhook-id`. Never raises."""
+
+    async def aclose(self) -> None: ...

@@ -18,25 +18,39 @@ import httpx2 as httpx
 from starlette.types import ASGIApp
 
 from gateway.cache import response_cache
+from gateway.callbacks import CallbackSender
 from gateway.config import Settings, convert, restart_needed
+from gateway.config.schema import Callbacks as CallbackEntry
 from gateway.config.schema import UpstreamEntry
+from gateway.core.model import Job, Run
 from gateway.core.policy import Current
+from gateway.courier import Courier, Desk
 from gateway.errors import Unavailable
+from gateway.files import Files
 from gateway.housekeeping import Housekeeper
 from gateway.ledger.memory import MemoryLedger
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.metrics import Metrics
-from gateway.outbound import Fetcher
+from gateway.outbound import Fetcher, pinned_client
 from gateway.pictures.folder import FolderPictures
-from gateway.ports import Clock, Ledger
+from gateway.ports import Callbacks, Clock, Ledger
+from gateway.references import References
 from gateway.service import Parts, Service
 from gateway.tokens import TokenCounter
 from gateway.upstream.client import Account, EvolinkClient, Timeouts
+from gateway.upstream.files import EvolinkFiles
 from gateway.waiting import Board
+from gateway.web import wire
 from gateway.web.app import Endpoints, build_app
+from gateway.web.base64_file import Base64Files
+from gateway.web.enquiries import Enquiries
+from gateway.web.files import FilesApi
 from gateway.web.images import Images
+from gateway.web.openai import OpenAI
+from gateway.web.openai_edits import Edits
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
+from gateway.web.tasks import TaskLists
 from gateway.worker import Bounds, Tools, Worker
 
 LEDGER_NAME = "ledger.sqlite3"
@@ -45,7 +59,14 @@ LEDGER_NAME = "ledger.sqlite3"
 class Gateway:
     """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = time.time,
+        callback_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`callback_tls` trusts the receivers of callbacks; None trusts what the system does."""
         self.settings = settings
         self._port = settings.server.port
         self._clock = clock
@@ -60,7 +81,8 @@ class Gateway:
         self._tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
         self._upstreams: dict[str, EvolinkClient] = {}
         self._links: dict[str, Fetcher] = {}
-        self._retired: list[EvolinkClient | Fetcher] = []
+        self._files: dict[str, EvolinkFiles] = {}
+        self._retired: list[EvolinkClient | EvolinkFiles | Fetcher | Callbacks] = []
         self._connect(settings.upstreams)
         self._metrics = Metrics(
             ledger=self.ledger, pictures=self._pictures, cache=self._cache, current=self._current
@@ -73,9 +95,21 @@ class Gateway:
             clock=clock,
             checked=self._metrics.ledger_checked,
         )
-        board = Board()
+        self._board = board = Board()
+        self._callback_tls = callback_tls or self._tls
+        self.courier = self._make_courier()
         self.worker = self._make_worker(board)
+        self._references = References(
+            self.ledger, self._first_links, proof=self._pictures, clock=clock
+        )
         self._service = self._make_service(board)
+        self._edits = Edits(
+            self._make_files(),
+            proof=self._pictures,
+            room=self._housekeeper,
+            folder=self._folder / "forms",
+            clock=clock,
+        )
         self.app = self._make_app()
         self._stopping = False
 
@@ -90,6 +124,7 @@ class Gateway:
             await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await self.ledger.open()
             await self._pictures.open()
+            await self._edits.open()
             await self._cache.open()
             await self._tokens.load()
             await self._housekeeper.start()
@@ -100,7 +135,9 @@ class Gateway:
             await self.ledger.close()
             raise
         gc.freeze()  # a full collection over the tokenizer's vocabulary holds the loop for 60 ms
+        self._board.start(self._service.run_now)
         self.worker.run()
+        self.courier.run()
         self._metrics.reloaded(successful=True, at=self._clock())
 
     def bound(self, port: int) -> None:
@@ -112,14 +149,22 @@ class Gateway:
         """New orders are answered 503 from now on; what was taken goes on."""
         self._stopping = True
         self._service.stop_taking()
+        self._board.release()
 
     async def stop(self, grace_seconds: float) -> None:
         """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
         self.stop_taking()
-        await self.worker.stop(grace_seconds)
+        await self._board.stop()
+        await asyncio.gather(self.worker.stop(grace_seconds), self.courier.stop(grace_seconds))
         await self._housekeeper.stop()
-        for client in (*self._upstreams.values(), *self._links.values(), *self._retired):
+        for client in (
+            *self._upstreams.values(),
+            *self._links.values(),
+            *self._files.values(),
+            *self._retired,
+        ):
             await client.aclose()
+        await self.courier.callbacks.aclose()
         await self._cache.close()
         await self._pictures.close()
         await self.ledger.close()
@@ -132,7 +177,15 @@ class Gateway:
         """
         waiting = restart_needed(self.settings, settings)
         old = self.settings.upstreams
-        self._connect({n: e for n, e in settings.upstreams.items() if old.get(n) != e})
+        changed = {n: e for n, e in settings.upstreams.items() if old.get(n) != e}
+        if changed:
+            self._connect(changed)
+            self.worker.reconnected()
+        if settings.callbacks != self.settings.callbacks:
+            self._retired.append(self.courier.callbacks)
+            self.courier.callbacks = _make_sender(
+                settings.callbacks, self._callback_tls, self._clock
+            )
         self._current.policy = convert.policy(settings, port=self._port)
         self._metrics.declare(self._current.policy)
         self._metrics.reloaded(successful=True, at=self._clock())
@@ -147,6 +200,10 @@ class Gateway:
                 self._retired += [self._upstreams[name], self._links[name]]
             self._upstreams[name] = _make_client(entry, self._tls)
             self._links[name] = _make_fetcher(entry, self._tls)
+            if name in self._files:
+                self._retired.append(self._files.pop(name))
+            if entry.files_url is not None:
+                self._files[name] = _make_file_store(entry, entry.files_url, self._tls)
 
     def reload_failed(self) -> None:
         """The last good settings stay in force; the gauge tells."""
@@ -176,6 +233,7 @@ class Gateway:
             observer=self._metrics,
             current=self._current,
             clock=self._clock,
+            nudge_courier=self.courier.nudge,
         )
         worker = self.settings.worker
         longest = [e.timeout.download_seconds for e in self.settings.upstreams.values()]
@@ -195,12 +253,46 @@ class Gateway:
                 observer=self._metrics,
                 current=self._current,
                 clock=self._clock,
+                nudge_courier=self.courier.nudge,
+                references=self._references,
             )
         )
 
+    def _make_courier(self) -> Courier:
+        desk = Desk(
+            ledger=self.ledger,
+            observer=self._metrics,
+            current=self._current,
+            clock=self._clock,
+            render=self._render_task,
+        )
+        callbacks = self.settings.callbacks
+        sender = _make_sender(callbacks, self._callback_tls, self._clock)
+        owner = f"courier-{secrets.token_hex(6)}"
+        return Courier(desk, sender, concurrency=callbacks.concurrency, owner=owner)
+
+    def _render_task(self, job: Job, run: Run) -> bytes:
+        """What a poll answers."""
+        return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
+
+    def _make_files(self) -> Files:
+        return Files(self.ledger, self._stores, current=self._current, clock=self._clock)
+
+    def _stores(self) -> Mapping[str, EvolinkFiles]:
+        """The file stores of the settings, in their order."""
+        return {name: self._files[name] for name in self.settings.upstreams if name in self._files}
+
+    def _first_links(self) -> Fetcher:
+        """References are fetched under the rules of the first upstream."""
+        return self._links[next(iter(self.settings.upstreams))]
+
     def _make_app(self) -> ASGIApp:
         endpoints = Endpoints(
-            images=Images(self._service, self._current),
+            images=Images(self._service, self._current, self._clock),
+            files=FilesApi(self._make_files(), Base64Files(self._folder), self._current),
+            tasks=TaskLists(self._service, self._current),
+            enquiries=Enquiries(self._service, self._current),
+            openai=OpenAI(self._service, self._current, self._edits, self._pictures.path),
             pictures=KeptPictures(self._pictures.path),
             operations=Operations(
                 self._current, unready=self._unready, render=self._metrics.render
@@ -230,6 +322,28 @@ def _make_client(entry: UpstreamEntry, tls: ssl.SSLContext) -> EvolinkClient:
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
         tls=tls,
     )
+
+
+def _make_sender(entry: CallbackEntry, tls: ssl.SSLContext, clock: Clock) -> CallbackSender:
+    client = pinned_client(
+        timeout=httpx.Timeout(entry.timeout_seconds),
+        allow_private=entry.allow_private_addresses,
+        verify=tls,
+        max_connections=entry.concurrency,
+    )
+    secret = entry.signing_secret
+    return CallbackSender(
+        client,
+        clock=clock,
+        timeout_seconds=entry.timeout_seconds,
+        signing_secret=None if secret is None else secret.get_secret_value(),
+        allow_private=entry.allow_private_addresses,
+    )
+
+
+def _make_file_store(entry: UpstreamEntry, files_url: str, tls: ssl.SSLContext) -> EvolinkFiles:
+    account = Account(files_url, entry.api_key.get_secret_value(), entry.user_agent)
+    return EvolinkFiles(account, connect_seconds=entry.timeout.connect_seconds, tls=tls)
 
 
 def _make_fetcher(entry: UpstreamEntry, tls: ssl.SSLContext) -> Fetcher:

@@ -13,12 +13,12 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar, assert_never
 
 import structlog
 
-from gateway.core import lifecycle
+from gateway.core import lifecycle, outbox
 from gateway.core.booking import book
 from gateway.core.events import (
     Accepted,
@@ -31,7 +31,6 @@ from gateway.core.events import (
     PicturesKept,
     PollEvent,
     Progressed,
-    Retry,
     SubmitEvent,
     Unreachable,
 )
@@ -40,8 +39,10 @@ from gateway.core.model import Kept, Run, RunState
 from gateway.core.pictures import LinkDead, NotAPicture, PictureProblem, PictureTooLarge
 from gateway.core.policy import Current
 from gateway.core.provenance import sidecar
+from gateway.core.routing import NOWHERE, Outlook
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
+from gateway.gates import Gates, Permit
 from gateway.ports import Clock, Ledger, Links, Observer, Pictures, ResponseCache, Upstream
 from gateway.waiting import Board
 
@@ -66,7 +67,10 @@ RECORD_RETRY_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the driver works with; `upstreams` and `links` are by the settings' names."""
+    """What the driver works with; `upstreams` and `links` are by the settings' names.
+
+    `nudge_courier` is called after each commit that may owe callbacks.
+    """
 
     ledger: Ledger
     upstreams: Mapping[str, Upstream]
@@ -77,6 +81,7 @@ class Tools:
     observer: Observer
     current: Current
     clock: Clock
+    nudge_courier: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Worker:
         self.owner = owner
         self._tools = tools
         self._bounds = bounds
+        self._gates = Gates(tools.current, tools.clock, tools.observer)
         self._submits = asyncio.Semaphore(bounds.calls)
         self._polls = asyncio.Semaphore(bounds.calls)
         self._downloads = asyncio.Semaphore(bounds.downloads)
@@ -113,6 +119,10 @@ class Worker:
     def start(self, run: Run) -> None:
         """Drives a run whose intention to submit was just committed under our lease."""
         self._drive_soon(run, intended=True)
+
+    def reconnected(self) -> None:
+        """The upstreams' settings have changed: each route gets a new chance at once."""
+        self._gates.forget()
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.
@@ -185,34 +195,46 @@ class Worker:
     # --- one run -------------------------------------------------------------------------------
 
     async def _drive(self, run: Run, *, intended: bool) -> None:
-        """Step by step until the run has to wait or is final."""
-        while True:
-            event: Event
-            match lifecycle.next_step(run, self._tools.clock(), intended=intended):
-                case Rest(until):
-                    self._rest(until)
-                    return
-                case Feed(event):
-                    pass
-                case Submit():
-                    event = await self._submit(run)
-                case Poll() | Keep() if self._stopping:
-                    return
-                case Poll():
-                    event = await self._poll(run)
-                case Keep(refresh):
-                    run = await self._refresh(run) if refresh else run
-                    event = await self._keep(run)
-                case unknown:
-                    assert_never(unknown)
-            run, happened = await self._record(run, event)
-            intended = happened and isinstance(event, Retry)
+        """Step by step until the run has to wait or is final.
+
+        A permit is held from before an intention is committed until its submit begins.
+        """
+        permit: Permit | None = None
+        try:
+            while True:
+                event: Event
+                match lifecycle.next_step(run, self._tools.clock(), intended=intended):
+                    case Rest(until):
+                        self._rest(until)
+                        return
+                    case Feed(event):
+                        pass
+                    case Submit():
+                        permit, mine = None, permit
+                        event = await self._submit(run, mine)
+                    case Poll() | Keep() if self._stopping:
+                        return
+                    case Poll():
+                        event = await self._poll(run)
+                    case Keep(refresh):
+                        run = await self._refresh(run) if refresh else run
+                        event = await self._keep(run)
+                    case unknown:
+                        assert_never(unknown)
+                outlook, permit = self._gates.outlook(run, event)
+                run, happened = await self._record(run, event, outlook)
+                intended = happened and run.state is RunState.SUBMITTING
+                if not intended:
+                    self._gates.leave(permit)
+                    permit = None
+        finally:
+            self._gates.leave(permit)
 
     def _rest(self, until: float | None) -> None:
         if until is not None:
             self._wake_soon(until)
 
-    async def _record(self, run: Run, event: Event) -> tuple[Run, bool]:
+    async def _record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
         """Commits the event and what follows from it.
 
         Returns the run as it is then, and whether the event happened to it: news that came too
@@ -222,7 +244,8 @@ class Worker:
         while True:
             try:
                 before, after = await self._tools.ledger.transact(
-                    Keys(accounts=run.account_keys(), run_id=run.id), self._fold(run, event)
+                    Keys(accounts=run.account_keys(), run_id=run.id),
+                    self._fold(run, event, outlook),
                 )
                 break
             except Unavailable as error:
@@ -237,24 +260,34 @@ class Worker:
             await self._announce(before, event, after)
         return after, before is not after
 
-    def _fold(self, run: Run, event: Event) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
+    def _fold(
+        self, run: Run, event: Event, outlook: Outlook
+    ) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
         """The decision that lets the event happen to the run as the ledger has it now."""
         now, rules = self._tools.clock(), self._rules(run)
+        team = self._tools.current.policy.teams.get(run.team)
 
         def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
             before = view.run or run
+            within = outlook.within_budget(before, view.accounts, team)
             try:
-                after = lifecycle.advance(before, event, now, rules)
+                if before.attempts != run.attempts:
+                    raise IllegalTransition(f"{type(event).__name__} of an earlier attempt")
+                after = lifecycle.advance(before, event, now, replace(rules, outlook=within))
             except IllegalTransition as stale:
                 log.warning("event came too late", run=run.id, reason=str(stale))
                 return (before, before), Writes()
-            return (before, after), book(before, after, view.accounts)
+            deliveries = outbox.owed(before, after, view.owed, now=now)
+            writes = book(before, after, view.accounts)
+            return (before, after), replace(writes, deliveries=deliveries)
 
         return decide
 
     async def _announce(self, before: Run, event: Event, after: Run) -> None:
         """Tells those who wait and watch, after the commit; nothing here can undo it."""
         self._tools.board.publish(after)
+        if after.is_final:
+            self._tools.nudge_courier()
         try:
             self._tools.observer.advanced(before, event, after)
             _log_event(before, event, after)
@@ -269,10 +302,25 @@ class Worker:
 
     # --- the steps -----------------------------------------------------------------------------
 
-    async def _submit(self, run: Run) -> SubmitEvent:
+    async def _submit(self, run: Run, permit: Permit | None) -> SubmitEvent:
+        """What upstream says; or what the route said before, while it may not be asked."""
         upstream = self._tools.upstreams.get(run.upstream)
-        if upstream is None:
-            return NotNow(f"the settings no longer name the upstream {run.upstream!r}")
+        entered = permit or self._gates.enter(run)
+        if not isinstance(entered, Permit):
+            return entered
+        try:
+            event: SubmitEvent
+            if upstream is None:
+                event = NotNow(f"the settings no longer name the upstream {run.upstream!r}")
+            else:
+                event = await self._ask(upstream, run)
+        except BaseException:
+            self._gates.leave(entered)
+            raise
+        self._gates.submitted(entered, event)
+        return event
+
+    async def _ask(self, upstream: Upstream, run: Run) -> SubmitEvent:
         async with self._submits, self._measured(run, "submit") as outcome:
             event = await _never_raising(
                 lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
@@ -290,6 +338,7 @@ class Worker:
                 lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")
             )
             outcome.append(event)
+            self._gates.polled(run, event)
         return event
 
     async def _refresh(self, run: Run) -> Run:
@@ -358,6 +407,8 @@ async def _never_raising(call: Callable[[], Awaitable[E]], otherwise: Callable[[
 
 def _log_event(before: Run, event: Event, after: Run) -> None:
     facts: dict[str, object] = {}
+    if before.route != after.route:
+        facts["former_route"] = before.route
     if reason := getattr(event, "reason", None):
         facts["reason"] = reason
     if after.is_final:
@@ -372,7 +423,7 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         before=str(before.state),
         state=str(after.state),
         team=after.team,
-        route=f"{after.upstream}/{after.upstream_model}",
+        route=after.route,
         upstream_task=after.upstream_task_id,
         **facts,
     )

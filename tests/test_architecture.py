@@ -27,6 +27,7 @@ from gateway.core.events import (
 )
 from gateway.core.lifecycle import TABLE, IllegalTransition, Rules, advance
 from gateway.core.model import FINAL_STATES, Amounts, Kept, Picture, Run, RunState, Windows
+from gateway.core.routing import Alternative, Outlook
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
@@ -37,6 +38,8 @@ NOW = 1_800_000_000.0
 LINKS = ("https://files.example.org/1.png", "https://files.example.org/2.png")
 BOTH = tuple(Kept(link, Picture(link[-5] * 64, "png", 10, 1, 1)) for link in LINKS)
 HOLD = Amounts(usd_micros=100, images=2, runs=1)
+OTHER_ROUTE = Alternative("v", "m", 70)
+OUTLOOKS = (Outlook(), Outlook(OTHER_ROUTE), Outlook(None, ((OTHER_ROUTE, NOW + 9),)))
 
 EVENTS: tuple[Event, ...] = (
     Accepted("task-unified-1-abcdefgh", "{}"),
@@ -49,6 +52,7 @@ EVENTS: tuple[Event, ...] = (
     Finished("{}", LINKS),
     Finished("{}", ()),
     TaskFailed("{}", "service_error", "no"),
+    TaskFailed("{}", "content_policy_violation", "no"),
     Unreachable("down"),
     Unreachable("unknown task", gone=True),
     PicturesKept(BOTH[:1]),
@@ -89,10 +93,10 @@ def runs(state: RunState) -> list[Run]:
 def transitions() -> set[tuple[str, str, str]]:
     """Every (from, to, event) that some run and some event give, by trying them all."""
     found = set()
-    for state, event in product(RunState, EVENTS):
+    for state, event, outlook in product(RunState, EVENTS, OUTLOOKS):
         for run in runs(state):
             try:
-                after = advance(run, event, NOW, Rules())
+                after = advance(run, event, NOW, Rules(outlook=outlook))
             except IllegalTransition:
                 continue
             found.add((str(state), str(after.state), type(event).__name__))

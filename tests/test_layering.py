@@ -28,9 +28,13 @@ ADAPTERS = (
 )
 SANDBOX = "gateway.upstream.sandbox"
 STAGES = (
+    "gateway.courier",
     "gateway.enquiries",
     "gateway.failures",
+    "gateway.files",
+    "gateway.gates",
     "gateway.housekeeping",
+    "gateway.references",
     "gateway.service",
     "gateway.waiting",
     "gateway.worker",
@@ -50,15 +54,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.enquiries": PURE,
     "gateway.failures": PURE,
     "gateway.waiting": PURE,
+    "gateway.courier": INWARD,
+    "gateway.files": INWARD,
+    "gateway.gates": INWARD,
     "gateway.housekeeping": INWARD,
+    "gateway.references": INWARD,
     "gateway.service": (
         *INWARD,
         "gateway.enquiries",
         "gateway.failures",
         "gateway.ids",
+        "gateway.references",
         "gateway.waiting",
     ),
-    "gateway.worker": (*INWARD, "gateway.waiting"),
+    "gateway.worker": (*INWARD, "gateway.gates", "gateway.waiting"),
     **dict.fromkeys(ADAPTERS, INWARD),
     SANDBOX: FOUNDATIONS,
     "gateway.web": (
@@ -66,6 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "gateway.config",
         "gateway.enquiries",
         "gateway.failures",
+        "gateway.files",
         "gateway.ids",
         "gateway.service",
     ),
@@ -95,6 +105,7 @@ ONE_HOME: dict[str, tuple[str, ...]] = {
     # Library: the only layers that may know it.
     "click": ("gateway.cli",),
     "diskcache": ("gateway.cache",),
+    "standardwebhooks": ("gateway.callbacks",),
     "prometheus_client": ("gateway.metrics",),
     "rich": ("gateway.cli",),
     "sqlite3": ("gateway.cache", "gateway.ledger"),

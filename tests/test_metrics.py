@@ -420,30 +420,17 @@ async def test_a_run_is_timed_once_when_it_ends(metrics: Metrics) -> None:
     assert sum(v for (name, _), v in series.items() if name == "gateway_run_seconds_count") == 2
 
 
-@pytest.mark.parametrize(
-    ("happened", "is_up"),
-    [
-        ([events.NotNow("busy")], False),
-        ([events.CredentialsRefused(401, "no")], False),
-        ([events.Unreachable("cut")], False),
-        ([events.Refused(400, "{}", "x", "y")], True),
-        ([events.AnswerLost("cut")], True),
-        ([events.Unreachable("no such task", gone=True)], True),
-        ([events.NotNow("busy"), events.Retry(), events.Accepted("t", "{}")], True),
-        ([events.Unreachable("cut"), events.Progressed("{}")], True),
-        ([events.CredentialsRefused(402, "no"), events.Progressed("{}")], False),
-        ([events.NotNow("busy"), events.Unreachable("cut"), events.Accepted("t", "{}")], True),
-    ],
-)
-async def test_a_route_is_up_until_it_does_not_serve(
-    metrics: Metrics, happened: list[Any], is_up: bool
-) -> None:
-    run = replace(a_run(), upstream_model="gpt-image-1.5-beta")
-    for event in happened:
-        metrics.advanced(run, event, run)
-    series = await scraped(metrics)
-    up = partial(value, series, "gateway_upstream_up", upstream="evolink")
-    assert up(route="evolink/gpt-image-1.5-beta") == is_up
+async def test_a_route_is_up_as_its_breaker_says(metrics: Metrics) -> None:
+    metrics.route_turned("evolink", "gpt-image-1.5-beta", up=False)
+    metrics.route_turned("evolink", "nobody declared it", up=False)
+    up = partial(value, await scraped(metrics), "gateway_upstream_up", upstream="evolink")
+    assert up(route="evolink/gpt-image-1.5-beta") == 0
+    assert up(route="evolink/gpt-image-1.5") == 1
+    metrics.declare(POLICY)
+    metrics.route_turned("evolink", "gpt-image-1.5", up=False)
+    metrics.route_turned("evolink", "gpt-image-1.5", up=True)
+    up = partial(value, await scraped(metrics), "gateway_upstream_up", upstream="evolink")
+    assert up(route="evolink/gpt-image-1.5-beta") == 0
     assert up(route="evolink/gpt-image-1.5") == 1
 
 

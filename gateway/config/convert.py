@@ -73,8 +73,13 @@ def policy(settings: Settings, *, port: int) -> Policy:
         free_space_floor_bytes=storage.free_space_floor_bytes,
         picture_limit_bytes=storage.picture_limit_bytes,
         body_limit_bytes=server.body_limit_bytes,
+        upload_limit_bytes=server.upload_limit_bytes,
+        openai_wait_seconds=server.openai_wait_seconds,
+        max_waiters=server.max_waiters,
         private_callbacks=settings.callbacks.allow_private_addresses,
+        callback_retries=settings.callbacks.retries,
         jobs_retention_seconds=storage.retention.jobs_seconds,
+        claims_retention_seconds=storage.retention.idempotency_keys_seconds,
         log_prompts=server.log.prompts,
         rules=rules(settings),
     )
@@ -116,6 +121,7 @@ def _team(name: str, entry: TeamEntry, settings: Settings) -> Team:
         ),
         cache_scope=entry.cache.scope or settings.cache.scope,
         mode=entry.mode,
+        references=entry.references,
     )
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config import units, words
-from gateway.core.model import CacheScope, Mode, Window
+from gateway.core.model import CacheScope, Mode, ReferenceMode, Window
 
 MASK = "********"
 
@@ -79,6 +79,7 @@ WholeDays = Annotated[float, BeforeValidator(units.duration("1d", "36500d")), _S
 Days = Annotated[float, BeforeValidator(units.duration("1s", "36500d")), _SHOW_SECONDS]
 Bytes = Annotated[int, BeforeValidator(units.size("1KB", "1000TB")), _SHOW_BYTES]
 BodyBytes = Annotated[int, BeforeValidator(units.size("1KB", "64MiB")), _SHOW_BYTES]
+UploadBytes = Annotated[int, BeforeValidator(units.size("1KB", "1GB")), _SHOW_BYTES]
 FloorBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
 CacheBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
 Price = Annotated[int, BeforeValidator(units.usd_micros), _SHOW_USD]
@@ -91,5 +92,8 @@ Format = Annotated[LogFormat, BeforeValidator(words.choice(LogFormat)), PlainSer
 Level = Annotated[LogLevel, BeforeValidator(words.choice(LogLevel)), PlainSerializer(str)]
 Per = Annotated[BudgetWindow, BeforeValidator(words.choice(BudgetWindow)), PlainSerializer(str)]
 Scope = Annotated[CacheScope, BeforeValidator(words.choice(CacheScope)), PlainSerializer(str)]
+References = Annotated[
+    ReferenceMode, BeforeValidator(words.choice(ReferenceMode)), PlainSerializer(str)
+]
 TeamMode = Annotated[Mode, BeforeValidator(words.choice(Mode)), PlainSerializer(str)]
 FreeValue = Annotated[object, BeforeValidator(words.json_value)]

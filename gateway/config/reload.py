@@ -15,6 +15,7 @@ RELOADABLE: tuple[Path, ...] = (
     ("server", "timezone"),
     ("server", "public_url"),
     ("server", "body_limit"),
+    ("server", "openai_wait"),
     ("server", "log", "prompts"),
     ("storage", "free_space_floor"),
     ("storage", "picture_limit"),
@@ -22,6 +23,9 @@ RELOADABLE: tuple[Path, ...] = (
     ("upstreams",),
     ("cache", "scope"),
     ("cache", "ttl"),
+    ("callbacks", "timeout"),
+    ("callbacks", "retries"),
+    ("callbacks", "signing_secret"),
     ("callbacks", "allow_private_addresses"),
     ("worker", "retry"),
 )

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from gateway.config.problems import Path
 from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
 from gateway.config.words import suggestion
+from gateway.core.outbox import signing_key
 
 Found = Iterator[tuple[Path, str]]
+MAX_RETRIES = 20
 RESERVED_DEFAULTS = ("model", "prompt", "callback_url")
 
 
@@ -38,6 +40,7 @@ def check(settings: Settings, names: Names) -> Found:
     for name, team in settings.teams.items():
         yield from _team(("teams", name), team, settings, names)
     yield from _keys(settings)
+    yield from _callbacks(settings)
     if settings.worker.retry.first_seconds > settings.worker.retry.max_seconds:
         yield ("worker", "retry", "first"), "must not be longer than max"
     if not names.upstreams:
@@ -65,6 +68,17 @@ def _upstream(path: Path, upstream: UpstreamEntry) -> Found:
     poll = upstream.poll
     if poll.every_seconds > poll.max_seconds:
         yield (*path, "poll", "every"), "must not be longer than max"
+
+
+def _callbacks(settings: Settings) -> Found:
+    secret = settings.callbacks.signing_secret
+    try:
+        signing_key(secret.get_secret_value() if secret else "")
+    except ValueError:
+        rule = "what follows whsec_ must be base64; any other text is taken as it stands"
+        yield ("callbacks", "signing_secret"), rule
+    if len(settings.callbacks.retries) > MAX_RETRIES:
+        yield ("callbacks", "retries"), f"at most {MAX_RETRIES} further tries"
 
 
 def _aliases(settings: Settings, names: Names) -> Found:

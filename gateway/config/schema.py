@@ -39,6 +39,7 @@ from gateway.config.fields import (
     Per,
     PicturesPlace,
     Price,
+    References,
     Scope,
     Seconds,
     Secret,
@@ -46,11 +47,12 @@ from gateway.config.fields import (
     TeamMode,
     Text,
     TimeZone,
+    UploadBytes,
     WholeDays,
     whole,
 )
 from gateway.config.notices import notices
-from gateway.core.model import CacheScope, Mode
+from gateway.core.model import CacheScope, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
 
@@ -91,6 +93,9 @@ class Server(Part):
     timezone: TimeZone = "UTC"
     log: Log = Log()
     body_limit_bytes: BodyBytes = 1_048_576
+    upload_limit_bytes: UploadBytes = 100_000_000
+    openai_wait_seconds: Seconds = 590.0
+    max_waiters: Annotated[int, whole(0, 1_000_000)] = 10_000
     shutdown_grace_seconds: Seconds = 30.0
 
     @property
@@ -110,6 +115,7 @@ class Server(Part):
 
 class Retention(Part):
     jobs_seconds: WholeDays = 400 * 86_400.0
+    idempotency_keys_seconds: WholeDays = 7 * 86_400.0
 
 
 class Storage(Part):
@@ -196,6 +202,7 @@ class Callbacks(Part):
     retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
     signing_secret: SecretOrNone = None
     allow_private_addresses: Flag = False
+    concurrency: Annotated[int, whole(1, 1_000)] = 16
 
 
 class Retry(Part):
@@ -246,6 +253,7 @@ class TeamEntry(Part):
     allow: TeamAllow = TeamAllow()
     cache: TeamCache = TeamCache()
     mode: TeamMode = Mode.ENFORCE
+    references: References = ReferenceMode.TRUST
 
 
 class Settings(Part):

@@ -5,6 +5,8 @@
     started  a new run, its price held
     denied   with the rule that decided and when it frees
 
+An order that comes again under its `Idempotency-Key` gets its first task instead.
+
 `admit` is pure; the ledger calls it inside a transaction and commits what it returns.
 """
 
@@ -20,6 +22,8 @@ from gateway.core.booking import book
 from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339
 from gateway.core.fingerprint import canonical_json
 from gateway.core.model import (
+    Claim,
+    FailureKind,
     Freshness,
     ImageModel,
     Job,
@@ -34,6 +38,7 @@ from gateway.core.model import (
     Window,
     Windows,
 )
+from gateway.core.outbox import owes
 from gateway.core.pricing import ceiling, cheapest
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
@@ -102,8 +107,9 @@ class Ask:
     """An order at the gateway's door, with everything the decision may look at.
 
     `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
-    runs whether their pictures are readable; `room` whether the disk has space for more. Ids
-    and lease are made before, so that the decision is pure.
+    runs whether their pictures are readable; `room` whether the disk has space for more. `claim`
+    is the idempotency key as it is claimed for the job, `free` a former claim of that key which
+    holds no longer. Ids and lease are made before, so that the decision is pure.
     """
 
     order: Order
@@ -122,6 +128,8 @@ class Ask:
     room: bool = True
     cached: Run | None = None
     vetted: Mapping[str, bool] = field(default_factory=dict)
+    claim: Claim | None = None
+    free: Claim | None = None
 
     @property
     def bypasses(self) -> bool:
@@ -132,19 +140,20 @@ class Ask:
         return resets_at(window, self.now, self.zone)
 
     def keys(self) -> Keys:
-        """What `admit` needs to see: the team's accounts and the runs of the fingerprint.
+        """What `admit` needs to see: the team's accounts, the runs of the fingerprint, the claim.
 
-        Nothing at all when the response cache has the answer: that saves the ledger's read.
+        Only the claim when the response cache has the answer: that saves the ledger's read.
         """
+        claim = (self.claim.team, self.claim.key) if self.claim else None
         if (
             self.cached
             and not self.bypasses
             and self.vetted.get(self.cached.id)
             and answer_hit(self, self.cached)
         ):
-            return Keys()
+            return Keys(claim=claim)
         fingerprint = None if self.bypasses else self.fingerprint
-        return Keys(self.windows.account_keys(self.team.name), fingerprint)
+        return Keys(self.windows.account_keys(self.team.name), fingerprint, claim=claim)
 
 
 # --- the verdicts ------------------------------------------------------------------------------
@@ -196,12 +205,66 @@ class Unvetted:
     run: Run
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The key was used before: find out what became of it (`replay`), and maybe ask again."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The order came before under its key; this is its task."""
+
+    job: Job
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicting:
+    """Another order came before under its key."""
+
+
 Settled = Hit | Joined | Started | Denied | Doubtful
-Decision = Settled | Unvetted
+Judgement = Settled | Unvetted
+Decision = Judgement | Claimed
+
+NEVER_TAKEN: Final = frozenset(
+    {FailureKind.REFUSED, FailureKind.CREDENTIALS, FailureKind.UNAVAILABLE}
+)
 
 
 def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
     """The decision on an order and the records that make it true."""
+    if ask.claim and view.claim and view.claim != ask.free:
+        return Claimed(view.claim), Writes()
+    decision, writes = judge(ask, view)
+    if ask.claim and isinstance(decision, Hit | Joined | Started):
+        freed = (view.claim,) if view.claim else ()
+        writes = replace(writes, claims=(ask.claim,), freed=freed)
+    return decision, writes
+
+
+def replay(
+    ask: Ask, claim: Claim, found: tuple[Job, Run] | None
+) -> Replayed | Conflicting | None:
+    """What an order gets whose key was used before, with the job of that claim and its run.
+
+    None: the key is free again, because its task is forgotten or was an HTTP error that cost
+    nothing. Whoever got that error may mend the order or send it once more under the same key.
+    """
+    if found is None:
+        return None
+    job, run = found
+    if run.accepted_at is None and run.failure and run.failure.kind in NEVER_TAKEN:
+        return None
+    if ask.claim and claim.digest != ask.claim.digest:
+        return Conflicting()
+    return Replayed(job, run)
+
+
+def judge(ask: Ask, view: View) -> tuple[Judgement, Writes]:
+    """The decision on an order, whatever key it came under."""
     denial = forbidden(ask)
     shadow = denial if ask.team.mode is Mode.SHADOW else None
     if denial and not shadow:
@@ -234,7 +297,8 @@ def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
         images_cache=len(run.kept),
         saved_hit_usd_micros=run.spent.usd_micros,
     )
-    return Hit(job, run, ask.ttl_seconds - age), Writes(jobs=(job,), usage=(saved,))
+    writes = Writes(jobs=(job,), usage=(saved,), deliveries=owes(job, ask.now))
+    return Hit(job, run, ask.ttl_seconds - age), writes
 
 
 def forbidden(ask: Ask) -> Denial | None:
@@ -258,7 +322,7 @@ def _not_allowed(reason: Reason, param: str, value: str | None, allowed: frozens
     return Denial(reason, message, f"allow.{param}", param=param)
 
 
-def _from_cache(ask: Ask, view: View) -> tuple[Decision, Writes] | None:
+def _from_cache(ask: Ask, view: View) -> tuple[Judgement, Writes] | None:
     if ask.freshness.no_cache:
         return None
     finished = view.finished or ask.cached
@@ -275,7 +339,7 @@ def _from_cache(ask: Ask, view: View) -> tuple[Decision, Writes] | None:
     return _join(ask, view.live)
 
 
-def _join(ask: Ask, live: Run) -> tuple[Decision, Writes]:
+def _join(ask: Ask, live: Run) -> tuple[Joined, Writes]:
     joins = dict(live.joins)
     joins[ask.team.name] = joins.get(ask.team.name, 0) + 1
     run = replace(live, joins=tuple(sorted(joins.items())))
@@ -284,7 +348,7 @@ def _join(ask: Ask, live: Run) -> tuple[Decision, Writes]:
     return Joined(job, run), Writes(runs=(run,), jobs=(job,), usage=(usage,))
 
 
-def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Decision, Writes]:
+def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denied, Writes]:
     priced = cheapest(ask.model, ask.order)
     if priced is None:
         message = (

@@ -22,7 +22,7 @@ from gateway.core.model import (
     Windows,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 
@@ -50,6 +50,7 @@ def decode_run(data: bytes) -> Run:
         plain["hold"] = Amounts(*plain["hold"])
         plain["spent"] = Amounts(*plain["spent"])
         plain["joins"] = read_joins(plain["joins"])
+        plain["tried"] = tuple(plain["tried"])
         plain["links"] = tuple(plain["links"])
         plain["kept"] = read_kept(plain["kept"])
         plain["failure"] = None if plain["failure"] is None else read_failure(plain["failure"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.core.model import CacheScope, Order, Team
@@ -24,6 +25,40 @@ def canonical_json(value: object) -> str:
 def fingerprint(order: Order, team: Team) -> str:
     """64 hex digits. An absent `n` means 1 everywhere, so the two are one order."""
     scope = "*" if team.cache_scope is CacheScope.ORGANIZATION else team.name
+    known = {place: url for place, url in references(order).items() if url in order.digests}
+    body = {**order.body, "n": order.n, **_by_their_bytes(order, known)}
+    named: list[object] = [VERSION, team.cache_scope, scope, order.model, body]
+    if known:  # told, so that no text of a client's own can pass for a digest
+        named.append(sorted(known))
+    return hashlib.sha256(canonical_json(named).encode()).hexdigest()
+
+
+def claim_digest(order: Order) -> str:
+    """64 hex digits for an `Idempotency-Key`: everything that the caller sent, callback included.
+
+    Whoever shares pictures with whom does not matter here, nor what is behind a link.
+    """
     body = {**order.body, "n": order.n}
-    named = canonical_json([VERSION, team.cache_scope, scope, order.model, body])
+    named = canonical_json([VERSION, order.model, body, order.callback_url])
     return hashlib.sha256(named.encode()).hexdigest()
+
+
+def references(order: Order) -> Mapping[str, str]:
+    """The links to reference pictures by their place, such as `image_urls[0]` or `mask_url`."""
+    urls, mask = order.body.get("image_urls"), order.body.get("mask_url")
+    listed = urls if isinstance(urls, list) else []
+    found = {f"image_urls[{i}]": url for i, url in enumerate(listed) if isinstance(url, str)}
+    return {**found, "mask_url": mask} if isinstance(mask, str) else found
+
+
+def _by_their_bytes(order: Order, known: Mapping[str, str]) -> Mapping[str, object]:
+    """The fields that hold references, with a digest in place of each link whose bytes are known.
+
+    Their order stays as it is: upstream reads a meaning into it.
+    """
+    named = {place: f"sha256:{order.digests[url]}" for place, url in known.items()}
+    fields: dict[str, object] = {"mask_url": named["mask_url"]} if "mask_url" in named else {}
+    urls = order.body.get("image_urls")
+    if isinstance(urls, list):
+        fields["image_urls"] = [named.get(f"image_urls[{i}]", url) for i, url in enumerate(urls)]
+    return fields

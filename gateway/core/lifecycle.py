@@ -6,6 +6,10 @@ the run by itself: its `hold` and `spent` change here, and `booking` carries the
 the accounts in the same transaction.
 
     submitting ─accepted→ running ─finished→ keeping ─kept→ done
+
+A run that its route does not take, or whose task fails there for the provider's reasons, goes on
+with another route, or waits for one. Each submit is an attempt of its own with its own intention,
+its own idempotency key and its own price held.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from gateway.core.model import (
     Run,
     RunState,
 )
+from gateway.core.routing import NOWHERE, Alternative, Outlook, is_providers_fault
 
 LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
 """How long upstream's result links live after the task ended."""
@@ -57,12 +62,13 @@ DEAD_LINK_TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings the lifecycle needs; those of the run's upstream."""
+    """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`."""
 
     pace: Pace = field(default_factory=Pace)
     retry_first_seconds: float = 1.0
     retry_max_seconds: float = 30.0
     usd_micros_per_credit: float | None = None
+    outlook: Outlook = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +110,16 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
 
     `intended` says that this driver itself wrote the intention to submit a moment ago. A run
     found `submitting` by anyone else was left by a process that died: nobody can know whether
-    its request went out.
+    its request went out. For the same reason an intention just written is carried out even if
+    the clock was set back since.
     """
     if run.is_final:
         return Rest(None)
+    if run.state is RunState.SUBMITTING and intended:
+        return Submit()
     if run.due_at > now:
         return Rest(run.due_at)
     match run.state:
-        case RunState.SUBMITTING if intended:
-            return Submit()
         case RunState.SUBMITTING:
             return Feed(AnswerLost("the gateway was stopped while the request was going out"))
         case RunState.QUEUED:
@@ -179,7 +186,11 @@ def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
     return _release(run, failure, now)
 
 
-def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, _: Rules) -> Run:
+def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: Rules) -> Run:
+    """A fault of one upstream account: as long as another route may serve, not the caller's."""
+    elsewhere = _elsewhere(run, now, rules)
+    if elsewhere is not None:
+        return elsewhere
     message = "The upstream provider refused the gateway's own key or balance."
     return _release(
         run,
@@ -188,13 +199,20 @@ def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, _: Rule
     )
 
 
-def _queue(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
-    after = _later(replace(run, state=RunState.QUEUED), event.retry_after_seconds, now, rules)
-    return replace(after, due_at=min(after.due_at, max(run.deadline_at, now)))
+def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
+    """On to the next route; without one it waits, longer each time that it was refused."""
+    if rules.outlook.go and now < run.deadline_at:
+        return _submit_on(run, rules.outlook.go, now)
+    return _wait(run, event.retry_after_seconds, now, rules)
 
 
-def _retry(run: Run, _: Retry, now: float, __: Rules) -> Run:
-    return replace(run, state=RunState.SUBMITTING, attempts=run.attempts + 1, due_at=now)
+def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
+    """On the cheapest route that is up by now; while there is none it goes on waiting."""
+    if rules.outlook.go:
+        return _submit_on(run, rules.outlook.go, now)
+    if rules.outlook.waits:
+        return _queue(replace(run, due_at=_turn(run, now, rules)), now)
+    return _wait(run, None, now, rules)
 
 
 def _doubt(run: Run, _: AnswerLost, now: float, __: Rules) -> Run:
@@ -245,7 +263,12 @@ def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
     return replace(run, task=event.task, links=event.links, kept=kept)
 
 
-def _fail_task(run: Run, event: TaskFailed, now: float, _: Rules) -> Run:
+def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
+    """It was not charged. Where the provider failed and not the request, another may succeed."""
+    if is_providers_fault(event.code):
+        elsewhere = _elsewhere(replace(run, tried=(*run.tried, run.route)), now, rules)
+        if elsewhere is not None:
+            return elsewhere
     failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
     return replace(_release(run, failure, now), task=event.task, spent=Amounts(runs=1))
 
@@ -308,6 +331,56 @@ def _lose(run: Run, reason: str, now: float) -> Run:
     return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
 
 
+def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
+    """The run on another route, or waiting for one; None where none can be hoped for."""
+    if now >= run.deadline_at:
+        return None
+    if rules.outlook.go:
+        return _submit_on(run, rules.outlook.go, now)
+    if rules.outlook.waits:
+        return _wait(_anew(run), None, now, rules)
+    return None
+
+
+def _submit_on(run: Run, route: Alternative, now: float) -> Run:
+    """The intention to submit on that route, with its price held instead of the former one."""
+    return replace(
+        _anew(run),
+        state=RunState.SUBMITTING,
+        upstream=route.upstream,
+        upstream_model=route.upstream_model,
+        price_usd_micros=route.price_usd_micros,
+        hold=route.hold(run),
+        attempts=run.attempts + 1,
+        due_at=now,
+    )
+
+
+def _anew(run: Run) -> Run:
+    """Without what a failed task left: its successor begins again at 0 %."""
+    return replace(run, upstream_task_id=None, accepted_at=None, task="{}")
+
+
+def _wait(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    """Refused once more: it waits for a route, and longer each time."""
+    if not rules.outlook.waits:
+        return _queue(_later(run, retry_after_seconds, now, rules), now)
+    after = _later(run, None, now, rules)
+    return _queue(replace(after, due_at=max(after.due_at, _turn(run, now, rules))), now)
+
+
+def _turn(run: Run, now: float, rules: Rules) -> float:
+    """When the first route may be asked that is worth waiting for, spread over all who wait."""
+    soonest = now + rules.retry_first_seconds
+    return schedule.spread(max(rules.outlook.comes_up_at or now, soonest), now, seed=run.id)
+
+
+def _queue(run: Run, now: float) -> Run:
+    """Waiting until it is due, and not beyond its deadline."""
+    due_at = min(run.due_at, max(run.deadline_at, now))
+    return replace(run, state=RunState.QUEUED, due_at=due_at)
+
+
 def _later(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
     tries = run.tries + 1
     delay = schedule.backoff(
@@ -356,7 +429,7 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.SUBMITTING, Accepted): _accept,
     (RunState.SUBMITTING, Refused): _refuse,
     (RunState.SUBMITTING, CredentialsRefused): _refuse_credentials,
-    (RunState.SUBMITTING, NotNow): _queue,
+    (RunState.SUBMITTING, NotNow): _put_off,
     (RunState.SUBMITTING, AnswerLost): _doubt,
     (RunState.QUEUED, Retry): _retry,
     (RunState.QUEUED, DeadlinePassed): _give_up_queueing,

@@ -162,6 +162,13 @@ class CacheScope(StrEnum):
     ORGANIZATION = "organization"
 
 
+class ReferenceMode(StrEnum):
+    """Whether a link to a reference picture is trusted to name one picture, or looked behind."""
+
+    TRUST = "trust"
+    FETCH = "fetch"
+
+
 @dataclass(frozen=True, slots=True)
 class Allow:
     """What a team may ask for. None means anything the model offers."""
@@ -179,6 +186,7 @@ class Team:
     allow: Allow = Allow()
     cache_scope: CacheScope = CacheScope.TEAM
     mode: Mode = Mode.ENFORCE
+    references: ReferenceMode = ReferenceMode.TRUST
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +363,11 @@ class Run:
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
+
+    @property
+    def route(self) -> str:
+        """The name of the route it is on, as in `Route.name`."""
+        return f"{self.upstream}/{self.upstream_model}"
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -16,6 +16,10 @@ class LinkDead(PictureProblem):
     """The link will not give the picture: it is gone, or it points where we may not go."""
 
 
+class LinkForbidden(LinkDead):
+    """The link points where the gateway may not go."""
+
+
 class LinkBroken(PictureProblem):
     """The link did not give the whole picture this time; it may work later."""
 

@@ -29,8 +29,13 @@ class Policy:
     free_space_floor_bytes: int = 0
     picture_limit_bytes: int = 64 * 1024 * 1024
     body_limit_bytes: int = 1024 * 1024
+    upload_limit_bytes: int = 100_000_000
+    openai_wait_seconds: float = 590.0
+    max_waiters: int = 10_000
     private_callbacks: bool = False
+    callback_retries: tuple[float, ...] = (1.0, 2.0, 4.0)
     jobs_retention_seconds: float = 400 * 86_400.0
+    claims_retention_seconds: float = 7 * 86_400.0
     log_prompts: bool = False
     rules: Mapping[str, Rules] = field(default_factory=dict)
 

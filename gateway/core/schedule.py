@@ -45,5 +45,15 @@ def backoff(
     `Retry-After` is a lower bound.
     """
     delay = min(max_seconds, first_seconds * 2.0 ** min(max(tries, 1) - 1, 30))
-    delay *= 0.75 + int(seed[-4:], 16) / 0xFFFF / 2
+    delay *= 0.75 + _chance(seed) / 2
     return max(delay, min(retry_after_seconds or 0.0, RETRY_AFTER_MAX_SECONDS))
+
+
+def spread(at: float, now: float, *, seed: str) -> float:
+    """A time from `at` to a quarter of the wait later, so that not all who wait come at once."""
+    return at + max(0.0, at - now) * _chance(seed) / 4
+
+
+def _chance(seed: str) -> float:
+    """A number from 0 to 1 that is the same for the same id."""
+    return int(seed[-4:], 16) / 0xFFFF

@@ -58,7 +58,8 @@ class View:
 class Writes:
     """Records to insert or replace as wholes; `usage` holds increments to add.
 
-    A job or a claim is only ever inserted: one that is there already is a violation.
+    A job or a claim is only ever inserted: one that is there already is a violation. The claims
+    in `freed` are deleted before, each only if it still names the same job.
     """
 
     runs: tuple[Run, ...] = ()
@@ -66,6 +67,7 @@ class Writes:
     accounts: tuple[Account, ...] = ()
     usage: tuple[Usage, ...] = ()
     claims: tuple[Claim, ...] = ()
+    freed: tuple[Claim, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     uploads: tuple[Upload, ...] = ()
 

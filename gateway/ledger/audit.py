@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.model import USD_MICROS, Window
-from gateway.ledger.statements import LIVE
+from gateway.ledger.rows import USAGE_COUNTERS
+from gateway.ledger.statements import LIVE, PENDING
 from gateway.ledger.store import Database
 
 MAX_SENTENCES: Final = 100
@@ -22,6 +23,9 @@ GRACE_SECONDS: Final = 3600.0
 
 LINKS_LIVE_SECONDS: Final = 24 * 3600.0
 """An accepted run may be watched and kept for as long as upstream's result links live."""
+
+STUCK_SECONDS: Final = 24 * 3600.0
+"""A callback this long overdue is not slow: nobody makes it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ def _portable(now: float) -> Iterator[Check]:
     yield Check(_SHARED_TASK, say_shared_task)
     yield Check(_TWO_LIVE, say_two_live)
     yield Check(_ORPHANS, say_orphan)
+    yield Check(_UNCALLED, say_uncalled)
+    yield Check(_STUCK, say_stuck, (now - STUCK_SECONDS,))
+    yield Check(_TOTALS, _say_total)
+    yield Check(_MISLISTED, _say_mislisted)
 
 
 # --- the sentences, also those of the ledger in memory -------------------------------------------
@@ -102,6 +110,14 @@ def say_two_live(fingerprint: str, count: int) -> str:
 
 def say_orphan(job_id: str, run_id: str) -> str:
     return f"Job {job_id} points to run {run_id}, which is not there."
+
+
+def say_uncalled(job_id: str, run_id: str, state: str) -> str:
+    return f"Job {job_id} wants a callback for run {run_id}, which is {state}, and none is owed."
+
+
+def say_stuck(delivery_id: str, job_id: str, due_at: float) -> str:
+    return f"The callback {delivery_id} of job {job_id} is still pending; it was due {due_at:.0f}."
 
 
 def say_missing_picture(run_id: str, digest: str) -> str:
@@ -211,6 +227,52 @@ _TWO_LIVE: Final = (
 _ORPHANS: Final = (
     "SELECT jobs.id, jobs.run_id FROM jobs LEFT JOIN runs ON runs.id = jobs.run_id"
     f" WHERE runs.id IS NULL LIMIT {MAX_SENTENCES}"
+)
+
+# A job that was told no task id, because its submit was refused, is called back by no one.
+_UNCALLED: Final = (
+    "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
+    " WHERE jobs.callback_url IS NOT NULL"
+    " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.accepted_at IS NOT NULL))"
+    " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id)"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+_STUCK: Final = (
+    f"SELECT id, job_id, due_at FROM deliveries WHERE {PENDING} AND due_at < ?"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+# --- what the stores on disk keep twice ----------------------------------------------------------
+
+
+def _say_total(team: str, model: str, *counters: int) -> str:
+    """`counters`: all of the total's, then of the days' sums."""
+    half = len(counters) // 2
+    pairs = zip(USAGE_COUNTERS, counters[:half], counters[half:], strict=True)
+    wrong = ", ".join(f"{name} {total} for {days}" for name, total, days in pairs if total != days)
+    return f"The usage totals of team {team} and model {model} are not those of its days: {wrong}."
+
+
+def _say_mislisted(job_id: str, listed: str, run_id: str, actual: str) -> str:
+    return f"Job {job_id} is listed as {listed}, but its run {run_id} is {actual}."
+
+
+_TOTALS: Final = (
+    f"SELECT team, model, {', '.join(f'SUM({name})' for name in USAGE_COUNTERS)},"
+    f" {', '.join(f'SUM(days_{name})' for name in USAGE_COUNTERS)} FROM ("
+    f"SELECT team, model, {', '.join(USAGE_COUNTERS)},"
+    f" {', '.join(f'0 AS days_{name}' for name in USAGE_COUNTERS)} FROM usage_totals"
+    f" UNION ALL SELECT team, model, {', '.join('0' * len(USAGE_COUNTERS))},"
+    f" {', '.join(USAGE_COUNTERS)} FROM usage) AS entries GROUP BY team, model"
+    f" HAVING {' OR '.join(f'SUM({name}) <> SUM(days_{name})' for name in USAGE_COUNTERS)}"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+_MISLISTED: Final = (
+    "SELECT jobs.id, jobs.run_state || ' of ' || jobs.run_model,"
+    " runs.id, runs.state || ' of ' || runs.model FROM jobs JOIN runs ON runs.id = jobs.run_id"
+    f" WHERE jobs.run_state <> runs.state OR jobs.run_model <> runs.model LIMIT {MAX_SENTENCES}"
 )
 
 # --- the checks that each store words in its own way ----------------------------------------------

@@ -9,30 +9,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, replace
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from gateway.core.model import (
-    LIVE_STATES,
     Account,
     AccountKey,
+    Delivery,
     Job,
-    Picture,
     Run,
     RunState,
+    Upload,
     Usage,
     Window,
 )
-from gateway.core.transaction import Decide, Keys, View, Writes
+from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
 from gateway.ledger import memory_audit
-from gateway.ledger.memory_rules import check_account, check_job, check_run, check_usage, refuse
-from gateway.ports import Clock
+from gateway.ledger.memory_tables import Tables, add
+from gateway.ports import Clock, Old
 
 T = TypeVar("T")
-
-UsageKey = tuple[str, str, int]
+Leasable = TypeVar("Leasable", Run, Delivery)
 
 
 class MemoryLedger:
@@ -41,125 +40,17 @@ class MemoryLedger:
     def __init__(self, *, clock: Clock = time.time) -> None:
         self._clock = clock
         self._is_open = False
-        self._runs: dict[str, Run] = {}
-        self._live: dict[str, None] = {}
-        self._of_fingerprint: dict[str, tuple[str, ...]] = {}
-        self._of_task: dict[tuple[str, str], str] = {}
-        self._jobs: dict[str, Job] = {}
-        self._accounts: dict[AccountKey, Account] = {}
-        self._usage: dict[UsageKey, Usage] = {}
-        self._pictures: dict[str, Picture] = {}
+        self._tables = Tables()
 
     async def open(self) -> None:
-        for run_id in self._live:
-            self._runs[run_id] = replace(self._runs[run_id], lease_owner=None, lease_until=0.0)
+        for run in self._tables.live_runs():
+            self._tables.runs[run.id] = replace(run, lease_owner=None, lease_until=0.0)
+        for one in self._tables.pending_deliveries():
+            self._tables.deliveries[one.id] = replace(one, lease_owner=None, lease_until=0.0)
         self._is_open = True
 
     async def close(self) -> None:
         self._is_open = False
-
-    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
-        self._require_open()
-        view = self._view(keys)
-        answer, writes = decide(view)
-        undo = _Undo()
-        try:
-            self._apply(writes, undo)
-        except BaseException:
-            undo.all()
-            raise
-        await asyncio.sleep(0)
-        return answer
-
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
-        await self._turn()
-        job = self._jobs.get(job_id)
-        return None if job is None else (job, self._runs[job.run_id])
-
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        self._require_open()
-        due = [run for run in self._live_runs() if run.due_at <= now and run.lease_until <= now]
-        due.sort(key=lambda run: (run.due_at, run.id))
-        leased = [replace(run, lease_owner=owner, lease_until=until) for run in due[:limit]]
-        self._runs.update((run.id, run) for run in leased)
-        await asyncio.sleep(0)
-        return leased
-
-    async def next_due(self, now: float) -> float | None:
-        await self._turn()
-        return min((max(run.due_at, run.lease_until) for run in self._live_runs()), default=None)
-
-    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        await self._turn()
-        return self._account_view(keys)
-
-    async def usage(
-        self, *, since_day: int | None = None, until_day: int | None = None
-    ) -> Sequence[Usage]:
-        await self._turn()
-        totals: dict[tuple[str, str], Usage] = {}
-        for one in self._usage.values():
-            if (since_day is None or since_day <= one.day) and (
-                until_day is None or one.day < until_day
-            ):
-                key = (one.team, one.model)
-                totals[key] = _sum(totals.get(key, Usage(*key, 0)), one)
-        return [totals[key] for key in sorted(totals)]
-
-    async def run_counts(self) -> Mapping[RunState, int]:
-        await self._turn()
-        counts = Counter(run.state for run in self._runs.values())
-        return {state: counts[state] for state in RunState}
-
-    async def oldest_unkept(self) -> float | None:
-        await self._turn()
-        return min(
-            (
-                run.upstream_finished_at
-                for run in self._live_runs()
-                if run.state is RunState.KEEPING and run.upstream_finished_at is not None
-            ),
-            default=None,
-        )
-
-    async def picture_totals(self) -> tuple[int, int]:
-        await self._turn()
-        return len(self._pictures), sum(one.size_bytes for one in self._pictures.values())
-
-    async def violations(self) -> Sequence[str]:
-        await self._turn()
-        return memory_audit.violations(
-            memory_audit.Books(
-                runs=list(self._runs.values()),
-                jobs=list(self._jobs.values()),
-                accounts=self._accounts,
-                usage=self._usage,
-                digests=self._pictures.keys(),
-            ),
-            self._clock(),
-        )
-
-    async def prune(self, *, jobs_before: float, accounts_before: float, limit: int) -> int:
-        await self._turn()
-        jobs = sorted(
-            (job.created_at, job.id)
-            for job in self._jobs.values()
-            if job.created_at < jobs_before and self._runs[job.run_id].is_final
-        )[:limit]
-        accounts = sorted(
-            (key.start, key.team, key.window)
-            for key, account in self._accounts.items()
-            if key.window in (Window.MINUTE, Window.HOUR)
-            and key.start < accounts_before
-            and not account.held
-        )[:limit]
-        for _, job_id in jobs:
-            del self._jobs[job_id]
-        for start, team, window in accounts:
-            del self._accounts[AccountKey(team, window, start)]
-        return len(jobs) + len(accounts)
-
-    # --- loading -------------------------------------------------------------------------------
 
     def _require_open(self) -> None:
         if not self._is_open:
@@ -170,100 +61,222 @@ class MemoryLedger:
         self._require_open()
         await asyncio.sleep(0)
 
-    def _live_runs(self) -> list[Run]:
-        return [self._runs[run_id] for run_id in self._live]
-
-    def _view(self, keys: Keys) -> View:
-        live = finished = None
-        if keys.fingerprint is not None:
-            same = [self._runs[one] for one in self._of_fingerprint.get(keys.fingerprint, ())]
-            shared = [run for run in same if run.shared and run.fingerprint == keys.fingerprint]
-            live = next((run for run in shared if not run.is_final), None)
-            done = [run for run in shared if run.state is RunState.DONE]
-            finished = max(done, key=lambda run: (run.finished_at, run.id), default=None)
-        run = None if keys.run_id is None else self._runs.get(keys.run_id)
-        return View(self._account_view(keys.accounts), live, finished, run)
-
-    def _account_view(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        return {key: self._accounts.get(key) or Account(key) for key in keys}
-
     # --- writing -------------------------------------------------------------------------------
 
-    def _apply(self, writes: Writes, undo: _Undo) -> None:
-        for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
-            self._put_run(run, undo)
-        for job in writes.jobs:
-            check_job(job)
-            if job.run_id not in self._runs:
-                refuse(f"job {job.id} has no run")
-            undo.put(self._jobs, job.id, job)
-        for account in writes.accounts:
-            check_account(account)
-            undo.put(self._accounts, account.key, account)
-        for usage in writes.usage:
-            check_usage(usage)
-            key = (usage.team, usage.model, usage.day)
-            undo.put(self._usage, key, _sum(self._usage.get(key, Usage(*key)), usage))
+    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
+        self._require_open()
+        answer, writes = decide(self._tables.view(keys))
+        self._tables.write(writes)
+        await asyncio.sleep(0)
+        return answer
 
-    def _put_run(self, run: Run, undo: _Undo) -> None:
-        check_run(run)
-        ids = self._of_fingerprint.get(run.fingerprint, ())
-        if run.shared and not run.is_final:
-            others = (self._runs[one] for one in ids if one != run.id)
-            if any(
-                o.shared and not o.is_final and o.fingerprint == run.fingerprint for o in others
+    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
+        self._require_open()
+        due = _in_turn(self._tables.live_runs(), now, limit)
+        leased = [replace(run, lease_owner=owner, lease_until=until) for run in due]
+        self._tables.runs.update((run.id, run) for run in leased)
+        await asyncio.sleep(0)
+        return leased
+
+    async def lease_deliveries(
+        self, owner: str, *, now: float, until: float, limit: int
+    ) -> Sequence[Delivery]:
+        self._require_open()
+        due = _in_turn(self._tables.pending_deliveries(), now, limit)
+        leased = [replace(one, lease_owner=owner, lease_until=until) for one in due]
+        self._tables.deliveries.update((one.id, one) for one in leased)
+        await asyncio.sleep(0)
+        return leased
+
+    async def forget_upload(self, team: str, upload_id: str) -> None:
+        await self._turn()
+        self._tables.drop_upload(team, upload_id)
+
+    async def prune(self, old: Old, *, limit: int) -> int:
+        await self._turn()
+        jobs, claims = self._old_jobs(old)[:limit], self._old_claims(old)[:limit]
+        accounts, uploads = self._old_accounts(old)[:limit], self._old_uploads(old)[:limit]
+        for _, job_id in jobs:
+            self._tables.drop_job(job_id)
+        for _, team, key in claims:
+            del self._tables.claims[team, key]
+        for start, team, window in accounts:
+            del self._tables.accounts[AccountKey(team, window, start)]
+        for _, team, upload_id in uploads:
+            self._tables.drop_upload(team, upload_id)
+        return len(jobs) + len(claims) + len(accounts) + len(uploads)
+
+    def _old_jobs(self, old: Old) -> list[tuple[float, str]]:
+        tables = self._tables
+        owed = {tables.deliveries[one].job_id for one in tables.pending}
+        return sorted(
+            (job.created_at, job.id)
+            for job in tables.jobs.values()
+            if job.created_at < old.jobs_before
+            and tables.runs[job.run_id].is_final
+            and job.id not in owed
+        )
+
+    def _old_claims(self, old: Old) -> list[tuple[float, str, str]]:
+        return sorted(
+            (one.created_at, one.team, one.key)
+            for one in self._tables.claims.values()
+            if one.created_at < old.claims_before
+        )
+
+    def _old_accounts(self, old: Old) -> list[tuple[int, str, Window]]:
+        return sorted(
+            (key.start, key.team, key.window)
+            for key, account in self._tables.accounts.items()
+            if key.window in (Window.MINUTE, Window.HOUR)
+            and key.start < old.accounts_before
+            and not account.held
+        )
+
+    def _old_uploads(self, old: Old) -> list[tuple[float, str, str]]:
+        return sorted(
+            (one.expires_at, one.team, one.id)
+            for one in self._tables.uploads.values()
+            if one.expires_at < old.uploads_before
+        )
+
+    # --- jobs and runs -------------------------------------------------------------------------
+
+    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+        await self._turn()
+        job = self._tables.jobs.get(job_id)
+        return None if job is None else (job, self._tables.runs[job.run_id])
+
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+        await self._turn()
+        found = (self._tables.jobs.get(job_id) for job_id in dict.fromkeys(job_ids))
+        return [(job, self._tables.runs[job.run_id]) for job in found if job and job.team == team]
+
+    async def tasks(
+        self,
+        team: str,
+        *,
+        states: Sequence[RunState],
+        page: int,
+        page_size: int,
+        model: str | None = None,
+    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+        await self._turn()
+        own = ((job, self._tables.runs[job.run_id]) for job in self._tables.jobs.values())
+        found = [
+            (job, run)
+            for job, run in own
+            if job.team == team and run.state in states and model in (None, run.model)
+        ]
+        found.sort(key=lambda pair: (pair[0].created_at, pair[0].id), reverse=True)
+        return found[(page - 1) * page_size : page * page_size], len(found)
+
+    async def next_due(self, now: float) -> float | None:
+        await self._turn()
+        return _next(self._tables.live_runs())
+
+    async def oldest_unkept(self) -> float | None:
+        await self._turn()
+        return min(
+            (
+                run.upstream_finished_at
+                for run in self._tables.live_runs()
+                if run.state is RunState.KEEPING and run.upstream_finished_at is not None
+            ),
+            default=None,
+        )
+
+    async def run_counts(self) -> Mapping[RunState, int]:
+        await self._turn()
+        counts = Counter(run.state for run in self._tables.runs.values())
+        return {state: counts[state] for state in RunState}
+
+    # --- callbacks and uploads -----------------------------------------------------------------
+
+    async def next_delivery_due(self) -> float | None:
+        await self._turn()
+        return _next(self._tables.pending_deliveries())
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        await self._turn()
+        return self._tables.deliveries.get(delivery_id)
+
+    async def deliveries(
+        self, *, team: str | None, job_id: str | None, limit: int
+    ) -> Sequence[Delivery]:
+        await self._turn()
+        found = [
+            one
+            for one in self._tables.deliveries.values()
+            if team in (None, one.team) and job_id in (None, one.job_id)
+        ]
+        found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+        return found[:limit]
+
+    async def uploads(
+        self, team: str, *, now: float, page: int, page_size: int
+    ) -> tuple[Sequence[Upload], int]:
+        await self._turn()
+        found = [
+            one
+            for one in self._tables.uploads.values()
+            if one.team == team and one.expires_at > now
+        ]
+        found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+        return found[(page - 1) * page_size : page * page_size], len(found)
+
+    async def upload(self, team: str, upload_id: str) -> Upload | None:
+        await self._turn()
+        return self._tables.uploads.get((team, upload_id))
+
+    async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
+        await self._turn()
+        found = {url: self._tables.of_url.get((team, url)) for url in urls}
+        return {url: self._tables.uploads[team, one].digest for url, one in found.items() if one}
+
+    # --- money and sums ------------------------------------------------------------------------
+
+    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        await self._turn()
+        return self._tables.account_view(keys)
+
+    async def usage(
+        self, *, since_day: int | None = None, until_day: int | None = None
+    ) -> Sequence[Usage]:
+        await self._turn()
+        totals: dict[tuple[str, str], Usage] = {}
+        for one in self._tables.usage.values():
+            if (since_day is None or since_day <= one.day) and (
+                until_day is None or one.day < until_day
             ):
-                refuse(f"a second live shared run has the fingerprint {run.fingerprint}")
-        if run.id not in ids:
-            undo.put(self._of_fingerprint, run.fingerprint, (*ids, run.id))
-        self._put_task(run, undo)
-        undo.put(self._runs, run.id, run)
-        if run.state in LIVE_STATES:
-            undo.put(self._live, run.id, None)
-        else:
-            undo.drop(self._live, run.id)
-        if run.state is RunState.DONE:
-            for picture in run.pictures:
-                undo.put(
-                    self._pictures, picture.digest, self._pictures.get(picture.digest, picture)
-                )
+                key = (one.team, one.model)
+                totals[key] = add(totals.get(key, Usage(*key, 0)), one)
+        return [totals[key] for key in sorted(totals)]
 
-    def _put_task(self, run: Run, undo: _Undo) -> None:
-        if run.upstream_task_id is None:
-            return
-        task = (run.upstream, run.upstream_task_id)
-        owner = self._runs.get(self._of_task.get(task, ""))
-        if owner and owner.id != run.id and (owner.upstream, owner.upstream_task_id) == task:
-            refuse(f"two runs of {run.upstream} have the task {run.upstream_task_id}")
-        undo.put(self._of_task, task, run.id)
+    async def picture_totals(self) -> tuple[int, int]:
+        await self._turn()
+        pictures = self._tables.pictures.values()
+        return len(pictures), sum(one.size_bytes for one in pictures)
+
+    async def violations(self) -> Sequence[str]:
+        await self._turn()
+        return memory_audit.violations(self._tables, self._clock())
 
 
-class _Undo:
-    """Remembers what was overwritten, to bring it back when a later write is refused."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], object]] = []
-
-    def put(self, store: dict[Any, Any], key: object, value: object) -> None:
-        self._remember(store, key)
-        store[key] = value
-
-    def drop(self, store: dict[Any, Any], key: object) -> None:
-        self._remember(store, key)
-        store.pop(key, None)
-
-    def _remember(self, store: dict[Any, Any], key: object) -> None:
-        if key in store:
-            old = store[key]
-            self._steps.append(lambda: store.__setitem__(key, old))
-        else:
-            self._steps.append(lambda: store.pop(key, None))
-
-    def all(self) -> None:
-        for step in reversed(self._steps):
-            step()
+def _in_turn(waiting: Iterable[Leasable], now: float, limit: int) -> list[Leasable]:
+    """The due ones, each team in its turn, counted from what the teams have in hand already."""
+    due = sorted(
+        (one for one in waiting if one.due_at <= now), key=lambda one: (one.due_at, one.id)
+    )
+    turns = Counter(one.team for one in due if one.lease_until > now)
+    chosen = []
+    for one in due:
+        if one.lease_until <= now:
+            turns[one.team] += 1
+            chosen.append((turns[one.team], one.due_at, one.id, one))
+    first = [one for *_, one in sorted(chosen, key=lambda entry: entry[:3])[:limit]]
+    return sorted(first, key=lambda one: (one.due_at, one.id))
 
 
-def _sum(total: Usage, more: Usage) -> Usage:
-    counters = zip(astuple(total)[3:], astuple(more)[3:], strict=True)
-    return Usage(total.team, total.model, total.day, *(a + b for a, b in counters))
+def _next(waiting: Iterable[Leasable]) -> float | None:
+    return min((max(one.due_at, one.lease_until) for one in waiting), default=None)

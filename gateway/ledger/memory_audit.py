@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 
 from gateway.core.codec import plain_amounts
-from gateway.core.model import NOTHING, Account, AccountKey, Job, Run, RunState, Usage, Window
+from gateway.core.model import (
+    NOTHING,
+    Account,
+    AccountKey,
+    Delivery,
+    Run,
+    RunState,
+    Usage,
+    Window,
+)
 from gateway.ledger import audit
+from gateway.ledger.memory_tables import Tables
 
 PRUNED = frozenset({Window.MINUTE, Window.HOUR})
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """All that a ledger has."""
-
-    runs: Sequence[Run]
-    jobs: Sequence[Job]
-    accounts: Mapping[AccountKey, Account]
-    usage: Mapping[tuple[str, str, int], Usage]
-    digests: Collection[str]
-
-
-def violations(books: Books, now: float) -> Sequence[str]:
+def violations(books: Tables, now: float) -> Sequence[str]:
+    runs = books.runs.values()
     checks = (
         *(_accounts(books, window) for window in Window),
-        _holds(books.runs),
-        _late(books.runs, now),
+        _holds(runs),
+        _late(runs, now),
         _usage(books),
         _pictures(books),
-        _doubles(books.runs),
+        _doubles(runs),
         _orphans(books),
+        _uncalled(books),
+        _stuck(books.pending_deliveries(), now),
     )
     return [sentence for check in checks for sentence in sorted(check)]
 
 
-def _accounts(books: Books, window: Window) -> Iterator[str]:
+def _accounts(books: Tables, window: Window) -> Iterator[str]:
     sums = {key: Account(key) for key in books.accounts if key.window is window}
-    for run in books.runs:
+    for run in books.runs.values():
         key = AccountKey(run.team, window, run.windows.start(window))
         old = sums.get(key, Account(key))
         sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
@@ -55,13 +56,13 @@ def _accounts(books: Books, window: Window) -> Iterator[str]:
             yield audit.say_account(key.team, key.window, key.start, *plain)
 
 
-def _holds(runs: Sequence[Run]) -> Iterator[str]:
+def _holds(runs: Collection[Run]) -> Iterator[str]:
     for run in runs:
         if run.is_final and run.hold:
             yield audit.say_final_holds(run.id, run.state, *plain_amounts(run.hold))
 
 
-def _late(runs: Sequence[Run], now: float) -> Iterator[str]:
+def _late(runs: Collection[Run], now: float) -> Iterator[str]:
     for run in runs:
         ends_at = _ends_at(run)
         if not run.is_final and ends_at < now - audit.GRACE_SECONDS:
@@ -80,9 +81,9 @@ def _ends_at(run: Run) -> float:
     return max(run.deadline_at, since + audit.LINKS_LIVE_SECONDS)
 
 
-def _usage(books: Books) -> Iterator[str]:
+def _usage(books: Tables) -> Iterator[str]:
     counted: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for run in books.runs:
+    for run in books.runs.values():
         counts = counted[run.team, run.model, run.windows.day]
         counts[0] += 1
         counts[1] += run.state is RunState.FAILED
@@ -95,17 +96,17 @@ def _usage(books: Books) -> Iterator[str]:
             yield audit.say_usage(*key, *rolled, *counted[key])
 
 
-def _pictures(books: Books) -> Iterator[str]:
-    for run in books.runs:
+def _pictures(books: Tables) -> Iterator[str]:
+    for run in books.runs.values():
         if run.state is RunState.DONE:
             if len(run.kept) < len(run.links):
                 yield audit.say_unkept(run.id, len(run.kept), len(run.links))
             for picture in run.pictures:
-                if picture.digest not in books.digests:
+                if picture.digest not in books.pictures:
                     yield audit.say_missing_picture(run.id, picture.digest)
 
 
-def _doubles(runs: Sequence[Run]) -> Iterator[str]:
+def _doubles(runs: Collection[Run]) -> Iterator[str]:
     tasks = Counter(
         (run.upstream, run.upstream_task_id) for run in runs if run.upstream_task_id is not None
     )
@@ -118,8 +119,21 @@ def _doubles(runs: Sequence[Run]) -> Iterator[str]:
             yield audit.say_two_live(fingerprint, count)
 
 
-def _orphans(books: Books) -> Iterator[str]:
-    ids = {run.id for run in books.runs}
-    for job in books.jobs:
-        if job.run_id not in ids:
+def _orphans(books: Tables) -> Iterator[str]:
+    for job in books.jobs.values():
+        if job.run_id not in books.runs:
             yield audit.say_orphan(job.id, job.run_id)
+
+
+def _uncalled(books: Tables) -> Iterator[str]:
+    for job in books.jobs.values():
+        run = books.runs[job.run_id]
+        told = run.state is RunState.DONE or (run.is_final and run.accepted_at is not None)
+        if job.callback_url is not None and told and not books.delivered.get(job.id):
+            yield audit.say_uncalled(job.id, run.id, run.state)
+
+
+def _stuck(pending: Sequence[Delivery], now: float) -> Iterator[str]:
+    for one in pending:
+        if one.due_at < now - audit.STUCK_SECONDS:
+            yield audit.say_stuck(one.id, one.job_id, one.due_at)

@@ -6,7 +6,16 @@ from dataclasses import astuple
 from typing import Final, NoReturn
 
 from gateway.core.codec import plain_amounts
-from gateway.core.model import Account, Job, Run, Usage, Verdict
+from gateway.core.model import (
+    Account,
+    Delivery,
+    DeliveryState,
+    Job,
+    Run,
+    Upload,
+    Usage,
+    Verdict,
+)
 from gateway.core.transaction import ConstraintViolation
 
 JOB_VERDICTS: Final = frozenset({Verdict.HIT, Verdict.JOINED, Verdict.STARTED})
@@ -43,3 +52,15 @@ def check_account(account: Account) -> None:
 def check_usage(usage: Usage) -> None:
     if min(astuple(usage)[3:]) < 0:
         refuse(f"the usage of {usage.team} and {usage.model} has a negative increment")
+
+
+def check_delivery(delivery: Delivery) -> None:
+    if delivery.attempts < 0:
+        refuse(f"delivery {delivery.id} has a negative number of attempts")
+    if delivery.state is not DeliveryState.PENDING and delivery.ended_at is None:
+        refuse(f"delivery {delivery.id} is {delivery.state} without a time")
+
+
+def check_upload(upload: Upload) -> None:
+    if upload.size_bytes < 0:
+        refuse(f"upload {upload.id} has a negative size")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from gateway.core import codec
@@ -15,10 +16,14 @@ from gateway.core.model import (
     Account,
     AccountKey,
     Amounts,
+    Claim,
+    Delivery,
+    DeliveryState,
     Job,
     Picture,
     Run,
     RunState,
+    Upload,
     Usage,
     Verdict,
     Window,
@@ -33,7 +38,7 @@ RUN_COLUMNS: Final = (
     "minute_start", "hour_start", "day_start", "week_start", "month_start",
     "hold_usd_micros", "hold_images", "hold_runs",
     "spent_usd_micros", "spent_images", "spent_runs",
-    "created_at", "deadline_at", "due_at", "state", "shared", "joins", "attempts", "tries",
+    "created_at", "deadline_at", "due_at", "state", "shared", "joins", "attempts", "tries", "tried",
     "upstream_task_id", "accepted_at", "upstream_finished_at", "finished_at",
     "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until",
 )  # fmt: skip
@@ -42,6 +47,19 @@ RUN_COUNTS: Final = ("link_count", "kept_count")
 """Written beside the run for the audit and never read back: the lengths of two of its lists."""
 
 JOB_COLUMNS: Final = ("id", "run_id", "team", "verdict", "created_at", "callback_url")
+
+CLAIM_COLUMNS: Final = ("team", "key", "digest", "job_id", "created_at")
+
+DELIVERY_COLUMNS: Final = (
+    "id", "job_id", "team", "url", "created_at", "due_at", "state", "attempts", "status",
+    "error", "ended_at", "lease_owner", "lease_until",
+)  # fmt: skip
+
+UPLOAD_COLUMNS: Final = (
+    "team", "id", "upstream", "digest", "name", "size_bytes", "urls", "created_at", "expires_at",
+)  # fmt: skip
+
+URL_COLUMNS: Final = ("team", "url", "upload_id")
 
 ACCOUNT_COLUMNS: Final = (
     "team", "window_name", "window_start",
@@ -55,6 +73,8 @@ USAGE_COUNTERS: Final = (
 )  # fmt: skip
 
 USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)
+
+TOTAL_COLUMNS: Final = ("team", "model", *USAGE_COUNTERS)
 
 PICTURE_COLUMNS: Final = (
     "digest", "extension", "size_bytes", "width", "height", "run_id", "created_at",
@@ -71,7 +91,7 @@ def run_row(run: Run) -> tuple[object, ...]:
         run.hold.usd_micros, run.hold.images, run.hold.runs,
         run.spent.usd_micros, run.spent.images, run.spent.runs,
         run.created_at, run.deadline_at, run.due_at, run.state.value, int(run.shared),
-        _json(run.joins), run.attempts, run.tries,
+        _json(run.joins), run.attempts, run.tries, _json(run.tried),
         run.upstream_task_id, run.accepted_at, run.upstream_finished_at, run.finished_at,
         run.task, _json(run.links), _json(codec.plain_kept(run.kept)), run.credits_used,
         None if run.failure is None else _json(codec.plain_failure(run.failure)),
@@ -87,7 +107,7 @@ def run_from(row: Row) -> Run:
         minute, hour, day, week, month,
         hold_usd_micros, hold_images, hold_runs,
         spent_usd_micros, spent_images, spent_runs,
-        created_at, deadline_at, due_at, state, shared, joins, attempts, tries,
+        created_at, deadline_at, due_at, state, shared, joins, attempts, tries, tried,
         upstream_task_id, accepted_at, upstream_finished_at, finished_at,
         task, links, kept, credits_used, failure, lease_owner, lease_until,
     ) = row  # fmt: skip
@@ -100,6 +120,7 @@ def run_from(row: Row) -> Run:
         spent=Amounts(spent_usd_micros, spent_images, spent_runs),
         created_at=created_at, deadline_at=deadline_at, due_at=due_at,
         state=RunState(state), shared=bool(shared), attempts=attempts, tries=tries,
+        tried=() if tried == "[]" else tuple(json.loads(tried)),
         joins=() if joins == "[]" else codec.read_joins(json.loads(joins)),
         upstream_task_id=upstream_task_id, accepted_at=accepted_at,
         upstream_finished_at=upstream_finished_at, finished_at=finished_at,
@@ -112,12 +133,57 @@ def run_from(row: Row) -> Run:
 
 
 def job_row(job: Job) -> tuple[object, ...]:
-    return (job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url)
+    """The values of `JOB_COLUMNS`, and the run's id for each of the things copied from it."""
+    return (
+        job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url,
+        job.run_id, job.run_id,
+    )  # fmt: skip
 
 
 def job_from(row: Row) -> Job:
     job_id, run_id, team, verdict, created_at, callback_url = row
     return Job(job_id, run_id, team, Verdict(verdict), created_at, callback_url)
+
+
+def job_with_run(row: Row) -> tuple[Job, Run]:
+    """A row of `JOB_COLUMNS` and `RUN_COLUMNS`, one after the other."""
+    width = len(JOB_COLUMNS)
+    return job_from(row[:width]), run_from(row[width:])
+
+
+def claim_row(claim: Claim) -> tuple[object, ...]:
+    return (claim.team, claim.key, claim.digest, claim.job_id, claim.created_at)
+
+
+def claim_from(row: Row) -> Claim:
+    return Claim(*row)
+
+
+def delivery_row(one: Delivery) -> tuple[object, ...]:
+    return (
+        one.id, one.job_id, one.team, one.url, one.created_at, one.due_at, one.state.value,
+        one.attempts, one.status, one.error, one.ended_at, one.lease_owner, one.lease_until,
+    )  # fmt: skip
+
+
+def delivery_from(row: Row) -> Delivery:
+    state = DeliveryState(row[DELIVERY_COLUMNS.index("state")])
+    return replace(Delivery(*row), state=state)
+
+
+def upload_row(upload: Upload) -> tuple[object, ...]:
+    return (
+        upload.team, upload.id, upload.upstream, upload.digest, upload.name, upload.size_bytes,
+        _json(upload.urls), upload.created_at, upload.expires_at,
+    )  # fmt: skip
+
+
+def upload_from(row: Row) -> Upload:
+    team, upload_id, upstream, digest, name, size_bytes, urls, created_at, expires_at = row
+    return Upload(
+        upload_id, team, upstream, digest, name, size_bytes, tuple(json.loads(urls)),
+        created_at, expires_at,
+    )  # fmt: skip
 
 
 def key_row(key: AccountKey) -> tuple[object, ...]:
@@ -143,6 +209,10 @@ def accounts_from(rows: Sequence[Row], keys: Sequence[AccountKey]) -> Mapping[Ac
 
 def usage_row(usage: Usage) -> tuple[object, ...]:
     return tuple(getattr(usage, name) for name in USAGE_COLUMNS)
+
+
+def total_row(usage: Usage) -> tuple[object, ...]:
+    return tuple(getattr(usage, name) for name in TOTAL_COLUMNS)
 
 
 def usage_from(row: Row) -> Usage:

@@ -12,19 +12,19 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gateway.core.model import Account, AccountKey, Job, Run, RunState, Usage
+from gateway.core.model import Account, AccountKey, Delivery, Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
-from gateway.ledger import audit, migrations, statements, store
+from gateway.ledger import audit, migrations, reports, statements, store
 from gateway.ledger.connections import BUSY_SECONDS, Reader, Writer, connect, unavailable
 from gateway.ledger.lane import Lane
-from gateway.ports import Clock
+from gateway.ports import Clock, Old
 
 T = TypeVar("T")
 
@@ -88,29 +88,73 @@ class SqliteLedger:
         )
         return runs
 
-    async def prune(self, *, jobs_before: float, accounts_before: float, limit: int) -> int:
-        jobs = await self._prune(store.prune_jobs, jobs_before, limit)
-        return jobs + await self._prune(store.prune_accounts, accounts_before, limit)
+    async def lease_deliveries(
+        self, owner: str, *, now: float, until: float, limit: int
+    ) -> Sequence[Delivery]:
+        found: Sequence[Delivery] = await self._writer.call(
+            lambda db: store.lease_deliveries(db, owner, now=now, until=until, limit=limit)
+        )
+        return found
 
-    async def _prune(self, delete: Callable[..., int], before: float, limit: int) -> int:
+    async def forget_upload(self, team: str, upload_id: str) -> None:
+        await self._writer.call(lambda db: store.forget_upload(db, team, upload_id))
+
+    async def prune(self, old: Old, *, limit: int) -> int:
+        before = (old.jobs_before, old.claims_before, old.accounts_before, old.uploads_before)
+        kinds = zip(statements.PRUNE, before, strict=True)
+        return sum([await self._prune(statement, at, limit) for statement, at in kinds])
+
+    async def _prune(self, statement: str, before: float, limit: int) -> int:
         total = 0
         while total < limit:
             part = min(PRUNE_AT_ONCE, limit - total)
-            deleted: int = await self._writer.call(partial(delete, before=before, limit=part))
+            deleted: int = await self._writer.call(
+                partial(store.prune, statement, before=before, limit=part)
+            )
             total += deleted
             if deleted < part:
                 break
         return total
 
-    # --- reading -----------------------------------------------------------------------------
+    # --- quick reads ---------------------------------------------------------------------------
 
     async def job(self, job_id: str) -> tuple[Job, Run] | None:
-        found: tuple[Job, Run] | None = await self._reader.call(lambda db: store.job(db, job_id))
+        found: tuple[Job, Run] | None = await self._reader.call(lambda db: reports.job(db, job_id))
+        return found
+
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+        wanted = tuple(job_ids)
+        found: Sequence[tuple[Job, Run]] = await self._reader.call(
+            _snapshot(lambda db: reports.jobs(db, team, wanted))
+        )
         return found
 
     async def next_due(self, now: float) -> float | None:
-        due: float | None = await self._reader.call(store.next_due)
+        due: float | None = await self._reader.call(reports.next_due)
         return due
+
+    async def next_delivery_due(self) -> float | None:
+        due: float | None = await self._reader.call(reports.next_delivery_due)
+        return due
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        found: Delivery | None = await self._reader.call(
+            lambda db: reports.delivery(db, delivery_id)
+        )
+        return found
+
+    async def upload(self, team: str, upload_id: str) -> Upload | None:
+        found: Upload | None = await self._reader.call(
+            lambda db: reports.upload(db, team, upload_id)
+        )
+        return found
+
+    async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
+        wanted = tuple(urls)
+        found: Mapping[str, str] = await self._reader.call(
+            _snapshot(lambda db: reports.digests(db, team, wanted))
+        )
+        return found
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         wanted = tuple(keys)
@@ -120,23 +164,57 @@ class SqliteLedger:
         return found
 
     async def oldest_unkept(self) -> float | None:
-        oldest: float | None = await self._reader.call(store.oldest_unkept)
+        oldest: float | None = await self._reader.call(reports.oldest_unkept)
         return oldest
+
+    # --- reports -------------------------------------------------------------------------------
+
+    async def tasks(
+        self,
+        team: str,
+        *,
+        states: Sequence[RunState],
+        page: int,
+        page_size: int,
+        model: str | None = None,
+    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+        asked, slot = reports.Asked(team, tuple(states), model), reports.Slot(page, page_size)
+        found: tuple[Sequence[tuple[Job, Run]], int] = await self._reports.call(
+            _snapshot(lambda db: reports.tasks(db, asked, slot))
+        )
+        return found
+
+    async def deliveries(
+        self, *, team: str | None, job_id: str | None, limit: int
+    ) -> Sequence[Delivery]:
+        found: Sequence[Delivery] = await self._reports.call(
+            lambda db: reports.deliveries(db, team=team, job_id=job_id, limit=limit)
+        )
+        return found
+
+    async def uploads(
+        self, team: str, *, now: float, page: int, page_size: int
+    ) -> tuple[Sequence[Upload], int]:
+        skip = (page - 1) * page_size
+        found: tuple[Sequence[Upload], int] = await self._reports.call(
+            _snapshot(lambda db: reports.uploads(db, team, now, skip=skip, limit=page_size))
+        )
+        return found
 
     async def usage(
         self, *, since_day: int | None = None, until_day: int | None = None
     ) -> Sequence[Usage]:
         totals: Sequence[Usage] = await self._reports.call(
-            lambda db: store.usage(db, since_day, until_day)
+            lambda db: reports.usage(db, since_day, until_day)
         )
         return totals
 
     async def run_counts(self) -> Mapping[RunState, int]:
-        counts: Mapping[RunState, int] = await self._reports.call(_snapshot(store.run_counts))
+        counts: Mapping[RunState, int] = await self._reports.call(_snapshot(reports.run_counts))
         return counts
 
     async def picture_totals(self) -> tuple[int, int]:
-        totals: tuple[int, int] = await self._reports.call(store.picture_totals)
+        totals: tuple[int, int] = await self._reports.call(reports.picture_totals)
         return totals
 
     async def violations(self) -> Sequence[str]:
@@ -156,7 +234,7 @@ class SqliteLedger:
             with closing(self._connect()) as db:
                 self._require_wal(db)
                 migrations.migrate(db)
-                db.execute(statements.VOID_LEASES)
+                store.void_leases(db)
         except BaseException as error:
             os.close(self._lock_file)
             self._lock_file = None

@@ -10,17 +10,25 @@ from typing import Final
 
 from gateway.ledger.rows import (
     ACCOUNT_COLUMNS,
+    CLAIM_COLUMNS,
+    DELIVERY_COLUMNS,
     JOB_COLUMNS,
     PICTURE_COLUMNS,
     RUN_COLUMNS,
     RUN_COUNTS,
+    TOTAL_COLUMNS,
+    UPLOAD_COLUMNS,
+    URL_COLUMNS,
     USAGE_COLUMNS,
     USAGE_COUNTERS,
 )
 
 LIVE: Final = "state NOT IN ('done', 'failed')"
+PENDING: Final = "state = 'pending'"
 
 _RUN: Final = ", ".join(RUN_COLUMNS)
+_DELIVERY: Final = ", ".join(DELIVERY_COLUMNS)
+_UPLOAD: Final = ", ".join(UPLOAD_COLUMNS)
 
 
 def _insert(table: str, columns: tuple[str, ...], rows: int = 1) -> str:
@@ -43,19 +51,41 @@ RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
     " ORDER BY finished_at DESC, id DESC LIMIT 1"
 )
-JOB_WITH_RUN: Final = (
-    f"SELECT {', '.join(f'jobs.{name}' for name in JOB_COLUMNS)},"
-    f" {', '.join(f'runs.{name}' for name in RUN_COLUMNS)}"
-    " FROM jobs JOIN runs ON runs.id = jobs.run_id WHERE jobs.id = ?"
+OWED_JOBS: Final = (
+    f"SELECT {', '.join(JOB_COLUMNS)} FROM jobs WHERE run_id = ? AND callback_url IS NOT NULL"
+    " ORDER BY created_at, id"
 )
+CLAIM: Final = f"SELECT {', '.join(CLAIM_COLUMNS)} FROM claims WHERE team = ? AND key = ?"
+DELIVERY: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?"
+UPLOAD: Final = f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND id = ?"
 
 PUT_RUN: Final = _upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
-PUT_JOB: Final = _upsert("jobs", JOB_COLUMNS, key=1)
-PUT_PICTURE: Final = f"{_insert('pictures', PICTURE_COLUMNS)} ON CONFLICT (digest) DO NOTHING"
-ADD_USAGE: Final = (
-    f"{_insert('usage', USAGE_COLUMNS)} ON CONFLICT (day, team, model) DO UPDATE SET "
-    + ", ".join(f"{name} = usage.{name} + excluded.{name}" for name in USAGE_COUNTERS)
+TELL_JOBS: Final = (
+    "UPDATE jobs SET run_state = ? WHERE run_id = ? AND run_state NOT IN ('done', 'failed')"
 )
+ADD_JOB: Final = (
+    f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))},"
+    " (SELECT state FROM runs WHERE id = ?), (SELECT model FROM runs WHERE id = ?))"
+)
+FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
+ADD_CLAIM: Final = _insert("claims", CLAIM_COLUMNS)
+PUT_DELIVERY: Final = _upsert("deliveries", DELIVERY_COLUMNS, key=1)
+PUT_UPLOAD: Final = _upsert("uploads", UPLOAD_COLUMNS, key=2)
+DROP_URLS: Final = "DELETE FROM upload_urls WHERE team = ? AND upload_id = ?"
+PUT_URL: Final = _upsert("upload_urls", URL_COLUMNS, key=2)
+FORGET_UPLOAD: Final = "DELETE FROM uploads WHERE team = ? AND id = ?"
+PUT_PICTURE: Final = f"{_insert('pictures', PICTURE_COLUMNS)} ON CONFLICT (digest) DO NOTHING"
+
+
+def _add(table: str, columns: tuple[str, ...], key: str) -> str:
+    """Inserts, or adds the counters to those that are there."""
+    sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in USAGE_COUNTERS)
+    return f"{_insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {sums}"
+
+
+ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
+ADD_TOTAL: Final = _add("usage_totals", TOTAL_COLUMNS, "team, model")
 
 
 @cache
@@ -73,20 +103,112 @@ def put_accounts(count: int) -> str:
     return _upsert("accounts", ACCOUNT_COLUMNS, key=3, rows=count)
 
 
-# --- the worker's ----------------------------------------------------------------------------
+# --- the jobs of a team ------------------------------------------------------------------------
 
-DUE_RUNS: Final = (
-    f"SELECT {_RUN} FROM runs WHERE {LIVE} AND due_at <= ? AND lease_until <= ?"
-    " ORDER BY due_at, id LIMIT ?"
+_JOB_WITH_RUN: Final = (
+    f"SELECT {', '.join(f'jobs.{name}' for name in JOB_COLUMNS)},"
+    f" {', '.join(f'runs.{name}' for name in RUN_COLUMNS)}"
+    " FROM jobs JOIN runs ON runs.id = jobs.run_id"
 )
-LEASE_RUN: Final = "UPDATE runs SET lease_owner = ?, lease_until = ? WHERE id = ?"
-VOID_LEASES: Final = (
-    f"UPDATE runs SET lease_owner = NULL, lease_until = 0 WHERE {LIVE} AND lease_until > 0"
+JOB_WITH_RUN: Final = f"{_JOB_WITH_RUN} WHERE jobs.id = ?"
+
+
+@cache
+def jobs_with_runs(count: int) -> str:
+    return f"{_JOB_WITH_RUN} WHERE jobs.team = ? AND jobs.id IN ({', '.join('?' * count)})"
+
+
+@cache
+def count_tasks(states: int, of_model: bool) -> str:
+    return f"SELECT COUNT(*) {_tasks(states, of_model)}"
+
+
+@cache
+def tasks_page(states: int, of_model: bool) -> str:
+    """The inner query reads an index alone, however far back the page lies."""
+    return (
+        f"{_JOB_WITH_RUN} WHERE jobs.id IN (SELECT id {_tasks(states, of_model)}"
+        " ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)"
+        " ORDER BY jobs.created_at DESC, jobs.id DESC"
+    )
+
+
+def _tasks(states: int, of_model: bool) -> str:
+    return (
+        f"FROM jobs WHERE team = ? AND run_state IN ({', '.join('?' * states)})"
+        f"{' AND run_model = ?' if of_model else ''}"
+    )
+
+
+# --- what is due -------------------------------------------------------------------------------
+
+
+def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
+    """What is due and not leased: now, now, now, limit.
+
+    The teams take turns, counted from what they have in hand already: a row's turn is its
+    number among its team's leased and due ones.
+    """
+    return (
+        f"SELECT {', '.join(columns)} FROM {table} WHERE id IN (SELECT id FROM ("
+        "SELECT id, due_at, lease_until, ROW_NUMBER() OVER (PARTITION BY team"
+        " ORDER BY CASE WHEN lease_until > ? THEN 0 ELSE 1 END, due_at, id) AS turn"
+        f" FROM {table} WHERE {open_rows} AND due_at <= ?) AS waiting"
+        " WHERE lease_until <= ? ORDER BY turn, due_at, id LIMIT ?) ORDER BY due_at, id"
+    )
+
+
+def _lease(table: str) -> str:
+    return f"UPDATE {table} SET lease_owner = ?, lease_until = ? WHERE id = ?"
+
+
+def _void(table: str, open_rows: str) -> str:
+    return (
+        f"UPDATE {table} SET lease_owner = NULL, lease_until = 0"
+        f" WHERE {open_rows} AND lease_until > 0"
+    )
+
+
+def _next(table: str, open_rows: str) -> str:
+    return (
+        "SELECT MIN(CASE WHEN due_at > lease_until THEN due_at ELSE lease_until END)"
+        f" FROM {table} WHERE {open_rows}"
+    )
+
+
+DUE_RUNS: Final = _due("runs", RUN_COLUMNS, LIVE)
+LEASE_RUN: Final = _lease("runs")
+NEXT_DUE: Final = _next("runs", LIVE)
+DUE_DELIVERIES: Final = _due("deliveries", DELIVERY_COLUMNS, PENDING)
+LEASE_DELIVERY: Final = _lease("deliveries")
+NEXT_DELIVERY_DUE: Final = _next("deliveries", PENDING)
+VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
+
+# --- callbacks and uploads ---------------------------------------------------------------------
+
+
+@cache
+def newest_deliveries(*, team: bool, job: bool) -> str:
+    named = [name for name, asked in (("job_id", job), ("team", team)) if asked]
+    where = f" WHERE {' AND '.join(f'{name} = ?' for name in named)}" if named else ""
+    return f"SELECT {_DELIVERY} FROM deliveries{where} ORDER BY created_at DESC, id DESC LIMIT ?"
+
+
+COUNT_UPLOADS: Final = "SELECT COUNT(*) FROM uploads WHERE team = ? AND expires_at > ?"
+UPLOADS_PAGE: Final = (
+    f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND expires_at > ?"
+    " ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
 )
-NEXT_DUE: Final = (
-    "SELECT MIN(CASE WHEN due_at > lease_until THEN due_at ELSE lease_until END)"
-    f" FROM runs WHERE {LIVE}"
-)
+
+
+@cache
+def digests(count: int) -> str:
+    return (
+        "SELECT upload_urls.url, uploads.digest FROM upload_urls JOIN uploads"
+        " ON uploads.team = upload_urls.team AND uploads.id = upload_urls.upload_id"
+        f" WHERE upload_urls.team = ? AND upload_urls.url IN ({', '.join('?' * count)})"
+    )
+
 
 # --- reports ---------------------------------------------------------------------------------
 
@@ -94,17 +216,29 @@ USAGE_TOTALS: Final = (
     f"SELECT team, model, {', '.join(f'SUM({name})' for name in USAGE_COUNTERS)} FROM usage"
     " WHERE day >= ? AND day < ? GROUP BY team, model ORDER BY team, model"
 )
+USAGE_EVER: Final = f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals ORDER BY team, model"
 LIVE_COUNTS: Final = f"SELECT state, COUNT(*) FROM runs WHERE {LIVE} GROUP BY state"
-STARTED_AND_FAILED: Final = "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage"
+STARTED_AND_FAILED: Final = (
+    "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage_totals"
+)
 OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
 PICTURE_TOTALS: Final = "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures"
 
 # --- retention -------------------------------------------------------------------------------
 
 PRUNE_JOBS: Final = (
-    "DELETE FROM jobs WHERE id IN (SELECT jobs.id FROM jobs JOIN runs ON runs.id = jobs.run_id"
-    " WHERE jobs.created_at < ? AND runs.state IN ('done', 'failed')"
-    " ORDER BY jobs.created_at, jobs.id LIMIT ?)"
+    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs"
+    " WHERE created_at < ? AND run_state IN ('done', 'failed') AND NOT EXISTS ("
+    f"SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id AND deliveries.{PENDING})"
+    " ORDER BY created_at, id LIMIT ?)"
+)
+PRUNE_CLAIMS: Final = (
+    "DELETE FROM claims WHERE (team, key) IN (SELECT team, key FROM claims"
+    " WHERE created_at < ? ORDER BY created_at, team, key LIMIT ?)"
+)
+PRUNE_UPLOADS: Final = (
+    "DELETE FROM uploads WHERE (team, id) IN (SELECT team, id FROM uploads"
+    " WHERE expires_at < ? ORDER BY expires_at, team, id LIMIT ?)"
 )
 PRUNE_ACCOUNTS: Final = (
     "DELETE FROM accounts WHERE (team, window_name, window_start) IN ("
@@ -113,3 +247,5 @@ PRUNE_ACCOUNTS: Final = (
     " AND held_usd_micros = 0 AND held_images = 0 AND held_runs = 0"
     " ORDER BY window_start, team, window_name LIMIT ?)"
 )
+
+PRUNE: Final = (PRUNE_JOBS, PRUNE_CLAIMS, PRUNE_ACCOUNTS, PRUNE_UPLOADS)

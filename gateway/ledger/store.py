@@ -6,26 +6,16 @@ adapter's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Job,
-    Run,
-    RunState,
-    Usage,
-)
+from gateway.core.model import Account, AccountKey, Delivery, Job, Run, RunState, Upload
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.ledger import rows, statements
+from gateway.ledger.rows import Row
 
 T = TypeVar("T")
-
-MAX_DAY: Final = 2**62
-"""Later than every day, and within what both stores call a BIGINT."""
-
 
 ACCOUNTS_AT_ONCE: Final = 100
 """Three values each: far below every store's limit of values in a statement."""
@@ -64,13 +54,18 @@ def transact(db: Database, keys: Keys, decide: Decide[T]) -> T:
 
 
 def load(db: Database, keys: Keys) -> View:
-    live = finished = run = None
+    live = finished = run = claim = None
+    owed: tuple[Job, ...] = ()
     if keys.fingerprint is not None:
         live = _one_run(db, statements.RUN_LIVE, keys.fingerprint)
         finished = _one_run(db, statements.RUN_FINISHED, keys.fingerprint)
     if keys.run_id is not None:
         run = _one_run(db, statements.RUN_BY_ID, keys.run_id)
-    return View(accounts(db, keys.accounts), live, finished, run)
+        found = db.execute(statements.OWED_JOBS, (keys.run_id,)).fetchall()
+        owed = tuple(rows.job_from(row) for row in found)
+    if keys.claim is not None:
+        claim = _one(db, statements.CLAIM, keys.claim, rows.claim_from)
+    return View(accounts(db, keys.accounts), live, finished, run, owed, claim)
 
 
 def apply(db: Database, writes: Writes, view: View) -> None:
@@ -78,37 +73,57 @@ def apply(db: Database, writes: Writes, view: View) -> None:
 
     Runs that others can join go last: the fingerprint may be given up by one for another.
     """
+    known = {run.id: run for run in (view.run, view.live, view.finished) if run}
     for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
-        if run not in (view.run, view.live, view.finished):
-            _put_run(db, run)
+        if run != known.get(run.id):
+            _put_run(db, run, known.get(run.id))
     for job in writes.jobs:
-        db.execute(statements.PUT_JOB, rows.job_row(job))
+        db.execute(statements.ADD_JOB, rows.job_row(job))
+    for freed in writes.freed:
+        db.execute(statements.FREE_CLAIM, (freed.team, freed.key, freed.job_id))
+    for claim in writes.claims:
+        db.execute(statements.ADD_CLAIM, rows.claim_row(claim))
+    for delivery in writes.deliveries:
+        db.execute(statements.PUT_DELIVERY, rows.delivery_row(delivery))
+    for upload in writes.uploads:
+        _put_upload(db, upload)
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
     if changed:
         values = [value for account in changed.values() for value in rows.account_row(account)]
         db.execute(statements.put_accounts(len(changed)), values)
     for usage in writes.usage:
         db.execute(statements.ADD_USAGE, rows.usage_row(usage))
+        db.execute(statements.ADD_TOTAL, rows.total_row(usage))
 
 
-def _put_run(db: Database, run: Run) -> None:
+def _put_run(db: Database, run: Run, before: Run | None) -> None:
     db.execute(statements.PUT_RUN, rows.run_row(run))
+    if before is None or before.state is not run.state:
+        db.execute(statements.TELL_JOBS, (run.state.value, run.id))
     if run.state is RunState.DONE:
         for picture in rows.picture_rows(run):
             db.execute(statements.PUT_PICTURE, picture)
 
 
-def _one_run(db: Database, statement: str, value: str) -> Run | None:
-    found = db.execute(statement, (value,)).fetchall()
-    return rows.run_from(found[0]) if found else None
+def _put_upload(db: Database, upload: Upload) -> None:
+    db.execute(statements.PUT_UPLOAD, rows.upload_row(upload))
+    db.execute(statements.DROP_URLS, (upload.team, upload.id))
+    for url in upload.urls:
+        db.execute(statements.PUT_URL, (upload.team, url, upload.id))
 
 
-def job(db: Database, job_id: str) -> tuple[Job, Run] | None:
-    found = db.execute(statements.JOB_WITH_RUN, (job_id,)).fetchall()
-    if not found:
-        return None
-    width = len(rows.JOB_COLUMNS)
-    return rows.job_from(found[0][:width]), rows.run_from(found[0][width:])
+def forget_upload(db: Database, team: str, upload_id: str) -> None:
+    """Its links go with it."""
+    db.execute(statements.FORGET_UPLOAD, (team, upload_id))
+
+
+def _one(db: Database, sql: str, values: Sequence[Any], read: Callable[[Row], T]) -> T | None:
+    found = db.execute(sql, values).fetchall()
+    return read(found[0]) if found else None
+
+
+def _one_run(db: Database, sql: str, value: str) -> Run | None:
+    return _one(db, sql, (value,), rows.run_from)
 
 
 def accounts(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
@@ -122,53 +137,31 @@ def accounts(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Ac
 
 
 def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-    due = db.execute(statements.DUE_RUNS, (now, now, limit)).fetchall()
+    due = db.execute(statements.DUE_RUNS, (now, now, now, limit)).fetchall()
     runs = [replace(rows.run_from(row), lease_owner=owner, lease_until=until) for row in due]
     for run in runs:
         db.execute(statements.LEASE_RUN, (owner, until, run.id))
     return runs
 
 
-def next_due(db: Database) -> float | None:
-    return _single(db, statements.NEXT_DUE)
+def lease_deliveries(
+    db: Database, owner: str, *, now: float, until: float, limit: int
+) -> Sequence[Delivery]:
+    due = db.execute(statements.DUE_DELIVERIES, (now, now, now, limit)).fetchall()
+    found = [rows.delivery_from(row) for row in due]
+    for one in found:
+        db.execute(statements.LEASE_DELIVERY, (owner, until, one.id))
+    return [replace(one, lease_owner=owner, lease_until=until) for one in found]
 
 
-def oldest_unkept(db: Database) -> float | None:
-    return _single(db, statements.OLDEST_UNKEPT)
+def void_leases(db: Database) -> None:
+    for statement in statements.VOID_LEASES:
+        db.execute(statement)
 
 
-def _single(db: Database, statement: str) -> float | None:
-    value = db.execute(statement).fetchall()[0][0]
-    return None if value is None else float(value)
+# --- retention ---------------------------------------------------------------------------------
 
 
-def usage(db: Database, since_day: int | None, until_day: int | None) -> Sequence[Usage]:
-    since = -MAX_DAY if since_day is None else since_day
-    until = MAX_DAY if until_day is None else until_day
-    found = db.execute(statements.USAGE_TOTALS, (since, until)).fetchall()
-    return [rows.usage_from(row) for row in found]
-
-
-def run_counts(db: Database) -> Mapping[RunState, int]:
-    """The live ones are counted, the final ones follow from the roll-up: they are too many."""
-    counts = dict.fromkeys(RunState, 0)
-    for state, count in db.execute(statements.LIVE_COUNTS).fetchall():
-        counts[RunState(state)] = count
-    live = sum(counts.values())
-    started, failed = map(int, db.execute(statements.STARTED_AND_FAILED).fetchall()[0])
-    counts[RunState.FAILED] = failed
-    counts[RunState.DONE] = max(0, started - failed - live)
-    return counts
-
-
-def picture_totals(db: Database) -> tuple[int, int]:
-    count, size_bytes = db.execute(statements.PICTURE_TOTALS).fetchall()[0]
-    return int(count), int(size_bytes)
-
-
-def prune_jobs(db: Database, before: float, limit: int) -> int:
-    return db.execute(statements.PRUNE_JOBS, (before, limit)).rowcount
-
-
-def prune_accounts(db: Database, before: float, limit: int) -> int:
-    return db.execute(statements.PRUNE_ACCOUNTS, (before, limit)).rowcount
+def prune(statement: str, db: Database, *, before: float, limit: int) -> int:
+    """Runs one of the statements in `statements.PRUNE`; how many rows went."""
+    return db.execute(statement, (before, limit)).rowcount

@@ -19,7 +19,7 @@ from gateway.core.events import (
     TaskFailed,
     Unreachable,
 )
-from gateway.core.model import FailureKind, Kept
+from gateway.core.model import DeliveryState, FailureKind, Kept
 from gateway.core.pictures import LinkBroken, LinkDead, NotAPicture, PictureTooLarge, StoreFull
 
 UNKNOWN: Final = "unknown"
@@ -37,14 +37,36 @@ DEFAULT_QUALITY: Final = "default"
 DONE: Final = "done"
 
 READ: Final = ("GET", "HEAD")
+FILE_STATUSES: Final = (200, 400, 401, 403, 404, 413, 429, 500, 502, 503)
 ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     # Route template: its methods, and the statuses that have a series of their own. Any other
     # status is counted by its class, such as `4xx`, and any other method as `other`.
     "/v1/images/generations": (
         ("POST",),
-        (200, 400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504),
+        (200, 400, 401, 402, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
     ),
-    "/v1/tasks/{task_id}": (READ, (200, 400, 401, 404, 500, 503)),
+    "/v1/tasks/{task_id}": (READ, (200, 400, 401, 404, 499, 500, 503)),
+    "/v1/tasks": (READ, (200, 400, 401, 500, 503)),
+    "/v1/tasks/batch": (("POST",), (200, 400, 401, 413, 500, 503)),
+    "/v1/images/estimate": (("POST",), (200, 400, 401, 413, 500, 503)),
+    "/v1/credits": (READ, (200, 401, 500, 503)),
+    "/v1/models": (READ, (200, 401, 500)),
+    "/openai/v1/images/generations": (
+        ("POST",),
+        (200, 400, 401, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
+    ),
+    "/openai/v1/images/edits": (
+        ("POST",),
+        (200, 400, 401, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
+    ),
+    "/openai/v1/models": (READ, (200, 401, 500)),
+    "/openai/v1/models/{model}": (READ, (200, 401, 404, 500)),
+    "/api/v1/files/upload/base64": (("POST",), FILE_STATUSES),
+    "/api/v1/files/upload/stream": (("POST",), FILE_STATUSES),
+    "/api/v1/files/upload/url": (("POST",), FILE_STATUSES),
+    "/api/v1/files/list": (READ, (200, 401, 500, 503)),
+    "/api/v1/files/quota": (READ, (200, 401, 404, 500, 502)),
+    "/api/v1/files/{file_id}": (("DELETE",), (200, 401, 404, 500, 502, 503)),
     "/pictures/{name}": (READ, (200, 206, 304, 404, 416, 500, 503)),
     "/healthz": (READ, (200,)),
     "/readyz": (READ, (200, 503)),
@@ -52,6 +74,12 @@ ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     UNKNOWN: ((), ()),
 }
 STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
+CALLBACK_OUTCOMES: Final[Mapping[DeliveryState, str]] = {
+    # What a delivery is after an attempt → its word.
+    DeliveryState.DELIVERED: "delivered",
+    DeliveryState.PENDING: "retried",
+    DeliveryState.FAILED: "failed",
+}
 CACHE_RESULTS: Final = ("hit", "miss", "stale", ERROR)
 RUN_OUTCOMES: Final = (DONE, *FailureKind)
 

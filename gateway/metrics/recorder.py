@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway import __version__
 from gateway.core.admission import Denial, Reason
 from gateway.core.events import Event, KeepFailed
-from gateway.core.model import Mode, Run, Verdict
+from gateway.core.model import Delivery, Mode, Run, Verdict
 from gateway.core.policy import Policy
 from gateway.metrics.closed_lists import (
     CACHE_RESULTS,
     CALL_BUCKETS,
     CALL_OUTCOMES,
+    CALLBACK_OUTCOMES,
     DEFAULT_QUALITY,
     DONE,
     ERROR,
@@ -80,7 +81,6 @@ class Recorder:
         self._call_seconds.observe(seconds, upstream, operation, word)
 
     def advanced(self, before: Run, event: Event, after: Run) -> None:
-        self._health.note(before, event)
         if isinstance(event, KeepFailed):
             self._keep_failures.add(KEEP_FAILURES.get(event.reason.partition(":")[0], ERROR))
         if after.is_final and not before.is_final and after.finished_at is not None:
@@ -89,8 +89,14 @@ class Recorder:
             seconds = max(0.0, after.finished_at - after.created_at)
             self._run_seconds.observe(seconds, after.model, quality, outcome)
 
+    def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
+        self._health.turn(upstream, model, up=up)
+
     def cache_looked_up(self, result: str) -> None:
         self._cache_requests.add(result)
+
+    def called_back(self, delivery: Delivery) -> None:
+        self._callbacks.add(CALLBACK_OUTCOMES[delivery.state])
 
     def http_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One answered request: its route template, and the time from its head to its end."""
@@ -163,6 +169,11 @@ class Recorder:
         self._cache_requests = self._tally(
             "gateway_cache_requests_total", "Looks into the response cache.", {"result": ERROR}
         )
+        self._callbacks = self._tally(
+            "gateway_callbacks_total",
+            "Attempts to call a client back, by what became of the callback.",
+            {"outcome": None},
+        )
 
     def _make_timings(self) -> None:
         self._http_seconds = self._timing(
@@ -210,6 +221,7 @@ class Recorder:
                 metric.series.declare([route], [OTHER], STATUS_CLASSES)
         self._keep_failures.series.declare([*KEEP_FAILURES.values(), ERROR])
         self._cache_requests.series.declare(CACHE_RESULTS)
+        self._callbacks.series.declare(CALLBACK_OUTCOMES.values())
         self._run_seconds.series.declare([UNKNOWN], [OTHER], RUN_OUTCOMES)
         self._declare_upstream(OTHER)
 

@@ -54,6 +54,8 @@ class FolderPictures:
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
         self._inspectors = ThreadPoolExecutor(2, thread_name_prefix="pictures-inspect")
+        # Pictures that are not paid for wait here, and never before one that is to be kept.
+        self._provers = ThreadPoolExecutor(1, thread_name_prefix="pictures-prove")
         self._decoders = Decoders()
 
     async def open(self) -> None:
@@ -68,20 +70,20 @@ class FolderPictures:
         """
         draft = _Draft(self._scratch)
         try:
-            await self._receive(draft, body, max_bytes)
-            facts = await self._inspect(draft)
-            picture = Picture(
-                digest=draft.digest,
-                extension=facts.extension,
-                size_bytes=draft.size_bytes,
-                width=facts.width,
-                height=facts.height,
-            )
+            picture = await self._proven(draft, body, max_bytes, self._inspectors)
             place = self._place(picture.name)
             await _in_thread(self._writers, draft.publish, place, mend=True)
         finally:
             await self._discard(draft)
         return picture
+
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+        """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind."""
+        draft = _Draft(self._scratch)
+        try:
+            return await self._proven(draft, body, max_bytes, self._provers)
+        finally:
+            await self._discard(draft)
 
     async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
         """Writes the picture's provenance beside it as JSON, once: the first writer wins."""
@@ -111,7 +113,7 @@ class FolderPictures:
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
-        for pool in (self._inspectors, self._writers, self._readers):
+        for pool in (self._inspectors, self._provers, self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
         await asyncio.to_thread(self._decoders.close)
 
@@ -149,9 +151,20 @@ class FolderPictures:
         if batch:
             await _in_thread(self._writers, draft.write, batch)
 
-    async def _inspect(self, draft: _Draft) -> Inspection:
-        return await _in_thread(
-            self._inspectors, self._decoders.inspect, draft.path, max_pixels=self._max_pixels
+    async def _proven(
+        self, draft: _Draft, body: AsyncIterator[bytes], max_bytes: int, pool: ThreadPoolExecutor
+    ) -> Picture:
+        """The picture that came into the draft, inspected in a thread of `pool`."""
+        await self._receive(draft, body, max_bytes)
+        facts: Inspection = await _in_thread(
+            pool, self._decoders.inspect, draft.path, max_pixels=self._max_pixels
+        )
+        return Picture(
+            digest=draft.digest,
+            extension=facts.extension,
+            size_bytes=draft.size_bytes,
+            width=facts.width,
+            height=facts.height,
         )
 
     async def _discard(self, draft: _Draft) -> None:

@@ -15,12 +15,16 @@ from starlette.types import ASGIApp
 
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.ports import Observer
-from gateway.web import wire
+from gateway.web import files, openai, wire
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
 from gateway.web.enquiries import Enquiries
+from gateway.web.files import FilesApi
 from gateway.web.images import Images
+from gateway.web.openai import OpenAI
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
+from gateway.web.prefer import ClientGone
+from gateway.web.tasks import TaskLists
 
 log = structlog.get_logger("gateway.http")
 
@@ -28,7 +32,10 @@ log = structlog.get_logger("gateway.http")
 @dataclass(frozen=True, slots=True)
 class Endpoints:
     images: Images
+    files: FilesApi
+    tasks: TaskLists
     enquiries: Enquiries
+    openai: OpenAI
     pictures: KeptPictures
     operations: Operations
 
@@ -45,6 +52,7 @@ def build_app(
         routes=listed,
         exception_handlers={
             GatewayError: _gateway_error,
+            ClientGone: _client_gone,
             HTTPException: _http_exception,
             Exception: _defect,
         },
@@ -59,9 +67,21 @@ def routes(to: Endpoints) -> list[Route]:
     return [
         Route("/v1/images/generations", to.images.generate, methods=["POST"]),
         Route("/v1/tasks/{task_id}", to.images.task, methods=["GET"]),
+        Route("/v1/tasks", to.tasks.page, methods=["GET"]),
+        Route("/v1/tasks/batch", to.tasks.batch, methods=["POST"]),
         Route("/v1/images/estimate", to.enquiries.estimate, methods=["POST"]),
         Route("/v1/credits", to.enquiries.credits, methods=["GET"]),
         Route("/v1/models", to.enquiries.models, methods=["GET"]),
+        Route(f"{files.BASE}/upload/base64", to.files.upload_base64, methods=["POST"]),
+        Route(f"{files.BASE}/upload/stream", to.files.upload_stream, methods=["POST"]),
+        Route(f"{files.BASE}/upload/url", to.files.upload_url, methods=["POST"]),
+        Route(f"{files.BASE}/list", to.files.list_files, methods=["GET"]),
+        Route(f"{files.BASE}/quota", to.files.quota, methods=["GET"]),
+        Route(f"{files.BASE}/{{file_id}}", to.files.delete, methods=["DELETE"]),
+        Route("/openai/v1/images/generations", to.openai.generate, methods=["POST"]),
+        Route("/openai/v1/images/edits", to.openai.edit, methods=["POST"]),
+        Route("/openai/v1/models", to.openai.models, methods=["GET"]),
+        Route("/openai/v1/models/{model}", to.openai.model, methods=["GET"]),
         Route("/pictures/{name}", to.pictures.picture, methods=["GET"]),
         Route("/healthz", to.operations.healthz, methods=["GET"]),
         Route("/readyz", to.operations.readyz, methods=["GET"]),
@@ -72,26 +92,38 @@ def routes(to: Endpoints) -> list[Route]:
 async def _gateway_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         raise error
-    request.scope[UPSTREAM_SECONDS] = error.upstream_seconds
-    return _answer(error)
+    waited = request.scope.get(UPSTREAM_SECONDS, 0.0)
+    request.scope[UPSTREAM_SECONDS] = max(error.upstream_seconds, waited)
+    return _answer(request, error)
+
+
+async def _client_gone(_: Request, __: Exception) -> Response:
+    """Nobody reads this answer; the status is for the metrics."""
+    return Response(status_code=499)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     """The router's own words for an unknown path or method, in upstream's shape."""
     where = f"{request.method} {request.url.path}"
     if isinstance(error, HTTPException) and error.status_code == 405:
-        answer = _answer(MethodNotAllowed(f"This path does not take {request.method} ({where})."))
+        answer = _answer(
+            request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")
+        )
         answer.headers.update(error.headers or {})
         return answer
-    return _answer(NotFound(f"Invalid URL ({where})"))
+    return _answer(request, NotFound(f"Invalid URL ({where})"))
 
 
-async def _defect(_: Request, __: Exception) -> Response:
+async def _defect(request: Request, _: Exception) -> Response:
     """A defect of ours: logged in full by the edge, shown without a word about its inside."""
-    return _answer(GatewayError("The gateway failed on this request; its log says why."))
+    return _answer(request, GatewayError("The gateway failed on this request; its log says why."))
 
 
-def _answer(error: GatewayError) -> Response:
+def _answer(request: Request, error: GatewayError) -> Response:
+    if files.is_files(request.scope["path"]):
+        return files.error_answer(error)
+    if openai.is_openai(request.scope["path"]):
+        return openai.error_answer(error)
     return Response(
         wire.error_body(error),
         status_code=error.status,

@@ -3,50 +3,98 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gateway.core.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId, RequestTooLarge
-from gateway.service import Service
-from gateway.web import wire
+from gateway.ports import Clock
+from gateway.service import Service, Task, taken
+from gateway.web import prefer, wire
 from gateway.web.auth import team_of
 from gateway.web.edge import UPSTREAM_SECONDS
+from gateway.web.prefer import Wait
 
 BODY_SECONDS: Final = 30.0
 """A client that needs longer for its request's body is not going to finish it."""
 
 TASK_PREFIX: Final = "task-unified-"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Images:
     """`POST /v1/images/generations` and `GET /v1/tasks/{task_id}`."""
 
-    def __init__(self, service: Service, current: Current) -> None:
+    def __init__(self, service: Service, current: Current, clock: Clock = time.time) -> None:
         self._service = service
         self._current = current
+        self._clock = clock
 
     async def generate(self, request: Request) -> Response:
+        wait = prefer.read_wait(request)
         policy = self._current.policy
         team = team_of(request, policy)
+        key = read_key(request)
         body = parse(await read_body(request, policy.body_limit_bytes))
         freshness = wire.read_freshness(request.headers)
-        answer = await self._service.submit(team, body, freshness)
+        answer = await self._service.submit(team, body, freshness, key=key)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
-        task = wire.task_object(answer.job, answer.run, policy.public_url)
-        return _json(wire.to_json(task), wire.cache_status(answer.decision, freshness))
+        if isinstance(answer.decision, Replayed):
+            headers = {"Idempotency-Replayed": "true"}
+        else:
+            headers = {"Cache-Status": wire.cache_status(answer.decision, freshness)}
+        task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
+        taken(task.run)
+        return self._answer(task, {**headers, **applied})
 
     async def task(self, request: Request) -> Response:
-        policy = self._current.policy
-        team = team_of(request, policy)
+        wait = prefer.read_wait(request)
+        team = team_of(request, self._current.policy)
         task_id = request.path_params["task_id"]
         if not task_id.startswith(TASK_PREFIX):
             raise InvalidTaskId(f"A task id starts with '{TASK_PREFIX}'.", param="task_id")
         found = await self._service.status(team, task_id)
-        return _json(wire.to_json(wire.task_object(found.job, found.run, policy.public_url)))
+        return self._answer(*await self._waited(request, found, wait))
+
+    async def _waited(
+        self, request: Request, task: Task, wait: Wait | None
+    ) -> tuple[Task, Mapping[str, str]]:
+        """The task once it has ended or the client's time is over, and what to say of that."""
+        if wait is None or not (task.run.is_final or self._service.may_wait):
+            return task, {}
+        if not task.run.is_final:
+            start = time.perf_counter()
+            async with prefer.while_connected(request):
+                task = await self._service.ended(task, wait.left_seconds)
+            waited = time.perf_counter() - start
+            request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + waited
+        return task, {"Preference-Applied": wait.applied}
+
+    def _answer(self, task: Task, headers: Mapping[str, str]) -> Response:
+        body = wire.task_body(task.job, task.run, self._current.policy.public_url)
+        soon = prefer.retry_after(task.run, self._clock())
+        return Response(body, media_type="application/json", headers={**headers, **soon})
+
+
+def read_key(request: Request) -> str | None:
+    """The request's `Idempotency-Key`. Raises `InvalidRequest` for one that is none."""
+    keys = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise InvalidRequest(
+            f"'{IDEMPOTENCY_KEY}' must be one key of 1 to 255 visible ASCII characters.",
+            param=IDEMPOTENCY_KEY,
+        )
+    return keys[0]
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
@@ -73,8 +121,3 @@ def parse(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
-
-
-def _json(body: bytes, cache_status: str | None = None) -> Response:
-    headers = {"Cache-Status": cache_status} if cache_status else None
-    return Response(body, media_type="application/json", headers=headers)

@@ -208,8 +208,8 @@ async def test_no_file_outside_is_read_or_removed(
         b"{",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"format":1}',
-        encode_run(a_done_run("f")).replace(b'"format":1', b'"format":0'),
+        b'{"format":2}',
+        encode_run(a_done_run("f")).replace(b'"format":2', b'"format":1'),
         encode_run(a_done_run("f")).replace(b'"state":"done"', b'"state":"gone"'),
         encode_run(a_done_run("f")).replace(b'"hold":[0,0,0]', b'"hold":[0,0,0,0]'),
         encode_run(a_done_run("another")),
@@ -231,7 +231,7 @@ async def test_nonsense_is_a_miss_and_is_replaced(
 
 def test_a_run_comes_through_the_codec_unchanged() -> None:
     failure = Failure(FailureKind.REFUSED, "code", "ünïcode", status=422, body='{"x":1}')
-    run = replace(a_done_run("f"), failure=failure, lease_owner="w", lease_until=1.5)
+    run = replace(a_done_run("f"), failure=failure, tried=("a/b",), lease_owner="w", lease_until=1.5)
     for one in (run, a_done_run("f"), replace(run, kept=(), links=(), joins=())):
         assert decode_run(encode_run(one)) == one
     with pytest.raises(ValueError, match="not a run"):

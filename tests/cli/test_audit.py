@@ -182,7 +182,7 @@ def _said(say: Callable[..., str]) -> str:
     values: list[Any] = []
     for parameter in inspect.signature(say).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            values += [1] * (12 - len(values) % 3)
+            values += [1] * (24 - len(values) % 3)
         else:
             values.append("word" if "str" in str(parameter.annotation) else 1)
     for count in range(len(values), 2, -1):

@@ -147,6 +147,7 @@ RELOADS = [
     "storage: {free_space_floor: 2GB}",
     "storage: {picture_limit: 2MB}",
     "storage: {retention: {jobs: 2d}}",
+    "storage: {retention: {idempotency_keys: 2d}}",
     "cache: {ttl: 1d}",
     "callbacks: {allow_private_addresses: true}",
     "worker: {retry: {first: 2s}}",

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, get_args
 
 import pytest
-from core_samples import NOW, PRICE, STEADY, a_run, kept
+from core_samples import MODEL, NOW, PRICE, STEADY, a_run, kept
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,14 +49,21 @@ from gateway.core.model import (
     LIVE_STATES,
     NOTHING,
     Amounts,
+    Catalog,
     FailureKind,
     Pace,
+    PriceRule,
+    Route,
     Run,
     RunState,
 )
+from gateway.core.routing import Alternative, Outlook, alternatives, moves, next_after
 
 S = RunState
 RULES = Rules()
+DEARER = Alternative("spare", "gpt-image-1.5", 3 * PRICE)
+GOING = Rules(outlook=Outlook(DEARER))
+WAITING = Rules(outlook=Outlook(None, ((DEARER, NOW + 100.0),)))
 A, B, C = (f"https://files.test/{name}.png" for name in "abc")
 HOUR = 3600.0
 
@@ -80,17 +87,17 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     # What may happen in which state, and the states that can follow.
     (S.SUBMITTING, Accepted): {S.RUNNING},
     (S.SUBMITTING, Refused): {S.FAILED},
-    (S.SUBMITTING, CredentialsRefused): {S.FAILED},
-    (S.SUBMITTING, NotNow): {S.QUEUED},
+    (S.SUBMITTING, CredentialsRefused): {S.SUBMITTING, S.QUEUED, S.FAILED},
+    (S.SUBMITTING, NotNow): {S.SUBMITTING, S.QUEUED},
     (S.SUBMITTING, AnswerLost): {S.UNSURE},
-    (S.QUEUED, Retry): {S.SUBMITTING},
+    (S.QUEUED, Retry): {S.SUBMITTING, S.QUEUED},
     (S.QUEUED, DeadlinePassed): {S.FAILED},
     (S.UNSURE, Accepted): {S.RUNNING},
     (S.UNSURE, DeadlinePassed): {S.FAILED},
     (S.RUNNING, Progressed): {S.RUNNING, S.FAILED},
     (S.RUNNING, Unreachable): {S.RUNNING, S.FAILED},
     (S.RUNNING, Finished): {S.KEEPING, S.FAILED},
-    (S.RUNNING, TaskFailed): {S.FAILED},
+    (S.RUNNING, TaskFailed): {S.SUBMITTING, S.QUEUED, S.FAILED},
     (S.RUNNING, DeadlinePassed): {S.FAILED},
     (S.KEEPING, Finished): {S.KEEPING},
     (S.KEEPING, PicturesKept): {S.KEEPING, S.DONE},
@@ -115,17 +122,17 @@ def test_the_samples_are_complete() -> None:
     assert set(TABLE) == set(LIFE)
 
 
+@pytest.mark.parametrize("rules", [RULES, GOING, WAITING], ids=["alone", "going", "waiting"])
 @pytest.mark.parametrize("state", S)
 @pytest.mark.parametrize("kind", EVENTS)
-def test_every_pair_is_in_the_table_or_raises(state: RunState, kind: type) -> None:
+def test_every_pair_is_in_the_table_or_raises(state: RunState, kind: type, rules: Rules) -> None:
     run = in_state(state)
     if (state, kind) not in LIFE:
         with pytest.raises(IllegalTransition, match=f"{kind.__name__} while {state}"):
-            advance(run, EVENTS[kind], NOW + 10, RULES)
+            advance(run, EVENTS[kind], NOW + 10, rules)
         return
-    after = advance(run, EVENTS[kind], NOW + 10, RULES)
+    after = advance(run, EVENTS[kind], NOW + 10, rules)
     assert after.state in LIFE[state, kind]
-    assert (after.hold == run.hold) or after.is_final
     assert_sane(run, after, NOW + 10)
 
 
@@ -138,8 +145,14 @@ def assert_sane(before: Run, after: Run, now: float) -> None:
         for part in ("usd_micros", "images", "runs"):
             assert 0 <= getattr(after.spent, part) <= getattr(before.hold, part)
     else:
-        assert after.hold == before.hold
+        assert after.hold == Amounts(after.price_usd_micros * after.n, after.n, 1)
         assert after.spent == NOTHING and after.failure is None
+    if after.attempts == before.attempts:
+        assert (after.route, after.price_usd_micros) == (before.route, before.price_usd_micros)
+    else:
+        assert after.attempts == before.attempts + 1 and after.state is S.SUBMITTING
+        assert after.upstream_task_id is None and after.accepted_at is None and after.task == "{}"
+    assert after.tried[: len(before.tried)] == before.tried
     waits = after.is_final or after.due_at > now
     assert (after.lease_owner is None) == (waits or before.lease_owner is None)
     fixed = ("id", "fingerprint", "team", "n", "request", "windows", "created_at", "deadline_at")
@@ -178,7 +191,7 @@ def test_a_queued_run_backs_off_and_counts_its_attempts() -> None:
         now = run.due_at
         step = next_step(run, now, intended=False)
         assert step == Feed(Retry())
-        run = advance(run, Retry(), now, RULES)
+        run = advance(run, Retry(), now, GOING)
         assert next_step(run, now, intended=True) == Submit()
     waits = [later - earlier for earlier, later in pairwise(dues)]
     assert all(later == pytest.approx(2 * earlier) for earlier, later in pairwise(waits))
@@ -215,6 +228,82 @@ def test_an_intention_that_another_process_left_is_not_carried_out() -> None:
     assert next_step(run, NOW, intended=True) == Submit()
     step = next_step(run, NOW, intended=False)
     assert isinstance(step, Feed) and isinstance(step.event, AnswerLost)
+
+
+# --- other routes --------------------------------------------------------------------------------
+
+MOVING = [
+    (S.SUBMITTING, EVENTS[NotNow]),
+    (S.SUBMITTING, EVENTS[CredentialsRefused]),
+    (S.RUNNING, EVENTS[TaskFailed]),
+    (S.QUEUED, EVENTS[Retry]),
+]
+
+
+@pytest.mark.parametrize(("state", "event"), MOVING, ids=lambda one: type(one).__name__)
+def test_the_next_route_gets_an_intention_and_a_hold_of_its_own(
+    state: RunState, event: Event
+) -> None:
+    before = in_state(state, due_at=NOW + 5)
+    run = advance(before, event, NOW + 5, GOING)
+    assert (run.route, run.price_usd_micros) == ("spare/gpt-image-1.5", 3 * PRICE)
+    assert run.hold == Amounts(2 * 3 * PRICE, 2, 1)
+    assert (run.attempts, run.tries) == (2, 0)
+    assert run.tried == ((before.route,) if state is S.RUNNING else ())
+    assert next_step(run, NOW + 5, intended=True) == Submit()
+    crashed = next_step(run, NOW + 5, intended=False)
+    assert isinstance(crashed, Feed) and isinstance(crashed.event, AnswerLost)
+
+
+@pytest.mark.parametrize(("state", "event"), MOVING, ids=lambda one: type(one).__name__)
+def test_where_no_route_is_up_a_run_waits_for_the_first(state: RunState, event: Event) -> None:
+    before = in_state(state, due_at=NOW + 5)
+    run = advance(before, event, NOW + 5, WAITING)
+    assert run.state is S.QUEUED and run.hold == before.hold
+    assert NOW + 100 <= run.due_at <= NOW + 100 + 95 / 4
+    assert run.lease_owner is None
+    assert (run.upstream_task_id, run.task) == (None, "{}")
+
+
+def test_those_who_wait_do_not_come_back_all_at_once() -> None:
+    dues = set()
+    for number in range(50):
+        run = in_state(S.QUEUED, id=f"run_{number * 1303:032x}")
+        dues.add(advance(run, Retry(), NOW, WAITING).due_at)
+    assert len(dues) == 50 and max(dues) - min(dues) > 10
+
+
+def test_a_run_that_waits_is_not_looked_at_without_a_pause() -> None:
+    now_up = Rules(outlook=Outlook(None, ((DEARER, NOW - 50),)))
+    for state, event in MOVING:
+        assert advance(in_state(state), event, NOW, now_up).due_at > NOW + 0.7
+
+
+@pytest.mark.parametrize(("state", "event"), MOVING[:3], ids=lambda one: type(one).__name__)
+def test_after_the_deadline_nothing_new_is_begun(state: RunState, event: Event) -> None:
+    run = in_state(state)
+    late = advance(run, event, run.deadline_at, GOING)
+    assert late.attempts == 1 and late.due_at == run.deadline_at
+    assert late.is_final or isinstance(next_step(late, late.due_at, intended=False), Feed)
+
+
+def test_a_request_that_would_fail_anywhere_is_not_tried_elsewhere() -> None:
+    refused = TaskFailed("{}", "content_policy_violation", "no")
+    for rules in (GOING, WAITING):
+        run = advance(in_state(S.RUNNING), refused, NOW + 9, rules)
+        assert run.failure and run.failure.code == "content_policy_violation"
+        assert advance(in_state(S.SUBMITTING), EVENTS[Refused], NOW + 1, rules).state is S.FAILED
+
+
+def test_the_route_that_delivers_is_the_one_that_is_paid() -> None:
+    run = advance(in_state(S.SUBMITTING), EVENTS[NotNow], NOW, GOING)
+    run = advance(run, EVENTS[Accepted], NOW + 1, RULES)
+    run = advance(run, EVENTS[Finished], NOW + 9, RULES)
+    done = advance(run, EVENTS[PicturesKept], NOW + 10, RULES)
+    assert done.spent == Amounts(2 * 3 * PRICE, 2, 1) and done.hold == NOTHING
+
+
+# --- the end of a task ---------------------------------------------------------------------------
 
 
 def test_a_failed_task_costs_nothing() -> None:
@@ -357,8 +446,12 @@ def test_nothing_follows_the_end(state: RunState) -> None:
 @pytest.mark.parametrize("state", LIVE_STATES)
 def test_nobody_acts_before_it_is_time(state: RunState) -> None:
     run = in_state(state, due_at=NOW + 5)
-    assert next_step(run, NOW + 4.9, intended=True) == Rest(NOW + 5)
+    assert next_step(run, NOW + 4.9, intended=False) == Rest(NOW + 5)
     assert not isinstance(next_step(run, NOW + 5, intended=False), Rest)
+
+
+def test_an_intention_is_carried_out_though_the_clock_was_set_back() -> None:
+    assert next_step(in_state(S.SUBMITTING), NOW - 3600, intended=True) == Submit()
 
 
 # --- every life ends -----------------------------------------------------------------------------
@@ -398,7 +491,22 @@ POLLS: dict[str, Callable[[Random], Event]] = {
     "failed": lambda _: EVENTS[TaskFailed],
     "unreachable": lambda r: Unreachable("?", _times(r), gone=r.random() < 0.3),
 }
-MOODS = ("accepted", "not now", "progress", "finished", "unreachable", "kept", "dead", "cut")
+ROUTES = Catalog(
+    {
+        MODEL.name: replace(
+            MODEL,
+            routes=(
+                *MODEL.routes,
+                Route("spare", "gpt-image-1.5", (PriceRule(70_000),)),
+                Route("last", "gpt-image-1.5", (PriceRule(500_000),)),
+            ),
+        )
+    }
+)
+MOODS = (
+    *("accepted", "not now", "credentials", "progress", "finished", "failed", "unreachable"),
+    *("kept", "dead", "cut"),
+)
 
 
 @dataclass
@@ -412,6 +520,15 @@ class World:
         liked = sorted(choices.keys() & self.mood)
         name = self.random.choice(liked if liked and self.random.random() < 0.9 else [*choices])
         return choices[name](self.random)
+
+    def outlook(self, run: Run, event: Event, now: float) -> Outlook:
+        """Routes that go and come as they like."""
+        if not moves(event):
+            return Outlook()
+        at_once, later = next_after(run, event, alternatives(run, ROUTES))
+        up = [route for route in at_once if self.random.random() < 0.5]
+        waits = [(route, now + self.random.choice([-9.0, 0.0, 3.0, 1e4])) for route in later]
+        return Outlook(up[0] if up else None, tuple(waits))
 
     def keep(self, run: Run) -> Event:
         have = {one.link for one in run.kept}
@@ -433,13 +550,14 @@ class World:
     st.sets(st.sampled_from(MOODS), max_size=3),
     st.booleans(),
     st.integers(1, 3),
+    st.sampled_from([None, 14_705.9]),
 )
 def test_every_life_ends_and_its_money_with_it(
-    seed: int, mood: set[str], crashes: bool, n: int
+    seed: int, mood: set[str], crashes: bool, n: int, credit: float | None
 ) -> None:
     world = World(Random(seed), mood)
     run, now, intended, here = a_run(n=n), NOW, True, 0
-    held = run.hold
+    slow, submits = replace(SLOW, usd_micros_per_credit=credit), 0
     for _ in range(MOST_STEPS):
         if crashes and world.random.random() < 0.1:
             intended = False
@@ -456,24 +574,23 @@ def test_every_life_ends_and_its_money_with_it(
             case Feed(event):
                 pass
             case Submit():
-                event = world.pick(SUBMITS)
+                event, submits = world.pick(SUBMITS), submits + 1
             case Poll():
                 event = world.pick(POLLS)
             case Keep(refresh):
                 if refresh and isinstance(fresh := world.pick(POLLS), Finished):
-                    run = advance(run, fresh, now, SLOW)
+                    run = advance(run, fresh, now, slow)
                 event = world.keep(run)
         before = run
-        run = advance(before, event, now, SLOW)
-        intended, here = isinstance(event, Retry), here + 1
+        run = advance(before, event, now, replace(slow, outlook=world.outlook(run, event, now)))
+        intended, here = run.state is S.SUBMITTING, here + 1
         assert_sane(before, run, now)
-        assert run.is_final or run.hold == held
         assert here < MOST_AT_ONCE
     assert run.is_final, f"still {run.state} after {MOST_STEPS} steps"
     assert run.hold == NOTHING
-    assert all(
-        getattr(run.spent, part) <= getattr(held, part) for part in ("usd_micros", "images", "runs")
-    )
+    assert submits <= run.attempts, "an attempt was sent twice"
     assert (run.finished_at or 0) < NOW + LATEST_END + 3 * HOUR
     if run.state is S.DONE:
         assert len(run.kept) == len(run.links) > 0
+        if credit is None:
+            assert run.spent.usd_micros == run.price_usd_micros * min(len(run.kept), n)

@@ -2,7 +2,8 @@
 
     python doomed.py SETTINGS PORT OPERATION WHEN COUNT
 
-OPERATION is one of the things the driver does, WHEN `before` or `after`, COUNT the how-manieth.
+OPERATION is one of the things the driver does (`submit@spare`: on that upstream), WHEN `before`
+or `after`, COUNT the how-manieth.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def armed(owner: object, name: str, when: str, count: int) -> None:
 async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
     gateway = Gateway(parse(Path(settings).read_text(), {}))
     tools = gateway.worker._tools
+    operation, _, upstream = operation.partition("@")
     owners = {
         "transact": tools.ledger,
-        "submit": tools.upstreams["evolink"],
+        "submit": tools.upstreams[upstream or "evolink"],
         "poll": tools.upstreams["evolink"],
         "keep": tools.pictures,
         "describe": tools.pictures,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
         "upstreams": {
             "evolink": {
                 "base_url": base_url,
+                "files_url": base_url,
                 "api_key": ORGANISATION_KEY,
                 "poll": {"first": "20ms", "every": "40ms", "max": "80ms"},
                 "timeout": {"connect": "1s", "submit": "1s", "poll": "1s", "download": "2s"},
@@ -158,10 +160,16 @@ def _labels(labels: Mapping[str, str]) -> str:
     return ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
 
 
-async def opened(sandbox: RunningSandbox, folder: Path, **changes: Any) -> House:
+async def opened(
+    sandbox: RunningSandbox,
+    folder: Path,
+    *,
+    callback_tls: ssl.SSLContext | None = None,
+    **changes: Any,
+) -> House:
     """Starts a gateway over `folder`; whoever calls stops it."""
     settings = parse(settings_text(sandbox.base_url, folder, **changes), {})
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, callback_tls=callback_tls)
     await gateway.start()
     http = InProcessServer(gateway.app)
     await http.start()

@@ -11,17 +11,21 @@ from gateway.core.model import (
     NOTHING,
     Account,
     Amounts,
+    Claim,
+    Delivery,
+    DeliveryState,
     Job,
     Kept,
     Picture,
     Run,
     RunState,
+    Upload,
     Usage,
     Verdict,
     Windows,
 )
 from gateway.core.transaction import Keys, View, Writes
-from gateway.ports import Ledger
+from gateway.ports import Ledger, Old
 
 NOW = 1_760_000_000.0
 PRICE = 13_000
@@ -67,6 +71,42 @@ def a_picture(digest: str = "d1", size_bytes: int = 1000) -> Picture:
 def a_job(run: Run, verdict: Verdict = Verdict.STARTED, **fields: Any) -> Job:
     number = next(_numbers)
     base = Job(f"task-{number:06}", run.id, run.team, verdict, run.created_at)
+    return replace(base, **fields)
+
+
+def a_claim(team: str = "alpha", key: str = "key") -> Claim:
+    return Claim(team, key, digest="d" * 64, job_id="task-of-claim", created_at=NOW)
+
+
+def a_delivery(job: Job, **fields: Any) -> Delivery:
+    base = Delivery(
+        id=f"callback-{job.id}",
+        job_id=job.id,
+        team=job.team,
+        url="https://client.test/hook?a=ü",
+        created_at=NOW,
+        due_at=NOW,
+    )
+    return replace(base, **fields)
+
+
+def ended(delivery: Delivery, state: DeliveryState = DeliveryState.DELIVERED) -> Delivery:
+    return replace(delivery, state=state, ended_at=NOW + 1, attempts=delivery.attempts + 1)
+
+
+def an_upload(**fields: Any) -> Upload:
+    number = next(_numbers)
+    base = Upload(
+        id=f"file-{number:06}",
+        team="alpha",
+        upstream="evolink",
+        digest="d" * 64,
+        name="cat.png",
+        size_bytes=1234,
+        urls=(f"https://files.test/{number}.png",),
+        created_at=NOW,
+        expires_at=NOW + 3 * 86_400.0,
+    )
     return replace(base, **fields)
 
 
@@ -127,3 +167,7 @@ def zeros(run: Run) -> dict[Any, Account]:
 
 def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) -> Usage:
     return Usage(team, model, day, **counters)
+
+
+def older(*, jobs: float = 0, claims: float = 0, accounts: float = 0, uploads: float = 0) -> Old:
+    return Old(jobs, claims, accounts, uploads)

@@ -17,6 +17,7 @@ from ledger_builders import (
     done,
     failed,
     look,
+    older,
     run_of,
     start,
     usage,
@@ -57,6 +58,7 @@ def a_full_run() -> Run:
         joins=(("alpha", 2), ("beta", 1)),
         attempts=2,
         tries=4,
+        tried=("evolink/a", "other/b"),
         upstream_task_id="task-unified-1",
         accepted_at=NOW + 0.25,
         upstream_finished_at=NOW + 20.125,
@@ -88,13 +90,12 @@ async def test_a_sparse_run_comes_back_whole(ledger: Ledger) -> None:
     assert await run_of(ledger, run.id) == run
 
 
-async def test_records_are_replaced_as_wholes(ledger: Ledger) -> None:
+async def test_a_run_is_replaced_as_a_whole(ledger: Ledger) -> None:
     run = a_full_run()
     other = replace(a_run(team="beta"), id=run.id)
-    job = a_job(run, callback_url="https://client.test/hook")
-    await write(ledger, runs=(run,), jobs=(job,))
-    await write(ledger, runs=(other,), jobs=(replace(job, team="beta", callback_url=None),))
-    assert await ledger.job(job.id) == (replace(job, team="beta", callback_url=None), other)
+    await write(ledger, runs=(run,))
+    await write(ledger, runs=(other,))
+    assert await run_of(ledger, run.id) == other
 
 
 async def test_a_job_comes_with_its_run(ledger: Ledger) -> None:
@@ -477,7 +478,7 @@ async def test_old_jobs_of_final_runs_are_pruned(ledger: Ledger) -> None:
     old_live, old, new = a_job(live), a_job(final), a_job(final, created_at=NOW + 50)
     await write(ledger, jobs=(old_live, old, new))
     await change(ledger, done(final, a_picture()))
-    assert await ledger.prune(jobs_before=NOW + 50, accounts_before=0, limit=100) == 2
+    assert await ledger.prune(older(jobs=NOW + 50, accounts=0), limit=100) == 2
     assert await ledger.job(old.id) is None
     assert await ledger.job(new.id) is not None
     assert await ledger.job(old_live.id) is not None
@@ -491,7 +492,7 @@ async def test_old_short_accounts_that_hold_nothing_are_pruned(ledger: Ledger) -
     await start(ledger, live)
     await change(ledger, done(final, a_picture()))
     before = windows().hour + 1
-    assert await ledger.prune(jobs_before=0, accounts_before=before, limit=100) == 1
+    assert await ledger.prune(older(jobs=0, accounts=before), limit=100) == 1
     accounts = await ledger.accounts((*final.account_keys(), *live.account_keys()))
     gone = [key for key, one in accounts.items() if one == Account(key)]
     assert gone == [AccountKey("alpha", Window.HOUR, windows().hour)]
@@ -504,20 +505,20 @@ async def test_pruning_is_bounded_and_takes_the_oldest(ledger: Ledger) -> None:
     minutes = [Account(AccountKey("t", Window.MINUTE, n), Amounts(runs=1)) for n in range(7)]
     await write(ledger, jobs=tuple(jobs), accounts=tuple(minutes))
     await change(ledger, failed(run))
-    assert await ledger.prune(jobs_before=NOW, accounts_before=100, limit=4) == 8
+    assert await ledger.prune(older(jobs=NOW, accounts=100), limit=4) == 8
     left = [job.id for job in jobs if await ledger.job(job.id)]
     assert left == [job.id for job in jobs[:6]]
-    assert await ledger.prune(jobs_before=NOW, accounts_before=100, limit=4) == 7
-    assert await ledger.prune(jobs_before=NOW, accounts_before=100, limit=4) == 2
-    assert await ledger.prune(jobs_before=NOW, accounts_before=100, limit=4) == 0
+    assert await ledger.prune(older(jobs=NOW, accounts=100), limit=4) == 7
+    assert await ledger.prune(older(jobs=NOW, accounts=100), limit=4) == 2
+    assert await ledger.prune(older(jobs=NOW, accounts=100), limit=4) == 0
 
 
 async def test_pruning_goes_on_beyond_one_hop(ledger: Ledger) -> None:
     run = await start(ledger, a_run())
     await write(ledger, jobs=tuple(a_job(run, created_at=NOW - 9) for _ in range(1200)))
     await change(ledger, failed(run))
-    assert await ledger.prune(jobs_before=NOW - 8, accounts_before=0, limit=1100) == 1100
-    assert await ledger.prune(jobs_before=NOW - 8, accounts_before=0, limit=1100) == 100
+    assert await ledger.prune(older(jobs=NOW - 8, accounts=0), limit=1100) == 1100
+    assert await ledger.prune(older(jobs=NOW - 8, accounts=0), limit=1100) == 100
 
 
 # --- opening and closing --------------------------------------------------------------------------

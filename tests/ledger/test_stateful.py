@@ -15,19 +15,44 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from ledger_backends import Clock
-from ledger_builders import NOW, a_job, a_picture, a_run, done, failed, usage, write
+from ledger_builders import (
+    NOW,
+    a_claim,
+    a_delivery,
+    a_job,
+    a_picture,
+    a_run,
+    an_upload,
+    done,
+    ended,
+    failed,
+    usage,
+    write,
+)
 
 from gateway.core.booking import book
-from gateway.core.model import LIVE_STATES, NOTHING, AccountKey, Run, RunState, Verdict
+from gateway.core.model import (
+    LIVE_STATES,
+    NOTHING,
+    AccountKey,
+    DeliveryState,
+    Run,
+    RunState,
+    Verdict,
+)
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.ledger.memory import MemoryLedger
 from gateway.ledger.sqlite import SqliteLedger
-from gateway.ports import Ledger
+from gateway.ports import Ledger, Old
 
 TEAMS = st.sampled_from(["alpha", "beta"])
 FINGERPRINTS = st.sampled_from(["f1", "f2", "f3"])
 DIGESTS = st.lists(st.sampled_from(["d1", "d2", "d3", "d4"]), max_size=3)
 AGES = st.integers(min_value=-100_000, max_value=5_000)
+WRONG = st.sampled_from(["twin", "task", "job", "amount", "claim", "delivery", "upload"])
+NAMES = st.sampled_from(["k1", "k2", "k3"])
+LINKS = st.lists(st.sampled_from(["u1", "u2", "u3"]), max_size=3)
+HOOKS = st.sampled_from([None, "https://client.test/hook"])
 TASKS = st.sampled_from([None, "t1", "t2", "t3"])
 
 
@@ -60,8 +85,8 @@ class TwoLedgers(RuleBasedStateMachine):
 
     # --- what happens ------------------------------------------------------------------------
 
-    @rule(target=runs, team=TEAMS, fingerprint=FINGERPRINTS, shared=st.booleans())
-    def order(self, team: str, fingerprint: str, shared: bool) -> str:
+    @rule(target=runs, team=TEAMS, fingerprint=FINGERPRINTS, shared=st.booleans(), hook=HOOKS)
+    def order(self, team: str, fingerprint: str, shared: bool, hook: str | None) -> str:
         number = next(self.numbers)
         run = a_run(
             id=f"run-{number}",
@@ -71,7 +96,7 @@ class TwoLedgers(RuleBasedStateMachine):
             shared=shared,
             n=1 + number % 3,
         )
-        job = a_job(run, id=f"task-{number}")
+        job = a_job(run, id=f"task-{number}", callback_url=hook)
         self.job_ids.append(job.id)
         self.keys.update(run.account_keys())
 
@@ -80,7 +105,7 @@ class TwoLedgers(RuleBasedStateMachine):
                 joined = replace(view.live, joins=((team, 1), *view.live.joins))
                 return "joined", Writes(
                     runs=(joined,),
-                    jobs=(a_job(joined, Verdict.JOINED, id=job.id),),
+                    jobs=(a_job(joined, Verdict.JOINED, id=job.id, callback_url=hook),),
                     usage=(usage(team, run.model, run.windows.day, joined=1),),
                 )
             return "started", replace(book(None, run, view.accounts), jobs=(job,))
@@ -131,7 +156,10 @@ class TwoLedgers(RuleBasedStateMachine):
 
         def decide(view: View) -> tuple[None, Writes]:
             assert view.run is not None
-            return None, book(view.run, step(view.run), view.accounts)
+            after = step(view.run)
+            owed = [a_delivery(job, due_at=NOW) for job in view.owed if after.is_final]
+            writes = book(view.run, after, view.accounts)
+            return None, replace(writes, deliveries=tuple(owed))
 
         self.both(lambda ledger: ledger.transact(keys, decide))
 
@@ -154,18 +182,54 @@ class TwoLedgers(RuleBasedStateMachine):
         now = NOW + age
         self.both(lambda one: one.lease("w", now=now, until=now + seconds, limit=limit))
 
-    @rule(jobs_age=AGES, accounts_age=st.integers(0, 20_000), limit=st.integers(0, 4))
-    def prune(self, jobs_age: int, accounts_age: int, limit: int) -> None:
-        """Only windows that are over: an open one still takes new runs."""
-        jobs_before = self.clock.now - jobs_age
-        accounts_before = self.clock.now - 3600 - accounts_age
-        self.both(
-            lambda ledger: ledger.prune(
-                jobs_before=jobs_before, accounts_before=accounts_before, limit=limit
-            )
-        )
+    @rule(limit=st.integers(0, 3), age=AGES, seconds=st.integers(0, 9_000))
+    def lease_deliveries(self, limit: int, age: int, seconds: int) -> None:
+        now = NOW + age
+        self.both(lambda one: one.lease_deliveries("w", now=now, until=now + seconds, limit=limit))
 
-    @rule(run_id=consumes(runs), what=st.sampled_from(["twin", "task", "job", "amount"]))
+    @rule(number=st.integers(0, 30), state=st.sampled_from(DeliveryState), due=AGES)
+    def attempt(self, number: int, state: DeliveryState, due: int) -> None:
+        """The callback goes on, ends, or is made again."""
+        found = self.both(lambda one: one.delivery(f"callback-task-{number}"))
+        if found is None:
+            return
+        after = replace(found, state=state, due_at=NOW + due, ended_at=None, lease_until=0.0)
+        if state is not DeliveryState.PENDING:
+            after = ended(after, state)
+        self.both(lambda ledger: write(ledger, deliveries=(after,)))
+
+    @rule(team=TEAMS, key=NAMES, age=AGES)
+    def claim(self, team: str, key: str, age: int) -> None:
+        claim = replace(a_claim(team, key), created_at=NOW + age)
+        self.both(lambda ledger: write(ledger, claims=(claim,)))
+
+    @rule(team=TEAMS, name=NAMES, links=LINKS, digest=NAMES, ages=st.tuples(AGES, AGES))
+    def upload(
+        self, team: str, name: str, links: list[str], digest: str, ages: tuple[int, int]
+    ) -> None:
+        upload = an_upload(
+            id=name,
+            team=team,
+            urls=tuple(links),
+            digest=digest,
+            created_at=NOW + ages[0],
+            expires_at=NOW + ages[1],
+        )
+        self.both(lambda ledger: write(ledger, uploads=(upload,)))
+
+    @rule(team=TEAMS, name=NAMES)
+    def forget(self, team: str, name: str) -> None:
+        self.both(lambda ledger: ledger.forget_upload(team, name))
+
+    @rule(ages=st.tuples(AGES, AGES, st.integers(0, 20_000), AGES), limit=st.integers(0, 4))
+    def prune(self, ages: tuple[int, int, int, int], limit: int) -> None:
+        """Only windows that are over: an open one still takes new runs."""
+        jobs, claims, accounts, uploads = ages
+        now = self.clock.now
+        old = Old(now - jobs, now - claims, now - 3600 - accounts, now - uploads)
+        self.both(lambda ledger: ledger.prune(old, limit=limit))
+
+    @rule(run_id=consumes(runs), what=WRONG)
     def write_wrongly(self, run_id: str, what: str) -> None:
         run = self.both(lambda ledger: _view(ledger, Keys(run_id=run_id))).run
         if run is None:
@@ -175,6 +239,9 @@ class TwoLedgers(RuleBasedStateMachine):
             "task": {"runs": (a_run(id="x", upstream_task_id=run.upstream_task_id),)},
             "job": {"jobs": (a_job(a_run(id="nowhere"), id="x"),)},
             "amount": {"runs": (replace(run, tries=-1),)},
+            "claim": {"claims": (a_claim(), a_claim())},
+            "delivery": {"deliveries": (a_delivery(a_job(run, id="nowhere")),)},
+            "upload": {"uploads": (an_upload(id="k1", urls=("u1",)), an_upload(size_bytes=-1))},
         }[what]
         refuse = {"jobs": (a_job(a_run(id="nowhere"), id="y"),)}
         outcome = self.both(lambda ledger: write(ledger, **{**wrong, **refuse}))
@@ -209,9 +276,25 @@ class TwoLedgers(RuleBasedStateMachine):
             self.both(lambda ledger, job_id=job_id: ledger.job(job_id))
 
     @invariant()
+    def the_lists_are_equal(self) -> None:
+        self.both(lambda ledger: ledger.next_delivery_due())
+        self.both(lambda ledger: ledger.deliveries(team=None, job_id=None, limit=99))
+        for team in ("alpha", "beta"):
+            for states in (tuple(LIVE_STATES), (RunState.DONE,), (RunState.FAILED, RunState.DONE)):
+                self.both(_read("tasks", team, states=states, page=1, page_size=3))
+                self.both(_read("tasks", team, states=states, page=2, page_size=3))
+                self.both(_read("tasks", team, states=states, page=1, page_size=3, model="other"))
+            self.both(_read("jobs", team, self.job_ids[::-1]))
+            self.both(_read("uploads", team, now=NOW, page=1, page_size=2))
+            self.both(_read("digests", team, ("u1", "u2", "u3")))
+            for name in ("k1", "k2", "k3"):
+                keys = Keys(claim=(team, name))
+                self.both(lambda ledger, keys=keys: _view(ledger, keys))
+
+    @invariant()
     def the_books_add_up(self) -> None:
         found = self.both(lambda ledger: ledger.violations())
-        assert all("is still" in sentence for sentence in found)
+        assert all("is still" in sentence for sentence in found)  # the clock leaps
 
 
 async def _outcome(do: Callable[[Ledger], Awaitable[Any]], ledger: Ledger) -> Any:
@@ -219,6 +302,10 @@ async def _outcome(do: Callable[[Ledger], Awaitable[Any]], ledger: Ledger) -> An
         return await do(ledger)
     except ConstraintViolation:
         return ConstraintViolation
+
+
+def _read(name: str, *values: Any, **named: Any) -> Callable[[Ledger], Awaitable[Any]]:
+    return lambda ledger: getattr(ledger, name)(*values, **named)
 
 
 async def _view(ledger: Ledger, keys: Keys) -> View:

@@ -1,0 +1,116 @@
+"""One attempt at a callback: a signed POST to an address that was judged.
+
+The client is given, and it is the one that dials checked addresses only. Nothing a receiver
+does costs more than the time-out, one connection and a few kilobytes. What an attempt means for
+the delivery, and when there is another, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx2 as httpx
+from standardwebhooks import Webhook
+
+from gateway import __version__
+from gateway.core.addresses import check_url
+from gateway.core.model import Delivery
+from gateway.core.outbox import Outcome, signing_key
+from gateway.ports import Clock
+
+ANSWER_BYTES: Final = 65_536
+"""Read and thrown away, so that a receiver can end its answer; what is longer is cut off."""
+
+_SCHEMES: Final = frozenset({"https"})
+_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "User-Agent": f"image-gateway/{__version__}",
+    "Accept-Encoding": "identity",
+}
+
+
+class CallbackSender:
+    """`gateway.ports.Callbacks` over a client that pins addresses and follows no redirect."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        clock: Clock,
+        timeout_seconds: float = 10.0,
+        signing_secret: str | None = None,
+        allow_private: bool = False,
+    ) -> None:
+        """Raises `ValueError` for a `signing_secret` that is none (see `core.outbox`).
+
+        The client is closed with the sender.
+        """
+        self._client = client
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._signer = Webhook(signing_key(signing_secret)) if signing_secret else None
+        self._allow_private = allow_private
+
+    async def deliver(self, delivery: Delivery, body: bytes) -> Outcome:
+        problem = check_url(delivery.url, schemes=_SCHEMES, allow_private=self._allow_private)
+        if problem is not None:
+            return Outcome(error=problem.message)
+        answered: list[int] = []
+        error = "no answer"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._post(delivery, body, answered)
+        except TimeoutError:
+            error = f"no answer within {self._timeout_seconds:g} s"
+        except Exception as failure:  # whatever it is, it costs one attempt
+            error = f"{type(failure).__name__}: {failure}"
+        return Outcome(answered[0]) if answered else Outcome(error=error)
+
+    async def _post(self, delivery: Delivery, body: bytes, answered: list[int]) -> None:
+        """The status counts as soon as it is there, whatever becomes of the answer's body."""
+        dialled: list[Any] = []
+
+        async def trace(event: str, facts: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                dialled.append(facts["return_value"])
+
+        request = self._client.build_request(
+            "POST",
+            delivery.url,
+            content=body,
+            headers={**_HEADERS, **self._marks(delivery, body)},
+            extensions={"trace": trace},
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+            answered.append(response.status_code)
+            await _drain(response)
+        finally:
+            # A connection whose handshake is broken off by the time-out is closed by nobody else.
+            for connection in dialled:
+                await connection.aclose()
+
+    def _marks(self, delivery: Delivery, body: bytes) -> Mapping[str, str]:
+        """The headers of Standard Webhooks."""
+        now = datetime.fromtimestamp(int(self._clock()), UTC)
+        marks = {"webhook-id": delivery.id, "webhook-timestamp": str(int(now.timestamp()))}
+        if self._signer is not None:
+            marks["webhook-signature"] = self._signer.sign(delivery.id, now, body.decode())
+        return marks
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+async def _drain(response: httpx.Response) -> None:
+    received = 0
+    try:
+        async for chunk in response.aiter_raw():
+            received += len(chunk)
+            if received > ANSWER_BYTES:
+                return
+    finally:
+        await response.aclose()

@@ -1,0 +1,142 @@
+"""The outbox: which callbacks are owed, and what an attempt at one means for it.
+
+A delivery is a row of the ledger, written in the transaction that makes it owed: the one that
+ends a run, or the one that answers an order from the cache. So it outlives the process, and is
+delivered at least once, always under the same id.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState
+
+ERROR_CHARACTERS: Final = 200
+"""What is kept of a failed attempt's reason: enough to mend a receiver by."""
+
+STANDARD_PREFIX: Final = "whsec_"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt.
+
+    `status` is the receiver's answer, None when there was none; then `error` says why.
+    """
+
+    status: int | None = None
+    error: str | None = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def owed(before: Run, after: Run, jobs: Iterable[Job], *, now: float) -> tuple[Delivery, ...]:
+    """One delivery for each of the run's jobs that wants one, when the run has just ended.
+
+    A job whose POST was answered with the error itself, and so never had a task id, is not
+    called back.
+    """
+    if before.is_final or not after.is_final:
+        return ()
+    return tuple(one for job in jobs if _was_told(job, before, after) for one in owes(job, now))
+
+
+def owes(job: Job, now: float) -> tuple[Delivery, ...]:
+    """The delivery of a job whose run has ended; nothing when it asked for none.
+
+    Its id follows from the job's: a job is called back once, whoever works that out how often.
+    """
+    if job.callback_url is None:
+        return ()
+    name = f"msg_{job.id}"
+    return (Delivery(name, job.id, job.team, job.callback_url, created_at=now, due_at=now),)
+
+
+def _was_told(job: Job, before: Run, after: Run) -> bool:
+    """Whether the job's POST was answered with a task id.
+
+    It was once upstream accepted (a task of it may have failed since: `tried`), or once the
+    order was left waiting for an upstream: `tries` counts that. While a submit is out, `due_at`
+    is the time that it went out, and whoever joined since then still waits for its answer.
+    """
+    if after.state is RunState.DONE or before.accepted_at is not None:
+        return True
+    told = before.state is RunState.QUEUED or before.tries > 0 or bool(before.tried)
+    came_before = before.state is not RunState.SUBMITTING or job.created_at < before.due_at
+    return told and came_before
+
+
+# --- attempts ----------------------------------------------------------------------------------
+
+
+def after_attempt(
+    delivery: Delivery, outcome: Outcome, *, now: float, retries: tuple[float, ...]
+) -> Delivery:
+    """The delivery after an attempt; `retries` are the waits before each further one, seconds.
+
+    Only an answer of 2xx delivers it. It gives its lease back.
+    """
+    attempts = delivery.attempts + 1
+    after = replace(
+        delivery,
+        attempts=attempts,
+        status=outcome.status,
+        error=None if outcome.delivered else _reason(outcome),
+        lease_owner=None,
+        lease_until=0.0,
+    )
+    if outcome.delivered:
+        return replace(after, state=DeliveryState.DELIVERED, ended_at=now)
+    if attempts > len(retries):
+        return replace(after, state=DeliveryState.FAILED, ended_at=now)
+    return replace(after, due_at=now + retries[attempts - 1])
+
+
+def put_off(delivery: Delivery, *, until: float) -> Delivery:
+    """Given back untried: its receiver has a long line already."""
+    return replace(delivery, due_at=until, lease_owner=None, lease_until=0.0)
+
+
+def again(delivery: Delivery, *, now: float) -> Delivery:
+    """A new series of attempts under the same id; one that is still going on goes on."""
+    if delivery.state is DeliveryState.PENDING:
+        return delivery
+    return replace(
+        delivery,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        due_at=now,
+        ended_at=None,
+        lease_owner=None,
+        lease_until=0.0,
+    )
+
+
+def receiver(url: str) -> str:
+    """The host that a callback goes to: all that may be said of its URL, and what is bounded."""
+    return urlsplit(url).hostname or ""
+
+
+def signing_key(secret: str) -> bytes:
+    """The key that callbacks are signed with.
+
+    `whsec_` and base64, as Standard Webhooks writes it, or any other text, whose bytes are the
+    key then. Raises `ValueError` when what follows `whsec_` is not base64, or nothing.
+    """
+    if not secret.startswith(STANDARD_PREFIX):
+        return secret.encode()
+    encoded = secret.removeprefix(STANDARD_PREFIX).rstrip("=")
+    key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    if not key:
+        raise ValueError("nothing follows whsec_")
+    return key
+
+
+def _reason(outcome: Outcome) -> str:
+    return (outcome.error or f"answered {outcome.status}")[:ERROR_CHARACTERS]

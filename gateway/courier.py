@@ -1,0 +1,264 @@
+"""The courier: leases due callbacks from the outbox, attempts each, records what came of it.
+
+It decides nothing: the outbox says what an attempt means and when there is another. A delivery
+is a row from the transaction that ended its run, so a process that dies loses none: each is
+made at least once, under the same id. What is done at once is bounded in all and for each
+receiving host, so that one that hangs holds up its own callbacks and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.core import outbox
+from gateway.core.model import Delivery, DeliveryState, Job, Run
+from gateway.core.outbox import Outcome
+from gateway.core.policy import Current
+from gateway.core.transaction import Keys, Writes
+from gateway.errors import Unavailable
+from gateway.ports import Callbacks, Clock, Ledger, Observer
+
+log = structlog.get_logger("gateway.callbacks")
+
+LEASE_SECONDS: Final = 300.0
+"""Long enough to wait here for a turn, and then to be attempted."""
+
+ATTEMPT_SECONDS: Final = 60.0
+"""What must be left of a lease when an attempt begins, so that it ends under it."""
+
+BATCH: Final = 200
+"""Deliveries leased at a time: a small transaction, and enough for every slot."""
+
+HELD: Final = 2_000
+"""Deliveries that wait here for their turn: a few megabytes. The rest waits in the ledger."""
+
+LONG_LINE: Final = 500
+"""One host's deliveries beyond this many give their places here to others when all are taken."""
+
+PUT_OFF_SECONDS: Final = 30.0
+ROOM_SECONDS: Final = 0.2
+"""How often places are taken from a long line: a thousand a second, for 5 % of the ledger."""
+
+HOST_SHARE: Final = 4
+"""One host gets at most this part of all slots."""
+
+IDLE_SECONDS: Final = 1.0
+"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+
+GATHER_SECONDS: Final = 0.02
+"""News that come within this time of each other are one look at the ledger."""
+
+RECORD_RETRY_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the courier works with; `render` makes the body that a poll would answer."""
+
+    ledger: Ledger
+    observer: Observer
+    current: Current
+    clock: Clock
+    render: Callable[[Job, Run], bytes]
+
+
+class Courier:
+    """Makes every delivery of this process. `callbacks` may be exchanged while it runs."""
+
+    def __init__(self, desk: Desk, callbacks: Callbacks, *, concurrency: int, owner: str) -> None:
+        self.callbacks = callbacks
+        self._desk = desk
+        self._owner = owner
+        self._concurrency = concurrency
+        self._per_host = max(1, concurrency // HOST_SHARE)
+        self._waiting: dict[str, deque[Delivery]] = {}  # by host; the next host to serve is first
+        self._held: set[str] = set()
+        self._under_way: Counter[str] = Counter()
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._nudge = asyncio.Event()
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    # --- start and stop ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begins to lease; what a former process left undelivered is taken up at once."""
+        self._loop = asyncio.create_task(self._lease_due(), name="courier")
+
+    def nudge(self) -> None:
+        """Told that there may be something new in the outbox."""
+        self._nudge.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Begins nothing new and lets attempts under way end, for at most this long.
+
+        What is cut then, and what waits here, is delivered after the next start.
+        """
+        self._stopping = True
+        self._nudge.set()
+        tasks = {*self._attempts, *([self._loop] if self._loop else [])}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def redeliver(self, delivery_id: str) -> Delivery | None:
+        """Begins a new series of attempts under the same id; None when there is no such callback.
+
+        One whose series is still going on is left to it.
+        """
+        found = await self._desk.ledger.delivery(delivery_id)
+        if found is None or found.state is DeliveryState.PENDING:
+            return found
+        after = outbox.again(found, now=self._desk.clock())
+        await self._write((after,))
+        self.nudge()
+        return after
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def _lease_due(self) -> None:
+        while not self._stopping:
+            sleep_seconds = IDLE_SECONDS
+            try:
+                sleep_seconds = await self._lease_once()
+            except Unavailable as error:
+                log.warning("ledger unavailable", reason=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(sleep_seconds):
+                    await self._nudge.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._nudge.clear()
+
+    async def _lease_once(self) -> float:
+        """Takes up to a batch of what is due, and returns how long to sleep then, in seconds."""
+        now = self._desk.clock()
+        due = await self._desk.ledger.next_delivery_due()
+        if due is None or due > now:
+            return IDLE_SECONDS if due is None else min(IDLE_SECONDS, due - now)
+        if HELD - len(self._held) < BATCH:
+            await self._make_room(now)
+            return ROOM_SECONDS
+        leased = await self._desk.ledger.lease_deliveries(
+            self._owner, now=now, until=now + LEASE_SECONDS, limit=BATCH
+        )
+        for delivery in leased:
+            if delivery.id not in self._held:  # else our own lease ran out on it
+                self._held.add(delivery.id)
+                line = self._waiting.setdefault(outbox.receiver(delivery.url), deque())
+                line.append(delivery)
+        self._begin()
+        return 0.0 if leased else IDLE_SECONDS
+
+    async def _make_room(self, now: float) -> None:
+        """Puts off the last ones of the longest line, so that those of other hosts get in."""
+        line = max(self._waiting.values(), key=len, default=deque[Delivery]())
+        count = min(BATCH, len(line) - LONG_LINE)
+        put_off = [line.pop() for _ in range(count)]
+        if put_off:
+            await self._write(outbox.put_off(one, until=now + PUT_OFF_SECONDS) for one in put_off)
+            self._held.difference_update(one.id for one in put_off)
+
+    # --- attempts ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Gives every free slot to the hosts in turn."""
+        while not self._stopping and len(self._attempts) < self._concurrency:
+            found = self._next()
+            if found is None:
+                return
+            host, delivery = found
+            self._under_way[host] += 1
+            task = asyncio.create_task(self._attempt(delivery), name=f"deliver {delivery.id}")
+            self._attempts.add(task)
+            task.add_done_callback(partial(self._ended, host, delivery))
+
+    def _next(self) -> tuple[str, Delivery] | None:
+        """The next delivery of the first host with a free slot, which goes to the end then."""
+        for host in self._waiting:
+            if self._under_way[host] < self._per_host:
+                line = self._waiting.pop(host)
+                delivery = line.popleft()
+                if line:
+                    self._waiting[host] = line
+                return host, delivery
+        return None
+
+    def _ended(self, host: str, delivery: Delivery, done: asyncio.Task[None]) -> None:
+        """An attempt that broke off leaves its lease to run out; then it is made again."""
+        self._attempts.discard(done)
+        self._held.discard(delivery.id)
+        self._under_way[host] -= 1
+        if not self._under_way[host]:
+            del self._under_way[host]
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("an attempt failed", delivery=delivery.id, exc_info=error)
+        self._begin()
+        self.nudge()
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        if delivery.lease_until < self._desk.clock() + ATTEMPT_SECONDS:
+            return  # it waited for too long and may soon be someone else's
+        found = await self._found(delivery)
+        if found is None:
+            outcome = Outcome(error="its task is not kept any more")
+        else:
+            outcome = await self._deliver(delivery, *found)
+        after = outbox.after_attempt(
+            delivery,
+            outcome,
+            now=self._desk.clock(),
+            retries=self._desk.current.policy.callback_retries,
+        )
+        await self._write((after,))
+        self._desk.observer.called_back(after)
+        _log_attempt(after)
+
+    async def _found(self, delivery: Delivery) -> tuple[Job, Run] | None:
+        while True:
+            try:
+                return await self._desk.ledger.job(delivery.job_id)
+            except Unavailable as error:
+                log.warning("callback waits for the ledger", reason=error.message)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+
+    async def _deliver(self, delivery: Delivery, job: Job, run: Run) -> Outcome:
+        try:
+            return await self.callbacks.deliver(delivery, self._desk.render(job, run))
+        except Exception as error:  # one task that cannot be shown must not stop the others
+            log.exception("an attempt raised", delivery=delivery.id)
+            return Outcome(error=f"internal error: {type(error).__name__}")
+
+    async def _write(self, deliveries: Iterable[Delivery]) -> None:
+        """Tried until it is committed: what is not recorded is done once more."""
+        writes = Writes(deliveries=tuple(deliveries))
+        while True:
+            try:
+                return await self._desk.ledger.transact(Keys(), lambda _: (None, writes))
+            except Unavailable as error:
+                log.warning("a callback's outcome waits for the ledger", reason=error.message)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+
+
+def _log_attempt(after: Delivery) -> None:
+    """Of the URL only the host: receivers put secrets of theirs into path and query."""
+    log.info(
+        "callback",
+        delivery=after.id,
+        task=after.job_id,
+        team=after.team,
+        host=outbox.receiver(after.url),
+        state=str(after.state),
+        attempt=after.attempts,
+        status=after.status,
+        reason=after.error,
+    )

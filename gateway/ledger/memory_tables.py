@@ -1,0 +1,246 @@
+"""What the ledger in memory holds: records by key, their indexes, and the writes that keep both.
+
+Every constraint of the tables on disk is kept here, and a write that breaks one is undone whole.
+Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple
+from typing import Any
+
+from gateway.core.model import (
+    LIVE_STATES,
+    Account,
+    AccountKey,
+    Claim,
+    Delivery,
+    DeliveryState,
+    Job,
+    Picture,
+    Run,
+    RunState,
+    Upload,
+    Usage,
+)
+from gateway.core.transaction import Keys, View, Writes
+from gateway.ledger.memory_rules import (
+    check_account,
+    check_delivery,
+    check_job,
+    check_run,
+    check_upload,
+    check_usage,
+    refuse,
+)
+
+UsageKey = tuple[str, str, int]
+
+
+class Tables:
+    """`live` and `pending` name the runs and deliveries that are not final; `owed` the jobs of a
+    run that want a callback, `delivered` a job's deliveries, `of_url` the upload of a team's link.
+    """
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.jobs: dict[str, Job] = {}
+        self.claims: dict[tuple[str, str], Claim] = {}
+        self.accounts: dict[AccountKey, Account] = {}
+        self.usage: dict[UsageKey, Usage] = {}
+        self.pictures: dict[str, Picture] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self.uploads: dict[tuple[str, str], Upload] = {}
+        self.live: dict[str, None] = {}
+        self.pending: dict[str, None] = {}
+        self.owed: dict[str, tuple[str, ...]] = {}
+        self.delivered: dict[str, tuple[str, ...]] = {}
+        self.of_url: dict[tuple[str, str], str] = {}
+        self._of_fingerprint: dict[str, tuple[str, ...]] = {}
+        self._of_task: dict[tuple[str, str], str] = {}
+
+    # --- loading -------------------------------------------------------------------------------
+
+    def live_runs(self) -> list[Run]:
+        return [self.runs[run_id] for run_id in self.live]
+
+    def pending_deliveries(self) -> list[Delivery]:
+        return [self.deliveries[one] for one in self.pending]
+
+    def view(self, keys: Keys) -> View:
+        live = finished = run = claim = None
+        owed: tuple[Job, ...] = ()
+        if keys.fingerprint is not None:
+            same = [self.runs[one] for one in self._of_fingerprint.get(keys.fingerprint, ())]
+            shared = [run for run in same if run.shared and run.fingerprint == keys.fingerprint]
+            live = next((run for run in shared if not run.is_final), None)
+            done = [run for run in shared if run.state is RunState.DONE]
+            finished = max(done, key=lambda run: (run.finished_at, run.id), default=None)
+        if keys.run_id is not None:
+            run = self.runs.get(keys.run_id)
+            jobs = [self.jobs[one] for one in self.owed.get(keys.run_id, ())]
+            owed = tuple(sorted(jobs, key=lambda job: (job.created_at, job.id)))
+        if keys.claim is not None:
+            claim = self.claims.get(keys.claim)
+        return View(self.account_view(keys.accounts), live, finished, run, owed, claim)
+
+    def account_view(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        return {key: self.accounts.get(key) or Account(key) for key in keys}
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def write(self, writes: Writes) -> None:
+        """All of it or, when a constraint is broken, none."""
+        undo = _Undo()
+        try:
+            self._apply(writes, undo)
+        except BaseException:
+            undo.all()
+            raise
+
+    def _apply(self, writes: Writes, undo: _Undo) -> None:
+        for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
+            self._put_run(run, undo)
+        for job in writes.jobs:
+            self._put_job(job, undo)
+        for freed in writes.freed:
+            known = self.claims.get((freed.team, freed.key))
+            if known and known.job_id == freed.job_id:
+                undo.drop(self.claims, (freed.team, freed.key))
+        for claim in writes.claims:
+            if (claim.team, claim.key) in self.claims:
+                refuse(f"team {claim.team} has used the key of job {claim.job_id} before")
+            undo.put(self.claims, (claim.team, claim.key), claim)
+        for delivery in writes.deliveries:
+            self._put_delivery(delivery, undo)
+        for upload in writes.uploads:
+            self._put_upload(upload, undo)
+        for account in writes.accounts:
+            check_account(account)
+            undo.put(self.accounts, account.key, account)
+        for usage in writes.usage:
+            check_usage(usage)
+            key = (usage.team, usage.model, usage.day)
+            undo.put(self.usage, key, add(self.usage.get(key, Usage(*key)), usage))
+
+    def _put_run(self, run: Run, undo: _Undo) -> None:
+        check_run(run)
+        ids = self._of_fingerprint.get(run.fingerprint, ())
+        if run.shared and not run.is_final:
+            others = (self.runs[one] for one in ids if one != run.id)
+            if any(
+                o.shared and not o.is_final and o.fingerprint == run.fingerprint for o in others
+            ):
+                refuse(f"a second live shared run has the fingerprint {run.fingerprint}")
+        if run.id not in ids:
+            undo.put(self._of_fingerprint, run.fingerprint, (*ids, run.id))
+        self._put_task(run, undo)
+        undo.put(self.runs, run.id, run)
+        if run.state in LIVE_STATES:
+            undo.put(self.live, run.id, None)
+        else:
+            undo.drop(self.live, run.id)
+        if run.state is RunState.DONE:
+            for picture in run.pictures:
+                known = self.pictures.get(picture.digest, picture)
+                undo.put(self.pictures, picture.digest, known)
+
+    def _put_task(self, run: Run, undo: _Undo) -> None:
+        if run.upstream_task_id is None:
+            return
+        task = (run.upstream, run.upstream_task_id)
+        owner = self.runs.get(self._of_task.get(task, ""))
+        if owner and owner.id != run.id and (owner.upstream, owner.upstream_task_id) == task:
+            refuse(f"two runs of {run.upstream} have the task {run.upstream_task_id}")
+        undo.put(self._of_task, task, run.id)
+
+    def _put_job(self, job: Job, undo: _Undo) -> None:
+        check_job(job)
+        if job.run_id not in self.runs:
+            refuse(f"job {job.id} has no run")
+        if job.id in self.jobs:
+            refuse(f"job {job.id} is there already")
+        undo.put(self.jobs, job.id, job)
+        if job.callback_url is not None:
+            undo.put(self.owed, job.run_id, (*self.owed.get(job.run_id, ()), job.id))
+
+    def _put_delivery(self, delivery: Delivery, undo: _Undo) -> None:
+        check_delivery(delivery)
+        if delivery.job_id not in self.jobs:
+            refuse(f"delivery {delivery.id} has no job")
+        if known := self.deliveries.get(delivery.id):
+            rest = tuple(one for one in self.delivered[known.job_id] if one != delivery.id)
+            undo.put(self.delivered, known.job_id, rest)
+        of_job = self.delivered.get(delivery.job_id, ())
+        undo.put(self.delivered, delivery.job_id, (*of_job, delivery.id))
+        undo.put(self.deliveries, delivery.id, delivery)
+        if delivery.state is DeliveryState.PENDING:
+            undo.put(self.pending, delivery.id, None)
+        else:
+            undo.drop(self.pending, delivery.id)
+
+    def _put_upload(self, upload: Upload, undo: _Undo) -> None:
+        check_upload(upload)
+        key = (upload.team, upload.id)
+        if known := self.uploads.get(key):
+            for link in self._links_of(known):
+                undo.drop(self.of_url, link)
+        undo.put(self.uploads, key, upload)
+        for url in upload.urls:
+            undo.put(self.of_url, (upload.team, url), upload.id)
+
+    def _links_of(self, upload: Upload) -> list[tuple[str, str]]:
+        """Those of its links that no later upload has taken over."""
+        links = ((upload.team, url) for url in dict.fromkeys(upload.urls))
+        return [link for link in links if self.of_url.get(link) == upload.id]
+
+    # --- deleting ------------------------------------------------------------------------------
+
+    def drop_job(self, job_id: str) -> None:
+        """Its deliveries go with it."""
+        job = self.jobs.pop(job_id)
+        for delivery_id in self.delivered.pop(job_id, ()):
+            del self.deliveries[delivery_id]
+            self.pending.pop(delivery_id, None)
+        if left := tuple(one for one in self.owed.pop(job.run_id, ()) if one != job_id):
+            self.owed[job.run_id] = left
+
+    def drop_upload(self, team: str, upload_id: str) -> None:
+        """Its links go with it."""
+        upload = self.uploads.pop((team, upload_id), None)
+        if upload is not None:
+            for link in self._links_of(upload):
+                del self.of_url[link]
+
+
+class _Undo:
+    """Remembers what was overwritten, to bring it back when a later write is refused."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def put(self, store: dict[Any, Any], key: object, value: object) -> None:
+        self._remember(store, key)
+        store[key] = value
+
+    def drop(self, store: dict[Any, Any], key: object) -> None:
+        self._remember(store, key)
+        store.pop(key, None)
+
+    def _remember(self, store: dict[Any, Any], key: object) -> None:
+        if key in store:
+            old = store[key]
+            self._steps.append(lambda: store.__setitem__(key, old))
+        else:
+            self._steps.append(lambda: store.pop(key, None))
+
+    def all(self) -> None:
+        for step in reversed(self._steps):
+            step()
+
+
+def add(total: Usage, more: Usage) -> Usage:
+    """The counters of both, under the names of the first."""
+    counters = zip(astuple(total)[3:], astuple(more)[3:], strict=True)
+    return Usage(total.team, total.model, total.day, *(a + b for a, b in counters))

@@ -1,0 +1,136 @@
+"""The OpenAI Images API, synchronous, for OpenAI's own clients at the base URL `/openai/v1`.
+
+One more way in: the order, its admission, its run and its pictures are those of our own API;
+here an order is only taken in OpenAI's words, waited for, and answered in them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.core.admission import Replayed
+from gateway.core.model import Picture, Run, RunState, Team
+from gateway.core.policy import Current
+from gateway.enquiries import models_of
+from gateway.errors import GatewayError
+from gateway.service import Service, outcome_unknown
+from gateway.web import openai_errors, openai_wire, wire
+from gateway.web.auth import team_of
+from gateway.web.images import parse, read_body, read_key
+from gateway.web.openai_answers import PicturesAnswer
+from gateway.web.openai_edits import Edits, add_upstream_seconds
+from gateway.web.openai_errors import ModelNotFound, StillRunning
+from gateway.web.openai_wire import Wish
+from gateway.web.prefer import while_connected
+
+PREFIX: Final = "/openai/"
+
+
+class OpenAI:
+    """The endpoints. `locate` gives the file of a kept picture by its name."""
+
+    def __init__(
+        self, service: Service, current: Current, edits: Edits, locate: Callable[[str], Path | None]
+    ) -> None:
+        self._service = service
+        self._current = current
+        self._edits = edits
+        self._locate = locate
+
+    async def generate(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, policy)
+        fields = parse(await read_body(request, policy.body_limit_bytes))
+        wish = openai_wire.read_wish(fields, policy.catalog)
+        return await self._made(request, team, wish, began=time.perf_counter())
+
+    async def edit(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, policy)
+        began = time.perf_counter()
+        wish = await self._edits.wish(request, team, policy)
+        return await self._made(request, team, wish, began=began)
+
+    async def models(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, policy)
+        return _json(orjson.dumps(openai_wire.model_list(models_of(team, policy))))
+
+    async def model(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, policy)
+        asked = request.path_params["model"]
+        found = policy.catalog.find(asked)
+        if found is None or found not in models_of(team, policy):
+            raise ModelNotFound(f"There is no model '{asked[:64]}' for this team.", param="model")
+        return _json(orjson.dumps(openai_wire.model_object(found)))
+
+    async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
+        """Orders the wish, waits for the pictures and answers with them."""
+        freshness, key = wire.read_freshness(request.headers), read_key(request)
+        answer = await self._service.submit(team, wish.body, freshness, key=key)
+        add_upstream_seconds(request, answer.upstream_seconds)
+        run = answer.run
+        if not run.is_final:
+            start = time.perf_counter()
+            left = self._current.policy.openai_wait_seconds - (start - began)
+            async with while_connected(request):
+                run = (await self._service.wait(team, answer.job.id, left)).run
+            add_upstream_seconds(request, time.perf_counter() - start)
+        made = self._answer(run, wish)
+        if isinstance(answer.decision, Replayed):
+            made.headers["Idempotency-Replayed"] = "true"
+        else:
+            made.headers["Cache-Status"] = wire.cache_status(answer.decision, freshness)
+        return made
+
+    def _answer(self, run: Run, wish: Wish) -> Response:
+        """What became of the run, in OpenAI's words. Raises what is no picture."""
+        if run.failure is not None:
+            raise openai_errors.failure_error(run.failure)
+        if run.state is RunState.UNSURE:
+            raise outcome_unknown(run)
+        if run.state is not RunState.DONE:
+            raise StillRunning(
+                "The pictures are still being made, and will be kept. Send the identical request "
+                "again: it joins them and costs nothing."
+            )
+        told = openai_wire.facts(run)
+        if wish.as_links:
+            base = f"{self._current.policy.public_url}/pictures"
+            links = [f"{base}/{picture.name}" for picture in run.pictures]
+            return _json(openai_wire.with_links(told, links))
+        files = [(picture, self._file(picture)) for picture in run.pictures]
+        return PicturesAnswer(openai_wire.pictures_head(told), files)
+
+    def _file(self, picture: Picture) -> Path:
+        path = self._locate(picture.name)
+        if path is None:
+            raise GatewayError(f"The gateway has no place for a picture called {picture.name}.")
+        return path
+
+
+def is_openai(path: str) -> bool:
+    """Whether errors on this path are told in OpenAI's shape."""
+    return path.startswith(PREFIX)
+
+
+def error_answer(error: GatewayError) -> Response:
+    shown = openai_errors.as_openai(error)
+    return Response(
+        openai_errors.error_body(shown),
+        status_code=shown.status,
+        headers={**wire.error_headers(shown), **openai_errors.error_headers(shown)},
+        media_type="application/json",
+    )
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

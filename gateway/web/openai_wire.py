@@ -1,0 +1,203 @@
+"""OpenAI's Images API as JSON: the only place that knows it, errors apart (`openai_errors`).
+
+A request becomes the body of an order of our own, a finished run becomes OpenAI's answer. It
+decides nothing about money or pictures, and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from gateway.core.model import Catalog, ImageModel, Run
+from gateway.errors import InvalidRequest
+
+# --- requests ------------------------------------------------------------------------------------
+
+IGNORED: Final = frozenset({"user", "safety_identifier", "moderation"})
+"""They name a person or ask for a milder filter; neither is part of a picture."""
+
+WITHOUT_COUNTERPART: Final[Mapping[str, tuple[object, ...]]] = {
+    # Parameter: its values that ask for nothing beyond what is made anyway. Any other is refused.
+    "complexity": (),
+    "frame_count": (),
+    "frame_duration_ms": (),
+    "image": (),
+    "input_fidelity": ("low",),
+    "markup": (),
+    "mask": (),
+    "output_compression": (100,),
+    "partial_images": (0,),
+    "stream": (False,),
+    "style": (),
+    "svg": (),
+}
+SINCE_GPT_IMAGE_2: Final[Mapping[str, tuple[object, ...]]] = {
+    # The same for models before gpt-image-2; for later ones any other value is forwarded.
+    "background": ("auto", "opaque"),
+    "output_format": ("png",),
+}
+LEFT_OPEN: Final[Mapping[str, str]] = {"size": "auto", "quality": "auto"}
+"""Saying this is saying nothing: upstream has its own default, and not every model takes it."""
+
+BEFORE_GPT_IMAGE_2: Final = "gpt-image-1"
+MASK: Final = "mask"
+FILE_PARTS: Final = frozenset({"image", "image[]", MASK})
+MAX_PICTURES: Final = 16
+_WHOLE: Final = frozenset({"n", "output_compression", "partial_images"})
+_FLAGS: Final = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks for: the body of our own order, and the form of the answer."""
+
+    body: dict[str, object]
+    as_links: bool
+
+
+def read_wish(fields: object, catalog: Catalog) -> Wish:
+    """The wish in a request's parsed JSON. Raises `InvalidRequest` naming the parameter."""
+    if not isinstance(fields, Mapping):
+        raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
+    given = {name: value for name, value in fields.items() if value is not None}
+    name = given.get("model")
+    model = catalog.find(name) if isinstance(name, str) else None
+    as_links = _wants_links(given.pop("response_format", "b64_json"))
+    body = {
+        name: value
+        for name, value in given.items()
+        if name not in IGNORED
+        and not _says_nothing(name, value)
+        and not _is_harmless(name, value, model)
+    }
+    return Wish(body, as_links)
+
+
+def read_fields(fields: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """The fields of a form with the types that JSON would give them."""
+    return {name: _typed(name, text) for name, text in fields}
+
+
+def parameter(part: str) -> str:
+    """The parameter that a part of a form belongs to: `image[]` and `svg[model]` have brackets."""
+    return part.partition("[")[0]
+
+
+def takes_mask(model: ImageModel) -> bool:
+    return not _is_older(model)
+
+
+def _typed(name: str, text: str) -> object:
+    if name in _WHOLE and text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    return _FLAGS.get(text.lower(), text) if name == "stream" else text
+
+
+def _wants_links(value: object) -> bool:
+    if value not in ("b64_json", "url"):
+        raise InvalidRequest(
+            "'response_format' must be 'b64_json' or 'url'.", param="response_format"
+        )
+    return value == "url"
+
+
+def _says_nothing(name: str, value: object) -> bool:
+    return name in LEFT_OPEN and value == LEFT_OPEN[name]
+
+
+def _is_harmless(name: str, value: object, model: ImageModel | None) -> bool:
+    """True for what may be left out. Raises for what would be missed."""
+    name = parameter(name)
+    if name in SINCE_GPT_IMAGE_2:
+        if value in SINCE_GPT_IMAGE_2[name]:
+            return True
+        if model is None or not _is_older(model):
+            return False
+    elif name not in WITHOUT_COUNTERPART:
+        return False
+    harmless = {**WITHOUT_COUNTERPART, **SINCE_GPT_IMAGE_2}[name]
+    if value in harmless:
+        return True
+    instead = f"; only {_listed(harmless)} may be given" if harmless else ""
+    raise InvalidRequest(
+        f"The parameter '{name}' cannot be honoured here{instead}. Leave it out.", param=name
+    )
+
+
+def _listed(values: Sequence[object]) -> str:
+    return " or ".join(orjson.dumps(value).decode() for value in values)
+
+
+def _is_older(model: ImageModel) -> bool:
+    return any(route.model.startswith(BEFORE_GPT_IMAGE_2) for route in model.routes)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+_QUALITIES: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
+_FORMATS: Final = {"jpg": "jpeg"}
+PICTURE_HEAD, PICTURE_TAIL, PICTURES_TAIL = b'{"b64_json":"', b'"}', b"]}"
+
+
+def facts(run: Run) -> dict[str, object]:
+    """What OpenAI's answer tells beside the pictures; what is not known is left out."""
+    told: dict[str, object] = {"created": int(run.finished_at or run.created_at)}
+    request = orjson.loads(run.request)
+    told["background"] = "transparent" if request.get("background") == "transparent" else "opaque"
+    if run.pictures:
+        first = run.pictures[0]
+        told["size"] = f"{first.width}x{first.height}"
+        told["output_format"] = _FORMATS.get(first.extension, first.extension)
+    if run.quality in _QUALITIES:
+        told["quality"] = run.quality
+    if usage := _usage(orjson.loads(run.task).get("usage")):
+        told["usage"] = usage
+    return told
+
+
+def pictures_head(told: Mapping[str, object]) -> bytes:
+    """The answer up to its first picture."""
+    return orjson.dumps(dict(told))[:-1] + b',"data":['
+
+
+def with_links(told: Mapping[str, object], links: Iterable[str]) -> bytes:
+    """The whole answer for those who asked for links."""
+    return orjson.dumps({**told, "data": [{"url": link} for link in links]})
+
+
+def _usage(upstream: object) -> dict[str, object] | None:
+    """Upstream's counts of tokens under OpenAI's names; None unless they are all there."""
+    counts = upstream if isinstance(upstream, dict) else {}
+    images, text, made = (
+        _count(counts.get(name))
+        for name in ("image_input_tokens", "text_input_tokens", "image_output_tokens")
+    )
+    if images is None or text is None or made is None:
+        return None
+    total = _count(counts.get("total_tokens"))
+    return {
+        "input_tokens": images + text,
+        "input_tokens_details": {"image_tokens": images, "text_tokens": text},
+        "output_tokens": made,
+        "total_tokens": images + text + made if total is None else total,
+    }
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def model_object(model: ImageModel) -> dict[str, object]:
+    """`created` has to be there, and nobody knows it."""
+    return {"id": model.name, "object": "model", "created": 0, "owned_by": "image-gateway"}
+
+
+def model_list(models: Iterable[ImageModel]) -> dict[str, object]:
+    return {"object": "list", "data": [model_object(model) for model in models]}
