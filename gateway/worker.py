@@ -154,15 +154,19 @@ class Worker:
 
     async def _sleep(self) -> None:
         """Until the next run is due, and at least one gathering time; a nudge looks again."""
-        earliest = self._tools.clock() + GATHER_SECONDS
+        earliest = time.monotonic() + GATHER_SECONDS
         while not self._stopping:
             self._nudge.clear()
-            delay = max(earliest, self._wake_at) - self._tools.clock()
+            until_due = self._wake_at - self._tools.clock()
+            # Bounded, because a clock that was set back would make it hours.
+            delay = min(max(earliest - time.monotonic(), until_due), IDLE_SECONDS)
             if delay <= 0:
                 return
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(delay):
                     await self._nudge.wait()
+            except TimeoutError:
+                return
 
     def _wake_soon(self, at: float) -> None:
         if at < self._wake_at:
@@ -360,6 +364,8 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
     facts: dict[str, object] = {}
     if reason := getattr(event, "reason", None):
         facts["reason"] = reason
+    if after.failure:
+        facts["failure"] = after.failure.code
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)

@@ -272,7 +272,8 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if event.dead:
         after = _later(after, None, now, rules)
-        return _lose(after, event.reason, now) if after.tries >= DEAD_LINK_TRIES else after
+        why = "its links lead to no whole picture"  # theirs, and our folder, are for the log alone
+        return _lose(after, why, now) if after.tries >= DEAD_LINK_TRIES else after
     lasted = now - (run.upstream_finished_at or run.created_at)
     wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
     return _later(replace(after, tries=0), None, now, replace(rules, retry_first_seconds=wait))

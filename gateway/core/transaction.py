@@ -40,7 +40,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """Records to insert or replace as wholes; `usage` holds increments to add."""
+    """Runs and accounts to insert or replace as wholes, new jobs, and increments of usage.
+
+    A job is never replaced: one whose id is taken breaks a constraint.
+    """
 
     runs: tuple[Run, ...] = ()
     jobs: tuple[Job, ...] = ()
@@ -51,7 +54,8 @@ class Writes:
 class ConstraintViolation(Exception):
     """A decision wrote what the ledger's constraints forbid; nothing of it was written.
 
-    A defect of ours, or a record from elsewhere (a cache that outlived its ledger).
+    A defect of ours, a record from elsewhere (a cache that outlived its ledger), or a new id
+    that chance has given before.
     """
 
 

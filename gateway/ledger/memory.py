@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, TypeVar
 
+from gateway.core.invariants import Violation
 from gateway.core.model import (
     LIVE_STATES,
     Account,
@@ -126,7 +127,12 @@ class MemoryLedger:
         await self._turn()
         return len(self._pictures), sum(one.size_bytes for one in self._pictures.values())
 
-    async def violations(self) -> Sequence[str]:
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        await self._turn()
+        digests = sorted(digest for digest in self._pictures if digest > after)
+        return [self._pictures[digest] for digest in digests[:limit]]
+
+    async def violations(self) -> Sequence[Violation]:
         await self._turn()
         return memory_audit.violations(
             memory_audit.Books(
@@ -196,6 +202,8 @@ class MemoryLedger:
             check_job(job)
             if job.run_id not in self._runs:
                 refuse(f"job {job.id} has no run")
+            if job.id in self._jobs:
+                refuse(f"there is a job {job.id} already")
             undo.put(self._jobs, job.id, job)
         for account in writes.accounts:
             check_account(account)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.codec import plain_amounts
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import NOTHING, Account, AccountKey, Job, Run, RunState, Usage, Window
 from gateway.ledger import audit
 
@@ -24,17 +25,23 @@ class Books:
     digests: Collection[str]
 
 
-def violations(books: Books, now: float) -> Sequence[str]:
+def violations(books: Books, now: float) -> Sequence[Violation]:
     checks = (
-        *(_accounts(books, window) for window in Window),
-        _holds(books.runs),
-        _late(books.runs, now),
-        _usage(books),
-        _pictures(books),
-        _doubles(books.runs),
-        _orphans(books),
+        *((Invariant.ACCOUNTS, _accounts(books, window)) for window in Window),
+        (Invariant.FINAL_HOLDS, _holds(books.runs)),
+        (Invariant.IN_TIME, _late(books.runs, now)),
+        (Invariant.USAGE, _usage(books)),
+        (Invariant.ALL_KEPT, _unkept(books.runs)),
+        (Invariant.PAID_ONCE, _shared_tasks(books.runs)),
+        (Invariant.ONE_LIVE, _twins(books.runs)),
+        (Invariant.JOBS, _orphans(books)),
+        (Invariant.ON_RECORD, _missing_pictures(books)),
     )
-    return [sentence for check in checks for sentence in sorted(check)]
+    return [
+        Violation(invariant, sentence)
+        for invariant, sentences in checks
+        for sentence in sorted(sentences)
+    ]
 
 
 def _accounts(books: Books, window: Window) -> Iterator[str]:
@@ -95,23 +102,29 @@ def _usage(books: Books) -> Iterator[str]:
             yield audit.say_usage(*key, *rolled, *counted[key])
 
 
-def _pictures(books: Books) -> Iterator[str]:
+def _unkept(runs: Sequence[Run]) -> Iterator[str]:
+    for run in runs:
+        if run.state is RunState.DONE and len(run.kept) < len(run.links):
+            yield audit.say_unkept(run.id, len(run.kept), len(run.links))
+
+
+def _missing_pictures(books: Books) -> Iterator[str]:
     for run in books.runs:
-        if run.state is RunState.DONE:
-            if len(run.kept) < len(run.links):
-                yield audit.say_unkept(run.id, len(run.kept), len(run.links))
-            for picture in run.pictures:
-                if picture.digest not in books.digests:
-                    yield audit.say_missing_picture(run.id, picture.digest)
+        for picture in run.pictures if run.state is RunState.DONE else ():
+            if picture.digest not in books.digests:
+                yield audit.say_missing_picture(run.id, picture.digest)
 
 
-def _doubles(runs: Sequence[Run]) -> Iterator[str]:
+def _shared_tasks(runs: Sequence[Run]) -> Iterator[str]:
     tasks = Counter(
         (run.upstream, run.upstream_task_id) for run in runs if run.upstream_task_id is not None
     )
     for (upstream, task_id), count in tasks.items():
         if count > 1:
             yield audit.say_shared_task(upstream, str(task_id), count)
+
+
+def _twins(runs: Sequence[Run]) -> Iterator[str]:
     live = Counter(run.fingerprint for run in runs if run.shared and not run.is_final)
     for fingerprint, count in live.items():
         if count > 1:

@@ -12,6 +12,7 @@ from gateway.ledger.rows import (
     ACCOUNT_COLUMNS,
     JOB_COLUMNS,
     PICTURE_COLUMNS,
+    PICTURE_FACTS,
     RUN_COLUMNS,
     RUN_COUNTS,
     USAGE_COLUMNS,
@@ -50,7 +51,7 @@ JOB_WITH_RUN: Final = (
 )
 
 PUT_RUN: Final = _upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
-PUT_JOB: Final = _upsert("jobs", JOB_COLUMNS, key=1)
+ADD_JOB: Final = _insert("jobs", JOB_COLUMNS)
 PUT_PICTURE: Final = f"{_insert('pictures', PICTURE_COLUMNS)} ON CONFLICT (digest) DO NOTHING"
 ADD_USAGE: Final = (
     f"{_insert('usage', USAGE_COLUMNS)} ON CONFLICT (day, team, model) DO UPDATE SET "
@@ -98,6 +99,9 @@ LIVE_COUNTS: Final = f"SELECT state, COUNT(*) FROM runs WHERE {LIVE} GROUP BY st
 STARTED_AND_FAILED: Final = "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage"
 OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
 PICTURE_TOTALS: Final = "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures"
+PICTURES: Final = (
+    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? ORDER BY digest LIMIT ?"
+)
 
 # --- retention -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from gateway.core.model import (
     Account,
     AccountKey,
     Job,
+    Picture,
     Run,
     RunState,
     Usage,
@@ -82,7 +83,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         if run not in (view.run, view.live, view.finished):
             _put_run(db, run)
     for job in writes.jobs:
-        db.execute(statements.PUT_JOB, rows.job_row(job))
+        db.execute(statements.ADD_JOB, rows.job_row(job))
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
     if changed:
         values = [value for account in changed.values() for value in rows.account_row(account)]
@@ -164,6 +165,11 @@ def run_counts(db: Database) -> Mapping[RunState, int]:
 def picture_totals(db: Database) -> tuple[int, int]:
     count, size_bytes = db.execute(statements.PICTURE_TOTALS).fetchall()[0]
     return int(count), int(size_bytes)
+
+
+def pictures(db: Database, after: str, limit: int) -> Sequence[Picture]:
+    found = db.execute(statements.PICTURES, (after, limit)).fetchall()
+    return [rows.picture_from(row) for row in found]
 
 
 def prune_jobs(db: Database, before: float, limit: int) -> int:
