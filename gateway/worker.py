@@ -23,6 +23,7 @@ from gateway.core.booking import book
 from gateway.core.events import (
     Accepted,
     AnswerLost,
+    CredentialsRefused,
     Event,
     Finished,
     KeepEvent,
@@ -60,6 +61,10 @@ IDLE_SECONDS: Final = 1.0
 
 GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
+
+SLOT_SECONDS: Final = 4.0
+"""A submit that finds no slot for so long goes into the queue. While it waits for one, nobody who
+only has the ledger could say that it was not sent, and a stop would leave it in doubt."""
 
 RECORD_RETRY_SECONDS: Final = 0.5
 
@@ -196,12 +201,12 @@ class Worker:
                 case Rest(until):
                     self._rest(until)
                     return
+                case Feed(Retry()) | Poll() | Keep() if self._stopping:
+                    return
                 case Feed(event):
                     pass
                 case Submit():
                     event = await self._submit(run)
-                case Poll() | Keep() if self._stopping:
-                    return
                 case Poll():
                     event = await self._poll(run)
                 case Keep(refresh):
@@ -277,11 +282,19 @@ class Worker:
         upstream = self._tools.upstreams.get(run.upstream)
         if upstream is None:
             return NotNow(f"the settings no longer name the upstream {run.upstream!r}")
-        async with self._submits, self._measured(run, "submit") as outcome:
-            event = await _never_raising(
-                lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
-            )
-            outcome.append(event)
+        try:
+            async with asyncio.timeout(SLOT_SECONDS):
+                await self._submits.acquire()
+        except TimeoutError:
+            return NotNow("too many submits are under way; this one was not sent")
+        try:
+            async with self._measured(run, "submit") as outcome:
+                event = await _never_raising(
+                    lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
+                )
+                outcome.append(event)
+        finally:
+            self._submits.release()
         return event
 
     async def _poll(self, run: Run) -> PollEvent:
@@ -370,6 +383,8 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
     level = logging.DEBUG if isinstance(event, Progressed) else logging.INFO
+    if isinstance(event, CredentialsRefused | AnswerLost):
+        level = logging.WARNING  # somebody has to look at these
     log.log(
         level,
         "run",

@@ -6,6 +6,7 @@ everything it had taken was ended or safely written down.
 
 from __future__ import annotations
 
+import resource
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,7 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     from gateway.wiring import Gateway
 
     server = settings.server
+    _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
     for notice in settings.notices() if path else ():
@@ -133,6 +135,13 @@ async def _serve(settings: Settings, path: Path | None) -> int:
         await gateway.stop(server.shutdown_grace_seconds)
         logs.flush()
     return 0
+
+
+def _allow_many_connections() -> None:
+    """Raises the soft limit on open files, often 1024, as far as the hard one and need go."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _reload_on_hangup(gateway: Gateway, path: Path | None) -> None:

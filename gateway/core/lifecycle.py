@@ -48,7 +48,7 @@ LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
 KEEP_MARGIN_SECONDS: Final = 1800.0
 """Keeping is given up this long before the links die: by then every retry was had."""
 
-DEAD_LINK_TRIES: Final = 5
+DEAD_LINK_TRIES: Final = 8
 """Links are lost when they said so this often in a row (fresh ones are fetched between)."""
 
 
@@ -118,7 +118,8 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
         case RunState.QUEUED:
             return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
         case RunState.RUNNING:
-            return Feed(DeadlinePassed()) if now >= _watch_until(run) else Poll()
+            hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
+            return Feed(DeadlinePassed()) if hopeless else Poll()
         case RunState.KEEPING:
             if now >= _keep_until(run):
                 return Feed(DeadlinePassed())
