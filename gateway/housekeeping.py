@@ -111,5 +111,5 @@ class Housekeeper:
     async def _check(self) -> None:
         violations = await self._ledger.violations()
         for violation in violations:
-            log.error("ledger violation", violation=violation)
+            log.error("ledger violation", violation=violation.sentence)
         self._checked(len(violations))

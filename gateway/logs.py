@@ -43,8 +43,9 @@ TRACEBACK_LINES: Final = 60
 REDACTED: Final = "[redacted]"
 CUT: Final = "…[cut]"
 
-QUIET_LIBRARIES: Final = ("httpx2", "httpcore2")
-"""They would write a line or more for each call upstream; runs have their own."""
+QUIET_LIBRARIES: Final = ("httpx2", "httpcore2", "uvicorn.error")
+"""They would write a line or more for each call upstream, each start and each stop; the gateway
+has lines of its own for those."""
 
 _SECRET_KEY: Final = re.compile(
     r"^auth$|authorization|passw|secret|token|credential|cookie|signature|api[-_ ]?key|keys?$",

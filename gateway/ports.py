@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from gateway.core.admission import Denial
 from gateway.core.events import Event, PollEvent, SubmitEvent
+from gateway.core.invariants import Violation
 from gateway.core.model import (
     Account,
     AccountKey,
@@ -152,8 +153,14 @@ class Ledger(Protocol):
     async def picture_totals(self) -> tuple[int, int]:
         """How many pictures the finished runs own, and their bytes."""
 
-    async def violations(self) -> Sequence[str]:
-        """Every broken invariant as a sentence; empty when the ledger adds up."""
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        """The pictures that the finished runs own, by digest, each once: up to `limit` of them.
+
+        They begin behind the digest `after`; the first page is behind the empty one.
+        """
+
+    async def violations(self) -> Sequence[Violation]:
+        """Every invariant that is broken, with where; empty when the ledger adds up."""
 
     async def prune(self, old: Old, *, limit: int) -> int:
         """Deletes old narrow rows, at most `limit` of each kind, and returns how many.

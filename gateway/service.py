@@ -330,13 +330,13 @@ class Service:
     async def _admit(self, ask: Ask, decide: Deciding[D | Unvetted]) -> D:
         """The decision, committed. Finished runs are vetted between the looks at the ledger."""
         ask = await self._look_into_cache(ask)
-        for _ in range(VETTING_ROUNDS):
+        for rounds_left in reversed(range(VETTING_ROUNDS)):
             try:
                 decision = await self._parts.ledger.transact(ask.keys(), decide(ask))
             except ConstraintViolation:
-                if ask.cached is None:
+                if not rounds_left:
                     raise
-                ask = await self._forget_cached(ask)  # the cache outlived its ledger
+                ask = await self._asked_anew(ask)
                 continue
             if not isinstance(decision, Unvetted):
                 return decision
@@ -352,9 +352,14 @@ class Service:
         self._parts.observer.cache_looked_up("miss" if cached is None else stale_or_hit)
         return await self._vet(replace(ask, cached=cached), cached) if fresh and cached else ask
 
-    async def _forget_cached(self, ask: Ask) -> Ask:
-        await self._parts.cache.delete(ask.fingerprint)
-        return replace(ask, cached=None)
+    async def _asked_anew(self, ask: Ask) -> Ask:
+        """Without what may have broken a constraint.
+
+        That is a cached run of a cache that outlived its ledger, or a task id that is taken.
+        """
+        if ask.cached is not None:
+            await self._parts.cache.delete(ask.fingerprint)
+        return replace(ask, cached=None, job_id=ids.new_task_id(ask.now))
 
     async def _vet(self, ask: Ask, run: Run) -> Ask:
         try:

@@ -23,6 +23,13 @@ _T = TypeVar("_T")
 # Longer than the idle time of usual clients and proxies (60 s), so that it is they who close an
 # idle connection: a server that closes first can cut a request that is already on its way.
 _KEEP_ALIVE_SECONDS = 75
+# A client that needs longer for a request's head, or for the whole of it, is not going to finish.
+# An application bounds the time for a body itself and answers; this ends what drips on after that.
+_HEAD_SECONDS = 20.0
+_REQUEST_SECONDS = 90.0
+# Head, trailers and chunk sizes: many times what clients and proxies send. Without a bound a
+# stranger could fill the memory, since they are held until they are complete.
+_BESIDE_BODY_BYTES = 256 * 1024
 # How long the lifespan may take to close its resources after the last connection is gone.
 _LIFESPAN_SECONDS = 10.0
 # How often a stop looks whether the last request has been answered.
@@ -187,11 +194,53 @@ def catch_stop_signals() -> asyncio.Future[signal.Signals]:
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a handle in the scope that cuts the connection."""
+    """uvicorn's protocol, with a handle in the scope that cuts the connection.
+
+    It also cuts whoever takes too long to send a request, or sends too much beside its body.
+    """
+
+    _beside_body_bytes = 0
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_client(_HEAD_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        self._beside_body_bytes += len(data)
+        super().data_received(data)
+        if self._beside_body_bytes > _BESIDE_BODY_BYTES:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
+        self._beside_body_bytes = 0
+        self._wait_for_client(_HEAD_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        self._wait_for_client(_REQUEST_SECONDS)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body_bytes -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_client(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
 
 
 class _Server(uvicorn.Server):

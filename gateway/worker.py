@@ -23,6 +23,7 @@ from gateway.core.booking import book
 from gateway.core.events import (
     Accepted,
     AnswerLost,
+    CredentialsRefused,
     Event,
     Finished,
     KeepEvent,
@@ -31,6 +32,7 @@ from gateway.core.events import (
     PicturesKept,
     PollEvent,
     Progressed,
+    Retry,
     SubmitEvent,
     Unreachable,
 )
@@ -61,6 +63,10 @@ IDLE_SECONDS: Final = 1.0
 
 GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
+
+SLOT_SECONDS: Final = 4.0
+"""A submit that finds no slot for so long goes into the queue. While it waits for one, nobody who
+only has the ledger could say that it was not sent, and a stop would leave it in doubt."""
 
 RECORD_RETRY_SECONDS: Final = 0.5
 
@@ -164,15 +170,19 @@ class Worker:
 
     async def _sleep(self) -> None:
         """Until the next run is due, and at least one gathering time; a nudge looks again."""
-        earliest = self._tools.clock() + GATHER_SECONDS
+        earliest = time.monotonic() + GATHER_SECONDS
         while not self._stopping:
             self._nudge.clear()
-            delay = max(earliest, self._wake_at) - self._tools.clock()
+            until_due = self._wake_at - self._tools.clock()
+            # Bounded, because a clock that was set back would make it hours.
+            delay = min(max(earliest - time.monotonic(), until_due), IDLE_SECONDS)
             if delay <= 0:
                 return
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(delay):
                     await self._nudge.wait()
+            except TimeoutError:
+                return
 
     def _wake_soon(self, at: float) -> None:
         if at < self._wake_at:
@@ -207,13 +217,13 @@ class Worker:
                     case Rest(until):
                         self._rest(until)
                         return
+                    case Feed(Retry()) | Poll() | Keep() if self._stopping:
+                        return
                     case Feed(event):
                         pass
                     case Submit():
                         permit, mine = None, permit
                         event = await self._submit(run, mine)
-                    case Poll() | Keep() if self._stopping:
-                        return
                     case Poll():
                         event = await self._poll(run)
                     case Keep(refresh):
@@ -309,7 +319,7 @@ class Worker:
         if not isinstance(entered, Permit):
             return entered
         try:
-            event: SubmitEvent
+            event: SubmitEvent | None
             if upstream is None:
                 event = NotNow(f"the settings no longer name the upstream {run.upstream!r}")
             else:
@@ -317,15 +327,27 @@ class Worker:
         except BaseException:
             self._gates.leave(entered)
             raise
+        if event is None:  # our own crowd, which says nothing of the route
+            self._gates.leave(entered)
+            return NotNow("too many submits are under way; this one was not sent")
         self._gates.submitted(entered, event)
         return event
 
-    async def _ask(self, upstream: Upstream, run: Run) -> SubmitEvent:
-        async with self._submits, self._measured(run, "submit") as outcome:
-            event = await _never_raising(
-                lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
-            )
-            outcome.append(event)
+    async def _ask(self, upstream: Upstream, run: Run) -> SubmitEvent | None:
+        """What upstream says; None when no slot came free in time, and nothing was sent."""
+        try:
+            async with asyncio.timeout(SLOT_SECONDS):
+                await self._submits.acquire()
+        except TimeoutError:
+            return None
+        try:
+            async with self._measured(run, "submit") as outcome:
+                event = await _never_raising(
+                    lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
+                )
+                outcome.append(event)
+        finally:
+            self._submits.release()
         return event
 
     async def _poll(self, run: Run) -> PollEvent:
@@ -411,10 +433,14 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         facts["former_route"] = before.route
     if reason := getattr(event, "reason", None):
         facts["reason"] = reason
+    if after.failure:
+        facts["failure"] = after.failure.code
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
     level = logging.DEBUG if isinstance(event, Progressed) else logging.INFO
+    if isinstance(event, CredentialsRefused | AnswerLost):
+        level = logging.WARNING  # somebody has to look at these
     log.log(
         level,
         "run",

@@ -126,6 +126,7 @@ def test_lower_levels_are_left_out(configure: Configure) -> None:
 def test_libraries_go_the_same_way(stream: Stream) -> None:
     logging.getLogger("uvicorn.error").warning("%s requests cut", 3)
     logging.getLogger("httpx2").info("GET https://example.org/?signature=abc")
+    logging.getLogger("uvicorn.error").info("Started server process [%d]", 1)
     logging.getLogger("httpcore2.connection").warning("sent Bearer abc")
     logging.getLogger("odd").log(35, "a level of its own")
     lines = stream.lines()

@@ -509,7 +509,7 @@ def an_ask(
         freshness=Freshness(),
         ttl_seconds=86_400,
         windows=windows_at(now, POLICY.zone),
-        resets={window: resets_at(window, now, POLICY.zone) for window in Window},
+        zone=POLICY.zone,
         now=now,
         job_id=f"job-{number}",
         run_id=f"run-{number}",

@@ -152,7 +152,7 @@ def test_every_magic_word_named_exists() -> None:
 
 
 def test_every_link_and_target_leads_somewhere() -> None:
-    for link in re.findall(r"\]\(([\w./]+)\)", PAGE):
+    for link in re.findall(r"(?:\]\(|src=\")([\w./]+)[)\"]", PAGE):
         assert (ROOT / link).is_file(), link
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for target in re.findall(r"^make (\w+)$", PAGE, re.MULTILINE):

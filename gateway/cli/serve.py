@@ -6,6 +6,8 @@ everything it had taken was ended or safely written down.
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,11 +56,13 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
     """
     if sandbox and path is not None:
         raise click.UsageError("--sandbox brings its own settings; leave --config out.")
+    # Until there is a gateway to reload, a SIGHUP would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from gateway import serving
 
     try:
         if sandbox:
-            code = serving.run(_serve_sandbox(host, port))
+            code = serving.run(_serve_sandbox(host, port, sandbox_links(host, port)))
         else:
             path = path or DEFAULT_PATH
             settings = with_address(load_settings(path), host=host, port=port)
@@ -69,14 +73,30 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
     raise SystemExit(code)
 
 
-async def _serve_sandbox(host: str | None, port: int | None) -> int:
+def sandbox_links(host: str | None, port: int | None) -> str | None:
+    """The sandbox's `public_url`; None where its own address will do.
+
+    Beyond loopback it listens in a container or for a colleague: whoever tries it out has
+    published the port on the machine where the browser is.
+    """
+    from gateway.config.schema import Server
+
+    if host is None or Server(host=host).is_loopback:
+        return None
+    if port == 0:
+        raise click.UsageError("with a --host beyond loopback name the --port: links contain it.")
+    return f"http://127.0.0.1:{port or Server().port}"
+
+
+async def _serve_sandbox(host: str | None, port: int | None, public_url: str | None) -> int:
     from gateway.config import sandbox_settings
     from gateway.config.sandbox import TEAM_KEY
     from gateway.upstream.sandbox import SandboxOptions, running_sandbox
 
     async with running_sandbox(SandboxOptions()) as upstream:
-        settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER)
-        click.echo(f"simulated upstream on {upstream.base_url}; team key: {TEAM_KEY}")
+        settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER, public_url=public_url)
+        links = f"; picture links lead to {public_url}" if public_url else ""
+        click.echo(f"simulated upstream on {upstream.base_url}; team key: {TEAM_KEY}{links}")
         return await _serve(with_address(settings, host=host, port=port), None)
 
 
@@ -87,6 +107,7 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     from gateway.wiring import Gateway
 
     server = settings.server
+    _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
     for notice in settings.notices() if path else ():
@@ -116,16 +137,27 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     return 0
 
 
+def _allow_many_connections() -> None:
+    """Raises the soft limit on open files, often 1024, as far as the hard one and need go."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _reload_on_hangup(gateway: Gateway, path: Path | None) -> None:
     """SIGHUP reads the file again; a bad file changes nothing and is told in full."""
     import asyncio
-    import signal
 
     import structlog
 
     log = structlog.get_logger("gateway.settings")
+    in_turn = asyncio.Lock()
 
     async def reload() -> None:
+        async with in_turn:  # a slow reading of the old file must not undo a later one
+            await read_again()
+
+    async def read_again() -> None:
         if path is None:
             log.warning("nothing to reload: the sandbox's settings are built in")
             return

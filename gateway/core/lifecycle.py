@@ -53,7 +53,7 @@ LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
 KEEP_MARGIN_SECONDS: Final = 1800.0
 """Keeping is given up this long before the links die: by then every retry was had."""
 
-DEAD_LINK_TRIES: Final = 5
+DEAD_LINK_TRIES: Final = 8
 """Links are lost when they said so this often in a row (fresh ones are fetched between)."""
 
 
@@ -125,7 +125,8 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
         case RunState.QUEUED:
             return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
         case RunState.RUNNING:
-            return Feed(DeadlinePassed()) if now >= _watch_until(run) else Poll()
+            hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
+            return Feed(DeadlinePassed()) if hopeless else Poll()
         case RunState.KEEPING:
             if now >= _keep_until(run):
                 return Feed(DeadlinePassed())
@@ -295,7 +296,8 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if event.dead:
         after = _later(after, None, now, rules)
-        return _lose(after, event.reason, now) if after.tries >= DEAD_LINK_TRIES else after
+        why = "its links lead to no whole picture"  # theirs, and our folder, are for the log alone
+        return _lose(after, why, now) if after.tries >= DEAD_LINK_TRIES else after
     lasted = now - (run.upstream_finished_at or run.created_at)
     wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
     return _later(replace(after, tries=0), None, now, replace(rules, retry_first_seconds=wait))

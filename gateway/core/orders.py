@@ -78,7 +78,11 @@ def _model(value: object, catalog: Catalog) -> ImageModel:
     known = f"Known models: {', '.join(sorted(catalog.models))}."
     if value is None:
         raise InvalidRequest(f"The field 'model' is required. {known}", param="model")
-    model = catalog.find(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        raise InvalidRequest(
+            f"'model' must be a model's name, not {_show(value)}. {known}", param="model"
+        )
+    model = catalog.find(value)
     if model is None:
         raise InvalidRequest(f"The model {_show(value)} is not known here. {known}", param="model")
     return model

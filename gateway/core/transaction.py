@@ -75,7 +75,8 @@ class Writes:
 class ConstraintViolation(Exception):
     """A decision wrote what the ledger's constraints forbid; nothing of it was written.
 
-    A defect of ours, or a record from elsewhere (a cache that outlived its ledger).
+    A defect of ours, a record from elsewhere (a cache that outlived its ledger), or a new id
+    that chance has given before.
     """
 
 

@@ -1,7 +1,8 @@
 """The ledger's invariants as SQL: each check selects the rows that break it.
 
 Nothing here is needed for the gateway to run: constraints and `transact` keep the ledger right,
-and this proves that they did. A check's rows become sentences with the numbers in them.
+and this proves that they did. A check's rows become violations of the invariant that it names,
+each a sentence with the numbers in it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import USD_MICROS, Window
 from gateway.ledger.rows import USAGE_COUNTERS
 from gateway.ledger.statements import LIVE, PENDING
@@ -32,39 +34,42 @@ STUCK_SECONDS: Final = 24 * 3600.0
 class Check:
     """`sql` takes `parameters`; `say` takes the columns of one of its rows."""
 
+    invariant: Invariant
     sql: str
     say: Callable[..., str]
     parameters: tuple[object, ...] = field(default=())
 
 
-def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Sequence[str]:
-    """All sentences, in the order of the checks; `of_the_store` are the adapter's own checks.
+def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Sequence[Violation]:
+    """All of them, in the order of the checks; `of_the_store` are the adapter's own checks.
 
     Reads every run several times: about 40 µs for each run. Not for every scrape.
     """
-    return list(_sentences(db, [*_portable(now), *of_the_store]))
+    return list(_found(db, [*portable_checks(now), *of_the_store]))
 
 
-def _sentences(db: Database, checks: Sequence[Check]) -> Iterator[str]:
+def _found(db: Database, checks: Sequence[Check]) -> Iterator[Violation]:
     for check in checks:
         broken = db.execute(check.sql, check.parameters).fetchall()[:MAX_SENTENCES]
-        yield from sorted(filter(None, (check.say(*row) for row in broken)))
+        sentences = sorted(filter(None, (check.say(*row) for row in broken)))
+        yield from (Violation(check.invariant, sentence) for sentence in sentences)
 
 
-def _portable(now: float) -> Iterator[Check]:
+def portable_checks(now: float) -> Iterator[Check]:
+    """Those that every store words in the same way."""
     for window in Window:
-        yield Check(_accounts_sql(window), say_account)
-    yield Check(_FINAL_HOLDS, say_final_holds)
-    yield Check(_LATE, say_late, (now - GRACE_SECONDS,))
-    yield Check(_USAGE, say_usage)
-    yield Check(_UNKEPT, say_unkept)
-    yield Check(_SHARED_TASK, say_shared_task)
-    yield Check(_TWO_LIVE, say_two_live)
-    yield Check(_ORPHANS, say_orphan)
-    yield Check(_UNCALLED, say_uncalled)
-    yield Check(_STUCK, say_stuck, (now - STUCK_SECONDS,))
-    yield Check(_TOTALS, _say_total)
-    yield Check(_MISLISTED, _say_mislisted)
+        yield Check(Invariant.ACCOUNTS, _accounts_sql(window), say_account)
+    yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, say_final_holds)
+    yield Check(Invariant.IN_TIME, _LATE, say_late, (now - GRACE_SECONDS,))
+    yield Check(Invariant.USAGE, _USAGE, say_usage)
+    yield Check(Invariant.ALL_KEPT, _UNKEPT, say_unkept)
+    yield Check(Invariant.PAID_ONCE, _SHARED_TASK, say_shared_task)
+    yield Check(Invariant.ONE_LIVE, _TWO_LIVE, say_two_live)
+    yield Check(Invariant.JOBS, _ORPHANS, say_orphan)
+    yield Check(Invariant.OWED, _UNCALLED, say_uncalled)
+    yield Check(Invariant.CALLED, _STUCK, say_stuck, (now - STUCK_SECONDS,))
+    yield Check(Invariant.TOTALS, _TOTALS, _say_total)
+    yield Check(Invariant.LISTED, _MISLISTED, _say_mislisted)
 
 
 # --- the sentences, also those of the ledger in memory -------------------------------------------
@@ -292,6 +297,7 @@ def _say_file(report: str) -> str:
 
 SQLITE_CHECKS: Final = (
     Check(
+        Invariant.COUNTS,
         "SELECT id, kept_count, link_count FROM runs WHERE CASE"
         " WHEN json_valid(kept) AND json_valid(links)"
         " THEN kept_count <> json_array_length(kept) OR link_count <> json_array_length(links)"
@@ -299,6 +305,7 @@ SQLITE_CHECKS: Final = (
         _say_wrong_count,
     ),
     Check(
+        Invariant.ON_RECORD,
         "SELECT runs.id, json_extract(one.value, '$.digest') AS digest"
         " FROM runs, json_each(CASE WHEN json_valid(runs.kept) THEN runs.kept ELSE '[]' END) AS one"
         " WHERE runs.state = 'done' AND NOT EXISTS (SELECT 1 FROM pictures"
@@ -306,6 +313,6 @@ SQLITE_CHECKS: Final = (
         f" LIMIT {MAX_SENTENCES}",
         say_missing_picture,
     ),
-    Check("PRAGMA foreign_key_check", _say_dangling),
-    Check(f"PRAGMA quick_check({MAX_SENTENCES})", _say_file),
+    Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", _say_dangling),
+    Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", _say_file),
 )

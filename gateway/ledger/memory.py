@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from gateway.core.invariants import Violation
 from gateway.core.model import (
     Account,
     AccountKey,
     Delivery,
     Job,
+    Picture,
     Run,
     RunState,
     Upload,
@@ -258,7 +260,12 @@ class MemoryLedger:
         pictures = self._tables.pictures.values()
         return len(pictures), sum(one.size_bytes for one in pictures)
 
-    async def violations(self) -> Sequence[str]:
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        await self._turn()
+        digests = sorted(digest for digest in self._tables.pictures if digest > after)
+        return [self._tables.pictures[digest] for digest in digests[:limit]]
+
+    async def violations(self) -> Sequence[Violation]:
         await self._turn()
         return memory_audit.violations(self._tables, self._clock())
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from gateway.core.codec import plain_amounts
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import (
     NOTHING,
     Account,
@@ -22,20 +23,26 @@ from gateway.ledger.memory_tables import Tables
 PRUNED = frozenset({Window.MINUTE, Window.HOUR})
 
 
-def violations(books: Tables, now: float) -> Sequence[str]:
+def violations(books: Tables, now: float) -> Sequence[Violation]:
     runs = books.runs.values()
     checks = (
-        *(_accounts(books, window) for window in Window),
-        _holds(runs),
-        _late(runs, now),
-        _usage(books),
-        _pictures(books),
-        _doubles(runs),
-        _orphans(books),
-        _uncalled(books),
-        _stuck(books.pending_deliveries(), now),
+        *((Invariant.ACCOUNTS, _accounts(books, window)) for window in Window),
+        (Invariant.FINAL_HOLDS, _holds(runs)),
+        (Invariant.IN_TIME, _late(runs, now)),
+        (Invariant.USAGE, _usage(books)),
+        (Invariant.ALL_KEPT, _unkept(runs)),
+        (Invariant.PAID_ONCE, _shared_tasks(runs)),
+        (Invariant.ONE_LIVE, _twins(runs)),
+        (Invariant.JOBS, _orphans(books)),
+        (Invariant.ON_RECORD, _missing_pictures(books)),
+        (Invariant.OWED, _uncalled(books)),
+        (Invariant.CALLED, _stuck(books.pending_deliveries(), now)),
     )
-    return [sentence for check in checks for sentence in sorted(check)]
+    return [
+        Violation(invariant, sentence)
+        for invariant, sentences in checks
+        for sentence in sorted(sentences)
+    ]
 
 
 def _accounts(books: Tables, window: Window) -> Iterator[str]:
@@ -96,23 +103,29 @@ def _usage(books: Tables) -> Iterator[str]:
             yield audit.say_usage(*key, *rolled, *counted[key])
 
 
-def _pictures(books: Tables) -> Iterator[str]:
+def _unkept(runs: Collection[Run]) -> Iterator[str]:
+    for run in runs:
+        if run.state is RunState.DONE and len(run.kept) < len(run.links):
+            yield audit.say_unkept(run.id, len(run.kept), len(run.links))
+
+
+def _missing_pictures(books: Tables) -> Iterator[str]:
     for run in books.runs.values():
-        if run.state is RunState.DONE:
-            if len(run.kept) < len(run.links):
-                yield audit.say_unkept(run.id, len(run.kept), len(run.links))
-            for picture in run.pictures:
-                if picture.digest not in books.pictures:
-                    yield audit.say_missing_picture(run.id, picture.digest)
+        for picture in run.pictures if run.state is RunState.DONE else ():
+            if picture.digest not in books.pictures:
+                yield audit.say_missing_picture(run.id, picture.digest)
 
 
-def _doubles(runs: Collection[Run]) -> Iterator[str]:
+def _shared_tasks(runs: Collection[Run]) -> Iterator[str]:
     tasks = Counter(
         (run.upstream, run.upstream_task_id) for run in runs if run.upstream_task_id is not None
     )
     for (upstream, task_id), count in tasks.items():
         if count > 1:
             yield audit.say_shared_task(upstream, str(task_id), count)
+
+
+def _twins(runs: Collection[Run]) -> Iterator[str]:
     live = Counter(run.fingerprint for run in runs if run.shared and not run.is_final)
     for fingerprint, count in live.items():
         if count > 1:

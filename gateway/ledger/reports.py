@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
+from gateway.core.model import Delivery, Job, Picture, Run, RunState, Upload, Usage
 from gateway.ledger import rows, statements
 from gateway.ledger.store import Database
 
@@ -152,3 +152,8 @@ def run_counts(db: Database) -> Mapping[RunState, int]:
 def picture_totals(db: Database) -> tuple[int, int]:
     count, size_bytes = db.execute(statements.PICTURE_TOTALS).fetchall()[0]
     return int(count), int(size_bytes)
+
+
+def pictures(db: Database, after: str, limit: int) -> Sequence[Picture]:
+    found = db.execute(statements.PICTURES, (after, limit)).fetchall()
+    return [rows.picture_from(row) for row in found]

@@ -76,9 +76,10 @@ USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)
 
 TOTAL_COLUMNS: Final = ("team", "model", *USAGE_COUNTERS)
 
-PICTURE_COLUMNS: Final = (
-    "digest", "extension", "size_bytes", "width", "height", "run_id", "created_at",
-)  # fmt: skip
+PICTURE_FACTS: Final = ("digest", "extension", "size_bytes", "width", "height")
+"""What a picture is, whoever made it."""
+
+PICTURE_COLUMNS: Final = (*PICTURE_FACTS, "run_id", "created_at")
 
 
 def run_row(run: Run) -> tuple[object, ...]:
@@ -230,6 +231,12 @@ def _picture(picture: Picture) -> tuple[object, ...]:
     return (
         picture.digest, picture.extension, picture.size_bytes, picture.width, picture.height,
     )  # fmt: skip
+
+
+def picture_from(row: Row) -> Picture:
+    """The picture in a row that was selected in the order of `PICTURE_FACTS`."""
+    digest, extension, size_bytes, width, height = row
+    return Picture(digest, extension, size_bytes, width, height)
 
 
 def _json(value: Sequence[object] | Mapping[str, object]) -> str:

@@ -18,7 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gateway.core.model import Account, AccountKey, Delivery, Job, Run, RunState, Upload, Usage
+from gateway.core.invariants import Violation
+from gateway.core.model import (
+    Account,
+    AccountKey,
+    Delivery,
+    Job,
+    Picture,
+    Run,
+    RunState,
+    Upload,
+    Usage,
+)
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
 from gateway.ledger import audit, migrations, reports, statements, store
@@ -217,9 +228,15 @@ class SqliteLedger:
         totals: tuple[int, int] = await self._reports.call(reports.picture_totals)
         return totals
 
-    async def violations(self) -> Sequence[str]:
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        page: Sequence[Picture] = await self._audit.call(
+            lambda db: reports.pictures(db, after, limit)
+        )
+        return page
+
+    async def violations(self) -> Sequence[Violation]:
         now = self._clock()
-        found: Sequence[str] = await self._audit.call(
+        found: Sequence[Violation] = await self._audit.call(
             _snapshot(lambda db: audit.violations(db, now, audit.SQLITE_CHECKS))
         )
         return found

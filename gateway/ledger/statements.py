@@ -14,6 +14,7 @@ from gateway.ledger.rows import (
     DELIVERY_COLUMNS,
     JOB_COLUMNS,
     PICTURE_COLUMNS,
+    PICTURE_FACTS,
     RUN_COLUMNS,
     RUN_COUNTS,
     TOTAL_COLUMNS,
@@ -223,6 +224,9 @@ STARTED_AND_FAILED: Final = (
 )
 OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
 PICTURE_TOTALS: Final = "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures"
+PICTURES: Final = (
+    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? ORDER BY digest LIMIT ?"
+)
 
 # --- retention -------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ new, a body may not be JSON at all. The result is always an event of the lifecyc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -145,8 +145,8 @@ def read_poll(answer: Answer) -> PollEvent:
     text, status = orjson.dumps(task).decode(), task["status"].lower()
     if status == "completed":
         links = tuple(dict.fromkeys(_links(task)))
-        if len(links) > MAX_LINKS:
-            return Unreachable(f"a task with {len(links)} links")
+        if not 0 < len(links) <= MAX_LINKS:  # asked again until the deadline: it may come yet
+            return Unreachable(f"a completed task with {len(links)} links", gone=True)
         return Finished(text, links, _credits_used(task))
     if status in FAILED:
         problem = _problem(task)
@@ -157,7 +157,7 @@ def read_poll(answer: Answer) -> PollEvent:
             problem.message if problem and problem.message else "The task failed upstream.",
         )
     if status not in WAITING:
-        return Unreachable(f"unknown task status {status[:32]!r}")
+        return Unreachable(f"unknown task status {status[:32]!r}", gone=True)
     info = task.get("task_info")
     estimated = info.get("estimated_time") if isinstance(info, dict) else None
     return Progressed(text, _whole(task.get("progress")), _number(estimated))
@@ -198,21 +198,21 @@ def _problem(parsed: Mapping[str, Any] | None) -> Problem | None:
     )
 
 
-def _links(task: Mapping[str, Any]) -> Iterator[str]:
-    """Every URL in `results` and `result_data`, in the order of the pictures."""
-    for name in ("results", "result_data"):
-        yield from _urls(task.get(name))
+def _links(task: Mapping[str, Any]) -> Sequence[str]:
+    """The URLs of the pictures in their order: those in `results`, else those in `result_data`.
+
+    `result_data` may hold more than the pictures (a source page, say); what is no picture must
+    not spoil those that are.
+    """
+    return _urls(task.get("results")) or _urls(task.get("result_data"))
 
 
-def _urls(value: object) -> Iterator[str]:
+def _urls(value: object) -> Sequence[str]:
     if isinstance(value, str) and value.startswith(("http://", "https://")):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _urls(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _urls(one)
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [url for one in value for url in _urls(one)] if isinstance(value, list) else []
 
 
 def _credits_used(task: Mapping[str, Any]) -> float | None:

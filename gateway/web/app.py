@@ -104,7 +104,7 @@ async def _client_gone(_: Request, __: Exception) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     """The router's own words for an unknown path or method, in upstream's shape."""
-    where = f"{request.method} {request.url.path}"
+    where = f"{request.method} {request.url.path[:200]}"
     if isinstance(error, HTTPException) and error.status_code == 405:
         answer = _answer(
             request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")

@@ -231,7 +231,9 @@ async def test_nonsense_is_a_miss_and_is_replaced(
 
 def test_a_run_comes_through_the_codec_unchanged() -> None:
     failure = Failure(FailureKind.REFUSED, "code", "ünïcode", status=422, body='{"x":1}')
-    run = replace(a_done_run("f"), failure=failure, tried=("a/b",), lease_owner="w", lease_until=1.5)
+    run = replace(
+        a_done_run("f"), failure=failure, tried=("a/b",), lease_owner="w", lease_until=1.5
+    )
     for one in (run, a_done_run("f"), replace(run, kept=(), links=(), joins=())):
         assert decode_run(encode_run(one)) == one
     with pytest.raises(ValueError, match="not a run"):

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway import logs
 from gateway.cli import main
-from gateway.cli.audit import INVARIANTS, examine, sorted_out
+from gateway.cli.audit import IN_FOLDER, by_invariant, examine
 from gateway.cli.demo_client import Client
 from gateway.cli.demo_house import STUDIO, key_of, open_house
-from gateway.ledger import audit as ledger_audit
+from gateway.core.invariants import Invariant, Violation
 
 ORDER = {"model": "gpt-image-1.5", "prompt": "a red bicycle", "quality": "low", "n": 2}
 
@@ -71,7 +69,7 @@ def test_what_adds_up(data_dir: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "1 run, 2 pictures, $0.024 spent: the ledger adds up."
     assert all(line.startswith("ok        ") for line in lines[:-2])
-    assert len(lines[:-2]) == len(INVARIANTS) + 3
+    assert len(lines[:-2]) == len(Invariant) + 3
 
 
 def test_for_programs(data_dir: Path) -> None:
@@ -125,7 +123,38 @@ def test_a_picture_lost_with_its_provenance_is_found(data_dir: Path) -> None:
     lost.with_suffix(".json").unlink()
     result = audit("--data-dir", data_dir)
     assert result.exit_code == 1
-    assert "has 1 whole picture of" in result.stdout
+    assert f"{lost} is not there; it should have" in result.stdout
+    assert f"{lost.with_suffix('.json')} is not there." in result.stdout
+
+
+def test_a_surplus_picture_does_not_stand_in_for_a_lost_one(data_dir: Path) -> None:
+    lost = pictures(data_dir)[0]
+    surplus = lost.read_bytes() + b"more"
+    place = data_dir / "pictures" / "ab" / f"{'ab' * 32}.png"
+    place.write_bytes(surplus)
+    place.with_suffix(".json").write_text(
+        json.dumps({"picture": place.name, "bytes": len(surplus)})
+    )
+    assert audit("--data-dir", data_dir).exit_code == 0
+    lost.unlink()
+    lost.with_suffix(".json").unlink()
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 1
+    assert f"{lost} is not there; it should have" in result.stdout
+    assert str(place) not in result.stdout
+
+
+def test_lost_pictures_are_found_on_every_page(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.cli.audit.PAGE", 1)
+    for lost in pictures(data_dir):
+        lost.write_bytes(b"short")
+    answer = json.loads(audit("--data-dir", data_dir, "--json").stdout)
+    (found,) = (one for one in answer["invariants"] if one["invariant"] == IN_FOLDER)
+    assert [one.split(" has 5 bytes")[0] for one in found["violations"]] == [
+        str(path) for path in pictures(data_dir)
+    ]
 
 
 def test_only_a_deep_audit_reads_the_bytes(data_dir: Path) -> None:
@@ -171,39 +200,14 @@ def test_a_damaged_file_is_no_traceback(data_dir: Path) -> None:
     assert "not a database" in result.stderr
 
 
-def every_sentence() -> Iterator[str]:
-    """One of each kind that the ledger's checks can say."""
-    for name, say in inspect.getmembers(ledger_audit, inspect.isfunction):
-        if name.startswith(("say_", "_say_")):
-            yield _said(say)
-
-
-def _said(say: Callable[..., str]) -> str:
-    values: list[Any] = []
-    for parameter in inspect.signature(say).parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            values += [1] * (24 - len(values) % 3)
-        else:
-            values.append("word" if "str" in str(parameter.annotation) else 1)
-    for count in range(len(values), 2, -1):
-        try:
-            return say(*values[:count])
-        except (TypeError, ValueError):
-            continue
-    return say(*values)
-
-
-def test_every_sentence_of_the_ledger_has_its_invariant() -> None:
-    sentences = list(every_sentence())
-    assert len(sentences) == len(INVARIANTS)
-    for sentence in sentences:
-        broken = [one for one in sorted_out([sentence]) if not one.holds]
-        assert [one.invariant in dict(INVARIANTS) for one in broken] == [True], sentence
-    assert len({one.invariant for s in sentences for one in sorted_out([s]) if not one.holds}) == (
-        len(INVARIANTS)
-    )
-
-
-def test_a_sentence_of_no_known_kind_is_still_a_violation() -> None:
-    findings = sorted_out(["The moon is missing."])
-    assert findings[-1].violations == ["The moon is missing."]
+def test_violations_stand_under_their_invariants() -> None:
+    told = [
+        Violation(Invariant.JOBS, "first"),
+        Violation(Invariant.USAGE, "second"),
+        Violation(Invariant.JOBS, "third"),
+    ]
+    findings = {one.invariant: one.violations for one in by_invariant(told)}
+    assert list(findings) == list(Invariant)
+    assert findings[Invariant.JOBS] == ["first", "third"]
+    assert findings[Invariant.USAGE] == ["second"]
+    assert sum(map(len, findings.values())) == 3

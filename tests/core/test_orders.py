@@ -51,7 +51,7 @@ def test_the_body_is_an_object(body: Any) -> None:
     [
         ({"model": None}, "model", "required"),
         ({"model": "dall-e-9"}, "model", "'dall-e-9' is not known here. Known models: gpt-image"),
-        ({"model": 7}, "model", "7 is not known"),
+        ({"model": 7}, "model", "must be a model's name, not 7"),
         ({"model": []}, "model", "a list"),
         ({"model": {}}, "model", "a dict"),
         ({"model": ""}, "model", "''"),

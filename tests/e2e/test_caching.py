@@ -6,8 +6,11 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
 from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
+from gateway import ids
+from gateway.service import VETTING_ROUNDS
 from gateway.upstream.sandbox import running_sandbox
 
 SAVED = 'gateway_saved_usd_total{how="%s",model="gpt-image-1.5",team="blue"}'
@@ -147,3 +150,37 @@ async def test_a_cache_that_outlived_its_ledger_is_no_error(tmp_path: Path) -> N
         assert (await again.ended(answer.json()["id"]))["status"] == "completed"
         assert await again.violations() == []
         await again.stop()
+
+
+async def test_a_task_id_that_chance_gives_again_goes_to_nobody_else(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = (f"task-unified-1760000000-{letter * 8}" for letter in "abc")
+    given = iter([one, one, two, one, three])
+    monkeypatch.setattr(ids, "new_task_id", lambda now: next(given))
+    first = await a_house.made("the first order")
+    second = await a_house.made("another order")
+    hit = (await a_house.post("the first order")).json()
+    assert [first["id"], second["id"], hit["id"]] == [one, two, three]
+    assert (await a_house.poll(one)).json()["results"] == first["results"]
+    assert hit["results"] == first["results"] != second["results"]
+    assert a_house.sandbox.state.submits == 2
+    assert await a_house.violations() == []
+
+
+async def test_task_ids_that_are_all_taken_are_not_tried_for_ever(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def the_same(now: float) -> str:
+        given.append("task-unified-1760000000-aaaaaaaa")
+        return given[-1]
+
+    monkeypatch.setattr(ids, "new_task_id", the_same)
+    first = await a_house.made("the first order")
+    assert (await a_house.post("another order")).status_code == 500
+    assert len(given) == 1 + VETTING_ROUNDS
+    assert (await a_house.poll(given[0])).json() == first
+    assert a_house.sandbox.state.submits == 1
+    assert await a_house.violations() == []

@@ -65,6 +65,30 @@ async def test_ready_stopped_and_gone(tmp_path: Path) -> None:
         assert "Traceback" not in (tmp_path / "process.log").read_text()
 
 
+async def test_the_sandbox_beyond_loopback_links_to_the_published_port(tmp_path: Path) -> None:
+    port = free_port()
+    # 127.1 is the same address to the socket, but not known to be loopback: as a wildcard is not.
+    serve = (*GATEWAY, "serve", "--sandbox", "--host", "127.1", "--port", str(port))
+    async with (
+        process(*serve, cwd=tmp_path) as one,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        wish = {"model": "gpt-image-1.5", "prompt": "near [sandbox:delay=0.1]", "quality": "low"}
+        demo = {"Authorization": "Bearer team-demo-key"}
+        answer = await client.post("/v1/images/generations", json=wish, headers=demo)
+        task = answer.json()
+        for _ in range(500):
+            if task.get("status") == "completed":
+                break
+            await asyncio.sleep(0.02)
+            task = (await client.get(f"/v1/tasks/{task['id']}", headers=demo)).json()
+        (link,) = task["results"]
+        assert link.startswith(f"http://127.0.0.1:{port}/pictures/")
+        assert (await client.get(link)).headers["content-type"] == "image/png"
+        one.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(one.wait(), 10) == 0
+
+
 async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         config = tmp_path / "config.yaml"

@@ -26,6 +26,7 @@ from ledger_builders import (
     zeros,
 )
 
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import (
     NOTHING,
     Account,
@@ -96,6 +97,23 @@ async def test_a_run_is_replaced_as_a_whole(ledger: Ledger) -> None:
     await write(ledger, runs=(run,))
     await write(ledger, runs=(other,))
     assert await run_of(ledger, run.id) == other
+
+
+async def test_a_task_id_that_is_taken_is_refused(ledger: Ledger) -> None:
+    run, other = a_run(), a_run(team="beta")
+    job = a_job(run)
+    await start(ledger, run, job)
+    before = await ledger.accounts(other.account_keys())
+    for again in (job, a_job(other, id=job.id)):
+        with pytest.raises(ConstraintViolation):
+            await start(ledger, other, again)
+    twice = a_job(other)
+    with pytest.raises(ConstraintViolation):
+        await start(ledger, other, twice, twice)
+    assert await ledger.job(job.id) == (job, run)
+    assert await ledger.job(twice.id) is None
+    assert await run_of(ledger, other.id) is None
+    assert await ledger.accounts(other.account_keys()) == before
 
 
 async def test_a_job_comes_with_its_run(ledger: Ledger) -> None:
@@ -470,6 +488,19 @@ async def test_pictures_count_once_and_when_their_run_is_done(ledger: Ledger) ->
     assert await ledger.picture_totals() == (2, 123)
 
 
+async def test_pictures_come_in_pages_by_digest(ledger: Ledger) -> None:
+    assert await ledger.pictures(after="", limit=3) == []
+    kept = [a_picture(f"d{number}", 100 + number) for number in range(7)]
+    for some in (kept[4:], kept[:5]):
+        await change(ledger, done(await start(ledger, a_run(n=5)), *some))
+    unfinished = await start(ledger, a_run(state=RunState.KEEPING))
+    await change(ledger, replace(unfinished, kept=(Kept("l", a_picture("d9")),)))
+    assert await ledger.pictures(after="", limit=3) == kept[:3]
+    assert await ledger.pictures(after="d2", limit=3) == kept[3:6]
+    assert await ledger.pictures(after="d3x", limit=9) == kept[4:]
+    assert await ledger.pictures(after="d6", limit=3) == []
+
+
 # --- retention ------------------------------------------------------------------------------------
 
 
@@ -587,20 +618,23 @@ async def test_an_account_that_differs_from_its_runs_is_found(ledger: Ledger) ->
     run = await start(ledger, a_run())
     key = AccountKey("alpha", Window.MONTH, run.windows.month)
     await write(ledger, accounts=(Account(key, spent=Amounts(PRICE, 1, 1)),))
-    assert await ledger.violations() == [
+    (violation,) = await ledger.violations()
+    assert violation == Violation(
+        Invariant.ACCOUNTS,
         f"The month account of team alpha from {run.windows.month} has"
         " 0.000000 USD, 0 pictures, 0 runs held and 0.013000 USD, 1 pictures, 1 runs spent,"
         " but its runs have 0.013000 USD, 1 pictures, 1 runs held"
-        " and 0.000000 USD, 0 pictures, 0 runs spent."
-    ]
+        " and 0.000000 USD, 0 pictures, 0 runs spent.",
+    )
 
 
 @pytest.mark.parametrize("window", Window)
 async def test_an_account_without_runs_is_found(ledger: Ledger, window: Window) -> None:
     account = Account(AccountKey("alpha", window, 0), held=Amounts(1, 0, 0))
     await write(ledger, accounts=(account,))
-    (sentence,) = await ledger.violations()
-    assert sentence.startswith(f"The {window} account of team alpha from 0 has 0.000001 USD")
+    (violation,) = await ledger.violations()
+    told = f"The {window} account of team alpha from 0 has 0.000001 USD"
+    assert violation.sentence.startswith(told)
 
 
 async def test_runs_without_accounts_are_found_where_pruning_does_not_explain_it(
@@ -615,7 +649,7 @@ async def test_runs_without_accounts_are_found_where_pruning_does_not_explain_it
             usage("beta", live.model, live.windows.day, started=1, failed=1, spent_usd_micros=5),
         ),
     )
-    accounts = sorted(sentence.split(" from")[0] for sentence in await ledger.violations())
+    accounts = sorted(one.sentence.split(" from")[0] for one in await ledger.violations())
     assert accounts == sorted(
         [f"The {window} account of team alpha" for window in Window]
         + [f"The {w} account of team beta" for w in Window if w not in ("minute", "hour")]
@@ -636,9 +670,12 @@ async def test_a_forgotten_run_is_found(ledger: Ledger, clock: Clock) -> None:
         said.append(len(await ledger.violations()))
     assert said == [0, 1, 1, 2, 2, 3]
     assert await ledger.violations() == [
-        f"Run {waiting.id} is still submitting, though it had to end by {NOW + 900:.0f}.",
-        f"Run {running.id} is still running, though it had to end by {NOW + 86_410:.0f}.",
-        f"Run {keeping.id} is still keeping, though it had to end by {NOW + 86_499:.0f}.",
+        Violation(Invariant.IN_TIME, sentence)
+        for sentence in (
+            f"Run {waiting.id} is still submitting, though it had to end by {NOW + 900:.0f}.",
+            f"Run {running.id} is still running, though it had to end by {NOW + 86_410:.0f}.",
+            f"Run {keeping.id} is still keeping, though it had to end by {NOW + 86_499:.0f}.",
+        )
     ]
 
 
@@ -649,28 +686,34 @@ async def test_usage_that_differs_from_the_runs_is_found(ledger: Ledger) -> None
     await write(ledger, usage=(usage("alpha", run.model, day, failed=1, spent_usd_micros=2),))
     await write(ledger, usage=(usage("beta", "m", 5, images_generated=4),))
     assert await ledger.violations() == [
-        f"The usage of team alpha and model {run.model} on day {day} says"
-        " 1 started, 1 failed, 1 pictures, 0.013002 USD spent, but the runs say"
-        " 1 started, 0 failed, 1 pictures, 0.013000 USD spent.",
-        "The usage of team beta and model m on day 5 says"
-        " 0 started, 0 failed, 4 pictures, 0.000000 USD spent, but the runs say"
-        " 0 started, 0 failed, 0 pictures, 0.000000 USD spent.",
+        Violation(Invariant.USAGE, sentence)
+        for sentence in (
+            f"The usage of team alpha and model {run.model} on day {day} says"
+            " 1 started, 1 failed, 1 pictures, 0.013002 USD spent, but the runs say"
+            " 1 started, 0 failed, 1 pictures, 0.013000 USD spent.",
+            "The usage of team beta and model m on day 5 says"
+            " 0 started, 0 failed, 4 pictures, 0.000000 USD spent, but the runs say"
+            " 0 started, 0 failed, 0 pictures, 0.000000 USD spent.",
+        )
     ]
 
 
 async def test_a_run_without_usage_is_found(ledger: Ledger) -> None:
     run = a_run(hold=NOTHING)
     await write(ledger, runs=(run,))
-    (sentence,) = await ledger.violations()
-    assert "0 started" in sentence
-    assert "the runs say 1 started" in sentence
+    (violation,) = await ledger.violations()
+    assert violation.invariant is Invariant.USAGE
+    assert "0 started" in violation.sentence
+    assert "the runs say 1 started" in violation.sentence
 
 
 async def test_a_done_run_with_too_few_pictures_is_found(ledger: Ledger) -> None:
     run = await start(ledger, a_run())
     await change(ledger, replace(done(run, a_picture()), links=("a", "b", "c")))
     assert await ledger.violations() == [
-        f"Run {run.id} is done with 1 kept pictures for 3 result links."
+        Violation(
+            Invariant.ALL_KEPT, f"Run {run.id} is done with 1 kept pictures for 3 result links."
+        )
     ]
 
 

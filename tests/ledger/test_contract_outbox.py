@@ -277,7 +277,7 @@ async def test_a_job_that_was_never_called_back_is_found(ledger: Ledger) -> None
         f"Job {job.id} wants a callback for run {run_id}, which is {state}, and none is owed."
         for job, run_id, state in ((kept, finished.id, "done"), (broken, charged.id, "failed"))
     ]
-    assert await ledger.violations() == sorted(expected)
+    assert [one.sentence for one in await ledger.violations()] == sorted(expected)
     await write(ledger, deliveries=(ended(a_delivery(kept)), a_delivery(broken)))
     assert await ledger.violations() == []
 
@@ -287,8 +287,8 @@ async def test_a_callback_that_nobody_makes_is_found(ledger: Ledger, clock: Cloc
     await write(ledger, deliveries=(ended(other),))
     clock.now = NOW + 86_400
     late = "is still submitting"
-    assert [said for said in await ledger.violations() if late not in said] == []
+    assert [one.sentence for one in await ledger.violations() if late not in one.sentence] == []
     clock.now += 1
-    assert [said for said in await ledger.violations() if late not in said] == [
+    assert [one.sentence for one in await ledger.violations() if late not in one.sentence] == [
         f"The callback {one.id} of job {one.job_id} is still pending; it was due {NOW:.0f}."
     ]

@@ -31,9 +31,10 @@ from ledger_builders import (
     write,
 )
 
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
-from gateway.ledger import migrations, statements
+from gateway.ledger import audit, migrations, statements
 from gateway.ledger.sqlite import SqliteLedger
 
 
@@ -373,42 +374,51 @@ async def test_waiting_transactions_share_a_commit(ledger: SqliteLedger, path: P
 # --- the audit finds what the constraints would have refused -------------------------------------
 
 
-async def damaged(ledger: SqliteLedger, path: Path, *sql: str) -> list[str]:
+async def damaged(ledger: SqliteLedger, path: Path, *sql: str) -> list[Violation]:
     assert await ledger.violations() == []
     return await damaged_more(ledger, path, *sql)
 
 
-async def damaged_more(ledger: SqliteLedger, path: Path, *sql: str) -> list[str]:
+async def damaged_more(ledger: SqliteLedger, path: Path, *sql: str) -> list[Violation]:
     by_hand(path, *sql)
     return list(await ledger.violations())
+
+
+def test_every_invariant_is_checked() -> None:
+    checks = (*audit.portable_checks(NOW), *audit.SQLITE_CHECKS)
+    assert {check.invariant for check in checks} == set(Invariant)
 
 
 async def test_a_hold_on_a_final_run_is_found(ledger: SqliteLedger, path: Path) -> None:
     run = await start(ledger, a_run())
     await change(ledger, failed(run))
     found = await damaged(ledger, path, "UPDATE runs SET hold_usd_micros = 7, hold_runs = 1")
-    assert f"Run {run.id} is failed and still holds 0.000007 USD, 0 pictures, 1 runs." in found
-    assert sum("account of team alpha" in one for one in found) == 6
+    sentence = f"Run {run.id} is failed and still holds 0.000007 USD, 0 pictures, 1 runs."
+    assert Violation(Invariant.FINAL_HOLDS, sentence) in found
+    assert sum(one.invariant is Invariant.ACCOUNTS for one in found) == 6
 
 
 async def test_a_missing_picture_is_found(ledger: SqliteLedger, path: Path) -> None:
     run = await start(ledger, a_run())
     await change(ledger, done(run, a_picture("d1"), a_picture("d2")))
     found = await damaged(ledger, path, "DELETE FROM pictures WHERE digest = 'd2'")
-    assert found == [f"Run {run.id} is done with picture d2, which is not among the pictures."]
+    sentence = f"Run {run.id} is done with picture d2, which is not among the pictures."
+    assert found == [Violation(Invariant.ON_RECORD, sentence)]
 
 
 async def test_a_wrong_count_of_pictures_is_found(ledger: SqliteLedger, path: Path) -> None:
     run = await start(ledger, a_run())
     await change(ledger, done(run, a_picture("d1")))
     found = await damaged(ledger, path, "UPDATE runs SET kept = '[]'")
-    assert found == [f"Run {run.id} does not count its own lists right: 1 kept, 1 links."]
+    sentence = f"Run {run.id} does not count its own lists right: 1 kept, 1 links."
+    assert found == [Violation(Invariant.COUNTS, sentence)]
 
 
 async def test_a_list_that_is_no_json_is_found(ledger: SqliteLedger, path: Path) -> None:
     run = await start(ledger, a_run())
     found = await damaged(ledger, path, "UPDATE runs SET kept = 'broken'")
-    assert found == [f"Run {run.id} does not count its own lists right: 0 kept, 0 links."]
+    sentence = f"Run {run.id} does not count its own lists right: 0 kept, 0 links."
+    assert found == [Violation(Invariant.COUNTS, sentence)]
 
 
 async def test_a_shared_upstream_task_is_found(ledger: SqliteLedger, path: Path) -> None:
@@ -420,7 +430,8 @@ async def test_a_shared_upstream_task_is_found(ledger: SqliteLedger, path: Path)
         "DROP INDEX runs_upstream_task",
         "UPDATE runs SET upstream_task_id = 'task-x'",
     )
-    assert found == ["2 runs of upstream evolink share the task task-x."]
+    sentence = "2 runs of upstream evolink share the task task-x."
+    assert found == [Violation(Invariant.PAID_ONCE, sentence)]
 
 
 async def test_two_live_runs_of_one_fingerprint_are_found(ledger: SqliteLedger, path: Path) -> None:
@@ -429,15 +440,16 @@ async def test_two_live_runs_of_one_fingerprint_are_found(ledger: SqliteLedger, 
     found = await damaged(
         ledger, path, "DROP INDEX runs_one_live", "UPDATE runs SET fingerprint = 'f'"
     )
-    assert found == ["2 live shared runs have the fingerprint f."]
+    sentence = "2 live shared runs have the fingerprint f."
+    assert found == [Violation(Invariant.ONE_LIVE, sentence)]
 
 
 async def test_an_orphan_job_is_found(ledger: SqliteLedger, path: Path) -> None:
     await start(ledger, run := a_run(), a_job(run, id="task-1"))
     found = await damaged(ledger, path, "UPDATE jobs SET run_id = 'gone'")
     assert found == [
-        "Job task-1 points to run gone, which is not there.",
-        "Row 1 of jobs points to a row of runs that is not there.",
+        Violation(Invariant.JOBS, "Job task-1 points to run gone, which is not there."),
+        Violation(Invariant.REFERENCES, "Row 1 of jobs points to a row of runs that is not there."),
     ]
 
 
@@ -445,7 +457,8 @@ async def test_a_picture_without_run_is_found(ledger: SqliteLedger, path: Path) 
     run = await start(ledger, a_run())
     await change(ledger, done(run, a_picture()))
     found = await damaged(ledger, path, "UPDATE pictures SET run_id = 'gone'")
-    assert found == ["Row 1 of pictures points to a row of runs that is not there."]
+    sentence = "Row 1 of pictures points to a row of runs that is not there."
+    assert found == [Violation(Invariant.REFERENCES, sentence)]
 
 
 async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, path: Path) -> None:
@@ -458,7 +471,7 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
         "INSERT INTO usage_totals SELECT 'beta', model, 0, 0, 0, failed, 0, 0, 7, 0, 0 FROM usage",
     )
     said = "are not those of its days"
-    assert found == [
+    assert [one.sentence for one in found] == [
         f"The usage totals of team alpha and model {run.model} {said}:"
         " hits 3 for 0, started 0 for 1.",
         f"The usage totals of team beta and model {run.model} {said}: spent_usd_micros 7 for 0.",
@@ -472,7 +485,7 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
 async def test_a_job_listed_in_another_state_is_found(ledger: SqliteLedger, path: Path) -> None:
     await start(ledger, run := a_run(), a_job(run, id="task-1"))
     found = await damaged(ledger, path, "UPDATE jobs SET run_state = 'done'")
-    assert found == [
+    assert [one.sentence for one in found] == [
         f"Job task-1 is listed as done of {run.model},"
         f" but its run {run.id} is submitting of {run.model}."
     ]
@@ -482,7 +495,7 @@ async def test_a_callback_without_job_is_found(ledger: SqliteLedger, path: Path)
     await start(ledger, run := a_run(), job := a_job(run))
     await write(ledger, deliveries=(a_delivery(job),))
     found = await damaged(ledger, path, "UPDATE deliveries SET job_id = 'gone'")
-    assert found == ["Row 1 of deliveries points to a row of jobs that is not there."]
+    assert [one.sentence for one in found] == ["Row 1 of deliveries points to a row of jobs that is not there."]
 
 
 async def test_a_damaged_file_is_found(ledger: SqliteLedger, path: Path) -> None:
@@ -494,14 +507,15 @@ async def test_a_damaged_file_is_found(ledger: SqliteLedger, path: Path) -> None
         "DELETE FROM sqlite_master WHERE name = 'jobs_of_team'",
         "PRAGMA schema_version = 1000",
     )
-    assert any(one.startswith("The ledger's file is damaged: ") for one in found)
+    told = [one.sentence for one in found if one.invariant is Invariant.FILE]
+    assert any(sentence.startswith("The ledger's file is damaged: ") for sentence in told)
 
 
 async def test_the_audit_stops_after_the_first_hundred(ledger: SqliteLedger, path: Path) -> None:
     run = await start(ledger, a_run())
     await write(ledger, jobs=tuple(a_job(run) for _ in range(150)))
     found = await damaged(ledger, path, "UPDATE jobs SET run_id = 'gone'")
-    assert sum(one.startswith("Job ") for one in found) == 100
+    assert sum(one.invariant is Invariant.JOBS for one in found) == 100
 
 
 # --- speed comes from indexes --------------------------------------------------------------------
@@ -538,6 +552,7 @@ HOT = {
     "void leases of runs": statements.VOID_LEASES[0],
     "void leases of deliveries": statements.VOID_LEASES[1],
     "picture totals": statements.PICTURE_TOTALS,
+    "pictures": statements.PICTURES,
     "prune jobs": statements.PRUNE_JOBS,
     "prune claims": statements.PRUNE_CLAIMS,
     "prune accounts": statements.PRUNE_ACCOUNTS,
