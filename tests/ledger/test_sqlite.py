@@ -476,7 +476,8 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
         " hits 3 for 0, started 0 for 1.",
         f"The usage totals of team beta and model {run.model} {said}: spent_usd_micros 7 for 0.",
     ]
-    assert await damaged_more(ledger, path, "DELETE FROM usage_totals") == [
+    lost = await damaged_more(ledger, path, "DELETE FROM usage_totals")
+    assert [one.sentence for one in lost] == [
         f"The usage totals of team alpha and model {run.model} {said}:"
         " started 0 for 1, images_generated 0 for 1, spent_usd_micros 0 for 13000."
     ]
@@ -495,7 +496,8 @@ async def test_a_callback_without_job_is_found(ledger: SqliteLedger, path: Path)
     await start(ledger, run := a_run(), job := a_job(run))
     await write(ledger, deliveries=(a_delivery(job),))
     found = await damaged(ledger, path, "UPDATE deliveries SET job_id = 'gone'")
-    assert [one.sentence for one in found] == ["Row 1 of deliveries points to a row of jobs that is not there."]
+    (broken,) = found
+    assert broken.sentence == "Row 1 of deliveries points to a row of jobs that is not there."
 
 
 async def test_a_damaged_file_is_found(ledger: SqliteLedger, path: Path) -> None:
