@@ -25,6 +25,7 @@ from gateway.core.events import (
     AnswerLost,
     Event,
     Finished,
+    Hinted,
     KeepEvent,
     KeepFailed,
     NotNow,
@@ -63,6 +64,8 @@ GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
 
 RECORD_RETRY_SECONDS: Final = 0.5
+HINT_SECONDS: Final = 1.0
+"""Longer than most polls; upstream's call is not kept waiting for a slow one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,23 @@ class Worker:
     def reconnected(self) -> None:
         """The upstreams' settings have changed: each route gets a new chance at once."""
         self._gates.forget()
+
+    async def hint(self, run_id: str) -> None:
+        """Upstream says that the run's task may have ended: it is asked after at once.
+
+        A step under way is waited for, so that the hint is not lost in it. Raises `Unavailable`.
+        """
+        if step := self._driving.get(run_id):
+            await asyncio.wait((step,), timeout=HINT_SECONDS)
+        now = self._tools.clock()
+
+        def decide(view: View) -> tuple[None, Writes]:
+            if view.run is None or view.run.state is not RunState.RUNNING:
+                return None, Writes()
+            return None, Writes(runs=(lifecycle.advance(view.run, Hinted(), now, Rules()),))
+
+        await self._tools.ledger.transact(Keys(run_id=run_id), decide)
+        self._wake_soon(now)
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.

@@ -245,9 +245,7 @@ def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
     return decision, writes
 
 
-def replay(
-    ask: Ask, claim: Claim, found: tuple[Job, Run] | None
-) -> Replayed | Conflicting | None:
+def replay(ask: Ask, claim: Claim, found: tuple[Job, Run] | None) -> Replayed | Conflicting | None:
     """What an order gets whose key was used before, with the job of that claim and its run.
 
     None: the key is free again, because its task is forgotten or was an HTTP error that cost
@@ -256,7 +254,7 @@ def replay(
     if found is None:
         return None
     job, run = found
-    if run.accepted_at is None and run.failure and run.failure.kind in NEVER_TAKEN:
+    if run.failure and run.failure.kind in NEVER_TAKEN and not (run.accepted_at or run.tried):
         return None
     if ask.claim and claim.digest != ask.claim.digest:
         return Conflicting()
