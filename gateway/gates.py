@@ -26,7 +26,7 @@ from gateway.core.events import (
     TaskFailed,
 )
 from gateway.core.lifecycle import Rules
-from gateway.core.model import Run
+from gateway.core.model import Run, RunState
 from gateway.core.policy import Current
 from gateway.core.routing import NOWHERE, Alternative, Outlook
 from gateway.core.schedule import RETRY_AFTER_MAX_SECONDS
@@ -75,8 +75,8 @@ class Gates:
 
     def outlook(self, run: Run, event: Event) -> tuple[Outlook, Permit | None]:
         """Where the run may go on after the event, and the permit for going there."""
-        if not routing.moves(event):
-            return NOWHERE, None
+        if run.state is RunState.UNSURE or not routing.moves(event):
+            return NOWHERE, None  # what may have been taken is never sent elsewhere
         routes = routing.alternatives(run, self._current.policy.catalog)
         at_once, later = routing.next_after(run, event, routes)
         go, permit = self._first_open(at_once, patient=isinstance(event, Retry))

@@ -36,6 +36,7 @@ from gateway.core.admission import (
 )
 from gateway.core.budgets import Standing
 from gateway.core.fingerprint import claim_digest, fingerprint
+from gateway.core.lifecycle import is_sent_again
 from gateway.core.model import (
     AccountKey,
     Claim,
@@ -377,10 +378,10 @@ class Service:
         with self._parts.board.watching(run.id) as watch:
             if isinstance(decision, Started):
                 self._parts.worker.start(run)
-            elif run.state is RunState.SUBMITTING:
+            elif not _is_out(run):
                 found = await self._parts.ledger.job(decision.job.id)
                 run = found[1] if found else run
-            if run.state is RunState.SUBMITTING:
+            if not _is_out(run):
                 news = await watch.until(_is_out, wait_seconds)
                 if news is None:
                     raise outcome_unknown(run)
@@ -409,13 +410,13 @@ def taken(run: Run) -> Run:
     """The run, for a caller who was not told a task yet; raises what its submit came to."""
     if run.state is RunState.UNSURE:
         raise outcome_unknown(run)
-    if run.state is RunState.FAILED and run.accepted_at is None and run.failure:
+    if run.state is RunState.FAILED and run.accepted_at is None and not run.tried and run.failure:
         raise submit_error(run.failure)
     return run
 
 
 def _is_out(run: Run) -> bool:
-    return run.state is not RunState.SUBMITTING
+    return run.state is not RunState.SUBMITTING and not is_sent_again(run)
 
 
 def _is_final(run: Run) -> bool:
@@ -442,6 +443,12 @@ def _known_model(body: object, policy: Policy) -> str:
 
 
 def outcome_unknown(run: Run) -> OutcomeUnknown:
+    if is_sent_again(run):
+        return OutcomeUnknown(
+            "The request was sent upstream and its answer was lost. It is sent again under the "
+            "same idempotency key, so that it is paid once at most. Send yours again later: it "
+            "joins that one."
+        )
     return OutcomeUnknown(
         "The request was sent upstream and its answer was lost, so it may or may not have been "
         "paid. Nothing was sent again. Ask later, or send it with 'Cache-Control: no-cache' to "

@@ -11,7 +11,7 @@ import gc
 import secrets
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx2 as httpx
@@ -22,6 +22,7 @@ from gateway.callbacks import CallbackSender
 from gateway.config import Settings, convert, restart_needed
 from gateway.config.schema import Callbacks as CallbackEntry
 from gateway.config.schema import UpstreamEntry
+from gateway.core import hints
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.courier import Courier, Desk
@@ -45,6 +46,7 @@ from gateway.web.app import Endpoints, build_app
 from gateway.web.base64_file import Base64Files
 from gateway.web.enquiries import Enquiries
 from gateway.web.files import FilesApi
+from gateway.web.hints import Hints
 from gateway.web.images import Images
 from gateway.web.openai import OpenAI
 from gateway.web.openai_edits import Edits
@@ -111,6 +113,7 @@ class Gateway:
             clock=clock,
         )
         self.app = self._make_app()
+        self._hint_key = b""
         self._stopping = False
 
     # --- life ----------------------------------------------------------------------------------
@@ -122,6 +125,7 @@ class Gateway:
         """
         try:
             await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+            self._hint_key = await asyncio.to_thread(_kept_key, self._folder / "callback.key")
             await self.ledger.open()
             await self._pictures.open()
             await self._edits.open()
@@ -198,7 +202,8 @@ class Gateway:
         for name, entry in upstreams.items():
             if name in self._upstreams:
                 self._retired += [self._upstreams[name], self._links[name]]
-            self._upstreams[name] = _make_client(entry, self._tls)
+            calls = self._hint_url if entry.callbacks else None
+            self._upstreams[name] = _make_client(entry, self._tls, calls)
             self._links[name] = _make_fetcher(entry, self._tls)
             if name in self._files:
                 self._retired.append(self._files.pop(name))
@@ -271,6 +276,16 @@ class Gateway:
         owner = f"courier-{secrets.token_hex(6)}"
         return Courier(desk, sender, concurrency=callbacks.concurrency, owner=owner)
 
+    def _hint_url(self, run: Run) -> str:
+        """Where upstream calls about this run."""
+        return f"{self._current.policy.public_url}/callbacks/{hints.token(self._hint_key, run.id)}"
+
+    async def _take_hint(self, token: str) -> bool:
+        run_id = hints.run_of(self._hint_key, token)
+        if run_id is not None:
+            await self.worker.hint(run_id)
+        return run_id is not None
+
     def _render_task(self, job: Job, run: Run) -> bytes:
         """What a poll answers."""
         return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
@@ -297,6 +312,7 @@ class Gateway:
             operations=Operations(
                 self._current, unready=self._unready, render=self._metrics.render
             ),
+            hints=Hints(self._take_hint),
         )
         return build_app(endpoints, observer=self._metrics, http_request=self._metrics.http_request)
 
@@ -309,7 +325,20 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
     return SqliteLedger(path, clock=clock, read_only=read_only)
 
 
-def _make_client(entry: UpstreamEntry, tls: ssl.SSLContext) -> EvolinkClient:
+def _kept_key(path: Path) -> bytes:
+    """The secret of this installation behind upstream's callbacks; made at the first start."""
+    if not path.exists():
+        made = path.with_suffix(".new")
+        made.unlink(missing_ok=True)
+        made.touch(mode=0o600)
+        made.write_bytes(secrets.token_bytes(hints.KEY_BYTES))
+        made.replace(path)
+    return path.read_bytes()
+
+
+def _make_client(
+    entry: UpstreamEntry, tls: ssl.SSLContext, callback_url: Callable[[Run], str] | None
+) -> EvolinkClient:
     account = Account(
         base_url=entry.base_url,
         api_key=entry.api_key.get_secret_value(),
@@ -321,6 +350,7 @@ def _make_client(entry: UpstreamEntry, tls: ssl.SSLContext) -> EvolinkClient:
         account,
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
         tls=tls,
+        callback_url=callback_url,
     )
 
 

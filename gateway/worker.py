@@ -26,6 +26,7 @@ from gateway.core.events import (
     CredentialsRefused,
     Event,
     Finished,
+    Hinted,
     KeepEvent,
     KeepFailed,
     NotNow,
@@ -69,6 +70,8 @@ SLOT_SECONDS: Final = 4.0
 only has the ledger could say that it was not sent, and a stop would leave it in doubt."""
 
 RECORD_RETRY_SECONDS: Final = 0.5
+HINT_SECONDS: Final = 1.0
+"""Longer than most polls; upstream's call is not kept waiting for a slow one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,23 @@ class Worker:
     def reconnected(self) -> None:
         """The upstreams' settings have changed: each route gets a new chance at once."""
         self._gates.forget()
+
+    async def hint(self, run_id: str) -> None:
+        """Upstream says that the run's task may have ended: it is asked after at once.
+
+        A step under way is waited for, so that the hint is not lost in it. Raises `Unavailable`.
+        """
+        if step := self._driving.get(run_id):
+            await asyncio.wait((step,), timeout=HINT_SECONDS)
+        now = self._tools.clock()
+
+        def decide(view: View) -> tuple[None, Writes]:
+            if view.run is None or view.run.state is not RunState.RUNNING:
+                return None, Writes()
+            return None, Writes(runs=(lifecycle.advance(view.run, Hinted(), now, Rules()),))
+
+        await self._tools.ledger.transact(Keys(run_id=run_id), decide)
+        self._wake_soon(now)
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.

@@ -16,6 +16,7 @@ from gateway.core.events import (
     DeadlinePassed,
     Event,
     Finished,
+    Hinted,
     KeepFailed,
     NotNow,
     PicturesKept,
@@ -59,6 +60,7 @@ EVENTS: tuple[Event, ...] = (
     PicturesKept(BOTH),
     KeepFailed("busy", dead=False),
     KeepFailed("gone", dead=True),
+    Hinted(),
     DeadlinePassed(),
 )
 

@@ -194,6 +194,11 @@ def test_new_connections_are_a_new_chance() -> None:
     world.submits("cheap", Accepted("t", "{}"))
 
 
+def test_a_run_that_may_have_been_taken_is_never_sent_elsewhere() -> None:
+    unsure = on("cheap", state=RunState.UNSURE)
+    assert World().gates.outlook(unsure, BUSY) == (NOWHERE, None)
+
+
 def test_a_model_that_is_no_longer_offered_has_no_routes() -> None:
     outlook, permit = World().gates.outlook(replace(QUEUED, model="gone"), Retry())
     assert (outlook.go, outlook.waits, permit) == (None, (), None)

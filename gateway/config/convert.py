@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from gateway.config.rules import aliases, allowed_names
-from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry
+from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
 from gateway.core.lifecycle import Rules
 from gateway.core.model import (
     Allow,
@@ -21,6 +21,9 @@ from gateway.core.model import (
     Window,
 )
 from gateway.core.policy import Policy
+
+CALLED_BACK_PACE = 4
+"""How much slower an upstream is polled that calls when a task has ended."""
 
 
 def catalog(settings: Settings) -> Catalog:
@@ -49,13 +52,21 @@ def rules(settings: Settings) -> dict[str, Rules]:
     retry = settings.worker.retry
     return {
         name: Rules(
-            pace=Pace(u.poll.first_seconds, u.poll.every_seconds, u.poll.max_seconds),
+            pace=_pace(u),
             retry_first_seconds=retry.first_seconds,
             retry_max_seconds=retry.max_seconds,
             usd_micros_per_credit=u.usd_micros_per_credit,
+            resend=u.resend_after_lost_answer,
         )
         for name, u in settings.upstreams.items()
     }
+
+
+def _pace(entry: UpstreamEntry) -> Pace:
+    """An upstream that calls when it is done is asked less often."""
+    slower = CALLED_BACK_PACE if entry.callbacks else 1
+    poll = entry.poll
+    return Pace(poll.first_seconds * slower, poll.every_seconds * slower, poll.max_seconds * slower)
 
 
 def policy(settings: Settings, *, port: int) -> Policy:

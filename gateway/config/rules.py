@@ -32,6 +32,7 @@ class Names:
 
 def check(settings: Settings, names: Names) -> Found:
     yield from server_problems(settings)
+    yield from _hints(settings)
     for name, upstream in settings.upstreams.items():
         yield from _upstream(("upstreams", name), upstream)
     yield from _aliases(settings, names)
@@ -68,6 +69,14 @@ def _upstream(path: Path, upstream: UpstreamEntry) -> Found:
     poll = upstream.poll
     if poll.every_seconds > poll.max_seconds:
         yield (*path, "poll", "every"), "must not be longer than max"
+
+
+def _hints(settings: Settings) -> Found:
+    reachable = (settings.server.public_url or "").startswith("https://")
+    for name, upstream in settings.upstreams.items():
+        if upstream.callbacks and not reachable:
+            rule = "needs an https server.public_url, which upstream then calls"
+            yield ("upstreams", name, "callbacks"), rule
 
 
 def _callbacks(settings: Settings) -> Found:

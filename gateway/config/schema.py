@@ -148,7 +148,9 @@ class UpstreamEntry(Part):
     timeout: Timeout = Timeout()
     allow_private_addresses: Flag = False
     usd_micros_per_credit: MoneyAboveZero | None = None
+    resend_after_lost_answer: Flag = False
     max_connections: Annotated[int, whole(1, 10_000)] = 100
+    callbacks: Flag = False
     user_agent: HeaderLine = f"image-gateway/{__version__}"
 
 

@@ -254,7 +254,7 @@ def replay(ask: Ask, claim: Claim, found: tuple[Job, Run] | None) -> Replayed | 
     if found is None:
         return None
     job, run = found
-    if run.accepted_at is None and run.failure and run.failure.kind in NEVER_TAKEN:
+    if run.failure and run.failure.kind in NEVER_TAKEN and not (run.accepted_at or run.tried):
         return None
     if ask.claim and claim.digest != ask.claim.digest:
         return Conflicting()

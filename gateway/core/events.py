@@ -109,6 +109,11 @@ class KeepFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Hinted:
+    """Upstream has called: its task may have ended. Nothing else it said is believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's time is over."""
 
@@ -116,4 +121,4 @@ class DeadlinePassed:
 SubmitEvent = Accepted | Refused | NotNow | CredentialsRefused | AnswerLost
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = SubmitEvent | Retry | PollEvent | KeepEvent | DeadlinePassed
+Event = SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | DeadlinePassed

@@ -26,12 +26,14 @@ from gateway.core.events import (
     DeadlinePassed,
     Event,
     Finished,
+    Hinted,
     KeepFailed,
     NotNow,
     PicturesKept,
     Progressed,
     Refused,
     Retry,
+    SubmitEvent,
     TaskFailed,
     Unreachable,
 )
@@ -53,6 +55,9 @@ LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
 KEEP_MARGIN_SECONDS: Final = 1800.0
 """Keeping is given up this long before the links die: by then every retry was had."""
 
+RESENDS: Final = 5
+"""A submit whose answer was lost is sent again this often at most, with growing waits between."""
+
 DEAD_LINK_TRIES: Final = 8
 """Links are lost when they said so this often in a row (fresh ones are fetched between)."""
 
@@ -62,12 +67,17 @@ DEAD_LINK_TRIES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`."""
+    """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`.
+
+    `resend`: upstream honours idempotency keys, so a submit whose answer was lost may be sent
+    again under the same key.
+    """
 
     pace: Pace = field(default_factory=Pace)
     retry_first_seconds: float = 1.0
     retry_max_seconds: float = 30.0
     usd_micros_per_credit: float | None = None
+    resend: bool = False
     outlook: Outlook = NOWHERE
 
 
@@ -131,6 +141,8 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
             if now >= _keep_until(run):
                 return Feed(DeadlinePassed())
             return Keep(refresh=run.tries > 0)
+        case RunState.UNSURE if now < run.deadline_at:
+            return Submit()
         case _:
             return Feed(DeadlinePassed())
 
@@ -216,8 +228,31 @@ def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
     return _wait(run, None, now, rules)
 
 
-def _doubt(run: Run, _: AnswerLost, now: float, __: Rules) -> Run:
-    return replace(run, state=RunState.UNSURE, due_at=max(run.deadline_at, now))
+def _doubt(run: Run, _: AnswerLost, now: float, rules: Rules) -> Run:
+    return _ask_again(replace(run, state=RunState.UNSURE, tries=0), None, now, rules)
+
+
+def _doubt_still(run: Run, event: SubmitEvent, now: float, rules: Rules) -> Run:
+    """Whatever came of sending it again, the first time may have been taken."""
+    retry_after = event.retry_after_seconds if isinstance(event, NotNow) else None
+    return _ask_again(run, retry_after, now, rules)
+
+
+def _ask_again(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    """Due for the same submit under the same key, where that is allowed; else at the deadline.
+
+    It stays `unsure` meanwhile: that the request may have gone out is written already.
+    """
+    last = max(run.deadline_at, now)
+    if not rules.resend or run.tries >= RESENDS:
+        return replace(run, due_at=last)
+    after = _later(run, retry_after_seconds, now, rules)
+    return replace(after, due_at=min(after.due_at, last))
+
+
+def is_sent_again(run: Run) -> bool:
+    """Whether the outcome of a submit is unknown, and asking for it goes on."""
+    return run.state is RunState.UNSURE and run.due_at < run.deadline_at
 
 
 def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:
@@ -231,6 +266,10 @@ def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:
         progress=event.progress,
     )
     return replace(run, task=event.task, tries=0, due_at=min(now + delay, run.deadline_at))
+
+
+def _look_now(run: Run, _: Hinted, now: float, __: Rules) -> Run:
+    return replace(run, due_at=min(run.due_at, now))
 
 
 def _miss(run: Run, event: Unreachable, now: float, rules: Rules) -> Run:
@@ -314,7 +353,7 @@ def _give_up_queueing(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run
 
 def _give_up_doubting(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
     message = (
-        "The request was sent upstream and its answer was lost; it was not sent again. "
+        "The request was sent upstream and its answer was lost. "
         "It counts as spent, since upstream may have charged for it."
     )
     return _charge(run, Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", message), now)
@@ -436,11 +475,16 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.QUEUED, Retry): _retry,
     (RunState.QUEUED, DeadlinePassed): _give_up_queueing,
     (RunState.UNSURE, Accepted): _accept,  # the answer came after all
+    (RunState.UNSURE, Refused): _refuse,
+    (RunState.UNSURE, NotNow): _doubt_still,
+    (RunState.UNSURE, CredentialsRefused): _doubt_still,
+    (RunState.UNSURE, AnswerLost): _doubt_still,
     (RunState.UNSURE, DeadlinePassed): _give_up_doubting,
     (RunState.RUNNING, Progressed): _progress,
     (RunState.RUNNING, Unreachable): _miss,
     (RunState.RUNNING, Finished): _finish,
     (RunState.RUNNING, TaskFailed): _fail_task,
+    (RunState.RUNNING, Hinted): _look_now,
     (RunState.RUNNING, DeadlinePassed): _time_out,
     (RunState.KEEPING, Finished): _refresh,
     (RunState.KEEPING, PicturesKept): _keep,

@@ -68,6 +68,7 @@ ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     "/api/v1/files/quota": (READ, (200, 401, 404, 500, 502)),
     "/api/v1/files/{file_id}": (("DELETE",), (200, 401, 404, 500, 502, 503)),
     "/pictures/{name}": (READ, (200, 206, 304, 404, 416, 500, 503)),
+    "/callbacks/{token}": (("POST",), (200, 404, 500, 503)),
     "/healthz": (READ, (200,)),
     "/readyz": (READ, (200, 503)),
     "/metrics": (READ, (200, 403)),

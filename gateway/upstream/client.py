@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -50,9 +51,18 @@ class EvolinkClient:
     """One vendor account (`gateway.ports.Upstream`)."""
 
     def __init__(
-        self, account: Account, timeouts: Timeouts, *, tls: ssl.SSLContext | None = None
+        self,
+        account: Account,
+        timeouts: Timeouts,
+        *,
+        tls: ssl.SSLContext | None = None,
+        callback_url: Callable[[Run], str] | None = None,
     ) -> None:
-        """`tls` may be shared between clients: making one reads the system's trust store."""
+        """`tls` may be shared between clients: making one reads the system's trust store.
+
+        `callback_url` gives the address at which upstream calls when a run's task has ended.
+        """
+        self._callback_url = callback_url
         self._timeouts = timeouts
         self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
         tls = tls or httpx.create_ssl_context()
@@ -60,11 +70,13 @@ class EvolinkClient:
         self._polls = _client(account, timeouts, tls, keepalive=account.max_connections)
 
     async def submit(self, run: Run) -> SubmitEvent:
-        body = orjson.dumps({**orjson.loads(run.request), "model": run.upstream_model})
+        wish = {**orjson.loads(run.request), "model": run.upstream_model}
+        if self._callback_url is not None:
+            wish["callback_url"] = self._callback_url(run)
         request = self._submits.build_request(
             "POST",
             f"{self._base_url}/v1/images/generations",
-            content=body,
+            content=orjson.dumps(wish),
             headers={
                 "Content-Type": "application/json",
                 "Idempotency-Key": f"{run.id}-{run.attempts}",

@@ -19,6 +19,7 @@ from gateway.web import files, openai, wire
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
 from gateway.web.enquiries import Enquiries
 from gateway.web.files import FilesApi
+from gateway.web.hints import Hints
 from gateway.web.images import Images
 from gateway.web.openai import OpenAI
 from gateway.web.operations import Operations
@@ -38,6 +39,7 @@ class Endpoints:
     openai: OpenAI
     pictures: KeptPictures
     operations: Operations
+    hints: Hints
 
 
 def build_app(
@@ -83,6 +85,7 @@ def routes(to: Endpoints) -> list[Route]:
         Route("/openai/v1/models", to.openai.models, methods=["GET"]),
         Route("/openai/v1/models/{model}", to.openai.model, methods=["GET"]),
         Route("/pictures/{name}", to.pictures.picture, methods=["GET"]),
+        Route("/callbacks/{token}", to.hints.called, methods=["POST"]),
         Route("/healthz", to.operations.healthz, methods=["GET"]),
         Route("/readyz", to.operations.readyz, methods=["GET"]),
         Route("/metrics", to.operations.metrics, methods=["GET"]),

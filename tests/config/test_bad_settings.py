@@ -8,7 +8,7 @@ from settings_samples import ENVIRON, SECRET
 from gateway.config import SettingsError, load
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
-HIDDEN = (SECRET, "my-own-secret-admin-key", "pg-password", "me:password")
+HIDDEN = (SECRET, "my-own-secret-admin-key", "my-own-callback-secret", "pg-password", "me:password")
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

@@ -104,7 +104,7 @@ def test_the_reference_leaves_no_usable_key_and_refuses_its_placeholders() -> No
 
 
 def test_the_effective_settings_are_settings() -> None:
-    first = parse(everything_on(), ENVIRON | {"CALLBACK_SECRET": "whsec_x"})
+    first = parse(everything_on(), ENVIRON | {"CALLBACK_SECRET": "whsec_eHh4"})
     text = effective_yaml(first)
     digests = iter([*first.server.admin_keys, *first.server.metrics_keys])
     team_keys = iter(first.teams["marketing"].keys)
@@ -113,7 +113,7 @@ def test_the_effective_settings_are_settings() -> None:
         lambda _: f"sha256:{next(digests, None) or next(team_keys)}",
         text,
     )
-    text = text.replace("********", SECRET, 1).replace("********", "whsec_x")
+    text = text.replace("********", SECRET, 1).replace("********", "whsec_eHh4")
     assert parse(text, {}) == first
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import ssl
 import sys
@@ -20,6 +21,7 @@ from house import FAST, OTHER_KEY, TEAM_KEY, House, opened, settings_text
 from processes import free_port, process
 from receivers import Receive, hang, redirect
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.transaction import Keys, Writes
@@ -94,6 +96,19 @@ async def test_a_completed_task_is_told_as_a_poll_tells_it(home: House, receive:
     assert (delivery.id, delivery.attempts, delivery.status) == (call.id, 1, 200)
     assert await counts(home) == (1, 0, 0)
     assert await home.violations() == []
+
+
+async def test_the_readmes_receiver_accepts_it(home: House, receive: Receive) -> None:
+    page = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(from standardwebhooks.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    receiver = await receive()
+    await home.post(callback_url=receiver.url())
+    [call] = await receiver.called()
+    assert names["verified"](call.body, call.headers)["status"] == "completed"
+    with pytest.raises(WebhookVerificationError):
+        names["verified"](call.body.replace(b"completed", b"processed"), call.headers)
 
 
 async def test_it_comes_after_the_money_is_settled_and_upstream_gets_no_url(

@@ -58,7 +58,7 @@ async def order_all(one: TwoRoutes, count: int, *, at_once: int = 40) -> set[str
             taken.add(prompt)
             seen = [answer.json()["status"]]
             while seen[-1] not in ("completed", "failed"):
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.25)
                 seen.append((await one.house.poll(answer.json()["id"])).json()["status"])
             assert seen[-1] == "completed", f"{prompt}: {seen}"
 

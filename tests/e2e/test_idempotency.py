@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, OTHER_KEY, House, house, opened
+from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
 from gateway.upstream.sandbox import running_sandbox
 
@@ -192,6 +194,85 @@ async def test_an_unknown_outcome_stays_unknown_under_its_key(tmp_path: Path) ->
         assert knowingly.status_code == 504
         assert one.sandbox.state.submits == 2
         assert await one.violations() == []
+
+
+RESENDING = {"evolink": {"resend_after_lost_answer": True}}
+SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
+
+
+def upstream_keys(one: House) -> list[str]:
+    """The keys of our own that submits carried, in their order."""
+    requests = one.sandbox.state.requests
+    return [seen.headers["idempotency-key"] for seen in requests if seen.method == "POST"]
+
+
+async def test_upstream_gets_a_key_of_ours_and_not_the_callers(a_house: House) -> None:
+    await a_house.made("first", headers=KEY)
+    await a_house.made("second")
+    sent = upstream_keys(a_house)
+    assert len(set(sent)) == 2 and "order-17" not in sent
+
+
+@pytest.mark.parametrize("word", ["drop", "garbage"])
+async def test_a_lost_answer_is_asked_for_again_where_that_is_allowed(
+    tmp_path: Path, word: str
+) -> None:
+    async with house(tmp_path, upstreams=RESENDING) as one:
+        task = await one.made(f"again [sandbox:{word}]")
+        assert task["status"] == "completed"
+        assert len(upstream_keys(one)) == 2 and len(set(upstream_keys(one))) == 1
+        assert one.sandbox.state.accepted_by_prompt[f"again [sandbox:{word}]"] == 1
+        assert round((await one.metrics())[SPEND], 6) == PRICE_USD
+        assert await one.violations() == []
+
+
+async def test_asking_again_ends_and_counts_as_spent(tmp_path: Path) -> None:
+    models = {"gpt-image-1.5": {"deadline": "4s"}}
+    async with house(tmp_path, upstreams=RESENDING, models=models) as one:
+        posting = asyncio.create_task(one.post("gone [sandbox:drop]"))
+        await until(lambda: one.sandbox.state.submits == 1)
+        one.sandbox.state.down_mode = "cut"
+        one.sandbox.state.down = True
+        lost = await posting
+        assert lost.status_code == 504
+        await one.settled()
+        assert 2 <= len(upstream_keys(one)) <= 6 and len(set(upstream_keys(one))) == 1
+        assert round((await one.metrics())[SPEND], 6) == PRICE_USD
+        assert await one.violations() == []
+
+
+async def test_a_killed_submit_is_asked_for_again(tmp_path: Path) -> None:
+    """What a crash left `submitting` is the same doubt; here the lease says who it was."""
+    async with running_sandbox(FAST) as sandbox:
+        one = await opened(sandbox, tmp_path, upstreams=RESENDING)
+        upstream = one.gateway.worker._tools.upstreams["evolink"]
+        real = upstream.submit
+        reached = asyncio.Event()
+
+        async def cut_short(run: Any) -> Any:
+            await real(run)
+            reached.set()
+            await asyncio.sleep(60)  # the answer is there and nobody writes it down
+
+        upstream.submit = cut_short  # type: ignore[method-assign]
+        posting = asyncio.create_task(one.post("killed"))
+        await reached.wait()
+        posting.cancel()
+        await one.gateway.worker.stop(0)
+        await one.stop()
+        again = await opened(sandbox, tmp_path, upstreams=RESENDING)
+        await again.settled()
+        assert sandbox.state.accepted_by_prompt["killed"] == 1
+        assert "hit" in (await again.post("killed")).headers["cache-status"]
+        assert await again.violations() == []
+        await again.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
 
 
 async def test_the_task_and_its_key_are_forgotten(tmp_path: Path) -> None:
