@@ -23,6 +23,9 @@ AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SHORT = {"gpt-image-1.5": {"deadline": "4s"}}
 
+DOOMED_PROMPT = "doomed [sandbox:delay=0.5]"
+"""Slow enough for several polls, so that every step below is reached."""
+
 STEPS = [
     *(("transact", count) for count in (1, 2, 3, 4, 5)),
     *(("poll", count) for count in (1, 2)),
@@ -45,7 +48,7 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
                 with contextlib.suppress(httpx.TransportError):
                     answer = await client.post(
                         "/v1/images/generations",
-                        json={"model": "gpt-image-1.5", "prompt": "doomed"},
+                        json={"model": "gpt-image-1.5", "prompt": DOOMED_PROMPT},
                         headers=AUTH,
                     )
                     assert answer.status_code == 200
@@ -59,7 +62,7 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
                 assert task["status"] == "completed", task
                 picture = await one.client.get(task["results"][0])
                 Image.open(io.BytesIO(picture.content)).load()
-            assert sandbox.state.accepted_by_prompt["doomed"] <= 1
+            assert sandbox.state.accepted_by_prompt[DOOMED_PROMPT] <= 1
             assert await one.violations() == []
             paid = (await one.metrics())[SPEND]
             started = sum((await one.gateway.ledger.run_counts()).values())
