@@ -20,6 +20,7 @@ from gateway.core.events import (
     DeadlinePassed,
     Event,
     Finished,
+    Hinted,
     KeepFailed,
     NotNow,
     PicturesKept,
@@ -80,6 +81,7 @@ EVENTS: dict[type, Event] = {
     Unreachable: Unreachable("HTTP 502"),
     PicturesKept: PicturesKept((kept(A), kept(B))),
     KeepFailed: KeepFailed("LinkBroken: cut", dead=False),
+    Hinted: Hinted(),
     DeadlinePassed: DeadlinePassed(),
 }
 
@@ -99,6 +101,7 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.UNSURE, AnswerLost): {S.UNSURE},
     (S.UNSURE, DeadlinePassed): {S.FAILED},
     (S.RUNNING, Progressed): {S.RUNNING, S.FAILED},
+    (S.RUNNING, Hinted): {S.RUNNING},
     (S.RUNNING, Unreachable): {S.RUNNING, S.FAILED},
     (S.RUNNING, Finished): {S.KEEPING, S.FAILED},
     (S.RUNNING, TaskFailed): {S.SUBMITTING, S.QUEUED, S.FAILED},
