@@ -200,16 +200,23 @@ def _one_wished(field: FormField, value: str, folder: str) -> tuple[str, str]:
 
 
 def _parts(value: str) -> list[str]:
-    """The parts of a path, however its separators are spelt, without those that are but dots."""
-    found = []
-    for part in _SEPARATORS.split(value):
-        plain = part
-        while "%" in plain and (decoded := unquote(plain)) != plain:
+    """The parts of a path, however its separators are spelt, without those that are but dots.
+
+    A part is judged as it reads once its control characters are gone: they could else keep an
+    encoded `..` from being seen here, and are not sent.
+    """
+    found: list[str] = []
+    for raw in _SEPARATORS.split(value):
+        part = plain = _without_controls(raw)
+        while "%" in plain and (decoded := _without_controls(unquote(plain))) != plain:
             plain = decoded
         hides = _SEPARATORS.search(plain) or not plain.strip(". ")
-        found += _SEPARATORS.split(plain) if hides else [part]
-    cleaned = [_CONTROL.sub("", part).strip() for part in found]
-    return [part for part in cleaned if part.strip(". ")]
+        found += [one.strip() for one in _SEPARATORS.split(plain)] if hides else [part]
+    return [part for part in found if part.strip(". ")]
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROL.sub("", text).strip()
 
 
 # --- what comes back ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,6 +26,9 @@ spelt = st.lists(st.sampled_from(BITS) | st.characters(), max_size=16).map("".jo
 
 
 @given(spelt, spelt)
+@example("", "%2e%2e\r\n")
+@example("\x00%2e%2e/a", "%2\r\ne.")
+@example("%2e%0d%2e", "%252%00e%2e")
 def test_no_spelling_climbs_out(folder: str, name: str) -> None:
     sent = _wished({FormField.FOLDER: folder, FormField.NAME: name}, FOLDER)
     path = f"{sent['upload_path']}/{sent['file_name']}"
