@@ -52,6 +52,7 @@ from gateway.core.model import (
 )
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
+from gateway.core.schedule import RUN_LEASE_SECONDS
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, Writes
 from gateway.enquiries import Estimate, Purse
 from gateway.errors import (
@@ -71,9 +72,6 @@ log = structlog.get_logger("gateway.orders")
 
 SUBMIT_WAIT_SECONDS: Final = 28.0
 """Clients give a POST 30 s; a run still on its way out by then is reported as such."""
-
-LEASE_SECONDS: Final = 180.0
-"""Longer than any single step of the driver: a submit, a poll, a round of downloads."""
 
 VETTING_ROUNDS: Final = 4
 """A finished run is vetted between two looks; it can be overtaken, but not for ever."""
@@ -293,7 +291,7 @@ class Service:
             job_id=ids.new_task_id(now),
             run_id=ids.new_run_id(),
             lease_owner=self._parts.worker.owner,
-            lease_until=now + LEASE_SECONDS,
+            lease_until=now + RUN_LEASE_SECONDS,
             room=self._parts.room.enough(),
         )
 

@@ -43,6 +43,7 @@ from gateway.core.pictures import LinkDead, NotAPicture, PictureProblem, Picture
 from gateway.core.policy import Current
 from gateway.core.provenance import sidecar
 from gateway.core.routing import NOWHERE, Outlook
+from gateway.core.schedule import RUN_LEASE_SECONDS
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.gates import Gates, Permit
@@ -52,9 +53,6 @@ from gateway.waiting import Board
 log = structlog.get_logger("gateway.runs")
 
 E = TypeVar("E")
-
-LEASE_SECONDS: Final = 180.0
-"""Longer than any step: a submit, a poll, one round of downloads."""
 
 BATCH: Final = 200
 """Runs leased at a time: enough to keep every slot busy, small enough for one transaction."""
@@ -179,7 +177,7 @@ class Worker:
         now = self._tools.clock()
         self._wake_at = now + IDLE_SECONDS
         leased = await self._tools.ledger.lease(
-            self.owner, now=now, until=now + LEASE_SECONDS, limit=BATCH
+            self.owner, now=now, until=now + RUN_LEASE_SECONDS, limit=BATCH
         )
         for run in leased:
             self._drive_soon(run, intended=False)

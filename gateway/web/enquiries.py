@@ -16,6 +16,7 @@ from gateway.service import Service
 from gateway.web import wire
 from gateway.web.auth import team_of
 from gateway.web.images import parse, read_body
+from gateway.web.responses import json_response
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
@@ -31,17 +32,17 @@ class Enquiries:
         team = team_of(request, policy)
         body = parse(await read_body(request, policy.body_limit_bytes))
         freshness = wire.read_freshness(request.headers)
-        return _json(estimate_object(await self._service.estimate(team, body, freshness)))
+        return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
 
     async def credits(self, request: Request) -> Response:
         team = team_of(request, self._current.policy)
-        return _json(credits_object(await self._service.purse(team)))
+        return json_response(credits_object(await self._service.purse(team)))
 
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, policy)
         listed = [model_object(model) for model in models_of(team, policy)]
-        return _json({"data": listed, "object": "list"})
+        return json_response({"data": listed, "object": "list"})
 
 
 def estimate_object(estimate: Estimate) -> Mapping[str, object]:
@@ -130,7 +131,3 @@ def _usd(micros: int | None) -> float | None:
 
 def _credits(micros: int) -> float:
     return round(micros * CREDITS_PER_USD / USD_MICROS, 4)
-
-
-def _json(value: object) -> Response:
-    return Response(wire.to_json(value), media_type="application/json")

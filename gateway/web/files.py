@@ -6,7 +6,7 @@ team sees its own files only; upstream's answers are passed on as they came othe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from typing import Final
@@ -23,6 +23,7 @@ from gateway.web.auth import team_of
 from gateway.web.base64_file import Base64Files, parse_object, said_of_file
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.images import read_body
+from gateway.web.responses import json_response
 from gateway.web.upload_form import read_upload
 
 BASE: Final = "/api/v1/files"
@@ -72,7 +73,7 @@ class FilesApi:
         size = _whole(request.query_params.get("pageSize"), PAGE_SIZE, MAX_PAGE_SIZE)
         uploads, total = await self._files.page(team, page, size)
         data = {"files": _listed(uploads), "total": total}
-        return _json({"code": 200, "data": data, "msg": "success", "success": True})
+        return json_response({"code": 200, "data": data, "msg": "success", "success": True})
 
     async def quota(self, request: Request) -> Response:
         self._team(request)
@@ -107,11 +108,7 @@ def error_answer(error: GatewayError) -> Response:
 
 def _told(request: Request, answered: Answered) -> Response:
     request.scope[UPSTREAM_SECONDS] = answered.upstream_seconds
-    return _json(answered.answer)
-
-
-def _json(value: Mapping[str, object]) -> Response:
-    return Response(wire.to_json(value), media_type="application/json")
+    return json_response(answered.answer)
 
 
 def _listed(uploads: Sequence[Upload]) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.core.policy import Current
 from gateway.errors import ModelAccessDenied
 from gateway.web.auth import carries_key
-from gateway.web.wire import to_json
+from gateway.web.responses import json_response
 
 FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
@@ -35,13 +35,13 @@ class Operations:
         self._render = render
 
     async def healthz(self, _: Request) -> Response:
-        return Response(to_json({"status": "ok"}), media_type="application/json")
+        return json_response({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
         reasons = list(await self._unready())
         body = {"status": "unready" if reasons else "ready", "reasons": reasons}
         status = 503 if reasons else 200
-        return Response(to_json(body), status_code=status, media_type="application/json")
+        return json_response(body, status=status)
 
     async def metrics(self, request: Request) -> Response:
         policy = self._current.policy

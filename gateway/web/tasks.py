@@ -16,6 +16,7 @@ from gateway.service import Service, TaskFilter
 from gateway.web import wire
 from gateway.web.auth import team_of
 from gateway.web.images import parse, read_body
+from gateway.web.responses import json_response
 
 MAX_AT_ONCE: Final = 50
 """Rows of a page, ids of a batch: upstream's own limits."""
@@ -43,7 +44,7 @@ class TaskLists:
         found, total = await self._service.tasks(team, asked)
         rows = [wire.task_row(one.job, one.run) for one in found]
         shown = {"data": rows, "page": asked.page, "page_size": asked.page_size, "total": total}
-        return _json(shown)
+        return json_response(shown)
 
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
@@ -51,7 +52,7 @@ class TaskLists:
         ids = read_ids(parse(await read_body(request, policy.body_limit_bytes)))
         found = await self._service.batch(team, ids)
         tasks = [wire.task_object(one.job, one.run, policy.public_url) for one in found]
-        return _json({"data": tasks})
+        return json_response({"data": tasks})
 
 
 def read_status(query: QueryParams) -> Sequence[RunState]:
@@ -104,7 +105,3 @@ def read_ids(body: object) -> Sequence[str]:
             f"'task_ids' must be a list of 1 to {MAX_AT_ONCE} task ids.", param="task_ids"
         )
     return list(dict.fromkeys(ids))
-
-
-def _json(value: object) -> Response:
-    return Response(wire.to_json(value), media_type="application/json")
