@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint format lock clean
+.PHONY: help demo run test bench lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,8 +24,13 @@ demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusa
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox
 
+# As many processes as processors, a file's tests in one of them: some measure, and some share a server.
 test: $(DEVELOPMENT) ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every page with a large ledger
+	@$(BIN)/python -m benchmarks.hot_paths
+	@$(BIN)/python -m benchmarks.pages
 
 lint: $(DEVELOPMENT) ## check style, formatting and types; changes nothing
 	@$(BIN)/ruff check .

@@ -209,6 +209,11 @@ class DiskResponseCache:
     async def delete(self, fingerprint: str) -> None:
         await self._in_thread(None, lambda store: store.delete(fingerprint))
 
+    async def clear(self) -> None:
+        """Also while it is left alone after a fault: what is purged must not come back."""
+        if not self._closed:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._clear)
+
     async def size(self) -> tuple[int, int]:
         return await self._in_thread((0, 0), lambda store: store.size())
 
@@ -270,6 +275,11 @@ class DiskResponseCache:
             if _is_damage(error):
                 self._rebuild()
 
+    def _clear(self) -> None:
+        """Takes the files away at once: to delete entry after entry would make orders wait."""
+        self._close()
+        self._rebuild()
+
     def _rebuild(self) -> None:
         try:
             _empty(self._folder)
@@ -315,6 +325,9 @@ class NoCache:
         return
 
     async def delete(self, fingerprint: str) -> None:
+        return
+
+    async def clear(self) -> None:
         return
 
     async def size(self) -> tuple[int, int]:

@@ -24,7 +24,6 @@ from gateway.ports import Clock
 ANSWER_BYTES: Final = 65_536
 """Read and thrown away, so that a receiver can end its answer; what is longer is cut off."""
 
-_SCHEMES: Final = frozenset({"https"})
 _HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": f"image-gateway/{__version__}",
@@ -34,6 +33,8 @@ _HEADERS: Final = {
 
 class CallbackSender:
     """`gateway.ports.Callbacks` over a client that pins addresses and follows no redirect."""
+
+    schemes = frozenset({"https"})
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class CallbackSender:
         self._allow_private = allow_private
 
     async def deliver(self, delivery: Delivery, body: bytes) -> Outcome:
-        problem = check_url(delivery.url, schemes=_SCHEMES, allow_private=self._allow_private)
+        problem = check_url(delivery.url, schemes=self.schemes, allow_private=self._allow_private)
         if problem is not None:
             return Outcome(error=problem.message)
         answered: list[int] = []
@@ -103,6 +104,12 @@ class CallbackSender:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+class AlertSender(CallbackSender):
+    """The same to an address of the operator's own, which may be plain http."""
+
+    schemes = frozenset({"http", "https"})
 
 
 async def _drain(response: httpx.Response) -> None:

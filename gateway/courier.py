@@ -1,8 +1,9 @@
 """The courier: leases due callbacks from the outbox, attempts each, records what came of it.
 
-It decides nothing: the outbox says what an attempt means and when there is another. A delivery
-is a row from the transaction that ended its run, so a process that dies loses none: each is
-made at least once, under the same id. What is done at once is bounded in all and for each
+Alerts to the operator are rows of the same outbox, and go out in the same way. It decides
+nothing: the outbox says what an attempt means and when there is another. A delivery is a row
+from the transaction that made it owed, so a process that dies loses none: each is made at
+least once, under the same id. What is done at once is bounded in all and for each
 receiving host, so that one that hangs holds up its own callbacks and no others.
 """
 
@@ -10,18 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import structlog
 
 from gateway.core import outbox
+from gateway.core.enrolment import Act, Action
 from gateway.core.model import Delivery, DeliveryState, Job, Run
 from gateway.core.outbox import Outcome
 from gateway.core.policy import Current
+from gateway.core.roster import Change
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import Unavailable
 from gateway.ports import Callbacks, Clock, Ledger, Observer
@@ -71,10 +75,22 @@ class Desk:
 
 
 class Courier:
-    """Makes every delivery of this process. `callbacks` may be exchanged while it runs."""
+    """Makes every delivery of this process.
 
-    def __init__(self, desk: Desk, callbacks: Callbacks, *, concurrency: int, owner: str) -> None:
+    `callbacks` and `alerts` (without them the callbacks' way) may be exchanged while it runs.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        callbacks: Callbacks,
+        *,
+        concurrency: int,
+        owner: str,
+        alerts: Callbacks | None = None,
+    ) -> None:
         self.callbacks = callbacks
+        self.alerts = alerts or callbacks
         self._desk = desk
         self._owner = owner
         self._concurrency = concurrency
@@ -111,16 +127,19 @@ class Courier:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def redeliver(self, delivery_id: str) -> Delivery | None:
+    async def redeliver(self, delivery_id: str, act: Act | None = None) -> Delivery | None:
         """Begins a new series of attempts under the same id; None when there is no such callback.
 
-        One whose series is still going on is left to it.
+        One whose series is still going on is left to it. An alert goes where the settings say now.
         """
         found = await self._desk.ledger.delivery(delivery_id)
         if found is None or found.state is DeliveryState.PENDING:
             return found
         after = outbox.again(found, now=self._desk.clock())
-        await self._write((after,))
+        alerting = self._desk.current.policy.alerting
+        if after.job_id is None and alerting is not None:
+            after = replace(after, url=alerting.webhook)
+        await self._write((after,), changes=(_change(act, found, after),) if act else ())
         self.nudge()
         return after
 
@@ -208,11 +227,7 @@ class Courier:
     async def _attempt(self, delivery: Delivery) -> None:
         if delivery.lease_until < self._desk.clock() + ATTEMPT_SECONDS:
             return  # it waited for too long and may soon be someone else's
-        found = await self._found(delivery)
-        if found is None:
-            outcome = Outcome(error="its task is not kept any more")
-        else:
-            outcome = await self._deliver(delivery, *found)
+        outcome = await self._outcome(delivery)
         after = outbox.after_attempt(
             delivery,
             outcome,
@@ -223,30 +238,48 @@ class Courier:
         self._desk.observer.called_back(after)
         _log_attempt(after)
 
-    async def _found(self, delivery: Delivery) -> tuple[Job, Run] | None:
+    async def _outcome(self, delivery: Delivery) -> Outcome:
+        if delivery.job_id is None:
+            said = (delivery.body or "").encode()
+            return await self._deliver(self.alerts, delivery, lambda: said)
+        found = await self._found(delivery.job_id)
+        if found is None:
+            return Outcome(error="its task is not kept any more")
+        return await self._deliver(self.callbacks, delivery, partial(self._desk.render, *found))
+
+    async def _found(self, job_id: str) -> tuple[Job, Run] | None:
         while True:
             try:
-                return await self._desk.ledger.job(delivery.job_id)
+                return await self._desk.ledger.job(job_id)
             except Unavailable as error:
                 log.warning("callback waits for the ledger", reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
 
-    async def _deliver(self, delivery: Delivery, job: Job, run: Run) -> Outcome:
+    async def _deliver(
+        self, callbacks: Callbacks, delivery: Delivery, render: Callable[[], bytes]
+    ) -> Outcome:
         try:
-            return await self.callbacks.deliver(delivery, self._desk.render(job, run))
+            return await callbacks.deliver(delivery, render())
         except Exception as error:  # one task that cannot be shown must not stop the others
             log.exception("an attempt raised", delivery=delivery.id)
             return Outcome(error=f"internal error: {type(error).__name__}")
 
-    async def _write(self, deliveries: Iterable[Delivery]) -> None:
+    async def _write(
+        self, deliveries: Iterable[Delivery], *, changes: tuple[Change, ...] = ()
+    ) -> None:
         """Tried until it is committed: what is not recorded is done once more."""
-        writes = Writes(deliveries=tuple(deliveries))
+        writes = Writes(deliveries=tuple(deliveries), changes=changes)
         while True:
             try:
                 return await self._desk.ledger.transact(Keys(), lambda _: (None, writes))
             except Unavailable as error:
                 log.warning("a callback's outcome waits for the ledger", reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
+
+
+def _change(act: Act, before: Delivery, after: Delivery) -> Change:
+    told = [json.dumps({"state": one.state, "attempts": one.attempts}) for one in (before, after)]
+    return act.change(Action.CALLBACK_REDELIVER, after.id, before=told[0], after=told[1])
 
 
 def _log_attempt(after: Delivery) -> None:

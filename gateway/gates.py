@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core import routing
-from gateway.core.breaker import Breaker, BreakerPace
+from gateway.core.breaker import Breaker, BreakerPace, BreakerState
 from gateway.core.events import (
     Accepted,
     CredentialsRefused,
@@ -65,6 +65,11 @@ class Gates:
         for upstream, model in self._gates:
             self._observer.route_turned(upstream, model, up=True)
         self._gates.clear()
+
+    def state(self, upstream: str, model: str) -> BreakerState:
+        """How a route is; one that was never asked is closed."""
+        gate = self._gates.get((upstream, model))
+        return (gate.breaker if gate else Breaker()).state(self._clock())
 
     # --- permits -------------------------------------------------------------------------------
 

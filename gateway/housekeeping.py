@@ -50,12 +50,28 @@ class Housekeeper:
         self._clock = clock
         self._checked = checked
         self._free_bytes: int | None = None
+        self._last_check: tuple[int, float] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
 
     def enough(self) -> bool:
         """Whether new runs may start: an unreadable disk counts as a full one."""
         floor = self._current.policy.free_space_floor_bytes
         return self._free_bytes is not None and self._free_bytes >= floor
+
+    @property
+    def free_bytes(self) -> int | None:
+        """The disk space at the last look; None when it could not be told."""
+        return self._free_bytes
+
+    @property
+    def last_check(self) -> tuple[int, float] | None:
+        """How many violations the ledger's last check found, and when that was."""
+        return self._last_check
+
+    def also(self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+        """One chore more, from the start on."""
+        self._more.append((name, every_seconds, chore))
 
     async def start(self) -> None:
         """Looks at the disk once, then keeps doing all chores in the background."""
@@ -64,6 +80,7 @@ class Housekeeper:
             asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
             asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
             asyncio.create_task(self._repeat("ledger check", CHECK_SECONDS, self._check)),
+            *(asyncio.create_task(self._repeat(*chore)) for chore in self._more),
         ]
 
     async def stop(self) -> None:
@@ -106,6 +123,7 @@ class Housekeeper:
             claims_before=now - policy.claims_retention_seconds,
             accounts_before=now - ACCOUNTS_KEPT_SECONDS,
             uploads_before=now - policy.cache_ttl_seconds,
+            refusals_before=now - policy.refusals_retention_seconds,
         )
 
     async def _check(self) -> None:
@@ -113,3 +131,4 @@ class Housekeeper:
         for violation in violations:
             log.error("ledger violation", violation=violation.sentence)
         self._checked(len(violations))
+        self._last_check = len(violations), self._clock()

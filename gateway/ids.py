@@ -26,3 +26,8 @@ def new_run_id() -> str:
 
 def new_request_id() -> str:
     return f"req_{random.getrandbits(96):024x}"
+
+
+def new_change_id() -> str:
+    """The id of one act of an operator."""
+    return f"chg_{random.getrandbits(96):024x}"

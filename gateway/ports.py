@@ -6,7 +6,7 @@ foreign exceptions at their boundary: what is not named here does not come out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,12 +14,15 @@ from typing import Protocol, TypeVar
 
 from gateway.core.admission import Denial
 from gateway.core.events import Event, PollEvent, SubmitEvent
+from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
 from gateway.core.model import (
     Account,
     AccountKey,
     Delivery,
+    DeliveryState,
     Job,
+    KeptPicture,
     Mode,
     Picture,
     Run,
@@ -29,6 +32,7 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.outbox import Outcome
+from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 
 T = TypeVar("T")
@@ -42,6 +46,69 @@ class Old:
     claims_before: float
     accounts_before: float
     uploads_before: float
+    refusals_before: float = 0.0
+
+
+Mark = tuple[float, str]
+"""Where a list goes on, newest first: the time and the id of the last row that was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs; None and empty mean any. Times are of their creation: [since, until)."""
+
+    team: str | None = None
+    model: str | None = None
+    states: tuple[RunState, ...] = ()
+    route: tuple[str, str] | None = None
+    verdict: Verdict | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalFilter:
+    team: str | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFilter:
+    """Which pictures; `text` is part of the prompt, whatever its case."""
+
+    team: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    text: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    team: str | None = None
+    job_id: str | None = None
+    state: DeliveryState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes; a subject also means what belongs to it, as a key to its team (`team/id`)."""
+
+    subject: str | None = None
+    action: str | None = None
+    actor: str | None = None
+
+
+class UsagePart(StrEnum):
+    """What a usage report keeps apart."""
+
+    DAY = "day"
+    TEAM = "team"
+    MODEL = "model"
 
 
 Clock = Callable[[], float]
@@ -115,9 +182,9 @@ class Ledger(Protocol):
     async def delivery(self, delivery_id: str) -> Delivery | None: ...
 
     async def deliveries(
-        self, *, team: str | None, job_id: str | None, limit: int
+        self, asked: DeliveryFilter, *, after: Mark | None, limit: int
     ) -> Sequence[Delivery]:
-        """The newest callbacks, of a team or a job where one is named."""
+        """Callbacks and alerts, newest first, from behind `after`."""
 
     async def uploads(
         self, team: str, *, now: float, page: int, page_size: int
@@ -144,6 +211,21 @@ class Ledger(Protocol):
     ) -> Sequence[Usage]:
         """Totals by team and model over the days in [since, until); `day` is 0 in them."""
 
+    async def usage_by_day(
+        self,
+        *,
+        since_day: int,
+        until_day: int,
+        team: str | None = None,
+        model: str | None = None,
+        by: Collection[UsagePart] = frozenset(UsagePart),
+    ) -> Sequence[Usage]:
+        """The roll-up for the days in [since, until), ordered by day, team, model.
+
+        What is not in `by` is summed over, and empty (0 for the day) in the answer. Without any
+        of them it is one row, or none when there was no usage.
+        """
+
     async def run_counts(self) -> Mapping[RunState, int]:
         """How many runs are in each state; every state is there."""
 
@@ -156,8 +238,60 @@ class Ledger(Protocol):
     async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
         """The pictures that the finished runs own, by digest, each once: up to `limit` of them.
 
-        They begin behind the digest `after`; the first page is behind the empty one.
+        They begin behind the digest `after`; the first page is behind the empty one. Erased ones
+        are absent, here and in the totals.
         """
+
+    async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
+        """All teams made at run time, deleted ones too, by name; and every key of them, oldest
+        first."""
+
+    async def changes(
+        self, asked: ChangeFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Change]:
+        """What operators did, newest first, from behind `after`."""
+
+    async def run(self, run_id: str) -> Run | None: ...
+
+    async def runs(self, asked: RunFilter, *, after: Mark | None, limit: int) -> Sequence[Run]:
+        """Runs, the newest by creation first, from behind `after`.
+
+        With a verdict: those that have, or had, a task with it.
+        """
+
+    async def steps(self, run_id: str) -> Sequence[Step]:
+        """The life of a run, in order; empty for one from before steps were written."""
+
+    async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
+        """The first jobs of the run, oldest first, and how many there are."""
+
+    async def refusal(self, refusal_id: str) -> Refusal | None: ...
+
+    async def refusals(
+        self, asked: RefusalFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Refusal]:
+        """Refused orders, newest first, from behind `after`."""
+
+    async def find_pictures(
+        self, asked: PictureFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[KeptPicture]:
+        """Pictures on record, newest first, from behind `after` (time and digest)."""
+
+    async def gallery(
+        self, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[KeptPicture]:
+        """The pictures that the team's own tasks show, each run's once, newest first.
+
+        Also those that another team's run made, where the team was answered with them. `created_at`
+        is when the team first asked for them, `task_id` that task. Erased ones are absent.
+        """
+
+    async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
+        """Pictures that are erased and whose bytes may still be there."""
+
+    async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
+        """Takes up to `limit` finished runs out of the cache for good, and returns their
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
 
     async def violations(self) -> Sequence[Violation]:
         """Every invariant that is broken, with where; empty when the ledger adds up."""
@@ -166,8 +300,13 @@ class Ledger(Protocol):
         """Deletes old narrow rows, at most `limit` of each kind, and returns how many.
 
         Jobs whose run is final, with their ended callbacks; claims; uploads that upstream has
-        forgotten; accounts of minute and hour windows that hold nothing. Runs stay for ever.
+        forgotten; accounts of minute and hour windows that hold nothing; refusals; ended alerts
+        from before `jobs_before`. Runs stay for ever.
         """
+
+    async def credits(self, upstream: str) -> tuple[float, int]:
+        """What this upstream reported for all its runs so far, in credits, and how many of its
+        runs are live."""
 
 
 class ResponseCache(Protocol):
@@ -183,6 +322,9 @@ class ResponseCache(Protocol):
         """Stores a finished run under its fingerprint, for at most that long."""
 
     async def delete(self, fingerprint: str) -> None: ...
+
+    async def clear(self) -> None:
+        """Forgets everything."""
 
     async def size(self) -> tuple[int, int]:
         """Entries and bytes."""
@@ -209,10 +351,27 @@ class Pictures(Protocol):
         Raises `StoreFull` when the store cannot tell.
         """
 
+    async def remove(self, picture: Picture) -> None:
+        """Takes the bytes and the provenance away for good; none there is no error.
+
+        Raises `StoreFull` when the store cannot be written.
+        """
+
     async def free_bytes(self) -> int:
         """The room left for more."""
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsedCredits:
+    """The credits that a vendor account counts as used so far.
+
+    `account` tells one account from another without giving anything of its key away.
+    """
+
+    account: str
+    used: float
 
 
 class Upstream(Protocol):
@@ -223,6 +382,9 @@ class Upstream(Protocol):
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
         """Asks after a task once. Never raises."""
+
+    async def credits(self) -> UsedCredits | None:
+        """Asks what the account has used, once; None when it did not tell. Never raises."""
 
     async def aclose(self) -> None: ...
 

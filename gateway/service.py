@@ -1,8 +1,6 @@
 """The story of a request, as the list of its stages.
 
     submit: validate → name → admit → submit → answer
-    status: find → answer
-    wait: watch → find → wait → answer
 
 What goes on upstream is the worker's; what money may do is admission's; this module only puts
 the stages in their order.
@@ -12,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
@@ -42,7 +41,6 @@ from gateway.core.model import (
     Claim,
     Freshness,
     Job,
-    Mode,
     Order,
     Run,
     RunState,
@@ -53,19 +51,19 @@ from gateway.core.model import (
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
 from gateway.core.schedule import RUN_LEASE_SECONDS
-from gateway.core.transaction import ConstraintViolation, Decide, Keys, Writes
+from gateway.core.transaction import ConstraintViolation, Decide, Writes
 from gateway.enquiries import Estimate, Purse
 from gateway.errors import (
-    CallerError,
     GatewayError,
     IdempotencyConflict,
     OutcomeUnknown,
-    TaskNotFound,
+    Unauthorized,
     Unavailable,
 )
 from gateway.failures import submit_error
 from gateway.ports import Clock, Ledger, Observer, Pictures, ResponseCache, TokenCounter
 from gateway.references import References
+from gateway.refusals import Refusals
 from gateway.waiting import Board
 
 log = structlog.get_logger("gateway.orders")
@@ -76,6 +74,9 @@ SUBMIT_WAIT_SECONDS: Final = 28.0
 VETTING_ROUNDS: Final = 4
 """A finished run is vetted between two looks; it can be overtaken, but not for ever."""
 
+TOLD_PER_TEAM: Final = 200
+"""Alerts known to be written: more than a team's limits have thresholds, and a few kilobytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -85,24 +86,6 @@ class Answer:
     run: Run
     decision: Hit | Joined | Started | Replayed
     upstream_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a poll finds."""
-
-    job: Job
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Which tasks are asked for: in these states, of this model (None: any), on this page."""
-
-    states: Sequence[RunState] = tuple(RunState)
-    model: str | None = None
-    page: int = 1
-    page_size: int = 20
 
 
 class Starter(Protocol):
@@ -135,14 +118,11 @@ class Parts:
     clock: Clock
     nudge_courier: Callable[[], None]
     references: References
+    refusals: Refusals
 
 
 D = TypeVar("D")
 Deciding = Callable[[Ask], Decide[D]]
-
-
-def _decide(ask: Ask) -> Decide[Decision]:
-    return lambda view: admission.admit(ask, view)
 
 
 def _look(ask: Ask) -> Decide[Judgement]:
@@ -154,26 +134,36 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._stopping = False
+        self._told: dict[str, frozenset[str]] = {}
 
     def stop_taking(self) -> None:
         """From now on every new order is answered 503; polls go on."""
         self._stopping = True
 
     async def submit(
-        self, team: Team, body: object, freshness: Freshness, *, key: str | None = None
+        self,
+        team: Team,
+        body: object,
+        freshness: Freshness,
+        *,
+        key: str | None = None,
+        request_id: str = "",
     ) -> Answer:
         """Takes an order: from parsed JSON to a task, or an error that says what to do.
 
-        `key` is the caller's `Idempotency-Key`.
+        `key` is the caller's `Idempotency-Key`, `request_id` what a refusal is remembered by.
         """
         if self._stopping:
             raise Unavailable("The gateway is being restarted.", retry_after_seconds=5)
         began = time.perf_counter()
         policy = self._parts.current.policy
-        order = await self._validate(team, body, policy)
-        ask = self._name(team, order, freshness, policy)
-        decision = await self._admit_once(ask, key)
-        self._tell(ask, decision)
+        with self._parts.refusals.invalid(team.name, _known_model(body, policy), request_id):
+            order = await self._read(team, body, policy)
+            ask = self._name(team, order, freshness, policy)
+            decision = await self._admit_once(ask, key)
+        self._tell(ask, decision, request_id)
+        if isinstance(decision, Started | Denied) and decision.alerted:
+            self._alerted(team.name, decision.alerted)
         if isinstance(decision, Denied):
             raise decision.denial.error(ask.now)
         if isinstance(decision, Doubtful):
@@ -190,6 +180,10 @@ class Service:
             raise
         return Answer(decision.job, run, decision, time.perf_counter() - asked)
 
+    def reading(self, team: Team, request_id: str) -> AbstractContextManager[None]:
+        """Around what reads an order before `submit` sees it: what is wrong there is told too."""
+        return self._parts.refusals.invalid(team.name, "", request_id)
+
     async def estimate(self, team: Team, body: object, freshness: Freshness) -> Estimate:
         """What an order would come to if it were sent now. Changes nothing, counts nothing."""
         policy = self._parts.current.policy
@@ -204,70 +198,7 @@ class Service:
         spent = (await self._parts.ledger.accounts([total]))[total].spent
         return enquiries.purse(standings, spent.usd_micros)
 
-    async def status(self, team: Team, task_id: str) -> Task:
-        """The team's own task; anyone else's is as unknown as none at all."""
-        found = await self._parts.ledger.job(task_id)
-        if found is None or found[0].team != team.name:
-            raise TaskNotFound("The requested task could not be found.", param="task_id")
-        return Task(*found)
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether one more client may wait for its task."""
-        return self._parts.board.takes_patient(self._parts.current.policy.max_waiters)
-
-    async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
-        """The team's task once it has ended, or as it is when the time is over."""
-        return await self.ended(await self.status(team, task_id), timeout_seconds)
-
-    async def ended(self, task: Task, timeout_seconds: float) -> Task:
-        """The task once it has ended, or as it is when the time is over.
-
-        While no more clients may wait, it is told as it is at once.
-        """
-        if task.run.is_final or not self.may_wait:
-            return task
-        with self._parts.board.watching(task.run.id, patient=True) as watch:
-            task = await self._again(task)  # what happened before we watched
-            if task.run.is_final:
-                return task
-            run = await watch.until(_is_final, timeout_seconds)
-        return replace(task, run=run) if run else await self._again(task)
-
-    async def _again(self, task: Task) -> Task:
-        found = await self._parts.ledger.job(task.job.id)
-        return Task(*found) if found else task
-
-    async def tasks(self, team: Team, filters: TaskFilter) -> tuple[Sequence[Task], int]:
-        """One page of the team's tasks, newest first, and how many there are on all pages."""
-        found, total = await self._parts.ledger.tasks(
-            team.name,
-            states=filters.states,
-            page=filters.page,
-            page_size=filters.page_size,
-            model=filters.model,
-        )
-        return [Task(*one) for one in found], total
-
-    async def batch(self, team: Team, task_ids: Sequence[str]) -> Sequence[Task]:
-        """Those of these tasks that are the team's, in the order asked."""
-        return [Task(*one) for one in await self._parts.ledger.jobs(team.name, task_ids)]
-
-    async def run_now(self, run_id: str) -> Run | None:
-        """The run as the ledger has it."""
-        return await self._parts.ledger.transact(
-            Keys(run_id=run_id), lambda view: (view.run, Writes())
-        )
-
     # --- the stages ----------------------------------------------------------------------------
-
-    async def _validate(self, team: Team, body: object, policy: Policy) -> Order:
-        try:
-            return await self._read(team, body, policy)
-        except CallerError as error:
-            self._parts.observer.order(team.name, _known_model(body, policy), Verdict.INVALID)
-            log.info("order refused", team=team.name, param=error.param, reason=error.message)
-            raise
 
     async def _read(self, team: Team, body: object, policy: Policy) -> Order:
         order = orders.read_order(body, policy.catalog, private_callbacks=policy.private_callbacks)
@@ -293,6 +224,8 @@ class Service:
             lease_owner=self._parts.worker.owner,
             lease_until=now + RUN_LEASE_SECONDS,
             room=self._parts.room.enough(),
+            alerting=policy.alerting,
+            told=self._told.get(team.name, frozenset()),
         )
 
     async def _standings(self, team: Team) -> Sequence[Standing]:
@@ -309,7 +242,7 @@ class Service:
             digest = claim_digest(ask.order)
             ask = replace(ask, claim=Claim(ask.team.name, key, digest, ask.job_id, ask.now))
         for _ in range(VETTING_ROUNDS):
-            decision: Settled | Claimed = await self._admit(ask, _decide)
+            decision: Settled | Claimed = await self._admit(ask, self._decide)
             if not isinstance(decision, Claimed):
                 return decision
             found = await self._parts.ledger.job(decision.claim.job_id)
@@ -317,7 +250,6 @@ class Service:
                 case Replayed() as replayed:
                     return replayed
                 case Conflicting():
-                    self._parts.observer.order(ask.team.name, ask.order.model, Verdict.INVALID)
                     raise IdempotencyConflict(
                         "This Idempotency-Key came before with another order: take a new key for "
                         "each order.",
@@ -325,6 +257,17 @@ class Service:
                     )
             ask = replace(ask, free=decision.claim)
         raise Unavailable("This Idempotency-Key keeps changing hands.", retry_after_seconds=1)
+
+    def _decide(self, ask: Ask) -> Decide[Decision]:
+        return lambda view: admission.admit(self._under_way(ask), view)
+
+    def _under_way(self, ask: Ask) -> Ask:
+        """The order under the team's limits of this moment: a changed one counts for all that are
+        not decided yet. Raises `Unauthorized` where the team is gone."""
+        team = self._parts.current.policy.teams.get(ask.team.name)
+        if team is None:
+            raise Unauthorized("This team was just deleted, or taken out of the settings.")
+        return ask if team is ask.team else replace(ask, team=team)
 
     async def _admit(self, ask: Ask, decide: Deciding[D | Unvetted]) -> D:
         """The decision, committed. Finished runs are vetted between the looks at the ledger."""
@@ -386,7 +329,16 @@ class Service:
                 run = news
         return taken(run)
 
-    def _tell(self, ask: Ask, decision: Settled | Replayed) -> None:
+    def _alerted(self, team: str, ids: Sequence[str]) -> None:
+        """Remembers what is written, so that a flood of refusals writes nothing more.
+
+        What is forgotten here is found in the ledger again.
+        """
+        known = self._told.get(team, frozenset())
+        self._told[team] = (known if len(known) < TOLD_PER_TEAM else frozenset()) | {*ids}
+        self._parts.nudge_courier()
+
+    def _tell(self, ask: Ask, decision: Settled | Replayed, request_id: str) -> None:
         """One line and one count per order, after the fact. A replay is no order of its own."""
         if isinstance(decision, Replayed):
             job, run = decision.job, decision.run
@@ -394,10 +346,8 @@ class Service:
             return
         verdict, facts = _facts(decision)
         self._parts.observer.order(ask.team.name, ask.order.model, verdict)
-        if isinstance(decision, Denied):
-            self._parts.observer.denied(ask.team.name, decision.denial, Mode.ENFORCE)
+        self._parts.refusals.judged(ask, decision, request_id)
         if isinstance(decision, Hit | Joined | Started) and decision.shadow:
-            self._parts.observer.denied(ask.team.name, decision.shadow, Mode.SHADOW)
             facts["shadow"] = decision.shadow.rule
         if self._parts.current.policy.log_prompts:
             facts["prompt"] = ask.order.prompt
@@ -415,10 +365,6 @@ def taken(run: Run) -> Run:
 
 def _is_out(run: Run) -> bool:
     return run.state is not RunState.SUBMITTING and not is_sent_again(run)
-
-
-def _is_final(run: Run) -> bool:
-    return run.is_final
 
 
 def _facts(decision: Settled) -> tuple[Verdict, dict[str, object]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import secrets
 import ssl
 import time
@@ -15,17 +16,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx2 as httpx
-from starlette.types import ASGIApp
 
 from gateway.cache import response_cache
-from gateway.callbacks import CallbackSender
-from gateway.config import Settings, convert, restart_needed
-from gateway.config.schema import Callbacks as CallbackEntry
+from gateway.callbacks import AlertSender, CallbackSender
+from gateway.config import Settings, SettingsError, convert, managed, restart_needed
 from gateway.config.schema import UpstreamEntry
 from gateway.core import hints
+from gateway.core.enrolment import Action
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.courier import Courier, Desk
+from gateway.credits import LOOK_SECONDS, CreditWatch
+from gateway.custody import Custody
+from gateway.erasure import FINISH_SECONDS, Erasure, Stores
 from gateway.errors import Unavailable
 from gateway.files import Files
 from gateway.housekeeping import Housekeeper
@@ -35,24 +38,43 @@ from gateway.metrics import Metrics
 from gateway.outbound import Fetcher, pinned_client
 from gateway.pictures.folder import FolderPictures
 from gateway.ports import Callbacks, Clock, Ledger
+from gateway.records import Records
 from gateway.references import References
+from gateway.refusals import Refusals
+from gateway.roster import Roster
 from gateway.service import Parts, Service
+from gateway.tasks import Tasks
 from gateway.tokens import TokenCounter
 from gateway.upstream.client import Account, EvolinkClient, Timeouts
 from gateway.upstream.files import EvolinkFiles
 from gateway.waiting import Board
 from gateway.web import wire
-from gateway.web.app import Endpoints, build_app
+from gateway.web.admin.cache import CachePages
+from gateway.web.admin.callbacks import CallbackHistory
+from gateway.web.admin.changes import Changes
+from gateway.web.admin.health import Health, Life, Watch
+from gateway.web.admin.keys import TeamKeys
+from gateway.web.admin.pictures import PictureRegister
+from gateway.web.admin.refusals import RefusedOrders
+from gateway.web.admin.runs import Runs
+from gateway.web.admin.settings import SettingsPage
+from gateway.web.admin.teams import Teams
+from gateway.web.admin.usage import UsageReports
+from gateway.web.app import Endpoints, Section, build_app
 from gateway.web.base64_file import Base64Files
+from gateway.web.console import Console
 from gateway.web.enquiries import Enquiries
 from gateway.web.files import FilesApi
+from gateway.web.gallery import Gallery
 from gateway.web.hints import Hints
 from gateway.web.images import Images
 from gateway.web.openai import OpenAI
 from gateway.web.openai_edits import Edits
+from gateway.web.openapi.pages import Described
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
 from gateway.web.tasks import TaskLists
+from gateway.web.team import TeamPages
 from gateway.worker import Bounds, Tools, Worker
 
 LEDGER_NAME = "ledger.sqlite3"
@@ -67,13 +89,17 @@ class Gateway:
         *,
         clock: Clock = time.time,
         callback_tls: ssl.SSLContext | None = None,
+        load: Callable[[], Settings] | None = None,
     ) -> None:
-        """`callback_tls` trusts the receivers of callbacks; None trusts what the system does."""
+        """`callback_tls` trusts the receivers of callbacks; None trusts what the system does.
+
+        `load` reads the settings' file again; None where they come from none.
+        """
         self.settings = settings
         self._port = settings.server.port
         self._clock = clock
         self._folder = Path(settings.storage.data_dir)
-        self._current = Current(convert.policy(settings, port=self._port))
+        self._current = Current(convert.policy(settings, port=self._port), clock)
         self.ledger = make_ledger(settings, clock)
         self._cache = response_cache(
             self._folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes
@@ -89,7 +115,16 @@ class Gateway:
         self._metrics = Metrics(
             ledger=self.ledger, pictures=self._pictures, cache=self._cache, current=self._current
         )
-        self._metrics.declare(self._current.policy)
+        self._roster = Roster(
+            self.ledger,
+            self._current,
+            clock=clock,
+            read=managed.reader(settings),
+            installed=self._metrics.declare,
+        )
+        self._load = load
+        self._rereading = asyncio.Lock()
+        self._life = Life()
         self._housekeeper = Housekeeper(
             self.ledger,
             self._pictures,
@@ -97,6 +132,20 @@ class Gateway:
             clock=clock,
             checked=self._metrics.ledger_checked,
         )
+        self.credit_watch = CreditWatch(
+            self.ledger,
+            self._upstreams,
+            self._folder / "credits.json",
+            clock=clock,
+            tell=self._metrics.credits_compared,
+        )
+        self._housekeeper.also("credits", LOOK_SECONDS, self.credit_watch.look)
+        self._custody = Custody()
+        self._erasure = Erasure(
+            Stores(self.ledger, self._pictures, self._cache), self._custody, clock=clock
+        )
+        self._housekeeper.also("erasures", FINISH_SECONDS, self._erasure.finish)
+        self._refusals = Refusals(self.ledger, self._metrics, clock=clock)
         self._board = board = Board()
         self._callback_tls = callback_tls or self._tls
         self.courier = self._make_courier()
@@ -105,6 +154,7 @@ class Gateway:
             self.ledger, self._first_links, proof=self._pictures, clock=clock
         )
         self._service = self._make_service(board)
+        self._tasks = Tasks(self.ledger, board, self._current)
         self._edits = Edits(
             self._make_files(),
             proof=self._pictures,
@@ -112,7 +162,10 @@ class Gateway:
             folder=self._folder / "forms",
             clock=clock,
         )
-        self.app = self._make_app()
+        self.endpoints = self._make_endpoints()
+        self.app = build_app(
+            self.endpoints, observer=self._metrics, http_request=self._metrics.http_request
+        )
         self._hint_key = b""
         self._stopping = False
 
@@ -127,6 +180,7 @@ class Gateway:
             await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             self._hint_key = await asyncio.to_thread(_kept_key, self._folder / "callback.key")
             await self.ledger.open()
+            await self._roster.load()
             await self._pictures.open()
             await self._edits.open()
             await self._cache.open()
@@ -139,15 +193,17 @@ class Gateway:
             await self.ledger.close()
             raise
         gc.freeze()  # a full collection over the tokenizer's vocabulary holds the loop for 60 ms
-        self._board.start(self._service.run_now)
+        self._board.start(self._tasks.run_now)
         self.worker.run()
         self.courier.run()
-        self._metrics.reloaded(successful=True, at=self._clock())
+        self._refusals.run()
+        self._life.started_at = self._clock()
+        self._note_reload(successful=True)
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""
         self._port = port
-        self._current.policy = convert.policy(self.settings, port=port)
+        self._install(self.settings)
 
     def stop_taking(self) -> None:
         """New orders are answered 503 from now on; what was taken goes on."""
@@ -161,6 +217,7 @@ class Gateway:
         await self._board.stop()
         await asyncio.gather(self.worker.stop(grace_seconds), self.courier.stop(grace_seconds))
         await self._housekeeper.stop()
+        await self._refusals.stop()
         for client in (
             *self._upstreams.values(),
             *self._links.values(),
@@ -169,6 +226,7 @@ class Gateway:
         ):
             await client.aclose()
         await self.courier.callbacks.aclose()
+        await self.courier.alerts.aclose()
         await self._cache.close()
         await self._pictures.close()
         await self.ledger.close()
@@ -185,16 +243,46 @@ class Gateway:
         if changed:
             self._connect(changed)
             self.worker.reconnected()
-        if settings.callbacks != self.settings.callbacks:
-            self._retired.append(self.courier.callbacks)
-            self.courier.callbacks = _make_sender(
-                settings.callbacks, self._callback_tls, self._clock
-            )
-        self._current.policy = convert.policy(settings, port=self._port)
-        self._metrics.declare(self._current.policy)
-        self._metrics.reloaded(successful=True, at=self._clock())
+        if (settings.callbacks, settings.alerts) != (self.settings.callbacks, self.settings.alerts):
+            self._retired += [self.courier.callbacks, self.courier.alerts]
+            self.courier.callbacks = self._make_sender(settings)
+            self.courier.alerts = self._make_sender(settings, alerts=True)
+        self._install(settings)
+        self._note_reload(successful=True)
         self.settings = settings
         return waiting
+
+    def _install(self, settings: Settings) -> None:
+        """Puts a policy in force: the settings' and the teams made at run time."""
+        policy = convert.policy(settings, port=self._port)
+        self._roster.install(policy, managed.reader(settings))
+
+    async def reread(self, actor: str | None = None) -> Sequence[str] | None:
+        """Reads the settings' file again and takes it over, or leaves everything as it was.
+
+        Returns what `reload` does; None where there is no file. Raises `SettingsError`. An
+        `actor` is an operator, whose act is written down.
+        """
+        if self._load is None:
+            return None
+        async with self._rereading:  # a slow reading of the old file must not undo a later one
+            try:
+                settings = await asyncio.to_thread(self._load)
+            except SettingsError:
+                self.reload_failed()
+                raise
+            if actor is not None:
+                waiting = {"restart_needed": restart_needed(self.settings, settings)}
+                await self._roster.note(
+                    Action.SETTINGS_RELOAD, "settings", after=json.dumps(waiting), actor=actor
+                )
+            return self.reload(settings)
+
+    def _note_reload(self, *, successful: bool) -> None:
+        self._metrics.reloaded(successful=successful, at=self._clock())
+        self._life.successful = successful
+        if successful:
+            self._life.reloaded_at = self._clock()
 
     def _connect(self, upstreams: Mapping[str, UpstreamEntry]) -> None:
         """Makes clients for these. Former ones end their calls and are closed at the stop; one
@@ -212,7 +300,7 @@ class Gateway:
 
     def reload_failed(self) -> None:
         """The last good settings stay in force; the gauge tells."""
-        self._metrics.reloaded(successful=False, at=self._clock())
+        self._note_reload(successful=False)
 
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
@@ -239,6 +327,7 @@ class Gateway:
             current=self._current,
             clock=self._clock,
             nudge_courier=self.courier.nudge,
+            custody=self._custody,
         )
         worker = self.settings.worker
         longest = [e.timeout.download_seconds for e in self.settings.upstreams.values()]
@@ -260,6 +349,7 @@ class Gateway:
                 clock=self._clock,
                 nudge_courier=self.courier.nudge,
                 references=self._references,
+                refusals=self._refusals,
             )
         )
 
@@ -271,10 +361,32 @@ class Gateway:
             clock=self._clock,
             render=self._render_task,
         )
-        callbacks = self.settings.callbacks
-        sender = _make_sender(callbacks, self._callback_tls, self._clock)
-        owner = f"courier-{secrets.token_hex(6)}"
-        return Courier(desk, sender, concurrency=callbacks.concurrency, owner=owner)
+        return Courier(
+            desk,
+            self._make_sender(self.settings),
+            concurrency=self.settings.callbacks.concurrency,
+            owner=f"courier-{secrets.token_hex(6)}",
+            alerts=self._make_sender(self.settings, alerts=True),
+        )
+
+    def _make_sender(self, settings: Settings, *, alerts: bool = False) -> CallbackSender:
+        entry = settings.alerts if alerts else settings.callbacks
+        timeout_seconds = settings.callbacks.timeout_seconds
+        client = pinned_client(
+            timeout=httpx.Timeout(timeout_seconds),
+            allow_private=entry.allow_private_addresses,
+            verify=self._callback_tls,
+            max_connections=settings.callbacks.concurrency,
+        )
+        secret = entry.signing_secret
+        sender = AlertSender if alerts else CallbackSender
+        return sender(
+            client,
+            clock=self._clock,
+            timeout_seconds=timeout_seconds,
+            signing_secret=None if secret is None else secret.get_secret_value(),
+            allow_private=entry.allow_private_addresses,
+        )
 
     def _hint_url(self, run: Run) -> str:
         """Where upstream calls about this run."""
@@ -301,20 +413,78 @@ class Gateway:
         """References are fetched under the rules of the first upstream."""
         return self._links[next(iter(self.settings.upstreams))]
 
-    def _make_app(self) -> ASGIApp:
-        endpoints = Endpoints(
-            images=Images(self._service, self._current, self._clock),
+    def _sections(self) -> Sequence[Section]:
+        """The operator's and the team's pages."""
+        console = Console()
+        records = Records(self.ledger, self._refusals)
+        return (
+            console,
+            Described(console, self._current),
+            UsageReports(self.ledger, self._current, self._clock),
+            Runs(records, self._current),
+            RefusedOrders(records, self._current),
+            TeamPages(self.ledger, self._current, self._clock),
+            Gallery(self.ledger, self._current),
+            *self._admin(),
+        )
+
+    def _admin(self) -> Sequence[Section]:
+        """The operator's API."""
+        parts = (self._roster, self._current, lambda: self.settings, self._clock)
+        watch = Watch(
+            ledger=self.ledger,
+            cache=self._cache,
+            current=self._current,
+            clock=self._clock,
+            chores=self._housekeeper,
+            life=self._life,
+            unready=self._unready,
+            route_state=self.worker.route_state,
+        )
+        settings = SettingsPage(
+            self._current,
+            settings=lambda: self.settings,
+            notices=lambda: [*self.settings.notices(), *self._roster.notices],
+            reread=self.reread,
+        )
+        audit = Changes(self.ledger, self._current)
+        return (
+            Teams(*parts),
+            TeamKeys(*parts),
+            audit,
+            settings,
+            Health(watch),
+            PictureRegister(self._erasure, self._current, self._clock),
+            CachePages(
+                self._erasure,
+                self._current,
+                self._clock,
+                size_limit_bytes=self.settings.cache.size_limit_bytes,
+                requests=self._metrics.cache_requests,
+            ),
+            CallbackHistory(self.ledger, self.courier.redeliver, self._current, self._clock),
+        )
+
+    def _make_endpoints(self) -> Endpoints:
+        return Endpoints(
+            images=Images(self._service, self._tasks, self._current, self._clock),
             files=FilesApi(self._make_files(), Base64Files(self._folder), self._current),
-            tasks=TaskLists(self._service, self._current),
+            tasks=TaskLists(self._tasks, self._current),
             enquiries=Enquiries(self._service, self._current),
-            openai=OpenAI(self._service, self._current, self._edits, self._pictures.path),
+            openai=OpenAI(
+                self._service,
+                self._tasks,
+                self._current,
+                edits=self._edits,
+                locate=self._pictures.path,
+            ),
             pictures=KeptPictures(self._pictures.path),
             operations=Operations(
                 self._current, unready=self._unready, render=self._metrics.render
             ),
             hints=Hints(self._take_hint),
+            sections=self._sections(),
         )
-        return build_app(endpoints, observer=self._metrics, http_request=self._metrics.http_request)
 
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:
@@ -351,23 +521,6 @@ def _make_client(
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
         tls=tls,
         callback_url=callback_url,
-    )
-
-
-def _make_sender(entry: CallbackEntry, tls: ssl.SSLContext, clock: Clock) -> CallbackSender:
-    client = pinned_client(
-        timeout=httpx.Timeout(entry.timeout_seconds),
-        allow_private=entry.allow_private_addresses,
-        verify=tls,
-        max_connections=entry.concurrency,
-    )
-    secret = entry.signing_secret
-    return CallbackSender(
-        client,
-        clock=clock,
-        timeout_seconds=entry.timeout_seconds,
-        signing_secret=None if secret is None else secret.get_secret_value(),
-        allow_private=entry.allow_private_addresses,
     )
 
 

@@ -13,13 +13,14 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar, assert_never
 
 import structlog
 
-from gateway.core import lifecycle, outbox
+from gateway.core import history, lifecycle, outbox
 from gateway.core.booking import book
+from gateway.core.breaker import BreakerState
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -39,12 +40,19 @@ from gateway.core.events import (
 )
 from gateway.core.lifecycle import Feed, IllegalTransition, Keep, Poll, Rest, Rules, Submit
 from gateway.core.model import Kept, Run, RunState
-from gateway.core.pictures import LinkDead, NotAPicture, PictureProblem, PictureTooLarge
+from gateway.core.pictures import (
+    LinkDead,
+    NotAPicture,
+    PictureProblem,
+    PictureTooLarge,
+    name_of,
+)
 from gateway.core.policy import Current
 from gateway.core.provenance import sidecar
 from gateway.core.routing import NOWHERE, Outlook
 from gateway.core.schedule import RUN_LEASE_SECONDS
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
+from gateway.custody import Custody
 from gateway.errors import Unavailable
 from gateway.gates import Gates, Permit
 from gateway.ports import Clock, Ledger, Links, Observer, Pictures, ResponseCache, Upstream
@@ -89,6 +97,7 @@ class Tools:
     current: Current
     clock: Clock
     nudge_courier: Callable[[], None]
+    custody: Custody = field(default_factory=Custody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,10 @@ class Worker:
     def reconnected(self) -> None:
         """The upstreams' settings have changed: each route gets a new chance at once."""
         self._gates.forget()
+
+    def route_state(self, upstream: str, model: str) -> BreakerState:
+        """How the breaker of a route is."""
+        return self._gates.state(upstream, model)
 
     async def hint(self, run_id: str) -> None:
         """Upstream says that the run's task may have ended: it is asked after at once.
@@ -250,7 +263,10 @@ class Worker:
                     case unknown:
                         assert_never(unknown)
                 outlook, permit = self._gates.outlook(run, event)
-                run, happened = await self._record(run, event, outlook)
+                if isinstance(event, PicturesKept):
+                    run, happened = await self._own(run, event)
+                else:
+                    run, happened = await self._record(run, event, outlook)
                 intended = happened and run.state is RunState.SUBMITTING
                 if not intended:
                     self._gates.leave(permit)
@@ -261,6 +277,26 @@ class Worker:
     def _rest(self, until: float | None) -> None:
         if until is not None:
             self._wake_soon(until)
+
+    async def _own(self, run: Run, event: PicturesKept) -> tuple[Run, bool]:
+        """Commits that the pictures are kept, unless an erasure took one since: then once more."""
+        kept = (*run.kept, *event.kept)
+        async with self._tools.custody.of(one.picture.digest for one in kept):
+            there = await self._there(kept)
+            if len(there) == len(kept):
+                return await self._record(run, event)
+            gone = "a picture was erased while it was kept"
+            return await self._record(run, KeepFailed(gone, dead=False, kept=there))
+
+    async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
+        """Those whose bytes are in the store; none while the store cannot tell."""
+        try:
+            if await self._tools.pictures.readable([one.picture for one in kept]):
+                return kept
+            read = self._tools.pictures.readable
+            return tuple([one for one in kept if await read([one.picture])])
+        except PictureProblem:
+            return ()
 
     async def _record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
         """Commits the event and what follows from it.
@@ -306,8 +342,10 @@ class Worker:
                 log.warning("event came too late", run=run.id, reason=str(stale))
                 return (before, before), Writes()
             deliveries = outbox.owed(before, after, view.owed, now=now)
+            step = history.note(before, event, after, now)
             writes = book(before, after, view.accounts)
-            return (before, after), replace(writes, deliveries=deliveries)
+            told = (step,) if step else ()
+            return (before, after), replace(writes, deliveries=deliveries, steps=told)
 
         return decide
 
@@ -388,7 +426,7 @@ class Worker:
 
     async def _keep(self, run: Run) -> KeepEvent:
         """Brings every picture that is not kept yet into our store, side by side."""
-        have = {kept.link for kept in run.kept}
+        have = {kept.link for kept in await self._there(run.kept)} if run.kept else set()
         missing = [link for link in run.links if link not in have]
         results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
         kept = tuple(one for one in results if isinstance(one, Kept))
@@ -396,7 +434,7 @@ class Worker:
         if not problems:
             return await self._describe(run, PicturesKept(kept))
         dead = all(isinstance(p, LinkDead | NotAPicture | PictureTooLarge) for p in problems)
-        return KeepFailed(f"{type(problems[0]).__name__}: {problems[0]}", dead, kept)
+        return KeepFailed(f"{name_of(problems[0])}: {problems[0]}", dead, kept)
 
     async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
         limit = self._tools.current.policy.picture_limit_bytes
@@ -422,7 +460,7 @@ class Worker:
             for kept in after.kept:
                 await self._tools.pictures.describe(kept.picture, sidecar(after, kept))
         except PictureProblem as problem:
-            return KeepFailed(f"{type(problem).__name__}: {problem}", dead=False, kept=event.kept)
+            return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
         return event
 
     @contextlib.asynccontextmanager
@@ -431,7 +469,7 @@ class Worker:
         outcome: list[object] = []
         start = time.perf_counter()
         yield outcome
-        name = type(outcome[0]).__name__ if outcome else "Kept"
+        name = name_of(outcome[0]) if outcome else "Kept"
         seconds = time.perf_counter() - start
         self._tools.observer.called(run.upstream, operation, name, seconds)
 

@@ -1,4 +1,4 @@
-"""An https receiver of callbacks on a raw loopback socket, which can misbehave in every way."""
+"""A receiver of callbacks on a raw loopback socket, which can misbehave in every way."""
 
 from __future__ import annotations
 
@@ -48,9 +48,14 @@ def redirect(location: str) -> Answer:
 
 
 class Receiver:
-    """Gives the answers in turn, the last one for ever, and remembers what it was sent."""
+    """Gives the answers in turn, the last one for ever, and remembers what it was sent.
 
-    def __init__(self, tls: ssl.SSLContext, *answers: Answer, host: str = "127.0.0.1") -> None:
+    Without `tls` it speaks plain http.
+    """
+
+    def __init__(
+        self, tls: ssl.SSLContext | None, *answers: Answer, host: str = "127.0.0.1"
+    ) -> None:
         self._tls = tls
         self._answers = list(answers) or [200]
         self._host = host
@@ -77,7 +82,8 @@ class Receiver:
         await self._server.wait_closed()
 
     def url(self, path: str = "/hook", *, host: str | None = None) -> str:
-        return f"https://{host or self._host}:{self.port}{path}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{host or self._host}:{self.port}{path}"
 
     async def called(self, times: int = 1, *, seconds: float = 10) -> list[Call]:
         """The calls, once there are so many."""

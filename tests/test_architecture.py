@@ -140,7 +140,7 @@ def existing_modules() -> set[str]:
     package = ROOT / "gateway"
     folders = [
         path
-        for path in package.rglob("*")
+        for path in (*package.glob("*"), *package.glob("*/*"))
         if path.is_dir() and "__pycache__" not in path.parts and list(path.glob("*.*"))
     ]
     modules = [*package.glob("*.py"), *(package / "core").glob("*.py")]

@@ -53,7 +53,7 @@ class World:
     def __post_init__(self) -> None:
         rules = {route.upstream: Rules(retry_max_seconds=60.0) for route in ROUTES}
         catalog = Catalog({"m": ImageModel("m", ROUTES)})
-        current = Current(Policy(catalog, {}, {}, rules=rules))
+        current = Current(Policy(catalog, {}, {}, rules=rules), lambda: 0.0)
         self.gates = Gates(current, lambda: self.now, self)  # type: ignore[arg-type]
 
     def route_turned(self, upstream: str, model: str, *, up: bool) -> None:

@@ -42,7 +42,11 @@ async def cleaned(writes: Writes, folder: Path, policy: Policy = POLICY) -> Memo
     await pictures.open()
     await ledger.transact(Keys(), lambda _: (None, writes))
     keeper = Housekeeper(
-        ledger, pictures, current=Current(policy), clock=lambda: NOW, checked=lambda _: None
+        ledger,
+        pictures,
+        current=Current(policy, lambda: NOW),
+        clock=lambda: NOW,
+        checked=lambda _: None,
     )
     await keeper.start()
     async with asyncio.timeout(5):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
+from gateway.config import sandbox_settings
 from gateway.core import events, pictures
 from gateway.core.admission import Ask, Denial, Denied, Reason, Started, admit
 from gateway.core.booking import book
@@ -52,6 +54,7 @@ from gateway.ledger.memory import MemoryLedger
 from gateway.metrics import Metrics, scrape
 from gateway.metrics.closed_lists import CALL_OUTCOMES, KEEP_FAILURES, ROUTES, UNKNOWN
 from gateway.web.app import routes
+from gateway.wiring import Gateway
 
 NOW = 1_760_000_000.0
 PRICE = 13_000
@@ -100,7 +103,7 @@ class Cache:
 
 def make(ledger: Any, policy: Policy = POLICY, **others: Any) -> Metrics:
     parts: dict[str, Any] = {"pictures": Disk(), "cache": Cache(), "clock": lambda: NOW, **others}
-    return Metrics(ledger=ledger, current=Current(policy), **parts)
+    return Metrics(ledger=ledger, current=Current(policy, lambda: NOW), **parts)
 
 
 @pytest.fixture
@@ -171,6 +174,9 @@ FROM_THE_START = {
     "gateway_picture_bytes": every(),
     "gateway_cache_requests_total": every(result=["hit", "miss", "stale", "error"]),
     "gateway_ledger_violations": every(),
+    "gateway_upstream_credit_drift": every(upstream=["evolink"]),
+    "gateway_upstream_credits_compared_timestamp_seconds": every(upstream=["evolink"]),
+    "gateway_free_floor_bytes": every(),
 }
 
 
@@ -224,23 +230,26 @@ async def test_budgets_show_the_tightest_cap_and_when_it_renews(metrics: Metrics
     }
 
 
-def test_routes_are_those_of_the_web() -> None:
-    async def handler(_: object) -> None: ...
-
-    class Group:
-        def __getattr__(self, name: str) -> Any:
-            return handler
-
-    class Endpoints:
-        def __getattr__(self, name: str) -> Any:
-            return Group()
-
+def test_routes_are_those_of_the_web(tmp_path: Path) -> None:
     served: dict[str, set[str]] = {}
-    for route in routes(Endpoints()):  # type: ignore[arg-type]
+    for route in routes(Gateway(sandbox_settings("http://127.0.0.1:9", tmp_path)).endpoints):
         served.setdefault(route.path, set()).update(route.methods or ())
     listed = {template: set(methods) for template, (methods, _) in ROUTES.items()}
     del listed[UNKNOWN]
     assert served == listed, "add the new route to gateway/metrics/closed_lists.py"
+
+
+def test_a_problem_is_counted_under_the_word_of_its_kind() -> None:
+    class Gone(pictures.LinkForbidden): ...
+
+    named = (Gone("gone"), pictures.StoreFull("full"), pictures.PictureProblem("odd"), OSError())
+    assert [KEEP_FAILURES.get(pictures.name_of(one), "error") for one in named] == [
+        "dead",
+        "store_full",
+        "error",
+        "error",
+    ]
+    assert pictures.name_of(events.NotNow("busy")) == "NotNow"
 
 
 def test_every_outcome_has_a_word() -> None:
@@ -459,7 +468,7 @@ async def test_a_refused_reload_keeps_the_time_of_the_settings_in_force(metrics:
 
 
 async def test_a_reload_adds_series_and_keeps_counters(ledger: MemoryLedger) -> None:
-    current = Current(POLICY)
+    current = Current(POLICY, lambda: NOW)
     metrics = Metrics(ledger=ledger, pictures=Disk(), cache=Cache(), current=current)  # type: ignore[arg-type]
     metrics.order("design", "other-model", Verdict.HIT)
     models = {"new-model": ImageModel("new-model", (Route("second", "new", ()),))}

@@ -29,6 +29,17 @@ COMMANDS = {
     "sandbox": Entry("gateway.cli.sandbox:sandbox_command", "Run the simulated upstream alone."),
     "demo": Entry("gateway.cli.demo:demo_command", "See it all work once, without key or config."),
     "check": Entry("gateway.cli.check:check_command", "Validate the settings and show them."),
+    "teams": Entry(
+        "gateway.cli.teams:teams_command", "Create teams, give them budgets, change them."
+    ),
+    "keys": Entry("gateway.cli.keys:keys_command", "Issue, rotate and revoke the teams' keys."),
+    "usage": Entry("gateway.cli.usage:usage_command", "Where the money went."),
+    "runs": Entry("gateway.cli.runs:runs_command", "What was ordered, and why it went as it did."),
+    "pictures": Entry("gateway.cli.pictures:pictures_command", "Find pictures, and erase them."),
+    "cache": Entry("gateway.cli.cache:cache_command", "Look at the response cache, and purge it."),
+    "callbacks": Entry(
+        "gateway.cli.callbacks:callbacks_command", "See which callbacks failed, and repeat them."
+    ),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
 }
 

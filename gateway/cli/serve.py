@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import resource
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,12 +67,16 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
             code = serving.run(_serve_sandbox(host, port, sandbox_links(host, port)))
         else:
             path = path or DEFAULT_PATH
-            settings = with_address(load_settings(path), host=host, port=port)
-            code = serving.run(_serve(settings, path))
+            load = partial(_load, path, host, port)
+            code = serving.run(_serve(load(), load))
     except SettingsError as error:
         click.echo(explain(error), err=True)
         raise SystemExit(EXIT_PROBLEMS) from None
     raise SystemExit(code)
+
+
+def _load(path: Path, host: str | None, port: int | None) -> Settings:
+    return with_address(load_settings(path), host=host, port=port)
 
 
 def sandbox_links(host: str | None, port: int | None) -> str | None:
@@ -100,8 +106,8 @@ async def _serve_sandbox(host: str | None, port: int | None, public_url: str | N
         return await _serve(with_address(settings, host=host, port=port), None)
 
 
-async def _serve(settings: Settings, path: Path | None) -> int:
-    """Serves until told to stop; returns the exit status."""
+async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int:
+    """Serves until told to stop; returns the exit status. `load` reads the settings again."""
     from gateway import logs, serving
     from gateway.errors import Unavailable
     from gateway.wiring import Gateway
@@ -110,9 +116,9 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in settings.notices() if path else ():
+    for notice in settings.notices() if load else ():
         click.echo(f"notice: {notice}", err=True)
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, load=load)
     try:
         await gateway.start()
     except Unavailable as error:
@@ -122,7 +128,7 @@ async def _serve(settings: Settings, path: Path | None) -> int:
     try:
         await http.start()
         gateway.bound(http.bound_port)
-        _reload_on_hangup(gateway, path)
+        _reload_on_hangup(gateway)
         click.echo(f"image-gateway is ready on {http.base_url}")
         await stop
         gateway.stop_taking()
@@ -144,30 +150,24 @@ def _allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _reload_on_hangup(gateway: Gateway, path: Path | None) -> None:
+def _reload_on_hangup(gateway: Gateway) -> None:
     """SIGHUP reads the file again; a bad file changes nothing and is told in full."""
     import asyncio
 
     import structlog
 
     log = structlog.get_logger("gateway.settings")
-    in_turn = asyncio.Lock()
 
     async def reload() -> None:
-        async with in_turn:  # a slow reading of the old file must not undo a later one
-            await read_again()
-
-    async def read_again() -> None:
-        if path is None:
-            log.warning("nothing to reload: the sandbox's settings are built in")
-            return
         try:
-            settings = await asyncio.to_thread(load_settings, path)
+            waiting = await gateway.reread()
         except SettingsError as error:
-            gateway.reload_failed()
             log.error("reload refused, the last good settings stay", problems=explain(error))
             return
-        log.info("settings reloaded", restart_needed_for=list(gateway.reload(settings)))
+        if waiting is None:
+            log.warning("nothing to reload: the sandbox's settings are built in")
+        else:
+            log.info("settings reloaded", restart_needed_for=list(waiting))
 
     reloads: set[asyncio.Task[None]] = set()
 

@@ -73,7 +73,7 @@ class _Draft:
     def _take_out(self, detail: ErrorDetails) -> None:
         path = _path(detail, self._document)
         if path not in self._explained:
-            self.broken.setdefault(path, _message(detail, path))
+            self.broken.setdefault(path, message(detail, path))
         if detail["type"] == "extra_forbidden":
             meant = nearest(path[-1], _keys_at(path[:-1]))
             self._explained.update({(*path[:-1], meant)} if meant else ())
@@ -117,7 +117,8 @@ def _path(detail: ErrorDetails, document: Document) -> Path:
     return path
 
 
-def _message(detail: ErrorDetails, path: Path) -> str:
+def message(detail: ErrorDetails, path: Path) -> str:
+    """pydantic's error in the words of this house; `path` leads there from the settings' top."""
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"unknown key{suggestion(path[-1], _keys_at(path[:-1]))}"

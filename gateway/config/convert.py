@@ -5,7 +5,15 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from gateway.config.rules import aliases, allowed_names
-from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
+from gateway.config.schema import (
+    Alerts,
+    ModelEntry,
+    RouteEntry,
+    Settings,
+    TeamEntry,
+    UpstreamEntry,
+)
+from gateway.core.alerts import Alerting
 from gateway.core.lifecycle import Rules
 from gateway.core.model import (
     Allow,
@@ -20,7 +28,7 @@ from gateway.core.model import (
     Team,
     Window,
 )
-from gateway.core.policy import Policy
+from gateway.core.policy import Grant, Policy
 
 CALLED_BACK_PACE = 4
 """How much slower an upstream is polled that calls when a task has ended."""
@@ -34,12 +42,12 @@ def catalog(settings: Settings) -> Catalog:
 
 def teams(settings: Settings) -> dict[str, Team]:
     """The provisioned teams by name; cache scopes resolved, allowed aliases turned into models."""
-    return {name: _team(name, entry, settings) for name, entry in settings.teams.items()}
+    return {name: team(name, entry, settings) for name, entry in settings.teams.items()}
 
 
-def keys(settings: Settings) -> dict[str, str]:
-    """SHA-256 of each team key (64 hex characters) to the team's name."""
-    return {digest: name for name, team in settings.teams.items() for digest in team.keys}
+def keys(settings: Settings) -> dict[str, Grant]:
+    """SHA-256 of each team key (64 hex characters) to what it opens."""
+    return {digest: Grant(name) for name, team in settings.teams.items() for digest in team.keys}
 
 
 def timezone(settings: Settings) -> ZoneInfo:
@@ -76,6 +84,7 @@ def policy(settings: Settings, *, port: int) -> Policy:
         catalog=catalog(settings),
         teams=teams(settings),
         keys=keys(settings),
+        provisioned=frozenset(settings.teams),
         admin_keys=frozenset(server.admin_keys),
         metrics_keys=frozenset(server.metrics_keys),
         zone=timezone(settings),
@@ -89,11 +98,19 @@ def policy(settings: Settings, *, port: int) -> Policy:
         max_waiters=server.max_waiters,
         private_callbacks=settings.callbacks.allow_private_addresses,
         callback_retries=settings.callbacks.retries,
+        alerting=_alerting(settings.alerts),
         jobs_retention_seconds=storage.retention.jobs_seconds,
         claims_retention_seconds=storage.retention.idempotency_keys_seconds,
+        refusals_retention_seconds=storage.retention.refusals_seconds,
         log_prompts=server.log.prompts,
         rules=rules(settings),
     )
+
+
+def _alerting(entry: Alerts) -> Alerting | None:
+    if entry.webhook is None:
+        return None
+    return Alerting(entry.webhook.get_secret_value(), tuple(sorted(entry.thresholds)))
 
 
 def _model(name: str, entry: ModelEntry) -> ImageModel:
@@ -119,7 +136,8 @@ def _route(entry: RouteEntry) -> Route:
     return Route(entry.upstream, entry.model, rules)
 
 
-def _team(name: str, entry: TeamEntry, settings: Settings) -> Team:
+def team(name: str, entry: TeamEntry, settings: Settings) -> Team:
+    """A team as the core sees it; models that the settings do not have are not allowed."""
     allow = entry.allow
     return Team(
         name,

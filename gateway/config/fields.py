@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from gateway.config import units, words
 from gateway.core.model import CacheScope, Mode, ReferenceMode, Window
@@ -56,7 +56,8 @@ def _without_version(address: str) -> str:
 
 
 def whole(low: int, high: int) -> Any:
-    return BeforeValidator(units.whole(low, high))
+    said = Annotated[int, Field(ge=low, le=high)]
+    return BeforeValidator(units.whole(low, high), json_schema_input_type=said)
 
 
 _TEXT = BeforeValidator(words.text)
@@ -83,8 +84,18 @@ UploadBytes = Annotated[int, BeforeValidator(units.size("1KB", "1GB")), _SHOW_BY
 FloorBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
 CacheBytes = Annotated[int, BeforeValidator(units.size("0B", "1000TB")), _SHOW_BYTES]
 Price = Annotated[int, BeforeValidator(units.usd_micros), _SHOW_USD]
-MoneyAboveZero = Annotated[int, BeforeValidator(units.usd_micros_above_zero), _SHOW_USD]
+MoneyAboveZero = Annotated[
+    int,
+    BeforeValidator(
+        units.usd_micros_above_zero, json_schema_input_type=Annotated[float, Field(gt=0)]
+    ),
+    _SHOW_USD,
+]
 HeaderLine = Annotated[str, BeforeValidator(words.header_line)]
+Webhook = Annotated[
+    SecretStr | None, BeforeValidator(words.webhook), PlainSerializer(words.show_webhook)
+]
+Percent = Annotated[int, BeforeValidator(units.percent), PlainSerializer(units.show_percent)]
 LedgerPlace = Annotated[Text, AfterValidator(words.ledger)]
 PicturesPlace = Annotated[Text, AfterValidator(words.pictures)]
 Count = Annotated[int, whole(1, 1_000_000_000)]

@@ -56,7 +56,7 @@ def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -
 
 def _teams(settings: Settings) -> Iterator[str]:
     if not settings.teams:
-        yield "teams: no teams, so every request is answered 401"
+        yield "teams: none here, so only keys made through the admin API open anything"
     for name, team in settings.teams.items():
         if not team.keys:
             yield f"teams.{name}.keys: no keys, so nobody can order for this team"

@@ -27,6 +27,7 @@ RELOADABLE: tuple[Path, ...] = (
     ("callbacks", "retries"),
     ("callbacks", "signing_secret"),
     ("callbacks", "allow_private_addresses"),
+    ("alerts",),
     ("worker", "retry"),
 )
 

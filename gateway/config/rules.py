@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from gateway.config.problems import Path
 from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
-from gateway.config.words import suggestion
+from gateway.config.words import WEB, suggestion
+from gateway.core.addresses import check_url
 from gateway.core.outbox import signing_key
 
 Found = Iterator[tuple[Path, str]]
 MAX_RETRIES = 20
+MAX_THRESHOLDS = 10
 RESERVED_DEFAULTS = ("model", "prompt", "callback_url")
 
 
@@ -39,9 +41,10 @@ def check(settings: Settings, names: Names) -> Found:
     for name, model in settings.models.items():
         yield from _model(("models", name), model, names)
     for name, team in settings.teams.items():
-        yield from _team(("teams", name), team, settings, names)
+        yield from team_problems(("teams", name), team, settings, names)
     yield from _keys(settings)
     yield from _callbacks(settings)
+    yield from _alerts(settings)
     if settings.worker.retry.first_seconds > settings.worker.retry.max_seconds:
         yield ("worker", "retry", "first"), "must not be longer than max"
     if not names.upstreams:
@@ -81,13 +84,34 @@ def _hints(settings: Settings) -> Found:
 
 def _callbacks(settings: Settings) -> Found:
     secret = settings.callbacks.signing_secret
-    try:
-        signing_key(secret.get_secret_value() if secret else "")
-    except ValueError:
-        rule = "what follows whsec_ must be base64; any other text is taken as it stands"
-        yield ("callbacks", "signing_secret"), rule
+    key = secret.get_secret_value() if secret else ""
+    yield from _signing(("callbacks", "signing_secret"), key)
     if len(settings.callbacks.retries) > MAX_RETRIES:
         yield ("callbacks", "retries"), f"at most {MAX_RETRIES} further tries"
+
+
+def _alerts(settings: Settings) -> Found:
+    alerts = settings.alerts
+    secret = alerts.signing_secret
+    key = secret.get_secret_value() if secret else ""
+    yield from _signing(("alerts", "signing_secret"), key)
+    url = alerts.webhook.get_secret_value() if alerts.webhook else None
+    inside = not alerts.allow_private_addresses
+    if url and inside and check_url(url, schemes=WEB, allow_private=False) is not None:
+        rule = "an internal address needs alerts.allow_private_addresses: true"
+        yield ("alerts", "webhook"), rule
+    if not 1 <= len(alerts.thresholds) <= MAX_THRESHOLDS:
+        yield ("alerts", "thresholds"), f"must be 1 to {MAX_THRESHOLDS} percentages"
+    for index, threshold in enumerate(alerts.thresholds):
+        if threshold in alerts.thresholds[:index]:
+            yield ("alerts", "thresholds", index), f"{threshold}% is there already"
+
+
+def _signing(path: Path, secret: str) -> Found:
+    try:
+        signing_key(secret)
+    except ValueError:
+        yield path, "what follows whsec_ must be base64; any other text is taken as it stands"
 
 
 def _aliases(settings: Settings, names: Names) -> Found:
@@ -160,7 +184,8 @@ def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Fo
                 break
 
 
-def _team(path: Path, team: TeamEntry, settings: Settings, names: Names) -> Found:
+def team_problems(path: Path, team: TeamEntry, settings: Settings, names: Names) -> Found:
+    """What is wrong with a team's settings among the others; they stand at `path`."""
     yield from _twice((*path, "budgets"), [budget.per.value for budget in team.budgets])
     yield from _twice((*path, "limits", "images"), [c.per.value for c in team.limits.images])
     allow = team.allow

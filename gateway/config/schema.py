@@ -37,6 +37,7 @@ from gateway.config.fields import (
     MoneyAboveZero,
     Name,
     Per,
+    Percent,
     PicturesPlace,
     Price,
     References,
@@ -48,6 +49,7 @@ from gateway.config.fields import (
     Text,
     TimeZone,
     UploadBytes,
+    Webhook,
     WholeDays,
     whole,
 )
@@ -116,6 +118,7 @@ class Server(Part):
 class Retention(Part):
     jobs_seconds: WholeDays = 400 * 86_400.0
     idempotency_keys_seconds: WholeDays = 7 * 86_400.0
+    refusals_seconds: WholeDays = 30 * 86_400.0
 
 
 class Storage(Part):
@@ -207,6 +210,15 @@ class Callbacks(Part):
     concurrency: Annotated[int, whole(1, 1_000)] = 16
 
 
+class Alerts(Part):
+    """Told of teams that come near a limit; None: nobody is."""
+
+    webhook: Webhook = None
+    thresholds: tuple[Percent, ...] = (80, 100)
+    signing_secret: SecretOrNone = None
+    allow_private_addresses: Flag = False
+
+
 class Retry(Part):
     first_seconds: Seconds = 1.0
     max_seconds: Seconds = 30.0
@@ -267,6 +279,7 @@ class Settings(Part):
     models: dict[Name, ModelEntry] = {}
     cache: Cache = Cache()
     callbacks: Callbacks = Callbacks()
+    alerts: Alerts = Alerts()
     worker: Worker = Worker()
     teams: dict[Name, TeamEntry] = {}
 

@@ -123,6 +123,19 @@ def usd_micros_above_zero(value: object) -> int:
     return micros
 
 
+def percent(value: object) -> int:
+    """`80%` or 80: a whole number of percent from 1 to 100."""
+    written = value.removesuffix("%") if isinstance(value, str) else value
+    try:
+        return whole(1, 100)(written)
+    except ValueError:
+        raise ValueError(f"must be a percentage from 1% to 100%, not {shown(value)}") from None
+
+
+def show_percent(value: int) -> str:
+    return f"{value}%"
+
+
 def show_usd(micros: int) -> Decimal:
     """Exact US dollars, without useless zeros and without an exponent."""
     dollars, rest = divmod(micros, 1_000_000)
@@ -143,4 +156,4 @@ def _scaled(value: object, scales: dict[str, int], *, plain: int) -> int | None:
 def _amount_text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"must be an amount in US dollars such as 0.013, not {shown(value)}")
-    return str(value)
+    return format(Decimal(str(value)), "f") if isinstance(value, float) else str(value)

@@ -14,13 +14,17 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from gateway.config.document import Scalar
+from gateway.core.addresses import check_url
 
 E = TypeVar("E", bound=StrEnum)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
+WEB = frozenset({"http", "https"})
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
 
@@ -150,6 +154,25 @@ def web_address(value: object) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must have no user name, query or fragment in it")
     return written.rstrip("/")
+
+
+def webhook(value: object) -> str | None:
+    """An http or https address of a receiver; what follows the host may be a secret."""
+    if value is None or value == "":
+        return None
+    written = text(value)
+    problem = check_url(written, schemes=WEB, allow_private=True)
+    if problem is not None:
+        raise ValueError("must be an address that starts with https:// or http://")
+    return written
+
+
+def show_webhook(value: SecretStr | None) -> str | None:
+    """The receiver's host; the path of a chat program's webhook is as good as a key."""
+    if value is None:
+        return None
+    parts = urlsplit(value.get_secret_value())
+    return f"{parts.scheme}://{parts.netloc}/..."
 
 
 def json_value(value: object) -> object:

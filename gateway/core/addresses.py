@@ -25,6 +25,9 @@ class _Range:
     private: bool = False
 
 
+MAX_URL_CHARACTERS: Final = 2048
+"""Upstream's own limit."""
+
 _METADATA: Final = "a cloud's metadata service"
 _PRIVATE: Final = "a private network"
 _DOCUMENTATION: Final = "reserved for documentation"
@@ -143,7 +146,11 @@ _INTERNAL_NAMES: Final = frozenset(
 
 
 def check_url(
-    url: str, *, schemes: frozenset[str], max_length: int = 2048, allow_private: bool = False
+    url: str,
+    *,
+    schemes: frozenset[str],
+    max_length: int = MAX_URL_CHARACTERS,
+    allow_private: bool = False,
 ) -> UrlProblem | None:
     """What is wrong with `url` as the target of an outbound call; None when nothing is.
 

@@ -18,11 +18,17 @@ from datetime import tzinfo
 from enum import StrEnum
 from typing import Final
 
+from gateway.core.alerts import Alerting, Moment, alerts
 from gateway.core.booking import book
 from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339
 from gateway.core.fingerprint import canonical_json
+from gateway.core.history import begun
 from gateway.core.model import (
+    Account,
+    AccountKey,
+    Amounts,
     Claim,
+    Delivery,
     FailureKind,
     Freshness,
     ImageModel,
@@ -109,7 +115,8 @@ class Ask:
     `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
     runs whether their pictures are readable; `room` whether the disk has space for more. `claim`
     is the idempotency key as it is claimed for the job, `free` a former claim of that key which
-    holds no longer. Ids and lease are made before, so that the decision is pure.
+    holds no longer. `alerting` says where to tell that a team comes near a limit, `told` which of
+    those alerts are written already. Ids and lease are made before, so that the decision is pure.
     """
 
     order: Order
@@ -130,6 +137,8 @@ class Ask:
     vetted: Mapping[str, bool] = field(default_factory=dict)
     claim: Claim | None = None
     free: Claim | None = None
+    alerting: Alerting | None = None
+    told: frozenset[str] = frozenset()
 
     @property
     def bypasses(self) -> bool:
@@ -158,7 +167,8 @@ class Ask:
 
 # --- the verdicts ------------------------------------------------------------------------------
 #
-# `shadow` tells of a team in shadow mode what would have denied the order.
+# `shadow` tells of a team in shadow mode what would have denied the order, `alerted` the ids of the
+# alerts that came of it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +194,13 @@ class Started:
     run: Run
     stored: bool
     shadow: Denial | None = None
+    alerted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
     denial: Denial
+    alerted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,12 +374,30 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     run = _new_run(ask, price=price, upstream=route.upstream, upstream_model=route.model)
     denial = shadow or over_budget(ask, run, view)
     if denial and ask.team.mode is Mode.ENFORCE:
-        return Denied(denial), Writes()
+        told = _alerts(ask, view.accounts, refused=run.hold)
+        return Denied(denial, _ids(told)), Writes(alerts=told)
     job = _job(ask, run, Verdict.STARTED)
-    writes = book(None, run, view.accounts)
+    first = begun(run, shadow=denial.rule if denial else "")
+    writes = replace(book(None, run, view.accounts), steps=(first,))
     if view.live is not None:  # `no-cache`: from now on others join the new run
         writes = replace(writes, runs=(replace(view.live, shared=False), *writes.runs))
-    return Started(job, run, run.shared, denial), replace(writes, jobs=(job,))
+    told = _alerts(ask, {**view.accounts, **{one.key: one for one in writes.accounts}})
+    started = Started(job, run, run.shared, denial, _ids(told))
+    return started, replace(writes, jobs=(job,), alerts=told)
+
+
+def _alerts(
+    ask: Ask, accounts: Mapping[AccountKey, Account], *, refused: Amounts | None = None
+) -> tuple[Delivery, ...]:
+    """What the order gives cause to tell the operator of, and was not told yet."""
+    if ask.alerting is None:
+        return ()
+    moment = Moment(ask.team.name, ask.now, ask.windows, ask.renews_at, ask.told)
+    return alerts(ask.alerting, moment, ask.team.caps, accounts, refused=refused)
+
+
+def _ids(told: tuple[Delivery, ...]) -> tuple[str, ...]:
+    return tuple(one.id for one in told)
 
 
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:

@@ -10,6 +10,7 @@ success. All of it is values and arithmetic; the driver owns the clock and keeps
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from gateway.core.schedule import RETRY_AFTER_MAX_SECONDS
@@ -30,6 +31,12 @@ class BreakerPace:
 
     first_seconds: float = 1.0
     max_seconds: float = 60.0
+
+
+class BreakerState(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,11 @@ class Breaker:
     @property
     def is_closed(self) -> bool:
         return self.open_until is None
+
+    def state(self, now: float) -> BreakerState:
+        if self.open_until is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
 
     @property
     def is_sound(self) -> bool:

@@ -35,14 +35,14 @@ def windows_at(now: float, zone: tzinfo) -> Windows:
     So they keep their length when clocks change, and only a day's last one may be cut short.
     """
     today = datetime.fromtimestamp(now, zone).date()
-    day = _midnight(today, zone)
+    day = midnight(today, zone)
     passed = int(now) - day
     return Windows(
         minute=int(now) - passed % 60,
         hour=int(now) - passed % 3600,
         day=day,
-        week=_midnight(today - timedelta(days=today.weekday()), zone),
-        month=_midnight(today.replace(day=1), zone),
+        week=midnight(today - timedelta(days=today.weekday()), zone),
+        month=midnight(today.replace(day=1), zone),
     )
 
 
@@ -52,17 +52,17 @@ def resets_at(window: Window, now: float, zone: tzinfo) -> float:
         return NEVER
     today = datetime.fromtimestamp(now, zone).date()
     if window is Window.MONTH:
-        return _midnight((today.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
+        return midnight((today.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
     if window is Window.WEEK:
-        return _midnight(today + timedelta(days=7 - today.weekday()), zone)
-    tomorrow = _midnight(today + timedelta(days=1), zone)
+        return midnight(today + timedelta(days=7 - today.weekday()), zone)
+    tomorrow = midnight(today + timedelta(days=1), zone)
     if window is Window.DAY:
         return tomorrow
     length_seconds = 60 if window is Window.MINUTE else 3600
     return min(windows_at(now, zone).start(window) + length_seconds, tomorrow)
 
 
-def _midnight(day: date, zone: tzinfo) -> int:
+def midnight(day: date, zone: tzinfo) -> int:
     """When a local day begins: its first midnight, or where that is skipped, when clocks jump."""
     return int(datetime.combine(day, time(), zone).timestamp())
 
@@ -123,7 +123,7 @@ class Excess:
     @property
     def sentence(self) -> str:
         left = max(0, self.cap.limit - self.used)
-        show = _usd if self.cap.measure is Measure.USD else str
+        show = show_usd if self.cap.measure is Measure.USD else str
         unit = {
             Measure.USD: "",
             Measure.IMAGES: " pictures",
@@ -139,7 +139,7 @@ class Excess:
         )
 
 
-def _usd(micros: int) -> str:
+def show_usd(micros: int) -> str:
     text = f"{micros / USD_MICROS:.6f}".rstrip("0")
     whole, _, fraction = text.partition(".")
     return f"${whole}.{fraction.ljust(2, '0')}"

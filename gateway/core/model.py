@@ -417,14 +417,15 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One callback that is owed to a job: a row of the outbox.
+    """One call that is owed to somebody outside: a row of the outbox.
 
-    `id` is the `webhook-id`, the same at every attempt. `status` and `error` tell of the last
-    attempt. A worker may act on it only under its lease.
+    A callback is owed to a job and says what a poll says when it is made. An alert has no job:
+    `body` (JSON) is what it says. `id` is the `webhook-id`, the same at every attempt. `status`
+    and `error` tell of the last attempt. A worker may act on it only under its lease.
     """
 
     id: str
-    job_id: str
+    job_id: str | None
     team: str
     url: str
     created_at: float
@@ -436,6 +437,26 @@ class Delivery:
     ended_at: float | None = None
     lease_owner: str | None = None
     lease_until: float = 0.0
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPicture:
+    """A picture on record: what it is, whose run made it, from which prompt.
+
+    An erased one keeps its row and its numbers; `prompt` is empty then. `removed_at` is when its
+    bytes were gone. `task_id` is a task that shows it: in a team's gallery, one of the team's.
+    """
+
+    picture: Picture
+    run_id: str
+    team: str
+    model: str
+    prompt: str
+    created_at: float
+    task_id: str = ""
+    erased_at: float | None = None
+    removed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,3 +34,10 @@ class PictureTooLarge(PictureProblem):
 
 class StoreFull(PictureProblem):
     """Our own store cannot take or read pictures now: no room, or the disk refuses."""
+
+
+def name_of(happened: object) -> str:
+    """The class of what happened; of a problem with a picture, the one here that it belongs to."""
+    own = type(happened).__mro__
+    at = own.index(PictureProblem) if PictureProblem in own else 0
+    return own[max(0, at - 1)].__name__

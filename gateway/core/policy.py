@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
+from gateway.core.alerts import Alerting
 from gateway.core.lifecycle import Rules
 from gateway.core.model import Catalog, Team
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a key opens: a team's door, until a time (Unix seconds; infinity: no end is set)."""
+
+    team: str
+    until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything an operator may change while the gateway runs.
 
-    `keys` maps the SHA-256 (hex) of a team key to the team's name; `rules` the name of an
-    upstream to its pace, back-off and what a credit is worth.
+    `teams` and `keys` hold those of the settings and those made at run time; `provisioned` names
+    the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key, `rules` maps the
+    name of an upstream to its pace, back-off and what a credit is worth.
     """
 
     catalog: Catalog
     teams: Mapping[str, Team]
-    keys: Mapping[str, str]
+    keys: Mapping[str, Grant]
+    provisioned: frozenset[str] = frozenset()
     admin_keys: frozenset[str] = frozenset()
     metrics_keys: frozenset[str] = frozenset()
     zone: tzinfo = UTC
@@ -34,8 +45,10 @@ class Policy:
     max_waiters: int = 10_000
     private_callbacks: bool = False
     callback_retries: tuple[float, ...] = (1.0, 2.0, 4.0)
+    alerting: Alerting | None = None
     jobs_retention_seconds: float = 400 * 86_400.0
     claims_retention_seconds: float = 7 * 86_400.0
+    refusals_retention_seconds: float = 30 * 86_400.0
     log_prompts: bool = False
     rules: Mapping[str, Rules] = field(default_factory=dict)
 
@@ -43,5 +56,13 @@ class Policy:
 class Current:
     """The policy in force. Readers take `.policy` once per decision and keep that value."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self.policy = policy
+        self._clock = clock
+
+    def granted(self, digest: str) -> Team | None:
+        """The team whose key has this digest; None for a key that is unknown or has ended."""
+        grant = self.policy.keys.get(digest)
+        if grant is None or grant.until <= self._clock():
+            return None
+        return self.policy.teams.get(grant.team)

@@ -10,16 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from gateway.core.history import Refusal, Step
 from gateway.core.model import (
     Account,
     AccountKey,
     Claim,
     Delivery,
     Job,
+    KeptPicture,
     Run,
     Upload,
     Usage,
 )
+from gateway.core.roster import Change, ManagedTeam, TeamKey
 
 T = TypeVar("T")
 
@@ -28,13 +31,16 @@ T = TypeVar("T")
 class Keys:
     """The records a decision needs. Everything loaded is locked until the commit.
 
-    `claim` is a team and an idempotency key.
+    `claim` is a team and an idempotency key; `team` names one of the teams made at run time,
+    `picture` is a digest.
     """
 
     accounts: tuple[AccountKey, ...] = ()
     fingerprint: str | None = None
     run_id: str | None = None
     claim: tuple[str, str] | None = None
+    team: str | None = None
+    picture: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class View:
 
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
     shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
-    callback; None or empty where there is none.
+    callback; None or empty where there is none. `managed` is the asked team, deleted or not, with
+    all keys it ever had; `picture` the asked picture, of an erased one too.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
@@ -52,14 +59,19 @@ class View:
     run: Run | None = None
     owed: tuple[Job, ...] = ()
     claim: Claim | None = None
+    managed: ManagedTeam | None = None
+    team_keys: tuple[TeamKey, ...] = ()
+    picture: KeptPicture | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
     """Records to insert or replace as wholes; `usage` holds increments to add.
 
-    A job or a claim is only ever inserted: one that is there already is a violation. The claims
-    in `freed` are deleted before, each only if it still names the same job.
+    A job, a claim, a change, a step or a key's digest is only ever inserted: one that is there
+    already is a violation. The claims in `freed` are deleted before, each only if it still names
+    the same job. An alert that is there already stays as it is, and so does a refusal. Of
+    `pictures` only the times of erasure and the prompt are taken over.
     """
 
     runs: tuple[Run, ...] = ()
@@ -70,6 +82,13 @@ class Writes:
     freed: tuple[Claim, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     uploads: tuple[Upload, ...] = ()
+    alerts: tuple[Delivery, ...] = ()
+    teams: tuple[ManagedTeam, ...] = ()
+    team_keys: tuple[TeamKey, ...] = ()
+    changes: tuple[Change, ...] = ()
+    steps: tuple[Step, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    pictures: tuple[KeptPicture, ...] = ()
 
 
 class ConstraintViolation(Exception):

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import USD_MICROS, Window
+from gateway.core.model import Window
+from gateway.ledger import sentences
+from gateway.ledger.database import Database
+from gateway.ledger.listing import VERDICT_BITS
 from gateway.ledger.rows import USAGE_COUNTERS
 from gateway.ledger.statements import LIVE, PENDING
-from gateway.ledger.store import Database
 
 MAX_SENTENCES: Final = 100
 """Of each check: a broken ledger is known to be broken after the first few."""
@@ -51,94 +53,28 @@ def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Seque
 def _found(db: Database, checks: Sequence[Check]) -> Iterator[Violation]:
     for check in checks:
         broken = db.execute(check.sql, check.parameters).fetchall()[:MAX_SENTENCES]
-        sentences = sorted(filter(None, (check.say(*row) for row in broken)))
-        yield from (Violation(check.invariant, sentence) for sentence in sentences)
+        told = sorted(filter(None, (check.say(*row) for row in broken)))
+        yield from (Violation(check.invariant, sentence) for sentence in told)
 
 
 def portable_checks(now: float) -> Iterator[Check]:
     """Those that every store words in the same way."""
     for window in Window:
-        yield Check(Invariant.ACCOUNTS, _accounts_sql(window), say_account)
-    yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, say_final_holds)
-    yield Check(Invariant.IN_TIME, _LATE, say_late, (now - GRACE_SECONDS,))
-    yield Check(Invariant.USAGE, _USAGE, say_usage)
-    yield Check(Invariant.ALL_KEPT, _UNKEPT, say_unkept)
-    yield Check(Invariant.PAID_ONCE, _SHARED_TASK, say_shared_task)
-    yield Check(Invariant.ONE_LIVE, _TWO_LIVE, say_two_live)
-    yield Check(Invariant.JOBS, _ORPHANS, say_orphan)
-    yield Check(Invariant.OWED, _UNCALLED, say_uncalled)
-    yield Check(Invariant.CALLED, _STUCK, say_stuck, (now - STUCK_SECONDS,))
-    yield Check(Invariant.TOTALS, _TOTALS, _say_total)
-    yield Check(Invariant.LISTED, _MISLISTED, _say_mislisted)
-
-
-# --- the sentences, also those of the ledger in memory -------------------------------------------
-
-
-def say_account(team: str, window: str, start: int, *amounts: int) -> str:
-    """`amounts`: the account's held and spent, then its runs' held and spent, three each."""
-    held, spent, runs_held, runs_spent = (_amounts(*amounts[at : at + 3]) for at in (0, 3, 6, 9))
-    return (
-        f"The {window} account of team {team} from {start} has {held} held and {spent} spent,"
-        f" but its runs have {runs_held} held and {runs_spent} spent."
-    )
-
-
-def say_final_holds(run_id: str, state: str, *hold: int) -> str:
-    return f"Run {run_id} is {state} and still holds {_amounts(*hold)}."
-
-
-def say_late(run_id: str, state: str, overdue_at: float) -> str:
-    return f"Run {run_id} is still {state}, though it had to end by {overdue_at:.0f}."
-
-
-def say_usage(team: str, model: str, day: int, *counters: int) -> str:
-    """`counters`: started, failed, pictures and micro-dollars of the roll-up, then of the runs."""
-    rolled, counted = (_counters(*counters[at : at + 4]) for at in (0, 4))
-    return (
-        f"The usage of team {team} and model {model} on day {day} says {rolled},"
-        f" but the runs say {counted}."
-    )
-
-
-def say_unkept(run_id: str, kept: int, links: int) -> str:
-    return f"Run {run_id} is done with {kept} kept pictures for {links} result links."
-
-
-def say_shared_task(upstream: str, task_id: str, count: int) -> str:
-    return f"{count} runs of upstream {upstream} share the task {task_id}."
-
-
-def say_two_live(fingerprint: str, count: int) -> str:
-    return f"{count} live shared runs have the fingerprint {fingerprint}."
-
-
-def say_orphan(job_id: str, run_id: str) -> str:
-    return f"Job {job_id} points to run {run_id}, which is not there."
-
-
-def say_uncalled(job_id: str, run_id: str, state: str) -> str:
-    return f"Job {job_id} wants a callback for run {run_id}, which is {state}, and none is owed."
-
-
-def say_stuck(delivery_id: str, job_id: str, due_at: float) -> str:
-    return f"The callback {delivery_id} of job {job_id} is still pending; it was due {due_at:.0f}."
-
-
-def say_missing_picture(run_id: str, digest: str) -> str:
-    return f"Run {run_id} is done with picture {digest}, which is not among the pictures."
-
-
-def _amounts(usd_micros: int, images: int, runs: int) -> str:
-    return f"{_usd(usd_micros)}, {images} pictures, {runs} runs"
-
-
-def _counters(started: int, failed: int, images: int, usd_micros: int) -> str:
-    return f"{started} started, {failed} failed, {images} pictures, {_usd(usd_micros)} spent"
-
-
-def _usd(usd_micros: int) -> str:
-    return f"{usd_micros / USD_MICROS:.6f} USD"
+        yield Check(Invariant.ACCOUNTS, _accounts_sql(window), sentences.say_account)
+    yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, sentences.say_final_holds)
+    yield Check(Invariant.IN_TIME, _LATE, sentences.say_late, (now - GRACE_SECONDS,))
+    yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
+    yield Check(Invariant.ALL_KEPT, _UNKEPT, sentences.say_unkept)
+    yield Check(Invariant.PAID_ONCE, _SHARED_TASK, sentences.say_shared_task)
+    yield Check(Invariant.ONE_LIVE, _TWO_LIVE, sentences.say_two_live)
+    yield Check(Invariant.JOBS, _ORPHANS, sentences.say_orphan)
+    yield Check(Invariant.OWED, _UNCALLED, sentences.say_uncalled)
+    yield Check(Invariant.CALLED, _STUCK, sentences.say_stuck, (now - STUCK_SECONDS,))
+    yield Check(Invariant.TOTALS, _TOTALS, sentences.say_total)
+    yield Check(Invariant.LISTED, _MISLISTED, sentences.say_mislisted)
+    yield Check(Invariant.SHOWN, _UNSHOWN, sentences.say_unshown)
+    yield Check(Invariant.STEPS, _GAPS, sentences.say_gap)
+    yield Check(Invariant.KEYS, _STRAY_KEYS, sentences.say_stray_key, (now, now))
 
 
 # --- the portable checks -------------------------------------------------------------------------
@@ -234,6 +170,8 @@ _ORPHANS: Final = (
     f" WHERE runs.id IS NULL LIMIT {MAX_SENTENCES}"
 )
 
+_BITS: Final = " ".join(f"WHEN '{verdict}' THEN {bit}" for verdict, bit in VERDICT_BITS.items())
+
 # A job that was told no task id, because its submit was refused, is called back by no one.
 _UNCALLED: Final = (
     "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
@@ -248,19 +186,28 @@ _STUCK: Final = (
     f" LIMIT {MAX_SENTENCES}"
 )
 
+_UNSHOWN: Final = (
+    "SELECT jobs.id, jobs.verdict, jobs.run_id FROM jobs JOIN runs ON runs.id = jobs.run_id"
+    f" WHERE (runs.verdicts & CASE jobs.verdict {_BITS} ELSE 0 END) = 0 OR NOT EXISTS ("
+    "SELECT 1 FROM gallery WHERE gallery.team = jobs.team AND gallery.run_id = jobs.run_id)"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+_GAPS: Final = (
+    "SELECT run_id, MIN(number), MAX(number), COUNT(*) FROM steps GROUP BY run_id"
+    f" HAVING MIN(number) <> 1 OR MAX(number) <> COUNT(*) LIMIT {MAX_SENTENCES}"
+)
+
+_STRAY_KEYS: Final = (
+    "SELECT team_keys.id, team_keys.team FROM team_keys"
+    " LEFT JOIN teams ON teams.name = team_keys.team"
+    " WHERE (teams.name IS NULL OR teams.deleted_at IS NOT NULL)"
+    " AND (team_keys.expires_at IS NULL OR team_keys.expires_at > ?)"
+    " AND (team_keys.revoked_at IS NULL OR team_keys.revoked_at > ?)"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
 # --- what the stores on disk keep twice ----------------------------------------------------------
-
-
-def _say_total(team: str, model: str, *counters: int) -> str:
-    """`counters`: all of the total's, then of the days' sums."""
-    half = len(counters) // 2
-    pairs = zip(USAGE_COUNTERS, counters[:half], counters[half:], strict=True)
-    wrong = ", ".join(f"{name} {total} for {days}" for name, total, days in pairs if total != days)
-    return f"The usage totals of team {team} and model {model} are not those of its days: {wrong}."
-
-
-def _say_mislisted(job_id: str, listed: str, run_id: str, actual: str) -> str:
-    return f"Job {job_id} is listed as {listed}, but its run {run_id} is {actual}."
 
 
 _TOTALS: Final = (
@@ -283,18 +230,6 @@ _MISLISTED: Final = (
 # --- the checks that each store words in its own way ----------------------------------------------
 
 
-def _say_wrong_count(run_id: str, kept: int, links: int) -> str:
-    return f"Run {run_id} does not count its own lists right: {kept} kept, {links} links."
-
-
-def _say_dangling(table: str, row: int, parent: str, _: int) -> str:
-    return f"Row {row} of {table} points to a row of {parent} that is not there."
-
-
-def _say_file(report: str) -> str:
-    return "" if report == "ok" else f"The ledger's file is damaged: {report}."
-
-
 SQLITE_CHECKS: Final = (
     Check(
         Invariant.COUNTS,
@@ -302,7 +237,7 @@ SQLITE_CHECKS: Final = (
         " WHEN json_valid(kept) AND json_valid(links)"
         " THEN kept_count <> json_array_length(kept) OR link_count <> json_array_length(links)"
         f" ELSE 1 END LIMIT {MAX_SENTENCES}",
-        _say_wrong_count,
+        sentences.say_wrong_count,
     ),
     Check(
         Invariant.ON_RECORD,
@@ -311,8 +246,8 @@ SQLITE_CHECKS: Final = (
         " WHERE runs.state = 'done' AND NOT EXISTS (SELECT 1 FROM pictures"
         " WHERE pictures.digest = json_extract(one.value, '$.digest'))"
         f" LIMIT {MAX_SENTENCES}",
-        say_missing_picture,
+        sentences.say_missing_picture,
     ),
-    Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", _say_dangling),
-    Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", _say_file),
+    Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", sentences.say_dangling),
+    Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", sentences.say_file),
 )

@@ -12,9 +12,11 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from gateway.errors import Unavailable
+
+T = TypeVar("T")
 
 RETRY_AFTER_SECONDS: Final = 1.0
 
@@ -73,7 +75,7 @@ class Lane:
             self._queue.put(None)
         await asyncio.shield(self._stopped)
 
-    async def call(self, work: Work) -> Any:
+    async def call(self, work: Callable[[Any], T]) -> T:
         """The answer of `work`, or what it raised."""
         if not self._open:
             raise Unavailable("The gateway's ledger is closed: the gateway is stopping.")
@@ -88,7 +90,8 @@ class Lane:
         outcome = await ticket.future
         if outcome.error is not None:
             raise outcome.error
-        return outcome.answer
+        answer: T = outcome.answer
+        return answer
 
     # --- in the thread -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from gateway.core.model import (
     Usage,
     Window,
 )
-from gateway.ledger import audit
+from gateway.ledger import audit, sentences
 from gateway.ledger.memory_tables import Tables
 
 PRUNED = frozenset({Window.MINUTE, Window.HOUR})
@@ -35,13 +35,14 @@ def violations(books: Tables, now: float) -> Sequence[Violation]:
         (Invariant.ONE_LIVE, _twins(runs)),
         (Invariant.JOBS, _orphans(books)),
         (Invariant.ON_RECORD, _missing_pictures(books)),
+        (Invariant.SHOWN, _unshown(books)),
+        (Invariant.STEPS, _gaps(books)),
+        (Invariant.KEYS, _stray_keys(books, now)),
         (Invariant.OWED, _uncalled(books)),
         (Invariant.CALLED, _stuck(books.pending_deliveries(), now)),
     )
     return [
-        Violation(invariant, sentence)
-        for invariant, sentences in checks
-        for sentence in sorted(sentences)
+        Violation(invariant, sentence) for invariant, told in checks for sentence in sorted(told)
     ]
 
 
@@ -60,20 +61,20 @@ def _accounts(books: Tables, window: Window) -> Iterator[str]:
         if (held, spent) != (runs.held, runs.spent):
             amounts = (held, spent, runs.held, runs.spent)
             plain = (value for one in amounts for value in plain_amounts(one))
-            yield audit.say_account(key.team, key.window, key.start, *plain)
+            yield sentences.say_account(key.team, key.window, key.start, *plain)
 
 
 def _holds(runs: Collection[Run]) -> Iterator[str]:
     for run in runs:
         if run.is_final and run.hold:
-            yield audit.say_final_holds(run.id, run.state, *plain_amounts(run.hold))
+            yield sentences.say_final_holds(run.id, run.state, *plain_amounts(run.hold))
 
 
 def _late(runs: Collection[Run], now: float) -> Iterator[str]:
     for run in runs:
         ends_at = _ends_at(run)
         if not run.is_final and ends_at < now - audit.GRACE_SECONDS:
-            yield audit.say_late(run.id, run.state, ends_at)
+            yield sentences.say_late(run.id, run.state, ends_at)
 
 
 def _ends_at(run: Run) -> float:
@@ -100,20 +101,20 @@ def _usage(books: Tables) -> Iterator[str]:
         one = books.usage.get(key, Usage(*key))
         rolled = [one.started, one.failed, one.images_generated, one.spent_usd_micros]
         if rolled != counted[key]:
-            yield audit.say_usage(*key, *rolled, *counted[key])
+            yield sentences.say_usage(*key, *rolled, *counted[key])
 
 
 def _unkept(runs: Collection[Run]) -> Iterator[str]:
     for run in runs:
         if run.state is RunState.DONE and len(run.kept) < len(run.links):
-            yield audit.say_unkept(run.id, len(run.kept), len(run.links))
+            yield sentences.say_unkept(run.id, len(run.kept), len(run.links))
 
 
 def _missing_pictures(books: Tables) -> Iterator[str]:
     for run in books.runs.values():
         for picture in run.pictures if run.state is RunState.DONE else ():
-            if picture.digest not in books.pictures:
-                yield audit.say_missing_picture(run.id, picture.digest)
+            if picture.digest not in books.pictures.kept:
+                yield sentences.say_missing_picture(run.id, picture.digest)
 
 
 def _shared_tasks(runs: Collection[Run]) -> Iterator[str]:
@@ -122,20 +123,40 @@ def _shared_tasks(runs: Collection[Run]) -> Iterator[str]:
     )
     for (upstream, task_id), count in tasks.items():
         if count > 1:
-            yield audit.say_shared_task(upstream, str(task_id), count)
+            yield sentences.say_shared_task(upstream, str(task_id), count)
 
 
 def _twins(runs: Collection[Run]) -> Iterator[str]:
     live = Counter(run.fingerprint for run in runs if run.shared and not run.is_final)
     for fingerprint, count in live.items():
         if count > 1:
-            yield audit.say_two_live(fingerprint, count)
+            yield sentences.say_two_live(fingerprint, count)
 
 
 def _orphans(books: Tables) -> Iterator[str]:
     for job in books.jobs.values():
         if job.run_id not in books.runs:
-            yield audit.say_orphan(job.id, job.run_id)
+            yield sentences.say_orphan(job.id, job.run_id)
+
+
+def _unshown(books: Tables) -> Iterator[str]:
+    for job in books.jobs.values():
+        is_noted = job.verdict in books.verdicts.get(job.run_id, ())
+        if not is_noted or (job.team, job.run_id) not in books.pictures.shown:
+            yield sentences.say_unshown(job.id, job.verdict, job.run_id)
+
+
+def _gaps(books: Tables) -> Iterator[str]:
+    for run_id, steps in books.roster.steps.items():
+        if [step.number for step in steps] != list(range(1, len(steps) + 1)):
+            yield sentences.say_gap(run_id, steps[0].number, steps[-1].number, len(steps))
+
+
+def _stray_keys(books: Tables, now: float) -> Iterator[str]:
+    for key in books.roster.keys.values():
+        team = books.roster.teams.get(key.team)
+        if key.ends_at > now and (team is None or team.deleted_at is not None):
+            yield sentences.say_stray_key(key.id, key.team)
 
 
 def _uncalled(books: Tables) -> Iterator[str]:
@@ -143,10 +164,10 @@ def _uncalled(books: Tables) -> Iterator[str]:
         run = books.runs[job.run_id]
         told = run.state is RunState.DONE or (run.is_final and run.accepted_at is not None)
         if job.callback_url is not None and told and not books.delivered.get(job.id):
-            yield audit.say_uncalled(job.id, run.id, run.state)
+            yield sentences.say_uncalled(job.id, run.id, run.state)
 
 
 def _stuck(pending: Sequence[Delivery], now: float) -> Iterator[str]:
     for one in pending:
         if one.due_at < now - audit.STUCK_SECONDS:
-            yield audit.say_stuck(one.id, one.job_id, one.due_at)
+            yield sentences.say_stuck(one.id, one.job_id, one.due_at)

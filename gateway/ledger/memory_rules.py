@@ -6,11 +6,13 @@ from dataclasses import astuple
 from typing import Final, NoReturn
 
 from gateway.core.codec import plain_amounts
+from gateway.core.history import Refusal
 from gateway.core.model import (
     Account,
     Delivery,
     DeliveryState,
     Job,
+    KeptPicture,
     Run,
     Upload,
     Usage,
@@ -20,6 +22,8 @@ from gateway.core.transaction import ConstraintViolation
 
 JOB_VERDICTS: Final = frozenset({Verdict.HIT, Verdict.JOINED, Verdict.STARTED})
 """A denied or invalid order leaves no job."""
+
+REFUSAL_VERDICTS: Final = frozenset({Verdict.DENIED, Verdict.INVALID})
 
 
 def refuse(why: str) -> NoReturn:
@@ -59,6 +63,20 @@ def check_delivery(delivery: Delivery) -> None:
         refuse(f"delivery {delivery.id} has a negative number of attempts")
     if delivery.state is not DeliveryState.PENDING and delivery.ended_at is None:
         refuse(f"delivery {delivery.id} is {delivery.state} without a time")
+    if delivery.job_id is None and delivery.body is None:
+        refuse(f"delivery {delivery.id} has nothing to say")
+
+
+def check_refusal(refusal: Refusal) -> None:
+    if refusal.verdict not in REFUSAL_VERDICTS:
+        refuse(f"refusal {refusal.id} cannot have the verdict {refusal.verdict}")
+
+
+def check_kept(one: KeptPicture) -> None:
+    if one.erased_at is not None and one.prompt:
+        refuse(f"picture {one.picture.digest} is erased and still has its prompt")
+    if one.erased_at is None and one.removed_at is not None:
+        refuse(f"picture {one.picture.digest} is removed and not erased")
 
 
 def check_upload(upload: Upload) -> None:

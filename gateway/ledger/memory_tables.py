@@ -6,9 +6,8 @@ Nothing here waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from gateway.core.model import (
     LIVE_STATES,
@@ -18,13 +17,15 @@ from gateway.core.model import (
     Delivery,
     DeliveryState,
     Job,
-    Picture,
     Run,
     RunState,
     Upload,
     Usage,
+    Verdict,
 )
 from gateway.core.transaction import Keys, View, Writes
+from gateway.ledger.memory_pictures import Register
+from gateway.ledger.memory_roster import Roster
 from gateway.ledger.memory_rules import (
     check_account,
     check_delivery,
@@ -34,13 +35,16 @@ from gateway.ledger.memory_rules import (
     check_usage,
     refuse,
 )
+from gateway.ledger.memory_sums import add
+from gateway.ledger.memory_undo import Undo
 
 UsageKey = tuple[str, str, int]
 
 
 class Tables:
     """`live` and `pending` name the runs and deliveries that are not final; `owed` the jobs of a
-    run that want a callback, `delivered` a job's deliveries, `of_url` the upload of a team's link.
+    run that want a callback, `verdicts` those of the jobs that it has or had, `delivered` a job's
+    deliveries (of None: the alerts), `of_url` the upload of a team's link.
     """
 
     def __init__(self) -> None:
@@ -49,13 +53,15 @@ class Tables:
         self.claims: dict[tuple[str, str], Claim] = {}
         self.accounts: dict[AccountKey, Account] = {}
         self.usage: dict[UsageKey, Usage] = {}
-        self.pictures: dict[str, Picture] = {}
+        self.pictures = Register()
+        self.roster = Roster()
         self.deliveries: dict[str, Delivery] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
         self.live: dict[str, None] = {}
         self.pending: dict[str, None] = {}
         self.owed: dict[str, tuple[str, ...]] = {}
-        self.delivered: dict[str, tuple[str, ...]] = {}
+        self.verdicts: dict[str, frozenset[Verdict]] = {}
+        self.delivered: dict[str | None, tuple[str, ...]] = {}
         self.of_url: dict[tuple[str, str], str] = {}
         self._of_fingerprint: dict[str, tuple[str, ...]] = {}
         self._of_task: dict[tuple[str, str], str] = {}
@@ -83,7 +89,13 @@ class Tables:
             owed = tuple(sorted(jobs, key=lambda job: (job.created_at, job.id)))
         if keys.claim is not None:
             claim = self.claims.get(keys.claim)
-        return View(self.account_view(keys.accounts), live, finished, run, owed, claim)
+        view = View(self.account_view(keys.accounts), live, finished, run, owed, claim)
+        if keys.team is not None:
+            team, team_keys = self.roster.teams.get(keys.team), self.roster.keys_of(keys.team)
+            view = replace(view, managed=team, team_keys=team_keys)
+        if keys.picture is not None and (kept := self.pictures.kept.get(keys.picture)):
+            view = replace(view, picture=self.pictures.told(kept))
+        return view
 
     def account_view(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         return {key: self.accounts.get(key) or Account(key) for key in keys}
@@ -92,28 +104,25 @@ class Tables:
 
     def write(self, writes: Writes) -> None:
         """All of it or, when a constraint is broken, none."""
-        undo = _Undo()
+        undo = Undo()
         try:
             self._apply(writes, undo)
         except BaseException:
             undo.all()
             raise
 
-    def _apply(self, writes: Writes, undo: _Undo) -> None:
+    def _apply(self, writes: Writes, undo: Undo) -> None:
         for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
             self._put_run(run, undo)
         for job in writes.jobs:
             self._put_job(job, undo)
-        for freed in writes.freed:
-            known = self.claims.get((freed.team, freed.key))
-            if known and known.job_id == freed.job_id:
-                undo.drop(self.claims, (freed.team, freed.key))
-        for claim in writes.claims:
-            if (claim.team, claim.key) in self.claims:
-                refuse(f"team {claim.team} has used the key of job {claim.job_id} before")
-            undo.put(self.claims, (claim.team, claim.key), claim)
+        self._put_claims(writes, undo)
         for delivery in writes.deliveries:
             self._put_delivery(delivery, undo)
+        for alert in writes.alerts:
+            check_delivery(alert)
+            if alert.id not in self.deliveries:
+                self._put_delivery(alert, undo)
         for upload in writes.uploads:
             self._put_upload(upload, undo)
         for account in writes.accounts:
@@ -123,8 +132,11 @@ class Tables:
             check_usage(usage)
             key = (usage.team, usage.model, usage.day)
             undo.put(self.usage, key, add(self.usage.get(key, Usage(*key)), usage))
+        self.roster.write(writes, self.runs, undo)
+        for picture in writes.pictures:
+            self.pictures.erase(picture, self.runs, undo)
 
-    def _put_run(self, run: Run, undo: _Undo) -> None:
+    def _put_run(self, run: Run, undo: Undo) -> None:
         check_run(run)
         ids = self._of_fingerprint.get(run.fingerprint, ())
         if run.shared and not run.is_final:
@@ -136,17 +148,16 @@ class Tables:
         if run.id not in ids:
             undo.put(self._of_fingerprint, run.fingerprint, (*ids, run.id))
         self._put_task(run, undo)
+        before = self.runs.get(run.id)
         undo.put(self.runs, run.id, run)
         if run.state in LIVE_STATES:
             undo.put(self.live, run.id, None)
         else:
             undo.drop(self.live, run.id)
-        if run.state is RunState.DONE:
-            for picture in run.pictures:
-                known = self.pictures.get(picture.digest, picture)
-                undo.put(self.pictures, picture.digest, known)
+        if run.state is RunState.DONE and (before is None or before.state is not RunState.DONE):
+            self.pictures.keep(run, undo)
 
-    def _put_task(self, run: Run, undo: _Undo) -> None:
+    def _put_task(self, run: Run, undo: Undo) -> None:
         if run.upstream_task_id is None:
             return
         task = (run.upstream, run.upstream_task_id)
@@ -155,19 +166,32 @@ class Tables:
             refuse(f"two runs of {run.upstream} have the task {run.upstream_task_id}")
         undo.put(self._of_task, task, run.id)
 
-    def _put_job(self, job: Job, undo: _Undo) -> None:
+    def _put_job(self, job: Job, undo: Undo) -> None:
         check_job(job)
         if job.run_id not in self.runs:
             refuse(f"job {job.id} has no run")
         if job.id in self.jobs:
             refuse(f"job {job.id} is there already")
         undo.put(self.jobs, job.id, job)
+        verdicts = self.verdicts.get(job.run_id, frozenset())
+        undo.put(self.verdicts, job.run_id, verdicts | {job.verdict})
+        self.pictures.show(job, undo)
         if job.callback_url is not None:
             undo.put(self.owed, job.run_id, (*self.owed.get(job.run_id, ()), job.id))
 
-    def _put_delivery(self, delivery: Delivery, undo: _Undo) -> None:
+    def _put_claims(self, writes: Writes, undo: Undo) -> None:
+        for freed in writes.freed:
+            known = self.claims.get((freed.team, freed.key))
+            if known and known.job_id == freed.job_id:
+                undo.drop(self.claims, (freed.team, freed.key))
+        for claim in writes.claims:
+            if (claim.team, claim.key) in self.claims:
+                refuse(f"team {claim.team} has used the key of job {claim.job_id} before")
+            undo.put(self.claims, (claim.team, claim.key), claim)
+
+    def _put_delivery(self, delivery: Delivery, undo: Undo) -> None:
         check_delivery(delivery)
-        if delivery.job_id not in self.jobs:
+        if delivery.job_id is not None and delivery.job_id not in self.jobs:
             refuse(f"delivery {delivery.id} has no job")
         if known := self.deliveries.get(delivery.id):
             rest = tuple(one for one in self.delivered[known.job_id] if one != delivery.id)
@@ -180,7 +204,7 @@ class Tables:
         else:
             undo.drop(self.pending, delivery.id)
 
-    def _put_upload(self, upload: Upload, undo: _Undo) -> None:
+    def _put_upload(self, upload: Upload, undo: Undo) -> None:
         check_upload(upload)
         key = (upload.team, upload.id)
         if known := self.uploads.get(key):
@@ -197,6 +221,12 @@ class Tables:
 
     # --- deleting ------------------------------------------------------------------------------
 
+    def drop_delivery(self, delivery: Delivery) -> None:
+        left = (one for one in self.delivered[delivery.job_id] if one != delivery.id)
+        self.delivered[delivery.job_id] = tuple(left)
+        del self.deliveries[delivery.id]
+        self.pending.pop(delivery.id, None)
+
     def drop_job(self, job_id: str) -> None:
         """Its deliveries go with it."""
         job = self.jobs.pop(job_id)
@@ -212,35 +242,3 @@ class Tables:
         if upload is not None:
             for link in self._links_of(upload):
                 del self.of_url[link]
-
-
-class _Undo:
-    """Remembers what was overwritten, to bring it back when a later write is refused."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], object]] = []
-
-    def put(self, store: dict[Any, Any], key: object, value: object) -> None:
-        self._remember(store, key)
-        store[key] = value
-
-    def drop(self, store: dict[Any, Any], key: object) -> None:
-        self._remember(store, key)
-        store.pop(key, None)
-
-    def _remember(self, store: dict[Any, Any], key: object) -> None:
-        if key in store:
-            old = store[key]
-            self._steps.append(lambda: store.__setitem__(key, old))
-        else:
-            self._steps.append(lambda: store.pop(key, None))
-
-    def all(self) -> None:
-        for step in reversed(self._steps):
-            step()
-
-
-def add(total: Usage, more: Usage) -> Usage:
-    """The counters of both, under the names of the first."""
-    counters = zip(astuple(total)[3:], astuple(more)[3:], strict=True)
-    return Usage(total.team, total.model, total.day, *(a + b for a, b in counters))

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.model import Delivery, Job, Picture, Run, RunState, Upload, Usage
+from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
 from gateway.ledger import rows, statements
-from gateway.ledger.store import Database
+from gateway.ledger.database import Database
+from gateway.ports import UsagePart
 
 MAX_DAY: Final = 2**62
 """Later than every day, and within what both stores call a BIGINT."""
@@ -54,6 +55,17 @@ class Slot:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class AskedUsage:
+    """The days in [since, until), and what is kept apart."""
+
+    since_day: int
+    until_day: int
+    team: str | None
+    model: str | None
+    by: frozenset[UsagePart]
+
+
 def tasks(db: Database, asked: Asked, slot: Slot) -> tuple[Sequence[tuple[Job, Run]], int]:
     """Two statements. Both read the team's part of an index alone: about 0.2 µs a job."""
     states = tuple(state.value for state in dict.fromkeys(asked.states))
@@ -72,14 +84,6 @@ def tasks(db: Database, asked: Asked, slot: Slot) -> tuple[Sequence[tuple[Job, R
 def delivery(db: Database, delivery_id: str) -> Delivery | None:
     found = db.execute(statements.DELIVERY, (delivery_id,)).fetchall()
     return rows.delivery_from(found[0]) if found else None
-
-
-def deliveries(
-    db: Database, *, team: str | None, job_id: str | None, limit: int
-) -> Sequence[Delivery]:
-    sql = statements.newest_deliveries(team=team is not None, job=job_id is not None)
-    named = [name for name in (job_id, team) if name is not None]
-    return [rows.delivery_from(row) for row in db.execute(sql, (*named, limit)).fetchall()]
 
 
 def upload(db: Database, team: str, upload_id: str) -> Upload | None:
@@ -149,11 +153,25 @@ def run_counts(db: Database) -> Mapping[RunState, int]:
     return counts
 
 
-def picture_totals(db: Database) -> tuple[int, int]:
-    count, size_bytes = db.execute(statements.PICTURE_TOTALS).fetchall()[0]
-    return int(count), int(size_bytes)
+def usage_by_day(db: Database, asked: AskedUsage) -> Sequence[Usage]:
+    """About 2 µs for each row that comes out, and 1 µs for each that is summed."""
+    named = [name for name in (asked.team, asked.model) if name is not None]
+    sql = statements.usage_by_day(
+        asked.by, team=asked.team is not None, model=asked.model is not None
+    )
+    found = db.execute(sql, (asked.since_day, asked.until_day, *named)).fetchall()
+    if len(asked.by) == len(UsagePart):
+        return [rows.usage_of_day(row) for row in found]
+    return [rows.summed_from(row) for row in found if row[-1] is not None]
 
 
-def pictures(db: Database, after: str, limit: int) -> Sequence[Picture]:
-    found = db.execute(statements.PICTURES, (after, limit)).fetchall()
-    return [rows.picture_from(row) for row in found]
+def credits_of(db: Database, upstream: str) -> tuple[float, int]:
+    """Two statements."""
+    used = db.execute(statements.CREDITS, (upstream,)).fetchall()[0][0]
+    live = db.execute(statements.LIVE_AT_UPSTREAM, (upstream,)).fetchall()[0][0]
+    return float(used), int(live)
+
+
+def run(db: Database, run_id: str) -> Run | None:
+    found = db.execute(statements.RUN_BY_ID, (run_id,)).fetchall()
+    return rows.run_from(found[0]) if found else None

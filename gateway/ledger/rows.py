@@ -20,7 +20,6 @@ from gateway.core.model import (
     Delivery,
     DeliveryState,
     Job,
-    Picture,
     Run,
     RunState,
     Upload,
@@ -52,7 +51,7 @@ CLAIM_COLUMNS: Final = ("team", "key", "digest", "job_id", "created_at")
 
 DELIVERY_COLUMNS: Final = (
     "id", "job_id", "team", "url", "created_at", "due_at", "state", "attempts", "status",
-    "error", "ended_at", "lease_owner", "lease_until",
+    "error", "ended_at", "lease_owner", "lease_until", "body",
 )  # fmt: skip
 
 UPLOAD_COLUMNS: Final = (
@@ -75,11 +74,6 @@ USAGE_COUNTERS: Final = (
 USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)
 
 TOTAL_COLUMNS: Final = ("team", "model", *USAGE_COUNTERS)
-
-PICTURE_FACTS: Final = ("digest", "extension", "size_bytes", "width", "height")
-"""What a picture is, whoever made it."""
-
-PICTURE_COLUMNS: Final = (*PICTURE_FACTS, "run_id", "created_at")
 
 
 def run_row(run: Run) -> tuple[object, ...]:
@@ -134,10 +128,10 @@ def run_from(row: Row) -> Run:
 
 
 def job_row(job: Job) -> tuple[object, ...]:
-    """The values of `JOB_COLUMNS`, and the run's id for each of the things copied from it."""
+    """The values of `JOB_COLUMNS`, and the id of the run that its state and model come from."""
     return (
         job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url,
-        job.run_id, job.run_id,
+        job.run_id,
     )  # fmt: skip
 
 
@@ -164,6 +158,7 @@ def delivery_row(one: Delivery) -> tuple[object, ...]:
     return (
         one.id, one.job_id, one.team, one.url, one.created_at, one.due_at, one.state.value,
         one.attempts, one.status, one.error, one.ended_at, one.lease_owner, one.lease_until,
+        one.body,
     )  # fmt: skip
 
 
@@ -222,21 +217,15 @@ def usage_from(row: Row) -> Usage:
     return Usage(team, model, 0, *(int(counter) for counter in counters))
 
 
-def picture_rows(run: Run) -> list[tuple[object, ...]]:
-    """The pictures that a done run owns, in the order of `PICTURE_COLUMNS`."""
-    return [(*_picture(picture), run.id, run.finished_at) for picture in run.pictures]
+def summed_from(row: Row) -> Usage:
+    """A row of team, model, day and sums of the counters."""
+    team, model, day, *counters = row
+    return replace(usage_from((team, model, *counters)), day=int(day))
 
 
-def _picture(picture: Picture) -> tuple[object, ...]:
-    return (
-        picture.digest, picture.extension, picture.size_bytes, picture.width, picture.height,
-    )  # fmt: skip
-
-
-def picture_from(row: Row) -> Picture:
-    """The picture in a row that was selected in the order of `PICTURE_FACTS`."""
-    digest, extension, size_bytes, width, height = row
-    return Picture(digest, extension, size_bytes, width, height)
+def usage_of_day(row: Row) -> Usage:
+    """A row of `USAGE_COLUMNS`: nothing in it was summed, and there may be very many."""
+    return Usage(*row)
 
 
 def _json(value: Sequence[object] | Mapping[str, object]) -> str:

@@ -12,29 +12,22 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from gateway.core.invariants import Violation
 from gateway.core.model import (
-    Account,
-    AccountKey,
     Delivery,
-    Job,
-    Picture,
     Run,
-    RunState,
-    Upload,
-    Usage,
 )
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
-from gateway.ledger import audit, migrations, reports, statements, store
+from gateway.ledger import migrations, statements, store
 from gateway.ledger.connections import BUSY_SECONDS, Reader, Writer, connect, unavailable
 from gateway.ledger.lane import Lane
+from gateway.ledger.sqlite_reads import SqliteReads
 from gateway.ports import Clock, Old
 
 T = TypeVar("T")
@@ -45,11 +38,11 @@ MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 64
 """Transactions in one commit: the first of them waits for all of their work, about 10 ms."""
 
-PRUNE_AT_ONCE: Final = 500
-"""Rows deleted in one hop, so that orders get in between."""
+AT_ONCE: Final = 500
+"""Rows deleted or changed in one hop, so that orders get in between."""
 
 
-class SqliteLedger:
+class SqliteLedger(SqliteReads):
     """See gateway.ports.Ledger. `read_only` reads beside a running gateway: no lock, no writes."""
 
     def __init__(
@@ -90,156 +83,55 @@ class SqliteLedger:
     # --- writing -----------------------------------------------------------------------------
 
     async def transact(self, keys: Keys, decide: Decide[T]) -> T:
-        answer: T = await self._writer.call(lambda db: store.transact(db, keys, decide))
-        return answer
+        return await self._writer.call(lambda db: store.transact(db, keys, decide))
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        runs: Sequence[Run] = await self._writer.call(
+        return await self._writer.call(
             lambda db: store.lease(db, owner, now=now, until=until, limit=limit)
         )
-        return runs
 
     async def lease_deliveries(
         self, owner: str, *, now: float, until: float, limit: int
     ) -> Sequence[Delivery]:
-        found: Sequence[Delivery] = await self._writer.call(
+        return await self._writer.call(
             lambda db: store.lease_deliveries(db, owner, now=now, until=until, limit=limit)
         )
-        return found
 
     async def forget_upload(self, team: str, upload_id: str) -> None:
         await self._writer.call(lambda db: store.forget_upload(db, team, upload_id))
 
+    async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
+        retired: list[str] = []
+        while len(retired) < limit:
+            part = min(AT_ONCE, limit - len(retired))
+            found = await self._writer.call(partial(store.retire, team=team, limit=part))
+            retired += found
+            if len(found) < part:
+                break
+        return retired
+
     async def prune(self, old: Old, *, limit: int) -> int:
-        before = (old.jobs_before, old.claims_before, old.accounts_before, old.uploads_before)
-        kinds = zip(statements.PRUNE, before, strict=True)
+        kinds = (
+            (statements.PRUNE_JOBS, old.jobs_before),
+            (statements.PRUNE_CLAIMS, old.claims_before),
+            (statements.PRUNE_ACCOUNTS, old.accounts_before),
+            (statements.PRUNE_UPLOADS, old.uploads_before),
+            (statements.PRUNE_REFUSALS, old.refusals_before),
+            (statements.PRUNE_ALERTS, old.jobs_before),
+        )
         return sum([await self._prune(statement, at, limit) for statement, at in kinds])
 
     async def _prune(self, statement: str, before: float, limit: int) -> int:
         total = 0
         while total < limit:
-            part = min(PRUNE_AT_ONCE, limit - total)
-            deleted: int = await self._writer.call(
+            part = min(AT_ONCE, limit - total)
+            deleted = await self._writer.call(
                 partial(store.prune, statement, before=before, limit=part)
             )
             total += deleted
             if deleted < part:
                 break
         return total
-
-    # --- quick reads ---------------------------------------------------------------------------
-
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
-        found: tuple[Job, Run] | None = await self._reader.call(lambda db: reports.job(db, job_id))
-        return found
-
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
-        wanted = tuple(job_ids)
-        found: Sequence[tuple[Job, Run]] = await self._reader.call(
-            _snapshot(lambda db: reports.jobs(db, team, wanted))
-        )
-        return found
-
-    async def next_due(self, now: float) -> float | None:
-        due: float | None = await self._reader.call(reports.next_due)
-        return due
-
-    async def next_delivery_due(self) -> float | None:
-        due: float | None = await self._reader.call(reports.next_delivery_due)
-        return due
-
-    async def delivery(self, delivery_id: str) -> Delivery | None:
-        found: Delivery | None = await self._reader.call(
-            lambda db: reports.delivery(db, delivery_id)
-        )
-        return found
-
-    async def upload(self, team: str, upload_id: str) -> Upload | None:
-        found: Upload | None = await self._reader.call(
-            lambda db: reports.upload(db, team, upload_id)
-        )
-        return found
-
-    async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
-        wanted = tuple(urls)
-        found: Mapping[str, str] = await self._reader.call(
-            _snapshot(lambda db: reports.digests(db, team, wanted))
-        )
-        return found
-
-    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        wanted = tuple(keys)
-        found: Mapping[AccountKey, Account] = await self._reader.call(
-            lambda db: store.accounts(db, wanted)
-        )
-        return found
-
-    async def oldest_unkept(self) -> float | None:
-        oldest: float | None = await self._reader.call(reports.oldest_unkept)
-        return oldest
-
-    # --- reports -------------------------------------------------------------------------------
-
-    async def tasks(
-        self,
-        team: str,
-        *,
-        states: Sequence[RunState],
-        page: int,
-        page_size: int,
-        model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
-        asked, slot = reports.Asked(team, tuple(states), model), reports.Slot(page, page_size)
-        found: tuple[Sequence[tuple[Job, Run]], int] = await self._reports.call(
-            _snapshot(lambda db: reports.tasks(db, asked, slot))
-        )
-        return found
-
-    async def deliveries(
-        self, *, team: str | None, job_id: str | None, limit: int
-    ) -> Sequence[Delivery]:
-        found: Sequence[Delivery] = await self._reports.call(
-            lambda db: reports.deliveries(db, team=team, job_id=job_id, limit=limit)
-        )
-        return found
-
-    async def uploads(
-        self, team: str, *, now: float, page: int, page_size: int
-    ) -> tuple[Sequence[Upload], int]:
-        skip = (page - 1) * page_size
-        found: tuple[Sequence[Upload], int] = await self._reports.call(
-            _snapshot(lambda db: reports.uploads(db, team, now, skip=skip, limit=page_size))
-        )
-        return found
-
-    async def usage(
-        self, *, since_day: int | None = None, until_day: int | None = None
-    ) -> Sequence[Usage]:
-        totals: Sequence[Usage] = await self._reports.call(
-            lambda db: reports.usage(db, since_day, until_day)
-        )
-        return totals
-
-    async def run_counts(self) -> Mapping[RunState, int]:
-        counts: Mapping[RunState, int] = await self._reports.call(_snapshot(reports.run_counts))
-        return counts
-
-    async def picture_totals(self) -> tuple[int, int]:
-        totals: tuple[int, int] = await self._reports.call(reports.picture_totals)
-        return totals
-
-    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
-        page: Sequence[Picture] = await self._audit.call(
-            lambda db: reports.pictures(db, after, limit)
-        )
-        return page
-
-    async def violations(self) -> Sequence[Violation]:
-        now = self._clock()
-        found: Sequence[Violation] = await self._audit.call(
-            _snapshot(lambda db: audit.violations(db, now, audit.SQLITE_CHECKS))
-        )
-        return found
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -305,16 +197,3 @@ class SqliteLedger:
         if isinstance(error, OSError):
             return Unavailable(f"The ledger {self._path} cannot be opened: {error}.")
         return error
-
-
-def _snapshot(read: Any) -> Any:
-    """Several statements that must see the same state."""
-
-    def work(db: sqlite3.Connection) -> Any:
-        db.execute("BEGIN")
-        try:
-            return read(db)
-        finally:
-            db.execute("COMMIT")
-
-    return work

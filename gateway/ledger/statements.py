@@ -13,8 +13,6 @@ from gateway.ledger.rows import (
     CLAIM_COLUMNS,
     DELIVERY_COLUMNS,
     JOB_COLUMNS,
-    PICTURE_COLUMNS,
-    PICTURE_FACTS,
     RUN_COLUMNS,
     RUN_COUNTS,
     TOTAL_COLUMNS,
@@ -26,27 +24,29 @@ from gateway.ledger.rows import (
 
 LIVE: Final = "state NOT IN ('done', 'failed')"
 PENDING: Final = "state = 'pending'"
+ENDED: Final = "state <> 'pending'"
 
 _RUN: Final = ", ".join(RUN_COLUMNS)
 _DELIVERY: Final = ", ".join(DELIVERY_COLUMNS)
 _UPLOAD: Final = ", ".join(UPLOAD_COLUMNS)
 
 
-def _insert(table: str, columns: tuple[str, ...], rows: int = 1) -> str:
+def insert(table: str, columns: tuple[str, ...], rows: int = 1) -> str:
     one = f"({', '.join('?' * len(columns))})"
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"
 
 
-def _upsert(table: str, columns: tuple[str, ...], *, key: int, rows: int = 1) -> str:
+def upsert(table: str, columns: tuple[str, ...], *, key: int, rows: int = 1) -> str:
     """Inserts or replaces; the first `key` columns are the primary key."""
     new = ", ".join(f"{name} = excluded.{name}" for name in columns[key:])
     conflict = ", ".join(columns[:key])
-    return f"{_insert(table, columns, rows)} ON CONFLICT ({conflict}) DO UPDATE SET {new}"
+    return f"{insert(table, columns, rows)} ON CONFLICT ({conflict}) DO UPDATE SET {new}"
 
 
 # --- single records --------------------------------------------------------------------------
 
 RUN_BY_ID: Final = f"SELECT {_RUN} FROM runs WHERE id = ?"
+RUN_STATE: Final = "SELECT state FROM runs WHERE id = ?"
 RUN_LIVE: Final = f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND {LIVE}"
 RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
@@ -60,29 +60,28 @@ CLAIM: Final = f"SELECT {', '.join(CLAIM_COLUMNS)} FROM claims WHERE team = ? AN
 DELIVERY: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?"
 UPLOAD: Final = f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND id = ?"
 
-PUT_RUN: Final = _upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
+PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
 TELL_JOBS: Final = (
     "UPDATE jobs SET run_state = ? WHERE run_id = ? AND run_state NOT IN ('done', 'failed')"
 )
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
-    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))},"
-    " (SELECT state FROM runs WHERE id = ?), (SELECT model FROM runs WHERE id = ?))"
+    f" SELECT {', '.join('?' * len(JOB_COLUMNS))}, state, model FROM runs WHERE id = ?"
 )
 FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
-ADD_CLAIM: Final = _insert("claims", CLAIM_COLUMNS)
-PUT_DELIVERY: Final = _upsert("deliveries", DELIVERY_COLUMNS, key=1)
-PUT_UPLOAD: Final = _upsert("uploads", UPLOAD_COLUMNS, key=2)
+ADD_CLAIM: Final = insert("claims", CLAIM_COLUMNS)
+PUT_DELIVERY: Final = upsert("deliveries", DELIVERY_COLUMNS, key=1)
+ADD_ALERT: Final = f"{insert('deliveries', DELIVERY_COLUMNS)} ON CONFLICT (id) DO NOTHING"
+PUT_UPLOAD: Final = upsert("uploads", UPLOAD_COLUMNS, key=2)
 DROP_URLS: Final = "DELETE FROM upload_urls WHERE team = ? AND upload_id = ?"
-PUT_URL: Final = _upsert("upload_urls", URL_COLUMNS, key=2)
+PUT_URL: Final = upsert("upload_urls", URL_COLUMNS, key=2)
 FORGET_UPLOAD: Final = "DELETE FROM uploads WHERE team = ? AND id = ?"
-PUT_PICTURE: Final = f"{_insert('pictures', PICTURE_COLUMNS)} ON CONFLICT (digest) DO NOTHING"
 
 
 def _add(table: str, columns: tuple[str, ...], key: str) -> str:
     """Inserts, or adds the counters to those that are there."""
     sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in USAGE_COUNTERS)
-    return f"{_insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {sums}"
+    return f"{insert(table, columns)} ON CONFLICT ({key}) DO UPDATE SET {sums}"
 
 
 ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
@@ -101,7 +100,7 @@ def get_accounts(count: int) -> str:
 
 @cache
 def put_accounts(count: int) -> str:
-    return _upsert("accounts", ACCOUNT_COLUMNS, key=3, rows=count)
+    return upsert("accounts", ACCOUNT_COLUMNS, key=3, rows=count)
 
 
 # --- the jobs of a team ------------------------------------------------------------------------
@@ -185,14 +184,7 @@ LEASE_DELIVERY: Final = _lease("deliveries")
 NEXT_DELIVERY_DUE: Final = _next("deliveries", PENDING)
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
 
-# --- callbacks and uploads ---------------------------------------------------------------------
-
-
-@cache
-def newest_deliveries(*, team: bool, job: bool) -> str:
-    named = [name for name, asked in (("job_id", job), ("team", team)) if asked]
-    where = f" WHERE {' AND '.join(f'{name} = ?' for name in named)}" if named else ""
-    return f"SELECT {_DELIVERY} FROM deliveries{where} ORDER BY created_at DESC, id DESC LIMIT ?"
+# --- uploads ---------------------------------------------------------------------------------
 
 
 COUNT_UPLOADS: Final = "SELECT COUNT(*) FROM uploads WHERE team = ? AND expires_at > ?"
@@ -222,11 +214,42 @@ LIVE_COUNTS: Final = f"SELECT state, COUNT(*) FROM runs WHERE {LIVE} GROUP BY st
 STARTED_AND_FAILED: Final = (
     "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage_totals"
 )
-OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
-PICTURE_TOTALS: Final = "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures"
-PICTURES: Final = (
-    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? ORDER BY digest LIMIT ?"
+CREDITS: Final = (
+    "SELECT COALESCE(SUM(credits_used), 0) FROM runs"
+    " WHERE upstream = ? AND credits_used IS NOT NULL"
 )
+LIVE_AT_UPSTREAM: Final = f"SELECT COUNT(*) FROM runs WHERE {LIVE} AND upstream = ?"
+OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
+
+
+@cache
+def usage_by_day(by: frozenset[str], *, team: bool, model: bool) -> str:
+    """The days in [since, until), summed over what is not in `by`: since, until, team, model."""
+    empty = {"team": "''", "model": "''", "day": "0"}
+    named = ", ".join(
+        name if name in by else f"{value} AS no_{name}" for name, value in empty.items()
+    )
+    kept = [name for name in ("day", "team", "model") if name in by]
+    whole = len(kept) == len(empty)
+    counters = USAGE_COUNTERS if whole else tuple(f"SUM({name})" for name in USAGE_COUNTERS)
+    asked = [name for name, wanted in (("team", team), ("model", model)) if wanted]
+    where = " AND ".join(["day >= ? AND day < ?", *(f"{name} = ?" for name in asked)])
+    group = f" GROUP BY {', '.join(kept)}" if kept and not whole else ""
+    order = f" ORDER BY {', '.join(kept)}" if kept else ""
+    return f"SELECT {named}, {', '.join(counters)} FROM usage WHERE {where}{group}{order}"
+
+
+RETIRE: Final = "UPDATE runs SET shared = 0 WHERE id = ?"
+
+
+@cache
+def to_retire(*, team: bool) -> str:
+    named = " AND team = ?" if team else ""
+    return (
+        f"SELECT id, fingerprint FROM runs WHERE shared = 1 AND state = 'done'{named}"
+        " ORDER BY team, id LIMIT ?"
+    )
+
 
 # --- retention -------------------------------------------------------------------------------
 
@@ -251,5 +274,12 @@ PRUNE_ACCOUNTS: Final = (
     " AND held_usd_micros = 0 AND held_images = 0 AND held_runs = 0"
     " ORDER BY window_start, team, window_name LIMIT ?)"
 )
-
-PRUNE: Final = (PRUNE_JOBS, PRUNE_CLAIMS, PRUNE_ACCOUNTS, PRUNE_UPLOADS)
+PRUNE_REFUSALS: Final = (
+    "DELETE FROM refusals WHERE id IN (SELECT id FROM refusals"
+    " WHERE at < ? ORDER BY at, id LIMIT ?)"
+)
+PRUNE_ALERTS: Final = (
+    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"
+    f" WHERE job_id IS NULL AND {ENDED} AND created_at < ?"
+    " ORDER BY created_at, id LIMIT ?)"
+)

@@ -8,30 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.core.model import Account, AccountKey, Delivery, Job, Run, RunState, Upload
-from gateway.core.transaction import Decide, Keys, View, Writes
-from gateway.ledger import rows, statements
+from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
+from gateway.ledger import picture_store, roster_store, rows, statements
+from gateway.ledger.database import Database
 from gateway.ledger.rows import Row
 
 T = TypeVar("T")
 
 ACCOUNTS_AT_ONCE: Final = 100
 """Three values each: far below every store's limit of values in a statement."""
-
-
-class Cursor(Protocol):
-    @property
-    def rowcount(self) -> int: ...
-
-    def fetchall(self) -> Sequence[Sequence[Any]]: ...
-
-
-class Database(Protocol):
-    """A connection: `?` in the statement stands for the next value."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
 
 
 class DecisionRaised(Exception):
@@ -65,7 +53,13 @@ def load(db: Database, keys: Keys) -> View:
         owed = tuple(rows.job_from(row) for row in found)
     if keys.claim is not None:
         claim = _one(db, statements.CLAIM, keys.claim, rows.claim_from)
-    return View(accounts(db, keys.accounts), live, finished, run, owed, claim)
+    view = View(accounts(db, keys.accounts), live, finished, run, owed, claim)
+    if keys.team is not None:
+        team, team_keys = roster_store.managed(db, keys.team)
+        view = replace(view, managed=team, team_keys=team_keys)
+    if keys.picture is not None:
+        view = replace(view, picture=picture_store.picture(db, keys.picture))
+    return view
 
 
 def apply(db: Database, writes: Writes, view: View) -> None:
@@ -78,13 +72,15 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         if run != known.get(run.id):
             _put_run(db, run, known.get(run.id))
     for job in writes.jobs:
-        db.execute(statements.ADD_JOB, rows.job_row(job))
+        _add_job(db, job)
     for freed in writes.freed:
         db.execute(statements.FREE_CLAIM, (freed.team, freed.key, freed.job_id))
     for claim in writes.claims:
         db.execute(statements.ADD_CLAIM, rows.claim_row(claim))
     for delivery in writes.deliveries:
         db.execute(statements.PUT_DELIVERY, rows.delivery_row(delivery))
+    for alert in writes.alerts:
+        db.execute(statements.ADD_ALERT, rows.delivery_row(alert))
     for upload in writes.uploads:
         _put_upload(db, upload)
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
@@ -94,15 +90,34 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     for usage in writes.usage:
         db.execute(statements.ADD_USAGE, rows.usage_row(usage))
         db.execute(statements.ADD_TOTAL, rows.total_row(usage))
+    roster_store.write(db, writes)
+    for picture in writes.pictures:
+        picture_store.erase(db, picture)
 
 
 def _put_run(db: Database, run: Run, before: Run | None) -> None:
+    """The pictures are kept when the run becomes done; a later change keeps none anew."""
+    is_done = run.state is RunState.DONE
+    was_done = is_done and _state(db, run, before) == RunState.DONE
     db.execute(statements.PUT_RUN, rows.run_row(run))
     if before is None or before.state is not run.state:
         db.execute(statements.TELL_JOBS, (run.state.value, run.id))
-    if run.state is RunState.DONE:
-        for picture in rows.picture_rows(run):
-            db.execute(statements.PUT_PICTURE, picture)
+    if is_done and not was_done:
+        picture_store.keep(db, run)
+
+
+def _state(db: Database, run: Run, before: Run | None) -> str | None:
+    """In which state the run was; None for a new one."""
+    if before is not None:
+        return before.state
+    found = db.execute(statements.RUN_STATE, (run.id,)).fetchall()
+    return str(found[0][0]) if found else None
+
+
+def _add_job(db: Database, job: Job) -> None:
+    if db.execute(statements.ADD_JOB, rows.job_row(job)).rowcount != 1:
+        raise ConstraintViolation(f"job {job.id} has no run {job.run_id}")
+    picture_store.show(db, job)
 
 
 def _put_upload(db: Database, upload: Upload) -> None:
@@ -154,6 +169,15 @@ def lease_deliveries(
     return [replace(one, lease_owner=owner, lease_until=until) for one in found]
 
 
+def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
+    """Up to `limit` finished runs that answer nobody any more; their fingerprints."""
+    named = () if team is None else (team,)
+    found = db.execute(statements.to_retire(team=team is not None), (*named, limit)).fetchall()
+    for run_id, _ in found:
+        db.execute(statements.RETIRE, (run_id,))
+    return [fingerprint for _, fingerprint in found]
+
+
 def void_leases(db: Database) -> None:
     for statement in statements.VOID_LEASES:
         db.execute(statement)
@@ -163,5 +187,5 @@ def void_leases(db: Database) -> None:
 
 
 def prune(statement: str, db: Database, *, before: float, limit: int) -> int:
-    """Runs one of the statements in `statements.PRUNE`; how many rows went."""
+    """Runs one of the statements `PRUNE_...`; how many rows went."""
     return db.execute(statement, (before, limit)).rowcount

@@ -5,7 +5,7 @@ Each call is a look-up in a dictionary and an addition; it never fails the one w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway import __version__
 from gateway.core.admission import Denial, Reason
@@ -30,6 +30,7 @@ from gateway.metrics.closed_lists import (
     STATUS_CLASSES,
     UNKNOWN,
 )
+from gateway.metrics.credits import CreditDrift
 from gateway.metrics.exposition import family, gauge
 from gateway.metrics.health import Health
 from gateway.metrics.series import Folds, Tally, Timing
@@ -40,6 +41,7 @@ class Recorder:
 
     def __init__(self, policy: Policy) -> None:
         self._health = Health()
+        self._credit_drift = CreditDrift()
         self._violations = 0
         self._reload_successful = False
         self._reloaded_at = 0.0
@@ -62,7 +64,9 @@ class Recorder:
             self._run_seconds.series.declare([model.name], qualities, RUN_OUTCOMES)
         routes = [route for model in models.values() for route in model.routes]
         self._health.declare(routes)
-        for upstream in {*policy.rules, *(route.upstream for route in routes)}:
+        upstreams = {*policy.rules, *(route.upstream for route in routes)}
+        self._credit_drift.declare(upstreams)
+        for upstream in upstreams:
             self._declare_upstream(upstream)
 
     # --- what is told --------------------------------------------------------------------------
@@ -92,6 +96,10 @@ class Recorder:
     def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
         self._health.turn(upstream, model, up=up)
 
+    def cache_requests(self) -> Mapping[str, int]:
+        """How many looks into the response cache came to what, since the start."""
+        return {result: count.value for (result,), count in self._cache_requests.series.items()}
+
     def cache_looked_up(self, result: str) -> None:
         self._cache_requests.add(result)
 
@@ -110,6 +118,10 @@ class Recorder:
         """The ledger's invariants were checked, and so many are broken."""
         self._violations = violations
 
+    def credits_compared(self, upstream: str, drift: float, at: float) -> None:
+        """So many credits are between the upstream account's count and the ledger's."""
+        self._credit_drift.found(upstream, drift, at)
+
     def reloaded(self, successful: bool, at: float) -> None:
         """The settings were read again. The time shown is that of the settings in force."""
         self._reload_successful = successful
@@ -120,6 +132,7 @@ class Recorder:
         """Every metric of this module, by its lines."""
         yield from self._series
         yield self._health.lines()
+        yield from self._credit_drift.families()
         yield gauge(
             "gateway_ledger_violations",
             "Invariants that the last check of the ledger found broken.",
@@ -171,7 +184,7 @@ class Recorder:
         )
         self._callbacks = self._tally(
             "gateway_callbacks_total",
-            "Attempts to call a client back, by what became of the callback.",
+            "Attempts to call a client back or to tell an operator, by what became of it.",
             {"outcome": None},
         )
 

@@ -86,6 +86,11 @@ class Metrics(Recorder):
             yield from families_of(self._reading)
         if self._free_bytes is not None:
             yield gauge("gateway_free_bytes", "Room left for pictures.", self._free_bytes)
+        yield gauge(
+            "gateway_free_floor_bytes",
+            "With less room than this no new run starts.",
+            self._current.policy.free_space_floor_bytes,
+        )
         if self._cache_size is not None:
             entries, size_bytes = self._cache_size
             yield gauge("gateway_cache_entries", "Answers in the response cache.", entries)

@@ -103,6 +103,14 @@ class FolderPictures:
         """
         return await _in_thread(self._readers, self._has_all, pictures)
 
+    async def remove(self, picture: Picture) -> None:
+        """Takes the bytes and the provenance away for good; none there is no error.
+
+        The bytes go first: what a crash leaves behind tells whose they were.
+        Raises StoreFull when the disk cannot be written.
+        """
+        await _in_thread(self._writers, self._remove, picture)
+
     def path(self, name: str) -> Path | None:
         """Where the picture called `digest.extension` is or would be; None for any other name."""
         return self._place(name) if _NAME.fullmatch(name) else None
@@ -122,6 +130,13 @@ class FolderPictures:
 
     def _has_all(self, pictures: Sequence[Picture]) -> bool:
         return all(_size(self._place(p.name)) == p.size_bytes for p in pictures)
+
+    def _remove(self, picture: Picture) -> None:
+        place = self._place(picture.name)
+        place.unlink(missing_ok=True)
+        self._place(f"{picture.digest}.json").unlink(missing_ok=True)
+        # Also when nothing was there: whoever unlinked it may have died before this line.
+        _sync_folder(place.parent)
 
     def _lay_out(self) -> None:
         self._root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)

@@ -163,6 +163,14 @@ def read_poll(answer: Answer) -> PollEvent:
     return Progressed(text, _whole(task.get("progress")), _number(estimated))
 
 
+def read_credits(answer: Answer) -> float | None:
+    """The credits that the key has used, or None when the answer does not say."""
+    told = answer.json_object() if answer.status == 200 else None
+    data = told.get("data") if told else None
+    token = data.get("token") if isinstance(data, dict) else None
+    return _number(token.get("used_credits")) if isinstance(token, dict) else None
+
+
 def _read_acceptance(answer: Answer) -> SubmitEvent:
     task = answer.json_object()
     task_id = task.get("id") if task else None

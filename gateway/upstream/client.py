@@ -8,6 +8,7 @@ up just as the request goes out, and then nobody knows whether it was taken.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import orjson
 
 from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable
 from gateway.core.model import Run
+from gateway.ports import UsedCredits
 from gateway.upstream import answers
 
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -65,6 +67,8 @@ class EvolinkClient:
         self._callback_url = callback_url
         self._timeouts = timeouts
         self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
+        named = f"{self._base_url}\n{account.api_key}".encode()
+        self._mark = hashlib.sha256(named).hexdigest()[:16]
         tls = tls or httpx.create_ssl_context()
         self._submits = _client(account, timeouts, tls, keepalive=0)
         self._polls = _client(account, timeouts, tls, keepalive=account.max_connections)
@@ -100,6 +104,16 @@ class EvolinkClient:
         except (httpx.HTTPError, TimeoutError) as error:
             return Unreachable(f"no answer: {type(error).__name__}")
         return answers.read_poll(answer)
+
+    async def credits(self) -> UsedCredits | None:
+        request = self._polls.build_request("GET", f"{self._base_url}/v1/credits")
+        try:
+            async with asyncio.timeout(self._timeouts.poll_seconds):
+                answer = await _send(self._polls, request)
+        except (httpx.HTTPError, TimeoutError):
+            return None
+        used = answers.read_credits(answer)
+        return None if used is None else UsedCredits(self._mark, used)
 
     async def aclose(self) -> None:
         await self._submits.aclose()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from starlette.applications import Starlette
@@ -30,8 +31,16 @@ from gateway.web.tasks import TaskLists
 log = structlog.get_logger("gateway.http")
 
 
+class Section(Protocol):
+    """A part of the house with paths of its own."""
+
+    def routes(self) -> list[Route]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoints:
+    """What answers. `sections` are the operator's and the team's pages."""
+
     images: Images
     files: FilesApi
     tasks: TaskLists
@@ -40,6 +49,7 @@ class Endpoints:
     pictures: KeptPictures
     operations: Operations
     hints: Hints
+    sections: Sequence[Section] = ()
 
 
 def build_app(
@@ -89,6 +99,7 @@ def routes(to: Endpoints) -> list[Route]:
         Route("/healthz", to.operations.healthz, methods=["GET"]),
         Route("/readyz", to.operations.readyz, methods=["GET"]),
         Route("/metrics", to.operations.metrics, methods=["GET"]),
+        *(route for section in to.sections for route in section.routes()),
     ]
 
 

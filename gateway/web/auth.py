@@ -1,7 +1,7 @@
 """Who is calling: the key in a request to a team, an operator or a scraper.
 
-Keys are known only as SHA-256 digests; the digest is looked up and then compared in constant
-time, so that neither the settings nor timing give a key away.
+Keys are known only as SHA-256 digests. A team's is looked up by it, an operator's compared with
+each in constant time: what timing tells of a digest says nothing of a key.
 """
 
 from __future__ import annotations
@@ -9,26 +9,50 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import Final
 
 from starlette.requests import Request
 
 from gateway.core.model import Team
-from gateway.core.policy import Policy
+from gateway.core.policy import Current, Policy
 from gateway.errors import Unauthorized
 
+ACTOR_DIGITS: Final = 12
+"""Enough to tell admin keys apart, far too little to find one by."""
 
-def team_of(request: Request, policy: Policy) -> Team:
+
+def team_of(request: Request, current: Current) -> Team:
     """The team whose key the request carries. Raises `Unauthorized`."""
     digest = _digest_of_key(request)
     if digest is None:
         raise Unauthorized("No API key: send your team's key as 'Authorization: Bearer <key>'.")
-    known = digest if digest in policy.keys else ""
-    if not hmac.compare_digest(known, digest):
+    team = current.granted(digest)
+    if team is None:
         raise Unauthorized(
             "This API key is not known here, or was revoked. Use the key that your platform "
             "team gave you for this gateway, not one of the upstream provider."
         )
-    return policy.teams[policy.keys[digest]]
+    return team
+
+
+def operator_of(request: Request, policy: Policy) -> str:
+    """Who acts: the admin key that the request carries, by the start of its digest.
+
+    Raises `Unauthorized`; a team's key is not enough.
+    """
+    if not policy.admin_keys:
+        raise Unauthorized(
+            "There is no admin key yet: put the SHA-256 of one into server.admin_keys of the "
+            "settings file, and reload it with SIGHUP."
+        )
+    digest = _digest_of_key(request)
+    if digest is None:
+        raise Unauthorized("No admin key: send one as 'Authorization: Bearer <key>'.")
+    if not carries_key(request, policy.admin_keys):
+        raise Unauthorized(
+            "This is not an admin key. Send a key whose SHA-256 stands in server.admin_keys."
+        )
+    return digest[:ACTOR_DIGITS]
 
 
 def carries_key(request: Request, digests: Iterable[str]) -> bool:

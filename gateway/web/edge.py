@@ -23,6 +23,9 @@ log = structlog.get_logger("gateway.http")
 UPSTREAM_SECONDS: Final = "gateway.upstream_seconds"
 """Scope key: how long the endpoint waited for upstream, in seconds."""
 
+REQUEST_ID: Final = "gateway.request_id"
+"""Scope key: the id that the answer carries as `X-Request-Id`."""
+
 UNKNOWN_ROUTE: Final = "unknown"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DOUBLED: Final = re.compile(r"^(/v1)+(?=/v1/)")
@@ -50,7 +53,7 @@ class Edge:
             return
         start = time.perf_counter()
         scope["path"] = _DOUBLED.sub("", scope["path"])
-        request_id = _request_id(scope)
+        request_id = scope[REQUEST_ID] = _request_id(scope)
         status = 500
 
         async def send_stamped(message: Message) -> None:

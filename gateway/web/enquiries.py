@@ -29,18 +29,18 @@ class Enquiries:
 
     async def estimate(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         body = parse(await read_body(request, policy.body_limit_bytes))
         freshness = wire.read_freshness(request.headers)
         return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
 
     async def credits(self, request: Request) -> Response:
-        team = team_of(request, self._current.policy)
+        team = team_of(request, self._current)
         return json_response(credits_object(await self._service.purse(team)))
 
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         listed = [model_object(model) for model in models_of(team, policy)]
         return json_response({"data": listed, "object": "list"})
 
@@ -110,12 +110,12 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "sizes": _sorted(limits.sizes),
         "qualities": _sorted(limits.qualities),
         "prices": [
-            {"usd": _usd(rule.usd_micros), **dict(rule.match)} for rule in _cheapest_rules(model)
+            {"usd": _usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
         ],
     }
 
 
-def _cheapest_rules(model: ImageModel) -> Sequence[PriceRule]:
+def cheapest_rules(model: ImageModel) -> Sequence[PriceRule]:
     """The rules of the route that is cheapest at its cheapest, in the order they are tried."""
     routes = [route.prices for route in model.routes if route.prices]
     return min(routes, key=lambda rules: min(rule.usd_micros for rule in rules), default=())

@@ -84,7 +84,7 @@ class FilesApi:
         return _told(request, await self._files.delete(team, request.path_params["file_id"]))
 
     def _team(self, request: Request) -> Team:
-        return team_of(request, self._current.policy)
+        return team_of(request, self._current)
 
 
 def is_files(path: str) -> bool:

@@ -16,10 +16,11 @@ from gateway.core.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId, RequestTooLarge
 from gateway.ports import Clock
-from gateway.service import Service, Task, taken
+from gateway.service import Service, taken
+from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
-from gateway.web.edge import UPSTREAM_SECONDS
+from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
 from gateway.web.prefer import Wait
 
 BODY_SECONDS: Final = 30.0
@@ -33,19 +34,24 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 class Images:
     """`POST /v1/images/generations` and `GET /v1/tasks/{task_id}`."""
 
-    def __init__(self, service: Service, current: Current, clock: Clock = time.time) -> None:
+    def __init__(
+        self, service: Service, tasks: Tasks, current: Current, clock: Clock = time.time
+    ) -> None:
         self._service = service
+        self._tasks = tasks
         self._current = current
         self._clock = clock
 
     async def generate(self, request: Request) -> Response:
-        wait = prefer.read_wait(request)
         policy = self._current.policy
-        team = team_of(request, policy)
-        key = read_key(request)
-        body = parse(await read_body(request, policy.body_limit_bytes))
-        freshness = wire.read_freshness(request.headers)
-        answer = await self._service.submit(team, body, freshness, key=key)
+        team = team_of(request, self._current)
+        request_id = request.scope[REQUEST_ID]
+        with self._service.reading(team, request_id):
+            wait = prefer.read_wait(request)
+            key = read_key(request)
+            body = parse(await read_body(request, policy.body_limit_bytes))
+            freshness = wire.read_freshness(request.headers)
+        answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
         if isinstance(answer.decision, Replayed):
             headers = {"Idempotency-Replayed": "true"}
@@ -57,23 +63,23 @@ class Images:
 
     async def task(self, request: Request) -> Response:
         wait = prefer.read_wait(request)
-        team = team_of(request, self._current.policy)
+        team = team_of(request, self._current)
         task_id = request.path_params["task_id"]
         if not task_id.startswith(TASK_PREFIX):
             raise InvalidTaskId(f"A task id starts with '{TASK_PREFIX}'.", param="task_id")
-        found = await self._service.status(team, task_id)
+        found = await self._tasks.status(team, task_id)
         return self._answer(*await self._waited(request, found, wait))
 
     async def _waited(
         self, request: Request, task: Task, wait: Wait | None
     ) -> tuple[Task, Mapping[str, str]]:
         """The task once it has ended or the client's time is over, and what to say of that."""
-        if wait is None or not (task.run.is_final or self._service.may_wait):
+        if wait is None or not (task.run.is_final or self._tasks.may_wait):
             return task, {}
         if not task.run.is_final:
             start = time.perf_counter()
             async with prefer.while_connected(request):
-                task = await self._service.ended(task, wait.left_seconds)
+                task = await self._tasks.ended(task, wait.left_seconds)
             waited = time.perf_counter() - start
             request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + waited
         return task, {"Preference-Applied": wait.applied}

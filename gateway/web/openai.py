@@ -21,8 +21,10 @@ from gateway.core.policy import Current
 from gateway.enquiries import models_of
 from gateway.errors import GatewayError
 from gateway.service import Service, outcome_unknown
+from gateway.tasks import Tasks
 from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
+from gateway.web.edge import REQUEST_ID
 from gateway.web.images import parse, read_body, read_key
 from gateway.web.openai_answers import PicturesAnswer
 from gateway.web.openai_edits import Edits, add_upstream_seconds
@@ -37,35 +39,44 @@ class OpenAI:
     """The endpoints. `locate` gives the file of a kept picture by its name."""
 
     def __init__(
-        self, service: Service, current: Current, edits: Edits, locate: Callable[[str], Path | None]
+        self,
+        service: Service,
+        tasks: Tasks,
+        current: Current,
+        *,
+        edits: Edits,
+        locate: Callable[[str], Path | None],
     ) -> None:
         self._service = service
+        self._tasks = tasks
         self._current = current
         self._edits = edits
         self._locate = locate
 
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
-        fields = parse(await read_body(request, policy.body_limit_bytes))
-        wish = openai_wire.read_wish(fields, policy.catalog)
+        team = team_of(request, self._current)
+        with self._service.reading(team, request.scope[REQUEST_ID]):
+            fields = parse(await read_body(request, policy.body_limit_bytes))
+            wish = openai_wire.read_wish(fields, policy.catalog)
         return await self._made(request, team, wish, began=time.perf_counter())
 
     async def edit(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         began = time.perf_counter()
-        wish = await self._edits.wish(request, team, policy)
+        with self._service.reading(team, request.scope[REQUEST_ID]):
+            wish = await self._edits.wish(request, team, policy)
         return await self._made(request, team, wish, began=began)
 
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         return _json(orjson.dumps(openai_wire.model_list(models_of(team, policy))))
 
     async def model(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         asked = request.path_params["model"]
         found = policy.catalog.find(asked)
         if found is None or found not in models_of(team, policy):
@@ -74,15 +85,19 @@ class OpenAI:
 
     async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
         """Orders the wish, waits for the pictures and answers with them."""
-        freshness, key = wire.read_freshness(request.headers), read_key(request)
-        answer = await self._service.submit(team, wish.body, freshness, key=key)
+        request_id = request.scope[REQUEST_ID]
+        with self._service.reading(team, request_id):
+            freshness, key = wire.read_freshness(request.headers), read_key(request)
+        answer = await self._service.submit(
+            team, wish.body, freshness, key=key, request_id=request_id
+        )
         add_upstream_seconds(request, answer.upstream_seconds)
         run = answer.run
         if not run.is_final:
             start = time.perf_counter()
             left = self._current.policy.openai_wait_seconds - (start - began)
             async with while_connected(request):
-                run = (await self._service.wait(team, answer.job.id, left)).run
+                run = (await self._tasks.wait(team, answer.job.id, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
         made = self._answer(run, wish)
         if isinstance(answer.decision, Replayed):

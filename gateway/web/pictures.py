@@ -31,7 +31,7 @@ class KeptPictures:
         if path is None:
             raise NotFound("There is no such picture.")
         headers = _headers(name)
-        if _names(request.headers.get("if-none-match", ""), headers["ETag"]):
+        if names_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
             return Response(status_code=304, headers=headers)
         try:
             stat = await asyncio.to_thread(path.stat)
@@ -53,7 +53,7 @@ def _headers(name: str) -> dict[str, str]:
     }
 
 
-def _names(if_none_match: str, etag: str) -> bool:
+def names_tag(if_none_match: str, etag: str) -> bool:
     """Weak comparison of `If-None-Match` (RFC 9110, section 13.1.2)."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or tags == ["*"]

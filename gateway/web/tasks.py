@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.core.model import Catalog, RunState
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest
-from gateway.service import Service, TaskFilter
+from gateway.tasks import TaskFilter, Tasks
 from gateway.web import wire
 from gateway.web.auth import team_of
 from gateway.web.images import parse, read_body
@@ -26,13 +26,13 @@ MAX_PAGE: Final = 1_000_000
 
 
 class TaskLists:
-    def __init__(self, service: Service, current: Current) -> None:
-        self._service = service
+    def __init__(self, tasks: Tasks, current: Current) -> None:
+        self._tasks = tasks
         self._current = current
 
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         query = request.query_params
         read_type(query)
         asked = TaskFilter(
@@ -41,16 +41,16 @@ class TaskLists:
             page=read_whole(query, "page", usual=1, most=MAX_PAGE),
             page_size=read_whole(query, "page_size", usual=PAGE_SIZE, most=MAX_AT_ONCE),
         )
-        found, total = await self._service.tasks(team, asked)
+        found, total = await self._tasks.page(team, asked)
         rows = [wire.task_row(one.job, one.run) for one in found]
         shown = {"data": rows, "page": asked.page, "page_size": asked.page_size, "total": total}
         return json_response(shown)
 
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
-        team = team_of(request, policy)
+        team = team_of(request, self._current)
         ids = read_ids(parse(await read_body(request, policy.body_limit_bytes)))
-        found = await self._service.batch(team, ids)
+        found = await self._tasks.batch(team, ids)
         tasks = [wire.task_object(one.job, one.run, policy.public_url) for one in found]
         return json_response({"data": tasks})
 

@@ -72,6 +72,24 @@ async def test_a_deleted_run_is_gone(cache: DiskResponseCache) -> None:
     assert await cache.get("f") is None
 
 
+async def test_a_cleared_cache_has_nothing_and_goes_on(
+    cache: DiskResponseCache, folder: Path
+) -> None:
+    for number in range(30):
+        await cache.put(a_done_run(f"f{number}"), ttl_seconds=60)
+    await cache.put(replace(a_done_run("large"), request="x" * 100_000), ttl_seconds=60)
+    assert await cache.get("f1") is not None
+    await asyncio.gather(cache.clear(), *(cache.get(f"f{number}") for number in range(30)))
+    assert (await cache.size())[0] == 0
+    assert await cache.get("f1") is None
+    assert list(folder.rglob("*.val")) == []
+    await cache.put(a_done_run("f1"), ttl_seconds=60)
+    assert await cache.get("f1") == a_done_run("f1")
+    assert cache.failures == 0
+    await cache.close()
+    await cache.clear()
+
+
 async def test_it_lives_no_longer_than_it_may(cache: DiskResponseCache, folder: Path) -> None:
     await cache.put(a_done_run("f"), ttl_seconds=60)
     await cache.put(a_done_run("g"), ttl_seconds=0)
@@ -302,6 +320,23 @@ async def test_a_lock_of_another_process_stops_no_read_and_makes_a_pause(folder:
     await cache.close()
 
 
+async def test_what_is_cleared_during_a_pause_does_not_come_back(folder: Path) -> None:
+    now = [0.0]
+    cache = DiskResponseCache(folder, size_limit_bytes=LIMIT, monotonic=lambda: now[0])
+    await cache.open()
+    await cache.put(a_done_run("f"), ttl_seconds=60)
+    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        await cache.put(a_done_run("g"), ttl_seconds=60)
+    assert cache.failures == 1
+    await cache.clear()
+    now[0] += 6.0
+    assert await cache.get("f") is None
+    await cache.put(a_done_run("f"), ttl_seconds=60)
+    assert await cache.get("f") == a_done_run("f")
+    await cache.close()
+
+
 async def test_uses_are_written_even_when_nothing_is_stored(
     cache: DiskResponseCache, folder: Path
 ) -> None:
@@ -325,6 +360,7 @@ async def test_a_folder_that_cannot_be_made_leaves_no_cache(tmp_path: Path) -> N
     assert await cache.get("f") is None
     assert await cache.size() == (0, 0)
     await cache.delete("f")
+    await cache.clear()
     await cache.close()
 
 
@@ -335,6 +371,7 @@ async def test_without_a_size_there_is_no_cache(folder: Path) -> None:
     await cache.put(a_done_run("f"), ttl_seconds=60)
     assert await cache.get("f") is None
     await cache.delete("f")
+    await cache.clear()
     assert await cache.size() == (0, 0)
     await cache.close()
     assert not folder.exists()

@@ -27,6 +27,7 @@ from gateway.core.transaction import Keys, Writes
 from gateway.courier import ATTEMPT_SECONDS, LEASE_SECONDS, Courier, Desk
 from gateway.errors import Unavailable
 from gateway.ledger.memory import MemoryLedger
+from gateway.ports import DeliveryFilter
 
 RUN = Run(
     id="run_1",
@@ -123,7 +124,7 @@ class Round:
         render = options.pop("render", lambda job, run: job.id.encode())
         policy = Policy(Catalog({}), {}, {}, callback_retries=options.pop("retries", (0.01,)))
         observer: Any = self.watcher
-        desk = Desk(ledger, observer, Current(policy), self.clock, render)
+        desk = Desk(ledger, observer, Current(policy, self.clock), self.clock, render)
         concurrency = options.pop("concurrency", 16)
         self.courier = Courier(desk, receivers, concurrency=concurrency, owner="here")
 
@@ -209,7 +210,7 @@ async def test_a_task_that_cannot_be_shown_stops_no_other() -> None:
 async def test_one_that_is_going_on_is_not_begun_anew() -> None:
     async with a_round(receivers=Receivers(a=never)) as one:
         await one.owe(job(1, "a"))
-        [row] = await one.ledger.deliveries(team=None, job_id=None, limit=9)
+        [row] = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=9)
         again = await one.courier.redeliver(row.id)
         assert again is not None and (again.id, again.created_at) == (row.id, row.created_at)
         assert await one.courier.redeliver("msg_0") is None
@@ -235,7 +236,7 @@ async def test_a_long_line_makes_room_for_other_hosts() -> None:
         assert delivery.url == "https://b.example.com/5000"
         assert time.monotonic() - start < 5
         held = len(one.courier._held)
-        rows = await one.ledger.deliveries(team=None, job_id=None, limit=5000)
+        rows = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=5000)
     assert held <= 2000
     assert sum(row.attempts for row in rows) == 1  # what was put off was not tried
 

@@ -26,6 +26,7 @@ models:
       - {{upstream: b, model: m, price: [{{quality: low, usd: 1}}, {{usd: 2}}]}}
 cache: {{ttl: 1d, scope: team}}
 callbacks: {{retries: [1s], signing_secret: s}}
+alerts: {{webhook: "https://a.example/x", thresholds: [50%], signing_secret: s}}
 worker: {{concurrency: 1, retry: {{first: 1s}}}}
 teams:
   t:

@@ -16,6 +16,7 @@ from gateway.config import (
 )
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
 from gateway.core.model import CacheScope, Cap, Measure, Mode, Pace, PriceRule, Window
+from gateway.core.policy import Grant
 
 TEAM = f"""
 teams:
@@ -54,7 +55,7 @@ def test_a_team_inherits_the_cache_scope() -> None:
 
 
 def test_keys() -> None:
-    assert convert.keys(read(TEAM)) == {DIGEST.removeprefix("sha256:"): "art"}
+    assert convert.keys(read(TEAM)) == {DIGEST.removeprefix("sha256:"): Grant("art")}
 
 
 def test_catalog() -> None:
@@ -122,7 +123,7 @@ def test_an_address_on_the_command_line_keeps_the_rules() -> None:
 def test_sandbox_settings(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:9", tmp_path, port=0)
     keys = convert.keys(settings)
-    assert keys == {digest_of(TEAM_KEY).removeprefix("sha256:"): "demo"}
+    assert keys == {digest_of(TEAM_KEY).removeprefix("sha256:"): Grant("demo")}
     assert f"sha256:{settings.server.admin_keys[0]}" == digest_of(ADMIN_KEY)
     assert convert.teams(settings)["demo"].caps == (
         Cap(Measure.USD, Window.DAY, 5_000_000),
@@ -151,6 +152,7 @@ RELOADS = [
     "cache: {ttl: 1d}",
     "callbacks: {allow_private_addresses: true}",
     "worker: {retry: {first: 2s}}",
+    "alerts: {webhook: 'https://hooks.example/x'}",
     UPSTREAM.format(key="k", rest="poll: {every: 5s}"),
     UPSTREAM.format(key="k", rest="usd_per_credit: 0.01"),
     "models:\n  a:\n    routes: [{upstream: evolink, model: a, price: 1}]",

@@ -448,12 +448,12 @@ def test_keeping_is_given_up_before_the_links_die() -> None:
     assert next_step(run, end, intended=False) == Feed(DeadlinePassed())
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_nothing_follows_the_end(state: RunState) -> None:
     assert next_step(in_state(state), NOW + 1e9, intended=False) == Rest(None)
 
 
-@pytest.mark.parametrize("state", LIVE_STATES)
+@pytest.mark.parametrize("state", sorted(LIVE_STATES))
 def test_nobody_acts_before_it_is_time(state: RunState) -> None:
     run = in_state(state, due_at=NOW + 5)
     assert next_step(run, NOW + 4.9, intended=False) == Rest(NOW + 5)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import Settings, parse
 from gateway.core.model import FINAL_STATES
+from gateway.ports import Clock
 from gateway.serving import InProcessServer
 from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 from gateway.wiring import Gateway
@@ -109,6 +110,17 @@ class House:
             f"/v1/tasks/{task_id}", headers={"Authorization": f"Bearer {key}"}
         )
 
+    async def admin(
+        self, method: str, path: str, *, key: str = ADMIN_KEY, headers: Any = (), **more: Any
+    ) -> httpx.Response:
+        """One request of an operator; `path` goes on behind `/admin/v1/`."""
+        return await self.client.request(
+            method,
+            f"/admin/v1/{path}",
+            headers={"Authorization": f"Bearer {key}", **dict(headers)},
+            **more,
+        )
+
     async def ended(self, task_id: str, *, key: str = TEAM_KEY, seconds: float = 15) -> Any:
         """The task once it is completed or failed."""
         until = time.monotonic() + seconds
@@ -165,11 +177,13 @@ async def opened(
     folder: Path,
     *,
     callback_tls: ssl.SSLContext | None = None,
+    clock: Clock = time.time,
+    load: Callable[[], Settings] | None = None,
     **changes: Any,
 ) -> House:
     """Starts a gateway over `folder`; whoever calls stops it."""
     settings = parse(settings_text(sandbox.base_url, folder, **changes), {})
-    gateway = Gateway(settings, callback_tls=callback_tls)
+    gateway = Gateway(settings, callback_tls=callback_tls, clock=clock, load=load)
     await gateway.start()
     http = InProcessServer(gateway.app)
     await http.start()

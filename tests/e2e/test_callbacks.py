@@ -25,6 +25,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.transaction import Keys, Writes
+from gateway.ports import DeliveryFilter
 from gateway.upstream.sandbox import RunningSandbox, running_sandbox
 
 DOOMED = Path(__file__).with_name("doomed_courier.py")
@@ -54,7 +55,9 @@ async def home(
 
 
 async def history(home: House, task_id: str | None = None) -> list[Delivery]:
-    return list(await home.gateway.ledger.deliveries(team=None, job_id=task_id, limit=5000))
+    return list(
+        await home.gateway.ledger.deliveries(DeliveryFilter(job_id=task_id), after=None, limit=5000)
+    )
 
 
 async def ended(home: House, *, count: int = 1, seconds: float = 15) -> list[Delivery]:

@@ -225,7 +225,8 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
         gateway.worker._tools = replace(gateway.worker._tools, board=Board())
         board = Board(silence_seconds=0.3)
         gateway._service._parts = replace(gateway._service._parts, board=board)
-        board.start(gateway._service.run_now)
+        gateway._tasks._board = board
+        board.start(gateway._tasks.run_now)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
         await board.stop()
         assert answer.json()["status"] == "completed"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.core.booking import book
+from gateway.core.history import Refusal, Step
 from gateway.core.model import (
     NOTHING,
     Account,
@@ -24,11 +26,14 @@ from gateway.core.model import (
     Verdict,
     Windows,
 )
+from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Keys, View, Writes
-from gateway.ports import Ledger, Old
+from gateway.ports import Ledger, Mark, Old
 
 NOW = 1_760_000_000.0
 PRICE = 13_000
+
+T = TypeVar("T")
 
 _numbers = count(1)
 
@@ -110,6 +115,54 @@ def an_upload(**fields: Any) -> Upload:
     return replace(base, **fields)
 
 
+def an_alert(**fields: Any) -> Delivery:
+    base = Delivery(
+        id=f"alert-{next(_numbers):06}",
+        job_id=None,
+        team="alpha",
+        url="https://ops.test/hook",
+        created_at=NOW,
+        due_at=NOW,
+        body='{"said":"80 %"}',
+    )
+    return replace(base, **fields)
+
+
+def a_team(name: str = "alpha", **fields: Any) -> ManagedTeam:
+    return replace(ManagedTeam(name, '{"budgets":[]}', NOW, NOW), **fields)
+
+
+def a_key(team: str = "alpha", **fields: Any) -> TeamKey:
+    number = next(_numbers)
+    base = TeamKey(f"key-{number:06}", team, f"{number:064x}", "for the printer", NOW)
+    return replace(base, **fields)
+
+
+def a_change(**fields: Any) -> Change:
+    base = Change(f"change-{next(_numbers):06}", NOW, "0123456789ab", "team.change", "alpha")
+    return replace(base, **fields)
+
+
+def a_step(run: Run, **fields: Any) -> Step:
+    base = Step(run.id, 0, NOW, "Accepted", "submitting", "running", run.route)
+    return replace(base, **fields)
+
+
+def a_refusal(**fields: Any) -> Refusal:
+    base = Refusal(
+        id=f"request-{next(_numbers):06}",
+        at=NOW,
+        team="alpha",
+        model="gpt-image-1.5",
+        verdict="denied",
+        mode="enforce",
+        reason="usd",
+        rule="usd_per_day",
+        message="The budget is used up.",
+    )
+    return replace(base, **fields)
+
+
 def done(run: Run, *pictures: Picture, at: float = NOW + 30.0) -> Run:
     kept = tuple(Kept(f"https://files.test/{one.digest}", one) for one in pictures)
     return replace(
@@ -169,5 +222,18 @@ def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) 
     return Usage(team, model, day, **counters)
 
 
-def older(*, jobs: float = 0, claims: float = 0, accounts: float = 0, uploads: float = 0) -> Old:
-    return Old(jobs, claims, accounts, uploads)
+def older(**before: float) -> Old:
+    """What is older than the times that are named: jobs, claims, accounts, uploads, refusals."""
+    kinds = ("jobs", "claims", "accounts", "uploads", "refusals")
+    return Old(*(before.get(kind, 0.0) for kind in kinds))
+
+
+async def pages(fetch: Callable[..., Awaitable[Sequence[T]]], mark: Callable[[T], Mark]) -> list[T]:
+    """The whole list, fetched two at a time by the marks of the rows."""
+    found: list[T] = []
+    after: Mark | None = None
+    while page := await fetch(after=after, limit=2):
+        assert len(page) <= 2
+        found += page
+        after = mark(page[-1])
+    return found

@@ -27,7 +27,7 @@ from ledger_builders import (
 from gateway.core.model import Delivery, DeliveryState, Job, RunState, Verdict
 from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
-from gateway.ports import Ledger
+from gateway.ports import DeliveryFilter, Ledger
 
 HOOK = "https://client.test/hook"
 
@@ -85,6 +85,7 @@ async def test_a_delivery_comes_back_whole(ledger: Ledger) -> None:
         error="ü ?",
         lease_owner="worker",
         lease_until=NOW + 60,
+        body='{"said":"ü ?"}',
     )
     await write(ledger, deliveries=(sparse, full))
     assert await ledger.delivery(sparse.id) == sparse
@@ -128,7 +129,7 @@ async def test_the_history_is_newest_first_and_filtered(ledger: Ledger) -> None:
     await write(ledger, deliveries=tuple(rows))
 
     async def ids(team: str | None, job_id: str | None, limit: int = 9) -> str:
-        found = await ledger.deliveries(team=team, job_id=job_id, limit=limit)
+        found = await ledger.deliveries(DeliveryFilter(team, job_id), after=None, limit=limit)
         return " ".join(one.id for one in found)
 
     assert await ids(None, None) == "d5 d4 d3 d2 d1 d0"
@@ -137,7 +138,7 @@ async def test_the_history_is_newest_first_and_filtered(ledger: Ledger) -> None:
     assert await ids(None, jobs[0].id) == "d3 d0"
     assert await ids("alpha", jobs[0].id, 1) == "d3"
     assert await ids("beta", jobs[0].id) == ""
-    assert await ledger.deliveries(team="beta", job_id=None, limit=1) == [rows[4]]
+    assert await ledger.deliveries(DeliveryFilter(team="beta"), after=None, limit=1) == [rows[4]]
 
 
 # --- leases of callbacks -------------------------------------------------------------------------
@@ -188,7 +189,7 @@ async def test_leases_of_callbacks_are_void_after_a_reopening(backend: Backend) 
     with pytest.raises(Unavailable):
         await ledger.lease_deliveries("w", now=NOW, until=NOW, limit=1)
     with pytest.raises(Unavailable):
-        await ledger.deliveries(team=None, job_id=None, limit=1)
+        await ledger.deliveries(DeliveryFilter(), after=None, limit=1)
 
 
 # --- turns ---------------------------------------------------------------------------------------
@@ -254,11 +255,11 @@ async def test_ended_callbacks_go_with_their_jobs_and_pending_ones_stay(ledger: 
     await write(ledger, deliveries=states)
     assert await ledger.prune(older(jobs=NOW + 1), limit=9) == 2
     assert [await ledger.job(job.id) is None for job in jobs] == [True, True, False]
-    assert await ledger.deliveries(team=None, job_id=None, limit=9) == [rows[2]]
+    assert await ledger.deliveries(DeliveryFilter(), after=None, limit=9) == [rows[2]]
     assert await ledger.violations() == []
     await write(ledger, deliveries=(ended(rows[2]),))
     assert await ledger.prune(older(jobs=NOW + 1), limit=9) == 1
-    assert await ledger.deliveries(team=None, job_id=None, limit=9) == []
+    assert await ledger.deliveries(DeliveryFilter(), after=None, limit=9) == []
 
 
 # --- the audit -----------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from ledger_builders import (
 from gateway.core.invariants import Invariant, Violation
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
-from gateway.ledger import audit, migrations, statements
+from gateway.ledger import audit, migrations
 from gateway.ledger.sqlite import SqliteLedger
 
 
@@ -518,59 +518,6 @@ async def test_the_audit_stops_after_the_first_hundred(ledger: SqliteLedger, pat
     await write(ledger, jobs=tuple(a_job(run) for _ in range(150)))
     found = await damaged(ledger, path, "UPDATE jobs SET run_id = 'gone'")
     assert sum(one.invariant is Invariant.JOBS for one in found) == 100
-
-
-# --- speed comes from indexes --------------------------------------------------------------------
-
-HOT = {
-    "run by id": statements.RUN_BY_ID,
-    "live run": statements.RUN_LIVE,
-    "finished run": statements.RUN_FINISHED,
-    "owed jobs": statements.OWED_JOBS,
-    "tell jobs": statements.TELL_JOBS,
-    "job": statements.JOB_WITH_RUN,
-    "jobs": statements.jobs_with_runs(3),
-    "count of tasks": statements.count_tasks(2, of_model=True),
-    "page of tasks": statements.tasks_page(2, of_model=True),
-    "claim": statements.CLAIM,
-    "accounts": statements.get_accounts(6),
-    "due runs": statements.DUE_RUNS,
-    "next due": statements.NEXT_DUE,
-    "due deliveries": statements.DUE_DELIVERIES,
-    "next delivery due": statements.NEXT_DELIVERY_DUE,
-    "delivery": statements.DELIVERY,
-    "deliveries": statements.newest_deliveries(team=False, job=False),
-    "deliveries of a team": statements.newest_deliveries(team=True, job=False),
-    "deliveries of a job": statements.newest_deliveries(team=False, job=True),
-    "deliveries of a team's job": statements.newest_deliveries(team=True, job=True),
-    "upload": statements.UPLOAD,
-    "digests": statements.digests(3),
-    "count of uploads": statements.COUNT_UPLOADS,
-    "page of uploads": statements.UPLOADS_PAGE,
-    "drop urls": statements.DROP_URLS,
-    "oldest unkept": statements.OLDEST_UNKEPT,
-    "live counts": statements.LIVE_COUNTS,
-    "usage ever": statements.USAGE_EVER,
-    "void leases of runs": statements.VOID_LEASES[0],
-    "void leases of deliveries": statements.VOID_LEASES[1],
-    "picture totals": statements.PICTURE_TOTALS,
-    "pictures": statements.PICTURES,
-    "prune jobs": statements.PRUNE_JOBS,
-    "prune claims": statements.PRUNE_CLAIMS,
-    "prune accounts": statements.PRUNE_ACCOUNTS,
-    "prune uploads": statements.PRUNE_UPLOADS,
-}
-
-
-@pytest.mark.parametrize("name", HOT)
-def test_no_hot_statement_reads_a_whole_table(name: str) -> None:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        migrations.migrate(db)
-        values = [1] * HOT[name].count("?")
-        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {HOT[name]}", values)]
-        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
-    scanned = [step.split() for step in plan if step.startswith("SCAN") and "INDEX" not in step]
-    assert not [step for step in scanned if step[1] in tables]
 
 
 async def test_a_run_that_did_not_change_is_not_written_again(

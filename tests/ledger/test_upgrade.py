@@ -1,4 +1,4 @@
-"""A ledger made by the first released schema goes on with this version, and loses nothing."""
+"""A ledger made by an earlier schema goes on with this version, and loses nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 from ledger_backends import Clock
 from ledger_builders import NOW, a_picture, a_run, change, done, look, start, windows
 
-from gateway.core.model import DeliveryState, RunState, Usage
+from gateway.core.invariants import Invariant
+from gateway.core.model import Delivery, DeliveryState, RunState, Usage, Verdict
 from gateway.ledger import migrations
 from gateway.ledger.sqlite import SqliteLedger
+from gateway.ports import DeliveryFilter, PictureFilter, RunFilter
 
 HOOK = "https://client.test/hook"
 DAY = windows().day
@@ -27,20 +30,20 @@ RELEASED = {
 }
 
 
-class FirstStore:
-    """Writes rows as the first version did, into a file that has had its migration alone."""
+class OldStore:
+    """Writes rows as an earlier version did, into a file that has had its migrations alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, schema: int) -> None:
         self.path = path
         with closing(self._connect()) as db:
             db.execute("PRAGMA journal_mode = WAL")
-            first, *_ = migrations.migrations()
-            for statement in first.statements:
-                db.execute(statement)
             db.execute(
                 "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL)"
             )
-            db.execute("INSERT INTO schema_version VALUES (?, ?)", (first.version, first.name))
+            for one in migrations.migrations()[:schema]:
+                for statement in one.statements:
+                    db.execute(statement)
+                db.execute("INSERT INTO schema_version VALUES (?, ?)", (one.version, one.name))
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, isolation_level=None)
@@ -97,16 +100,15 @@ class FirstStore:
             },
         )
 
-    def add_job(self, job_id: str, run_id: str, callback_url: str | None = None) -> None:
-        self.add(
-            "jobs",
-            id=job_id,
-            run_id=run_id,
-            team="alpha",
-            verdict="started",
-            created_at=NOW,
-            callback_url=callback_url,
-        )
+    def add_job(
+        self, job_id: str, run_id: str, callback_url: str | None = None, **values: object
+    ) -> None:
+        told = {"team": "alpha", "verdict": "started", "created_at": NOW, **values}
+        self.add("jobs", id=job_id, run_id=run_id, callback_url=callback_url, **told)
+
+    def add_picture(self, digest: str, run_id: str, at: float) -> None:
+        facts = {"extension": "png", "size_bytes": 10, "width": 4, "height": 2}
+        self.add("pictures", digest=digest, run_id=run_id, created_at=at, **facts)
 
     def add_usage(self, team: str, day: int, **counters: int) -> None:
         zeros = dict.fromkeys(
@@ -120,8 +122,8 @@ class FirstStore:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FirstStore]:
-    store = FirstStore(tmp_path / "ledger.db")
+def store(tmp_path: Path) -> Iterator[OldStore]:
+    store = OldStore(tmp_path / "ledger.db", schema=1)
     store.add_run("run-live", "running", accepted_at=NOW)
     store.add_run("run-done", "done", accepted_at=NOW)
     store.add_run("run-failed", "failed", accepted_at=NOW)
@@ -135,13 +137,13 @@ def store(tmp_path: Path) -> Iterator[FirstStore]:
     yield store
 
 
-async def opened(store: FirstStore) -> SqliteLedger:
+async def opened(store: OldStore) -> SqliteLedger:
     ledger = SqliteLedger(store.path, clock=Clock())
     await ledger.open()
     return ledger
 
 
-async def test_an_upgraded_ledger_adds_up_and_goes_on(store: FirstStore) -> None:
+async def test_an_upgraded_ledger_adds_up_and_goes_on(store: OldStore) -> None:
     ledger = await opened(store)
     assert await ledger.violations() == []
     run = await start(ledger, a_run())
@@ -150,7 +152,7 @@ async def test_an_upgraded_ledger_adds_up_and_goes_on(store: FirstStore) -> None
     await ledger.close()
 
 
-async def test_a_teams_tasks_are_listed_with_their_states(store: FirstStore) -> None:
+async def test_a_teams_tasks_are_listed_with_their_states(store: OldStore) -> None:
     ledger = await opened(store)
     listed = {}
     for state in RunState:
@@ -166,7 +168,7 @@ async def test_a_teams_tasks_are_listed_with_their_states(store: FirstStore) -> 
     await ledger.close()
 
 
-async def test_totals_of_all_days_are_there(store: FirstStore) -> None:
+async def test_totals_of_all_days_are_there(store: OldStore) -> None:
     ledger = await opened(store)
     assert await ledger.usage() == await ledger.usage(since_day=0)
     assert await ledger.usage() == [
@@ -177,7 +179,7 @@ async def test_totals_of_all_days_are_there(store: FirstStore) -> None:
     await ledger.close()
 
 
-async def test_a_live_run_goes_on_and_owes_its_callback(store: FirstStore) -> None:
+async def test_a_live_run_goes_on_and_owes_its_callback(store: OldStore) -> None:
     ledger = await opened(store)
     view = await look(ledger, run_id="run-live")
     assert [job.id for job in view.owed] == ["task-live"]
@@ -188,9 +190,9 @@ async def test_a_live_run_goes_on_and_owes_its_callback(store: FirstStore) -> No
     await ledger.close()
 
 
-async def test_callbacks_that_were_never_made_are_in_the_history(store: FirstStore) -> None:
+async def test_callbacks_that_were_never_made_are_in_the_history(store: OldStore) -> None:
     ledger = await opened(store)
-    history = await ledger.deliveries(team="alpha", job_id=None, limit=9)
+    history = await ledger.deliveries(DeliveryFilter(team="alpha"), after=None, limit=9)
     assert [(one.id, one.job_id, one.url) for one in history] == [
         ("callback-task-failed", "task-failed", HOOK),
         ("callback-task-done", "task-done", HOOK),
@@ -201,6 +203,103 @@ async def test_callbacks_that_were_never_made_are_in_the_history(store: FirstSto
         assert one.error.startswith("not sent: ")
     assert await ledger.next_delivery_due() is None
     await ledger.close()
+
+
+# --- from the second schema ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> OldStore:
+    """Two runs with pictures, seen by two teams; a callback that is under way, one that ended."""
+    store = OldStore(tmp_path / "ledger.db", schema=2)
+    prompts = {"run-1": '{"prompt":"Ein Käfig","n":2}', "run-2": '{"image_urls":[]}'}
+    for run_id, request in prompts.items():
+        store.add_run(run_id, "done", request=request)
+    for n, run_id in enumerate(("run-1", "run-1", "run-2")):
+        store.add_picture(f"d{n}", run_id, NOW + n)
+    done = {"run_state": "done", "run_model": "m"}
+    store.add_job("task-1", "run-1", HOOK, **done)
+    store.add_job("task-2", "run-2", HOOK, **done)
+    for n, (job, verdict) in enumerate((("late", "hit"), ("early", "joined"))):
+        seen = {"team": "beta", "verdict": verdict, "created_at": NOW + 9 - n}
+        store.add_job(f"task-{job}", "run-1", None, **seen, **done)
+    outgoing = {"team": "alpha", "url": HOOK, "created_at": NOW, "due_at": NOW, "attempts": 2}
+    ended = {"state": "delivered", "status": 200, "ended_at": NOW + 1, "lease_until": 0.0}
+    leased = {"state": "pending", "lease_owner": "w", "lease_until": NOW + 9, "error": "503"}
+    store.add("deliveries", id="msg-1", job_id="task-1", **outgoing, **ended)
+    store.add("deliveries", id="msg-2", job_id="task-2", **outgoing, **leased)
+    store.add_usage("alpha", DAY, started=2)
+    store.add("usage_totals", **usage_zeros(started=2))
+    return store
+
+
+def usage_zeros(**counters: int) -> dict[str, object]:
+    names = [field.name for field in fields(Usage) if field.name not in ("team", "model", "day")]
+    return {"team": "alpha", "model": "m", **dict.fromkeys(names, 0), **counters}
+
+
+async def test_pictures_of_the_second_schema_get_their_teams_and_prompts(second: OldStore) -> None:
+    ledger = await opened(second)
+    found = await ledger.find_pictures(PictureFilter(), after=None, limit=9)
+    assert [
+        (one.picture.digest, one.team, one.model, one.prompt, one.task_id) for one in found
+    ] == [
+        ("d2", "alpha", "m", "", "task-2"),
+        ("d1", "alpha", "m", "Ein Käfig", "task-1"),
+        ("d0", "alpha", "m", "Ein Käfig", "task-1"),
+    ]
+    assert all(one.erased_at is None and one.removed_at is None for one in found)
+    searched = await ledger.find_pictures(PictureFilter(text="KÄFIG"), after=None, limit=9)
+    assert searched == found[1:]
+    assert await ledger.picture_totals() == (3, 30)
+    await ledger.close()
+
+
+async def test_galleries_and_verdicts_follow_from_the_jobs(second: OldStore) -> None:
+    ledger = await opened(second)
+    seen = await ledger.gallery("beta", PictureFilter(), after=None, limit=9)
+    assert [(one.picture.digest, one.task_id, one.created_at) for one in seen] == [
+        ("d1", "task-early", NOW + 8),
+        ("d0", "task-early", NOW + 8),
+    ]
+    for verdict, expected in (
+        (Verdict.STARTED, ["run-2", "run-1"]),
+        (Verdict.JOINED, ["run-1"]),
+        (Verdict.HIT, ["run-1"]),
+    ):
+        found = await ledger.runs(RunFilter(verdict=verdict), after=None, limit=9)
+        assert [run.id for run in found] == expected
+    assert await ledger.steps("run-1") == []
+    said = {one.invariant for one in await ledger.violations()}
+    assert said <= {Invariant.USAGE, Invariant.ON_RECORD}  # these runs were written by hand
+    await ledger.close()
+
+
+async def test_the_outbox_goes_on(second: OldStore) -> None:
+    ledger = await opened(second)
+    ended = await ledger.delivery("msg-1")
+    assert ended == Delivery(
+        "msg-1", "task-1", "alpha", HOOK, NOW, NOW,
+        state=DeliveryState.DELIVERED, attempts=2, status=200, ended_at=NOW + 1,
+    )  # fmt: skip
+    (leased,) = await ledger.lease_deliveries("new", now=NOW, until=NOW + 60, limit=9)
+    assert (leased.id, leased.attempts, leased.error, leased.body) == ("msg-2", 2, "503", None)
+    await ledger.close()
+
+
+def test_an_upgrade_that_fails_half_way_changes_nothing(
+    second: OldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("the process dies here")
+
+    monkeypatch.setitem(migrations.BACKFILLS, 3, fail)  # type: ignore[misc]
+    with closing(sqlite3.connect(second.path, isolation_level=None)) as db:
+        before = db.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        with pytest.raises(RuntimeError):
+            migrations.migrate(db)
+        assert db.execute("SELECT name, sql FROM sqlite_master").fetchall() == before
+        assert migrations.version(db) == 2
 
 
 def test_released_migrations_are_as_they_were() -> None:

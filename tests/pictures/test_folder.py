@@ -265,6 +265,43 @@ async def test_the_first_sidecar_wins(store: FolderPictures, files: Callable[[],
 # --- looking things up -------------------------------------------------------------------------
 
 
+async def test_a_removed_picture_takes_its_sidecar_along(
+    store: FolderPictures, files: Callable[[], set[str]]
+) -> None:
+    gone, other = await keep(store, picture("png")), await keep(store, picture("webp"))
+    for one in (gone, other):
+        await store.describe(one, {"prompt": "a secret"})
+    await store.remove(gone)
+    assert files() == {other.name, f"{other.digest}.json"}
+    assert not await store.readable([gone])
+    assert await store.readable([other])
+    await store.remove(gone)
+    assert await keep(store, picture("png")) == gone
+    await store.describe(gone, {"prompt": "anew"})
+    assert files() == {gone.name, f"{gone.digest}.json", other.name, f"{other.digest}.json"}
+
+
+async def test_a_removal_that_stopped_half_way_is_finished_by_the_next(
+    store: FolderPictures, files: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await keep(store, picture("png"))
+    await store.describe(kept, {"prompt": "a secret"})
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".json":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreFull, match=os.strerror(errno.EROFS)):
+            await store.remove(kept)
+    assert files() == {f"{kept.digest}.json"}
+    await store.remove(kept)
+    assert files() == set()
+
+
 async def test_readable_means_all_of_them_in_full(store: FolderPictures) -> None:
     one, two = await keep(store, picture("png")), await keep(store, picture("jpeg"))
     missing = Picture("0" * 64, "png", 9, 1, 1)

@@ -1,17 +1,22 @@
 """Numbered migrations, `NNNN_name.sql`: each runs once, in order, in a transaction of its own.
 
 They are written in the dialect that SQLite and PostgreSQL both accept. A statement ends with a
-semicolon at the end of a line. A migration that was released is never changed.
+semicolon at the end of a line. What that dialect cannot say is done in Python after the
+statements, in the same transaction (`BACKFILLS`). A migration that was released is never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Final
 
 from gateway.errors import Unavailable
-from gateway.ledger.store import Database
+from gateway.ledger.database import Database
+from gateway.ledger.migrations.backfill_0003 import backfill as backfill_0003
+
+BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {3: backfill_0003}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ def _apply(db: Database, migration: Migration) -> None:
     try:
         for statement in migration.statements:
             db.execute(statement)
+        if backfill := BACKFILLS.get(migration.version):
+            backfill(db)
         db.execute(
             "INSERT INTO schema_version (version, name) VALUES (?, ?)",
             (migration.version, migration.name),

@@ -1,0 +1,109 @@
+"""`image-gateway runs`: what was ordered, and why it went the way it did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.explanation import ERASED, explain
+from gateway.cli.formats import NOTHING, lasting, minute, money, number
+from gateway.cli.lists import SPAN, Listing, filters, limited
+from gateway.cli.operator import Operator, connected, path_of
+from gateway.cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from gateway.web.shapes import RefusalShape, RunShape
+
+
+@click.group("runs", short_help="What was ordered, and why it went as it did.")
+def runs_command() -> None:
+    """Runs: each is one paid piece of work upstream, however many orders share it.
+
+    \b
+      image-gateway runs list --team marketing --state failed
+      image-gateway runs show task-unified-1767225600-a1b2c3d4
+      image-gateway runs refusals --reason budget
+    """
+
+
+@runs_command.command("list", short_help="Runs, the newest first.")
+@filters(
+    team="Only this team's.",
+    model="Only of this model.",
+    state="submitting, queued, unsure, running, keeping, done or failed.",
+    verdict="Only those that an order started, joined or hit.",
+    route="Only on this route, e.g. evolink/gpt-image-1.5.",
+    **SPAN,
+)
+@limited
+@connected
+def list_command(operator: Operator, **given: Any) -> None:
+    """Runs, the newest first.
+
+    \b
+      image-gateway runs list --team marketing --from 2026-01-01 --to 2026-01-31
+      image-gateway runs list --state failed --limit 10
+      image-gateway runs list --all --json
+    """
+    Listing("runs", given).show(operator, Table(*RUNS), nothing="no such run.")
+
+
+@runs_command.command("show", short_help="Explain one run, task or refusal.")
+@click.argument("id")
+@connected
+def show_command(operator: Operator, **given: str) -> None:
+    """Explains how an order went: verdict, rule, route, attempts, timings, cost.
+
+    ID is that of a run, of a task, or of the request of a refused order (its X-Request-Id).
+
+    \b
+      image-gateway runs show task-unified-1767225600-a1b2c3d4
+      image-gateway runs show req_0123456789abcdef01234567
+    """
+    operator.show(operator.get(f"runs/{path_of(given['id'])}"), explain)
+
+
+@runs_command.command("refusals", short_help="Refused orders, the newest first.")
+@filters(
+    team="Only this team's.",
+    verdict="denied (a limit) or invalid (the order itself).",
+    reason="Only for this reason, e.g. budget or model_not_allowed.",
+    **SPAN,
+)
+@limited
+@connected
+def refusals_command(operator: Operator, **given: Any) -> None:
+    """Orders that were refused, or would have been if their team were not in shadow mode.
+
+    \b
+      image-gateway runs refusals --team marketing
+      image-gateway runs refusals --verdict denied --from 2026-01-31
+    """
+    Listing("refusals", given).show(operator, Table(*REFUSALS), nothing="nothing was refused.")
+
+
+def _verdict(refusal: RefusalShape) -> str:
+    return f"{refusal['verdict']}{', shadow' if refusal['mode'] == 'shadow' else ''}"
+
+
+RUNS: tuple[Column[RunShape], ...] = (
+    Column("created (UTC)", lambda one: minute(one["created_at"])),
+    Column("run", lambda one: one["id"]),
+    Column("team", lambda one: one["team"], spare=1),
+    Column("model", lambda one: one["model"], spare=5),
+    Column("state", lambda one: one["state"], coloured=True),
+    Column("spent", lambda one: money(one["spent_usd"]), right=True),
+    Column("took", lambda one: lasting(one["seconds"]), right=True, spare=3),
+    Column("joins", lambda one: number(one["joins"]), right=True, spare=4),
+    Column("prompt", lambda one: one["prompt"] or ERASED, cut=True, spare=2),
+)
+
+REFUSALS: tuple[Column[RefusalShape], ...] = (
+    Column("at (UTC)", lambda one: minute(one["at"])),
+    Column("request", lambda one: one["id"]),
+    Column("team", lambda one: one["team"]),
+    Column("verdict", _verdict, spare=1),
+    Column("reason", lambda one: one["reason"] or NOTHING, spare=2),
+    Column("message", lambda one: one["message"], cut=True, spare=3),
+)

@@ -1,0 +1,266 @@
+"""`image-gateway teams`: the teams, their budgets and limits, and who changed what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
+from gateway.cli.lists import Listing, filters, limited
+from gateway.cli.operator import Operator, confirm, connected, path_of
+from gateway.cli.tables import Column, Table, facts
+from gateway.cli.team_settings import read_settings, settings_options, without_absent
+
+if TYPE_CHECKING:
+    from gateway.web.shapes import ChangeShape, StandingShape, TeamShape, TeamsShape
+
+
+@click.group("teams", short_help="Create teams, give them budgets, change them.")
+def teams_command() -> None:
+    """Teams: who may order, and for how much.
+
+    Teams of the settings file are shown, and changed there.
+
+    \b
+      image-gateway teams create marketing --budget 50/day --budget 500/month
+      image-gateway teams change marketing --budget 80/day
+      image-gateway teams show marketing
+    """
+
+
+@teams_command.command("list", short_help="All teams, and how near they are to a limit.")
+@filters(search="Only teams with this in their name or description.")
+@connected
+def list_command(operator: Operator, search: str | None) -> None:
+    """All teams by name, with what they spent and the limit that they are nearest to.
+
+    \b
+      image-gateway teams list
+      image-gateway teams list --search market --json
+    """
+    operator.show(operator.get("teams", {"q": search}), _overview)
+
+
+@teams_command.command("show", short_help="One team: its settings, and what is left.")
+@click.argument("team")
+@connected
+def show_command(operator: Operator, team: str) -> None:
+    """One team: its settings, what it spent, and what is left of each limit.
+
+    \b
+      image-gateway teams show marketing
+      image-gateway teams show marketing --json > marketing.json
+    """
+    operator.show(operator.get(f"teams/{path_of(team)}"), _whole)
+
+
+@teams_command.command("create", short_help="A new team.")
+@click.argument("team")
+@settings_options
+@connected
+def create_command(operator: Operator, team: str, **given: Any) -> None:
+    """A new team. It has no key yet: 'image-gateway keys issue TEAM' makes one.
+
+    Without a budget it may spend without end.
+
+    \b
+      image-gateway teams create marketing --budget 50/day --budget 500/month
+      image-gateway teams create interns --budget 5/day --images 20/day --max-n 1 --mode shadow
+      image-gateway teams create design --file design.yaml
+    """
+    path_of(team)
+    body = {"name": team, **without_absent(read_settings(team, given))}
+    operator.show(operator.send("POST", "teams", body), _whole)
+
+
+@teams_command.command("change", short_help="Other budgets, limits, or permissions.")
+@click.argument("team")
+@settings_options
+@connected
+def change_command(operator: Operator, team: str, **given: Any) -> None:
+    """Changes what is given and nothing else, with effect on the next request.
+
+    What was spent stays spent: a changed cap counts it. --file replaces all settings.
+
+    \b
+      image-gateway teams change marketing --budget 80/day --budget 800/month
+      image-gateway teams change marketing --budget none --mode shadow
+      image-gateway teams change marketing --allow-model gpt-image-1.5 --allow-quality any
+      image-gateway teams change marketing --file marketing.json
+    """
+    patch = read_settings(team, given)
+    if not patch:
+        raise click.UsageError("nothing to change: say what, for example --budget 50/day.")
+    operator.show(operator.send("PATCH", f"teams/{path_of(team)}", patch), _whole)
+
+
+@teams_command.command("delete", short_help="End a team and its keys.")
+@click.argument("team")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connected
+def delete_command(operator: Operator, team: str, yes: bool) -> None:
+    """Ends a team: its keys open nothing any more. Its pictures and its past numbers stay.
+
+    \b
+      image-gateway teams delete marketing
+      image-gateway teams delete marketing --yes
+    """
+    path = f"teams/{path_of(team)}"
+    confirm(f"End team {plain(team)} and all its keys?", yes=yes)
+    operator.show(operator.send("DELETE", path), lambda gone: f"{plain(gone['name'])} is deleted.")
+
+
+@teams_command.command("changes", short_help="Who changed what, and when.")
+@click.argument("team", required=False)
+@filters(action="Only one kind, e.g. team.change.", actor="Only those of one admin key.")
+@limited
+@connected
+def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
+    """Who changed what, and when: of one team with its keys, or everything that operators did.
+
+    Operators are named by the first digits of their admin key's digest. In the place of TEAM may
+    stand a key, as team/id, or a picture's digest.
+
+    \b
+      image-gateway teams changes marketing
+      image-gateway teams changes marketing/3f9a0c1b
+      image-gateway teams changes --action key.revoke --all
+    """
+    listing = Listing("audit", {**given, "subject": team})
+    listing.show(operator, Table(*CHANGES), nothing="nothing was changed.")
+
+
+# --- the list ------------------------------------------------------------------------------------
+
+
+def _overview(answer: TeamsShape) -> str:
+    if not answer["data"]:
+        return "there is no such team."
+    return "\n".join(Table(*TEAMS).lines(answer["data"]))
+
+
+def _nearest(team: TeamShape) -> str:
+    """The limit that is used up most, as `82% of $50.00 a day`."""
+    used = [
+        ((one["spent"] + one["held"]) / one["limit"], one)
+        for one in team["standing"]
+        if one["limit"] > 0
+    ]
+    if not used:
+        return NOTHING
+    share, one = max(used, key=lambda pair: pair[0])
+    return f"{share:.0%} of {_amount(one, one['limit'])} {_what(one)}"
+
+
+def _amount(standing: StandingShape, amount: float) -> str:
+    return money(amount) if standing["measure"] == "usd" else number(amount)
+
+
+def _what(standing: StandingShape) -> str:
+    """`a day` of money, `pictures a day`, `runs at a time`."""
+    noun = {"usd": "", "images": "pictures ", "live": "runs at a time"}.get(
+        standing["measure"], f"{standing['measure']} "
+    )
+    if standing["measure"] == "live":
+        return noun
+    return f"{noun}in total" if standing["window"] == "total" else f"{noun}a {standing['window']}"
+
+
+TEAMS: tuple[Column[TeamShape], ...] = (
+    Column("team", lambda one: one["name"]),
+    Column("mode", lambda one: one["settings"].get("mode", NOTHING), spare=3),
+    Column("keys", lambda one: number(one["keys"]), right=True, spare=2),
+    Column("this month", lambda one: money(one["spent_month_usd"]), right=True),
+    Column("ever", lambda one: money(one["spent_usd"]), right=True, spare=4),
+    Column("nearest limit", _nearest),
+    Column("made in", lambda one: "settings" if one["provisioned"] else "API", spare=5),
+    Column("description", lambda one: one["description"] or NOTHING, cut=True, spare=1),
+)
+
+
+# --- one team ------------------------------------------------------------------------------------
+
+
+def _whole(team: TeamShape) -> str:
+    return "\n".join(_whole_lines(team))
+
+
+def _whole_lines(team: TeamShape) -> Iterator[str]:
+    yield click.style(plain(team["name"]), bold=True)
+    settings = team["settings"]
+    made = f"{instant(team['created_at'])}, changed {instant(team['changed_at'])}"
+    pairs = [
+        ("description", team["description"]),
+        ("mode", settings.get("mode")),
+        ("spent", f"{money(team['spent_month_usd'])} this month, {money(team['spent_usd'])} ever"),
+        ("live keys", number(team["keys"])),
+        ("allowed", _allowed(settings.get("allow") or {})),
+        ("cache", _scope(settings.get("cache") or {})),
+        ("references", settings.get("references")),
+        ("made", "in the settings file: change it there" if team["provisioned"] else made),
+    ]
+    yield from facts(pairs)
+    yield ""
+    if team["standing"]:
+        yield from Table(*STANDING).lines(team["standing"])
+    else:
+        yield "  no budget and no limit"
+
+
+def _allowed(allow: Mapping[str, Any]) -> str:
+    most = allow.get("max_n")
+    parts = [
+        f"models {listed(allow.get('models'), 'any')}",
+        f"sizes {listed(allow.get('sizes'), 'any')}",
+        f"qualities {listed(allow.get('qualities'), 'any')}",
+        "n as the model has it" if most is None else f"n up to {most}",
+    ]
+    return "; ".join(parts)
+
+
+def _scope(cache: Mapping[str, Any]) -> str:
+    shared = {"team": "within the team", "organization": "with all teams of that scope"}
+    scope = cache.get("scope")
+    return f"shared {shared.get(str(scope), str(scope))}" if scope else "as cache.scope has it"
+
+
+STANDING: tuple[Column[StandingShape], ...] = (
+    Column("limit", lambda one: f"{_amount(one, one['limit'])} {_what(one)}"),
+    Column("spent", lambda one: _amount(one, one["spent"]), right=True),
+    Column("held", lambda one: _amount(one, one["held"]), right=True),
+    Column("left", lambda one: _amount(one, one["left"]), right=True),
+    Column("renews (UTC)", lambda one: minute(one["resets_at"])),
+)
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def _difference(change: ChangeShape) -> str:
+    """What is not as it was, as `mode: "enforce" -> "shadow"`."""
+    if change["after"] is None:
+        return NOTHING
+    before, after = change["before"] or {}, change["after"]
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return "; ".join(
+        f"{name}: {_value(after[name])}"
+        if name not in before
+        else f"{name}: {_value(before[name])} -> {_value(after.get(name))}"
+        for name in names
+    )
+
+
+def _value(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+CHANGES: tuple[Column[ChangeShape], ...] = (
+    Column("at (UTC)", lambda one: minute(one["at"])),
+    Column("actor", lambda one: one["actor"]),
+    Column("action", lambda one: one["action"]),
+    Column("subject", lambda one: one["subject"]),
+    Column("what", _difference, cut=True),
+)

@@ -1,0 +1,84 @@
+"""`image-gateway usage`: where the money went, by day, team and model, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from gateway.cli.formats import money, number, plain
+from gateway.cli.lists import SPAN, filters
+from gateway.cli.operator import Operator, connected
+from gateway.cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from gateway.web.shapes import UsageRowShape, UsageShape
+
+
+@click.command("usage", short_help="Where the money went.")
+@filters(
+    **SPAN,
+    team="Only this team.",
+    model="Only this model.",
+    by="What to tell apart: day, team, model, or several with commas.  [default: all three]",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, exactly as the API gives it.")
+@connected
+def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None:
+    """Orders, pictures, money spent and money saved; without --from, of this month.
+
+    Days are those of the operator's time zone. The totals are the ledger's.
+
+    \b
+      image-gateway usage --by team
+      image-gateway usage --from 2026-01-01 --to 2026-01-31 --by team,model
+      image-gateway usage --from 2026-01-01 --to 2026-01-31 --csv > january.csv
+    """
+    if as_csv and operator.as_json:
+        raise click.UsageError("--csv or --json, not both.")
+    if as_csv:
+        operator.copy("usage", {**given, "format": "csv"}, media_type="text/csv")
+    elif operator.as_json:
+        operator.copy("usage", given, media_type="application/json")
+    else:
+        operator.show(operator.get("usage", given), _table)
+
+
+def _table(usage: UsageShape) -> str:
+    return "\n".join(_lines(usage))
+
+
+def _lines(usage: UsageShape) -> Iterator[str]:
+    yield f"{plain(usage['from'])} to {plain(usage['to'])}, days in {plain(usage['timezone'])}"
+    yield ""
+    if not usage["data"]:
+        yield "nothing was ordered."
+        return
+    by = usage["by"]
+    named: list[Column[UsageRowShape]] = [
+        Column(name, _namer(name, first=number == 0)) for number, name in enumerate(by)
+    ]
+    total = cast("UsageRowShape", usage["totals"])
+    if not named:
+        yield from Table(*COUNTERS).lines([total])
+        return
+    yield from Table(*named, *COUNTERS).lines(usage["data"], total)
+
+
+def _namer(name: str, *, first: bool) -> Any:
+    """The cell of a row's name; the row of totals has none, and says so in its first cell."""
+    otherwise = "total" if first else ""
+    return lambda row: row.get(name, otherwise)
+
+
+COUNTERS: tuple[Column[UsageRowShape], ...] = (
+    Column("hits", lambda row: number(row["hits"]), right=True, spare=3),
+    Column("joined", lambda row: number(row["joined"]), right=True, spare=4),
+    Column("started", lambda row: number(row["started"]), right=True, spare=2),
+    Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
+    Column("made", lambda row: number(row["images_generated"]), right=True),
+    Column("cached", lambda row: number(row["images_cache"]), right=True, spare=1),
+    Column("spent", lambda row: money(row["spent_usd"]), right=True),
+    Column("saved", lambda row: money(row["saved_usd"]), right=True),
+)

@@ -1,0 +1,122 @@
+"""The register of pictures and the teams' galleries in memory, with their constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from gateway.core.model import Job, KeptPicture, Run
+from gateway.ledger.memory_rules import check_kept, refuse
+from gateway.ledger.memory_undo import Undo
+from gateway.ledger.picture_rows import folded, prompt_of, without_prompt
+from gateway.ports import PictureFilter
+
+
+class Shown(NamedTuple):
+    """The first job of a team that shows a run."""
+
+    at: float
+    job_id: str
+
+
+class Register:
+    """`kept` has a picture by its digest, `shown` what a team has seen of a run."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, KeptPicture] = {}
+        self.shown: dict[tuple[str, str], Shown] = {}
+
+    def live(self) -> list[KeptPicture]:
+        """Those that are not erased, by digest."""
+        found = (one for one in self.kept.values() if one.erased_at is None)
+        return sorted(found, key=lambda one: one.picture.digest)
+
+    def of_run(self, run_id: str) -> list[KeptPicture]:
+        return [one for one in self.kept.values() if one.run_id == run_id]
+
+    def told(self, one: KeptPicture) -> KeptPicture:
+        """With the first task of its own team that shows it."""
+        shown = self.shown.get((one.team, one.run_id))
+        return replace(one, task_id=shown.job_id if shown else "")
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def keep(self, run: Run, undo: Undo) -> None:
+        """The pictures of a run that has become done; one that was erased is kept anew."""
+        for picture in run.pictures:
+            known = self.kept.get(picture.digest)
+            if known is None or known.erased_at is not None:
+                made = KeptPicture(
+                    picture,
+                    run_id=run.id,
+                    team=run.team,
+                    model=run.model,
+                    prompt=prompt_of(run.request),
+                    created_at=run.finished_at or 0.0,
+                )
+                undo.put(self.kept, picture.digest, made)
+
+    def show(self, job: Job, undo: Undo) -> None:
+        """The run is in the gallery of the job's team from its first job on."""
+        if (job.team, job.run_id) not in self.shown:
+            undo.put(self.shown, (job.team, job.run_id), Shown(job.created_at, job.id))
+
+    def erase(self, one: KeptPicture, runs: dict[str, Run], undo: Undo) -> None:
+        """Takes the times of erasure and the prompt over, as the stores on disk do."""
+        check_kept(one)
+        digest = one.picture.digest
+        known = self.kept.get(digest)
+        if known is None or known.run_id != one.run_id:
+            refuse(f"there is no picture {digest} of run {one.run_id}")
+        after = replace(
+            known, prompt=one.prompt, erased_at=one.erased_at, removed_at=one.removed_at
+        )
+        undo.put(self.kept, digest, after)
+        if all(other.erased_at is not None for other in self.of_run(one.run_id)):
+            run = runs[one.run_id]
+            request, task = without_prompt(run.request), without_prompt(run.task)
+            undo.put(runs, run.id, replace(run, request=request, task=task))
+
+    # --- reads ---------------------------------------------------------------------------------
+
+    def find(self, asked: PictureFilter, jobs: Mapping[str, Job]) -> Iterator[KeptPicture]:
+        """In no order."""
+        for one in map(self.told, self.kept.values()):
+            if asked.team in (None, one.team) and self._fits(asked, one, one.created_at):
+                if asked.task_id is None:
+                    yield one
+                elif one.run_id in self._runs_of(asked.task_id, jobs, None):
+                    yield replace(one, task_id=asked.task_id)
+
+    def gallery(
+        self, team: str, asked: PictureFilter, jobs: Mapping[str, Job]
+    ) -> Iterator[KeptPicture]:
+        """In no order."""
+        for (seer, run_id), shown in self.shown.items():
+            if seer != team:
+                continue
+            if asked.task_id and run_id not in self._runs_of(asked.task_id, jobs, team):
+                continue
+            for one in self.of_run(run_id):
+                if one.erased_at is None and self._fits(asked, one, shown.at):
+                    task_id = asked.task_id or shown.job_id
+                    yield replace(one, created_at=shown.at, task_id=task_id)
+
+    def _fits(self, asked: PictureFilter, one: KeptPicture, at: float) -> bool:
+        return (
+            asked.run_id in (None, one.run_id)
+            and (asked.text is None or folded(asked.text) in folded(one.prompt))
+            and (asked.since is None or asked.since <= at)
+            and (asked.until is None or at < asked.until)
+        )
+
+    def _runs_of(self, task_id: str, jobs: Mapping[str, Job], team: str | None) -> set[str]:
+        """The run of the task, which may be pruned: then only a first one is known."""
+        found = {
+            run_id
+            for (seer, run_id), shown in self.shown.items()
+            if shown.job_id == task_id and team in (None, seer)
+        }
+        job = jobs.get(task_id)
+        return found | ({job.run_id} if job and team in (None, job.team) else set())

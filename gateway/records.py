@@ -1,0 +1,82 @@
+"""What operators read about runs and refused orders: lists, and the story of a single one.
+
+Only reads; what the records mean is said by `explanation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from gateway.core.history import Refusal
+from gateway.core.model import Job, Run
+from gateway.errors import NotFound
+from gateway.explanation import Story
+from gateway.ports import Ledger, Mark, PictureFilter, RefusalFilter, RunFilter
+from gateway.refusals import Refusals
+
+TASKS_TOLD: Final = 100
+PICTURES_TOLD: Final = 20
+"""A run makes ten pictures at most."""
+
+T = TypeVar("T")
+
+
+class Records:
+    def __init__(self, ledger: Ledger, refusals: Refusals) -> None:
+        self._ledger = ledger
+        self._refusals = refusals
+
+    async def runs(
+        self, asked: RunFilter, *, after: Mark | None, limit: int
+    ) -> tuple[Sequence[Run], Mark | None]:
+        """One page of runs, newest first, and where it goes on."""
+        found = await self._ledger.runs(asked, after=after, limit=limit + 1)
+        return page(found, limit, lambda run: (run.created_at, run.id))
+
+    async def refusals(
+        self, asked: RefusalFilter, *, after: Mark | None, limit: int
+    ) -> tuple[Sequence[Refusal], Mark | None]:
+        """One page of refused orders, newest first, those of this second too."""
+        await self._refusals.flush()
+        found = await self._ledger.refusals(asked, after=after, limit=limit + 1)
+        return page(found, limit, lambda one: (one.at, one.id))
+
+    async def story(self, asked: str) -> Story:
+        """The story of a run, of a task, or of a refused order by the id of its request.
+
+        Raises `NotFound`.
+        """
+        if (run := await self._ledger.run(asked)) is not None:
+            return await self._story_of(run, None)
+        if (found := await self._ledger.job(asked)) is not None:
+            return await self._story_of(found[1], found[0])
+        refusal = self._refusals.find(asked) or await self._ledger.refusal(asked)
+        if refusal is None:
+            raise NotFound(
+                "There is no run, no task and no refused order with this id. Refused orders are "
+                "remembered for storage.retention.refusals; of very many in a row only the first.",
+                param="id",
+            )
+        shadowed = refusal.job_id and await self._ledger.job(refusal.job_id)
+        if not shadowed:
+            return Story(refusal=refusal)
+        return replace(await self._story_of(shadowed[1], shadowed[0]), refusal=refusal)
+
+    async def _story_of(self, run: Run, asked: Job | None) -> Story:
+        steps = await self._ledger.steps(run.id)
+        jobs, total = await self._ledger.jobs_of_run(run.id, limit=TASKS_TOLD)
+        pictures = await self._ledger.find_pictures(
+            PictureFilter(run_id=run.id), after=None, limit=PICTURES_TOLD
+        )
+        return Story(run, asked, steps, jobs, total, pictures)
+
+
+def page(
+    found: Sequence[T], limit: int, mark: Callable[[T], Mark]
+) -> tuple[Sequence[T], Mark | None]:
+    """The first `limit` rows, and the mark of the last when there are more."""
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], mark(found[limit - 1])

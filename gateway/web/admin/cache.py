@@ -1,0 +1,77 @@
+"""`/admin/v1/cache`: what the response cache holds and does, and emptying it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import ids
+from gateway.core.enrolment import Act
+from gateway.core.policy import Current
+from gateway.erasure import Erasure
+from gateway.ports import Clock
+from gateway.web.admin import BODY_BYTES
+from gateway.web.auth import operator_of
+from gateway.web.query import Asked, NoParameters, read_json, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import CacheShape, PurgedShape
+
+
+class PurgeCache(Asked):
+    """Whose answers."""
+
+    team: str | None = Field(
+        None, min_length=1, description="Of this team's runs. Left out: of everyone's."
+    )
+
+
+class CachePages:
+    """`size_limit_bytes` is that of the settings, `requests` counts looks by what came of them."""
+
+    def __init__(
+        self,
+        erasure: Erasure,
+        current: Current,
+        clock: Clock,
+        *,
+        size_limit_bytes: int,
+        requests: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._erasure = erasure
+        self._current = current
+        self._clock = clock
+        self._size_limit_bytes = size_limit_bytes
+        self._requests = requests
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/admin/v1/cache", self.shown, methods=["GET"]),
+            Route("/admin/v1/cache/purge", self.purge, methods=["POST"]),
+        ]
+
+    async def shown(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        read_query(request, NoParameters)
+        entries, size_bytes = await self._erasure.cached()
+        looks = self._requests()
+        answer: CacheShape = {
+            "entries": entries,
+            "bytes": size_bytes,
+            "size_limit_bytes": self._size_limit_bytes,
+            "ttl_seconds": policy.cache_ttl_seconds,
+            "requests": {"hit": looks["hit"], "miss": looks["miss"], "stale": looks["stale"]},
+        }
+        return json_response(answer)
+
+    async def purge(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        asked = await read_json(request, PurgeCache, BODY_BYTES)
+        act = Act(ids.new_change_id(), self._clock(), actor)
+        answer: PurgedShape = {"purged": await self._erasure.purge(asked.team, act)}
+        return json_response(answer)

@@ -1,0 +1,101 @@
+"""`/admin/v1/callbacks`: what was called back and told, and calling once more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import ids
+from gateway.core import outbox
+from gateway.core.enrolment import Act
+from gateway.core.model import Delivery, DeliveryState
+from gateway.core.policy import Current
+from gateway.errors import NotFound
+from gateway.ports import Clock, DeliveryFilter, Ledger
+from gateway.records import page
+from gateway.web.auth import operator_of
+from gateway.web.query import NoParameters, Page, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import CallbackShape, CallbacksShape
+from gateway.web.shown import instant, moment
+
+Redeliver = Callable[[str, Act], Awaitable[Delivery | None]]
+"""Begins a new series of attempts; None when there is no such delivery."""
+
+
+class CallbackNotFound(NotFound):
+    code = "callback_not_found"
+
+
+class FindCallbacks(Page):
+    """Which callbacks and alerts."""
+
+    team: str | None = Field(None, description="Of this team, or about it.")
+    task: str | None = Field(None, description="Of this task.")
+    state: DeliveryState | None = Field(
+        None, description="Still pending, delivered, or failed for good."
+    )
+
+
+class CallbackHistory:
+    def __init__(
+        self, ledger: Ledger, redeliver: Redeliver, current: Current, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._redeliver = redeliver
+        self._current = current
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/callbacks"
+        return [
+            Route(base, self.listed, methods=["GET"]),
+            Route(f"{base}/{{id}}/redeliver", self.redeliver, methods=["POST"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        operator_of(request, self._current.policy)
+        asked = read_query(request, FindCallbacks)
+        wanted = DeliveryFilter(asked.team, asked.task, asked.state)
+        found, last = page(
+            await self._ledger.deliveries(wanted, after=asked.after, limit=asked.limit + 1),
+            asked.limit,
+            lambda one: (one.created_at, one.id),
+        )
+        answer: CallbacksShape = {
+            "data": [callback_shape(one) for one in found],
+            "next": next_cursor(last),
+        }
+        return json_response(answer)
+
+    async def redeliver(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        act = Act(ids.new_change_id(), self._clock(), actor)
+        found = await self._redeliver(request.path_params["id"], act)
+        if found is None:
+            message = "There is no callback and no alert with this id."
+            raise CallbackNotFound(message, param="id")
+        return json_response(callback_shape(found))
+
+
+def callback_shape(one: Delivery) -> CallbackShape:
+    """Of the URL only the host: receivers put secrets of theirs into path and query."""
+    return {
+        "id": one.id,
+        "kind": "alert" if one.job_id is None else "callback",
+        "task": one.job_id,
+        "team": one.team,
+        "host": outbox.receiver(one.url),
+        "state": one.state.value,
+        "attempts": one.attempts,
+        "status": one.status,
+        "error": one.error,
+        "created_at": instant(one.created_at),
+        "due_at": instant(one.due_at),
+        "ended_at": moment(one.ended_at),
+    }

@@ -1,0 +1,67 @@
+"""`/admin/v1/audit`: who changed what, and how it was before and after."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.enrolment import Action
+from gateway.core.policy import Current
+from gateway.core.roster import Change
+from gateway.ports import ChangeFilter, Ledger
+from gateway.web.auth import operator_of
+from gateway.web.query import Page, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import ChangeShape, ChangesShape
+from gateway.web.shown import instant
+
+
+class FindChanges(Page):
+    """Which changes."""
+
+    subject: str | None = Field(
+        None, description="On what: a team with its keys, a key as `team/id`, a digest, `settings`."
+    )
+    action: Action | None = Field(None, description="What was done.")
+    actor: str | None = Field(
+        None, description="By whom: the first 12 hex digits of the admin key's SHA-256."
+    )
+
+
+class Changes:
+    def __init__(self, ledger: Ledger, current: Current) -> None:
+        self._ledger = ledger
+        self._current = current
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/audit", self.listed, methods=["GET"])]
+
+    async def listed(self, request: Request) -> Response:
+        operator_of(request, self._current.policy)
+        asked = read_query(request, FindChanges)
+        action = asked.action.value if asked.action else None
+        wanted = ChangeFilter(asked.subject, action, asked.actor)
+        found = await self._ledger.changes(wanted, after=asked.after, limit=asked.limit + 1)
+        shown = found[: asked.limit]
+        last = shown[-1] if len(found) > len(shown) else None
+        answer: ChangesShape = {
+            "data": [_shape(change) for change in shown],
+            "next": next_cursor((last.at, last.id) if last else None),
+        }
+        return json_response(answer)
+
+
+def _shape(change: Change) -> ChangeShape:
+    return {
+        "id": change.id,
+        "at": instant(change.at),
+        "actor": change.actor,
+        "action": change.action,
+        "subject": change.subject,
+        "before": None if change.before is None else json.loads(change.before),
+        "after": None if change.after is None else json.loads(change.after),
+    }

@@ -1,0 +1,157 @@
+"""`/admin/v1/teams/{team}/keys`: the keys of teams made at run time, and what became of them.
+
+The whole of a key is in the answer that makes it and nowhere else; the edge keeps such answers
+out of every cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.config import Settings, units
+from gateway.core.policy import Current
+from gateway.core.roster import KeyState, TeamKey
+from gateway.ports import Clock
+from gateway.roster import Issued, Roster, TeamNotFound
+from gateway.web.admin import BODY_BYTES
+from gateway.web.auth import ACTOR_DIGITS, operator_of
+from gateway.web.query import Asked, NoParameters, read_json, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
+from gateway.web.shown import moment
+
+LABEL_CHARACTERS: Final = 100
+PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
+"""A key of the settings has no id of its own: it is told by the start of its digest."""
+
+Grace = Annotated[float, BeforeValidator(units.duration("0s", "90d"), json_schema_input_type=str)]
+
+
+class IssueKey(Asked):
+    """A new key."""
+
+    label: str = Field(
+        "", max_length=LABEL_CHARACTERS, description="What it is for, to tell it from others."
+    )
+
+
+class RotateKey(Asked):
+    """A new key for an old one."""
+
+    grace_seconds: Grace = Field(
+        "24h",
+        validate_default=True,
+        alias="grace",
+        description="How long the old key still works: `24h`, `30m`, `0s` for not at all; at most "
+        "90 days.",
+    )
+    label: str | None = Field(
+        None, max_length=LABEL_CHARACTERS, description="Left out: the old key's."
+    )
+
+
+class TeamKeys:
+    """`settings` gives those in force."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        current: Current,
+        settings: Callable[[], Settings],
+        clock: Clock,
+    ) -> None:
+        self._roster = roster
+        self._current = current
+        self._settings = settings
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/teams/{team}/keys"
+        return [
+            Route(base, self.listed, methods=["GET"]),
+            Route(base, self.issue, methods=["POST"]),
+            Route(f"{base}/{{id}}/rotate", self.rotate, methods=["POST"]),
+            Route(f"{base}/{{id}}", self.revoke, methods=["DELETE"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        """Of a team of the settings those of the file, else every key it ever had, newest first."""
+        policy = self._current.policy
+        operator_of(request, policy)
+        read_query(request, NoParameters)
+        team = request.path_params["team"]
+        if team not in policy.teams:
+            raise TeamNotFound(f"There is no team {team[:128]!r}.", param="team")
+        if team in policy.provisioned:
+            data = [_provisioned(team, digest) for digest in self._settings().teams[team].keys]
+        else:
+            data = [self._shape(key) for key in reversed(self._roster.keys(team))]
+        answer: KeysShape = {"data": data, "next": None}
+        return json_response(answer)
+
+    async def issue(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        asked = await read_json(request, IssueKey, BODY_BYTES)
+        team = request.path_params["team"]
+        issued = await self._roster.issue(team, label=asked.label, actor=actor)
+        return json_response(self._whole(issued))
+
+    async def rotate(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        asked = await read_json(request, RotateKey, BODY_BYTES)
+        rotated = await self._roster.rotate(
+            request.path_params["team"],
+            request.path_params["id"],
+            grace_seconds=asked.grace_seconds,
+            label=asked.label,
+            actor=actor,
+        )
+        replaced = self._shape(rotated.replaced)
+        answer: RotatedShape = {**self._whole(rotated.issued), "replaced": replaced}
+        return json_response(answer)
+
+    async def revoke(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        team, key_id = request.path_params["team"], request.path_params["id"]
+        return json_response(self._shape(await self._roster.revoke(team, key_id, actor=actor)))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _whole(self, issued: Issued) -> IssuedShape:
+        return {**self._shape(issued.record), "key": issued.key}
+
+    def _shape(self, key: TeamKey) -> KeyShape:
+        return {
+            "id": key.id,
+            "team": key.team,
+            "label": key.label,
+            "provisioned": False,
+            "state": key.state(self._clock()).value,
+            "created_at": moment(key.created_at),
+            "expires_at": moment(key.expires_at),
+            "revoked_at": moment(key.revoked_at),
+            "replaces": key.replaces,
+        }
+
+
+def _provisioned(team: str, digest: str) -> KeyShape:
+    return {
+        "id": digest[:PROVISIONED_ID_DIGITS],
+        "team": team,
+        "label": "",
+        "provisioned": True,
+        "state": KeyState.ACTIVE.value,
+        "created_at": None,
+        "expires_at": None,
+        "revoked_at": None,
+        "replaces": None,
+    }

@@ -1,0 +1,69 @@
+"""`/admin/v1/pictures`: every picture on record, and taking one away for good."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import ids
+from gateway.core.enrolment import Act
+from gateway.core.policy import Current
+from gateway.erasure import Erasure
+from gateway.ports import Clock, PictureFilter
+from gateway.records import page
+from gateway.web.auth import operator_of
+from gateway.web.query import NoParameters, Timed, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import PicturesShape
+from gateway.web.shown import picture
+
+
+class FindPictures(Timed):
+    """Which pictures."""
+
+    team: str | None = Field(None, description="Made by this team's runs.")
+    task: str | None = Field(None, description="Shown by this task.")
+    run: str | None = Field(None, description="Made by this run.")
+    q: str | None = Field(
+        None, max_length=1000, description="Part of the prompt, whatever its case."
+    )
+
+
+class PictureRegister:
+    def __init__(self, erasure: Erasure, current: Current, clock: Clock) -> None:
+        self._erasure = erasure
+        self._current = current
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/admin/v1/pictures", self.listed, methods=["GET"]),
+            Route("/admin/v1/pictures/{digest}", self.erase, methods=["DELETE"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        asked = read_query(request, FindPictures)
+        since, until = asked.between(policy.zone)
+        wanted = PictureFilter(asked.team, asked.run, asked.task, asked.q, since, until)
+        found, last = page(
+            await self._erasure.page(wanted, after=asked.after, limit=asked.limit + 1),
+            asked.limit,
+            lambda one: (one.created_at, one.picture.digest),
+        )
+        answer: PicturesShape = {
+            "data": [picture(one, policy.public_url) for one in found],
+            "next": next_cursor(last),
+        }
+        return json_response(answer)
+
+    async def erase(self, request: Request) -> Response:
+        policy = self._current.policy
+        actor = operator_of(request, policy)
+        read_query(request, NoParameters)
+        act = Act(ids.new_change_id(), self._clock(), actor)
+        erased = await self._erasure.erase(request.path_params["digest"], act)
+        return json_response(picture(erased, policy.public_url))

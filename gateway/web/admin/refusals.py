@@ -1,0 +1,69 @@
+"""`GET /admin/v1/refusals`: the orders that were refused, or would have been."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.history import Refusal
+from gateway.core.policy import Current
+from gateway.ports import RefusalFilter
+from gateway.records import Records
+from gateway.web.auth import operator_of
+from gateway.web.query import Timed, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import RefusalShape, RefusalsShape
+from gateway.web.shown import instant
+
+
+class RefusalsAsked(Timed):
+    team: str | None = Field(None, description="Of this team.")
+    verdict: Literal["denied", "invalid"] | None = Field(
+        None, description="Denied by a rule, or not a valid order at all."
+    )
+    reason: str | None = Field(None, description="Such as `budget` or `size_not_allowed`.")
+
+
+class RefusedOrders:
+    def __init__(self, records: Records, current: Current) -> None:
+        self._records = records
+        self._current = current
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/refusals", self.page, methods=["GET"])]
+
+    async def page(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        asked = read_query(request, RefusalsAsked)
+        since, until = asked.between(policy.zone)
+        found, last = await self._records.refusals(
+            RefusalFilter(asked.team, asked.verdict, asked.reason, since, until),
+            after=asked.after,
+            limit=asked.limit,
+        )
+        shown: RefusalsShape = {
+            "data": [refusal_shape(one) for one in found],
+            "next": next_cursor(last),
+        }
+        return json_response(shown)
+
+
+def refusal_shape(one: Refusal) -> RefusalShape:
+    return {
+        "id": one.id,
+        "at": instant(one.at),
+        "team": one.team,
+        "model": one.model,
+        "verdict": one.verdict,
+        "mode": one.mode,
+        "reason": one.reason,
+        "rule": one.rule,
+        "message": one.message,
+        "param": one.param,
+        "task": one.job_id,
+    }

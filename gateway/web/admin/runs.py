@@ -1,0 +1,233 @@
+"""`GET /admin/v1/runs` and `/admin/v1/runs/{id}`: what was done, and why it went as it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import orjson
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.history import Step
+from gateway.core.model import Failure, Job, Run, RunState, Verdict
+from gateway.core.policy import Current, Policy
+from gateway.errors import InvalidRequest
+from gateway.explanation import Story, summary, timings
+from gateway.ports import RunFilter
+from gateway.records import Records
+from gateway.web.admin.refusals import refusal_shape
+from gateway.web.auth import operator_of
+from gateway.web.query import NoParameters, Timed, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import (
+    ExplanationShape,
+    FailureShape,
+    RunShape,
+    RunsShape,
+    RunTaskShape,
+    StepShape,
+    TimingsShape,
+    WholeRunShape,
+)
+from gateway.web.shown import instant, moment, picture, usd
+
+PROMPT_CHARACTERS: Final = 200
+"""As much of a prompt as a row of a list shows."""
+
+
+class RunsAsked(Timed):
+    team: str | None = Field(None, description="Runs that this team started.")
+    model: str | None = Field(None, description="Of this model, by its public name.")
+    state: str | None = Field(
+        None, description=f"In this state, or in one of several: {', '.join(RunState)}."
+    )
+    verdict: Literal["hit", "joined", "started"] | None = Field(
+        None, description="Runs that have a task with this verdict."
+    )
+    route: str | None = Field(None, description="On this route, such as `evolink/gpt-image-1.5`.")
+
+    def filter(self, policy: Policy) -> RunFilter:
+        """Raises `InvalidRequest`."""
+        since, until = self.between(policy.zone)
+        return RunFilter(
+            team=self.team,
+            model=self.model,
+            states=_states(self.state),
+            route=_route(self.route),
+            verdict=None if self.verdict is None else Verdict(self.verdict),
+            since=since,
+            until=until,
+        )
+
+
+class Runs:
+    def __init__(self, records: Records, current: Current) -> None:
+        self._records = records
+        self._current = current
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/admin/v1/runs", self.page, methods=["GET"]),
+            Route("/admin/v1/runs/{id}", self.explain, methods=["GET"]),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        asked = read_query(request, RunsAsked)
+        found, last = await self._records.runs(
+            asked.filter(policy), after=asked.after, limit=asked.limit
+        )
+        shown: RunsShape = {"data": [run_shape(run) for run in found], "next": next_cursor(last)}
+        return json_response(shown)
+
+    async def explain(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        read_query(request, NoParameters)
+        story = await self._records.story(request.path_params["id"])
+        return json_response(explanation(story, policy))
+
+
+def _states(text: str | None) -> tuple[RunState, ...]:
+    try:
+        return tuple(RunState(name.strip()) for name in text.split(",")) if text else ()
+    except ValueError:
+        message = f"'state' must be one or several of {', '.join(RunState)}."
+        raise InvalidRequest(message, param="state") from None
+
+
+def _route(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    upstream, slash, model = text.partition("/")
+    if not slash:
+        raise InvalidRequest("'route' must be an upstream and its model: a/b.", param="route")
+    return upstream, model
+
+
+def run_shape(run: Run) -> RunShape:
+    """A run as a row of the list."""
+    return {
+        "id": run.id,
+        "team": run.team,
+        "model": run.model,
+        "quality": run.quality,
+        "n": run.n,
+        "state": run.state.value,
+        "route": run.route,
+        "prompt": _prompt(_request(run))[:PROMPT_CHARACTERS],
+        "created_at": instant(run.created_at),
+        "finished_at": moment(run.finished_at),
+        "seconds": _seconds(timings(run).total),
+        "price_usd": usd(run.price_usd_micros),
+        "held_usd": usd(run.hold.usd_micros),
+        "spent_usd": usd(run.spent.usd_micros),
+        "joins": sum(count for _, count in run.joins),
+        "attempts": run.attempts,
+        "failure": run.failure.code if run.failure else None,
+    }
+
+
+def explanation(story: Story, policy: Policy) -> ExplanationShape:
+    return {
+        "kind": "run" if story.refusal is None else "refusal",
+        "summary": summary(story, policy.zone),
+        "run": None if story.run is None else whole_run(story.run),
+        "timings": None if story.run is None else _timings(story.run),
+        "steps": [_step(one) for one in story.steps],
+        "tasks": [_task(job) for job in story.jobs],
+        "tasks_total": story.jobs_total,
+        "pictures": [picture(one, policy.public_url) for one in story.pictures],
+        "refusal": None if story.refusal is None else refusal_shape(story.refusal),
+    }
+
+
+def whole_run(run: Run) -> WholeRunShape:
+    request = _request(run)
+    size = request.get("size")
+    return {
+        "id": run.id,
+        "team": run.team,
+        "model": run.model,
+        "quality": run.quality,
+        "size": size if isinstance(size, str) else None,
+        "n": run.n,
+        "state": run.state.value,
+        "route": run.route,
+        "prompt": _prompt(request),
+        "request": dict(request),
+        "created_at": instant(run.created_at),
+        "accepted_at": moment(run.accepted_at),
+        "upstream_finished_at": moment(run.upstream_finished_at),
+        "finished_at": moment(run.finished_at),
+        "deadline_at": instant(run.deadline_at),
+        "seconds": _seconds(timings(run).total),
+        "price_usd": usd(run.price_usd_micros),
+        "held_usd": usd(run.hold.usd_micros),
+        "spent_usd": usd(run.spent.usd_micros),
+        "joins": sum(count for _, count in run.joins),
+        "attempts": run.attempts,
+        "tried": list(run.tried),
+        "upstream_task_id": run.upstream_task_id,
+        "credits_used": run.credits_used,
+        "shared": run.shared,
+        "failure": None if run.failure is None else _failure(run.failure),
+    }
+
+
+def _failure(failure: Failure) -> FailureShape:
+    return {
+        "kind": failure.kind.value,
+        "code": failure.code,
+        "message": failure.message,
+        "status": failure.status,
+    }
+
+
+def _timings(run: Run) -> TimingsShape:
+    took = timings(run)
+    return {
+        "waiting_seconds": _seconds(took.waiting),
+        "upstream_seconds": _seconds(took.upstream),
+        "keeping_seconds": _seconds(took.keeping),
+        "total_seconds": _seconds(took.total),
+    }
+
+
+def _step(step: Step) -> StepShape:
+    return {
+        "at": instant(step.at),
+        "event": step.event,
+        "before": step.before,
+        "after": step.after,
+        "route": step.route,
+        "detail": step.detail,
+    }
+
+
+def _task(job: Job) -> RunTaskShape:
+    return {
+        "id": job.id,
+        "team": job.team,
+        "verdict": job.verdict.value,
+        "created_at": instant(job.created_at),
+    }
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _request(run: Run) -> Mapping[str, Any]:
+    found = orjson.loads(run.request)
+    return found if isinstance(found, dict) else {}
+
+
+def _prompt(request: Mapping[str, Any]) -> str:
+    """Empty where it was erased."""
+    prompt = request.get("prompt")
+    return prompt if isinstance(prompt, str) else ""

@@ -1,0 +1,43 @@
+"""`GET /admin/v1/usage`: where the money goes, by day, team and model."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.policy import Current
+from gateway.ports import Clock, Ledger, UsagePart
+from gateway.usage import period, report
+from gateway.web import usage_answers
+from gateway.web.auth import operator_of
+from gateway.web.query import read_query
+from gateway.web.usage_answers import UsageAsked, read_by
+
+
+class AllUsageAsked(UsageAsked):
+    team: str | None = Field(None, description="Only this team.")
+    by: str = Field(
+        ",".join(UsagePart),
+        description="What the rows are told apart by: some of day, team, model.",
+    )
+
+
+class UsageReports:
+    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+        self._ledger = ledger
+        self._current = current
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/usage", self.usage, methods=["GET"])]
+
+    async def usage(self, request: Request) -> Response:
+        policy = self._current.policy
+        operator_of(request, policy)
+        asked = read_query(request, AllUsageAsked)
+        by = read_by(asked.by, tuple(UsagePart))
+        days = period(asked.since, asked.until, now=self._clock(), zone=policy.zone)
+        found = await report(self._ledger, days, by, team=asked.team, model=asked.model)
+        return await usage_answers.answer(request, asked, found)

@@ -1,0 +1,148 @@
+// How the gateway is: ready or why not, its routes, its queue, its disk. It looks again by itself.
+
+import { html, useEffect, useState } from "../vendor/preact.js";
+import { send, useData } from "../api.js";
+import { link } from "../router.js";
+import { Badge, Button, Card, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, bytes, count, duration, relative, toast } from "../ui.js";
+import CachePage from "./cache.js";
+import CallbackList from "./callbacks.js";
+import Changes from "./changes.js";
+import { STATES, State } from "./runs.js";
+import { Tabs } from "./tabs.js";
+
+const EVERY_MS = 5000;
+const TABS = [["", "Now"], ["callbacks", "Callbacks"], ["cache", "Cache"], ["changes", "Audit trail"]];
+const VIEWS = { callbacks: CallbackList, cache: CachePage, changes: Changes };
+const LEADS = {
+  "": "What the gateway is doing, and whether it can take orders.",
+  callbacks: "Calls to clients and alerts: what was delivered, and what was not.",
+  cache: "Answers that are held ready for identical orders.",
+  changes: "Who changed what, and when.",
+};
+
+export default function Health({ query }) {
+  const View = VIEWS[query.view] ?? Now;
+  return html`<${PageHead} title="Health">${LEADS[query.view] ?? LEADS[""]}<//>
+    <${Tabs} page="health" label="What to look at" tabs=${TABS} view=${query.view} />
+    <${View} query=${query} />`;
+}
+
+/** Calls `look` every few seconds while the page is in sight, unless it is paused. */
+function useLook(look, paused) {
+  useEffect(() => {
+    if (paused) return;
+    const seen = () => document.visibilityState === "visible" && look();
+    const timer = setInterval(seen, EVERY_MS);
+    document.addEventListener("visibilitychange", seen);
+    return () => (clearInterval(timer), document.removeEventListener("visibilitychange", seen));
+  }, [paused]);
+}
+
+function Now() {
+  const { data, error, reload } = useData("admin", "admin/v1/health");
+  const [paused, setPaused] = useState(false);
+  useLook(reload, paused);
+  if (!data) return error ? html`<${ErrorBox} error=${error} retry=${reload} />` : html`<${Loading} />`;
+  return html`<${ErrorBox} error=${error} retry=${reload} title="This may be out of date." />
+    <${Ready} health=${data} paused=${paused} onPause=${() => setPaused(!paused)} />
+    <${Numbers} health=${data} />
+    <${Routes} routes=${data.routes} />
+    <div class="split">
+      <${Card} title="Runs by state"><${States} runs=${data.runs} /><//>
+      <div class="stack">
+        <${Card} title="Stores"><${Stores} health=${data} /><//>
+        <${Settings} last=${data.settings} onReloaded=${reload} />
+      </div>
+    </div>`;
+}
+
+function Ready({ health, paused, onPause }) {
+  return html`<div class="ready" data-tone=${health.ready ? "good" : "bad"}>
+    <${Icon} name=${health.ready ? "circle-check" : "triangle-alert"} size="large" />
+    <div role="status"><p class="ready-word">${health.ready ? "Ready to take orders" : "Not ready"}</p>
+      ${health.reasons.length > 0 && html`<ul>${health.reasons.map((reason) => html`<li key=${reason}>${reason}</li>`)}</ul>`}</div>
+    <div class="ready-foot"><p class="hint">Version ${health.version}, up ${duration((Date.parse(health.now) - Date.parse(health.started_at)) / 1000)}</p>
+      <p class="hint">As of <time datetime=${health.now} data-now=${health.now}>${new Date(health.now).toLocaleTimeString()}</time></p>
+      <${Button} kind="quiet" icon=${paused ? "play" : "pause"} onClick=${onPause}>${paused ? "Go on refreshing" : "Stop refreshing"}<//></div>
+  </div>`;
+}
+
+function Numbers({ health }) {
+  const { oldest_unkept_seconds: unkept, queue, disk, ledger } = health;
+  const low = disk.free_bytes !== null && disk.free_bytes < disk.floor_bytes * 2;
+  const broken = ledger.violations;
+  return html`<div class="stats">
+    <${Stat} label="Oldest unkept picture" value=${unkept === null ? "None" : duration(unkept)} note="paid, and not in the store yet" tone=${unkept > 600 ? "bad" : unkept > 120 ? "warn" : undefined} />
+    <${Stat} label="Runs due now" value=${count(queue.due)} note=${`${count(queue.callbacks_pending)} callbacks wait`} />
+    <${Stat} label="Free on the disk" value=${bytes(disk.free_bytes)} tone=${low ? "bad" : undefined} note=${`new runs stop below ${bytes(disk.floor_bytes)}`} />
+    <${Stat} label="Ledger check" value=${broken === null ? "Not yet" : broken ? `${count(broken)} wrong` : "It adds up"} tone=${broken ? "bad" : broken === 0 ? "good" : undefined}
+      note=${ledger.checked_at ? relative(ledger.checked_at) : ""} />
+  </div>`;
+}
+
+const BREAKERS = { closed: ["good", "Up"], half_open: ["warn", "On trial"], open: ["bad", "Left alone"] };
+
+function Routes({ routes }) {
+  return html`<h2>Routes</h2>
+    <div class="cards"><${Table} caption="Routes" rows=${routes} rowKey=${(one) => `${one.model}|${one.route}`} columns=${[
+      { name: "route", head: "Route", wide: true, cell: (one) => html`<a href=${link("runs", [], { route: one.route })}>${one.route}</a>` },
+      { name: "model", head: "For model", cell: (one) => one.model },
+      { name: "upstream", head: "Upstream", cell: (one) => one.upstream },
+      { name: "state", head: "State", cell: (one) => {
+        const [tone, word] = BREAKERS[one.state] ?? ["none", one.state];
+        return html`<${Badge} tone=${tone}>${word}<//>`;
+      } },
+    ]} /></div>`;
+}
+
+function States({ runs }) {
+  return html`<ul class="state-list">${Object.keys(STATES).map((state) => html`<li key=${state}>
+    <a href=${link("runs", [], { state })}><${State} state=${state} /></a><span class="num">${count(runs[state] ?? 0)}</span></li>`)}</ul>`;
+}
+
+function Stores({ health }) {
+  return html`<dl class="facts">
+    <dt><${Icon} name="images" /> Pictures</dt><dd class="num">${count(health.pictures.count)}, ${bytes(health.pictures.bytes)}</dd>
+    <dt><${Icon} name="zap" /> Cache</dt><dd class="num">${count(health.cache.entries)} answers, ${bytes(health.cache.bytes)}</dd>
+    <dt><${Icon} name="hard-drive" /> Disk</dt><dd class="num">${bytes(health.disk.free_bytes)} free</dd>
+    <dt><${Icon} name="database" /> Ledger</dt><dd>${health.ledger.checked_at ? html`checked <${Time} at=${health.ledger.checked_at} how="relative" />` : "not checked yet"}</dd>
+  </dl>`;
+}
+
+/** Reads the settings file again: all or nothing, and what is wrong is listed. */
+function Settings({ last, onReloaded }) {
+  const [state, setState] = useState({ busy: false, error: null, done: null });
+  const reload = async () => {
+    setState({ busy: true, error: null, done: null });
+    try {
+      const done = await send("admin", "POST", "admin/v1/settings/reload");
+      setState({ busy: false, error: null, done });
+      toast("The settings are reloaded");
+    } catch (error) {
+      setState({ busy: false, error, done: null });
+    }
+    onReloaded();
+  };
+  return html`<${Card} title="Settings" actions=${html`<${Button} icon="refresh-cw" busy=${state.busy} onClick=${reload}>Reload settings<//>`}>
+    <p>${last.reloaded_at ? html`Last reload <${Time} at=${last.reloaded_at} how="relative" />: ` : "Not reloaded since the start. "}
+      ${last.reloaded_at && (last.successful ? html`<${Badge} tone="good">taken over<//>` : html`<${Badge} tone="bad">refused, those before are in force<//>`)}</p>
+    ${state.done && html`<${Reloaded} done=${state.done} />`}
+    ${state.error && html`<${Problems} error=${state.error} />`}
+  <//>`;
+}
+
+function Reloaded({ done }) {
+  return html`<div class="note" data-tone=${done.restart_needed.length ? "warn" : "good"} role="status"><${Icon} name=${done.restart_needed.length ? "triangle-alert" : "check"} />
+    <div>${done.restart_needed.length
+      ? html`<p>Reloaded. These take a restart:</p><ul class="problems">${done.restart_needed.map((path) => html`<li key=${path}><code>${path}</code></li>`)}</ul>`
+      : html`<p>Reloaded. Everything is in force.</p>`}
+      ${done.notices.length > 0 && html`<ul class="problems">${done.notices.map((one) => html`<li key=${one}>${one}</li>`)}</ul>`}</div></div>`;
+}
+
+/** One problem a line, as the gateway wrote them. */
+function Problems({ error }) {
+  if (error.code !== "invalid_settings") return html`<${ErrorBox} error=${error} />`;
+  const lines = error.message.split("\n").filter((line) => line.trim());
+  return html`<div class="note" data-tone="bad" role="alert"><${Icon} name="circle-alert" /><div><p>Nothing was taken over. The file has to be mended first:</p>
+    <ul class="problems">${lines.map((line, i) => html`<li key=${i}>${line}</li>`)}</ul></div></div>`;
+}

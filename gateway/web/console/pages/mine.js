@@ -1,0 +1,80 @@
+// The team's own usage: what is left, what was spent, and what the cache has saved.
+
+import { html, useEffect, useState } from "../vendor/preact.js";
+import { useData } from "../api.js";
+import { Plot, daysBetween } from "../plot.js";
+import { summaries } from "../session.js";
+import { refreshSummary } from "../team/work.js";
+import { Badge, Bar, Card, Empty, ErrorBox, Loading, PageHead, Segments, Stat, Table, count, money } from "../ui.js";
+
+const RANGES = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
+const DAY_MS = 86_400_000;
+
+export default function Mine() {
+  const [range, setRange] = useState("30");
+  const summary = summaries.team.value;
+  useEffect(() => void refreshSummary(), []);
+  const to = summary && today(summary.timezone);
+  const from = to && new Date(Date.parse(to) - (Number(range) - 1) * DAY_MS).toISOString().slice(0, 10);
+  const usage = useData("team", to ? "team/v1/usage" : null, { from, to, by: "day,model" });
+  if (!summary) return html`<${PageHead} title="Usage" /><${Loading} />`;
+  return html`<${PageHead} title="Usage">What your team may still spend, what it has spent, and what the cache has saved it.<//>
+    <div class="stats">
+      <${Stat} label="Spent this month" value=${money(summary.spent_month_usd)} />
+      <${Stat} label="Spent in all" value=${money(summary.spent_usd)} />
+      <${Stat} label="Saved in all" value=${money(summary.saved_usd)} tone="good" note="not paid a second time" />
+    </div>
+    <${Limits} summary=${summary} />
+    <div class="row section-head"><h2>Over time</h2>
+      <${Segments} label="How many days" options=${RANGES} value=${range} onChoose=${setRange} /></div>
+    <${ErrorBox} error=${usage.error} retry=${usage.reload} />
+    ${usage.data ? html`<${OverTime} usage=${usage.data} />` : usage.loading && html`<${Loading} />`}`;
+}
+
+/** The day it is now where the budgets are counted. */
+function today(timeZone) {
+  return new Date().toLocaleDateString("sv-SE", { timeZone });
+}
+
+function Limits({ summary }) {
+  const shadow = summary.mode === "shadow" && html`<${Badge} tone="info">watched only: nothing is refused<//>`;
+  return html`<${Card} title="What is left" actions=${shadow}>
+    ${summary.standing.length
+      ? html`<div class="bars">${summary.standing.map((one) => html`<${Bar} key=${one.rule} standing=${one} />`)}</div>`
+      : html`<p class="muted">Your team has no budget and no limit.</p>`}
+  <//>`;
+}
+
+function OverTime({ usage }) {
+  const days = daysBetween(usage.from, usage.to);
+  const { totals } = usage;
+  const sums = (name, rows) => days.map((day) => rows.filter((row) => row.day === day).reduce((sum, row) => sum + row[name], 0));
+  const names = [...new Set(usage.data.map((row) => row.model))].sort();
+  const spent = names.map((name) => ({ label: name, values: sums("spent_usd", usage.data.filter((row) => row.model === name)) }));
+  const saved = [
+    { label: "From the cache", colour: 2, values: sums("saved_hit_usd", usage.data) },
+    { label: "By joining", colour: 5, values: sums("saved_joined_usd", usage.data) },
+  ];
+  const orders = totals.hits + totals.joined + totals.started;
+  if (!orders) return html`<${Card}><${Empty} icon="chart-column" title="Nothing ordered in these days" /><//>`;
+  return html`<div class="split">
+      <${Card}><${Plot} title="Spent per day, by model" days=${days} series=${spent} format=${money} /><//>
+      <${Card}><${Plot} title="Saved per day" days=${days} series=${saved} format=${money} /><//>
+    </div>
+    <${Models} usage=${usage} names=${names} />`;
+}
+
+const COUNTERS = ["started", "hits", "joined", "failed", "images_generated", "images_cache", "spent_usd", "saved_usd"];
+const HEADS = { started: "New", hits: "From cache", joined: "Joined", failed: "Failed", images_generated: "Pictures made", images_cache: "Pictures reused", spent_usd: "Spent", saved_usd: "Saved" };
+
+function Models({ usage, names }) {
+  const shown = (name, value) => (name.endsWith("_usd") ? money(value) : count(value));
+  const rows = names.map((model) => {
+    const own = usage.data.filter((row) => row.model === model);
+    return { model, ...Object.fromEntries(COUNTERS.map((name) => [name, own.reduce((sum, row) => sum + row[name], 0)])) };
+  });
+  const columns = COUNTERS.map((name) => ({ name, head: HEADS[name], align: "end", cell: (row) => shown(name, row[name]) }));
+  const foot = html`<tr><th scope="row">Together</th>${COUNTERS.map((name) => html`<td key=${name} data-align="end" data-total=${name}>${shown(name, usage.totals[name])}</td>`)}</tr>`;
+  return html`<${Table} caption="Orders by model" rows=${rows} rowKey=${(row) => row.model} foot=${foot}
+    columns=${[{ name: "model", head: "Model", cell: (row) => row.model }, ...columns]} />`;
+}

@@ -1,0 +1,129 @@
+"""Query parameters and bodies of the operator's and the team's pages: read strictly, by models.
+
+The models say what there is, check it, and are what `/openapi.json` is made from.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta, tzinfo
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from gateway.errors import InvalidRequest
+from gateway.ports import Mark
+from gateway.web.images import parse, read_body
+
+MAX_LIMIT: Final = 500
+USUAL_LIMIT: Final = 50
+
+
+class Asked(BaseModel):
+    """What a request may say; anything else is refused by its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class NoParameters(Asked):
+    """Nothing can be asked of it."""
+
+
+class Page(Asked):
+    """Part of a list, newest first."""
+
+    limit: int = Field(USUAL_LIMIT, ge=1, le=MAX_LIMIT, description="Rows at most.")
+    cursor: str | None = Field(None, description="`next` of the answer before, as it was.")
+
+    @property
+    def after(self) -> Mark | None:
+        """Where it goes on. Raises `InvalidRequest`."""
+        if self.cursor is None:
+            return None
+        try:
+            at, row = json.loads(base64.urlsafe_b64decode(self.cursor.encode()))
+            return float(at), str(row)
+        except (ValueError, TypeError):
+            message = "This cursor is none of ours: send `next` of a former answer as it was."
+            raise InvalidRequest(message, param="cursor") from None
+
+
+class Timed(Page):
+    """Part of a list, of some time."""
+
+    since: str | None = Field(
+        None, alias="from", description="The first day (`2026-01-31`), or a time (RFC 3339)."
+    )
+    until: str | None = Field(
+        None, alias="to", description="The last day, itself included, or a time (RFC 3339)."
+    )
+
+    def between(self, zone: tzinfo) -> tuple[float | None, float | None]:
+        """From and until, in Unix seconds; days are those of the zone. Raises `InvalidRequest`."""
+        since = None if self.since is None else read_moment("from", self.since, zone)
+        until = None if self.until is None else read_moment("to", self.until, zone, last=True)
+        return since, until
+
+
+A = TypeVar("A", bound=Asked)
+
+
+def read_query(request: Request, model: type[A]) -> A:
+    """The query parameters. Raises `InvalidRequest` that names the one at fault."""
+    pairs = request.query_params.multi_items()
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidRequest(f"The parameter '{twice}' is there twice.", param=twice[:100])
+    return read_as(model, {name: value for name, value in pairs if value != ""})
+
+
+async def read_json(request: Request, model: type[A], limit_bytes: int) -> A:
+    """The body, which may be empty if the model has a default for all. Raises `InvalidRequest`."""
+    body = await read_body(request, limit_bytes)
+    value = parse(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return read_as(model, value)
+
+
+def read_as(model: type[A], value: Mapping[str, Any]) -> A:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise invalid(error, model) from None
+
+
+def invalid(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
+    """The first fault, by its name, and what there is instead where the name is unknown."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])[:200]
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(f.alias or name for name, f in model.model_fields.items()))
+        return InvalidRequest(f"There is no '{path}' here; there are: {known}.", param=path)
+    if first["type"] == "missing":
+        return InvalidRequest(f"'{path}' is missing.", param=path)
+    message = first["msg"].removeprefix("Value error, ")
+    return InvalidRequest(f"'{path}' is not right: {message}.", param=path)
+
+
+def read_moment(name: str, text: str, zone: tzinfo, *, last: bool = False) -> float:
+    """A day or a time as Unix seconds; `last`: of a day, its end. Raises `InvalidRequest`."""
+    try:
+        if len(text) == len("2026-01-31"):
+            day = date.fromisoformat(text) + timedelta(days=1 if last else 0)
+            return datetime.combine(day, time(), zone).timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        message = f"'{name}' must be a day like 2026-01-31, or a time like 2026-01-31T12:00:00Z."
+        raise InvalidRequest(message, param=name) from None
+
+
+def next_cursor(last: Mark | None) -> str | None:
+    """The cursor that goes on behind this row; None: there is no more."""
+    if last is None:
+        return None
+    return base64.urlsafe_b64encode(json.dumps(last, separators=(",", ":")).encode()).decode()

@@ -1,0 +1,443 @@
+"""The operator's pages in a real browser: what is clicked there is what happens to orders."""
+
+from __future__ import annotations
+
+import csv
+import json
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from admin_tab import PHONE, WIDE, Tab, browser_tab
+from house import ADMIN_KEY, FAST, OTHER_KEY, PRICE_USD, House, digest, opened, settings_text
+from playwright.async_api import expect
+from receivers import Receive
+
+from gateway.config import Settings, parse
+from gateway.upstream.sandbox import running_sandbox
+
+NASTY = "<img src=x onerror=alert(1)> </script><script>alert(2)</script> a lighthouse"
+LIMITED = {
+    "description": "Campaign <b>pictures</b>",
+    "budgets": [{"usd": 10 * PRICE_USD, "per": "day"}, {"usd": 5, "per": "month"}],
+    "limits": {"images": [{"count": 40, "per": "day"}], "concurrent_runs": 20},
+}
+SHADE_KEY = "team-shade-key"
+SHADOW = {
+    "keys": [digest(SHADE_KEY)],
+    "mode": "shadow",
+    "budgets": [{"usd": PRICE_USD / 2, "per": "day"}],
+}
+CALLBACKS = {"allow_private_addresses": True, "retries": ["50ms"]}
+
+
+def read(file: Path) -> Settings:
+    return parse(file.read_text(), {})
+
+
+@pytest.fixture
+async def home(tmp_path: Path, trust: ssl.SSLContext) -> AsyncIterator[House]:
+    """A gateway whose settings come from a file, so that they can be reloaded."""
+    file = tmp_path / "config.yaml"
+    data = tmp_path / "data"
+    data.mkdir()
+    async with running_sandbox(FAST) as sandbox:
+        parts = {"teams": {"blue": LIMITED, "shade": SHADOW}, "callbacks": CALLBACKS}
+        file.write_text(settings_text(sandbox.base_url, data, **parts))
+        load = partial(read, file)
+        one = await opened(sandbox, data, callback_tls=trust, load=load, **parts)
+        try:
+            yield one
+        finally:
+            await one.stop()
+
+
+@pytest.fixture
+async def tab(home: House) -> AsyncIterator[Tab]:
+    async with browser_tab(home.http.base_url, key=ADMIN_KEY) as one:
+        yield one
+
+
+async def create_team(tab: Tab, name: str, budget: str) -> None:
+    await tab.open("teams")
+    await tab.page.get_by_role("link", name="New team").first.click()
+    await tab.page.get_by_label("Name", exact=True).fill(name)
+    await tab.page.get_by_label("Description").fill("Made in the console")
+    await tab.button("Add a budget").click()
+    await tab.page.get_by_label("US dollars").fill(budget)
+    await tab.button("Create the team").click()
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+async def shown_secret(tab: Tab) -> str:
+    """The key in the dialog that shows it, which is copied and closed."""
+    dialog = tab.page.get_by_role("dialog", name="The new key")
+    key = await dialog.get_by_label("The new key").input_value()
+    await dialog.get_by_role("button", name="Copy", exact=True).click()
+    assert await tab.page.evaluate("navigator.clipboard.readText()") == key
+    await dialog.get_by_role("button", name="Done").click()
+    await expect(dialog).to_have_count(0)
+    assert key not in await tab.page.content(), "the secret is shown once"
+    return key
+
+
+async def issue_key(tab: Tab, label: str) -> str:
+    await tab.button("Issue a key").click()
+    await tab.page.get_by_label("Label").fill(label)
+    await tab.button("Issue the key").click()
+    return await shown_secret(tab)
+
+
+async def status_of(home: House, key: str, prompt: str) -> int:
+    return (await home.post(prompt, key=key)).status_code
+
+
+async def test_a_team_gets_keys_that_are_used_rotated_and_revoked(home: House, tab: Tab) -> None:
+    await create_team(tab, "atelier", "5")
+    first = await issue_key(tab, "production")
+    assert first.startswith("igw_")
+    assert await status_of(home, first, "one") == 200
+
+    await tab.button("Rotate production").click()
+    await tab.button("Make the new key").click()
+    second = await shown_secret(tab)
+    assert [await status_of(home, key, "two") for key in (first, second)] == [200, 200]
+    await expect(tab.page.get_by_role("table", name="Keys")).to_contain_text("Expiring")
+
+    for row in (1, 0):  # the old one, then the new one
+        keys = tab.page.get_by_role("table", name="Keys").locator("tbody tr")
+        await keys.nth(row).get_by_role("button", name="Revoke production").click()
+        await tab.page.get_by_role("dialog").get_by_role("button", name="Revoke the key").click()
+        await expect(keys.nth(row)).to_contain_text("Revoked")
+        answers = [await status_of(home, key, "three") for key in (first, second)]
+        assert answers == ([401, 200] if row == 1 else [401, 401]), "at once, and that one alone"
+    assert tab.faults == []
+
+
+async def test_a_changed_budget_holds_for_the_very_next_order(home: House, tab: Tab) -> None:
+    await create_team(tab, "atelier", str(PRICE_USD))
+    key = await issue_key(tab, "ci")
+    await home.made("first", key=key)
+    await home.settled()
+    refused = await home.post("second", key=key)
+    assert refused.status_code == 402
+
+    await tab.page.get_by_role("link", name="Edit").click()
+    await tab.page.get_by_label("US dollars").fill(str(2 * PRICE_USD))
+    await tab.button("Save").click()
+    await expect(tab.page.get_by_role("meter").first).to_have_attribute(
+        "aria-valuetext", "$0.05 spent, $0.05 left of $0.10"
+    )
+    assert (await home.post("second", key=key)).status_code == 200
+    assert (await home.post("third", key=key)).status_code == 402
+
+    await tab.page.get_by_role("link", name="Refused").click()
+    rows = tab.page.get_by_role("table", name="Refused orders").locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await tab.open(f"runs/{refused.headers['X-Request-Id']}")
+    await expect(tab.page.locator(".explained")).to_contain_text("denied by the rule usd_per_day")
+    await expect(tab.page.locator(".explained")).to_contain_text("It cost nothing")
+    await tab.shot("refusal-real")
+    assert tab.faults == []
+
+
+async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: Tab) -> None:
+    await tab.open("teams/%2Bnew")
+    await tab.button("Add a budget").click()
+    await tab.button("Create the team").click()
+    name, amount = tab.page.get_by_label("Name", exact=True), tab.page.get_by_label("US dollars")
+    await expect(name).to_have_attribute("aria-invalid", "true")
+    await expect(name).to_be_focused()
+    await expect(amount).to_have_attribute("aria-invalid", "true")
+    await name.fill("blue")
+    await amount.fill("1")
+    await tab.button("Create the team").click()
+    await expect(tab.page.locator(".team-form")).to_contain_text("blue")
+    await expect(name).to_have_attribute("aria-invalid", "true")
+    await name.fill("atelier")
+    await amount.fill("0.00000001")
+    await tab.button("Create the team").click()
+    await expect(amount).to_have_attribute("aria-invalid", "true")
+    await expect(name).not_to_have_attribute("aria-invalid", "true")
+    teams = (await home.admin("GET", "teams")).json()["data"]
+    assert {team["name"] for team in teams} == {"blue", "green", "shade"}
+    answered = [fault for fault in tab.faults if "status of 409" in fault or "of 400" in fault]
+    assert answered == tab.faults and len(answered) == 2
+
+
+async def test_a_team_is_deleted_only_by_its_name_and_one_of_the_file_not_at_all(
+    home: House, tab: Tab
+) -> None:
+    await create_team(tab, "atelier", "1")
+    key = await issue_key(tab, "ci")
+    await tab.button("Delete").click()
+    delete = tab.button("Delete the team")
+    await expect(delete).to_be_disabled()
+    await tab.page.get_by_role("dialog").get_by_role("textbox").fill("atelie")
+    await expect(delete).to_be_disabled()
+    await tab.page.get_by_role("dialog").get_by_role("textbox").fill("atelier")
+    await delete.click()
+    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Teams")
+    assert await status_of(home, key, "one") == 401
+
+    await tab.open("teams/blue")
+    await expect(tab.page.locator("main")).to_contain_text("kept in the settings file")
+    for name in ("Delete", "Issue a key"):
+        await expect(tab.button(name)).to_have_count(0)
+    await expect(tab.page.get_by_role("link", name="Edit")).to_have_count(0)
+    assert tab.faults == []
+
+
+async def test_closing_an_uncopied_key_asks_once_more(home: House, tab: Tab) -> None:
+    await create_team(tab, "atelier", "1")
+    await tab.button("Issue a key").click()
+    await tab.button("Issue the key").click()
+    dialog = tab.page.get_by_role("dialog", name="The new key")
+    await expect(dialog).to_contain_text("you will not see it again")
+    await tab.page.keyboard.press("Escape")
+    await expect(dialog).to_contain_text("You have not copied it yet")
+    await tab.shot("secret")
+    await tab.page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+
+
+async def some_work(home: House) -> None:
+    """Runs, hits, refusals of a few teams."""
+    await home.made("a red bicycle", n=2)
+    await home.made("a red bicycle", n=2)
+    await home.made(NASTY)
+    await home.made("a green boat", key=OTHER_KEY)
+    failing = await home.post("[sandbox:fail=content_policy_violation] no")
+    await home.ended(failing.json()["id"])
+    await home.post("too many", n=11)
+    await home.settled()
+
+
+async def test_the_plot_the_table_and_the_csv_say_the_same(home: House, tab: Tab) -> None:
+    await some_work(home)
+    await tab.open("usage")
+    async with tab.page.expect_download() as saving:
+        await tab.button("Download CSV").click()
+    rows = list(csv.DictReader(Path(await (await saving.value).path()).read_text().splitlines()))
+    assert rows
+    plot = tab.page.locator("[data-plotted]").first
+    plotted = json.loads(str(await plot.get_attribute("data-plotted")))
+    assert sum(sum(one["values"]) for one in plotted["series"]) > 0
+    for one in plotted["series"]:
+        for day, value in zip(plotted["days"], one["values"], strict=True):
+            exact = sum(
+                float(row["spent_usd"])
+                for row in rows
+                if (row["team"], row["day"]) == (one["label"], day)
+            )
+            assert value == pytest.approx(exact, abs=1e-9)
+    for name in ("spent_usd", "saved_usd", "hits", "started", "images_generated"):
+        total = tab.page.locator(f"[data-total={name}]")
+        exact = sum(float(row[name]) for row in rows)
+        assert float(str(await total.get_attribute("data-value"))) == pytest.approx(exact, abs=1e-9)
+    ledger = (await home.admin("GET", "usage")).json()["totals"]
+    assert sum(float(row["spent_usd"]) for row in rows) == pytest.approx(ledger["spent_usd"])
+    await tab.page.get_by_label("Team", exact=True).select_option("green")
+    await expect(tab.page.locator("[data-total=spent_usd]")).to_have_text("$0.05")
+    assert tab.faults == []
+
+
+async def test_runs_are_filtered_and_explained(home: House, tab: Tab) -> None:
+    await some_work(home)
+    await tab.open("runs")
+    rows = tab.page.get_by_role("table", name="Runs").locator("tbody tr")
+    await expect(rows).to_have_count(4)
+    await tab.page.get_by_label("State", exact=True).select_option("failed")
+    await expect(rows).to_have_count(1)
+    assert "state=failed" in tab.page.url
+    await tab.button("Clear filters").click()
+    await tab.page.get_by_label("Team", exact=True).select_option("green")
+    await expect(rows).to_have_count(1)
+    await rows.get_by_role("link", name="a green boat").click()
+    await expect(tab.page.locator(".explained")).to_contain_text("Team green asked for")
+    await expect(tab.page.locator(".timeline li")).not_to_have_count(0)
+    picture = tab.page.locator("img.shot")
+    await expect(picture).to_have_count(1)
+    assert await picture.evaluate("async (one) => (await one.decode(), one.naturalWidth)") > 0
+    assert tab.faults == []
+
+
+async def test_a_prompt_is_shown_as_text(home: House, tab: Tab) -> None:
+    await home.made(NASTY)
+    for place in ("runs", "runs?view=pictures"):
+        await tab.open(place)
+        await expect(tab.page.get_by_text(NASTY).first).to_be_visible()
+        assert await tab.page.locator("img[src=x]").count() == 0
+    assert tab.faults == []
+
+
+async def test_a_picture_is_erased(home: House, tab: Tab) -> None:
+    task = await home.made("a red bicycle")
+    await tab.open("runs?view=pictures")
+    await tab.button("Erase: a red bicycle").click()
+    await tab.button("Erase for good").click()
+    await expect(tab.page.get_by_role("list", name="Pictures")).to_contain_text("Erased")
+    assert (await home.client.get(task["results"][0])).status_code in (404, 410)
+    assert tab.faults == []
+
+
+async def test_what_shadow_mode_would_have_refused(home: House, tab: Tab) -> None:
+    went_on = await home.post("too dear", key=SHADE_KEY)
+    assert went_on.status_code == 200
+    await tab.open("teams/shade")
+    await expect(tab.page.locator("main")).to_contain_text("Shadow mode")
+    await tab.page.get_by_role("link", name="See what would have been refused").click()
+    rows = tab.page.get_by_role("table", name="Refused orders").locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Shadow: went on")
+    await rows.get_by_role("link").first.click()
+    await expect(tab.page.locator(".explained")).to_contain_text("would have been denied")
+    await expect(tab.page.locator("main")).to_contain_text(went_on.json()["id"])
+    assert tab.faults == []
+
+
+async def test_a_callback_is_sent_again(home: House, tab: Tab, receive: Receive) -> None:
+    receiver = await receive()
+    answer = await home.post("a red bicycle", callback_url=receiver.url())
+    await receiver.called()
+    await home.ended(answer.json()["id"])
+    await tab.open("health?view=callbacks")
+    rows = tab.page.get_by_role("table", name="Callbacks").locator("tbody tr")
+    await expect(rows).to_contain_text("Delivered")
+    await rows.get_by_role("button", name="Send again").click()
+    await receiver.called(2)
+    assert receiver.calls[0].id == receiver.calls[1].id
+    assert tab.faults == []
+
+
+async def test_settings_are_reloaded_and_their_problems_listed(
+    home: House, tab: Tab, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    good = file.read_text()
+    await tab.open("health")
+    await expect(tab.page.locator(".ready")).to_contain_text("Ready to take orders")
+    value: dict[str, Any] = json.loads(good)
+    value["teams"]["late"] = {"keys": []}
+    file.write_text(json.dumps(value))
+    await tab.button("Reload settings").click()
+    await expect(tab.page.locator("main")).to_contain_text("Everything is in force")
+    assert "late" in {team["name"] for team in (await home.admin("GET", "teams")).json()["data"]}
+    value["teams"]["late"]["budgets"] = [{"usd": -1, "per": "fortnight"}]
+    file.write_text(json.dumps(value))
+    await tab.button("Reload settings").click()
+    await expect(tab.page.locator(".problems")).to_contain_text("teams.late.budgets")
+    await expect(tab.page.locator("main")).to_contain_text("those before are in force")
+    await tab.shot("reload-refused")
+    assert [fault for fault in tab.faults if "400" not in fault] == []
+
+
+async def test_health_looks_again_by_itself(home: House, tab: Tab) -> None:
+    await tab.page.clock.install()
+    await tab.open("health")
+    states = tab.page.locator(".state-list")
+    await expect(states.locator("li", has_text="Done")).to_contain_text("0")
+    await home.made("a red bicycle")
+    await home.settled()
+    await tab.page.clock.run_for(5_100)
+    await expect(states.locator("li", has_text="Done")).to_contain_text("1")
+    await tab.button("Stop refreshing").click()
+    await home.made("another")
+    await tab.page.clock.run_for(20_000)
+    await expect(states.locator("li", has_text="Done")).to_contain_text("1")
+
+
+async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
+    await home.made("a red bicycle")
+    await create_team(tab, "atelier", "1")
+    await tab.open("health?view=cache")
+    await tab.button("Purge").click()
+    await tab.page.get_by_role("dialog").get_by_role("button", name="Purge", exact=True).click()
+    await expect(tab.page.get_by_text("1 finished orders answer nobody any more")).to_be_visible()
+    assert (await home.post("a red bicycle")).json()["status"] != "completed"
+    await tab.open("health?view=changes")
+    rows = tab.page.get_by_role("table", name="Changes").locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await rows.nth(1).locator("summary").click()
+    await expect(rows.nth(1)).to_contain_text('"usd":1')
+    assert tab.faults == []
+
+
+async def test_without_a_key_it_is_asked_for_and_a_dead_one_is_dropped(home: House) -> None:
+    async with browser_tab(home.http.base_url, key=None) as tab:
+        await tab.open("teams")
+        await tab.page.get_by_label("Admin key").fill(ADMIN_KEY)
+        await tab.button("Open").click()
+        await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Teams")
+        assert ADMIN_KEY not in tab.page.url
+
+
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("dark", "light")
+PLACES = {
+    "teams": "teams",
+    "team": "teams/atelier",
+    "team-provisioned": "teams/blue",
+    "team-shadow": "teams/shade",
+    "team-new": "teams/%2Bnew",
+    "usage": "usage",
+    "runs": "runs",
+    "refused": "runs?view=refused",
+    "pictures": "runs?view=pictures",
+    "health": "health",
+    "callbacks": "health?view=callbacks",
+    "cache": "health?view=cache",
+    "changes": "health?view=changes",
+}
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+async def test_every_page_is_clean_in_light_and_dark(home: House, size: tuple[int, int]) -> None:
+    await some_work(home)
+    made = {"name": "atelier", "budgets": [{"usd": 3, "per": "week"}], "limits": {}}
+    await home.admin("POST", "teams", json=made)
+    key = (await home.admin("POST", "teams/atelier/keys", json={"label": "ci"})).json()
+    await home.admin("POST", f"teams/atelier/keys/{key['id']}/rotate", json={"grace": "1h"})
+    await home.post("too dear", key=SHADE_KEY)
+    done = (await home.admin("GET", "runs?state=done")).json()["data"][-1]["id"]
+    found = {}
+    async with browser_tab(home.http.base_url, key=ADMIN_KEY, size=size) as tab:
+        for name, place in {**PLACES, "run": f"runs/{done}"}.items():
+            await tab.open(place)
+            found[name] = await clean(tab, name)
+        await tab.open("teams/atelier")
+        await tab.button("Issue a key").click()
+        await tab.button("Issue the key").click()
+        await tab.button("Done").wait_for()
+        found["secret"] = await clean(tab, "secret")
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+async def clean(tab: Tab, name: str) -> list[str]:
+    """What is wrong with what is shown, in light and in dark."""
+    wrong = []
+    for scheme in SCHEMES:
+        await tab.page.emulate_media(color_scheme=scheme)
+        await tab.shot(name)
+        wrong += [*tab.faults, *await tab.axe()]
+        tab.faults.clear()
+    if (wider := await tab.overflow()) > 0:
+        wrong.append(f"{wider} pixels wider than the screen")
+    return wrong
+
+
+async def test_two_hundred_teams_are_listed_at_once(home: House, tab: Tab) -> None:
+    budgets = [{"usd": 5, "per": "day"}]
+    for number in range(200):
+        body = {"name": f"team-with-a-long-name-{number:03d}", "budgets": budgets}
+        assert (await home.admin("POST", "teams", json=body)).status_code == 200
+    asked: list[str] = []
+    tab.page.on("request", lambda one: asked.append(one.url) if "/admin/" in one.url else None)
+    await tab.open("teams")
+    assert len([url for url in asked if "teams" in url]) == 1
+    await tab.page.get_by_label("Search").fill("name-199")
+    rows = tab.page.get_by_role("table", name="Teams").locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("team-with-a-long-name-199")

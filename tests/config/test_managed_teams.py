@@ -1,0 +1,201 @@
+"""Teams as JSON: held to the file's rules, kept canonically, changed by merge patches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import Settings, managed, sandbox_settings
+from gateway.core.model import Cap, Measure, Mode, Window
+from gateway.core.roster import ManagedTeam
+from gateway.errors import InvalidRequest
+
+SETTINGS = sandbox_settings("http://127.0.0.1:1", Path("data"))
+DEFAULTS = {
+    "allow": {},
+    "budgets": [],
+    "cache": {},
+    "limits": {"images": []},
+    "mode": "enforce",
+    "references": "trust",
+}
+FULL = {
+    "description": "Posters, mostly",
+    "budgets": [{"usd": 50, "per": "day"}, {"usd": 0.00001, "per": "hour"}],
+    "limits": {
+        "images": [{"count": 200, "per": "day"}],
+        "runs_per_minute": 60,
+        "concurrent_runs": 20,
+    },
+    "allow": {
+        "models": ["gpt-image-1.5-lite"],
+        "sizes": ["1:1"],
+        "qualities": ["low"],
+        "max_n": 4,
+    },
+    "cache": {"scope": "organization"},
+    "mode": "shadow",
+    "references": "fetch",
+}
+
+
+def made(body: dict[str, Any]) -> Any:
+    return json.loads(managed.new_document(body, SETTINGS))
+
+
+def changed(document: dict[str, Any], patch: dict[str, Any]) -> Any:
+    return json.loads(managed.changed_document(json.dumps(document), patch, SETTINGS))
+
+
+def refusal(body: dict[str, Any]) -> tuple[str | None, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        made(body)
+    return caught.value.param, caught.value.message
+
+
+def without(*models: str) -> Settings:
+    left = {name: entry for name, entry in SETTINGS.models.items() if name not in models}
+    return SETTINGS.model_copy(update={"models": left})
+
+
+def test_an_empty_body_is_a_team_without_limits() -> None:
+    assert made({}) == DEFAULTS
+
+
+def test_everything_a_team_can_have_comes_back_as_it_was() -> None:
+    assert made(FULL) == FULL
+    assert made(made(FULL)) == FULL
+
+
+def test_one_team_has_one_document() -> None:
+    backwards = {name: FULL[name] for name in reversed(FULL)}
+    assert managed.new_document(FULL, SETTINGS) == managed.new_document(backwards, SETTINGS)
+
+
+def test_every_problem_is_told_with_its_path() -> None:
+    param, message = refusal(
+        {
+            "budgets": [{"usd": -1, "per": "day"}],
+            "limits": {"runs_per_minut": 1},
+            "mode": "loose",
+        }
+    )
+    assert param == "budgets[0].usd"
+    assert message.splitlines() == [
+        "budgets[0].usd: must not be negative: -1",
+        "limits.runs_per_minut: unknown key; did you mean 'runs_per_minute'?",
+        "mode: must be enforce or shadow, not 'loose'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            {"allow": {"models": ["gpt-imag-2"]}},
+            "allow.models[0]: no model is called 'gpt-imag-2'; did you mean 'gpt-image-2'?",
+        ),
+        (
+            {"allow": {"models": ["gpt-image-1.5"], "sizes": ["9:16"]}},
+            "allow.sizes[0]: no model offers '9:16'",
+        ),
+        (
+            {"budgets": [{"usd": 1, "per": "day"}, {"usd": 2, "per": "day"}]},
+            "budgets[1]: a second limit per day; keep the one that is meant",
+        ),
+        ({"budgets": 5}, "budgets: must be a list"),
+        ({"cache": "team"}, "cache: must be a mapping"),
+        (
+            {"keys": []},
+            "keys: a team's keys are made one by one: POST /admin/v1/teams/{team}/keys",
+        ),
+    ],
+)
+def test_the_rules_are_those_of_the_file(body: dict[str, Any], message: str) -> None:
+    assert refusal(body)[1] == message
+
+
+def test_names_are_those_of_the_file_and_stand_in_addresses() -> None:
+    assert managed.read_name("art.dept-2") == "art.dept-2"
+    for wrong in (None, "", "-x", "a b", "a/b", 5, "x" * 129):
+        with pytest.raises(InvalidRequest) as caught:
+            managed.read_name(wrong)
+        assert caught.value.param == "name"
+
+
+def test_a_patch_changes_what_it_names_and_null_takes_away() -> None:
+    patch = {
+        "description": None,
+        "limits": {"runs_per_minute": None, "concurrent_runs": 3},
+        "budgets": [{"usd": 7, "per": "week"}],
+        "cache": {"scope": None},
+    }
+    assert changed(FULL, patch) == {
+        **{name: part for name, part in FULL.items() if name != "description"},
+        "limits": {"images": [{"count": 200, "per": "day"}], "concurrent_runs": 3},
+        "budgets": [{"usd": 7, "per": "week"}],
+        "cache": {},
+    }
+    assert changed(FULL, {"mode": None})["mode"] == "enforce"
+
+
+def test_a_patch_is_checked_as_a_whole() -> None:
+    with pytest.raises(InvalidRequest, match=r"budgets\[0\].per: missing"):
+        changed(FULL, {"budgets": [{"usd": 7}]})
+    with pytest.raises(InvalidRequest, match="unknown key"):
+        changed(FULL, {"name": "other"})
+
+
+def test_a_patch_as_deep_as_a_body_can_be_is_refused() -> None:
+    patch: dict[str, Any] = {}
+    for _ in range(950):
+        patch = {"allow": patch}
+    with pytest.raises(InvalidRequest, match=r"allow\.allow: unknown key"):
+        changed(FULL, patch)
+
+
+def test_what_was_wrong_before_does_not_stand_in_the_way() -> None:
+    document = managed.new_document({"allow": {"models": ["gpt-image-2"]}}, SETTINGS)
+    later = without("gpt-image-2")
+    raised = managed.changed_document(document, {"budgets": [{"usd": 9, "per": "day"}]}, later)
+    assert json.loads(raised)["budgets"] == [{"usd": 9, "per": "day"}]
+    with pytest.raises(InvalidRequest, match="no model is called 'gpt-image-3'"):
+        managed.changed_document(document, {"allow": {"models": ["gpt-image-3"]}}, later)
+
+
+# --- as the core sees them -----------------------------------------------------------------------
+
+
+def stored(body: dict[str, Any]) -> ManagedTeam:
+    return ManagedTeam("art", managed.new_document(body, SETTINGS), 0.0, 0.0)
+
+
+def test_it_becomes_the_team_that_the_file_would_give() -> None:
+    team, notices = managed.reader(SETTINGS)(stored(FULL))
+    assert notices == []
+    assert team.name == "art"
+    assert team.mode is Mode.SHADOW
+    assert team.allow.models == frozenset({"gpt-image-1.5"})
+    assert team.caps[:2] == (
+        Cap(Measure.USD, Window.DAY, 50_000_000),
+        Cap(Measure.USD, Window.HOUR, 10),
+    )
+
+
+def test_a_model_that_left_the_settings_is_not_allowed_and_is_noticed() -> None:
+    one = stored({"allow": {"models": ["gpt-image-2", "gpt-image-1.5"]}})
+    team, notices = managed.reader(without("gpt-image-2"))(one)
+    assert team.allow.models == frozenset({"gpt-image-1.5"})
+    assert [notice.partition(":")[0] for notice in notices] == ["teams.art.allow.models"]
+    team, _ = managed.reader(without("gpt-image-2", "gpt-image-1.5"))(one)
+    assert team.allow.models == frozenset(), "nothing, which is not the same as anything"
+
+
+def test_one_that_cannot_be_read_may_order_nothing() -> None:
+    team, notices = managed.reader(SETTINGS)(ManagedTeam("art", '{"mode":"strict"}', 0.0, 0.0))
+    assert team.allow.models == frozenset()
+    assert len(notices) == 1
+    assert "must be enforce or shadow" in notices[0]

@@ -1,0 +1,70 @@
+"""The described surface: it is all there, it is a valid document, and it describes what comes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from gateway.errors import GatewayError
+from gateway.web.openapi.document import all_operations, document
+from gateway.web.openapi.operation import Door
+
+
+@pytest.fixture(scope="module")
+def doc() -> Mapping[str, Any]:
+    return json.loads(json.dumps(document()))
+
+
+def test_it_is_openapi(doc: Mapping[str, Any]) -> None:
+    validate(doc)
+
+
+def test_every_operation_has_a_name_of_its_own() -> None:
+    listed = all_operations()
+    assert len({(one.method, one.path) for one in listed}) == len(listed)
+
+
+def test_the_words_of_a_path_are_explained() -> None:
+    for one in all_operations():
+        assert set(re.findall(r"\{(\w+)\}", one.path)) == set(one.path_words), one.path
+
+
+def test_every_query_parameter_says_what_it_is() -> None:
+    silent = [
+        f"{one.path} {name}"
+        for one in all_operations()
+        if one.query is not None
+        for name, field in one.query.model_fields.items()
+        if not field.description
+    ]
+    assert silent == []
+
+
+def test_references_lead_somewhere(doc: Mapping[str, Any]) -> None:
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(doc)))
+    assert named <= set(doc["components"]["schemas"])
+
+
+def test_no_schema_is_unused(doc: Mapping[str, Any]) -> None:
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(doc)))
+    assert set(doc["components"]["schemas"]) <= named
+
+
+def test_errors_name_codes_that_exist() -> None:
+    for one in all_operations():
+        for error in one.refusals:
+            assert issubclass(error, GatewayError)
+            assert error.status >= 400
+
+
+def test_keys_are_asked_for_where_the_contract_says(doc: Mapping[str, Any]) -> None:
+    for one in all_operations():
+        if one.path.startswith("/admin/"):
+            assert one.door is Door.ADMIN, one.path
+        elif re.match(r"/(v1|openai/v1|api/v1|team/v1)/", one.path):
+            assert one.door is Door.TEAM, one.path
