@@ -7,6 +7,7 @@ minute with the same tool, says what the gateway's own work costs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import shutil
@@ -53,6 +54,7 @@ async def main() -> None:
         async with running_sandbox(SandboxOptions(seconds_per_picture=0.1)) as upstream:
             gateway = Gateway(parse(installation.settings(upstream.base_url, Path(folder)), {}))
             await gateway.start()
+            gc.freeze()  # as `serve` does
             server = serving.InProcessServer(gateway.app)
             await server.start()
             gateway.bound(server.bound_port)

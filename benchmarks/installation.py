@@ -17,20 +17,10 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from gateway.core.accounts import Account, AccountKey, Amounts
 from gateway.core.budgets import windows_at
 from gateway.core.history import Refusal, Step
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Amounts,
-    Job,
-    Kept,
-    Picture,
-    Run,
-    RunState,
-    Usage,
-    Verdict,
-)
+from gateway.core.model import Job, Kept, Picture, Run, RunState, Usage, Verdict
 from gateway.core.transaction import View, Writes
 from gateway.ledger import migrations, store
 

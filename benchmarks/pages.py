@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import statistics
 import sys
 import time
@@ -76,6 +77,7 @@ async def measure(folder: Path) -> Sequence[tuple[str, float, float, int]]:
     async with running_sandbox(SandboxOptions()) as upstream:
         gateway = Gateway(parse(installation.settings(upstream.base_url, folder), {}))
         await gateway.start()
+        gc.freeze()  # as `serve` does
         server = InProcessServer(gateway.app)
         await server.start()
         async with httpx.AsyncClient(base_url=server.base_url, timeout=60) as client:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.accounts import Measure
 from gateway.core.admission import Ask, Denial, Denied, Doubtful, Hit, Joined, Settled
 from gateway.core.budgets import Standing
-from gateway.core.model import ImageModel, Measure, Order, Team
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.model import Order
 from gateway.core.policy import Policy
 from gateway.core.pricing import ceiling, cheapest
 

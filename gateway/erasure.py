@@ -1,7 +1,7 @@
 """What operators take back: a picture for good, or answers out of the cache.
 
     erase: intention → bytes and provenance → cached answer → done
-    purge: intention → answers, some at a time
+    purge: intention → response cache → answers, some at a time
 
 The intention is committed before anything is touched, so that a process that dies on the way
 leaves a record from which the chore goes on. What runs have cost and made stays in the ledger.
@@ -33,10 +33,6 @@ FINISH_SECONDS: Final = 60.0
 FINISHED_AT_ONCE: Final = 500
 RETIRED_AT_ONCE: Final = 500
 """In one transaction: some milliseconds, so that orders do not feel it."""
-
-DELETED_SINGLY: Final = 2_000
-"""Beyond this it is quicker to empty the response cache: what is lost with it costs others a
-look into the ledger."""
 
 EVERYTHING: Final = "*"
 """What a purge is of that is of no single team."""
@@ -105,18 +101,16 @@ class Erasure:
     async def purge(self, team: str | None, act: Act) -> int:
         """Answers nobody any more from the finished runs of this team; None: from any.
 
-        Returns how many that are. Their pictures and numbers stay.
+        Returns how many that are. Their pictures and numbers stay. The response cache is emptied as
+        a whole: what others lose with it costs them a look into the ledger.
         """
         change = act.change(Action.CACHE_PURGE, team or EVERYTHING)
         await self._ledger.transact(Keys(), lambda _: (None, Writes(changes=(change,))))
+        await self._cache.clear()  # first too: when it is cut, no run is left to say whose answers
         purged = 0
         while batch := await self._ledger.retire(team=team, limit=RETIRED_AT_ONCE):
             purged += len(batch)
-            if team is not None and purged <= DELETED_SINGLY:
-                for fingerprint in batch:
-                    await self._cache.delete(fingerprint)
-        if team is None or purged > DELETED_SINGLY:
-            await self._cache.clear()
+        await self._cache.clear()
         log.info("cache purged", team=team, purged=purged, actor=act.actor)
         return purged
 

@@ -12,8 +12,9 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from gateway.core.budgets import show_usd
+from gateway.core.catalog import Mode
 from gateway.core.history import STARTED, Refusal, Step
-from gateway.core.model import Job, KeptPicture, Mode, Run, RunState, Verdict
+from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10

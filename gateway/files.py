@@ -29,7 +29,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from gateway.core.addresses import check_url
-from gateway.core.model import Team, Upload
+from gateway.core.catalog import Team
+from gateway.core.model import Upload
 from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, UpstreamRefusal

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from gateway.core.accounts import Account, AccountKey
 from gateway.core.admission import Denial
+from gateway.core.catalog import Mode
 from gateway.core.events import Event, PollEvent, SubmitEvent
 from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
 from gateway.core.model import (
-    Account,
-    AccountKey,
     Delivery,
     DeliveryState,
     Job,
     KeptPicture,
-    Mode,
     Picture,
     Run,
     RunState,

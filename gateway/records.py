@@ -5,7 +5,7 @@ Only reads; what the records mean is said by `explanation`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -20,6 +20,11 @@ TASKS_TOLD: Final = 100
 PICTURES_TOLD: Final = 20
 """A run makes ten pictures at most."""
 
+ROWS_AT_ONCE: Final = 25
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""A page of rows as they usually are comes nowhere near it. An order may be a megabyte, and whoever
+sends such ones should not be able to fill the memory of those who look at them."""
+
 T = TypeVar("T")
 
 
@@ -32,8 +37,13 @@ class Records:
         self, asked: RunFilter, *, after: Mark | None, limit: int
     ) -> tuple[Sequence[Run], Mark | None]:
         """One page of runs, newest first, and where it goes on."""
-        found = await self._ledger.runs(asked, after=after, limit=limit + 1)
-        return page(found, limit, lambda run: (run.created_at, run.id))
+        return await light_page(
+            lambda mark, count: self._ledger.runs(asked, after=mark, limit=count),
+            after=after,
+            limit=limit,
+            mark=lambda run: (run.created_at, run.id),
+            weigh=lambda run: len(run.request) + len(run.task),
+        )
 
     async def refusals(
         self, asked: RefusalFilter, *, after: Mark | None, limit: int
@@ -71,6 +81,26 @@ class Records:
             PictureFilter(run_id=run.id), after=None, limit=PICTURES_TOLD
         )
         return Story(run, asked, steps, jobs, total, pictures)
+
+
+async def light_page(
+    read: Callable[[Mark | None, int], Awaitable[Sequence[T]]],
+    *,
+    after: Mark | None,
+    limit: int,
+    mark: Callable[[T], Mark],
+    weigh: Callable[[T], int],
+) -> tuple[Sequence[T], Mark | None]:
+    """As `page`, of rows that may be heavy: `read` some at a time, up to the bytes of a page."""
+    rows: list[T] = []
+    weight = 0
+    while True:
+        count = min(ROWS_AT_ONCE, limit - len(rows))
+        found, after = page(await read(after, count + 1), count, mark)
+        rows += found
+        weight += sum(map(weigh, found))
+        if after is None or len(rows) >= limit or weight >= PAGE_BYTES:
+            return rows, after
 
 
 def page(

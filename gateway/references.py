@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from gateway.core.catalog import ReferenceMode, Team
 from gateway.core.fingerprint import references
-from gateway.core.model import Order, ReferenceMode, Team
+from gateway.core.model import Order
 from gateway.core.pictures import (
     LinkDead,
     LinkForbidden,

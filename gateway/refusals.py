@@ -27,8 +27,9 @@ from gateway.core.admission import (
     Settled,
     Started,
 )
+from gateway.core.catalog import Mode
 from gateway.core.history import Refusal
-from gateway.core.model import Job, Mode, Verdict
+from gateway.core.model import Job, Verdict
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import CallerError, Unavailable
 from gateway.ports import Clock, Ledger, Observer

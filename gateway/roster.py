@@ -20,7 +20,9 @@ import structlog
 
 from gateway import ids
 from gateway.core import budgets, enrolment
+from gateway.core.accounts import Window
 from gateway.core.budgets import Standing
+from gateway.core.catalog import Team
 from gateway.core.enrolment import (
     Act,
     Action,
@@ -30,7 +32,6 @@ from gateway.core.enrolment import (
     Rotation,
     StillTwo,
 )
-from gateway.core.model import Team, Window
 from gateway.core.policy import Current, Policy
 from gateway.core.roster import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
@@ -304,9 +305,11 @@ class Roster:
             raise _missing(after, name, key_id)
         return after
 
-    async def note(self, action: Action, subject: str, *, after: str, actor: str) -> None:
-        """Writes down an act that changes nothing in the ledger."""
-        change = self._act(actor).change(action, subject, after=after)
+    async def note(
+        self, action: Action, subject: str, *, before: str, after: str, actor: str
+    ) -> None:
+        """Writes down an act that changes nothing else in the ledger."""
+        change = self._act(actor).change(action, subject, before=before, after=after)
         await self._ledger.transact(Keys(), lambda _: (None, Writes(changes=(change,))))
 
     # --- inside --------------------------------------------------------------------------------

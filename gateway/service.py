@@ -18,6 +18,7 @@ import structlog
 
 from gateway import enquiries, ids
 from gateway.core import admission, budgets, orders
+from gateway.core.accounts import AccountKey, Window
 from gateway.core.admission import (
     Ask,
     Claimed,
@@ -34,20 +35,10 @@ from gateway.core.admission import (
     Unvetted,
 )
 from gateway.core.budgets import Standing
+from gateway.core.catalog import Team
 from gateway.core.fingerprint import claim_digest, fingerprint
 from gateway.core.lifecycle import is_sent_again
-from gateway.core.model import (
-    AccountKey,
-    Claim,
-    Freshness,
-    Job,
-    Order,
-    Run,
-    RunState,
-    Team,
-    Verdict,
-    Window,
-)
+from gateway.core.model import Claim, Freshness, Job, Order, Run, RunState, Verdict
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
 from gateway.core.schedule import RUN_LEASE_SECONDS

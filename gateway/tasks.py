@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.core.model import Job, Run, RunState, Team
+from gateway.core.catalog import Team
+from gateway.core.model import Job, Run, RunState
 from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import TaskNotFound

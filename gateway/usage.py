@@ -15,8 +15,10 @@ from operator import add, attrgetter
 from typing import Final
 
 from gateway.core import budgets
+from gateway.core.accounts import Window
 from gateway.core.budgets import Standing, midnight
-from gateway.core.model import Team, Usage, Window
+from gateway.core.catalog import Team
+from gateway.core.model import Usage
 from gateway.errors import InvalidRequest
 from gateway.ports import Ledger, UsagePart
 

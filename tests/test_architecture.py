@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.accounts import Amounts, Windows
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -27,7 +28,7 @@ from gateway.core.events import (
     Unreachable,
 )
 from gateway.core.lifecycle import TABLE, IllegalTransition, Rules, advance
-from gateway.core.model import FINAL_STATES, Amounts, Kept, Picture, Run, RunState, Windows
+from gateway.core.model import FINAL_STATES, Kept, Picture, Run, RunState
 from gateway.core.routing import Alternative, Outlook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +52,6 @@ EVENTS: tuple[Event, ...] = (
     Retry(),
     Progressed("{}", 50),
     Finished("{}", LINKS),
-    Finished("{}", ()),
     TaskFailed("{}", "service_error", "no"),
     TaskFailed("{}", "content_policy_violation", "no"),
     Unreachable("down"),

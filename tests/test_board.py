@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.model import Amounts, Run, RunState, Windows
+from gateway.core.accounts import Amounts, Windows
+from gateway.core.model import Run, RunState
 from gateway.errors import Unavailable
 from gateway.waiting import WAKE_BATCH, Board, Watch
 

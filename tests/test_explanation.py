@@ -9,20 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.core.accounts import NOTHING, Amounts
 from gateway.core.budgets import windows_at
 from gateway.core.history import Refusal, Step
-from gateway.core.model import (
-    NOTHING,
-    Amounts,
-    Failure,
-    FailureKind,
-    Job,
-    Kept,
-    Picture,
-    Run,
-    RunState,
-    Verdict,
-)
+from gateway.core.model import Failure, FailureKind, Job, Kept, Picture, Run, RunState, Verdict
 from gateway.explanation import Story, Timings, duration, summary, timings
 
 AT = 1_767_355_203.0

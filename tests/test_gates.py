@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from gateway.core.accounts import Amounts, Windows
 from gateway.core.breaker import FAILURES, FULL_ROOM
+from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -20,16 +22,7 @@ from gateway.core.events import (
     TaskFailed,
 )
 from gateway.core.lifecycle import Rules
-from gateway.core.model import (
-    Amounts,
-    Catalog,
-    ImageModel,
-    PriceRule,
-    Route,
-    Run,
-    RunState,
-    Windows,
-)
+from gateway.core.model import Run, RunState
 from gateway.core.policy import Current, Policy
 from gateway.core.routing import NOWHERE
 from gateway.gates import Gates, Permit
@@ -180,7 +173,8 @@ def test_a_route_whose_tasks_fail_is_out_too_and_refusals_never_count() -> None:
     for _ in range(20):
         world.gates.polled(on("cheap"), TaskFailed("{}", "content_policy_violation", "no"))
     assert world.up == {}
-    for event in (BROKEN, BROKEN, Finished("{}", ()), BROKEN, BROKEN, BROKEN):
+    delivered = Finished("{}", ("https://files.example.org/1.png",))
+    for event in (BROKEN, BROKEN, delivered, BROKEN, BROKEN, BROKEN):
         world.submits("cheap", Accepted("t", "{}"))
         world.gates.polled(on("cheap"), event)
     assert world.up == {"cheap": False}

@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.core.model import Account, AccountKey, Amounts, Catalog, Claim, Upload, Window
+from gateway.core.accounts import Account, AccountKey, Amounts, Window
+from gateway.core.catalog import Catalog
+from gateway.core.model import Claim, Upload
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import Keys, View, Writes
 from gateway.housekeeping import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Housekeeper

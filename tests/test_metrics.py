@@ -22,31 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import __version__
 from gateway.config import sandbox_settings
 from gateway.core import events, pictures
+from gateway.core.accounts import Account, Cap, Measure, Window
 from gateway.core.admission import Ask, Denial, Denied, Reason, Started, admit
 from gateway.core.booking import book
 from gateway.core.budgets import resets_at, windows_at
+from gateway.core.catalog import Catalog, ImageModel, Limits, Mode, PriceRule, Route, Team
 from gateway.core.lifecycle import Rules, advance
-from gateway.core.model import (
-    Account,
-    Cap,
-    Catalog,
-    FailureKind,
-    Freshness,
-    ImageModel,
-    Kept,
-    Limits,
-    Measure,
-    Mode,
-    Order,
-    Picture,
-    PriceRule,
-    Route,
-    Run,
-    RunState,
-    Team,
-    Verdict,
-    Window,
-)
+from gateway.core.model import FailureKind, Freshness, Kept, Order, Picture, Run, RunState, Verdict
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable

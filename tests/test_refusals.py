@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import refusals as recorder
+from gateway.core.catalog import Catalog
 from gateway.core.history import Refusal
-from gateway.core.model import Catalog, Verdict
+from gateway.core.model import Verdict
 from gateway.core.policy import Policy
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError

@@ -12,7 +12,7 @@ from gateway import logs
 from gateway.config import Settings, sandbox_settings
 from gateway.config.sandbox import UPSTREAM, digest_of
 from gateway.config.schema import Poll, TeamEntry
-from gateway.core.model import CacheScope
+from gateway.core.catalog import CacheScope
 from gateway.errors import Unavailable
 from gateway.serving import InProcessServer
 from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox

@@ -6,6 +6,7 @@ everything it had taken was ended or safely written down.
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 SANDBOX_FOLDER = Path("data/sandbox")
 EXIT_CANNOT_START = 1
+HANGUP = "SIGHUP"
+"""Who reloads, in the audit, when no admin key did."""
 
 
 @click.command("serve", short_help="Run the gateway.")
@@ -124,6 +127,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int
     except Unavailable as error:
         click.echo(f"cannot start: {error.message}", err=True)
         return EXIT_CANNOT_START
+    gc.freeze()  # a full collection over the tokenizer's vocabulary holds the loop for 60 ms
     http = serving.InProcessServer(gateway.app, host=server.host, port=server.port)
     try:
         await http.start()
@@ -156,13 +160,18 @@ def _reload_on_hangup(gateway: Gateway) -> None:
 
     import structlog
 
+    from gateway.errors import Unavailable
+
     log = structlog.get_logger("gateway.settings")
 
     async def reload() -> None:
         try:
-            waiting = await gateway.reread()
+            waiting = await gateway.reread(actor=HANGUP)
         except SettingsError as error:
             log.error("reload refused, the last good settings stay", problems=explain(error))
+            return
+        except Unavailable as error:
+            log.error("reload refused, the last good settings stay", problems=error.message)
             return
         if waiting is None:
             log.warning("nothing to reload: the sandbox's settings are built in")

@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.config.build import build
 from gateway.config.document import read_document
 from gateway.config.problems import Problem, SettingsError
-from gateway.config.reload import restart_needed
+from gateway.config.reload import differences, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import Settings
@@ -21,6 +21,7 @@ __all__ = [
     "Problem",
     "Settings",
     "SettingsError",
+    "differences",
     "load",
     "parse",
     "restart_needed",

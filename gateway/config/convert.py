@@ -13,21 +13,10 @@ from gateway.config.schema import (
     TeamEntry,
     UpstreamEntry,
 )
+from gateway.core.accounts import Cap, Measure, Window
 from gateway.core.alerts import Alerting
+from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, PriceRule, Route, Team
 from gateway.core.lifecycle import Rules
-from gateway.core.model import (
-    Allow,
-    Cap,
-    Catalog,
-    ImageModel,
-    Limits,
-    Measure,
-    Pace,
-    PriceRule,
-    Route,
-    Team,
-    Window,
-)
 from gateway.core.policy import Grant, Policy
 
 CALLED_BACK_PACE = 4

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from gateway.config import units, words
-from gateway.core.model import CacheScope, Mode, ReferenceMode, Window
+from gateway.core.accounts import Window
+from gateway.core.catalog import CacheScope, Mode, ReferenceMode
 
 MASK = "********"
 
@@ -67,6 +68,7 @@ _SHOW_USD = PlainSerializer(units.show_usd)
 _SHOW_SECRET = PlainSerializer(lambda _: MASK)
 
 Text = Annotated[str, _TEXT]
+Description = Annotated[str, _TEXT, AfterValidator(words.short)]
 Name = Annotated[str, BeforeValidator(words.name)]
 Flag = Annotated[bool, BeforeValidator(words.boolean)]
 Address = Annotated[str, BeforeValidator(words.web_address)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -18,12 +19,18 @@ from gateway.config.build import message
 from gateway.config.problems import Path, dotted
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
-from gateway.core.model import Allow, Team
+from gateway.core.catalog import Allow, Team
 from gateway.core.roster import ManagedTeam
 from gateway.errors import InvalidRequest
 
 DEEPEST: Final = 4
 """No setting of a team lies deeper; a patch beyond that is refused when it is read."""
+
+LOOKED_FOR: Final = 200
+TOLD: Final = 20
+LINE: Final = 500
+"""Of a document with thousands of faults, or one of thousands of characters, this much is looked
+for and told: more than anybody mends at once."""
 
 Found = list[tuple[Path, str]]
 
@@ -128,13 +135,16 @@ def _read(value: object) -> TeamEntry:
 
 def _problems(entry: TeamEntry, settings: Settings) -> Found:
     names = Names(frozenset(settings.upstreams), frozenset(settings.models))
-    return list(team_problems((), entry, settings, names))
+    return list(islice(team_problems((), entry, settings, names), LOOKED_FOR))
 
 
 def _refuse(problems: Found) -> None:
     if problems:
-        lines = [f"{dotted(path)}: {text}" if path else text for path, text in problems]
-        raise InvalidRequest("\n".join(lines), param=dotted(problems[0][0]) or None)
+        told = problems[:TOLD]
+        lines = [f"{dotted(path)}: {text}"[:LINE] if path else text for path, text in told]
+        if left := len(problems) - len(told):
+            lines.append(f"and {left} problems more")
+        raise InvalidRequest("\n".join(lines), param=dotted(problems[0][0])[:LINE] or None)
 
 
 def _document(entry: TeamEntry) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.config.problems import Path, dotted
 from gateway.config.schema import Part, Settings, yaml_name
 
@@ -36,6 +38,22 @@ def restart_needed(old: Settings, new: Settings) -> list[str]:
     """The dotted paths of changed settings that only a restart brings into effect."""
     changed = _changes(old, new, ())
     return [dotted(path) for path in changed if not _is_reloadable(path)]
+
+
+def differences(old: Settings, new: Settings) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """What has changed, by dotted path: as it was, and as it is; secrets masked, None for none."""
+    paths = _changes(old, new, ())
+    before, after = old.shown(), new.shown()
+    return (
+        {dotted(path): _at(before, path) for path in paths},
+        {dotted(path): _at(after, path) for path in paths},
+    )
+
+
+def _at(shown: object, path: Path) -> object:
+    for step in path:
+        shown = shown.get(str(step)) if isinstance(shown, Mapping) else None
+    return shown
 
 
 def _is_reloadable(path: Path) -> bool:

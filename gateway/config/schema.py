@@ -24,6 +24,7 @@ from gateway.config.fields import (
     CacheBytes,
     Count,
     Days,
+    Description,
     Flag,
     FloorBytes,
     Format,
@@ -54,7 +55,7 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.notices import notices
-from gateway.core.model import CacheScope, Mode, ReferenceMode
+from gateway.core.catalog import CacheScope, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
 
@@ -260,7 +261,7 @@ class TeamCache(Part):
 
 
 class TeamEntry(Part):
-    description: Text | None = None
+    description: Description | None = None
     keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
     budgets: tuple[Budget, ...] = ()
     limits: TeamLimits = TeamLimits()

@@ -27,6 +27,7 @@ HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
 WEB = frozenset({"http", "https"})
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
+DESCRIPTION_CHARACTERS = 1_000
 
 
 def shown(value: object) -> str:
@@ -45,6 +46,13 @@ def text(value: object) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
     return str(value)
+
+
+def short(value: str) -> str:
+    """Of text that stands in lists of everything."""
+    if len(value) > DESCRIPTION_CHARACTERS:
+        raise ValueError(f"must have at most {DESCRIPTION_CHARACTERS} characters, not {len(value)}")
+    return value
 
 
 def boolean(value: object) -> bool:

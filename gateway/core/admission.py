@@ -18,31 +18,24 @@ from datetime import tzinfo
 from enum import StrEnum
 from typing import Final
 
+from gateway.core.accounts import Account, AccountKey, Amounts, Measure, Window, Windows
 from gateway.core.alerts import Alerting, Moment, alerts
 from gateway.core.booking import book
 from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339
+from gateway.core.catalog import ImageModel, Mode, Team
 from gateway.core.fingerprint import canonical_json
 from gateway.core.history import begun
 from gateway.core.model import (
-    Account,
-    AccountKey,
-    Amounts,
     Claim,
     Delivery,
     FailureKind,
     Freshness,
-    ImageModel,
     Job,
-    Measure,
-    Mode,
     Order,
     Run,
     RunState,
-    Team,
     Usage,
     Verdict,
-    Window,
-    Windows,
 )
 from gateway.core.outbox import owes
 from gateway.core.pricing import ceiling, cheapest

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.budgets import NEVER, Standing, rfc3339, show_usd, standings
-from gateway.core.model import (
+from gateway.core.accounts import (
     USD_MICROS,
     Account,
     AccountKey,
     Amounts,
     Cap,
-    Delivery,
     Measure,
     Window,
     Windows,
 )
+from gateway.core.budgets import NEVER, Standing, rfc3339, show_usd, standings
+from gateway.core.model import Delivery
 
 TYPE: Final = "budget.threshold_reached"
 MEASURES: Final = (Measure.USD, Measure.IMAGES)

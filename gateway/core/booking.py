@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gateway.core.model import NOTHING, Account, AccountKey, Run, RunState, Usage
+from gateway.core.accounts import NOTHING, Account, AccountKey
+from gateway.core.model import Run, RunState, Usage
 from gateway.core.transaction import Writes
 
 

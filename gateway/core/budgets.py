@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
-from gateway.core.model import (
+from gateway.core.accounts import (
     USD_MICROS,
     Account,
     AccountKey,

@@ -11,16 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from gateway.core.model import (
-    Amounts,
-    Failure,
-    FailureKind,
-    Kept,
-    Picture,
-    Run,
-    RunState,
-    Windows,
-)
+from gateway.core.accounts import Amounts, Windows
+from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
 
 FORMAT: Final = 2
 

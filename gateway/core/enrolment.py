@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.core.budgets import NEVER, rfc3339
-from gateway.core.model import Team
+from gateway.core.catalog import Team
 from gateway.core.policy import Grant, Policy
 from gateway.core.roster import Change, KeyState, ManagedTeam, TeamKey
 from gateway.core.transaction import View, Writes

@@ -64,7 +64,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The task is completed; `links` are its result links, without doubles."""
+    """The task is completed; `links` are its result links, one at least, without doubles."""
 
     task: str
     links: tuple[str, ...]

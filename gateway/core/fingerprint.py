@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.model import CacheScope, Order, Team
+from gateway.core.catalog import CacheScope, Team
+from gateway.core.model import Order
 
 VERSION: Final = 1
 """Part of the digest: raise it when the meaning of an order changes."""

@@ -145,7 +145,7 @@ def _words(event: Event, after: Run) -> str:
         case Retry():
             return f"attempt {after.attempts}"
         case Finished(links=links):
-            return code or _pictures(len(links))
+            return _pictures(len(links))
         case PicturesKept():
             return _pictures(len(after.kept), of=len(after.links))
         case _:

@@ -1,9 +1,9 @@
 """The run's life as a table: what may happen in which state, and what follows.
 
 Only this module changes a run. `advance` takes a run and an event and gives the next run; a
-pair that is not in the table raises. `next_step` says what the driver has to do. Money follows
-the run by itself: its `hold` and `spent` change here, and `booking` carries the difference to
-the accounts in the same transaction.
+pair that is not in the table raises. How a run ends is told in `endings`, and what the driver has
+to do next in `steps`. Money follows the run by itself: its `hold` and `spent` change here, and
+`booking` carries the difference to the accounts in the same transaction.
 
     submitting ─accepted→ running ─finished→ keeping ─kept→ done
 
@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway.core import schedule
+from gateway.core import endings, schedule
+from gateway.core.catalog import Pace
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -37,32 +38,14 @@ from gateway.core.events import (
     TaskFailed,
     Unreachable,
 )
-from gateway.core.model import (
-    NOTHING,
-    Amounts,
-    Failure,
-    FailureKind,
-    Kept,
-    Pace,
-    Run,
-    RunState,
-)
+from gateway.core.model import Kept, Run, RunState
 from gateway.core.routing import NOWHERE, Alternative, Outlook, is_providers_fault
-
-LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
-"""How long upstream's result links live after the task ended."""
-
-KEEP_MARGIN_SECONDS: Final = 1800.0
-"""Keeping is given up this long before the links die: by then every retry was had."""
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
 
 DEAD_LINK_TRIES: Final = 8
 """Links are lost when they said so this often in a row (fresh ones are fetched between)."""
-
-
-# --- rules and steps ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,86 +62,6 @@ class Rules:
     usd_micros_per_credit: float | None = None
     resend: bool = False
     outlook: Outlook = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Send the run's request upstream, once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Ask upstream after the task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Bring the pictures into our store; `refresh`: ask for fresh links first."""
-
-    refresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Nothing to do outside: this event has come by itself."""
-
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to do now; `until` is None for a run that is final."""
-
-    until: float | None
-
-
-Step = Submit | Poll | Keep | Feed | Rest
-
-
-def next_step(run: Run, now: float, *, intended: bool) -> Step:
-    """What the driver has to do with a run it has leased.
-
-    `intended` says that this driver itself wrote the intention to submit a moment ago. A run
-    found `submitting` by anyone else was left by a process that died: nobody can know whether
-    its request went out. For the same reason an intention just written is carried out even if
-    the clock was set back since.
-    """
-    if run.is_final:
-        return Rest(None)
-    if run.state is RunState.SUBMITTING and intended:
-        return Submit()
-    if run.due_at > now:
-        return Rest(run.due_at)
-    match run.state:
-        case RunState.SUBMITTING:
-            return Feed(AnswerLost("the gateway was stopped while the request was going out"))
-        case RunState.QUEUED:
-            return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
-        case RunState.RUNNING:
-            hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
-            return Feed(DeadlinePassed()) if hopeless else Poll()
-        case RunState.KEEPING:
-            if now >= _keep_until(run):
-                return Feed(DeadlinePassed())
-            return Keep(refresh=run.tries > 0)
-        case RunState.UNSURE if now < run.deadline_at:
-            return Submit()
-        case _:
-            return Feed(DeadlinePassed())
-
-
-def _watch_until(run: Run) -> float:
-    """A paid task that cannot be asked after is not given up at the deadline but only when
-    its links must be dead: upstream may come back and have the pictures."""
-    return max(run.deadline_at, (run.accepted_at or run.created_at) + LINK_LIFETIME_SECONDS)
-
-
-def _keep_until(run: Run) -> float:
-    finished = run.upstream_finished_at or run.created_at
-    return finished + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
-
-
-# --- transitions: how the run goes on ------------------------------------------------------------
 
 
 class IllegalTransition(Exception):
@@ -193,23 +96,13 @@ def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
-    failure = Failure(
-        FailureKind.REFUSED, event.code, event.message, status=event.status, body=event.body
-    )
-    return _release(run, failure, now)
+    return endings.refused(run, event, now)
 
 
 def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: Rules) -> Run:
     """A fault of one upstream account: as long as another route may serve, not the caller's."""
     elsewhere = _elsewhere(run, now, rules)
-    if elsewhere is not None:
-        return elsewhere
-    message = "The upstream provider refused the gateway's own key or balance."
-    return _release(
-        run,
-        Failure(FailureKind.CREDENTIALS, "upstream_error", message, status=event.status),
-        now,
-    )
+    return elsewhere or endings.credentials_refused(run, event, now)
 
 
 def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
@@ -257,7 +150,7 @@ def is_sent_again(run: Run) -> bool:
 
 def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:
     if now >= run.deadline_at:
-        return _time_out(run, event, now, rules)
+        return endings.timed_out(run, now)
     age = now - (run.accepted_at or run.created_at)
     delay = schedule.poll_delay(
         rules.pace,
@@ -274,12 +167,12 @@ def _look_now(run: Run, _: Hinted, now: float, __: Rules) -> Run:
 
 def _miss(run: Run, event: Unreachable, now: float, rules: Rules) -> Run:
     if event.gone and now >= run.deadline_at:
-        return _time_out(run, event, now, rules)
+        return endings.timed_out(run, now)
     return _later(run, event.retry_after_seconds, now, rules)
 
 
-def _finish(run: Run, event: Finished, now: float, rules: Rules) -> Run:
-    after = replace(
+def _finish(run: Run, event: Finished, now: float, _: Rules) -> Run:
+    return replace(
         run,
         state=RunState.KEEPING,
         task=event.task,
@@ -289,9 +182,6 @@ def _finish(run: Run, event: Finished, now: float, rules: Rules) -> Run:
         tries=0,
         due_at=now,
     )
-    if not event.links:
-        return _lose(after, "upstream completed the task without a result link", now)
-    return after
 
 
 def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
@@ -309,22 +199,14 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
         elsewhere = _elsewhere(replace(run, tried=(*run.tried, run.route)), now, rules)
         if elsewhere is not None:
             return elsewhere
-    failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
-    return replace(_release(run, failure, now), task=event.task, spent=Amounts(runs=1))
+    return endings.task_failed(run, event, now)
 
 
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if len(after.kept) < len(after.links):
         return after if len(after.kept) > len(run.kept) else _later(after, None, now, rules)
-    return replace(
-        after,
-        state=RunState.DONE,
-        hold=NOTHING,
-        spent=_actual_cost(after, rules),
-        tries=0,
-        finished_at=now,
-    )
+    return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 
 def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
@@ -336,40 +218,10 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
     if event.dead:
         after = _later(after, None, now, rules)
         why = "its links lead to no whole picture"  # theirs, and our folder, are for the log alone
-        return _lose(after, why, now) if after.tries >= DEAD_LINK_TRIES else after
+        return endings.result_lost(after, why, now) if after.tries >= DEAD_LINK_TRIES else after
     lasted = now - (run.upstream_finished_at or run.created_at)
     wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
     return _later(replace(after, tries=0), None, now, replace(rules, retry_first_seconds=wait))
-
-
-def _give_up_keeping(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
-    return _lose(run, "its links are about to die", now)
-
-
-def _give_up_queueing(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
-    message = "No upstream took the request before its deadline. Nothing was charged; try again."
-    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
-
-
-def _give_up_doubting(run: Run, _: DeadlinePassed, now: float, __: Rules) -> Run:
-    message = (
-        "The request was sent upstream and its answer was lost. "
-        "It counts as spent, since upstream may have charged for it."
-    )
-    return _charge(run, Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", message), now)
-
-
-def _time_out(run: Run, _: Event, now: float, __: Rules) -> Run:
-    message = (
-        "Upstream did not finish the task before its deadline. "
-        "It counts as spent, since upstream may still charge for it."
-    )
-    return _charge(run, Failure(FailureKind.TIMED_OUT, "generation_timeout", message), now)
-
-
-def _lose(run: Run, reason: str, now: float) -> Run:
-    message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
-    return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
 
 
 def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
@@ -439,32 +291,13 @@ def _with_kept(run: Run, kept: tuple[Kept, ...]) -> Run:
     return replace(run, kept=tuple(known[link] for link in run.links if link in known))
 
 
-def _actual_cost(run: Run, rules: Rules) -> Amounts:
-    """What the run really cost, never above what was held for it.
-
-    Where the settings say what a credit is worth, upstream's own count of credits is the cost;
-    else it is the route's price for each picture delivered.
-    """
-    images = min(len(run.kept), run.hold.images)
-    cost = run.price_usd_micros * images
-    if rules.usd_micros_per_credit is not None and run.credits_used is not None:
-        cost = round(run.credits_used * rules.usd_micros_per_credit)
-    return Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
-
-
-def _release(run: Run, failure: Failure, now: float) -> Run:
-    """Failed and not charged: the hold goes back."""
-    return replace(
-        run, state=RunState.FAILED, failure=failure, hold=NOTHING, finished_at=now, due_at=now
-    )
-
-
-def _charge(run: Run, failure: Failure, now: float) -> Run:
-    """Failed, and upstream charged it or may have: the hold is spent. Money fails closed."""
-    return replace(_release(run, failure, now), spent=run.hold)
-
-
 Transition = Callable[[Run, Any, float, Rules], Run]
+
+
+def _ends(ending: Callable[[Run, float], Run]) -> Transition:
+    """Whatever the event says and the rules are."""
+    return lambda run, _, now, __: ending(run, now)
+
 
 TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.SUBMITTING, Accepted): _accept,
@@ -473,21 +306,21 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.SUBMITTING, NotNow): _put_off,
     (RunState.SUBMITTING, AnswerLost): _doubt,
     (RunState.QUEUED, Retry): _retry,
-    (RunState.QUEUED, DeadlinePassed): _give_up_queueing,
+    (RunState.QUEUED, DeadlinePassed): _ends(endings.not_taken),
     (RunState.UNSURE, Accepted): _accept,  # the answer came after all
     (RunState.UNSURE, Refused): _refuse,
     (RunState.UNSURE, NotNow): _doubt_still,
     (RunState.UNSURE, CredentialsRefused): _doubt_still,
     (RunState.UNSURE, AnswerLost): _doubt_still,
-    (RunState.UNSURE, DeadlinePassed): _give_up_doubting,
+    (RunState.UNSURE, DeadlinePassed): _ends(endings.outcome_unknown),
     (RunState.RUNNING, Progressed): _progress,
     (RunState.RUNNING, Unreachable): _miss,
     (RunState.RUNNING, Finished): _finish,
     (RunState.RUNNING, TaskFailed): _fail_task,
     (RunState.RUNNING, Hinted): _look_now,
-    (RunState.RUNNING, DeadlinePassed): _time_out,
+    (RunState.RUNNING, DeadlinePassed): _ends(endings.timed_out),
     (RunState.KEEPING, Finished): _refresh,
     (RunState.KEEPING, PicturesKept): _keep,
     (RunState.KEEPING, KeepFailed): _keep_later,
-    (RunState.KEEPING, DeadlinePassed): _give_up_keeping,
+    (RunState.KEEPING, DeadlinePassed): _ends(endings.links_dying),
 }

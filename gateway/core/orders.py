@@ -11,7 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.core.addresses import check_url
-from gateway.core.model import Catalog, ImageModel, Limits, Order
+from gateway.core.catalog import Catalog, ImageModel, Limits
+from gateway.core.model import Order
 from gateway.errors import InvalidRequest
 
 NOT_FORWARDED: Final = frozenset(

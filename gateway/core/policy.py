@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from gateway.core.alerts import Alerting
+from gateway.core.catalog import Catalog, Team
 from gateway.core.lifecycle import Rules
-from gateway.core.model import Catalog, Team
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.core.model import Amounts, ImageModel, Order, Route
+from gateway.core.accounts import Amounts
+from gateway.core.catalog import ImageModel, Route
+from gateway.core.model import Order
 
 
 def price_per_picture(route: Route, order: Order) -> int | None:

@@ -12,20 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gateway.core.accounts import Account, AccountKey, Amounts, Measure
 from gateway.core.budgets import NEVER, first_excess
+from gateway.core.catalog import Catalog, ImageModel, Mode, Team
 from gateway.core.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Amounts,
-    Catalog,
-    ImageModel,
-    Measure,
-    Mode,
-    Order,
-    Run,
-    Team,
-)
+from gateway.core.model import Order, Run
 from gateway.core.pricing import price_per_picture
 
 PROVIDERS_FAULT: Final = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.core.model import Pace
+from gateway.core.catalog import Pace
 
 RETRY_AFTER_MAX_SECONDS: Final = 60.0
 """A longer `Retry-After` of upstream is cut to this: the run's deadline must stay in sight."""

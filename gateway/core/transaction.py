@@ -10,18 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from gateway.core.accounts import Account, AccountKey
 from gateway.core.history import Refusal, Step
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Claim,
-    Delivery,
-    Job,
-    KeptPicture,
-    Run,
-    Upload,
-    Usage,
-)
+from gateway.core.model import Claim, Delivery, Job, KeptPicture, Run, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.core.accounts import Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import Window
 from gateway.ledger import sentences
 from gateway.ledger.database import Database
 from gateway.ledger.listing import VERDICT_BITS

@@ -13,14 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from gateway.core.model import (
-    AccountKey,
-    Delivery,
-    DeliveryState,
-    Run,
-    RunState,
-    Window,
-)
+from gateway.core.accounts import AccountKey, Window
+from gateway.core.model import Delivery, DeliveryState, Run, RunState
 from gateway.core.transaction import Decide, Keys
 from gateway.ledger.memory_reads import MemoryReads
 from gateway.ledger.memory_tables import Tables

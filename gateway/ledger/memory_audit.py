@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
+from gateway.core.accounts import NOTHING, Account, AccountKey, Window
 from gateway.core.codec import plain_amounts
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import (
-    NOTHING,
-    Account,
-    AccountKey,
-    Delivery,
-    Run,
-    RunState,
-    Usage,
-    Window,
-)
+from gateway.core.model import Delivery, Run, RunState, Usage
 from gateway.ledger import audit, sentences
 from gateway.ledger.memory_tables import Tables
 

@@ -6,20 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from gateway.core.accounts import Account, AccountKey
 from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Delivery,
-    Job,
-    KeptPicture,
-    Picture,
-    Run,
-    RunState,
-    Upload,
-    Usage,
-)
+from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.errors import Unavailable
 from gateway.ledger import memory_audit, memory_lists

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import Final, NoReturn
 
+from gateway.core.accounts import Account
 from gateway.core.codec import plain_amounts
 from gateway.core.history import Refusal
 from gateway.core.model import (
-    Account,
     Delivery,
     DeliveryState,
     Job,

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from gateway.core.accounts import Account, AccountKey
 from gateway.core.model import (
     LIVE_STATES,
-    Account,
-    AccountKey,
     Claim,
     Delivery,
     DeliveryState,

@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.core import codec
+from gateway.core.accounts import Account, AccountKey, Amounts, Window, Windows
 from gateway.core.model import (
-    Account,
-    AccountKey,
-    Amounts,
     Claim,
     Delivery,
     DeliveryState,
@@ -25,8 +23,6 @@ from gateway.core.model import (
     Upload,
     Usage,
     Verdict,
-    Window,
-    Windows,
 )
 
 Row = Sequence[Any]

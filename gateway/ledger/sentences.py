@@ -5,7 +5,7 @@ Each takes the numbers of one place and says where it is. All ledgers say them i
 
 from __future__ import annotations
 
-from gateway.core.model import USD_MICROS
+from gateway.core.accounts import USD_MICROS
 from gateway.ledger.rows import USAGE_COUNTERS
 
 

@@ -10,20 +10,10 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from gateway.core.accounts import Account, AccountKey
 from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Delivery,
-    Job,
-    KeptPicture,
-    Picture,
-    Run,
-    RunState,
-    Upload,
-    Usage,
-)
+from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.ledger import audit, listing, picture_store, reports, roster_store, store
 from gateway.ledger.lane import Lane

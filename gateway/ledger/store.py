@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from gateway.core.model import Account, AccountKey, Delivery, Job, Run, RunState, Upload
+from gateway.core.accounts import Account, AccountKey
+from gateway.core.model import Delivery, Job, Run, RunState, Upload
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 from gateway.ledger import picture_store, roster_store, rows, statements
 from gateway.ledger.database import Database

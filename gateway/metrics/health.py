@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gateway.core.model import Route
+from gateway.core.catalog import Route
 from gateway.metrics.exposition import family
 
 

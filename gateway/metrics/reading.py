@@ -11,19 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
+from gateway.core.accounts import USD_MICROS, Account, AccountKey, Measure, Window, Windows
 from gateway.core.budgets import NEVER, resets_at, windows_at
-from gateway.core.model import (
-    USD_MICROS,
-    Account,
-    AccountKey,
-    Measure,
-    RunState,
-    Team,
-    Usage,
-    Verdict,
-    Window,
-    Windows,
-)
+from gateway.core.catalog import Team
+from gateway.core.model import RunState, Usage, Verdict
 from gateway.core.policy import Policy
 from gateway.metrics.exposition import family, gauge
 from gateway.ports import Ledger

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway import __version__
 from gateway.core.admission import Denial, Reason
+from gateway.core.catalog import Mode
 from gateway.core.events import Event, KeepFailed
-from gateway.core.model import Delivery, Mode, Run, Verdict
+from gateway.core.model import Delivery, Run, Verdict
 from gateway.core.policy import Policy
 from gateway.metrics.closed_lists import (
     CACHE_RESULTS,

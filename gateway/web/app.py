@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
@@ -123,9 +123,16 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         answer = _answer(
             request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")
         )
-        answer.headers.update(error.headers or {})
+        answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
     return _answer(request, NotFound(f"Invalid URL ({where})"))
+
+
+def _methods(request: Request) -> Sequence[str]:
+    """What the path takes; the router itself names only those of the first route that has it."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    fitting = [one for one in routes if one.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _defect(request: Request, _: Exception) -> Response:

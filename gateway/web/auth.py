@@ -13,7 +13,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from gateway.core.model import Team
+from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.errors import Unauthorized
 

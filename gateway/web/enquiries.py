@@ -8,8 +8,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.core.accounts import USD_MICROS, Measure
 from gateway.core.budgets import NEVER, Standing, rfc3339
-from gateway.core.model import USD_MICROS, ImageModel, Measure, PriceRule
+from gateway.core.catalog import ImageModel, PriceRule
 from gateway.core.policy import Current
 from gateway.enquiries import Estimate, Purse, models_of
 from gateway.service import Service

@@ -14,7 +14,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.model import Team, Upload
+from gateway.core.catalog import Team
+from gateway.core.model import Upload
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
 from gateway.files import Answered, Files

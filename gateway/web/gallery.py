@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from gateway.core.policy import Current
 from gateway.ports import Ledger, PictureFilter
-from gateway.records import page
+from gateway.records import light_page
 from gateway.web.auth import team_of
 from gateway.web.query import Timed, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -42,10 +42,12 @@ class Gallery:
         asked = read_query(request, FindOwnPictures)
         since, until = asked.between(policy.zone)
         wanted = PictureFilter(text=asked.q, since=since, until=until)
-        found, last = page(
-            await self._ledger.gallery(team.name, wanted, after=asked.after, limit=asked.limit + 1),
-            asked.limit,
-            lambda one: (one.created_at, one.picture.digest),
+        found, last = await light_page(
+            lambda mark, count: self._ledger.gallery(team.name, wanted, after=mark, limit=count),
+            after=asked.after,
+            limit=asked.limit,
+            mark=lambda one: (one.created_at, one.picture.digest),
+            weigh=lambda one: len(one.prompt),
         )
         answer: PicturesShape = {
             "data": [picture(replace(one, team=team.name), policy.public_url) for one in found],

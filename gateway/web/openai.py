@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.admission import Replayed
-from gateway.core.model import Picture, Run, RunState, Team
+from gateway.core.catalog import Team
+from gateway.core.model import Picture, Run, RunState
 from gateway.core.policy import Current
 from gateway.enquiries import models_of
 from gateway.errors import GatewayError

@@ -16,7 +16,8 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
-from gateway.core.model import ImageModel, Picture, Team, Upload
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.model import Picture, Upload
 from gateway.core.orders import read_order
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
 from gateway.core.policy import Policy

@@ -12,7 +12,8 @@ from typing import Final
 
 import orjson
 
-from gateway.core.model import Catalog, ImageModel, Run
+from gateway.core.catalog import Catalog, ImageModel
+from gateway.core.model import Run
 from gateway.errors import InvalidRequest
 
 # --- requests ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
@@ -21,11 +22,14 @@ from gateway.web.images import parse, read_body
 MAX_LIMIT: Final = 500
 USUAL_LIMIT: Final = 50
 
+QUERY_BYTES: Final = 16 * 1024
+"""Longer than any question that can be asked here; what is longer is not even taken apart."""
+
 
 class Asked(BaseModel):
     """What a request may say; anything else is refused by its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class NoParameters(Asked):
@@ -44,7 +48,8 @@ class Page(Asked):
         if self.cursor is None:
             return None
         try:
-            at, row = json.loads(base64.urlsafe_b64decode(self.cursor.encode()))
+            # orjson: it takes no infinite number, no half of a character and no endless nesting.
+            at, row = orjson.loads(base64.urlsafe_b64decode(self.cursor.encode()))
             return float(at), str(row)
         except (ValueError, TypeError):
             message = "This cursor is none of ours: send `next` of a former answer as it was."
@@ -73,11 +78,17 @@ A = TypeVar("A", bound=Asked)
 
 def read_query(request: Request, model: type[A]) -> A:
     """The query parameters. Raises `InvalidRequest` that names the one at fault."""
-    pairs = request.query_params.multi_items()
-    names = [name for name, _ in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InvalidRequest(f"The parameter '{twice}' is there twice.", param=twice[:100])
-    return read_as(model, {name: value for name, value in pairs if value != ""})
+    if len(request.scope["query_string"]) > QUERY_BYTES:
+        raise InvalidRequest(f"The query may have at most {QUERY_BYTES} bytes.")
+    known = _names(model)
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:  # told at once: there may be thousands
+            raise _unknown(name, model)
+        if name in found:
+            raise InvalidRequest(f"The parameter '{name}' is there twice.", param=name)
+        found[name] = value
+    return read_as(model, {name: value for name, value in found.items() if value != ""})
 
 
 async def read_json(request: Request, model: type[A], limit_bytes: int) -> A:
@@ -101,12 +112,21 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = ".".join(str(part) for part in first["loc"])[:200]
     if first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(f.alias or name for name, f in model.model_fields.items()))
-        return InvalidRequest(f"There is no '{path}' here; there are: {known}.", param=path)
+        return _unknown(path, model)
     if first["type"] == "missing":
         return InvalidRequest(f"'{path}' is missing.", param=path)
     message = first["msg"].removeprefix("Value error, ")
     return InvalidRequest(f"'{path}' is not right: {message}.", param=path)
+
+
+def _unknown(name: str, model: type[BaseModel]) -> InvalidRequest:
+    name, known = name[:200], ", ".join(sorted(_names(model))) or "none"
+    return InvalidRequest(f"There is no '{name}' here; there are: {known}.", param=name)
+
+
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """What can be said, as it is written in a request."""
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
 def read_moment(name: str, text: str, zone: tzinfo, *, last: bool = False) -> float:

@@ -9,7 +9,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.model import Catalog, RunState
+from gateway.core.catalog import Catalog
+from gateway.core.model import RunState
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest
 from gateway.tasks import TaskFilter, Tasks

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.core.model import ImageModel, Team
+from gateway.core.catalog import ImageModel, Team
 from gateway.core.policy import Current, Policy
 from gateway.enquiries import models_of
 from gateway.ports import Clock, Ledger, UsagePart

@@ -12,7 +12,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.model import USD_MICROS, Usage
+from gateway.core.accounts import USD_MICROS
+from gateway.core.model import Usage
 from gateway.errors import InvalidRequest
 from gateway.ports import UsagePart
 from gateway.usage import Line, Report

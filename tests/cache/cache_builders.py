@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.model import Amounts, Kept, Picture, Run, RunState, Windows
+from gateway.core.accounts import Amounts, Windows
+from gateway.core.model import Kept, Picture, Run, RunState
 
 NOW = 1_760_000_000.0
 

@@ -10,17 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.model import (
-    NOTHING,
-    Catalog,
-    Delivery,
-    DeliveryState,
-    Job,
-    Run,
-    RunState,
-    Verdict,
-    Windows,
-)
+from gateway.core.accounts import NOTHING, Windows
+from gateway.core.catalog import Catalog
+from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState, Verdict
 from gateway.core.outbox import Outcome, owes, receiver
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import Keys, Writes

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.config import Settings, managed, sandbox_settings
-from gateway.core.model import Cap, Measure, Mode, Window
+from gateway.core.accounts import Cap, Measure, Window
+from gateway.core.catalog import Mode
 from gateway.core.roster import ManagedTeam
 from gateway.errors import InvalidRequest
 

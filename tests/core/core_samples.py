@@ -10,32 +10,15 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 
+from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts
 from gateway.core.admission import Ask, Decision, admit
 from gateway.core.booking import book
 from gateway.core.budgets import windows_at
+from gateway.core.catalog import Catalog, ImageModel, Limits, PriceRule, Route, Team
 from gateway.core.events import Event
 from gateway.core.fingerprint import fingerprint
 from gateway.core.lifecycle import Rules, advance
-from gateway.core.model import (
-    NOTHING,
-    Account,
-    AccountKey,
-    Amounts,
-    Catalog,
-    Freshness,
-    ImageModel,
-    Job,
-    Kept,
-    Limits,
-    Order,
-    Picture,
-    PriceRule,
-    Route,
-    Run,
-    RunState,
-    Team,
-    Usage,
-)
+from gateway.core.model import Freshness, Job, Kept, Order, Picture, Run, RunState, Usage
 from gateway.core.orders import read_order
 from gateway.core.transaction import Keys, View, Writes
 

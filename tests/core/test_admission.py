@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from core_samples import MODEL, NOW, PRICE, TTL, Books, a_run, an_ask, an_order, kept
 
+from gateway.core.accounts import NOTHING, Amounts, Cap, Measure, Window
 from gateway.core.admission import (
     Ask,
     Decision,
@@ -22,25 +23,10 @@ from gateway.core.admission import (
     admit,
     answer_hit,
 )
+from gateway.core.catalog import Allow, CacheScope, Limits, Mode, Team
 from gateway.core.events import Accepted, AnswerLost, Finished, PicturesKept, Refused
 from gateway.core.lifecycle import Rules
-from gateway.core.model import (
-    NOTHING,
-    Allow,
-    Amounts,
-    CacheScope,
-    Cap,
-    Freshness,
-    Limits,
-    Measure,
-    Mode,
-    Run,
-    RunState,
-    Team,
-    Usage,
-    Verdict,
-    Window,
-)
+from gateway.core.model import Freshness, Run, RunState, Usage, Verdict
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
     BudgetExhausted,

@@ -11,9 +11,11 @@ from core_samples import NOW, PRICE, Books, a_run, an_ask, an_order
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.accounts import Cap, Measure, Window
 from gateway.core.admission import Ask, Denied, Hit, Started
 from gateway.core.alerts import Alerting, alert_id
-from gateway.core.model import Cap, Delivery, Freshness, Measure, Mode, RunState, Team, Window
+from gateway.core.catalog import Mode, Team
+from gateway.core.model import Delivery, Freshness, RunState
 from gateway.core.transaction import Writes
 
 WEBHOOK = "https://hooks.example.org/secret"

@@ -9,8 +9,9 @@ from core_samples import NOW, PRICE, STEADY, a_run, kept, zeros
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.accounts import NOTHING, Account, Amounts, Window
 from gateway.core.booking import book
-from gateway.core.model import NOTHING, Account, Amounts, Run, RunState, Usage, Window
+from gateway.core.model import Run, RunState, Usage
 
 small = st.builds(Amounts, *[st.integers(0, 9)] * 3)
 LINKS = ("https://files.test/a.png", "https://files.test/b.png")

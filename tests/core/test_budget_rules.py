@@ -11,8 +11,8 @@ from core_samples import STEADY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.accounts import Account, AccountKey, Amounts, Cap, Measure, Window
 from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339, windows_at
-from gateway.core.model import Account, AccountKey, Amounts, Cap, Measure, Window
 
 ZONES = (
     "UTC",

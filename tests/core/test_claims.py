@@ -21,20 +21,9 @@ from gateway.core.admission import (
     answer_hit,
     replay,
 )
+from gateway.core.catalog import Allow, CacheScope, Team
 from gateway.core.fingerprint import claim_digest
-from gateway.core.model import (
-    Allow,
-    CacheScope,
-    Claim,
-    Failure,
-    FailureKind,
-    Freshness,
-    Job,
-    Run,
-    RunState,
-    Team,
-    Verdict,
-)
+from gateway.core.model import Claim, Failure, FailureKind, Freshness, Job, Run, RunState, Verdict
 from gateway.core.orders import read_order
 from gateway.core.transaction import Keys, Writes
 

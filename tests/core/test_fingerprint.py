@@ -9,8 +9,9 @@ from core_samples import CATALOG, MODEL, STEADY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gateway.core.catalog import CacheScope, Team
 from gateway.core.fingerprint import canonical_json, fingerprint
-from gateway.core.model import CacheScope, Order, Team
+from gateway.core.model import Order
 from gateway.core.orders import NOT_FORWARDED, read_order
 
 json_values = st.recursive(

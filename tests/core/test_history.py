@@ -9,6 +9,8 @@ import pytest
 from core_samples import NOW, PRICE, a_run, an_ask, kept
 from core_samples import Books as Ledger
 
+from gateway.core.accounts import Cap, Measure, Window
+from gateway.core.catalog import Mode, Team
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -36,7 +38,7 @@ from gateway.core.history import (
     note,
 )
 from gateway.core.lifecycle import Rules, advance
-from gateway.core.model import Cap, Measure, Mode, Run, RunState, Team, Window
+from gateway.core.model import Run, RunState
 from gateway.core.routing import Alternative, Outlook
 
 A, B = "https://files.test/a.png", "https://files.test/b.png"
@@ -166,7 +168,6 @@ def test_of_failed_downloads_in_a_row_the_first_is_told() -> None:
         ([CredentialsRefused(402, "sk-1234")], "402 upstream_error"),
         ([AnswerLost("no answer: ReadTimeout"), DeadlinePassed()], "outcome_unknown"),
         ([TASK, TaskFailed("{}", "invalid_prompt", "what?")], "invalid_prompt"),
-        ([TASK, Finished("{}", ())], "result_lost"),
         ([NotNow("HTTP 503"), DeadlinePassed()], "service_unavailable"),
     ],
 )

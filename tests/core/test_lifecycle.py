@@ -13,6 +13,8 @@ from core_samples import MODEL, NOW, PRICE, STEADY, a_run, kept
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.accounts import NOTHING, Amounts
+from gateway.core.catalog import Catalog, Pace, PriceRule, Route
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -30,35 +32,19 @@ from gateway.core.events import (
     TaskFailed,
     Unreachable,
 )
-from gateway.core.lifecycle import (
-    DEAD_LINK_TRIES,
+from gateway.core.lifecycle import DEAD_LINK_TRIES, TABLE, IllegalTransition, Rules, advance
+from gateway.core.model import FINAL_STATES, LIVE_STATES, FailureKind, Run, RunState
+from gateway.core.routing import Alternative, Outlook, alternatives, moves, next_after
+from gateway.core.steps import (
     KEEP_MARGIN_SECONDS,
     LINK_LIFETIME_SECONDS,
-    TABLE,
     Feed,
-    IllegalTransition,
     Keep,
     Poll,
     Rest,
-    Rules,
     Submit,
-    advance,
     next_step,
 )
-from gateway.core.model import (
-    FINAL_STATES,
-    LIVE_STATES,
-    NOTHING,
-    Amounts,
-    Catalog,
-    FailureKind,
-    Pace,
-    PriceRule,
-    Route,
-    Run,
-    RunState,
-)
-from gateway.core.routing import Alternative, Outlook, alternatives, moves, next_after
 
 S = RunState
 RULES = Rules()
@@ -359,12 +345,6 @@ def test_upstream_may_make_fewer_or_more_pictures_than_asked(count: int) -> None
     assert done.spent == Amounts(images * PRICE, images, 1)
 
 
-def test_a_task_that_ends_without_a_link_is_charged() -> None:
-    run = advance(in_state(S.RUNNING), Finished("{}", ()), NOW + 9, RULES)
-    assert run.failure and run.failure.kind is FailureKind.RESULT_LOST
-    assert run.spent == Amounts(2 * PRICE, 2, 1)
-
-
 @pytest.mark.parametrize(
     ("credits_used", "worth", "cost"),
     [(1.0, 14_705.5, 14_706), (0.0, 14_705.5, 0), (99.0, 14_705.5, 2 * PRICE), (None, 1.0, 26_000)],
@@ -401,7 +381,7 @@ def test_fresh_links_keep_the_pictures_that_are_there() -> None:
     assert [(one.link, one.picture) for one in fresh.kept] == [("https://x/2", kept(B).picture)]
     swapped = advance(run, Finished("{}", (B, A)), NOW + 2, RULES)
     assert [one.link for one in swapped.kept] == [A]
-    for links in ((), (C,), (A, B, C)):
+    for links in ((C,), (A, B, C)):
         assert advance(run, Finished("{}", links), NOW + 2, RULES) == run
 
 
@@ -485,7 +465,7 @@ def _times(random: Random) -> float | None:
 
 def _links(random: Random) -> tuple[str, ...]:
     fresh = random.randrange(5)
-    return tuple(f"https://files.test/{fresh}/{index}" for index in range(random.randrange(4)))
+    return tuple(f"https://files.test/{fresh}/{index}" for index in range(1 + random.randrange(3)))
 
 
 SUBMITS: dict[str, Callable[[Random], Event]] = {

@@ -11,7 +11,7 @@ from core_samples import CATALOG, MODEL, STEADY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import Catalog, Limits
+from gateway.core.catalog import Catalog, Limits
 from gateway.core.orders import (
     MAX_DEPTH,
     NOT_FORWARDED,

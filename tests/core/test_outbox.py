@@ -115,7 +115,7 @@ def test_what_is_still_to_come_owes_nothing_yet() -> None:
 
 
 def _account(key: Any) -> Any:
-    from gateway.core.model import Account
+    from gateway.core.accounts import Account
 
     return Account(key)
 

@@ -8,7 +8,8 @@ from core_samples import MODEL, PRICE, STEADY, an_order
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import Amounts, PriceRule, Route
+from gateway.core.accounts import Amounts
+from gateway.core.catalog import PriceRule, Route
 from gateway.core.pricing import ceiling, cheapest, price_per_picture
 
 BETA, FULL = MODEL.routes

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from core_samples import NOW, PRICE, a_run
 
+from gateway.core.accounts import NOTHING, Amounts
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -17,18 +18,10 @@ from gateway.core.events import (
     Refused,
     SubmitEvent,
 )
-from gateway.core.lifecycle import (
-    RESENDS,
-    Feed,
-    Rest,
-    Rules,
-    Submit,
-    advance,
-    is_sent_again,
-    next_step,
-)
-from gateway.core.model import NOTHING, Amounts, FailureKind, Run, RunState
+from gateway.core.lifecycle import RESENDS, Rules, advance, is_sent_again
+from gateway.core.model import FailureKind, Run, RunState
 from gateway.core.routing import Alternative, Outlook
+from gateway.core.steps import Feed, Rest, Submit, next_step
 
 PLAIN, RESENDING = Rules(), Rules(resend=True)
 LOST = AnswerLost("cut")

@@ -8,6 +8,7 @@ from typing import Any
 
 from core_samples import CATALOG, NOW
 
+from gateway.core.catalog import Team
 from gateway.core.enrolment import (
     Act,
     Exists,
@@ -23,7 +24,6 @@ from gateway.core.enrolment import (
     revoke,
     rotate,
 )
-from gateway.core.model import Team
 from gateway.core.policy import Current, Grant, Policy
 from gateway.core.roster import KeyState, ManagedTeam, TeamKey
 from gateway.core.transaction import View, Writes

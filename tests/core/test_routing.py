@@ -8,6 +8,8 @@ import pytest
 from core_samples import CATALOG, MODEL, NOW, PRICE, a_run, an_order
 from test_lifecycle import EVENTS
 
+from gateway.core.accounts import Account, AccountKey, Amounts, Cap, Measure, Window
+from gateway.core.catalog import Catalog, Mode, PriceRule, Route, Team
 from gateway.core.events import (
     Accepted,
     CredentialsRefused,
@@ -19,20 +21,7 @@ from gateway.core.events import (
     Retry,
     TaskFailed,
 )
-from gateway.core.model import (
-    Account,
-    AccountKey,
-    Amounts,
-    Cap,
-    Catalog,
-    Measure,
-    Mode,
-    PriceRule,
-    Route,
-    Run,
-    Team,
-    Window,
-)
+from gateway.core.model import Run
 from gateway.core.pricing import cheapest
 from gateway.core.routing import (
     Alternative,

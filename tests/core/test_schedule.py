@@ -6,7 +6,7 @@ from core_samples import STEADY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import Pace
+from gateway.core.catalog import Pace
 from gateway.core.schedule import RETRY_AFTER_MAX_SECONDS, backoff, poll_delay
 
 seconds = st.floats(0.01, 1e5)

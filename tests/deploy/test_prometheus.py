@@ -27,8 +27,9 @@ from house import FAST, ORGANISATION_KEY, House, digest, opened
 from prometheus_server import Labels, Prometheus, labels, prometheus
 from receivers import Receive
 
+from gateway.core.accounts import USD_MICROS, AccountKey, Window
 from gateway.core.budgets import windows_at
-from gateway.core.model import USD_MICROS, AccountKey, Usage, Window
+from gateway.core.model import Usage
 from gateway.upstream.sandbox import RunningSandbox, running_sandbox
 
 METRICS_KEY = "metrics-key"

@@ -86,7 +86,10 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
         assert (await one.house.metrics())[SUCCESSFUL] == 1
         (change,) = (await ok(one.house, "GET", "audit?action=settings.reload"))["data"]
         assert change["subject"] == "settings"
-        assert change["after"] == {"restart_needed": reloaded["restart_needed"]}
+        changed = {"server.max_waiters", "teams.blue.budgets", "worker.concurrency"}
+        assert change["before"].keys() == change["after"].keys() == changed
+        assert change["before"]["teams.blue.budgets"] == []
+        assert change["after"]["teams.blue.budgets"] == dollars(1)["budgets"]
 
 
 async def test_a_wrong_file_changes_nothing_and_is_told_in_full(tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ from house import (
 )
 from processes import GATEWAY, free_port, process
 
-from gateway import worker
 from gateway.config import parse
 from gateway.core import budgets
-from gateway.core.model import Window
+from gateway.core.accounts import Window
 from gateway.serving import InProcessServer
 from gateway.upstream.sandbox import running_sandbox
 from gateway.wiring import Gateway
+from gateway.worker import asking
 
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 
@@ -207,7 +207,7 @@ async def test_hang_ups_while_settings_are_read(tmp_path: Path) -> None:
 async def test_what_found_no_slot_was_not_sent_and_is_not_charged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SLOT_SECONDS", 0.2)
+    monkeypatch.setattr(asking, "SLOT_SECONDS", 0.2)
     changes: dict[str, Any] = {
         "worker": {"concurrency": 2},
         "models": {"gpt-image-1.5": {"deadline": "3s"}},

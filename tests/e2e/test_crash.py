@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import random
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, PRICE_USD, TEAM_KEY, opened, settings_text
+from house import FAST, PRICE_USD, TEAM_KEY, House, opened, settings_text
 from PIL import Image
 from processes import GATEWAY, free_port, process
 
@@ -22,6 +24,12 @@ DOOMED = Path(__file__).with_name("doomed.py")
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SHORT = {"gpt-image-1.5": {"deadline": "4s"}}
+WATCHED: dict[str, Any] = {
+    "models": SHORT,
+    "teams": {"blue": {"budgets": [{"usd": PRICE_USD, "per": "total"}]}},
+    "alerts": {"webhook": "http://127.0.0.1:9/nobody", "allow_private_addresses": True},
+}
+"""One order reaches every threshold, and whoever is to be told of that does not answer."""
 
 DOOMED_PROMPT = "doomed [sandbox:delay=0.5]"
 """Slow enough for several polls, so that every step below is reached."""
@@ -38,7 +46,7 @@ POINTS = [(name, when, count) for name, count in STEPS for when in ("before", "a
 async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, str, int]) -> None:
     async with running_sandbox(FAST) as sandbox:
         config = tmp_path / "config.yaml"
-        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", models=SHORT))
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", **WATCHED))
         port = free_port()
         operation, when, count = point
         words = (str(config), str(port), operation, when, str(count))
@@ -54,9 +62,10 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
                     assert answer.status_code == 200
                     answered = answer.json()["id"]
             assert await asyncio.wait_for(doomed.wait(), 20) == -signal.SIGKILL
-        one = await opened(sandbox, tmp_path / "data", models=SHORT)
+        one = await opened(sandbox, tmp_path / "data", **WATCHED)
         try:
             await one.settled()
+            await recorded(one)
             if answered:
                 task = await one.ended(answered)
                 assert task["status"] == "completed", task
@@ -69,6 +78,17 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
             assert round(paid, 6) == round(PRICE_USD * started, 6)
         finally:
             await one.stop()
+
+
+async def recorded(one: House) -> None:
+    """What the run's transactions write beside its money is there, once, or the run is not."""
+    runs = (await one.admin("GET", "runs")).json()["data"]
+    alerts = (await one.admin("GET", "callbacks")).json()["data"]
+    assert len(alerts) == 2 * len(runs)  # of the thresholds 80 % and 100 %
+    for run in runs:
+        steps = (await one.admin("GET", f"runs/{run['id']}")).json()["steps"]
+        assert (steps[0]["before"], steps[-1]["after"]) == ("", run["state"])
+        assert all(a["after"] == b["before"] for a, b in itertools.pairwise(steps))
 
 
 class Customers:

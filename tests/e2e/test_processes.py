@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, TEAM_KEY, digest, settings_text
+from house import ADMIN_KEY, FAST, TEAM_KEY, digest, settings_text
 from processes import GATEWAY, free_port, process
 
 from gateway.upstream.sandbox import running_sandbox
@@ -126,6 +126,11 @@ async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
             assert (await order(client, "revoked")).status_code == 401
             assert (await order(client, "new", "new-key")).status_code == 200
             assert "Bearer sk-rotated" in sandbox.state.keys_seen
+            admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+            [act] = (await client.get("/admin/v1/audit", headers=admin)).json()["data"]
+            assert (act["actor"], act["action"]) == ("SIGHUP", "settings.reload")
+            assert "upstreams.evolink.api_key" in act["after"], "that it changed is no secret"
+            assert "sk-rotated" not in str(act)
             config.write_text('{"teams": {"blue": {"kesy": []}}}')
             assert await reloaded() == 0
             assert (await order(client, "still", "new-key")).status_code == 200

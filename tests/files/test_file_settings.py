@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.config import convert, parse
-from gateway.core.model import ReferenceMode
+from gateway.core.catalog import ReferenceMode
 
 TEXT = """
 server: {upload_limit: 5MB}

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.catalog import CacheScope, Team
 from gateway.core.fingerprint import fingerprint, references
-from gateway.core.model import CacheScope, Order, Team
+from gateway.core.model import Order
 
 ALPHA, BETA = Team("alpha"), Team("beta")
 SHARED = [replace(team, cache_scope=CacheScope.ORGANIZATION) for team in (ALPHA, BETA)]

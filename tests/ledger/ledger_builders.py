@@ -7,12 +7,10 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
+from gateway.core.accounts import NOTHING, Account, Amounts, Windows
 from gateway.core.booking import book
 from gateway.core.history import Refusal, Step
 from gateway.core.model import (
-    NOTHING,
-    Account,
-    Amounts,
     Claim,
     Delivery,
     DeliveryState,
@@ -24,7 +22,6 @@ from gateway.core.model import (
     Upload,
     Usage,
     Verdict,
-    Windows,
 )
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Keys, View, Writes

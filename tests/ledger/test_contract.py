@@ -26,21 +26,9 @@ from ledger_builders import (
     zeros,
 )
 
+from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts, Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import (
-    NOTHING,
-    Account,
-    AccountKey,
-    Amounts,
-    Failure,
-    FailureKind,
-    Kept,
-    Run,
-    RunState,
-    Usage,
-    Verdict,
-    Window,
-)
+from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Usage, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.ports import Ledger

@@ -36,17 +36,10 @@ from ledger_builders import (
     write,
 )
 
+from gateway.core.accounts import NOTHING, AccountKey
 from gateway.core.booking import book
 from gateway.core.invariants import Invariant
-from gateway.core.model import (
-    LIVE_STATES,
-    NOTHING,
-    AccountKey,
-    DeliveryState,
-    Run,
-    RunState,
-    Verdict,
-)
+from gateway.core.model import LIVE_STATES, DeliveryState, Run, RunState, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.ledger.memory import MemoryLedger
 from gateway.ledger.sqlite import SqliteLedger

@@ -8,21 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.core.model import (
-    NOTHING,
-    Amounts,
-    Catalog,
-    Failure,
-    FailureKind,
-    ImageModel,
-    Kept,
-    Picture,
-    PriceRule,
-    Route,
-    Run,
-    RunState,
-    Windows,
-)
+from gateway.core.accounts import NOTHING, Amounts, Windows
+from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
+from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,

@@ -11,7 +11,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from gateway.core.model import Amounts, Freshness, Run, RunState, Windows
+from gateway.core.accounts import Amounts, Windows
+from gateway.core.model import Freshness, Run, RunState
 from gateway.web.prefer import ClientGone, retry_after, wait_seconds, while_connected
 from gateway.web.wire import read_freshness
 

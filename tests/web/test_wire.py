@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from gateway.core.accounts import NOTHING, Amounts, Windows
 from gateway.core.admission import Denial, Denied, Doubtful, Hit, Joined, Reason, Settled, Started
 from gateway.core.model import (
-    NOTHING,
-    Amounts,
     Failure,
     FailureKind,
     Freshness,
@@ -26,7 +25,6 @@ from gateway.core.model import (
     Run,
     RunState,
     Verdict,
-    Windows,
 )
 from gateway.errors import (
     BudgetExhausted,

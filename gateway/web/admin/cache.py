@@ -25,7 +25,10 @@ class PurgeCache(Asked):
     """Whose answers."""
 
     team: str | None = Field(
-        None, min_length=1, description="Of this team's runs. Left out: of everyone's."
+        None,
+        min_length=1,
+        max_length=128,
+        description="Of this team's runs. Left out: of everyone's.",
     )
 
 

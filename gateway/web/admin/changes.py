@@ -13,6 +13,7 @@ from gateway.core.enrolment import Action
 from gateway.core.policy import Current
 from gateway.core.roster import Change
 from gateway.ports import ChangeFilter, Ledger
+from gateway.records import light_page
 from gateway.web.auth import operator_of
 from gateway.web.query import Page, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -45,12 +46,16 @@ class Changes:
         asked = read_query(request, FindChanges)
         action = asked.action.value if asked.action else None
         wanted = ChangeFilter(asked.subject, action, asked.actor)
-        found = await self._ledger.changes(wanted, after=asked.after, limit=asked.limit + 1)
-        shown = found[: asked.limit]
-        last = shown[-1] if len(found) > len(shown) else None
+        found, last = await light_page(
+            lambda mark, count: self._ledger.changes(wanted, after=mark, limit=count),
+            after=asked.after,
+            limit=asked.limit,
+            mark=lambda change: (change.at, change.id),
+            weigh=lambda change: len(change.before or "") + len(change.after or ""),
+        )
         answer: ChangesShape = {
-            "data": [_shape(change) for change in shown],
-            "next": next_cursor((last.at, last.id) if last else None),
+            "data": [_shape(change) for change in found],
+            "next": next_cursor(last),
         }
         return json_response(answer)
 

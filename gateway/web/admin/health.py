@@ -15,7 +15,7 @@ from gateway.core.breaker import BreakerState
 from gateway.core.budgets import windows_at
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
 from gateway.core.policy import Current
-from gateway.ports import Clock, DeliveryFilter, Ledger, ResponseCache, RunFilter
+from gateway.ports import Clock, DeliveryFilter, Ledger, Mark, ResponseCache, RunFilter
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
@@ -31,6 +31,8 @@ from gateway.web.shown import instant, moment, usd
 
 COUNTED: Final = 1000
 """A queue is counted up to here; beyond, how long it is makes no difference to whoever looks."""
+
+COUNTED_AT_ONCE: Final = 50
 
 
 @dataclass(slots=True)
@@ -151,13 +153,21 @@ class Health:
         ]
 
     async def _queue(self, now: float) -> QueueShape:
-        ledger = self._watch.ledger
-        live = RunFilter(states=tuple(LIVE_STATES))
-        runs = await ledger.runs(live, after=None, limit=COUNTED)
         pending = DeliveryFilter(state=DeliveryState.PENDING)
-        owed = await ledger.deliveries(pending, after=None, limit=COUNTED)
-        due = sum(run.due_at <= now and run.lease_until <= now for run in runs)
-        return {"due": due, "callbacks_pending": len(owed)}
+        owed = await self._watch.ledger.deliveries(pending, after=None, limit=COUNTED)
+        return {"due": await self._due(now), "callbacks_pending": len(owed)}
+
+    async def _due(self, now: float) -> int:
+        """Live runs that nobody has in hand; read some at a time, since an order may be large."""
+        live, due = RunFilter(states=tuple(LIVE_STATES)), 0
+        after: Mark | None = None
+        for _ in range(COUNTED // COUNTED_AT_ONCE):
+            runs = await self._watch.ledger.runs(live, after=after, limit=COUNTED_AT_ONCE)
+            due += sum(run.due_at <= now and run.lease_until <= now for run in runs)
+            if len(runs) < COUNTED_AT_ONCE:
+                break
+            after = runs[-1].created_at, runs[-1].id
+        return due
 
     def _disk(self) -> DiskShape:
         floor_bytes = self._watch.current.policy.free_space_floor_bytes

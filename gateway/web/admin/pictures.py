@@ -12,7 +12,7 @@ from gateway.core.enrolment import Act
 from gateway.core.policy import Current
 from gateway.erasure import Erasure
 from gateway.ports import Clock, PictureFilter
-from gateway.records import page
+from gateway.records import light_page
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -49,10 +49,12 @@ class PictureRegister:
         asked = read_query(request, FindPictures)
         since, until = asked.between(policy.zone)
         wanted = PictureFilter(asked.team, asked.run, asked.task, asked.q, since, until)
-        found, last = page(
-            await self._erasure.page(wanted, after=asked.after, limit=asked.limit + 1),
-            asked.limit,
-            lambda one: (one.created_at, one.picture.digest),
+        found, last = await light_page(
+            lambda mark, count: self._erasure.page(wanted, after=mark, limit=count),
+            after=asked.after,
+            limit=asked.limit,
+            mark=lambda one: (one.created_at, one.picture.digest),
+            weigh=lambda one: len(one.prompt),
         )
         answer: PicturesShape = {
             "data": [picture(one, policy.public_url) for one in found],

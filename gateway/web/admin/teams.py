@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.config import Settings, managed
-from gateway.core.model import Team
+from gateway.core.catalog import Team
 from gateway.core.policy import Current
 from gateway.core.roster import KeyState
 from gateway.errors import InvalidRequest

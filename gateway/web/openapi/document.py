@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.errors import GatewayError, Unauthorized
 from gateway.web.openapi import clients, operations, operators
 from gateway.web.openapi.operation import REF, Door, Header, Operation, Schema, Shape
+from gateway.web.openapi.schema import ref
 from gateway.web.query import Asked
 
 DOORS: Final[Mapping[Door, Schema]] = {
@@ -181,7 +182,7 @@ def _refusals(one: Operation) -> Mapping[str, Any]:
     by_status: dict[int, list[type[GatewayError]]] = {}
     for error in (*behind_door, *one.refusals):
         by_status.setdefault(error.status, []).append(error)
-    content = {"application/json": {"schema": clients.ref(one.tongue.value)}}
+    content = {"application/json": {"schema": ref(one.tongue.value)}}
     return {
         str(status): {"description": _codes(errors), "content": content}
         for status, errors in sorted(by_status.items())

@@ -1,0 +1,113 @@
+"""The records of who and what: teams and what they may, models, their routes and prices.
+
+The settings as the core sees them, frozen; a change of the settings makes new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.core.accounts import Cap
+
+
+class Mode(StrEnum):
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class CacheScope(StrEnum):
+    TEAM = "team"
+    ORGANIZATION = "organization"
+
+
+class ReferenceMode(StrEnum):
+    """Whether a link to a reference picture is trusted to name one picture, or looked behind."""
+
+    TRUST = "trust"
+    FETCH = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """What a team may ask for. None means anything the model offers."""
+
+    models: frozenset[str] | None = None
+    sizes: frozenset[str] | None = None
+    qualities: frozenset[str] | None = None
+    max_n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    name: str
+    caps: tuple[Cap, ...] = ()
+    allow: Allow = Allow()
+    cache_scope: CacheScope = CacheScope.TEAM
+    mode: Mode = Mode.ENFORCE
+    references: ReferenceMode = ReferenceMode.TRUST
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRule:
+    """A price per picture for orders whose fields equal `match`; an empty match fits all."""
+
+    usd_micros: int
+    match: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to have a public model's pictures made: upstream, its model's name, its price."""
+
+    upstream: str
+    model: str
+    prices: tuple[PriceRule, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.upstream}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model accepts. None means that upstream judges."""
+
+    prompt_tokens: int | None = None
+    prompt_characters: int | None = None
+    max_n: int = 10
+    max_image_urls: int = 16
+    sizes: frozenset[str] | None = None
+    qualities: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageModel:
+    """A public model: the name clients send, and what the gateway makes of it."""
+
+    name: str
+    routes: tuple[Route, ...]
+    limits: Limits = Limits()
+    defaults: tuple[tuple[str, object], ...] = ()
+    deadline_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All public models, findable by name and by alias."""
+
+    models: Mapping[str, ImageModel]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> ImageModel | None:
+        return self.models.get(self.aliases.get(name, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a running task is asked after, in seconds."""
+
+    first_seconds: float = 3.0
+    every_seconds: float = 4.0
+    max_seconds: float = 15.0

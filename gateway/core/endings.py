@@ -1,0 +1,99 @@
+"""How a run ends, and what becomes of its hold: settled, released, or spent in full.
+
+For the lifecycle only, whose table says when. Where upstream may have charged, the hold counts as
+spent: money fails closed. The texts are read by whoever ordered; upstream's links and our folders
+have no place in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.core.accounts import NOTHING, Amounts
+from gateway.core.events import CredentialsRefused, Refused, TaskFailed
+from gateway.core.model import Failure, FailureKind, Run, RunState
+
+# --- settled -----------------------------------------------------------------------------------
+
+
+def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
+    """All its pictures are kept.
+
+    Where the settings say what a credit is worth, upstream's own count of credits is the cost;
+    else it is the route's price for each picture delivered. It is never above the hold.
+    """
+    images = min(len(run.kept), run.hold.images)
+    cost = run.price_usd_micros * images
+    if usd_micros_per_credit is not None and run.credits_used is not None:
+        cost = round(run.credits_used * usd_micros_per_credit)
+    spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
+    return replace(run, state=RunState.DONE, hold=NOTHING, spent=spent, tries=0, finished_at=now)
+
+
+# --- released ----------------------------------------------------------------------------------
+
+
+def refused(run: Run, event: Refused, now: float) -> Run:
+    """By upstream, which says why."""
+    failure = Failure(
+        FailureKind.REFUSED, event.code, event.message, status=event.status, body=event.body
+    )
+    return _release(run, failure, now)
+
+
+def credentials_refused(run: Run, event: CredentialsRefused, now: float) -> Run:
+    message = "The upstream provider refused the gateway's own key or balance."
+    failure = Failure(FailureKind.CREDENTIALS, "upstream_error", message, status=event.status)
+    return _release(run, failure, now)
+
+
+def not_taken(run: Run, now: float) -> Run:
+    message = "No upstream took the request before its deadline. Nothing was charged; try again."
+    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def task_failed(run: Run, event: TaskFailed, now: float) -> Run:
+    """It was not charged, and counts as a run."""
+    failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
+    return replace(_release(run, failure, now), task=event.task, spent=Amounts(runs=1))
+
+
+# --- spent in full -----------------------------------------------------------------------------
+
+
+def outcome_unknown(run: Run, now: float) -> Run:
+    message = (
+        "The request was sent upstream and its answer was lost. "
+        "It counts as spent, since upstream may have charged for it."
+    )
+    return _charge(run, Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", message), now)
+
+
+def timed_out(run: Run, now: float) -> Run:
+    message = (
+        "Upstream did not finish the task before its deadline. "
+        "It counts as spent, since upstream may still charge for it."
+    )
+    return _charge(run, Failure(FailureKind.TIMED_OUT, "generation_timeout", message), now)
+
+
+def links_dying(run: Run, now: float) -> Run:
+    """Keeping was tried for as long as upstream's links live."""
+    return result_lost(run, "its links are about to die", now)
+
+
+def result_lost(run: Run, reason: str, now: float) -> Run:
+    message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
+    return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
+
+
+def _release(run: Run, failure: Failure, now: float) -> Run:
+    """Failed and not charged: the hold goes back."""
+    return replace(
+        run, state=RunState.FAILED, failure=failure, hold=NOTHING, finished_at=now, due_at=now
+    )
+
+
+def _charge(run: Run, failure: Failure, now: float) -> Run:
+    """Failed, and upstream charged it or may have: the hold is spent."""
+    return replace(_release(run, failure, now), spent=run.hold)

@@ -1,0 +1,41 @@
+"""What needs no key: kept pictures, and the addresses that only upstream knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.errors import NotFound
+from gateway.web.openapi.operation import Door, Header, Operation
+
+_PICTURES: Final = "Pictures"
+
+OPERATIONS: Final[Sequence[Operation]] = (
+    Operation(
+        "GET",
+        "/pictures/{name}",
+        _PICTURES,
+        "A kept picture",
+        Door.OPEN,
+        dict.fromkeys(("image/png", "image/jpeg", "image/webp")),
+        description="Permanent. No key is needed: the name is the SHA-256 of the bytes.",
+        path_words={"name": "`<digest>.png`, `.jpg` or `.webp`."},
+        headers=(
+            Header("If-None-Match", "Answered 304 when it names the picture."),
+            Header("Range", "A part of it."),
+        ),
+        answer_headers=(Header("ETag", "The digest."),),
+        refusals=(NotFound,),
+    ),
+    Operation(
+        "POST",
+        "/callbacks/{token}",
+        _PICTURES,
+        "Upstream's own call",
+        Door.OPEN,
+        {},
+        description="Only upstream calls here, at addresses that it was told.",
+        path_words={"token": "What the address was made with."},
+        refusals=(NotFound,),
+    ),
+)

@@ -1,0 +1,72 @@
+"""What stands for the world outside: the three stores, the tokenizer, connections, metrics.
+
+They know nothing of each other. Which kind of each it is follows from the settings, here only.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2 as httpx
+
+from gateway.cache import DiskResponseCache, NoCache, response_cache
+from gateway.config import Settings
+from gateway.core.policy import Current
+from gateway.ledger.memory import MemoryLedger
+from gateway.ledger.sqlite import SqliteLedger
+from gateway.metrics import Metrics
+from gateway.pictures.folder import FolderPictures
+from gateway.ports import Clock, Ledger
+from gateway.tokens import TokenCounter
+from gateway.wiring.connections import Connections, Trust
+from gateway.wiring.hinting import HintAddresses
+
+LEDGER_NAME = "ledger.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """One of each. `folder` is where those live that keep something."""
+
+    folder: Path
+    ledger: Ledger
+    pictures: FolderPictures
+    cache: DiskResponseCache | NoCache
+    tokens: TokenCounter
+    hints: HintAddresses
+    connections: Connections
+    metrics: Metrics
+
+
+def make_adapters(
+    settings: Settings, current: Current, *, clock: Clock, callback_tls: ssl.SSLContext | None
+) -> Adapters:
+    """Makes what the settings name; nothing is opened yet."""
+    folder = Path(settings.storage.data_dir)
+    ledger = make_ledger(settings, clock)
+    pictures = FolderPictures(folder / "pictures")
+    cache = response_cache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
+    hints = HintAddresses(folder / "callback.key", current)
+    tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
+    trust = Trust(upstreams=tls, receivers=callback_tls or tls)
+    return Adapters(
+        folder=folder,
+        ledger=ledger,
+        pictures=pictures,
+        cache=cache,
+        tokens=TokenCounter(),
+        hints=hints,
+        connections=Connections(settings, trust, clock=clock, hint_url=hints.url),
+        metrics=Metrics(ledger=ledger, pictures=pictures, cache=cache, current=current),
+    )
+
+
+def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:
+    """The ledger the settings name; `read_only` reads one that a running gateway holds."""
+    if settings.storage.ledger == "memory":
+        return MemoryLedger(clock=clock)
+    path = Path(settings.storage.data_dir) / LEDGER_NAME
+    return SqliteLedger(path, clock=clock, read_only=read_only)

@@ -1,0 +1,202 @@
+"""A gateway's life: what is opened in which order, what a reload takes over, how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.config import (
+    Settings,
+    SettingsError,
+    convert,
+    differences,
+    managed,
+    restart_needed,
+)
+from gateway.core.enrolment import Action
+from gateway.core.policy import Current
+from gateway.errors import Unavailable
+from gateway.ports import Clock
+from gateway.web.admin.health import Life
+from gateway.web.app import build_app
+from gateway.wiring.adapters import make_adapters
+from gateway.wiring.pages import House, make_endpoints
+from gateway.wiring.stages import Stages
+
+
+class Gateway:
+    """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = time.time,
+        callback_tls: ssl.SSLContext | None = None,
+        load: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`callback_tls` trusts the receivers of callbacks; None trusts what the system does.
+
+        `load` reads the settings' file again; None where they come from none.
+        """
+        self.settings = settings
+        self._port = settings.server.port
+        self._clock = clock
+        self._load = load
+        self._rereading = asyncio.Lock()
+        self._life = Life()
+        self._stopping = False
+        self._current = Current(convert.policy(settings, port=self._port), clock)
+        self._adapters = make_adapters(
+            settings, self._current, clock=clock, callback_tls=callback_tls
+        )
+        self._stages = Stages(settings, self._adapters, self._current, clock)
+        self.ledger = self._adapters.ledger
+        self.credit_watch = self._stages.credit_watch
+        self.courier = self._stages.courier
+        self.worker = self._stages.worker
+        self.endpoints = make_endpoints(self._house())
+        metrics = self._adapters.metrics
+        self.app = build_app(self.endpoints, observer=metrics, http_request=metrics.http_request)
+
+    # --- start and stop ------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the stores, takes up what a former process left, and is ready.
+
+        Raises `Unavailable` when a store cannot be had; then nothing is left open.
+        """
+        adapters, stages, folder = self._adapters, self._stages, self._adapters.folder
+        try:
+            await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+            await adapters.hints.load()
+            await adapters.ledger.open()
+            await stages.roster.load()
+            await adapters.pictures.open()
+            await stages.edits.open()
+            await adapters.cache.open()
+            await adapters.tokens.load()
+            await stages.housekeeper.start()
+        except OSError as error:
+            await adapters.ledger.close()
+            raise Unavailable(f"The folder {folder} cannot be used: {error}.") from error
+        except BaseException:
+            await adapters.ledger.close()
+            raise
+        stages.board.start(stages.tasks.run_now)
+        stages.worker.run()
+        stages.courier.run()
+        stages.refusals.run()
+        self._life.started_at = self._clock()
+        self._note_reload(successful=True)
+
+    def bound(self, port: int) -> None:
+        """Told which port is really served: it stands in links when no `public_url` is set."""
+        self._port = port
+        self._install(self.settings)
+
+    def stop_taking(self) -> None:
+        """New orders are answered 503 from now on; what was taken goes on."""
+        self._stopping = True
+        self._stages.service.stop_taking()
+        self._stages.board.release()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
+        adapters, stages = self._adapters, self._stages
+        self.stop_taking()
+        await stages.board.stop()
+        await asyncio.gather(stages.worker.stop(grace_seconds), stages.courier.stop(grace_seconds))
+        await stages.housekeeper.stop()
+        await stages.refusals.stop()
+        await adapters.connections.aclose()
+        await stages.courier.callbacks.aclose()
+        await stages.courier.alerts.aclose()
+        await adapters.cache.close()
+        await adapters.pictures.close()
+        await adapters.ledger.close()
+        adapters.tokens.close()
+
+    # --- new settings --------------------------------------------------------------------------
+
+    def reload(self, settings: Settings) -> Sequence[str]:
+        """Takes over what can be changed at run time, all at once.
+
+        Returns the changed settings that only a restart brings into effect.
+        """
+        former = self.settings
+        connections, courier = self._adapters.connections, self._stages.courier
+        if connections.reload(settings):
+            self._stages.worker.reconnected()
+        if (settings.callbacks, settings.alerts) != (former.callbacks, former.alerts):
+            connections.retire(courier.callbacks, courier.alerts)
+            courier.callbacks = connections.callbacks()
+            courier.alerts = connections.alerts()
+        self._install(settings)
+        self._note_reload(successful=True)
+        self.settings = settings
+        return restart_needed(former, settings)
+
+    async def reread(self, actor: str) -> Sequence[str] | None:
+        """Reads the settings' file again and takes it over, or leaves everything as it was.
+
+        Returns what `reload` does; None where there is no file. Raises `SettingsError`, and
+        `Unavailable` when the act of this `actor` cannot be written down.
+        """
+        if self._load is None:
+            return None
+        async with self._rereading:  # a slow reading of the old file must not undo a later one
+            try:
+                settings = await asyncio.to_thread(self._load)
+            except SettingsError:
+                self.reload_failed()
+                raise
+            changed = differences(self.settings, settings)
+            before, after = (json.dumps(managed.plain(shown)) for shown in changed)
+            await self._stages.roster.note(
+                Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
+            )
+            return self.reload(settings)
+
+    def reload_failed(self) -> None:
+        """The last good settings stay in force; the gauge tells."""
+        self._note_reload(successful=False)
+
+    def _install(self, settings: Settings) -> None:
+        """Puts a policy in force: the settings' and the teams made at run time."""
+        policy = convert.policy(settings, port=self._port)
+        self._stages.roster.install(policy, managed.reader(settings))
+
+    def _note_reload(self, *, successful: bool) -> None:
+        self._adapters.metrics.reloaded(successful=successful, at=self._clock())
+        self._life.successful = successful
+        if successful:
+            self._life.reloaded_at = self._clock()
+
+    # --- what the pages ask --------------------------------------------------------------------
+
+    def _house(self) -> House:
+        return House(
+            adapters=self._adapters,
+            stages=self._stages,
+            current=self._current,
+            clock=self._clock,
+            life=self._life,
+            settings=lambda: self.settings,
+            reread=self.reread,
+            unready=self._unready,
+        )
+
+    async def _unready(self) -> Sequence[str]:
+        """Why no order can be taken now."""
+        reasons = ["the gateway is stopping"] if self._stopping else []
+        if not self._stages.housekeeper.enough():
+            reasons.append("free disk space is below storage.free_space_floor")
+        try:
+            await self.ledger.next_due(self._clock())
+        except Unavailable as error:
+            reasons.append(error.message)
+        return reasons
