@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.core.budgets import show_usd
 from gateway.core.catalog import Mode
-from gateway.core.history import STARTED, Refusal, Step
+from gateway.core.history import FAILED, STARTED, Refusal, Step
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 
 SHADOW: Final = "shadow: "
@@ -26,7 +26,7 @@ class Story:
     """What the records have of one order. `asked` is the task that was asked for, if it was one.
 
     `jobs` are the first tasks of the run, `jobs_total` says how many there are. Of a refusal
-    there is a run when it was one in shadow mode.
+    there is a run when the order went on: in shadow mode, or as far as upstream.
     """
 
     run: Run | None = None
@@ -88,6 +88,9 @@ def _refused(refusal: Refusal, zone: tzinfo) -> list[str]:
     if refusal.verdict == Verdict.INVALID:
         said = f"It was invalid ({refusal.reason}{field}): {refusal.message}"
         return [who, said, "It was not judged any further, and cost nothing."]
+    if refusal.verdict == FAILED:
+        said = refusal.message.removesuffix(".")
+        return [who, f"It was admitted, and answered with an error ({refusal.reason}): {said}."]
     rule = f"by the rule {refusal.rule} ({refusal.reason}{field})"
     if refusal.mode == Mode.SHADOW:
         task = f" as task {refusal.job_id}" if refusal.job_id else ""

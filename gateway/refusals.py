@@ -28,10 +28,10 @@ from gateway.core.admission import (
     Started,
 )
 from gateway.core.catalog import Mode
-from gateway.core.history import Refusal
+from gateway.core.history import FAILED, Refusal
 from gateway.core.model import Job, Verdict
 from gateway.core.transaction import Keys, Writes
-from gateway.errors import CallerError, Unavailable
+from gateway.errors import CallerError, GatewayError, Unavailable
 from gateway.ports import Clock, Ledger, Observer
 
 log = structlog.get_logger("gateway.orders")
@@ -134,6 +134,11 @@ class Refusals:
         refusal = _refusal(ask, said, request_id)
         job_id = None if job is None else job.id
         self._add(replace(refusal, mode=str(mode), param=denial.param, job_id=job_id))
+
+    def answered(self, ask: Ask, job: Job, error: GatewayError, request_id: str) -> None:
+        """Remembers an order that was admitted and whose request is answered with this error."""
+        refusal = _refusal(ask, (error.code, "", error.message), request_id)
+        self._add(replace(refusal, verdict=FAILED, job_id=job.id))
 
     def find(self, refusal_id: str) -> Refusal | None:
         """One that is not written yet."""

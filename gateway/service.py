@@ -168,6 +168,7 @@ class Service:
             run = await self._on_its_way(decision, SUBMIT_WAIT_SECONDS - (asked - began))
         except GatewayError as error:
             error.upstream_seconds = time.perf_counter() - asked
+            self._parts.refusals.answered(ask, decision.job, error, request_id)
             raise
         return Answer(decision.job, run, decision, time.perf_counter() - asked)
 

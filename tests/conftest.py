@@ -1,16 +1,40 @@
-"""What tests of several parts share: throw-away certificates, and receivers of callbacks.
+"""What tests of several parts share: throw-away certificates, receivers of callbacks, turns.
 
 That it stands here lets every test import the modules beside it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import ssl
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
 
 import pytest
 import trustme
 from receivers import Answer, Receive, Receiver
+
+LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
+"""One for all runs of this user: another checkout's tests are company too."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests run beside each other in several processes; one marked `alone` has the machine.
+
+    Whoever wants to begin goes through a gate; who waits there to be alone keeps it shut.
+    """
+    alone = item.get_closest_marker("alone") is not None
+    with LOCK.with_suffix(".gate").open("w") as gate, LOCK.with_suffix(".turn").open("w") as turn:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(turn, fcntl.LOCK_UN)  # closing is not enough: a child may have it open
 
 
 @pytest.fixture(scope="session")

@@ -756,6 +756,7 @@ async def longest_pause(metrics: Metrics) -> float:
     return longest
 
 
+@pytest.mark.alone
 async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: MemoryLedger) -> None:
     metrics = make(ledger, many_teams(200, 5))
     body, _ = await metrics.render()

@@ -67,7 +67,7 @@ def show_command(operator: Operator, **given: str) -> None:
 @runs_command.command("refusals", short_help="Refused orders, the newest first.")
 @filters(
     team="Only this team's.",
-    verdict="denied (a limit) or invalid (the order itself).",
+    verdict="denied (a limit), invalid (the order itself) or failed (at upstream).",
     reason="Only for this reason, e.g. budget or model_not_allowed.",
     **SPAN,
 )

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from gateway.web.shapes import UsageRowShape, UsageShape
 
 
+FOR_PEOPLE = "team"
+"""A table by day, team and model has thousands of lines before anybody has narrowed it down."""
+
+
 @click.command("usage", short_help="Where the money went.")
 @filters(
     **SPAN,
     team="Only this team.",
     model="Only this model.",
-    by="What to tell apart: day, team, model, or several with commas.  [default: all three]",
+    by="What to tell apart: day, team, model, or several with commas.  "
+    "[default: team; all three with --csv and --json]",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, exactly as the API gives it.")
 @connected
@@ -42,7 +47,7 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
     elif operator.as_json:
         operator.copy("usage", given, media_type="application/json")
     else:
-        operator.show(operator.get("usage", given), _table)
+        operator.show(operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE}), _table)
 
 
 def _table(usage: UsageShape) -> str:

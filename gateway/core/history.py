@@ -62,13 +62,17 @@ class Step:
     detail: str = ""
 
 
+FAILED: Final = "failed"
+"""The verdict on an order that was admitted and whose submit came to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An order that was refused, or would have been if its team were not in shadow mode.
+    """An order whose request was answered with an error, or would have been but for shadow mode.
 
     `id` is the id of the request, which its answer carried as `X-Request-Id`. `verdict` is
-    denied or invalid, `mode` enforce or shadow; `rule` names the limit that decided. A shadow
-    one went on: `job_id` is the task that it got.
+    denied, invalid, or failed: then it was admitted, and upstream did not take it. `mode` is
+    enforce or shadow; `rule` names the limit that decided. What was admitted has a `job_id`.
     """
 
     id: str

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from gateway.core.accounts import Account
 from gateway.core.codec import plain_amounts
-from gateway.core.history import Refusal
+from gateway.core.history import FAILED, Refusal
 from gateway.core.model import (
     Delivery,
     DeliveryState,
@@ -23,7 +23,7 @@ from gateway.core.transaction import ConstraintViolation
 JOB_VERDICTS: Final = frozenset({Verdict.HIT, Verdict.JOINED, Verdict.STARTED})
 """A denied or invalid order leaves no job."""
 
-REFUSAL_VERDICTS: Final = frozenset({Verdict.DENIED, Verdict.INVALID})
+REFUSAL_VERDICTS: Final = frozenset({Verdict.DENIED, Verdict.INVALID, FAILED})
 
 
 def refuse(why: str) -> NoReturn:

@@ -223,7 +223,7 @@ class PicturesShape(TypedDict):
 
 
 class RefusalShape(TypedDict):
-    """A refused order, by the id of its request; `mode` shadow: it went on as `task`."""
+    """A refused order, by the id of its request; what went on all the same did so as `task`."""
 
     id: str
     at: str

@@ -157,6 +157,7 @@ async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: T
     await tab.button("Create the team").click()
     await expect(tab.page.locator(".team-form")).to_contain_text("blue")
     await expect(name).to_have_attribute("aria-invalid", "true")
+    await expect(name).to_be_focused()  # else what is typed next would go there
     await name.fill("atelier")
     await amount.fill("0.00000001")
     await tab.button("Create the team").click()

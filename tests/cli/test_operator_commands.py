@@ -97,6 +97,14 @@ total                                   12       3    1,005       1  1,004      
     assert fake.came[0].query == asked
 
 
+def test_a_table_is_by_team_and_what_programs_read_is_whole(fake: FakeAdmin) -> None:
+    fake.answer("GET", "usage", samples.USAGE)
+    fake.run("usage")
+    fake.run("usage", "--by", "day")
+    fake.run("usage", "--json")
+    assert [came.query.get("by") for came in fake.came] == ["team", "day", None]
+
+
 def test_usage_of_nothing_says_so(fake: FakeAdmin) -> None:
     fake.answer("GET", "usage", {**samples.USAGE, "data": []})
     assert fake.run("usage").stdout.endswith("\n\nnothing was ordered.\n")

@@ -235,6 +235,23 @@ async def test_an_order_beside_a_lost_answer_is_denied_for_that(a_house: House) 
     )
 
 
+async def test_what_upstream_did_not_take_is_found_by_its_request(a_house: House) -> None:
+    """Its client was told no task, and knows the request alone."""
+    refused = await a_house.post("no [sandbox:http=422]")
+    assert refused.status_code == 422
+    lost = await a_house.post("gone [sandbox:drop]")
+    assert lost.status_code == 504
+    story = await refusal_of(a_house, refused)
+    assert (story["refusal"]["verdict"], story["refusal"]["reason"]) == ("failed", "refused")
+    assert story["refusal"]["task"] == story["tasks"][0]["id"]
+    assert story["run"]["failure"]["status"] == 422
+    assert "It was admitted, and answered with an error (refused)" in story["summary"]
+    story = await refusal_of(a_house, lost)
+    assert story["refusal"]["reason"] == "outcome_unknown"
+    assert story["run"]["state"] == "unsure"
+    assert len(await listed(a_house, "refusals?verdict=failed")) == 2
+
+
 async def test_openai_orders_are_denied_with_a_reason_too(tmp_path: Path) -> None:
     async with house(tmp_path, teams={"blue": {"allow": {"sizes": ["1:1"]}}}) as one:
         body = {"model": "gpt-image-1.5", "prompt": "x", "size": "1024x1024"}

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from house import FAST, House, house, opened
 
 from gateway.upstream.sandbox import running_sandbox
@@ -18,6 +19,7 @@ async def flood(one: House, count: int, word: str) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
 
 
+@pytest.mark.alone
 async def test_200_orders_against_a_budget_of_ten_pictures(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         one = await opened(sandbox, tmp_path, teams=TEN_PICTURES)

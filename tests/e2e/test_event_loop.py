@@ -15,6 +15,8 @@ from types import FrameType
 import pytest
 from house import House, house
 
+pytestmark = pytest.mark.alone
+
 LONGEST_SECONDS = 0.010
 
 

@@ -20,6 +20,8 @@ from gateway.core.model import Run
 from gateway.upstream.sandbox import running_sandbox
 from gateway.waiting import Board
 
+pytestmark = pytest.mark.alone
+
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 WAIT = {"Prefer": "wait=20"}
 REQUESTS = 'gateway_http_requests_total{method="GET",route="/v1/tasks/{task_id}",status="%s"}'

@@ -52,7 +52,7 @@ CREATE TABLE refusals (
     at DOUBLE PRECISION NOT NULL,
     team TEXT NOT NULL,
     model TEXT NOT NULL,
-    verdict TEXT NOT NULL CHECK (verdict IN ('denied', 'invalid')),
+    verdict TEXT NOT NULL CHECK (verdict IN ('denied', 'invalid', 'failed')),
     mode TEXT NOT NULL,
     reason TEXT NOT NULL,
     rule TEXT NOT NULL,

@@ -22,8 +22,8 @@ from gateway.web.shown import instant
 
 class RefusalsAsked(Timed):
     team: str | None = Field(None, description="Of this team.")
-    verdict: Literal["denied", "invalid"] | None = Field(
-        None, description="Denied by a rule, or not a valid order at all."
+    verdict: Literal["denied", "invalid", "failed"] | None = Field(
+        None, description="Denied by a rule, not a valid order at all, or failed at upstream."
     )
     reason: str | None = Field(None, description="Such as `budget` or `size_not_allowed`.")
 

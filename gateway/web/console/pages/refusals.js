@@ -8,7 +8,8 @@ import { Choice, Clear, Days, Filters, TeamChoice, TextFilter, setter } from "./
 
 /** How a refusal is marked: a limit, or a fault in the request; and whether it went on all the same. */
 export function Verdict({ refusal }) {
-  return html`<${Badge} tone=${refusal.verdict === "denied" ? "bad" : "warn"}>${refusal.verdict === "denied" ? "Denied" : "Invalid"}<//>
+  const [tone, word] = { denied: ["bad", "Denied"], invalid: ["warn", "Invalid"], failed: ["bad", "Failed upstream"] }[refusal.verdict];
+  return html`<${Badge} tone=${tone}>${word}<//>
     ${refusal.mode === "shadow" && html` <${Badge} tone="info" icon="eye">Shadow: went on<//>`}`;
 }
 
@@ -18,7 +19,7 @@ export default function Refusals({ query }) {
   const list = useList("admin", "admin/v1/refusals", { team, verdict, reason, from, to, limit: 50 });
   return html`<${Filters}>
       <${TeamChoice} value=${team} onChoose=${(one) => set({ team: one })} />
-      <${Choice} label="Verdict" options=${[["denied", "Denied by a limit"], ["invalid", "Invalid request"]]} value=${verdict} onChoose=${(one) => set({ verdict: one })} />
+      <${Choice} label="Verdict" options=${[["denied", "Denied by a limit"], ["invalid", "Invalid request"], ["failed", "Failed upstream"]]} value=${verdict} onChoose=${(one) => set({ verdict: one })} />
       <${TextFilter} label="Reason" value=${reason} onChoose=${(one) => set({ reason: one })} />
       <${Days} from=${from} to=${to} set=${set} />
       <${Clear} page="runs" query=${query} keep=${["view"]} />

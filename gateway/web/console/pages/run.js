@@ -37,7 +37,7 @@ function Refused({ refusal }) {
     <dt>Team</dt><dd><a href=${link("teams", [refusal.team])}>${refusal.team}</a></dd>
     ${refusal.model && html`<dt>Model</dt><dd>${refusal.model}</dd>`}
     <dt>When</dt><dd><${Time} at=${refusal.at} /></dd>
-    ${refusal.task && html`<dt>Went on as</dt><dd><a class="mono" href=${link("runs", [refusal.task])}>${refusal.task}</a></dd>`}
+    ${refusal.task && html`<dt>Its task</dt><dd><a class="mono" href=${link("runs", [refusal.task])}>${refusal.task}</a></dd>`}
   </dl><//>`;
 }
 
