@@ -69,10 +69,10 @@ class Records:
                 "remembered for storage.retention.refusals; of very many in a row only the first.",
                 param="id",
             )
-        shadowed = refusal.job_id and await self._ledger.job(refusal.job_id)
-        if not shadowed:
+        went_on = refusal.job_id and await self._ledger.job(refusal.job_id)
+        if not went_on:
             return Story(refusal=refusal)
-        return replace(await self._story_of(shadowed[1], shadowed[0]), refusal=refusal)
+        return replace(await self._story_of(went_on[1], went_on[0]), refusal=refusal)
 
     async def _story_of(self, run: Run, asked: Job | None) -> Story:
         steps = await self._ledger.steps(run.id)

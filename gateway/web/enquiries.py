@@ -18,6 +18,7 @@ from gateway.web import wire
 from gateway.web.auth import team_of
 from gateway.web.images import parse, read_body
 from gateway.web.responses import json_response
+from gateway.web.shown import usd
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
@@ -48,7 +49,8 @@ class Enquiries:
 
 def estimate_object(estimate: Estimate) -> Mapping[str, object]:
     """The estimate as JSON; `cost_usd` is what this order would cost, `price_usd` a new run."""
-    price = _usd(estimate.ceiling_usd_micros)
+    ceiling = estimate.ceiling_usd_micros
+    price = None if ceiling is None else usd(ceiling)
     shown: dict[str, object] = {
         "object": "image.generation.estimate",
         "model": estimate.order.model,
@@ -74,7 +76,7 @@ def estimate_object(estimate: Estimate) -> Mapping[str, object]:
 def standing_object(one: Standing) -> Mapping[str, object]:
     """One limit: money in dollars, pictures and runs as counts."""
     money = one.cap.measure is Measure.USD
-    show = _usd if money else int
+    show = usd if money else int
     return {
         "rule": one.cap.rule,
         "unit": "usd" if money else str(one.cap.measure),
@@ -111,7 +113,7 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "sizes": _sorted(limits.sizes),
         "qualities": _sorted(limits.qualities),
         "prices": [
-            {"usd": _usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
+            {"usd": usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
         ],
     }
 
@@ -124,10 +126,6 @@ def cheapest_rules(model: ImageModel) -> Sequence[PriceRule]:
 
 def _sorted(values: frozenset[str] | None) -> list[str] | None:
     return None if values is None else sorted(values)
-
-
-def _usd(micros: int | None) -> float | None:
-    return None if micros is None else micros / USD_MICROS
 
 
 def _credits(micros: int) -> float:
