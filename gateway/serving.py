@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, TypeVar
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,6 +31,10 @@ _REQUEST_SECONDS = 90.0
 # Head, trailers and chunk sizes: many times what clients and proxies send. Without a bound a
 # stranger could fill the memory, since they are held until they are complete.
 _BESIDE_BODY_BYTES = 256 * 1024
+# After an answer that came before the end of its request: how long and how much more is read and
+# thrown away, so that a client that sends everything before it reads still finds the answer there.
+_LINGER_SECONDS = 30.0
+_LINGER_BYTES = 64 * 1024 * 1024
 # How long the lifespan may take to close its resources after the last connection is gone.
 _LIFESPAN_SECONDS = 10.0
 # How often a stop looks whether the last request has been answered.
@@ -196,19 +201,26 @@ def catch_stop_signals() -> asyncio.Future[signal.Signals]:
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with a handle in the scope that cuts the connection.
 
-    It also cuts whoever takes too long to send a request, or sends too much beside its body.
+    It also cuts whoever takes too long to send a request, or sends too much beside its body, takes
+    no offer to change the protocol, and hears a client out whose request was answered early.
     """
 
     _beside_body_bytes = 0
+    _discarded_bytes = 0
     _patience: asyncio.TimerHandle | None = None
+    _closing: "_ClosingLater"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._closing = _ClosingLater(transport, self._close)
         self._wait_for_client(_HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         self._beside_body_bytes += len(data)
-        super().data_received(data)
+        rest: bytes | None = data
+        while rest is not None:
+            rest = self._parse(rest)
         if self._beside_body_bytes > _BESIDE_BODY_BYTES:
             self.transport.abort()
 
@@ -220,19 +232,80 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._wait_for_client(_REQUEST_SECONDS)
-        super().on_headers_complete()
+        if not self._is_offer():
+            super().on_headers_complete()
+            self.cycle.transport = self._closing
 
     def on_body(self, body: bytes) -> None:
         self._beside_body_bytes -= len(body)
+        if self.cycle.response_complete:
+            self._discard(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._is_offer():
+            return
         self._stop_waiting()
         super().on_message_complete()
+        if self.cycle.response_complete and not self.cycle.keep_alive:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._discarded_bytes = 0
+            self._wait_for_client(_LINGER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Feeds the parser; what is left to feed, if it stopped at an offer to upgrade.
+
+        An offer that is not taken changes nothing about its request (RFC 9110, section 7.8), but
+        the parser takes what follows the head for another protocol. So a new one gets the same
+        head without the offer, and the rest.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self.parser.get_method() == b"CONNECT":
+                self.send_400_response("This is no proxy: it takes no CONNECT.")
+                return None
+            head = self._head_without_offer()
+            self.parser = _new_parser(self)
+            return head + data[offer.args[0] :]
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+        return None
+
+    def _is_offer(self) -> bool:
+        """Whether the parser is about to stop behind this head."""
+        return bool(self.parser.should_upgrade())
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                value = b",".join(_without_upgrade(value))
+            if name != b"upgrade":
+                lines.append(b"%s: %s" % (name, value))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _close(self) -> None:
+        """Closes when the request has come in whole; until then only the answer's end is told."""
+        if not (self.cycle.response_complete and self.cycle.more_body):
+            self.transport.close()
+        elif self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _discard(self, count: int) -> None:
+        self._discarded_bytes += count
+        if self._discarded_bytes > _LINGER_BYTES:
+            self.transport.abort()
 
     def _wait_for_client(self, seconds: float) -> None:
         self._stop_waiting()
@@ -241,6 +314,27 @@ class _Protocol(HttpToolsProtocol):
     def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
+
+
+class _ClosingLater:
+    """A transport for one answer: what it writes goes out, and its closing is for the protocol."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes its own
+    return parser
+
+
+def _without_upgrade(value: bytes) -> Iterator[bytes]:
+    return (token for token in value.split(b",") if token.strip().lower() != b"upgrade")
 
 
 class _Server(uvicorn.Server):

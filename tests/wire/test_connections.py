@@ -1,0 +1,227 @@
+"""Connections as bytes: offers to change the protocol, and answers that come before their request.
+
+A small application that answers with what it was sent stands behind the server of the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from gateway.serving import InProcessServer
+
+REFUSAL = 413
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """What came, as JSON; a path that begins with /refuse is refused before its body is read."""
+    if scope["type"] == "lifespan":
+        for kind in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{kind}.complete"})
+        return
+    status, body = REFUSAL, b""
+    if not scope["path"].startswith("/refuse"):
+        status, more = 200, True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+    names = sorted(name.decode() for name, _ in scope["headers"])
+    told = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode(),
+        "version": scope["http_version"],
+        "headers": names,
+        "body": body.decode("latin-1"),
+    }
+    answer = json.dumps(told).encode()
+    headers = [(b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with InProcessServer(echo).running(1.0) as server:
+        yield server.bound_port
+
+
+async def talk(port: int, *pieces: bytes, answers: int) -> list[tuple[int, dict[str, object]]]:
+    """Sends the pieces as packets of their own and reads that many answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        return [await read_answer(reader) for _ in range(answers)]
+    finally:
+        writer.close()
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, object]]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None, head
+    return int(head.split()[1]), json.loads(await reader.readexactly(int(length[1])))
+
+
+OFFERS = {
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAAB\r\n",
+    "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
+    "several": b"Upgrade: TLS/1.0, h2c\r\nconnection: keep-alive, upgrade\r\n",
+    "unknown": b"UPGRADE: x/9\r\nCONNECTION: uPGRADE\r\n",
+}
+CHUNKS = b"4\r\nabcd\r\n6\r\nefghij\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=list(OFFERS))
+@pytest.mark.parametrize("coded", ["length", "chunked"])
+@pytest.mark.parametrize("cut", ["one packet", "two packets", "single bytes"])
+async def test_an_offer_to_upgrade_changes_nothing(
+    port: int, offer: bytes, coded: str, cut: str
+) -> None:
+    how = b"Content-Length: 10\r\n" if coded == "length" else b"Transfer-Encoding: chunked\r\n"
+    head = b"POST /v1/x?a=b HTTP/1.1\r\nHost: x\r\n" + offer + how + b"\r\n"
+    request = head + (b"abcdefghij" if coded == "length" else CHUNKS)
+    then = b"GET /after HTTP/1.1\r\nHost: x\r\n\r\n"
+    pieces = {
+        "one packet": [request + then],
+        "two packets": [head, request[len(head) :] + then],
+        "single bytes": [request[i : i + 1] for i in range(len(request))] + [then],
+    }[cut]
+    (status, first), (_, second) = await talk(port, *pieces, answers=2)
+    assert status == 200
+    assert first["body"] == "abcdefghij"
+    assert (first["method"], first["path"], first["query"]) == ("POST", "/v1/x", "a=b")
+    assert second["path"] == "/after"
+
+
+async def test_a_get_with_an_offer_is_a_get(port: int) -> None:
+    request = b"GET /a HTTP/1.1\r\nHost: x\r\n" + OFFERS["h2c"] + b"\r\n"
+    (status, told), (_, again) = await talk(port, request, request, answers=2)
+    assert status == 200 and told["path"] == again["path"] == "/a"
+    assert "upgrade" not in told["headers"]  # type: ignore[operator]
+
+
+async def test_many_offers_in_one_packet_are_answered_in_turn(port: int) -> None:
+    head = b"POST /%d HTTP/1.1\r\nHost: x\r\n" + OFFERS["h2c"] + b"Content-Length: 2\r\n\r\nhi"
+    packet = b"".join(head % i for i in range(300))
+    answers = await talk(port, packet, answers=300)
+    assert [told["path"] for _, told in answers] == [f"/{i}" for i in range(300)]
+    assert {told["body"] for _, told in answers} == {"hi"}
+
+
+async def test_an_offer_with_close_is_closed_after_its_answer(port: int) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + b"Content-Length: 2\r\n\r\nhi")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert b'"body": "hi"' in answer and b"connection: close" in answer
+    writer.close()
+
+
+async def test_an_offer_of_an_older_client_keeps_its_version(port: int) -> None:
+    head = b"POST /a HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n"
+    ((_, told),) = await talk(port, head + b"hi", answers=1)
+    assert told["version"] == "1.0" and told["body"] == "hi"
+
+
+async def test_connect_is_refused_and_ends(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"CONNECT x.example:443 HTTP/1.1\r\nHost: x.example\r\n\r\nwhatever")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_a_smuggled_request_behind_an_offer_is_no_body(port: int) -> None:
+    """Two lengths that disagree are as invalid behind an offer as without one."""
+    head = (
+        b"POST /a HTTP/1.1\r\nHost: x\r\n"
+        + OFFERS["h2c"]
+        + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"smuggled" not in answer
+    writer.close()
+
+
+def send_all_then_read(port: int, body: bytes, *, close: bool, chunked: bool) -> bytes:
+    """As simple clients do: everything is sent before anything is read."""
+    import socket
+
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+        head = b"POST /refuse HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n"
+        connection.sendall(head % (length, b"Connection: close\r\n" if close else b""))
+        for start in range(0, len(body), 100_000):
+            piece = body[start : start + 100_000]
+            connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked:
+            connection.sendall(b"0\r\n\r\n")
+        return connection.recv(1000)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("close", [False, True], ids=["kept", "close"])
+@pytest.mark.parametrize("size", [0, 300_000, 5_000_000, 20_000_000])
+async def test_an_early_answer_reaches_whoever_sends_first(
+    port: int, size: int, close: bool, chunked: bool
+) -> None:
+    body = b"a" * size
+    for _ in range(3):
+        answer = await asyncio.to_thread(
+            send_all_then_read, port, body, close=close, chunked=chunked
+        )
+        assert answer.startswith(b"HTTP/1.1 413 "), answer
+
+
+async def test_the_standard_client_reads_an_early_refusal(port: int) -> None:
+    import urllib.error
+    import urllib.request
+
+    def ask() -> int:
+        url = f"http://127.0.0.1:{port}/refuse"
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, data=b"a" * 20_000_000))
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        return 0
+
+    assert [await asyncio.to_thread(ask) for _ in range(6)] == [REFUSAL] * 6
+
+
+async def test_after_an_early_answer_the_connection_goes_on(port: int) -> None:
+    refused = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    then = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+    answers = await talk(port, refused, b"a" * 1_000_000, then, answers=2)
+    assert [status for status, _ in answers] == [REFUSAL, 200]
+    assert answers[1][1]["body"] == "hi"
+
+
+async def test_hearing_out_has_an_end(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.serving._LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.serving._LINGER_BYTES", 1_000_000)
+    head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    for length, sent in ((1000, b"a"), (90_000_000, b"a" * 30_000_000)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head % length)
+        assert (await asyncio.wait_for(reader.readuntil(b"}"), 5)).startswith(b"HTTP/1.1 413 ")
+        with pytest.raises((ConnectionError, BrokenPipeError)):
+            for _ in range(200):
+                writer.write(sent)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
