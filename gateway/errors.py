@@ -7,7 +7,7 @@ ours: it is logged in full and shown as a bare 500.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class GatewayError(Exception):
@@ -87,6 +87,16 @@ class IdempotencyConflict(CallerError):
 
 class RequestTooLarge(CallerError):
     status, code = 413, "request_too_large"
+
+
+class UnsupportedCoding(CallerError):
+    """The body's `Content-Encoding` is none that is undone here; `accepted` are those that are."""
+
+    status, code = 415, "unsupported_media_type"
+
+    def __init__(self, message: str, *, accepted: Sequence[str]) -> None:
+        super().__init__(message)
+        self.accepted = tuple(accepted)
 
 
 class RateLimited(CallerError):

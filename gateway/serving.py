@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 import httptools
@@ -234,7 +234,7 @@ class _Protocol(HttpToolsProtocol):
         self._wait_for_client(_REQUEST_SECONDS)
         if not self._is_offer():
             super().on_headers_complete()
-            self.cycle.transport = self._closing
+            self.cycle.transport = self._closing  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._beside_body_bytes -= len(body)
@@ -289,10 +289,9 @@ class _Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         for name, value in self.headers:
-            if name == b"connection":
-                value = b",".join(_without_upgrade(value))
             if name != b"upgrade":
-                lines.append(b"%s: %s" % (name, value))
+                kept = _without_upgrade(value) if name == b"connection" else value
+                lines.append(b"%s: %s" % (name, kept))
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _close(self) -> None:
@@ -333,8 +332,9 @@ def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
     return parser
 
 
-def _without_upgrade(value: bytes) -> Iterator[bytes]:
-    return (token for token in value.split(b",") if token.strip().lower() != b"upgrade")
+def _without_upgrade(value: bytes) -> bytes:
+    tokens = value.split(b",")
+    return b",".join(token for token in tokens if token.strip().lower() != b"upgrade")
 
 
 class _Server(uvicorn.Server):

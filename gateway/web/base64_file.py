@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-import orjson
 from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, Unavailable
 from gateway.ports import FormField
+from gateway.web.body import parse
 from gateway.web.upload_form import FIELD_BYTES, FIELDS, received
 
 SMALL_BYTES: Final = 256 * 1024
@@ -215,10 +215,7 @@ def _parsed(body: bytes | mmap.mmap) -> tuple[Mapping[str, object], _Text]:
 
 def parse_object(body: bytes) -> Mapping[str, object]:
     """A body of JSON that must be an object. Raises `InvalidRequest`."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise InvalidRequest("request body is not valid JSON") from None
+    value = parse(body)
     if not isinstance(value, dict):
         raise InvalidRequest("request body must be a JSON object")
     return value

@@ -16,7 +16,7 @@ from gateway.enquiries import Estimate, Purse, models_of
 from gateway.service import Service
 from gateway.web import wire
 from gateway.web.auth import team_of
-from gateway.web.images import parse, read_body
+from gateway.web.body import read_json
 from gateway.web.responses import json_response
 from gateway.web.shown import usd
 
@@ -32,7 +32,7 @@ class Enquiries:
     async def estimate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
-        body = parse(await read_body(request, policy.body_limit_bytes))
+        body = await read_json(request, policy.body_limit_bytes)
         freshness = wire.read_freshness(request.headers)
         return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
 

@@ -22,8 +22,8 @@ from gateway.files import Answered, Files
 from gateway.web import wire
 from gateway.web.auth import team_of
 from gateway.web.base64_file import Base64Files, parse_object, said_of_file
+from gateway.web.body import read_body
 from gateway.web.edge import UPSTREAM_SECONDS
-from gateway.web.images import read_body
 from gateway.web.responses import json_response
 from gateway.web.upload_form import read_upload
 

@@ -22,6 +22,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, Unavailable
+from gateway.web.body import refuse_coding
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -99,6 +100,7 @@ async def _discard(spool: Path) -> None:
 
 
 def _boundary(request: Request) -> bytes:
+    refuse_coding(request)
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= 256:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Mapping
 from typing import Final
 
-import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.admission import Replayed
 from gateway.core.policy import Current
-from gateway.errors import InvalidRequest, InvalidTaskId, RequestTooLarge
+from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports import Clock
 from gateway.service import Service, taken
 from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
+from gateway.web.body import read_json
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
 from gateway.web.prefer import Wait
-
-BODY_SECONDS: Final = 30.0
-"""A client that needs longer for its request's body is not going to finish it."""
 
 TASK_PREFIX: Final = "task-unified-"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -49,7 +45,7 @@ class Images:
         with self._service.reading(team, request_id):
             wait = prefer.read_wait(request)
             key = read_key(request)
-            body = parse(await read_body(request, policy.body_limit_bytes))
+            body = await read_json(request, policy.body_limit_bytes)
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
@@ -101,29 +97,3 @@ def read_key(request: Request) -> str | None:
             param=IDEMPOTENCY_KEY,
         )
     return keys[0]
-
-
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The whole body, counted while it comes in. Raises `RequestTooLarge`."""
-    too_large = RequestTooLarge(f"The body may have at most {limit_bytes} bytes.")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit_bytes:
-                    raise too_large
-    except (TimeoutError, ClientDisconnect):
-        raise InvalidRequest("The body did not arrive in time.") from None
-    return bytes(body)
-
-
-def parse(body: bytes) -> object:
-    """The body's JSON. Raises `InvalidRequest`."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None

@@ -25,8 +25,9 @@ from gateway.service import Service, outcome_unknown
 from gateway.tasks import Tasks
 from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
+from gateway.web.body import read_json
 from gateway.web.edge import REQUEST_ID
-from gateway.web.images import parse, read_body, read_key
+from gateway.web.images import read_key
 from gateway.web.openai_answers import PicturesAnswer
 from gateway.web.openai_edits import Edits, add_upstream_seconds
 from gateway.web.openai_errors import ModelNotFound, StillRunning
@@ -58,7 +59,7 @@ class OpenAI:
         policy = self._current.policy
         team = team_of(request, self._current)
         with self._service.reading(team, request.scope[REQUEST_ID]):
-            fields = parse(await read_body(request, policy.body_limit_bytes))
+            fields = await read_json(request, policy.body_limit_bytes)
             wish = openai_wire.read_wish(fields, policy.catalog)
         return await self._made(request, team, wish, began=time.perf_counter())
 

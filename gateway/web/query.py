@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest
 from gateway.ports import Mark
-from gateway.web.images import parse, read_body
+from gateway.web.body import parse, read_body
 
 MAX_LIMIT: Final = 500
 USUAL_LIMIT: Final = 50

@@ -16,7 +16,7 @@ from gateway.errors import InvalidRequest
 from gateway.tasks import TaskFilter, Tasks
 from gateway.web import wire
 from gateway.web.auth import team_of
-from gateway.web.images import parse, read_body
+from gateway.web.body import read_json
 from gateway.web.responses import json_response
 
 MAX_AT_ONCE: Final = 50
@@ -50,7 +50,7 @@ class TaskLists:
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
-        ids = read_ids(parse(await read_body(request, policy.body_limit_bytes)))
+        ids = read_ids(await read_json(request, policy.body_limit_bytes))
         found = await self._tasks.batch(team, ids)
         tasks = [wire.task_object(one.job, one.run, policy.public_url) for one in found]
         return json_response({"data": tasks})

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge
 from gateway.ports import FormField, FormFile, FormPiece
+from gateway.web.body import refuse_coding
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -57,6 +58,7 @@ async def received(request: Request, file_bytes: int, body_bytes: int) -> AsyncI
 
     Raises `RequestTooLarge`, which speaks of the file, or `InvalidRequest` when it breaks off.
     """
+    refuse_coding(request)
     too_large = RequestTooLarge(f"file too large, the limit is {file_bytes} bytes")
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > body_bytes:

@@ -17,7 +17,7 @@ import orjson
 
 from gateway.core.admission import Hit, Joined, Replayed, Settled, Started
 from gateway.core.model import Freshness, Job, Run, RunState, Verdict
-from gateway.errors import GatewayError, UpstreamRefusal
+from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
 from gateway.failures import task_error
 
 CACHE_NAME: Final = "image-gateway"
@@ -202,6 +202,8 @@ def error_headers(error: GatewayError) -> dict[str, str]:
         headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedCoding):
+        headers["Accept-Encoding"] = ", ".join(error.accepted)  # RFC 9110, section 15.5.16
     return headers
 
 

@@ -23,7 +23,7 @@ from gateway.ports import Clock
 from gateway.roster import Books, Roster, TeamNotFound
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
-from gateway.web.images import parse, read_body
+from gateway.web.body import read_json
 from gateway.web.query import Asked, NoParameters, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
@@ -154,7 +154,7 @@ class Teams:
 
 
 async def _read_object(request: Request) -> dict[str, Any]:
-    body = parse(await read_body(request, BODY_BYTES))
+    body = await read_json(request, BODY_BYTES)
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return body

@@ -1,0 +1,157 @@
+"""The body of a request: bounded, unzipped, and taken for what it is.
+
+A body that cannot be used is refused in words about the caller's mistake, never in the parser's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
+
+BODY_SECONDS: Final = 30.0
+"""A client that needs longer for its request's body is not going to finish it."""
+
+MAX_CODINGS: Final = 2
+"""Zipped twice happens by mistake; more is an attempt at something."""
+
+ACCEPTED: Final = ("gzip", "deflate")
+
+_UTF8_BOM: Final = b"\xef\xbb\xbf"
+_WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+_FORM_FIELDS: Final = re.compile(rb"[\w.~%+-]+=[^{\"]*", re.ASCII)
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The whole body, unzipped; it is counted while it comes in and while it unfolds.
+
+    Raises `RequestTooLarge`, `UnsupportedCoding`, or `InvalidRequest` when it is not whole.
+    """
+    codings = _codings(request)
+    unknown = [coding for coding in codings if coding not in _DECODERS]
+    if unknown or len(codings) > MAX_CODINGS:
+        raise UnsupportedCoding(
+            f"A body with 'Content-Encoding: {', '.join(codings)[:100]}' cannot be read here. "
+            "Send it as it is, or with gzip or deflate.",
+            accepted=ACCEPTED,
+        )
+    body = await _received(request, limit_bytes)
+    for coding in reversed(codings):
+        body = _unzipped(body, coding, limit_bytes)
+    return body
+
+
+def refuse_coding(request: Request) -> None:
+    """For bodies that carry files, which are zipped already. Raises `UnsupportedCoding`."""
+    if codings := _codings(request):
+        raise UnsupportedCoding(
+            f"A file cannot be sent with 'Content-Encoding: {', '.join(codings)[:100]}'. "
+            "Send it as it is.",
+            accepted=("identity",),
+        )
+
+
+async def read_json(request: Request, limit_bytes: int) -> object:
+    """The body's JSON. Raises what `read_body` and `parse` raise."""
+    return parse(await read_body(request, limit_bytes), request.headers.get("content-type", ""))
+
+
+def parse(body: bytes, content_type: str = "") -> object:
+    """The JSON in a body. Raises `InvalidRequest`."""
+    body = body.removeprefix(_UTF8_BOM)  # RFC 8259, section 8.1: may be ignored
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(_mistake(body, content_type, error)) from None
+
+
+def _mistake(body: bytes, content_type: str, error: ValueError) -> str:
+    if not body.strip():
+        return "The body is empty: send a JSON object."
+    if body.startswith(_WIDE_BOMS) or (b"\0" in body[:4] and not body.startswith(b"\0\0\0\0")):
+        return "The body is not UTF-8 but looks like UTF-16: encode the JSON as UTF-8."
+    if _is_form(body, content_type):
+        return "The body is a form, but this endpoint takes JSON: send a JSON object."
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        place = f"byte {wrong.start + 1} is {body[wrong.start]:#04x}"
+        return f"The body is not UTF-8 ({place}): encode the JSON as UTF-8."
+    return f"The body is not valid JSON: {error}."
+
+
+def _is_form(body: bytes, content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data" or (body.startswith(b"--") and b"\r\n" in body[:300]):
+        return True
+    return _FORM_FIELDS.match(body) is not None
+
+
+async def _received(request: Request, limit_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise _too_large(limit_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit_bytes:
+                    raise _too_large(limit_bytes)
+    except (TimeoutError, ClientDisconnect):
+        raise InvalidRequest("The body did not arrive in time.") from None
+    return bytes(body)
+
+
+def _too_large(limit_bytes: int, how: str = "") -> RequestTooLarge:
+    return RequestTooLarge(f"The body may have at most {limit_bytes} bytes{how}.")
+
+
+def _codings(request: Request) -> Sequence[str]:
+    """The codings in the order in which they were applied (RFC 9110, section 8.4)."""
+    lines = ",".join(request.headers.getlist("content-encoding"))
+    names = (name.strip().lower() for name in lines.split(","))
+    return [name for name in names if name not in ("", "identity")]
+
+
+def _unzipped(body: bytes, coding: str, limit_bytes: int) -> bytes:
+    whole = bytearray()
+    left = body
+    try:
+        while left:  # a gzip file may have several members
+            decoder = _DECODERS[coding](left)
+            whole += decoder.decompress(left, limit_bytes + 1 - len(whole))
+            if len(whole) > limit_bytes:
+                raise _too_large(limit_bytes, " when it is unzipped")
+            if not decoder.eof:
+                raise zlib.error("it breaks off")
+            left = decoder.unused_data
+    except zlib.error:
+        raise InvalidRequest(
+            f"The body says 'Content-Encoding: {coding}' and is no whole {coding} stream."
+        ) from None
+    return bytes(whole)
+
+
+def _gzip(_: bytes) -> zlib._Decompress:
+    return zlib.decompressobj(wbits=31)
+
+
+def _deflate(body: bytes) -> zlib._Decompress:
+    """With zlib's header as the RFC says, or without as some clients send it."""
+    has_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    return zlib.decompressobj(wbits=15 if has_header else -15)
+
+
+_DECODERS: Final[Mapping[str, Callable[[bytes], zlib._Decompress]]] = {
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _deflate,
+}
