@@ -65,8 +65,8 @@ USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["image-gateway", "check", "--alive", "--config", "/etc/image-gateway/config.yaml"]
 
 ENTRYPOINT ["image-gateway"]
 CMD ["serve", "--config", "/etc/image-gateway/config.yaml", "--host", "0.0.0.0"]

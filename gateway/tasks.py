@@ -8,8 +8,10 @@ Only reads: what happens to a task's run is the worker's.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from gateway.core.catalog import Team
 from gateway.core.model import Job, Run, RunState
@@ -18,6 +20,9 @@ from gateway.core.transaction import Keys, Writes
 from gateway.errors import TaskNotFound
 from gateway.ports import Ledger
 from gateway.waiting import Board
+
+STAY_AWAY_SECONDS: Final = (5.0, 10.0)
+"""A restart is over by then; and they do not all come at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,12 @@ class Tasks:
     def may_wait(self) -> bool:
         """Whether one more client may wait for its task."""
         return self._board.takes_patient(self._current.policy.max_waiters)
+
+    @property
+    def come_again_seconds(self) -> float | None:
+        """How long a client should stay away whose waiting was ended by our stop, or never begun;
+        None for one whose time was over."""
+        return None if self.may_wait else random.uniform(*STAY_AWAY_SECONDS)
 
     async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
         """The team's task once it has ended, or as it is when the time is over."""

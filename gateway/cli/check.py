@@ -10,15 +10,19 @@ import json
 import os
 from collections.abc import Iterable
 from decimal import Decimal
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import click
 import yaml
 
 from gateway.config import Problem, Settings, SettingsError, load
+from gateway.config.schema import Server
+from gateway.core.addresses import is_loopback
 
 DEFAULT_PATH = Path("config.yaml")
 EXIT_PROBLEMS = 2
+ALIVE_SECONDS = 2.0
 
 
 @click.command("check", short_help="Validate the settings and show them.")
@@ -31,24 +35,55 @@ EXIT_PROBLEMS = 2
     help="The settings file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-def check_command(path: Path, as_json: bool) -> None:
+@click.option(
+    "--alive", is_flag=True, help="Ask the gateway of these settings whether it runs, instead."
+)
+def check_command(path: Path, as_json: bool, alive: bool) -> None:
     """Validate the settings file and show the effective settings.
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
     problems, all settings are printed as YAML with defaults filled in and secrets masked,
     then notices: what is allowed and yet worth a thought.
+
+    With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
+    else it says why and exits 1: for health checks of containers and services.
     """
+    if alive and not path.exists():  # `serve --sandbox` needs no file
+        _ask(Server())
+        return
     try:
         settings = load_settings(path)
     except SettingsError as error:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
+    if alive:
+        _ask(settings.server)
+        return
     if as_json:
         click.echo(_settings_json(settings))
         return
     click.echo(effective_yaml(settings), nl=False)
     for notice in settings.notices():
         click.echo(f"notice: {notice}", err=True)
+
+
+def _ask(server: Server) -> None:
+    """Exits 1 when nobody answers at the address of these settings.
+
+    A gateway may have been told to listen on more than they say: then loopback answers as well.
+    """
+    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104
+    host = "localhost" if everywhere or is_loopback(server.host) else server.host
+    connection = HTTPConnection(host, server.port, timeout=ALIVE_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise SystemExit(f"nobody answers at {host}:{server.port}: {error}") from None
+    finally:
+        connection.close()
+    if status != 200:
+        raise SystemExit(f"what answers at {host}:{server.port} says {status}: no gateway")
 
 
 def load_settings(path: Path) -> Settings:

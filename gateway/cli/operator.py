@@ -7,7 +7,6 @@ command was given wrongly. The admin key is sent to the gateway's address and pr
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
 import re
 import sys
@@ -21,6 +20,7 @@ import click
 
 from gateway.cli.formats import cut, plain, plain_lines
 from gateway.cli.tables import say
+from gateway.core.addresses import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -162,7 +162,7 @@ class Operator:
         import httpx2 as httpx
 
         if self._client is None:
-            local = _is_loopback(self.url)
+            local = is_loopback(urlsplit(self.url).hostname or "")
             self._client = httpx.Client(
                 headers={"Authorization": f"Bearer {self._key}", "Accept": "application/json"},
                 timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -319,11 +319,3 @@ def _doubt(method: str) -> str:
 
 def _media_type(response: httpx.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -84,6 +84,8 @@ def policy(settings: Settings, *, port: int) -> Policy:
         body_limit_bytes=server.body_limit_bytes,
         upload_limit_bytes=server.upload_limit_bytes,
         openai_wait_seconds=server.openai_wait_seconds,
+        openai_sdk_on_v1=server.openai_sdk_on_v1,
+        cors_origins=frozenset(server.cors_origins),
         max_waiters=server.max_waiters,
         private_callbacks=settings.callbacks.allow_private_addresses,
         callback_retries=settings.callbacks.retries,

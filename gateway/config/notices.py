@@ -21,6 +21,8 @@ def notices(settings: Settings) -> list[str]:
 def _server(settings: Settings) -> Iterator[str]:
     if not settings.server.admin_keys:
         yield "server.admin_keys: no admin key, so nobody can use the admin API"
+    if not (settings.server.metrics_keys or settings.server.is_private):
+        yield "server.metrics_keys: none, and public_url is not loopback: only admin keys scrape"
     if settings.storage.ledger == "memory":
         yield "storage.ledger: memory forgets budgets, tasks and spend when the gateway stops"
     for name, upstream in settings.upstreams.items():

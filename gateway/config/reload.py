@@ -18,6 +18,8 @@ RELOADABLE: tuple[Path, ...] = (
     ("server", "public_url"),
     ("server", "body_limit"),
     ("server", "openai_wait"),
+    ("server", "openai_sdk_on_v1"),
+    ("server", "cors_origins"),
     ("server", "log", "prompts"),
     ("storage", "free_space_floor"),
     ("storage", "picture_limit"),

@@ -7,10 +7,10 @@ that nobody else parses; what involves more than one setting is checked in `rule
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -37,6 +37,7 @@ from gateway.config.fields import (
     LogLevel,
     MoneyAboveZero,
     Name,
+    Origin,
     Per,
     Percent,
     PicturesPlace,
@@ -55,6 +56,7 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.notices import notices
+from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
@@ -97,18 +99,21 @@ class Server(Part):
     log: Log = Log()
     body_limit_bytes: BodyBytes = 1_048_576
     upload_limit_bytes: UploadBytes = 100_000_000
-    openai_wait_seconds: Seconds = 590.0
+    openai_wait_seconds: Seconds = 290.0
+    openai_sdk_on_v1: Flag = False
+    cors_origins: tuple[Origin, ...] = ()
     max_waiters: Annotated[int, whole(0, 1_000_000)] = 10_000
     shutdown_grace_seconds: Seconds = 30.0
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody beyond this machine is meant to reach the gateway."""
+        public = urlsplit(self.public_url).hostname if self.public_url else self.host
+        return is_loopback(public or "")
 
     def links_base(self, port: int) -> str:
         """The base of permanent links when `port` is served; no slash at its end."""

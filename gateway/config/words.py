@@ -164,6 +164,19 @@ def web_address(value: object) -> str:
     return written.rstrip("/")
 
 
+def origin(value: object) -> str:
+    """What a browser sends as `Origin`: scheme, host, and a port that is not the usual one."""
+    address = web_address(value)
+    parts = urlsplit(address)
+    if parts.path:
+        raise ValueError("must be an origin such as https://app.example.com, without a path")
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    host = (parts.hostname or "").lower()
+    shown_host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, usual) else f":{parts.port}"
+    return f"{parts.scheme}://{shown_host}{port}"
+
+
 def webhook(value: object) -> str | None:
     """An http or https address of a receiver; what follows the host may be a secret."""
     if value is None or value == "":

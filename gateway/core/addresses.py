@@ -145,6 +145,16 @@ _INTERNAL_NAMES: Final = frozenset(
 )
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or literal address says that it is this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return parse_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
 def check_url(
     url: str,
     *,

@@ -41,7 +41,9 @@ class Policy:
     picture_limit_bytes: int = 64 * 1024 * 1024
     body_limit_bytes: int = 1024 * 1024
     upload_limit_bytes: int = 100_000_000
-    openai_wait_seconds: float = 590.0
+    openai_wait_seconds: float = 290.0
+    openai_sdk_on_v1: bool = False
+    cors_origins: frozenset[str] = frozenset()
     max_waiters: int = 10_000
     private_callbacks: bool = False
     callback_retries: tuple[float, ...] = (1.0, 2.0, 4.0)

@@ -159,7 +159,7 @@ OVERHEAD_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 """From half a millisecond, which a hit should not take, to where something is clearly ill."""
 
 HTTP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 65.0)
-"""From a hit to the longest `Prefer: wait`, 60 s, and its answer."""
+"""From a hit to the longest `Prefer: wait`, 55 s, and its answer."""
 
 RUN_BUCKETS: Final = (
     1.0,

@@ -113,7 +113,7 @@ class Recorder:
         if labels not in self._http_requests.series:
             labels = (route, method, f"{status // 100}xx")
         self._http_requests.add(*labels)
-        self._http_seconds.observe(seconds, *labels)
+        self._http_seconds.observe(seconds, route)
 
     def ledger_checked(self, violations: int) -> None:
         """The ledger's invariants were checked, and so many are broken."""
@@ -194,7 +194,7 @@ class Recorder:
             "gateway_http_request_seconds",
             "Time from a request's head to the end of its answer.",
             HTTP_BUCKETS,
-            {"route": UNKNOWN, "method": OTHER, "status": "5xx"},
+            {"route": UNKNOWN},
         )
         self._overhead_seconds = self._timing(
             "gateway_overhead_seconds",
@@ -230,9 +230,10 @@ class Recorder:
     def _declare_lists(self) -> None:
         for route, (methods, statuses) in ROUTES.items():
             self._overhead_seconds.series.declare([route])
-            for metric in (self._http_requests, self._http_seconds):
-                metric.series.declare([route], methods, [*map(str, statuses), *STATUS_CLASSES])
-                metric.series.declare([route], [OTHER], STATUS_CLASSES)
+            self._http_seconds.series.declare([route])
+            answered = self._http_requests.series
+            answered.declare([route], methods, [*map(str, statuses), *STATUS_CLASSES])
+            answered.declare([route], [OTHER], STATUS_CLASSES)
         self._keep_failures.series.declare([*KEEP_FAILURES.values(), ERROR])
         self._cache_requests.series.declare(CACHE_RESULTS)
         self._callbacks.series.declare(CALLBACK_OUTCOMES.values())

@@ -14,15 +14,18 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
+from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.ports import Observer
 from gateway.web import files, openai, wire
+from gateway.web.cors import Cors
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
 from gateway.web.enquiries import Enquiries
 from gateway.web.files import FilesApi
 from gateway.web.hints import Hints
 from gateway.web.images import Images
 from gateway.web.openai import OpenAI
+from gateway.web.openai_errors import right_base_url
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
 from gateway.web.prefer import ClientGone
@@ -55,23 +58,29 @@ class Endpoints:
 def build_app(
     endpoints: Endpoints,
     *,
+    current: Current,
     observer: Observer,
     http_request: Callable[[str, str, int, float], None],
 ) -> ASGIApp:
     """The ASGI application. `http_request` counts one: route template, method, status, seconds."""
+
+    async def unrouted(request: Request, error: Exception) -> Response:
+        return _http_exception(request, error, current.policy.public_url)
+
     listed = routes(endpoints)
     app = Starlette(
         routes=listed,
         exception_handlers={
             GatewayError: _gateway_error,
             ClientGone: _client_gone,
-            HTTPException: _http_exception,
+            HTTPException: unrouted,
             Exception: _defect,
         },
     )
     app.router.redirect_slashes = False  # clients here refuse redirects
     templates: dict[object, str] = {route.endpoint: route.path for route in listed}
-    return Edge(app, templates=templates, observer=observer, http_request=http_request)
+    opened = Cors(app, current)
+    return Edge(opened, templates=templates, observer=observer, http_request=http_request)
 
 
 def routes(to: Endpoints) -> list[Route]:
@@ -116,7 +125,7 @@ async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+def _http_exception(request: Request, error: Exception, public_url: str) -> Response:
     """The router's own words for an unknown path or method, in upstream's shape."""
     where = f"{request.method} {request.url.path[:200]}"
     if isinstance(error, HTTPException) and error.status_code == 405:
@@ -125,7 +134,10 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         )
         answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
-    return _answer(request, NotFound(f"Invalid URL ({where})"))
+    message = f"Invalid URL ({where})"
+    if openai.is_meant(request):
+        message += f". {right_base_url(public_url)}"
+    return _answer(request, NotFound(message))
 
 
 def _methods(request: Request) -> Sequence[str]:

@@ -17,6 +17,9 @@ from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.errors import Unauthorized
 
+KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
+"""Where other services' clients put their keys."""
+
 ACTOR_DIGITS: Final = 12
 """Enough to tell admin keys apart, far too little to find one by."""
 
@@ -25,7 +28,7 @@ def team_of(request: Request, current: Current) -> Team:
     """The team whose key the request carries. Raises `Unauthorized`."""
     digest = _digest_of_key(request)
     if digest is None:
-        raise Unauthorized("No API key: send your team's key as 'Authorization: Bearer <key>'.")
+        raise Unauthorized(_no_key(request, "your team's key"))
     team = current.granted(digest)
     if team is None:
         raise Unauthorized(
@@ -47,7 +50,7 @@ def operator_of(request: Request, policy: Policy) -> str:
         )
     digest = _digest_of_key(request)
     if digest is None:
-        raise Unauthorized("No admin key: send one as 'Authorization: Bearer <key>'.")
+        raise Unauthorized(_no_key(request, "an admin key"))
     if not carries_key(request, policy.admin_keys):
         raise Unauthorized(
             "This is not an admin key. Send a key whose SHA-256 stands in server.admin_keys."
@@ -62,6 +65,17 @@ def carries_key(request: Request, digests: Iterable[str]) -> bool:
     for known in digests:
         found |= hmac.compare_digest(digest, known)
     return found
+
+
+def _no_key(request: Request, whose: str) -> str:
+    """What is missing, said of what there is instead. A key itself is never repeated."""
+    right = f"send {whose} as 'Authorization: Bearer <key>'."
+    if "authorization" in request.headers:
+        return f"'Authorization' does not have the form 'Bearer <key>': {right}"
+    for name in KEY_HEADERS:
+        if name in request.headers:
+            return f"A key in '{name}' is not looked at: {right}"
+    return f"No API key: {right}"
 
 
 def _digest_of_key(request: Request) -> str | None:

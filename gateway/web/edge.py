@@ -1,7 +1,7 @@
 """The outermost layer, plain ASGI: what is true of every request and every answer.
 
-A request id, timings, one metric, no stack trace ever; a doubled `/v1` in the path is taken
-for one, since base URLs are given with and without it.
+A request id, timings, one metric, no stack trace ever. Base URLs are given with and without `/v1`
+and with and without a slash at their end: doubles of both are taken for one, without a redirect.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ REQUEST_ID: Final = "gateway.request_id"
 
 UNKNOWN_ROUTE: Final = "unknown"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_DOUBLED: Final = re.compile(r"^(/v1)+(?=/v1/)")
+_SLASHES: Final = re.compile(r"//+")
+_DOUBLED: Final = re.compile(r"^(/openai)?(?:/v1)+(?=/v1/)")
+_PAGES: Final = ("/console", "/docs")
+"""Their addresses are relative to where they are: a slash at the end is another place."""
 
 
 class Edge:
@@ -52,7 +55,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        scope["path"] = _DOUBLED.sub("", scope["path"])
+        scope["path"] = folded(scope["path"])
         request_id = scope[REQUEST_ID] = _request_id(scope)
         status = 500
 
@@ -75,6 +78,14 @@ class Edge:
         route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
         self._http_request(route, scope["method"], status, seconds)
         self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
+
+
+def folded(path: str) -> str:
+    """The path as it was meant: `//v1//v1/models/` is `/v1/models`."""
+    path = _SLASHES.sub("/", path)
+    if path.endswith("/") and path != "/" and not path.startswith(_PAGES):
+        path = path[:-1]
+    return _DOUBLED.sub(r"\1", path)
 
 
 def _request_id(scope: Scope) -> str:

@@ -20,9 +20,13 @@ from gateway.web import prefer, wire
 from gateway.web.auth import team_of
 from gateway.web.body import read_json
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
+from gateway.web.openai_errors import WrongBaseUrl
 from gateway.web.prefer import Wait
 
 TASK_PREFIX: Final = "task-unified-"
+OPENAI_SDK: Final = "x-stainless-lang"
+"""OpenAI's clients name their language in this header."""
+
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -43,6 +47,8 @@ class Images:
         team = team_of(request, self._current)
         request_id = request.scope[REQUEST_ID]
         with self._service.reading(team, request_id):
+            if OPENAI_SDK in request.headers and not policy.openai_sdk_on_v1:
+                raise WrongBaseUrl(policy.public_url)
             wait = prefer.read_wait(request)
             key = read_key(request)
             body = await read_json(request, policy.body_limit_bytes)

@@ -117,7 +117,8 @@ class OpenAI:
         if run.state is not RunState.DONE:
             raise StillRunning(
                 "The pictures are still being made, and will be kept. Send the identical request "
-                "again: it joins them and costs nothing."
+                "again while they are: it joins them and costs nothing.",
+                retry_after_seconds=self._tasks.come_again_seconds,
             )
         told = openai_wire.facts(run)
         if wish.as_links:
@@ -132,6 +133,11 @@ class OpenAI:
         if path is None:
             raise GatewayError(f"The gateway has no place for a picture called {picture.name}.")
         return path
+
+
+def is_meant(request: Request) -> bool:
+    """Whether a client of OpenAI's is looking for its endpoints elsewhere."""
+    return request.url.path.endswith(("/images/generations", "/images/edits"))
 
 
 def is_openai(path: str) -> bool:

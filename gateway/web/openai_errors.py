@@ -79,6 +79,19 @@ class StillRunning(GatewayError):
     status, code = 504, "still_running"
 
 
+class WrongBaseUrl(CallerError):
+    """A client of OpenAI's that would order a picture here and never find it in the answer."""
+
+    code = "wrong_base_url"
+
+    def __init__(self, public_url: str) -> None:
+        super().__init__(f"Nothing was ordered. {right_base_url(public_url)}")
+
+
+def right_base_url(public_url: str) -> str:
+    return f"The base URL for OpenAI's clients is {public_url}/openai/v1."
+
+
 class ModelNotFound(CallerError):
     status, code = 404, "model_not_found"
 

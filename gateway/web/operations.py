@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.policy import Current
+from gateway.core.addresses import is_loopback
+from gateway.core.policy import Current, Policy
 from gateway.errors import ModelAccessDenied
 from gateway.web.auth import carries_key
 from gateway.web.responses import json_response
+
+ZIP_LEVEL: Final = 5
+"""Nearly as small as can be, in a third of the time."""
 
 FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
@@ -46,20 +52,37 @@ class Operations:
     async def metrics(self, request: Request) -> Response:
         policy = self._current.policy
         keys = policy.metrics_keys | policy.admin_keys
-        if not (carries_key(request, keys) or (not policy.metrics_keys and _is_local(request))):
+        if not (carries_key(request, keys) or (_needs_no_key(policy) and _is_local(request))):
             raise MetricsDenied(
-                "Metrics answer loopback peers, or those who send a key of server.metrics_keys "
-                "as 'Authorization: Bearer <key>'."
+                "Metrics want a key of server.metrics_keys as 'Authorization: Bearer <key>'. "
+                "Without such keys they answer callers on this machine, as long as "
+                "server.public_url is loopback too."
             )
         body, content_type = await self._render(request.headers.get("accept", ""))
-        return Response(body, headers={"Content-Type": content_type})
+        headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
+        if takes_gzip(request.headers.get("accept-encoding", "")):
+            body = await asyncio.to_thread(gzip.compress, body, ZIP_LEVEL)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether `Accept-Encoding` names gzip with a weight above zero (RFC 9110, section 12.5.3)."""
+    for coding in accept_encoding.lower().split(","):
+        name, _, weight = coding.replace(" ", "").partition(";q=")
+        if name in ("gzip", "x-gzip"):
+            return weight.strip("0.") != "" or not weight
+    return False
+
+
+def _needs_no_key(policy: Policy) -> bool:
+    """A gateway that is published stands behind a proxy, whose callers all seem to be local."""
+    return not policy.metrics_keys and is_loopback(urlsplit(policy.public_url).hostname or "")
 
 
 def _is_local(request: Request) -> bool:
     """A peer on this machine that speaks for itself and not for someone behind it."""
     if request.client is None or any(name in request.headers for name in FORWARDED):
         return False
-    try:
-        return ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
+    asked = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    return is_loopback(request.client.host) and is_loopback(asked or "")

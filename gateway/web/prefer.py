@@ -19,8 +19,9 @@ from starlette.requests import Request
 
 from gateway.core.model import Run
 
-MAX_WAIT_SECONDS: Final = 60
-"""A longer wish is cut to this: proxies close connections that are silent for longer."""
+MAX_WAIT_SECONDS: Final = 55
+"""A longer wish is cut to this: proxies close connections that are silent for 60 s, and their
+clock began before ours."""
 
 MAX_RETRY_AFTER_SECONDS: Final = 60
 """A run may be due in a quarter of an hour, and its news may still come sooner."""

@@ -60,7 +60,12 @@ class Gateway:
         self.worker = self._stages.worker
         self.endpoints = make_endpoints(self._house())
         metrics = self._adapters.metrics
-        self.app = build_app(self.endpoints, observer=metrics, http_request=metrics.http_request)
+        self.app = build_app(
+            self.endpoints,
+            current=self._current,
+            observer=metrics,
+            http_request=metrics.http_request,
+        )
 
     # --- start and stop ------------------------------------------------------------------------
 

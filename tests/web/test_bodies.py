@@ -49,9 +49,7 @@ async def test_zipped_bodies_are_read(bodies: list[bytes], codings: list[str]) -
     assert await read_body(request(bodies[0], *codings), 1000) == BODY
 
 
-@pytest.mark.parametrize(
-    "coding", ["br", "zstd", "compress", "gzip, br", "gzip,gzip,gzip"]
-)
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, br", "gzip,gzip,gzip"])
 async def test_other_codings_are_named(coding: str) -> None:
     with pytest.raises(UnsupportedCoding) as caught:
         await read_body(request(BODY, coding), 1000)

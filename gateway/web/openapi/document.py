@@ -26,7 +26,8 @@ DOORS: Final[Mapping[Door, Schema]] = {
     Door.SCRAPER: {
         "type": "http",
         "scheme": "bearer",
-        "description": "One of `server.metrics_keys`; without any, loopback peers need no key.",
+        "description": "One of `server.metrics_keys`. Without any, callers on the same machine "
+        "need none while `server.public_url` is loopback.",
     },
 }
 

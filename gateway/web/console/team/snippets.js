@@ -12,7 +12,7 @@ function curl(body, url) {
   return `curl ${url}/v1/images/generations \\
   -H "Authorization: Bearer $GATEWAY_KEY" \\
   -H "Content-Type: application/json" \\
-  -H "Prefer: wait=60" \\
+  -H "Prefer: wait=55" \\
   -d '${quoted}'`;
 }
 
@@ -28,7 +28,7 @@ request = urllib.request.Request(
     headers={
         "Authorization": f"Bearer {os.environ['GATEWAY_KEY']}",
         "Content-Type": "application/json",
-        "Prefer": "wait=60",
+        "Prefer": "wait=55",
     },
 )
 with urllib.request.urlopen(request) as answer:
@@ -42,7 +42,7 @@ function javaScript(body, url) {
   headers: {
     Authorization: \`Bearer \${process.env.GATEWAY_KEY}\`,
     "Content-Type": "application/json",
-    Prefer: "wait=60",
+    Prefer: "wait=55",
   },
   body: JSON.stringify(${indented(pretty(body), 2)}),
 });
