@@ -1,5 +1,6 @@
 """The file API: three ways in, one way out, and its own error shape."""
 
+import asyncio
 import base64
 from typing import Any
 
@@ -118,3 +119,22 @@ async def test_malformed_uploads(bench: Bench) -> None:
         assert answer.status_code == 400
     without = await bench.client.post(f"{BASE}/upload/stream", files={"other": ("a", PNG)})
     assert without.json()["msg"] == "file is required"
+
+
+@pytest.mark.parametrize("way", ["base64", "stream"])
+async def test_who_hangs_up_leaves_no_error(
+    bench: Bench, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = int(bench.sandbox.base_url.rpartition(":")[2])
+    key = bench.client.headers["authorization"]
+    head = (
+        f"POST {BASE}/upload/{way} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x\r\n"
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.encode())
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+    await asyncio.sleep(0.05)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -12,7 +12,7 @@ import httpx2 as httpx
 import orjson
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -121,6 +121,8 @@ class FilesApi:
                 if not has_key(request, self._state):
                     raise FileError(401, 401, "Invalid or expired token")
                 return await handler(request)
+            except ClientDisconnect:
+                return Response(status_code=499)  # nobody reads it
             except FileError as refused:
                 body = {"code": refused.code, "msg": refused.message, "success": False}
                 return json_answer(body, refused.status)

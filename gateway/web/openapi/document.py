@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from gateway import __version__
-from gateway.errors import GatewayError, Unauthorized
+from gateway.errors import GatewayError, Unauthorized, UnsupportedCoding
 from gateway.web.openapi import clients, operations, operators
 from gateway.web.openapi.operation import REF, Door, Header, Operation, Schema, Shape
 from gateway.web.openapi.schema import ref
@@ -98,7 +98,7 @@ def _operation(one: Operation, made: Made) -> dict[str, Any]:
         "operationId": _name(one),
         "security": [{one.door.value: []}] if one.door else [],
         "parameters": [*_in_path(one), *_in_query(one), *map(_in_header, one.headers)],
-        "responses": {"200": _answer(one, made), **_refusals(one)},
+        "responses": {"200": _answer(one, made), **_others(one), **_refusals(one)},
     }
     if one.description:
         shown["description"] = one.description
@@ -177,11 +177,16 @@ def _answer(one: Operation, made: Made) -> Mapping[str, Any]:
     return {**shown, **({"headers": headers} if headers else {})}
 
 
+def _others(one: Operation) -> Mapping[str, Any]:
+    return {str(status): {"description": text} for status, text in one.other_answers.items()}
+
+
 def _refusals(one: Operation) -> Mapping[str, Any]:
     """By status; of several errors with one status, each is named."""
     behind_door = (Unauthorized,) if one.door and one.door is not Door.SCRAPER else ()
+    of_body = (UnsupportedCoding,) if one.body else ()
     by_status: dict[int, list[type[GatewayError]]] = {}
-    for error in (*behind_door, *one.refusals):
+    for error in (*behind_door, *of_body, *one.refusals):
         by_status.setdefault(error.status, []).append(error)
     content = {"application/json": {"schema": ref(one.tongue.value)}}
     return {

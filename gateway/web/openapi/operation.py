@@ -59,8 +59,9 @@ class Header:
 class Operation:
     """One method of one path.
 
-    `answers` maps media types to shapes, `None` to an answer without any; `refusals` are the
-    errors beside those that every endpoint behind its door may give.
+    `answers` maps media types to shapes, `None` to an answer without any; `other_answers` tells
+    what other statuses mean that are no errors of ours; `refusals` are the errors beside those
+    that every endpoint behind its door may give.
     """
 
     method: str
@@ -75,6 +76,7 @@ class Operation:
     path_words: Mapping[str, str] = field(default_factory=dict)
     headers: Sequence[Header] = ()
     answer_headers: Sequence[Header] = ()
+    other_answers: Mapping[int, str] = field(default_factory=dict)
     refusals: Sequence[type[GatewayError]] = ()
     tongue: Tongue = Tongue.OURS
 

@@ -25,6 +25,11 @@ OPERATIONS: Final[Sequence[Operation]] = (
             Header("Range", "A part of it."),
         ),
         answer_headers=(Header("ETag", "The digest."),),
+        other_answers={
+            206: "The part that `Range` asks for.",
+            304: "It is the picture that `If-None-Match` names.",
+            416: "`Range` asks for what is not there.",
+        },
         refusals=(NotFound,),
     ),
     Operation(
