@@ -18,7 +18,7 @@ from gateway.callbacks import ANSWER_BYTES, CallbackSender
 from gateway.core.addresses import Address
 from gateway.core.model import Delivery
 from gateway.core.outbox import Outcome, signing_key
-from gateway.outbound import pinned_client, resolve
+from gateway.outbound import pinned_client
 
 BODY = '{"id":"task-unified-1-a","status":"completed","prompt":"ein rotes Fahrrad, schön"}'.encode()
 NAME = "hooks.example.com"
@@ -31,7 +31,7 @@ class Names:
         self._answers = list(answers)
         self.asked = 0
 
-    async def __call__(self, name: str, port: int) -> Sequence[Address]:
+    async def __call__(self, name: str, port: int, *, team: str = "") -> Sequence[Address]:
         self.asked += 1
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [ip_address(answer)]
@@ -45,7 +45,7 @@ async def attempt(
     url: str,
     trust: ssl.SSLContext,
     *,
-    resolver: Any = resolve,
+    resolver: Any = None,
     allow_private: bool = True,
     **options: Any,
 ) -> Outcome:
