@@ -49,7 +49,7 @@ OURS: Final = Bounds()
 LINKS: Final = Bounds(hung_seconds=30.0)
 """Of the hosts of result links, which upstream chose."""
 
-CALLERS: Final = Bounds(threads=32, share=4, line=64, failed_seconds=5.0, hung_seconds=60.0)
+CALLERS: Final = Bounds(threads=64, share=8, line=64, failed_seconds=5.0, hung_seconds=60.0)
 """Of names that teams chose: eight teams must conspire before another one waits."""
 
 
