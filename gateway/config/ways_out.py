@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from gateway.config.schema import Settings
 from gateway.core.proxies import Proxies, always, masked, of_environment
 
-_SAMPLES = ("https://any.invalid", "http://any.invalid")
+_CALLED_BACK = ("https://any.invalid",)
+_FETCHED = (*_CALLED_BACK, "http://any.invalid")
 
 
 def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
@@ -37,10 +38,13 @@ def _upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _others(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    sections = {"callbacks": settings.callbacks.proxy, "references": settings.references.proxy}
-    for name, named in sections.items():
+    sections = {
+        "callbacks": (settings.callbacks.proxy, _CALLED_BACK),
+        "references": (settings.references.proxy, _FETCHED),
+    }
+    for name, (named, samples) in sections.items():
         ways = proxies(named, environ)
-        found = dict.fromkeys(one for one in map(ways.for_url, _SAMPLES) if one is not None)
+        found = dict.fromkeys(one for one in map(ways.for_url, samples) if one is not None)
         if found:
             shown = " and ".join(masked(one) for one in found)
             rule = "which itself has to refuse internal addresses"

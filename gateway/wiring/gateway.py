@@ -101,8 +101,7 @@ class Gateway:
         stages.worker.run()
         stages.courier.run()
         stages.refusals.run()
-        for sentence in adapters.connections.proxies_told():
-            log.info("proxy", said=sentence)
+        self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
 
@@ -142,8 +141,10 @@ class Gateway:
         """
         former = self.settings
         connections, courier = self._adapters.connections, self._stages.courier
+        proxies = connections.proxies_told()
         if connections.reload(settings):
             self._stages.worker.reconnected()
+        self._tell_proxies(known=proxies)
         if (settings.callbacks, settings.alerts) != (former.callbacks, former.alerts):
             connections.retire(courier.callbacks, courier.alerts)
             courier.callbacks = connections.callbacks()
@@ -173,6 +174,12 @@ class Gateway:
                 Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
             )
             return self.reload(settings)
+
+    def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
+        """What goes through a proxy, which is no one's first thought when it cannot connect."""
+        for sentence in self._adapters.connections.proxies_told():
+            if sentence not in known:
+                log.info("proxy", said=sentence)
 
     def reload_failed(self) -> None:
         """The last good settings stay in force; the gauge tells."""
