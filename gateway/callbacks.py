@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import httpx2 as httpx
 from standardwebhooks import Webhook
@@ -23,6 +25,13 @@ from gateway.ports import Clock
 
 ANSWER_BYTES: Final = 65_536
 """Read and thrown away, so that a receiver can end its answer; what is longer is cut off."""
+
+SAID_BYTES: Final = 2_000
+SAID_CHARACTERS: Final = 200
+"""What is told of an alert's refusal."""
+
+SECRET_CHARACTERS: Final = 6
+MASK: Final = "[redacted]"
 
 _HEADERS: Final = {
     "Content-Type": "application/json",
@@ -59,7 +68,7 @@ class CallbackSender:
         problem = check_url(delivery.url, schemes=self.schemes, allow_private=self._allow_private)
         if problem is not None:
             return Outcome(error=problem.message)
-        answered: list[int] = []
+        answered: list[Outcome] = []
         error = "no answer"
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -68,9 +77,9 @@ class CallbackSender:
             error = f"no answer within {self._timeout_seconds:g} s"
         except Exception as failure:  # whatever it is, it costs one attempt
             error = f"{type(failure).__name__}: {failure}"
-        return Outcome(answered[0]) if answered else Outcome(error=error)
+        return answered[-1] if answered else Outcome(error=error)
 
-    async def _post(self, delivery: Delivery, body: bytes, answered: list[int]) -> None:
+    async def _post(self, delivery: Delivery, body: bytes, answered: list[Outcome]) -> None:
         """The status counts as soon as it is there, whatever becomes of the answer's body."""
         dialled: list[Any] = []
 
@@ -83,16 +92,21 @@ class CallbackSender:
             delivery.url,
             content=body,
             headers={**_HEADERS, **self._marks(delivery, body)},
-            extensions={"trace": trace},
+            extensions={"trace": trace, "team": delivery.team},
         )
         try:
             response = await self._client.send(request, stream=True)
-            answered.append(response.status_code)
-            await _drain(response)
+            answered.append(Outcome(response.status_code))
+            said = await _start_of(response)
+            answered.append(self._outcome(delivery, response.status_code, said))
         finally:
             # A connection whose handshake is broken off by the time-out is closed by nobody else.
             for connection in dialled:
                 await connection.aclose()
+
+    def _outcome(self, delivery: Delivery, status: int, said: bytes) -> Outcome:
+        """What teams' receivers say is nobody's business."""
+        return Outcome(status)
 
     def _marks(self, delivery: Delivery, body: bytes) -> Mapping[str, str]:
         """The headers of Standard Webhooks."""
@@ -107,17 +121,43 @@ class CallbackSender:
 
 
 class AlertSender(CallbackSender):
-    """The same to an address of the operator's own, which may be plain http."""
+    """The same to an address of the operator's own, which may be plain http.
+
+    What it says to an alert that it does not take helps to mend it, and is told.
+    """
 
     schemes = frozenset({"http", "https"})
 
+    def _outcome(self, delivery: Delivery, status: int, said: bytes) -> Outcome:
+        outcome = Outcome(status)
+        text = _one_line(said, delivery.url)
+        if outcome.delivered or not text:
+            return outcome
+        return replace(outcome, error=f"answered {status}: {text}")
 
-async def _drain(response: httpx.Response) -> None:
-    received = 0
+
+async def _start_of(response: httpx.Response) -> bytes:
+    """The answer's first bytes; the rest is read so that the receiver can end it."""
+    received, start = 0, b""
     try:
         async for chunk in response.aiter_raw():
             received += len(chunk)
+            start = (start + chunk)[:SAID_BYTES]
             if received > ANSWER_BYTES:
-                return
+                break
     finally:
         await response.aclose()
+    return start
+
+
+def _one_line(said: bytes, url: str) -> str:
+    """As text that may be shown. What follows the receiver's host is as good as a key."""
+    text = said.decode("utf-8", "replace")
+    split = urlsplit(url)
+    parts = [split.path, split.query, *split.path.split("/"), *split.query.split("&")]
+    parts += [part.partition("=")[2] for part in parts]
+    spelt = {spelling for part in parts for spelling in (part, unquote(part))}
+    for secret in sorted(spelt, key=len, reverse=True):
+        text = text.replace(secret, MASK) if len(secret) >= SECRET_CHARACTERS else text
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(shown.split())[:SAID_CHARACTERS]

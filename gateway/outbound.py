@@ -1,38 +1,49 @@
 """Calls to addresses that others chose: result links, callbacks, references.
 
 `PinnedTransport` resolves a name once, asks `core.addresses` about every answer and dials
-exactly an address that was judged, so a name cannot change its mind in between. `Fetcher` reads
-pictures through it, bounded in bytes and in time. No credential of ours ever passes here.
+exactly an address that was judged, so a name cannot change its mind in between. Through a proxy
+it judges what it can, and the proxy decides the rest. `Fetcher` reads pictures through it,
+bounded in bytes and in time. No credential of ours ever passes here but a proxy's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
 import httpx2 as httpx
 
 from gateway import __version__
-from gateway.core.addresses import Address, check_url, parse_address, refusal
+from gateway.core.addresses import Address, check_url, refusal
 from gateway.core.pictures import LinkBroken, LinkDead, LinkForbidden, PictureTooLarge
+from gateway.core.proxies import DIRECT, Proxies
+from gateway.egress import NamedTransport
+from gateway.lookups import Lookups
+from gateway.ports import Resolver
 
 USER_AGENT: Final = f"image-gateway/{__version__}"
 
 _MAX_DIALS: Final = 4  # addresses tried for one name; each may cost a whole connect time-out
 _MAX_REDIRECTS: Final = 5
-_MAX_CONNECTIONS: Final = 100  # calls at once; more wait for a slot
 _SCHEMES: Final = frozenset({"http", "https"})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Answers that time may mend. 403 is here because content networks refuse by passing rules too.
 _TRANSIENT: Final = frozenset({403, 408, 409, 423, 425, 429})
 
-Resolver = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""Name and port → its addresses in the order to try. Raises OSError when there are none."""
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What lies between a client and the world; `max_connections` calls at once, more wait."""
+
+    proxies: Proxies = DIRECT
+    max_connections: int = 100
+    connect_seconds: float = 5.0
 
 
 class AddressRefused(Exception):
@@ -70,18 +81,12 @@ class FetchTooLarge(PictureTooLarge):
 # --- the transport ---------------------------------------------------------------------------
 
 
-async def resolve(name: str, port: int) -> Sequence[Address]:
-    """Asks the system's resolver, off the event loop."""
-    loop = asyncio.get_running_loop()
-    answers = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return [parse_address(str(sockaddr[0])) for *_, sockaddr in answers]
-
-
 class PinnedTransport(httpx.AsyncBaseTransport):
     """Dials only addresses that were judged, whatever a name resolves to a moment later.
 
     The certificate is checked against the name. No connection is kept for a second request:
     the pool knows addresses only, and two names behind one address must not share a connection.
+    The extension `team` of a request says whose it is.
     """
 
     def __init__(
@@ -89,19 +94,29 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         *,
         allow_private: bool = False,
         verify: ssl.SSLContext | None = None,
-        resolver: Resolver = resolve,
-        max_connections: int = _MAX_CONNECTIONS,
+        resolver: Resolver | None = None,
+        way: Way = Way(),
     ) -> None:
+        """Without a `resolver` it has look-ups of its own."""
         self._allow_private = allow_private
-        self._resolver = resolver
-        self._inner = httpx.AsyncHTTPTransport(
-            verify=True if verify is None else verify,
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
+        self._resolver = Lookups() if resolver is None else resolver
+        self._proxies = way.proxies
+        self._tls = httpx.create_ssl_context() if verify is None else verify
+        self._limits = httpx.Limits(
+            max_connections=way.max_connections, max_keepalive_connections=0
         )
+        self._inner = httpx.AsyncHTTPTransport(
+            verify=self._tls, trust_env=False, limits=self._limits
+        )
+        self._behind: dict[str, NamedTransport] = {}  # by the proxy's URL
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises AddressRefused, or httpx's own errors."""
         name = request.url.raw_host.decode("ascii").removesuffix(".")
+        proxy = self._proxies.for_url(str(request.url))
+        if proxy is not None:
+            await self._judge_from_afar(name, request)
+            return await self._through(proxy).handle_async_request(request)
         failure: httpx.TransportError | None = None
         for address in await self._judged(name, request):
             try:
@@ -110,12 +125,26 @@ class PinnedTransport(httpx.AsyncBaseTransport):
                 failure = error  # nothing of the request was sent, so the next one may get it
         raise failure or httpx.ConnectError(f"{name} has no address", request=request)
 
+    async def _judge_from_afar(self, name: str, request: httpx.Request) -> None:
+        """A name that leads inside from here is refused. One that is unknown here is the proxy's
+        to judge, but not one that had no turn to be asked for: that would be a way around."""
+        with suppress(httpx.ConnectError):
+            await self._judged(name, request)
+
+    def _through(self, proxy: str) -> NamedTransport:
+        if proxy not in self._behind:
+            self._behind[proxy] = NamedTransport(
+                Lookups(), tls=self._tls, limits=self._limits, proxy=proxy
+            )
+        return self._behind[proxy]
+
     async def _judged(self, name: str, request: httpx.Request) -> Sequence[Address]:
         seconds = request.extensions.get("timeout", {}).get("connect")
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        team = str(request.extensions.get("team", ""))
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._resolver(name, port)
+                addresses = await self._resolver(name, port, team=team)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"{name} did not resolve in time") from error
         except (OSError, UnicodeError) as error:
@@ -127,7 +156,8 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         return list(dict.fromkeys(addresses))[:_MAX_DIALS]
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        for transport in (self._inner, *self._behind.values()):
+            await transport.aclose()
 
 
 def _pinned(request: httpx.Request, name: str, address: Address) -> httpx.Request:
@@ -146,16 +176,14 @@ def pinned_client(
     timeout: httpx.Timeout,
     allow_private: bool = False,
     verify: ssl.SSLContext | None = None,
-    resolver: Resolver = resolve,
-    max_connections: int = _MAX_CONNECTIONS,
+    resolver: Resolver | None = None,
+    way: Way = Way(),
 ) -> httpx.AsyncClient:
-    """A client for the life of the process: no proxies, no cookies, no redirects of its own."""
+    """A client for the life of the process: no cookies, no redirects of its own, no proxies but
+    those of its `way`."""
     return httpx.AsyncClient(
         transport=PinnedTransport(
-            allow_private=allow_private,
-            verify=verify,
-            resolver=resolver,
-            max_connections=max_connections,
+            allow_private=allow_private, verify=verify, resolver=resolver, way=way
         ),
         timeout=timeout,
         headers={"User-Agent": USER_AGENT, "Connection": "close"},
@@ -225,18 +253,26 @@ class Fetcher:
         *,
         allow_private: bool = False,
         verify: ssl.SSLContext | None = None,
-        resolver: Resolver = resolve,
-        connect_seconds: float = 5.0,
+        resolver: Resolver | None = None,
+        way: Way = Way(),
         stall_seconds: float = 20.0,
     ) -> None:
         self._allow_private = allow_private
         self._stall_seconds = stall_seconds
+        self._team = ""
         self._client = pinned_client(
-            timeout=httpx.Timeout(stall_seconds, connect=connect_seconds),
+            timeout=httpx.Timeout(stall_seconds, connect=way.connect_seconds),
             allow_private=allow_private,
             verify=verify,
             resolver=resolver,
+            way=way,
         )
+
+    def on_behalf_of(self, team: str) -> Self:
+        """The same fetcher for links of a team: its look-ups are counted as the team's."""
+        other = copy(self)
+        other._team = team
+        return other
 
     @asynccontextmanager
     async def stream(
@@ -281,7 +317,9 @@ class Fetcher:
     async def _ask(self, url: httpx.URL, limits: _Limits) -> httpx.Response:
         headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
         with _translated(url.host):
-            request = self._client.build_request("GET", url, headers=headers)
+            request = self._client.build_request(
+                "GET", url, headers=headers, extensions={"team": self._team}
+            )
             async with asyncio.timeout_at(limits.deadline):
                 return await self._client.send(request, stream=True)
 

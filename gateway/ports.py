@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from gateway.core.accounts import Account, AccountKey
+from gateway.core.addresses import Address
 from gateway.core.admission import Denial
 from gateway.core.catalog import Mode
 from gateway.core.events import Event, PollEvent, SubmitEvent
@@ -386,6 +387,16 @@ class Upstream(Protocol):
         """Asks what the account has used, once; None when it did not tell. Never raises."""
 
     async def aclose(self) -> None: ...
+
+
+class Resolver(Protocol):
+    """Looks up the addresses of a name."""
+
+    async def __call__(self, name: str, port: int, *, team: str = "") -> Sequence[Address]:
+        """The name's addresses in the order to try; `team` is whose call it is for, if any's.
+
+        Raises OSError when there are none.
+        """
 
 
 class Links(Protocol):

@@ -70,10 +70,10 @@ class _Task:
 
 
 class References:
-    """The stage between validation and naming."""
+    """The stage between validation and naming. `links` gives what fetches for a team."""
 
     def __init__(
-        self, ledger: Ledger, links: Callable[[], Links], *, proof: Proof, clock: Clock
+        self, ledger: Ledger, links: Callable[[str], Links], *, proof: Proof, clock: Clock
     ) -> None:
         self._ledger = ledger
         self._links = links
@@ -127,7 +127,7 @@ class References:
 
     async def _prove(self, team: str, task: _Task) -> str:
         try:
-            async with self._links().stream(
+            async with self._links(team).stream(
                 task.url, max_bytes=MAX_BYTES, timeout_seconds=FETCH_SECONDS
             ) as body:
                 picture = await self._proof.prove(body, max_bytes=MAX_BYTES)

@@ -26,6 +26,7 @@ ADAPTERS = (
     "gateway.tokens",
     "gateway.upstream",
 )
+DIALLING = ("gateway.egress", "gateway.lookups")  # what an adapter that calls out may stand on
 SANDBOX = "gateway.upstream.sandbox"
 STAGES = (
     "gateway.courier",
@@ -88,6 +89,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "gateway.worker": (*INWARD, "gateway.custody", "gateway.gates", "gateway.waiting"),
     **dict.fromkeys(ADAPTERS, INWARD),
+    **dict.fromkeys(DIALLING, INWARD),
+    "gateway.outbound": (*INWARD, *DIALLING),
     SANDBOX: FOUNDATIONS,
     "gateway.web": (
         *INWARD,
@@ -108,6 +111,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *INWARD,
         *STAGES,
         *ADAPTERS,
+        *DIALLING,
         *FOUNDATIONS,
         "gateway.config",
         "gateway.web",

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import yaml
 
-from gateway.config import Problem, Settings, SettingsError, load
+from gateway.config import Problem, Settings, SettingsError, load, ways_out
 from gateway.config.schema import Server
 from gateway.core.addresses import is_loopback
 
@@ -63,7 +63,7 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         click.echo(_settings_json(settings))
         return
     click.echo(effective_yaml(settings), nl=False)
-    for notice in settings.notices():
+    for notice in _notices(settings):
         click.echo(f"notice: {notice}", err=True)
 
 
@@ -125,8 +125,12 @@ def _write_decimal(dumper: yaml.SafeDumper, amount: Decimal) -> yaml.ScalarNode:
 _Dumper.add_representer(Decimal, _write_decimal)
 
 
+def _notices(settings: Settings) -> list[str]:
+    return [*settings.notices(), *ways_out.told(settings, os.environ)]
+
+
 def _settings_json(settings: Settings) -> str:
-    answer = {"ok": True, "settings": settings.shown(), "notices": settings.notices()}
+    answer = {"ok": True, "settings": settings.shown(), "notices": _notices(settings)}
     return json.dumps(answer, indent=2, default=float)
 
 

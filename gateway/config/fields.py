@@ -98,6 +98,7 @@ HeaderLine = Annotated[str, BeforeValidator(words.header_line)]
 Webhook = Annotated[
     SecretStr | None, BeforeValidator(words.webhook), PlainSerializer(words.show_webhook)
 ]
+Proxy = Annotated[SecretStr | None, BeforeValidator(words.proxy), PlainSerializer(words.show_proxy)]
 Percent = Annotated[int, BeforeValidator(units.percent), PlainSerializer(units.show_percent)]
 LedgerPlace = Annotated[Text, AfterValidator(words.ledger)]
 PicturesPlace = Annotated[Text, AfterValidator(words.pictures)]

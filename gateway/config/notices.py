@@ -28,6 +28,8 @@ def _server(settings: Settings) -> Iterator[str]:
     for name, upstream in settings.upstreams.items():
         if upstream.allow_private_addresses:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"
+    if settings.references.allow_private_addresses:
+        yield "references: teams' links may lead the gateway to private addresses"
 
 
 def _models(settings: Settings) -> Iterator[str]:

@@ -31,7 +31,9 @@ RELOADABLE: tuple[Path, ...] = (
     ("callbacks", "retries"),
     ("callbacks", "signing_secret"),
     ("callbacks", "allow_private_addresses"),
+    ("callbacks", "proxy"),
     ("alerts",),
+    ("references",),
     ("worker", "retry"),
 )
 

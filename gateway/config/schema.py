@@ -42,6 +42,7 @@ from gateway.config.fields import (
     Percent,
     PicturesPlace,
     Price,
+    Proxy,
     References,
     Scope,
     Seconds,
@@ -160,6 +161,7 @@ class UpstreamEntry(Part):
     resend_after_lost_answer: Flag = False
     max_connections: Annotated[int, whole(1, 10_000)] = 100
     callbacks: Flag = False
+    proxy: Proxy = None  # None: as the environment says, here and below
     user_agent: HeaderLine = f"image-gateway/{__version__}"
 
 
@@ -213,6 +215,7 @@ class Callbacks(Part):
     retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
     signing_secret: SecretOrNone = None
     allow_private_addresses: Flag = False
+    proxy: Proxy = None
     concurrency: Annotated[int, whole(1, 1_000)] = 16
 
 
@@ -223,6 +226,14 @@ class Alerts(Part):
     thresholds: tuple[Percent, ...] = (80, 100)
     signing_secret: SecretOrNone = None
     allow_private_addresses: Flag = False
+    proxy: Proxy = None
+
+
+class ReferenceLinks(Part):
+    """How the gateway itself fetches what teams' links to reference pictures name."""
+
+    allow_private_addresses: Flag = False
+    proxy: Proxy = None
 
 
 class Retry(Part):
@@ -286,6 +297,7 @@ class Settings(Part):
     cache: Cache = Cache()
     callbacks: Callbacks = Callbacks()
     alerts: Alerts = Alerts()
+    references: ReferenceLinks = ReferenceLinks()
     worker: Worker = Worker()
     teams: dict[Name, TeamEntry] = {}
 

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from gateway.config.document import Scalar
 from gateway.core.addresses import check_url
+from gateway.core.proxies import masked, proxy_problem
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -194,6 +195,21 @@ def show_webhook(value: SecretStr | None) -> str | None:
         return None
     parts = urlsplit(value.get_secret_value())
     return f"{parts.scheme}://{parts.netloc}/..."
+
+
+def proxy(value: object) -> str | None:
+    """An http or https proxy, whose user name and password may be in it."""
+    if value is None or value == "":
+        return None
+    written = text(value)
+    problem = proxy_problem(written)
+    if problem is not None:
+        raise ValueError(problem)
+    return written
+
+
+def show_proxy(value: SecretStr | None) -> str | None:
+    return None if value is None else masked(value.get_secret_value())
 
 
 def json_value(value: object) -> object:

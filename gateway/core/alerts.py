@@ -103,9 +103,11 @@ def _delivery(
 
 
 def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str:
-    """Amounts are US dollars for `usd`, else counts. Chat programs show `text` as it is."""
+    """Amounts are US dollars for `usd`, else counts. Chat programs show `text` as it is, or
+    `content`, without which Discord refuses a message."""
     is_money = one.cap.measure is Measure.USD
     resets_at = None if one.renews_at == NEVER else rfc3339(one.renews_at)
+    text = _text(moment.team, one, resets_at, denied=denied)
 
     def amount(value: int) -> float:
         return value / USD_MICROS if is_money else value
@@ -125,7 +127,8 @@ def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str
             "resets_at": resets_at,
             "refused": denied,
         },
-        "text": _text(moment.team, one, resets_at, denied=denied),
+        "text": text,
+        "content": text,
     }
     return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
 

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState
 
-ERROR_CHARACTERS: Final = 200
-"""What is kept of a failed attempt's reason: enough to mend a receiver by."""
+ERROR_CHARACTERS: Final = 220
+"""What is kept of a failed attempt's reason: enough to mend a receiver by, with 200 characters of
+what it said itself."""
 
 STANDARD_PREFIX: Final = "whsec_"
 
@@ -25,7 +26,8 @@ STANDARD_PREFIX: Final = "whsec_"
 class Outcome:
     """What came of one attempt.
 
-    `status` is the receiver's answer, None when there was none; then `error` says why.
+    `status` is the receiver's answer, None when there was none; `error` says why it is no good,
+    where there is more to say than the status.
     """
 
     status: int | None = None

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx2 as httpx
@@ -28,6 +27,16 @@ MAX_ANSWER_BYTES: Final = 1_048_576
 """Task objects are a few kilobytes; whatever is larger is not one."""
 
 KEEPALIVE_SECONDS: Final = 20.0
+
+PROXY_WANTS_CREDENTIALS: Final = 407
+"""Never upstream's own: a proxy has passed nothing on."""
+
+Transports = Callable[[httpx.Limits], httpx.AsyncBaseTransport]
+"""Makes the way to the vendor, directly or through a proxy, with so many connections."""
+
+
+def straight(limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +66,23 @@ class EvolinkClient:
         account: Account,
         timeouts: Timeouts,
         *,
-        tls: ssl.SSLContext | None = None,
+        transports: Transports = straight,
         callback_url: Callable[[Run], str] | None = None,
     ) -> None:
-        """`tls` may be shared between clients: making one reads the system's trust store.
-
-        `callback_url` gives the address at which upstream calls when a run's task has ended.
-        """
+        """`callback_url` gives the address at which upstream calls when a run's task has ended."""
         self._callback_url = callback_url
         self._timeouts = timeouts
         self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
         named = f"{self._base_url}\n{account.api_key}".encode()
         self._mark = hashlib.sha256(named).hexdigest()[:16]
-        tls = tls or httpx.create_ssl_context()
-        self._submits = _client(account, timeouts, tls, keepalive=0)
-        self._polls = _client(account, timeouts, tls, keepalive=account.max_connections)
+        self._submits = _client(account, timeouts, transports, keepalive=0)
+        self._polls = _client(account, timeouts, transports, keepalive=account.max_connections)
 
     async def submit(self, run: Run) -> SubmitEvent:
         wish = {**orjson.loads(run.request), "model": run.upstream_model}
         if self._callback_url is not None:
             wish["callback_url"] = self._callback_url(run)
+        departure = _Departure()
         request = self._submits.build_request(
             "POST",
             f"{self._base_url}/v1/images/generations",
@@ -85,14 +91,15 @@ class EvolinkClient:
                 "Content-Type": "application/json",
                 "Idempotency-Key": f"{run.id}-{run.attempts}",
             },
+            extensions={"trace": departure.note},
         )
         try:
             async with asyncio.timeout(self._timeouts.submit_seconds):
                 answer = await _send(self._submits, request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return NotNow(f"could not connect: {type(error).__name__}")
         except (httpx.HTTPError, TimeoutError) as error:
-            return AnswerLost(f"no answer: {type(error).__name__}")
+            return departure.broken_off(error)
+        if answer.status == PROXY_WANTS_CREDENTIALS:
+            return NotNow("the proxy wants other credentials")
         return answers.read_submit(answer)
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
@@ -120,21 +127,41 @@ class EvolinkClient:
         await self._polls.aclose()
 
 
+class _Departure:
+    """Tells whether a request has begun to leave, which decides what its failure means.
+
+    A proxy is asked to connect first: that is not the request yet, and carries no order.
+    """
+
+    def __init__(self) -> None:
+        self._left = False
+
+    async def note(self, event: str, facts: Mapping[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            self._left = self._left or facts["request"].method != b"CONNECT"
+
+    def broken_off(self, error: Exception) -> SubmitEvent:
+        if self._left:
+            return AnswerLost(f"no answer: {type(error).__name__}")
+        said = f" ({error})" if isinstance(error, httpx.ProxyError) else ""
+        return NotNow(f"could not connect: {type(error).__name__}{said}")
+
+
 def _client(
-    account: Account, timeouts: Timeouts, tls: ssl.SSLContext, *, keepalive: int
+    account: Account, timeouts: Timeouts, transports: Transports, *, keepalive: int
 ) -> httpx.AsyncClient:
+    limits = httpx.Limits(
+        max_connections=account.max_connections,
+        max_keepalive_connections=keepalive,
+        keepalive_expiry=KEEPALIVE_SECONDS,
+    )
     return httpx.AsyncClient(
-        verify=tls,
+        transport=transports(limits),
         headers={
             "Authorization": f"Bearer {account.api_key}",
             "User-Agent": account.user_agent,
             "Accept": "application/json",
         },
-        limits=httpx.Limits(
-            max_connections=account.max_connections,
-            max_keepalive_connections=keepalive,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-        ),
         timeout=httpx.Timeout(
             max(timeouts.submit_seconds, timeouts.poll_seconds), connect=timeouts.connect_seconds
         ),

@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,7 +21,7 @@ import orjson
 
 from gateway.errors import UpstreamError, UpstreamRefusal
 from gateway.ports import FormField, FormFile, FormPiece, StoredFile
-from gateway.upstream.client import Account
+from gateway.upstream.client import Account, Transports, straight
 
 BASE: Final = "/api/v1/files"
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -51,18 +50,18 @@ class EvolinkFiles:
     """One vendor account's files (`gateway.ports.FileStore`); `account` names the file host."""
 
     def __init__(
-        self, account: Account, *, connect_seconds: float = 5.0, tls: ssl.SSLContext | None = None
+        self, account: Account, *, connect_seconds: float = 5.0, transports: Transports = straight
     ) -> None:
         self._base_url = account.base_url.rstrip("/")
+        # A kept connection may be closed just as a file begins, which cannot be sent twice.
+        limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
         self._client = httpx.AsyncClient(
-            verify=tls or httpx.create_ssl_context(),
+            transport=transports(limits),
             headers={
                 "Authorization": f"Bearer {account.api_key}",
                 "User-Agent": account.user_agent,
                 "Accept": "application/json",
             },
-            # A kept connection may be closed just as a file begins, which cannot be sent twice.
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0),
             timeout=httpx.Timeout(
                 connect=connect_seconds,
                 write=WRITE_SECONDS,

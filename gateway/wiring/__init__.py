@@ -14,6 +14,7 @@ in the opposite order.
 from __future__ import annotations
 
 from gateway.wiring.adapters import LEDGER_NAME, make_ledger
+from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
 
-__all__ = ["LEDGER_NAME", "Gateway", "make_ledger"]
+__all__ = ["LEDGER_NAME", "Gateway", "Outside", "make_ledger"]

@@ -21,7 +21,7 @@ from gateway.metrics import Metrics
 from gateway.pictures.folder import FolderPictures
 from gateway.ports import Clock, Ledger
 from gateway.tokens import TokenCounter
-from gateway.wiring.connections import Connections, Trust
+from gateway.wiring.connections import Connections, Outside, Trust
 from gateway.wiring.hinting import HintAddresses
 
 LEDGER_NAME = "ledger.sqlite3"
@@ -42,7 +42,12 @@ class Adapters:
 
 
 def make_adapters(
-    settings: Settings, current: Current, *, clock: Clock, callback_tls: ssl.SSLContext | None
+    settings: Settings,
+    current: Current,
+    *,
+    clock: Clock,
+    callback_tls: ssl.SSLContext | None,
+    outside: Outside,
 ) -> Adapters:
     """Makes what the settings name; nothing is opened yet."""
     folder = Path(settings.storage.data_dir)
@@ -59,7 +64,7 @@ def make_adapters(
         cache=cache,
         tokens=TokenCounter(),
         hints=hints,
-        connections=Connections(settings, trust, clock=clock, hint_url=hints.url),
+        connections=Connections(settings, trust, clock=clock, hint_url=hints.url, outside=outside),
         metrics=Metrics(ledger=ledger, pictures=pictures, cache=cache, current=current),
     )
 

@@ -1,25 +1,31 @@
 """What goes out, and may be changed while the gateway runs: upstreams, and who is called back.
 
 A client whose settings have changed is retired: its calls end by themselves, and it is closed
-with all others at the stop.
+with all others at the stop. Names are looked up apart: each upstream's own, those of its result
+links, those that teams choose, and the operator's.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import httpx2 as httpx
 
 from gateway.callbacks import AlertSender, CallbackSender
-from gateway.config import Settings, schema
+from gateway.config import Settings, schema, ways_out
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
-from gateway.outbound import Fetcher, pinned_client
+from gateway.egress import NamedTransport
+from gateway.lookups import CALLERS, LINKS, OURS, Ask, Bounds, Lookups, system
+from gateway.outbound import Fetcher, Way, pinned_client
 from gateway.ports import Callbacks, Clock
-from gateway.upstream.client import Account, EvolinkClient, Timeouts
+from gateway.upstream.client import Account, EvolinkClient, Timeouts, Transports
 from gateway.upstream.files import EvolinkFiles
 
 S = TypeVar("S", bound=CallbackSender)
@@ -33,6 +39,17 @@ class Trust:
     receivers: ssl.SSLContext
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the machine says: who answers a look-up, and the variables that name proxies."""
+
+    ask: Ask = system
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def lookups(self, bounds: Bounds) -> Lookups:
+        return Lookups(bounds, ask=self.ask)
+
+
 class Connections:
     """The clients of the settings in force; `upstreams` and `links` are by upstream's name.
 
@@ -41,7 +58,13 @@ class Connections:
     """
 
     def __init__(
-        self, settings: Settings, trust: Trust, *, clock: Clock, hint_url: Callable[[Run], str]
+        self,
+        settings: Settings,
+        trust: Trust,
+        *,
+        clock: Clock,
+        hint_url: Callable[[Run], str],
+        outside: Outside,
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
         self.links: dict[str, Fetcher] = {}
@@ -51,6 +74,12 @@ class Connections:
         self._trust = trust
         self._clock = clock
         self._hint_url = hint_url
+        self._outside = outside
+        self._upstream_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, OURS))
+        self._link_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, LINKS))
+        self._callers_names = outside.lookups(CALLERS)
+        self._operators_names = outside.lookups(OURS)
+        self._references = self._reference_fetcher()
         self._connect(settings.upstreams)
 
     def reload(self, settings: Settings) -> bool:
@@ -58,24 +87,32 @@ class Connections:
         old = self._settings.upstreams
         changed = {n: e for n, e in settings.upstreams.items() if old.get(n) != e}
         self._connect(changed)
+        references_changed = settings.references != self._settings.references
         self._settings = settings
+        if references_changed:
+            self._retired.append(self._references)
+            self._references = self._reference_fetcher()
         return bool(changed)
 
     def stores(self) -> Mapping[str, EvolinkFiles]:
         """The file stores of the settings, in their order."""
         return {name: self._files[name] for name in self._settings.upstreams if name in self._files}
 
-    def first_links(self) -> Fetcher:
-        """References are fetched under the rules of the first upstream."""
-        return self.links[next(iter(self._settings.upstreams))]
+    def references(self, team: str) -> Fetcher:
+        """What fetches the pictures that a team's links name, under rules of its own."""
+        return self._references.on_behalf_of(team)
 
     def callbacks(self) -> CallbackSender:
         """A new sender to the receivers that teams name."""
-        return self._sender(CallbackSender, self._settings.callbacks)
+        return self._sender(CallbackSender, self._settings.callbacks, self._callers_names)
 
     def alerts(self) -> AlertSender:
         """A new sender to the operator's own receiver."""
-        return self._sender(AlertSender, self._settings.alerts)
+        return self._sender(AlertSender, self._settings.alerts, self._operators_names)
+
+    def proxies_told(self) -> Sequence[str]:
+        """A sentence for everything that goes through a proxy."""
+        return ways_out.told(self._settings, self._outside.environ)
 
     def retire(self, *senders: Callbacks) -> None:
         """These have a successor."""
@@ -85,30 +122,65 @@ class Connections:
         for client in (
             *self.upstreams.values(),
             *self.links.values(),
+            self._references,
             *self._files.values(),
             *self._retired,
         ):
             await client.aclose()
 
     def _connect(self, upstreams: Mapping[str, UpstreamEntry]) -> None:
-        tls = self._trust.upstreams
         for name, entry in upstreams.items():
             if name in self.upstreams:
                 self._retired += [self.upstreams[name], self.links[name]]
-            self.upstreams[name] = _client(entry, tls, self._hint_url if entry.callbacks else None)
-            self.links[name] = _fetcher(entry, tls)
+            self.upstreams[name] = _client(
+                entry,
+                self._transports(name, entry, entry.base_url),
+                self._hint_url if entry.callbacks else None,
+            )
+            self.links[name] = self._fetcher(name, entry)
             if name in self._files:
                 self._retired.append(self._files.pop(name))
             if entry.files_url is not None:
-                self._files[name] = _file_store(entry, entry.files_url, tls)
+                transports = self._transports(name, entry, entry.files_url)
+                self._files[name] = _file_store(entry, entry.files_url, transports)
 
-    def _sender(self, kind: type[S], entry: schema.Callbacks | schema.Alerts) -> S:
+    def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
+        """The way to one address of an upstream."""
+        proxy = ways_out.proxies(entry.proxy, self._outside.environ).for_url(url)
+
+        def make(limits: httpx.Limits) -> NamedTransport:
+            resolver, tls = self._upstream_names[name], self._trust.upstreams
+            return NamedTransport(resolver, tls=tls, limits=limits, proxy=proxy)
+
+        return make
+
+    def _fetcher(self, name: str, entry: UpstreamEntry) -> Fetcher:
+        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
+        return Fetcher(
+            allow_private=entry.allow_private_addresses,
+            verify=self._trust.upstreams,
+            resolver=self._link_names[name],
+            way=Way(proxies, connect_seconds=entry.timeout.connect_seconds),
+        )
+
+    def _reference_fetcher(self) -> Fetcher:
+        entry = self._settings.references
+        return Fetcher(
+            allow_private=entry.allow_private_addresses,
+            verify=self._trust.upstreams,
+            resolver=self._callers_names,
+            way=Way(ways_out.proxies(entry.proxy, self._outside.environ)),
+        )
+
+    def _sender(self, kind: type[S], entry: schema.Callbacks | schema.Alerts, names: Lookups) -> S:
         shared = self._settings.callbacks
+        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
         client = pinned_client(
             timeout=httpx.Timeout(shared.timeout_seconds),
             allow_private=entry.allow_private_addresses,
             verify=self._trust.receivers,
-            max_connections=shared.concurrency,
+            resolver=names,
+            way=Way(proxies, max_connections=shared.concurrency),
         )
         secret = entry.signing_secret
         return kind(
@@ -121,7 +193,7 @@ class Connections:
 
 
 def _client(
-    entry: UpstreamEntry, tls: ssl.SSLContext, callback_url: Callable[[Run], str] | None
+    entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
 ) -> EvolinkClient:
     account = Account(
         base_url=entry.base_url,
@@ -133,19 +205,12 @@ def _client(
     return EvolinkClient(
         account,
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
-        tls=tls,
+        transports=transports,
         callback_url=callback_url,
     )
 
 
-def _file_store(entry: UpstreamEntry, files_url: str, tls: ssl.SSLContext) -> EvolinkFiles:
+def _file_store(entry: UpstreamEntry, files_url: str, transports: Transports) -> EvolinkFiles:
     account = Account(files_url, entry.api_key.get_secret_value(), entry.user_agent)
-    return EvolinkFiles(account, connect_seconds=entry.timeout.connect_seconds, tls=tls)
-
-
-def _fetcher(entry: UpstreamEntry, tls: ssl.SSLContext) -> Fetcher:
-    return Fetcher(
-        allow_private=entry.allow_private_addresses,
-        verify=tls,
-        connect_seconds=entry.timeout.connect_seconds,
-    )
+    connect_seconds = entry.timeout.connect_seconds
+    return EvolinkFiles(account, connect_seconds=connect_seconds, transports=transports)

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from gateway.config import (
     Settings,
     SettingsError,
@@ -23,8 +25,11 @@ from gateway.ports import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app
 from gateway.wiring.adapters import make_adapters
+from gateway.wiring.connections import Outside
 from gateway.wiring.pages import House, make_endpoints
 from gateway.wiring.stages import Stages
+
+log = structlog.get_logger("gateway.wiring")
 
 
 class Gateway:
@@ -37,10 +42,12 @@ class Gateway:
         clock: Clock = time.time,
         callback_tls: ssl.SSLContext | None = None,
         load: Callable[[], Settings] | None = None,
+        outside: Outside | None = None,
     ) -> None:
         """`callback_tls` trusts the receivers of callbacks; None trusts what the system does.
 
-        `load` reads the settings' file again; None where they come from none.
+        `load` reads the settings' file again; None where they come from none. `outside` stands
+        for the machine's resolver and environment.
         """
         self.settings = settings
         self._port = settings.server.port
@@ -51,7 +58,11 @@ class Gateway:
         self._stopping = False
         self._current = Current(convert.policy(settings, port=self._port), clock)
         self._adapters = make_adapters(
-            settings, self._current, clock=clock, callback_tls=callback_tls
+            settings,
+            self._current,
+            clock=clock,
+            callback_tls=callback_tls,
+            outside=outside or Outside(),
         )
         self._stages = Stages(settings, self._adapters, self._current, clock)
         self.ledger = self._adapters.ledger
@@ -95,6 +106,7 @@ class Gateway:
         stages.worker.run()
         stages.courier.run()
         stages.refusals.run()
+        self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
 
@@ -134,8 +146,10 @@ class Gateway:
         """
         former = self.settings
         connections, courier = self._adapters.connections, self._stages.courier
+        proxies = connections.proxies_told()
         if connections.reload(settings):
             self._stages.worker.reconnected()
+        self._tell_proxies(known=proxies)
         if (settings.callbacks, settings.alerts) != (former.callbacks, former.alerts):
             connections.retire(courier.callbacks, courier.alerts)
             courier.callbacks = connections.callbacks()
@@ -165,6 +179,12 @@ class Gateway:
                 Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
             )
             return self.reload(settings)
+
+    def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
+        """What goes through a proxy, which is no one's first thought when it cannot connect."""
+        for sentence in self._adapters.connections.proxies_told():
+            if sentence not in known:
+                log.info("proxy", said=sentence)
 
     def reload_failed(self) -> None:
         """The last good settings stay in force; the gauge tells."""

@@ -60,7 +60,7 @@ class Stages:
         self.courier = self._make_courier(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
-            ledger, connections.first_links, proof=adapters.pictures, clock=clock
+            ledger, connections.references, proof=adapters.pictures, clock=clock
         )
         self.service = self._make_service()
         self.tasks = Tasks(ledger, self.board, current)

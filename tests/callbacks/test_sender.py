@@ -14,11 +14,11 @@ import pytest
 from receivers import Answer, Receive, Receiver, hang, redirect
 from standardwebhooks import Webhook
 
-from gateway.callbacks import ANSWER_BYTES, CallbackSender
+from gateway.callbacks import ANSWER_BYTES, AlertSender, CallbackSender
 from gateway.core.addresses import Address
 from gateway.core.model import Delivery
 from gateway.core.outbox import Outcome, signing_key
-from gateway.outbound import pinned_client, resolve
+from gateway.outbound import pinned_client
 
 BODY = '{"id":"task-unified-1-a","status":"completed","prompt":"ein rotes Fahrrad, schön"}'.encode()
 NAME = "hooks.example.com"
@@ -31,7 +31,7 @@ class Names:
         self._answers = list(answers)
         self.asked = 0
 
-    async def __call__(self, name: str, port: int) -> Sequence[Address]:
+    async def __call__(self, name: str, port: int, *, team: str = "") -> Sequence[Address]:
         self.asked += 1
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [ip_address(answer)]
@@ -45,7 +45,7 @@ async def attempt(
     url: str,
     trust: ssl.SSLContext,
     *,
-    resolver: Any = resolve,
+    resolver: Any = None,
     allow_private: bool = True,
     **options: Any,
 ) -> Outcome:
@@ -280,6 +280,64 @@ async def test_proxies_of_the_environment_are_ignored(
     receiver = await receive()
     assert await attempt(receiver.url(), trust) == Outcome(200)
     assert (len(receiver.calls), proxy.connections) == (1, 0)
+
+
+def saying(status: int, body: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+
+    return answer
+
+
+async def alerted(receiver: Receiver, trust: ssl.SSLContext, path: str) -> Outcome:
+    client = pinned_client(timeout=httpx.Timeout(5), verify=trust, allow_private=True)
+    sender = AlertSender(client, clock=time.time, allow_private=True)
+    try:
+        return await sender.deliver(a_delivery(receiver.url(path)), BODY)
+    finally:
+        await sender.aclose()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            b'{"message": "Cannot send an empty message"}',
+            '{"message": "Cannot send an empty message"}',
+        ),
+        (b"no\r\n\tsuch \x1b[31mhook\x00", "no such [31mhook"),
+        (b"caf\xe9 " + b"x" * 5000, "caf\ufffd " + "x" * 195),
+        (b"x" * 100_000, "x" * 200),
+        (b"nothing at /services/T0/very-secret?token=abcdef", "nothing at [redacted]?[redacted]"),
+        (b"unknown: very-secret, abcdef", "unknown: [redacted], [redacted]"),
+    ],
+)
+async def test_what_a_receiver_says_to_an_alert_is_told(
+    receive: Receive, trust: ssl.SSLContext, body: bytes, said: str
+) -> None:
+    receiver = await receive(saying(400, body))
+    outcome = await alerted(receiver, trust, "/services/T0/very-secret?token=abcdef")
+    assert outcome == Outcome(400, f"answered 400: {said}")
+
+
+@pytest.mark.parametrize("answer", [saying(200, b"ok"), saying(204, b""), 404])
+async def test_what_needs_no_words_has_none(
+    receive: Receive, trust: ssl.SSLContext, answer: Answer
+) -> None:
+    outcome = await alerted(await receive(answer), trust, "/hook")
+    if outcome.delivered:
+        assert outcome.error is None
+    else:
+        assert outcome == Outcome(404, "answered 404: ok")
+
+
+async def test_what_a_teams_receiver_says_is_not_told(
+    receive: Receive, trust: ssl.SSLContext
+) -> None:
+    receiver = await receive(saying(400, b"secret of theirs"))
+    assert await attempt(receiver.url(), trust) == Outcome(400)
 
 
 async def test_cancelling_an_attempt_ends_it(receive: Receive, trust: ssl.SSLContext) -> None:

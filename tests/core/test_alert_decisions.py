@@ -188,6 +188,10 @@ def test_what_is_said_of_money() -> None:
         books.accounts[key] = replace(account, spent=spent)
     [alert] = ordered(books, who).alerts
     assert (alert.job_id, alert.team, alert.url, alert.due_at) == (None, "alpha", WEBHOOK, NOW)
+    sentence = (
+        "Team alpha has used 80 % of its limit of $50.00 per day ($40.065, $0.065 of it "
+        "held for running orders). It renews at 2026-01-03T00:00:00Z."
+    )
     assert said(alert) == {
         "type": "budget.threshold_reached",
         "timestamp": "2026-01-02T00:00:37Z",
@@ -203,8 +207,8 @@ def test_what_is_said_of_money() -> None:
             "resets_at": "2026-01-03T00:00:00Z",
             "refused": False,
         },
-        "text": "Team alpha has used 80 % of its limit of $50.00 per day ($40.065, $0.065 of it "
-        "held for running orders). It renews at 2026-01-03T00:00:00Z.",
+        "text": sentence,
+        "content": sentence,
     }
 
 

@@ -21,7 +21,7 @@ from gateway.core.model import FINAL_STATES
 from gateway.ports import Clock
 from gateway.serving import InProcessServer
 from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox
-from gateway.wiring import Gateway
+from gateway.wiring import Gateway, Outside
 
 ORGANISATION_KEY = "sk-organisation-secret"
 TEAM_KEY = "team-blue-key"
@@ -179,11 +179,12 @@ async def opened(
     callback_tls: ssl.SSLContext | None = None,
     clock: Clock = time.time,
     load: Callable[[], Settings] | None = None,
+    outside: Outside | None = None,
     **changes: Any,
 ) -> House:
     """Starts a gateway over `folder`; whoever calls stops it."""
     settings = parse(settings_text(sandbox.base_url, folder, **changes), {})
-    gateway = Gateway(settings, callback_tls=callback_tls, clock=clock, load=load)
+    gateway = Gateway(settings, callback_tls=callback_tls, clock=clock, load=load, outside=outside)
     await gateway.start()
     http = InProcessServer(gateway.app)
     await http.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import TEAM_KEY, House, house
+from house import TEAM_KEY, House, house, settings_text
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +20,10 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway import references
+from gateway.config import parse
+from gateway.core.addresses import Address, parse_address
 from gateway.serving import InProcessServer
+from gateway.wiring import Outside
 
 NOISE = random.Random(5)
 FETCH = {"blue": {"references": "fetch"}}
@@ -87,7 +90,8 @@ async def hosted() -> AsyncIterator[Host]:
 
 @asynccontextmanager
 async def both(folder: Path, **changes: Any) -> AsyncIterator[tuple[House, Host]]:
-    async with hosted() as host, house(folder, **{"teams": FETCH, **changes}) as one:
+    changes = {"teams": FETCH, "references": {"allow_private_addresses": True}, **changes}
+    async with hosted() as host, house(folder, **changes) as one:
         yield one, host
 
 
@@ -205,19 +209,51 @@ INTERNAL = [
 
 
 async def test_no_internal_address_is_asked(tmp_path: Path) -> None:
-    """The rules for references are those of the first upstream; here it is out in the world."""
-    outside = {
-        "base_url": "https://upstream.example",
-        "files_url": None,
-        "allow_private_addresses": False,
-    }
-    async with both(tmp_path, upstreams={"evolink": outside}) as (one, host):
+    """What the upstream may reach, which is on loopback here, is no licence for references."""
+    async with both(tmp_path, references={}) as (one, host):
         for url in [*INTERNAL, host.add("/a.png", picture())]:
             said = await refused(one, url)
             assert any(
                 words in said for words in ("may not call", "must be written", "not allowed")
             )
         assert host.asked == []
+
+
+async def test_an_internal_address_does_not_tell_what_is_there(tmp_path: Path) -> None:
+    async with both(tmp_path, references={}) as (one, host):
+        host.add("/page.png", b"<!doctype html>")
+        picture_there = host.add("/a.png", picture())
+        nobody = "http://127.0.0.1:1/a.png"
+        links = (picture_there, f"{host.base_url}/page.png", f"{host.base_url}/none.png", nobody)
+        assert len({await refused(one, link) for link in links}) == 1
+        assert host.asked == []
+
+
+async def test_a_name_that_leads_inside_is_not_asked(tmp_path: Path) -> None:
+    inside = ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]
+    names = {f"n{number}.example": [text] for number, text in enumerate(inside)}
+    names["mixed.example"] = ["93.184.216.34", "192.168.1.1"]
+
+    def ask(name: str) -> list[Address]:
+        return [parse_address(text) for text in names[name]]
+
+    changes = {"references": {}, "outside": Outside(ask=ask)}
+    async with both(tmp_path, **changes) as (one, host):
+        port = host.base_url.rpartition(":")[2]
+        said = {await refused(one, f"http://{name}:{port}/a.png") for name in names}
+        assert [sentence for sentence in said if "may not call" not in sentence] == []
+        assert len(said) == 1
+        assert host.asked == []
+
+
+async def test_private_references_are_a_setting_that_a_reload_takes_over(tmp_path: Path) -> None:
+    async with both(tmp_path, references={}) as (one, host):
+        url = host.add("/a.png", picture())
+        await refused(one, url)
+        changes = {"teams": FETCH, "references": {"allow_private_addresses": True}}
+        new = parse(settings_text(one.sandbox.base_url, one.folder, **changes), {})
+        assert one.gateway.reload(new) == []
+        await one.made(image_urls=[url])
 
 
 async def test_a_redirect_leads_to_no_internal_address(tmp_path: Path) -> None:

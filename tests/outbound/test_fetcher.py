@@ -23,7 +23,7 @@ from gateway.outbound import (
 ADDRESSES = {"metadata.example.com": "169.254.169.254"}
 
 
-async def resolver(name: str, port: int) -> Sequence[Address]:
+async def resolver(name: str, port: int, *, team: str = "") -> Sequence[Address]:
     """Every name lives on loopback, but for one that leads inside."""
     return [ip_address(ADDRESSES.get(name, "127.0.0.1"))]
 

@@ -14,7 +14,8 @@ import trustme
 from raw_server import Line, Received, Serve
 
 from gateway.core.addresses import Address
-from gateway.outbound import AddressRefused, Resolver, pinned_client
+from gateway.outbound import AddressRefused, pinned_client
+from gateway.ports import Resolver
 
 TIMEOUT = httpx.Timeout(5.0)
 
@@ -26,7 +27,7 @@ class Names:
         self._answers = list(answers)
         self.asked: list[tuple[str, int]] = []
 
-    async def __call__(self, name: str, port: int) -> Sequence[Address]:
+    async def __call__(self, name: str, port: int, *, team: str = "") -> Sequence[Address]:
         self.asked.append((name, port))
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         return [ip_address(text) for text in answer]
@@ -67,6 +68,8 @@ async def test_the_request_goes_to_the_resolved_address_under_its_own_name(serve
         ["169.254.169.254"],
         ["::1"],
         ["::ffff:127.0.0.1"],
+        ["64:ff9b::7f00:1"],
+        ["2002:7f00:1::"],
         ["8.8.8.8", "127.0.0.1"],
         ["127.0.0.1", "8.8.8.8"],
         ["2606:4700:4700::1111", "fec0::1"],
@@ -191,7 +194,7 @@ async def test_redirects_are_left_to_the_caller(serve: Serve) -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_a_connect_error() -> None:
-    async def unknown(name: str, port: int) -> Sequence[Address]:
+    async def unknown(name: str, port: int, *, team: str = "") -> Sequence[Address]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async with client_for(unknown) as client:
@@ -206,7 +209,7 @@ async def test_a_name_without_addresses_is_a_connect_error() -> None:
 
 
 async def test_a_resolver_that_hangs_is_bounded_by_the_connect_timeout() -> None:
-    async def hang(name: str, port: int) -> Sequence[Address]:
+    async def hang(name: str, port: int, *, team: str = "") -> Sequence[Address]:
         await asyncio.Event().wait()
         return []
 
