@@ -27,9 +27,7 @@ PIXELS_OF_1K: Final = 2_000_000
 _OFFERS_ANYTHING: Final = Limits()
 
 
-def price_per_picture(
-    route: Route, order: Order, limits: Limits = _OFFERS_ANYTHING
-) -> int | None:
+def price_per_picture(route: Route, order: Order, limits: Limits = _OFFERS_ANYTHING) -> int | None:
     """Micro-dollars per picture on this route; None where it may be that no rule fits."""
     said = {name: _said(name, order, route, limits) for name in _named(route)}
     dearest = 0

@@ -31,7 +31,7 @@ OPTIONAL: Final = NOT_FORWARDED | {
 """Documented, and nothing when empty."""
 
 REQUIRED: Final = frozenset({"model", "prompt"})
-_NOTHING: Final = ("", [])
+_NOTHING: Final[tuple[object, ...]] = ("", [])
 _PIXELS: Final = re.compile(r"([0-9]+)[xX×]([0-9]+)")  # noqa: RUF001 - upstream takes both
 
 

@@ -21,6 +21,7 @@ from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
+from gateway.web.literals import check_halves, check_numbers
 from gateway.web.prefer import Wait
 
 BODY_SECONDS: Final = 30.0
@@ -122,8 +123,10 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 def parse(body: bytes) -> object:
-    """The body's JSON. Raises `InvalidRequest`."""
+    """The body's JSON, as it was written. Raises `InvalidRequest`."""
+    check_numbers(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        check_halves(body)
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None

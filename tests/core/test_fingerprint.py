@@ -22,7 +22,9 @@ json_values = st.recursive(
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(characters, max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(characters, max_size=6), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(characters, max_size=6), inner)
+    ),
     max_leaves=6,
 )
 KNOWN = {*REQUIRED, *OPTIONAL}
@@ -30,7 +32,10 @@ unknown_names = st.text(characters, min_size=1, max_size=12).filter(
     lambda name: name.casefold() not in KNOWN
 )
 bodies = st.fixed_dictionaries(
-    {"model": st.just(MODEL.name), "prompt": st.text(characters, min_size=1, max_size=30).filter(str.strip)},
+    {
+        "model": st.just(MODEL.name),
+        "prompt": st.text(characters, min_size=1, max_size=30).filter(str.strip),
+    },
     optional={
         "n": st.integers(1, 4),
         "size": st.sampled_from(["1:1", "2:3"]),
