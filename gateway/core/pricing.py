@@ -82,7 +82,7 @@ def _said(name: str, order: Order, route: Route, limits: Limits) -> str | None:
         return _left_out(name, route)
     if not isinstance(value, str):
         return None
-    if value in _named(route)[name]:
+    if value in _named(route)[name] or value == _left_out(name, route):
         return value
     listed = limits.lists.get(name)
     return value if listed is not None and value in listed and value != AUTO else None

@@ -83,7 +83,7 @@ class OpenAI:
         found = policy.catalog.find(asked)
         if found is None or found not in models_of(team, policy):
             raise ModelNotFound(f"There is no model '{asked[:64]}' for this team.", param="model")
-        return _json(orjson.dumps(openai_wire.model_object(asked)))
+        return _json(orjson.dumps(openai_wire.model_object(found.name)))
 
     async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
         """Orders the wish, waits for the pictures and answers with them."""
