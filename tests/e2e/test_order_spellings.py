@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from house import FAST, TEAM_KEY, House, house, opened
 
-from gateway.config import Settings
 from gateway.upstream.sandbox import running_sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -88,7 +87,7 @@ async def test_what_is_forwarded_is_the_one_spelling(shop: House) -> None:
     assert told["run"]["price_usd"] == 0.6
     labels = [one["labels"] for one in told["tasks"]]
     assert labels == [{}, {"user": "somebody", "metadata": {"job": 7}}]
-    submitted = shop.sandbox.state.newest_first()[0].wish
+    submitted = next(iter(shop.sandbox.state.newest_first())).wish
     assert (submitted.size, submitted.quality) == ("1024x1024", "low")
 
 
@@ -179,11 +178,3 @@ async def test_a_route_to_another_upstream_model_makes_other_pictures(tmp_path: 
         assert said == ["fwd=miss", "hit", "fwd=miss"]
         names = {task.wish.model.serves for task in sandbox.state.newest_first()}
         assert names == {"gpt-image-2", "made-up"}
-
-
-def test_the_sandboxs_own_settings_price_what_they_offer(tmp_path: Path) -> None:
-    from gateway.config.sandbox import sandbox_settings
-
-    settings: Settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
-    assert settings.models["gpt-image-2"].limits.resolutions == ("1K", "2K", "4K")
-    assert not [notice for notice in settings.notices() if "models." in notice]
