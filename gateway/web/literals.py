@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.texts import check_texts, shown
+from gateway.core.texts import check_texts, path_of
 from gateway.errors import InvalidRequest
 
 _LONG: Final = re.compile(rb"[0-9]{19}")
@@ -33,19 +32,17 @@ def check_numbers(body: bytes) -> None:
     """Raises `InvalidRequest` naming the first field with a number that cannot be carried."""
     if not _LONG.search(body):
         return
-    with suppress(RecursionError):  # such a depth is refused as such
-        for path in _too_large("", _parsed(body)):
-            field = shown(path)
-            message = f"'{field or 'body'}' has a number beyond 64 bits, which would be rounded. "
-            raise InvalidRequest(message + "Send a smaller one, or text.", param=field or None)
+    field = path_of(_parsed(body), lambda value: isinstance(value, _TooLarge))
+    if field is not None:
+        message = f"'{field or 'body'}' has a number beyond 64 bits, which would be rounded. "
+        raise InvalidRequest(message + "Send a smaller one, or text.", param=field or None)
 
 
 def check_halves(body: bytes) -> None:
     """Raises `InvalidRequest` naming the first field whose text holds half a surrogate pair."""
     parsed = _parsed(body) if _HALF.search(body) else None
     if isinstance(parsed, Mapping):
-        with suppress(RecursionError):
-            check_texts(parsed)
+        check_texts(parsed)
 
 
 def _parsed(body: bytes) -> object:
@@ -63,14 +60,3 @@ def _whole(literal: str) -> object:
     if len(literal) > _MOST_DIGITS:
         return _TooLarge()
     return 0 if _SMALLEST <= int(literal) < _BEYOND else _TooLarge()
-
-
-def _too_large(path: str, value: object) -> Iterator[str]:
-    if isinstance(value, _TooLarge):
-        yield path
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _too_large(f"{path}.{name}" if path else name, inner)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _too_large(f"{path}[{index}]", inner)
