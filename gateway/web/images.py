@@ -21,7 +21,7 @@ from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
-from gateway.web.literals import check_halves, check_numbers
+from gateway.web.literals import check_literals, check_numbers
 from gateway.web.prefer import Wait
 
 BODY_SECONDS: Final = 30.0
@@ -128,5 +128,5 @@ def parse(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        check_halves(body)
+        check_literals(body)
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None

@@ -1,5 +1,5 @@
-"""What a body of JSON says that its parsed values would not: whole numbers beyond 64 bits, and
-halves of a surrogate pair.
+"""What a body of JSON says that its parsed values would not: numbers beyond 64 bits, halves of a
+surrogate pair.
 
 The parser of requests makes a rounded number of the first and a syntax error of the second. Both
 are told by the name of their field instead. The standard library's slower parser is asked only
@@ -9,6 +9,7 @@ where either can be there at all.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -19,44 +20,50 @@ from gateway.errors import InvalidRequest
 _LONG: Final = re.compile(rb"[0-9]{19}")
 """Fewer digits always fit into 64 bits."""
 
-_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _SMALLEST, _BEYOND = -(2**63), 2**64
 _MOST_DIGITS: Final = 20
 
 
 class _TooLarge:
-    """Stands for a whole number that 64 bits cannot hold."""
+    """Stands for a number that cannot be carried as it was written."""
 
 
 def check_numbers(body: bytes) -> None:
-    """Raises `InvalidRequest` naming the first field with a number that cannot be carried."""
-    if not _LONG.search(body):
-        return
-    field = path_of(_parsed(body), lambda value: isinstance(value, _TooLarge))
-    if field is not None:
-        message = f"'{field or 'body'}' has a number beyond 64 bits, which would be rounded. "
-        raise InvalidRequest(message + "Send a smaller one, or text.", param=field or None)
+    """Raises `InvalidRequest` naming the first field with a number that would be rounded."""
+    if _LONG.search(body):
+        _check_numbers(_parsed(body))
 
 
-def check_halves(body: bytes) -> None:
-    """Raises `InvalidRequest` naming the first field whose text holds half a surrogate pair."""
-    parsed = _parsed(body) if _HALF.search(body) else None
+def check_literals(body: bytes) -> None:
+    """Raises `InvalidRequest` naming the field at fault, where one literal alone is none of JSON's
+    that can be carried; nothing where the body is no JSON at all."""
+    parsed = _parsed(body)
+    _check_numbers(parsed)
     if isinstance(parsed, Mapping):
         check_texts(parsed)
+
+
+def _check_numbers(parsed: object) -> None:
+    field = path_of(parsed, lambda value: isinstance(value, _TooLarge))
+    if field is not None:
+        message = f"'{field or 'body'}' has a number beyond 64 bits, which cannot be carried. "
+        raise InvalidRequest(message + "Send a smaller one, or text.", param=field or None)
 
 
 def _parsed(body: bytes) -> object:
     """The body as the standard library reads it; None for what is no JSON to it either."""
     try:
-        return json.loads(body, parse_int=_whole, parse_float=_whole)
+        return json.loads(body, parse_int=_whole, parse_float=_floating)
     except (ValueError, RecursionError):
         return None
 
 
 def _whole(literal: str) -> object:
-    """A number's place holder: only its size matters. Floating numbers are never too large here."""
-    if not literal.removeprefix("-").isdigit():
-        return 0.0
+    """A place holder: only whether the number can be carried matters."""
     if len(literal) > _MOST_DIGITS:
         return _TooLarge()
     return 0 if _SMALLEST <= int(literal) < _BEYOND else _TooLarge()
+
+
+def _floating(literal: str) -> object:
+    return 0.0 if math.isfinite(float(literal)) else _TooLarge()

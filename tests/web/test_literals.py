@@ -27,6 +27,7 @@ def test_what_64_bits_hold_is_carried_exactly(number: int) -> None:
         (b'{"a": [1, {"b": 9007199254740993000001}]}', "a[1].b"),
         (b'{"n": 1' + b"0" * 400 + b"}", "n"),
         (b'{"a": ' + b"9" * 5000 + b"}", "a"),
+        (b'{"a": {"scale": -1e400}}', "a.scale"),
         (b'{"prompt": "\\ud800"}', "prompt"),
         (b'{"a": {"b": ["\\udc00x"]}}', "a.b[0]"),
         (b"123456789012345678901234", None),
