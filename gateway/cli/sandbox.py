@@ -100,6 +100,12 @@ class _Chance(click.ParamType[tuple[str, float]]):
     show_default=True,
     help="Seconds until result links die.",
 )
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="A further name of a model; it takes what gpt-image-2 takes. Repeatable.",
+)
 @click.option("--deny-model", multiple=True, help="A model that answers 403. Repeatable.")
 @click.option("--submits-per-minute", type=click.IntRange(1), help="Submits beyond it answer 429.")
 @click.option(
@@ -141,6 +147,7 @@ def _options(flags: dict[str, Any]) -> SandboxOptions:
             seed=flags["seed"],
             account_credits=flags["account_credits"],
             link_lifetime_seconds=flags["link_lifetime"],
+            more_models=frozenset(flags["models"]),
             denied_models=frozenset(flags["deny_model"]),
             submits_per_minute=flags["submits_per_minute"],
             picture_scale=flags["picture_scale"],

@@ -116,6 +116,7 @@ def _model(name: str, entry: ModelEntry) -> ImageModel:
             max_image_urls=limits.max_image_urls,
             sizes=_set(limits.sizes),
             qualities=_set(limits.qualities),
+            resolutions=_set(limits.resolutions),
         ),
         defaults=tuple(sorted(entry.defaults.items())),
         deadline_seconds=entry.deadline_seconds,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from gateway.config import units, words
+from gateway.core import spellings
 from gateway.core.accounts import Window
 from gateway.core.catalog import CacheScope, Mode, ReferenceMode
 
@@ -69,6 +70,7 @@ _SHOW_SECRET = PlainSerializer(lambda _: MASK)
 
 Text = Annotated[str, _TEXT]
 Description = Annotated[str, _TEXT, AfterValidator(words.short)]
+Size = Annotated[str, _TEXT, AfterValidator(spellings.size)]
 Name = Annotated[str, BeforeValidator(words.name)]
 Flag = Annotated[bool, BeforeValidator(words.boolean)]
 Address = Annotated[str, BeforeValidator(words.web_address)]

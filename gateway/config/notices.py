@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gateway.config.schema import ModelEntry, Settings
+
+
+LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
 
 
 def notices(settings: Settings) -> list[str]:
@@ -36,16 +39,29 @@ def _models(settings: Settings) -> Iterator[str]:
     for name, model in settings.models.items():
         if model.limits.sizes is None:
             yield f"models.{name}.limits.sizes: no list, so upstream judges every size"
+        yield from _unlisted(name, model)
         unpriced = _unpriced(model)
         if unpriced:
             yield f"models.{name}.routes: no price for {unpriced}; such orders are refused"
 
 
+def _unlisted(name: str, model: ModelEntry) -> Iterator[str]:
+    """The fields that prices look at and that may have any value."""
+    matches = {match for route in model.routes for rule in route.price for match in rule.match}
+    for field, values in model.limits.lists.items():
+        named = {value for one, value in matches if one == field}
+        if named and values is None:
+            yield (
+                f"models.{name}.limits.{LISTS[field]}: no list, and prices look at {field}: what "
+                "they do not name is forwarded at the dearest price that it may mean"
+            )
+
+
 def _unpriced(model: ModelEntry) -> str:
-    """The first offered size and quality that no price fits, for orders that name both."""
-    sizes, qualities = model.limits.sizes or (None,), model.limits.qualities or (None,)
-    for size, quality in product(sizes, qualities):
-        order = {"size": size, "quality": quality}
+    """The first offered combination of values that no price fits, for orders that name them all."""
+    fields, lists = zip(*model.limits.lists.items(), strict=True)
+    for values in product(*(values or (None,) for values in lists)):
+        order = dict(zip(fields, values, strict=True))
         rules = (rule for route in model.routes for rule in route.price)
         if not any(_may_fit(rule.match, order) for rule in rules):
             named = (f"{field} {value}" for field, value in order.items() if value)
@@ -54,7 +70,7 @@ def _unpriced(model: ModelEntry) -> str:
 
 
 def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -> bool:
-    """Whether a rule can fit an order of this size and quality; unlisted fields are unknown."""
+    """Whether a rule can fit an order with these values; unlisted fields are unknown."""
     return all(order.get(field) in (None, value) for field, value in match)
 
 

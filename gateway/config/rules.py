@@ -16,6 +16,7 @@ from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, U
 from gateway.config.words import WEB, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.outbox import signing_key
+from gateway.core.spellings import spelled
 
 Found = Iterator[tuple[Path, str]]
 MAX_RETRIES = 20
@@ -129,7 +130,7 @@ def _aliases(settings: Settings, names: Names) -> Found:
 def _model(path: Path, model: ModelEntry, names: Names) -> Found:
     if not model.routes:
         yield (*path, "routes"), "at least one route is required"
-    for field in ("sizes", "qualities"):
+    for field in ("sizes", "qualities", "resolutions"):
         yield from _list((*path, "limits", field), getattr(model.limits, field))
     yield from _defaults((*path, "defaults"), model)
     seen: set[tuple[str, str]] = set()
@@ -150,12 +151,11 @@ def _list(path: Path, values: tuple[str, ...] | None) -> Found:
 
 
 def _defaults(path: Path, model: ModelEntry) -> Found:
-    offered = {"size": model.limits.sizes, "quality": model.limits.qualities}
     for field, value in model.defaults.items():
-        allowed = offered.get(field)
+        allowed = model.limits.lists.get(field)
         if field in RESERVED_DEFAULTS:
             yield (*path, field), "cannot have a default: every order says it itself"
-        elif allowed is not None and value not in allowed:
+        elif allowed is not None and spelled(field, value, frozenset(allowed)) not in allowed:
             yield (*path, field), f"{value!r} is not in the model's limits{_near(value, allowed)}"
     count = model.defaults.get("n", 1)
     if not isinstance(count, int) or not 1 <= count <= model.limits.max_n:
@@ -168,10 +168,9 @@ def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Fo
         yield (*path, "upstream"), f"no upstream is called {route.upstream!r}{near}"
     if not route.price:
         yield (*path, "price"), "unpriced: an empty list, so every order would be refused"
-    offered = {"size": model.limits.sizes, "quality": model.limits.qualities}
     for index, rule in enumerate(route.price):
         for field, value in rule.match:
-            allowed = offered.get(field)
+            allowed = model.limits.lists.get(field)
             if allowed is not None and value not in allowed:
                 near = _near(value, allowed)
                 yield (

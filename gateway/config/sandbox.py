@@ -18,7 +18,16 @@ TEAM_KEY = "team-demo-key"
 ADMIN_KEY = "admin-demo-key"
 UPSTREAM = "sandbox"
 SIZES = ["1:1", "2:3", "3:2", "1024x1024", "1024x1536", "1536x1024"]
-WIDE_SIZES = ["auto", *SIZES, "3:4", "4:3", "9:16", "16:9", "2048x2048"]
+WIDE_SIZES = [
+    "auto", *SIZES, "1:2", "2:1", "1:3", "3:1", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "9:21",
+    "21:9", "1024x1792", "1792x1024", "2048x2048",
+]  # fmt: skip
+RESOLUTIONS = ["1K", "2K", "4K"]
+LARGE = [
+    {"size": "2048x2048", "usd": "0.6"},
+    {"resolution": "4K", "usd": "1.2"},
+    {"resolution": "2K", "usd": "0.6"},
+]
 
 
 def sandbox_settings(
@@ -76,13 +85,25 @@ def _models() -> dict[str, object]:
             "routes": [_route("gpt-image-1.5", low="0.012", medium="0.06", high="0.36")],
         },
         "gpt-image-2": {
-            "limits": {"prompt_characters": 32_000, "sizes": WIDE_SIZES, "qualities": qualities},
-            "routes": [_route("gpt-image-2", low="0.02", medium="0.08", high="0.4")],
+            "limits": {
+                "prompt_characters": 32_000,
+                "sizes": WIDE_SIZES,
+                "qualities": qualities,
+                "resolutions": RESOLUTIONS,
+            },
+            "routes": [_route("gpt-image-2", *LARGE, low="0.02", medium="0.08", high="0.4")],
         },
     }
 
 
-def _route(model: str, *, low: str, medium: str, high: str) -> dict[str, object]:
+def _route(
+    model: str, *first: dict[str, str], low: str, medium: str, high: str
+) -> dict[str, object]:
     """A route whose last price also covers orders that name no quality: the dearest."""
-    price = [{"quality": "low", "usd": low}, {"quality": "medium", "usd": medium}, {"usd": high}]
+    price = [
+        *first,
+        {"quality": "low", "usd": low},
+        {"quality": "medium", "usd": medium},
+        {"usd": high},
+    ]
     return {"upstream": UPSTREAM, "model": model, "price": price}

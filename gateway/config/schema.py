@@ -48,6 +48,7 @@ from gateway.config.fields import (
     Seconds,
     Secret,
     SecretOrNone,
+    Size,
     TeamMode,
     Text,
     TimeZone,
@@ -168,7 +169,7 @@ class UpstreamEntry(Part):
 class PriceEntry(Part):
     """US dollars per picture for orders whose named fields have these values."""
 
-    size: Text | None = None
+    size: Size | None = None
     quality: Text | None = None
     resolution: Text | None = None
     usd_micros: Price
@@ -186,14 +187,23 @@ class RouteEntry(Part):
 
 
 class ModelLimits(Part):
-    """What the model accepts; None means that upstream judges."""
+    """What the model accepts; None means that upstream judges.
+
+    An order's value of a field without a list is priced at the dearest that it may mean.
+    """
 
     prompt_tokens: Count | None = None
     prompt_characters: Count | None = None
     max_n: Annotated[int, whole(1, 10)] = 10
     max_image_urls: Annotated[int, whole(0, 16)] = 16
-    sizes: tuple[Text, ...] | None = None
+    sizes: tuple[Size, ...] | None = None
     qualities: tuple[Text, ...] | None = None
+    resolutions: tuple[Text, ...] | None = None
+
+    @property
+    def lists(self) -> Mapping[str, tuple[str, ...] | None]:
+        """By the name of the field in an order."""
+        return {"size": self.sizes, "quality": self.qualities, "resolution": self.resolutions}
 
 
 class ModelEntry(Part):
@@ -267,7 +277,7 @@ class TeamAllow(Part):
     """What the team may ask for; None means anything that the models offer."""
 
     models: tuple[Name, ...] | None = None
-    sizes: tuple[Text, ...] | None = None
+    sizes: tuple[Size, ...] | None = None
     qualities: tuple[Text, ...] | None = None
     max_n: Annotated[int, whole(1, 10)] | None = None
 

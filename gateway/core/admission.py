@@ -38,7 +38,8 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.outbox import owes
-from gateway.core.pricing import ceiling, cheapest
+from gateway.core.pricing import ceiling, cheapest, priced_values
+from gateway.core.spellings import AUTO
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
     BudgetExhausted,
@@ -285,7 +286,10 @@ def judge(ask: Ask, view: View) -> tuple[Judgement, Writes]:
 
 
 def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
-    """The hit that this finished run gives; None when it is too old, for us or for the caller."""
+    """The hit that this finished run gives; None when it is too old, for us or for the caller,
+    or when no route leads any more to where its pictures were made."""
+    if not _is_served(ask, run):
+        return None
     age = ask.now - (run.finished_at or 0.0)
     wanted = ask.freshness.max_age_seconds
     limit = ask.ttl_seconds if wanted is None else min(ask.ttl_seconds, wanted)
@@ -304,14 +308,26 @@ def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
     return Hit(job, run, ask.ttl_seconds - age), writes
 
 
+def _is_served(ask: Ask, run: Run) -> bool:
+    """Whether the model's routes still lead to the upstream model that the run is on, or was.
+
+    Another upstream model makes other pictures, under whatever public name; prices, the order of
+    routes and another way to the same model change none. What waits for a route will be sent on
+    one of today's, and a doubt is a doubt wherever it came from.
+    """
+    if run.state in (RunState.QUEUED, RunState.UNSURE):
+        return True
+    return run.upstream_model in {route.model for route in ask.model.routes}
+
+
 def forbidden(ask: Ask) -> Denial | None:
     """What the team may not ask for at all, whatever its budget."""
     allow, order = ask.team.allow, ask.order
     if allow.models is not None and order.model not in allow.models:
         return _not_allowed(Reason.MODEL, "model", order.model, allow.models)
-    if allow.sizes is not None and order.size not in allow.sizes:
+    if allow.sizes is not None and (order.size or AUTO) not in allow.sizes:
         return _not_allowed(Reason.SIZE, "size", order.size, allow.sizes)
-    if allow.qualities is not None and order.quality not in allow.qualities:
+    if allow.qualities is not None and (order.quality or AUTO) not in allow.qualities:
         return _not_allowed(Reason.QUALITY, "quality", order.quality, allow.qualities)
     if allow.max_n is not None and order.n > allow.max_n:
         message = f"This team may ask for at most {allow.max_n} pictures at once; n is {order.n}."
@@ -335,7 +351,7 @@ def _from_cache(ask: Ask, view: View) -> tuple[Judgement, Writes] | None:
             return Unvetted(finished), Writes()
         if readable:
             return hit
-    if view.live is None or ask.freshness.only_if_cached:
+    if view.live is None or ask.freshness.only_if_cached or not _is_served(ask, view.live):
         return None
     if view.live.state is RunState.UNSURE:
         return Doubtful(view.live), Writes()
@@ -354,11 +370,7 @@ def _join(ask: Ask, live: Run) -> tuple[Joined, Writes]:
 def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denied, Writes]:
     priced = cheapest(ask.model, ask.order)
     if priced is None:
-        message = (
-            f"'{ask.order.model}' has no price for this combination of size and quality in the "
-            "gateway's settings, so it is refused. Choose another, or ask the platform team."
-        )
-        return Denied(Denial(Reason.UNPRICED, message, "unpriced", param="quality")), Writes()
+        return Denied(_unpriced(ask)), Writes()
     if not ask.room:
         message = "The gateway's picture store is nearly full, so no new pictures are ordered."
         frees_at = ask.now + ROOM_RETRY_SECONDS
@@ -372,11 +384,23 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     job = _job(ask, run, Verdict.STARTED)
     first = begun(run, shadow=denial.rule if denial else "")
     writes = replace(book(None, run, view.accounts), steps=(first,))
-    if view.live is not None:  # `no-cache`: from now on others join the new run
+    if view.live is not None:  # `no-cache`, or it is on a former model: others join the new run
         writes = replace(writes, runs=(replace(view.live, shared=False), *writes.runs))
     told = _alerts(ask, {**view.accounts, **{one.key: one for one in writes.accounts}})
     started = Started(job, run, run.shared, denial, _ids(told))
     return started, replace(writes, jobs=(job,), alerts=told)
+
+
+def _unpriced(ask: Ask) -> Denial:
+    """The first field at fault is named: one whose value no price knows, or that is left out."""
+    known = sorted(priced_values(ask.model).items())
+    fields = [name for name, values in known if ask.order.body.get(name) not in list(values)]
+    listed = "; ".join(f"{name} {', '.join(sorted(values))}" for name, values in known)
+    message = (
+        f"'{ask.order.model}' has no price for this order in the gateway's settings, so it is "
+        f"refused. Prices name {listed}. Choose among them, or ask the platform team."
+    )
+    return Denial(Reason.UNPRICED, message, "unpriced", param=next(iter(fields), None))
 
 
 def _alerts(
@@ -433,6 +457,7 @@ def _job(ask: Ask, run: Run, verdict: Verdict) -> Job:
         verdict=verdict,
         created_at=ask.now,
         callback_url=ask.order.callback_url,
+        labels=canonical_json(ask.order.labels),
     )
 
 

@@ -80,6 +80,12 @@ class Limits:
     max_image_urls: int = 16
     sizes: frozenset[str] | None = None
     qualities: frozenset[str] | None = None
+    resolutions: frozenset[str] | None = None
+
+    @property
+    def lists(self) -> Mapping[str, frozenset[str] | None]:
+        """The fields that have a closed list of values, or could have one."""
+        return {"size": self.sizes, "quality": self.qualities, "resolution": self.resolutions}
 
 
 @dataclass(frozen=True, slots=True)

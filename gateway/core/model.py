@@ -18,8 +18,9 @@ class Order:
     """A valid, canonical request for pictures.
 
     `body` is what upstream will get except for `model`, which each route names in its own
-    way; callback, idempotency and trace fields are not in it. `digests` tells of reference
-    pictures whose bytes are known: URL → SHA-256 (hex); they count by their bytes.
+    way; callback, idempotency and trace fields are not in it, nor `labels`: whom or what it is
+    for. `digests` tells of reference pictures whose bytes are known: URL → SHA-256 (hex); they
+    count by their bytes.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Order:
     body: Mapping[str, object]
     callback_url: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Our promise to one caller; `id` is the public task id."""
+    """Our promise to one caller; `id` is the public task id, `labels` the order's own (JSON)."""
 
     id: str
     run_id: str
@@ -182,6 +184,7 @@ class Job:
     verdict: Verdict
     created_at: float
     callback_url: str | None = None
+    labels: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,35 @@ counted in the fingerprint. Nothing that this module refuses has cost anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.core.addresses import check_url
 from gateway.core.catalog import Catalog, ImageModel, Limits
+from gateway.core.fingerprint import canonical_json
 from gateway.core.model import Order
+from gateway.core.spellings import LABELS, NOT_FORWARDED, given, settled
+from gateway.core.texts import check_texts
 from gateway.errors import InvalidRequest
 
-NOT_FORWARDED: Final = frozenset(
-    {"callback_url", "idempotency_key", "request_id", "client_request_id", "trace_id"}
-)
-"""Fields about the delivery and not about the picture: neither forwarded nor fingerprinted."""
+NO_REFERENCES: Final = frozenset({
+    "7z", "aac", "avi", "bz2", "css", "csv", "doc", "docx", "eps", "epub", "exe", "flac", "flv",
+    "gif", "gz", "htm", "html", "ico", "js", "json", "log", "m4a", "m4v", "md", "mkv", "mov",
+    "mp3", "mp4", "mpeg", "mpg", "odt", "ogg", "opus", "pdf", "php", "ppt", "pptx", "ps", "psd",
+    "py", "rar", "rtf", "svg", "svgz", "tar", "tgz", "ts", "txt", "wav", "webm", "wmv", "xhtml",
+    "xls", "xlsx", "xml", "xz", "yaml", "yml", "zip",
+})  # fmt: skip
+"""Endings of what upstream surely takes for no reference picture. It documents JPEG, PNG and WebP;
+any other ending, such as the style that an object store appends, is for upstream to judge."""
 
-IMAGE_EXTENSIONS: Final = frozenset({"jpeg", "jpg", "png", "webp"})
+_STYLES: Final = re.compile("[!@;]")
+"""What object stores put between a picture's name and the form in which they hand it out."""
+
+LABEL_CHARACTERS: Final = 10_000
+"""Of all labels as JSON. Each order keeps its own, also one that costs nothing."""
+
 MAX_DEPTH: Final = 32
 """Nesting of an order's JSON: far beyond any real field, far below what parsers stand."""
 
@@ -34,16 +48,38 @@ def read_order(body: object, catalog: Catalog, *, private_callbacks: bool = Fals
     if not isinstance(body, Mapping):
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
     _check_depth(body)
+    check_texts(body)
     model = _model(body.get("model"), catalog)
-    fields = {**dict(model.defaults), **{k: v for k, v in body.items() if v is not None}}
+    fields = _canonical(body, model)
     prompt = _prompt(fields.get("prompt"), model.limits)
     n = _count(fields.get("n", 1), model.limits)
     size = _choice("size", fields.get("size"), model.limits.sizes)
     quality = _choice("quality", fields.get("quality"), model.limits.qualities)
+    if model.limits.resolutions is not None:
+        _choice("resolution", fields.get("resolution"), model.limits.resolutions)
     _image_urls(fields.get("image_urls"), model.limits)
     callback_url = _callback_url(fields.get("callback_url"), allow_private=private_callbacks)
     kept = {k: v for k, v in fields.items() if k not in NOT_FORWARDED and k != "model"}
-    return Order(model.name, prompt, n, size, quality, kept, callback_url)
+    labels = _labels({name: fields[name] for name in LABELS if name in fields})
+    return Order(model.name, prompt, n, size, quality, kept, callback_url, labels=labels)
+
+
+def _canonical(body: Mapping[str, object], model: ImageModel) -> dict[str, object]:
+    """The fields that say something, defaults filled in, each in its one spelling."""
+    lists = model.limits.lists
+    said = settled(given(body), lists)
+    return {**settled(dict(model.defaults), lists), **said}
+
+
+def _labels(labels: Mapping[str, object]) -> Mapping[str, object]:
+    if labels and len(canonical_json(labels)) > LABEL_CHARACTERS:
+        largest = max(labels, key=lambda name: len(canonical_json(labels[name])))
+        raise InvalidRequest(
+            f"'{largest}' is too long: {', '.join(LABELS)} may have {LABEL_CHARACTERS} characters "
+            "together.",
+            param=largest,
+        )
+    return labels
 
 
 def needs_counting(order: Order, limits: Limits) -> bool:
@@ -141,12 +177,11 @@ def _image_url(url: object, param: str) -> None:
     schemes = frozenset({"http", "https"})
     if problem := check_url(url, schemes=schemes, allow_private=True):
         raise InvalidRequest(f"'{param}': {problem}", param=param)
-    name = urlsplit(url).path.rpartition("/")[2]
+    name = _STYLES.split(urlsplit(url).path.rpartition("/")[2])[0]
     _, dot, extension = name.rpartition(".")
-    if dot and extension.lower() not in IMAGE_EXTENSIONS:
+    if dot and (not extension or extension.lower() in NO_REFERENCES):
         raise InvalidRequest(
-            f"'{param}' ends in '.{extension[:16]}'; a reference picture must be one of "
-            f"{', '.join(sorted(IMAGE_EXTENSIONS))}.",
+            f"'{param}' ends in '.{extension}'; a reference picture must be a JPEG, PNG or WebP.",
             param=param,
         )
 

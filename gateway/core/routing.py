@@ -96,7 +96,7 @@ def by_price(model: ImageModel, order: Order) -> tuple[Alternative, ...]:
     priced = [
         Alternative(route.upstream, route.model, price)
         for route in model.routes
-        if (price := price_per_picture(route, order)) is not None
+        if (price := price_per_picture(route, order, model.limits)) is not None
     ]
     return tuple(sorted(priced, key=lambda route: route.price_usd_micros))
 

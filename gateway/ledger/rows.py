@@ -41,7 +41,9 @@ RUN_COLUMNS: Final = (
 RUN_COUNTS: Final = ("link_count", "kept_count")
 """Written beside the run for the audit and never read back: the lengths of two of its lists."""
 
-JOB_COLUMNS: Final = ("id", "run_id", "team", "verdict", "created_at", "callback_url")
+JOB_COLUMNS: Final = (
+    "id", "run_id", "team", "verdict", "created_at", "callback_url", "labels",
+)  # fmt: skip
 
 CLAIM_COLUMNS: Final = ("team", "key", "digest", "job_id", "created_at")
 
@@ -127,13 +129,13 @@ def job_row(job: Job) -> tuple[object, ...]:
     """The values of `JOB_COLUMNS`, and the id of the run that its state and model come from."""
     return (
         job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url,
-        job.run_id,
+        job.labels, job.run_id,
     )  # fmt: skip
 
 
 def job_from(row: Row) -> Job:
-    job_id, run_id, team, verdict, created_at, callback_url = row
-    return Job(job_id, run_id, team, Verdict(verdict), created_at, callback_url)
+    job_id, run_id, team, verdict, created_at, callback_url, labels = row
+    return Job(job_id, run_id, team, Verdict(verdict), created_at, callback_url, labels)
 
 
 def job_with_run(row: Row) -> tuple[Job, Run]:

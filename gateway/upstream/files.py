@@ -38,6 +38,9 @@ ANSWER_SECONDS: Final = 60.0
 
 POOL_SECONDS: Final = 10.0
 
+USUAL_FOLDER: Final = "uploads"
+"""What upstream says of a file that came without a folder."""
+
 _FIELDS: Final = {FormField.FOLDER: "upload_path", FormField.NAME: "file_name"}
 _KEY_REFUSED: Final = frozenset({401, 402, 403})
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
@@ -293,7 +296,7 @@ def _without_folder(data: dict[str, Any], folder: str) -> dict[str, Any]:
     if not isinstance(shown, str):
         return data
     parts = shown.strip("/").split("/")
-    return {**data, "upload_path": "/".join(parts[len(folder.split("/")) :])}
+    return {**data, "upload_path": "/".join(parts[len(folder.split("/")) :]) or USUAL_FOLDER}
 
 
 def _time(value: object) -> float | None:

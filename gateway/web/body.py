@@ -15,12 +15,19 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
+from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0
 """A client that needs longer for its request's body is not going to finish it."""
 
 MAX_CODINGS: Final = 2
 """Zipped twice happens by mistake; more is an attempt at something."""
+
+MAX_MARKS: Final = 50_000
+"""Commas and opening brackets, also those in texts: more than any order has. Each value is looked
+at several times, and a megabyte of them would hold the event loop for most of a second."""
+
+_MARKS: Final = (b",", b"[", b"{")
 
 ACCEPTED: Final = ("gzip", "deflate")
 
@@ -66,9 +73,13 @@ async def read_json(request: Request, limit_bytes: int) -> object:
 def parse(body: bytes, content_type: str = "") -> object:
     """The JSON in a body. Raises `InvalidRequest`."""
     body = body.removeprefix(_UTF8_BOM)  # RFC 8259, section 8.1: may be ignored
+    if sum(map(body.count, _MARKS)) > MAX_MARKS:
+        raise InvalidRequest(f"The body has more than {MAX_MARKS} values, lists and objects.")
+    check_numbers(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        check_literals(body)
         raise InvalidRequest(_mistake(body, content_type, error)) from None
 
 

@@ -112,6 +112,7 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "max_n": limits.max_n,
         "sizes": _sorted(limits.sizes),
         "qualities": _sorted(limits.qualities),
+        "resolutions": _sorted(limits.resolutions),
         "prices": [
             {"usd": usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
         ],

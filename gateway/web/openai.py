@@ -74,7 +74,8 @@ class OpenAI:
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
-        return _json(orjson.dumps(openai_wire.model_list(models_of(team, policy))))
+        listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
+        return _json(orjson.dumps(listed))
 
     async def model(self, request: Request) -> Response:
         policy = self._current.policy
@@ -83,7 +84,7 @@ class OpenAI:
         found = policy.catalog.find(asked)
         if found is None or found not in models_of(team, policy):
             raise ModelNotFound(f"There is no model '{asked[:64]}' for this team.", param="model")
-        return _json(orjson.dumps(openai_wire.model_object(found)))
+        return _json(orjson.dumps(openai_wire.model_object(found.name)))
 
     async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
         """Orders the wish, waits for the pictures and answers with them."""

@@ -28,7 +28,7 @@ from gateway.service import Room
 from gateway.web import openai_wire
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.forms import FormLimits, SpooledFile, received_form
-from gateway.web.openai_wire import FILE_PARTS, Wish
+from gateway.web.openai_wire import FILE_PARTS, HOW_TO_SEND_PICTURES, PICTURES, Wish
 
 log = structlog.get_logger("gateway.http")
 
@@ -142,6 +142,9 @@ def _sorted_out(
 ) -> tuple[Sequence[SpooledFile], Sequence[SpooledFile]]:
     """The pictures in their order, and the mask if there is one."""
     for file in files:
+        if openai_wire.parameter(file.part) in PICTURES and file.part not in FILE_PARTS:
+            message = f"'{file.part}': {HOW_TO_SEND_PICTURES}"
+            raise InvalidRequest(message, param=openai_wire.parameter(file.part))
         if file.part not in FILE_PARTS:
             raise InvalidRequest(
                 f"'{file.part}' cannot be honoured here. Leave it out.",

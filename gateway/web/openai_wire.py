@@ -18,8 +18,8 @@ from gateway.errors import InvalidRequest
 
 # --- requests ------------------------------------------------------------------------------------
 
-IGNORED: Final = frozenset({"user", "safety_identifier", "moderation"})
-"""They name a person or ask for a milder filter; neither is part of a picture."""
+IGNORED: Final = frozenset({"moderation", "style"})
+"""They ask for a milder filter, or for what DALL·E alone had; neither is part of a picture here."""
 
 WITHOUT_COUNTERPART: Final[Mapping[str, tuple[object, ...]]] = {
     # Parameter: its values that ask for nothing beyond what is made anyway. Any other is refused.
@@ -27,13 +27,13 @@ WITHOUT_COUNTERPART: Final[Mapping[str, tuple[object, ...]]] = {
     "frame_count": (),
     "frame_duration_ms": (),
     "image": (),
+    "images": (),
     "input_fidelity": ("low",),
     "markup": (),
     "mask": (),
     "output_compression": (100,),
     "partial_images": (0,),
     "stream": (False,),
-    "style": (),
     "svg": (),
 }
 SINCE_GPT_IMAGE_2: Final[Mapping[str, tuple[object, ...]]] = {
@@ -41,12 +41,21 @@ SINCE_GPT_IMAGE_2: Final[Mapping[str, tuple[object, ...]]] = {
     "background": ("auto", "opaque"),
     "output_format": ("png",),
 }
-LEFT_OPEN: Final[Mapping[str, str]] = {"size": "auto", "quality": "auto"}
-"""Saying this is saying nothing: upstream has its own default, and not every model takes it."""
+DALL_E: Final = "dall-e-"
+"""Programs that ask for such a model know only what it knew, and read its answers."""
+
+DALL_E_QUALITIES: Final[Mapping[str, str | None]] = {"standard": None, "hd": "high"}
+"""DALL·E's words in ours; None is as left out."""
 
 BEFORE_GPT_IMAGE_2: Final = "gpt-image-1"
+OPTIONAL: Final = IGNORED | {"response_format", *WITHOUT_COUNTERPART, *SINCE_GPT_IMAGE_2}
 MASK: Final = "mask"
 FILE_PARTS: Final = frozenset({"image", "image[]", MASK})
+PICTURES: Final = frozenset({"image", "images"})
+HOW_TO_SEND_PICTURES: Final = (
+    "pictures come as files in a form sent to /openai/v1/images/edits, one as 'image' or several "
+    "as 'image[]'."
+)
 MAX_PICTURES: Final = 16
 _WHOLE: Final = frozenset({"n", "output_compression", "partial_images"})
 _FLAGS: Final = {"true": True, "false": False}
@@ -64,16 +73,16 @@ def read_wish(fields: object, catalog: Catalog) -> Wish:
     """The wish in a request's parsed JSON. Raises `InvalidRequest` naming the parameter."""
     if not isinstance(fields, Mapping):
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
-    given = {name: value for name, value in fields.items() if value is not None}
-    name = given.get("model")
+    name = fields.get("model")
     model = catalog.find(name) if isinstance(name, str) else None
-    as_links = _wants_links(given.pop("response_format", "b64_json"))
+    as_dall_e = isinstance(name, str) and name.startswith(DALL_E)
+    said = _in_our_words(fields) if as_dall_e else fields
+    given = {name: value for name, value in said.items() if not _says_nothing(name, value)}
+    as_links = _wants_links(given.pop("response_format", "url" if as_dall_e else "b64_json"))
     body = {
         name: value
         for name, value in given.items()
-        if name not in IGNORED
-        and not _says_nothing(name, value)
-        and not _is_harmless(name, value, model)
+        if name not in IGNORED and not _is_harmless(name, value, model)
     }
     return Wish(body, as_links)
 
@@ -98,6 +107,13 @@ def _typed(name: str, text: str) -> object:
     return _FLAGS.get(text.lower(), text) if name == "stream" else text
 
 
+def _in_our_words(fields: Mapping[str, object]) -> Mapping[str, object]:
+    quality = fields.get("quality")
+    if not isinstance(quality, str):
+        return fields
+    return {**fields, "quality": DALL_E_QUALITIES.get(quality.strip().lower(), quality)}
+
+
 def _wants_links(value: object) -> bool:
     if value not in ("b64_json", "url"):
         raise InvalidRequest(
@@ -107,12 +123,13 @@ def _wants_links(value: object) -> bool:
 
 
 def _says_nothing(name: str, value: object) -> bool:
-    return name in LEFT_OPEN and value == LEFT_OPEN[name]
+    """Whether a parameter that is known here alone is given and empty; an order knows its own."""
+    return value is None or (name in OPTIONAL and value in ("", []))
 
 
 def _is_harmless(name: str, value: object, model: ImageModel | None) -> bool:
     """True for what may be left out. Raises for what would be missed."""
-    name = parameter(name)
+    written, name = name, parameter(name)
     if name in SINCE_GPT_IMAGE_2:
         if value in SINCE_GPT_IMAGE_2[name]:
             return True
@@ -123,6 +140,8 @@ def _is_harmless(name: str, value: object, model: ImageModel | None) -> bool:
     harmless = {**WITHOUT_COUNTERPART, **SINCE_GPT_IMAGE_2}[name]
     if value in harmless:
         return True
+    if name in PICTURES:
+        raise InvalidRequest(f"'{written}': {HOW_TO_SEND_PICTURES}", param=name)
     instead = f"; only {_listed(harmless)} may be given" if harmless else ""
     raise InvalidRequest(
         f"The parameter '{name}' cannot be honoured here{instead}. Leave it out.", param=name
@@ -195,10 +214,25 @@ def _count(value: object) -> int | None:
 # --- models --------------------------------------------------------------------------------------
 
 
-def model_object(model: ImageModel) -> dict[str, object]:
-    """`created` has to be there, and nobody knows it."""
-    return {"id": model.name, "object": "model", "created": 0, "owned_by": "image-gateway"}
+MODELS_CREATED: Final = 1_767_225_600
+"""`created` has to be there, and nobody knows it: 2026-01-01, for all."""
 
 
-def model_list(models: Iterable[ImageModel]) -> dict[str, object]:
-    return {"object": "list", "data": [model_object(model) for model in models]}
+def model_object(name: str) -> dict[str, object]:
+    """A model under the name that a client may send for it."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": MODELS_CREATED,
+        "owned_by": "image-gateway",
+    }
+
+
+def model_list(models: Iterable[ImageModel], aliases: Mapping[str, str]) -> dict[str, object]:
+    """Every name that may be sent: each model's own, then its aliases."""
+    names = [
+        name
+        for model in models
+        for name in (model.name, *(one for one in aliases if aliases[one] == model.name))
+    ]
+    return {"object": "list", "data": [model_object(name) for name in names]}

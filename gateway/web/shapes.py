@@ -194,10 +194,13 @@ class StepShape(TypedDict):
 
 
 class RunTaskShape(TypedDict):
+    """`labels` are the order's `user`, `safety_identifier` and `metadata`, where it had them."""
+
     id: str
     team: str
     verdict: str
     created_at: str
+    labels: dict[str, object]
 
 
 class PictureShape(TypedDict):

@@ -91,6 +91,8 @@ def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
     }
     task.setdefault("task_info", {"can_cancel": False})
     _show_state(task, run)
+    if job.verdict is Verdict.HIT and isinstance(task["task_info"], dict):
+        task["task_info"] = {**task["task_info"], "estimated_time": 0}  # else clients show a guess
     if job.verdict is not Verdict.STARTED:
         _show_free(task)
     links = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}

@@ -17,6 +17,7 @@ from settings_samples import DIGEST, ENVIRON, SECRET, read
 from gateway.cli import COMMANDS, main
 from gateway.cli.check import effective_yaml
 from gateway.config import load, parse
+from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import (
     Alerts,
     Cache,
@@ -213,6 +214,27 @@ teams:
         "teams.art.keys: no keys, so nobody can order for this team",
         "teams.art.budgets: no budget and no picture count, so spend has no bound",
     ]
+
+
+def test_prices_want_a_list_of_every_field_that_they_look_at() -> None:
+    rules = "[{resolution: 4K, usd: 2}, {quality: low, usd: 1}, {usd: 2}]"
+    settings = read(f"""
+models:
+  m:
+    limits: {{sizes: [1:1], qualities: [low]}}
+    routes: [{{upstream: evolink, model: m, price: {rules}}}]
+""")
+    [notice] = [one for one in settings.notices() if one.startswith("models.")]
+    assert notice == (
+        "models.m.limits.resolutions: no list, and prices look at resolution: what they do not "
+        "name is forwarded at the dearest price that it may mean"
+    )
+
+
+def test_the_settings_of_trials_leave_no_price_open(tmp_path: Path) -> None:
+    settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
+    assert settings.models["gpt-image-2"].limits.resolutions == ("1K", "2K", "4K")
+    assert not [notice for notice in settings.notices() if notice.startswith("models.")]
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:

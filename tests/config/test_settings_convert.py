@@ -94,6 +94,26 @@ models:
     assert settings.upstreams["a"].base_url == "https://a.example"
 
 
+def test_sizes_in_the_settings_have_one_spelling() -> None:
+    settings = read("""
+models:
+  m:
+    limits: {sizes: [1024\u00d71024, " 1 : 1"], resolutions: [1K, 4K]}
+    defaults: {size: 1024 X 1024}
+    routes:
+      - upstream: evolink
+        model: m
+        price: [{size: 1024X1024, usd: 0.2}, {resolution: 4K, usd: 0.3}, {usd: 0.1}]
+teams:
+  art: {allow: {sizes: [1024\u00d71024]}}
+""")
+    model = convert.catalog(settings).models["m"]
+    assert model.limits.sizes == {"1024x1024", "1:1"}
+    assert model.limits.resolutions == {"1K", "4K"}
+    assert model.routes[0].prices[0].match == (("size", "1024x1024"),)
+    assert convert.teams(settings)["art"].allow.sizes == {"1024x1024"}
+
+
 def test_policy_and_rules() -> None:
     settings = read("""
 server: {timezone: Asia/Tokyo, body_limit: 2MiB, log: {prompts: true}}

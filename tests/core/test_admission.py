@@ -23,7 +23,16 @@ from gateway.core.admission import (
     admit,
     answer_hit,
 )
-from gateway.core.catalog import Allow, CacheScope, Limits, Mode, Team
+from gateway.core.catalog import (
+    Allow,
+    CacheScope,
+    ImageModel,
+    Limits,
+    Mode,
+    PriceRule,
+    Route,
+    Team,
+)
 from gateway.core.events import Accepted, AnswerLost, Finished, PicturesKept, Refused
 from gateway.core.lifecycle import Rules
 from gateway.core.model import Freshness, Run, RunState, Usage, Verdict
@@ -516,3 +525,79 @@ def test_an_ask_alone_tells_what_it_must_see() -> None:
     assert ask.keys().fingerprint == ask.fingerprint
     assert set(ask.keys().accounts) == set(a_run().account_keys())
     assert an_ask(freshness=Freshness(no_store=True)).keys().fingerprint is None
+
+
+# --- routes that lead elsewhere ------------------------------------------------------------------
+
+
+def leading_to(*upstream_models: str) -> ImageModel:
+    prices = (PriceRule(PRICE),)
+    return replace(MODEL, routes=tuple(Route("evolink", one, prices) for one in upstream_models))
+
+
+def test_another_upstream_model_does_not_answer_from_the_old_ones_pictures() -> None:
+    first = an_ask(model=leading_to("old"))
+    done = a_run(
+        fingerprint=first.fingerprint,
+        upstream_model="old",
+        state=RunState.DONE,
+        finished_at=NOW,
+    )
+    for model, verdict in (
+        (leading_to("old"), Hit),
+        (leading_to("other", "old"), Hit),  # a further route, another order of routes
+        (replace(leading_to("old"), routes=(Route("elsewhere", "old", (PriceRule(9),)),)), Hit),
+        (leading_to("other"), Started),
+    ):
+        books = Books(runs={done.id: done})
+        ask = an_ask(model=model, vetted={done.id: True})
+        assert isinstance(books.admit(ask)[0], verdict)
+        cached = replace(ask, cached=done)
+        assert isinstance(Books().admit(cached)[0], verdict)
+
+
+def test_a_run_on_a_former_upstream_model_is_not_joined_and_keeps_its_own_jobs() -> None:
+    books = Books()
+    first, _ = books.admit(an_ask(model=leading_to("old")))
+    assert isinstance(first, Started)
+    second, _ = books.admit(an_ask(model=leading_to("new")))
+    assert isinstance(second, Started) and second.run.upstream_model == "new"
+    assert not books.runs[first.run.id].shared and books.runs[second.run.id].shared
+    third, _ = books.admit(an_ask(model=leading_to("new")))
+    assert isinstance(third, Joined) and third.run.id == second.run.id
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"), [(RunState.QUEUED, Joined), (RunState.UNSURE, Doubtful)]
+)
+def test_what_waits_goes_by_todays_routes_and_a_doubt_stays_one(
+    state: RunState, verdict: type
+) -> None:
+    books = Books()
+    first, _ = books.admit(an_ask(model=leading_to("old")))
+    assert isinstance(first, Started)
+    books.runs[first.run.id] = replace(first.run, state=state)
+    assert isinstance(books.admit(an_ask(model=leading_to("new")))[0], verdict)
+
+
+def test_an_order_that_leaves_the_size_to_upstream_needs_leave_for_auto() -> None:
+    for sizes, verdict in (({"1:1"}, Denied), ({"1:1", "auto"}, Started)):
+        team = Team("alpha", allow=Allow(sizes=frozenset(sizes)))
+        assert isinstance(Books().admit(an_ask(team=team))[0], verdict)
+
+
+def test_labels_stay_with_their_own_job() -> None:
+    books = Books()
+    first, _ = books.admit(an_ask(order=an_order(user="one")))
+    second, _ = books.admit(an_ask(order=an_order(user="two", metadata={"a": 1})))
+    assert isinstance(first, Started) and isinstance(second, Joined)
+    assert first.job.labels == '{"user":"one"}'
+    assert second.job.labels == '{"metadata":{"a":1},"user":"two"}'
+    assert "user" not in first.run.request
+
+
+def test_an_unpriced_order_is_told_which_values_have_a_price() -> None:
+    only = Route("evolink", "m", (PriceRule(1, (("quality", "low"),)),))
+    decision, _ = Books().admit(an_ask(model=replace(MODEL, routes=(only,))))
+    assert isinstance(decision, Denied) and decision.denial.param == "quality"
+    assert "quality low" in decision.denial.message

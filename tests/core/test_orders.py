@@ -69,7 +69,6 @@ def test_the_body_is_an_object(body: Any) -> None:
         ({"n": "2"}, "n", "whole number"),
         ({"n": 2**64}, "n", "whole number"),
         ({"size": "9:9"}, "size", "one of 1:1, 2:3, not '9:9'"),
-        ({"size": ""}, "size", "one of"),
         ({"size": 1024}, "size", "must be a text, not 1024"),
         ({"quality": "ultra"}, "quality", "one of high, low, medium, not 'ultra'"),
         ({"quality": ["low"]}, "quality", "must be a text, not a list"),
@@ -86,7 +85,7 @@ def test_the_body_is_an_object(body: Any) -> None:
         ({"image_urls": ["https://example.com/a."]}, "image_urls[0]", "'.'"),
         ({"image_urls": ["https://exa mple.com/a.png"]}, "image_urls[0]", "spaces"),
         ({"callback_url": 7}, "callback_url", "https URL, not 7"),
-        ({"callback_url": ""}, "callback_url", "https://"),
+        ({"callback_url": "/done"}, "callback_url", "https://"),
         ({"callback_url": "http://example.com/hook"}, "callback_url", "https://"),
         ({"callback_url": "https://localhost/hook"}, "callback_url", "internal"),
         ({"callback_url": "https://10.0.0.8/hook"}, "callback_url", "not allowed"),
@@ -223,7 +222,8 @@ def test_a_short_prompt_is_not_counted() -> None:
 # --- anything at all -----------------------------------------------------------------------------
 
 # What the parser of requests can give: no lone surrogates, no infinities, 64-bit whole numbers.
-texts = st.text(st.characters(codec="utf-8"), max_size=40)
+# U+0000 is refused wherever it is, also in fields that are otherwise forwarded as they come.
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 values = st.recursive(
     st.none()
     | st.booleans()

@@ -196,7 +196,7 @@ async def test_the_path_may_come_before_or_after_the_file(a_house: House, order:
         headers={**auth(), "Content-Type": "multipart/form-data; boundary=xx"},
     )
     data = answer.json()["data"]
-    assert data["upload_path"] == ("" if order == "none" else "cats")
+    assert data["upload_path"] == ("uploads" if order == "none" else "cats")
     assert await behind(data["file_url"]) == content
     assert a_house.sandbox.state.files.newest_first()[0].folder.startswith("blue/")
 

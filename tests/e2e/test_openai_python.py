@@ -192,7 +192,7 @@ async def test_a_mask_goes_up_for_models_that_take_one(tmp_path: Path) -> None:
 
 async def test_a_wrong_parameter_is_a_bad_request_that_names_it(a_house: House) -> None:
     async with sdk(a_house) as client:
-        for wrong in ({"size": "512x512"}, {"quality": "hd"}, {"n": 11}, {"style": "vivid"}):
+        for wrong in ({"size": "512x512"}, {"quality": "hd"}, {"n": 11}, {"stream": True}):
             with pytest.raises(openai.BadRequestError) as refused:
                 await client.images.generate(model=MODEL, prompt="x", **wrong)  # type: ignore[call-overload]
             assert refused.value.param == next(iter(wrong))
@@ -367,7 +367,9 @@ async def test_the_teams_models_are_listed(tmp_path: Path) -> None:
     teams = {"blue": {"allow": {"models": [MODEL]}}}
     async with house(tmp_path, models={"gpt-image-2": {"routes": [route]}}, teams=teams) as one:
         async with sdk(one) as client:
-            assert [model.id async for model in client.models.list()] == [MODEL]
+            listed = [model async for model in client.models.list()]
+            assert [model.id for model in listed] == [MODEL, f"{MODEL}-lite"]
+            assert all(model.created > 0 for model in listed)
             found = await client.models.retrieve("gpt-image-1.5-lite")
             assert (found.id, found.object, found.owned_by) == (MODEL, "model", "image-gateway")
             for unknown in ("gpt-image-2", "nothing"):
@@ -375,4 +377,5 @@ async def test_the_teams_models_are_listed(tmp_path: Path) -> None:
                     await client.models.retrieve(unknown)
                 assert missing.value.code == "model_not_found"
         async with sdk(one, key=OTHER_KEY) as client:
-            assert [model.id async for model in client.models.list()] == [MODEL, "gpt-image-2"]
+            listed = [model async for model in client.models.list()]
+            assert [model.id for model in listed] == [MODEL, f"{MODEL}-lite", "gpt-image-2"]

@@ -28,7 +28,18 @@ REFUSED = [
     ("prompt", {"prompt": "word " * 2500}),
     ("size", {"size": "9:9"}),
     ("size", {"size": 1024}),
-    ("quality", {"quality": "auto"}),
+    ("quality", {"quality": "ultra"}),
+    ("prompt", {"prompt": "half a \0 word"}),
+    ("metadata", {"metadata": "x" * 20_000}),
+    ("thing.seeds[1]", {"thing": {"seeds": [1, 2**64]}}),
+    ("seed", {"seed": -(2**63) - 1}),
+    ("seed", {"seed": 10**400}),
+    ("extra.style", {"extra": {"style": "\0"}}),
+    ("N", {"N": 9}),
+    ("Resolution", {"Resolution": "4K"}),
+    ("\u017fize", {"\u017fize": "3:2"}),
+    ("Model", {"Model": "another"}),
+    ("Callback_URL", {"Callback_URL": "https://example.com/done"}),
     ("n", {"n": 0}),
     ("n", {"n": 11}),
     ("n", {"n": 1.5}),
@@ -69,6 +80,21 @@ async def test_bodies_that_are_no_object(door: House, content: bytes) -> None:
     )
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("prompt", '"prompt": "a \\ud83d b"'), ("seed", '"prompt": "a", "seed": 1e400')],
+)
+async def test_what_json_can_spell_and_nobody_can_carry(door: House, field: str, text: str) -> None:
+    answer = await door.client.post(
+        "/v1/images/generations",
+        content=f'{{"model": "gpt-image-1.5", {text}}}'.encode(),
+        headers={"Authorization": f"Bearer {TEAM_KEY}"},
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == field
+    assert door.sandbox.state.submits == 0
 
 
 async def test_deep_nesting_is_refused(door: House) -> None:

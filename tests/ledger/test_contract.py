@@ -106,7 +106,7 @@ async def test_a_task_id_that_is_taken_is_refused(ledger: Ledger) -> None:
 
 async def test_a_job_comes_with_its_run(ledger: Ledger) -> None:
     run = a_run()
-    job = a_job(run, callback_url="https://client.test/hook?a=b")
+    job = a_job(run, callback_url="https://client.test/hook?a=b", labels='{"user":"ü"}')
     await start(ledger, run, job)
     assert await ledger.job(job.id) == (job, run)
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.accounts import NOTHING, Amounts, Windows
 from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
 from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
+from gateway.core.orders import read_order
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
@@ -41,7 +42,10 @@ def model(name: str, *upstream_models: str) -> ImageModel:
 
 OLD = model("gpt-image-1.5", "gpt-image-1.5-beta", "gpt-image-1.5")
 NEW = model("gpt-image-2.5-flare", "gpt-image-2.5-flare")
-CATALOG = Catalog({one.name: one for one in (OLD, NEW)}, {"quick": OLD.name})
+CATALOG = Catalog(
+    {one.name: one for one in (OLD, NEW)},
+    {"quick": OLD.name, "dall-e-3": OLD.name, "dall-e-2": OLD.name},
+)
 LEAST = {"model": OLD.name, "prompt": "a bicycle"}
 
 RUN = Run(
@@ -84,9 +88,13 @@ def test_the_body_is_that_of_our_own_order() -> None:
     [
         ("size", "auto"),
         ("quality", "auto"),
+        ("size", ""),
+        ("quality", "Auto "),
         ("user", "somebody"),
         ("safety_identifier", "somebody"),
+        ("metadata", {"job": 7}),
         ("moderation", "low"),
+        ("moderation", ""),
         ("background", "auto"),
         ("background", "opaque"),
         ("output_format", "png"),
@@ -95,13 +103,57 @@ def test_the_body_is_that_of_our_own_order() -> None:
         ("partial_images", 0),
         ("stream", False),
         ("response_format", "b64_json"),
+        ("response_format", ""),
         ("style", None),
+        ("style", "vivid"),
+        ("mask", ""),
+        ("image", []),
     ],
 )
 def test_what_asks_for_nothing_more_is_the_same_order(name: str, value: object) -> None:
     for named in (OLD.name, NEW.name):
         least = {**LEAST, "model": named}
-        assert read_wish({**least, name: value}, CATALOG).body == least
+        order = read_order(read_wish({**least, name: value}, CATALOG).body, CATALOG)
+        assert {"model": order.model, **order.body} == least
+
+
+def test_whom_it_is_for_goes_with_the_order_and_not_upstream() -> None:
+    labels = {"user": "somebody", "safety_identifier": "s-1", "metadata": {"job": 7}}
+    order = read_order(read_wish({**LEAST, **labels}, CATALOG).body, CATALOG)
+    assert order.labels == labels and not order.body.keys() & labels.keys()
+
+
+@pytest.mark.parametrize("name", ["dall-e-3", "dall-e-2"])
+def test_a_dall_e_name_is_answered_as_dall_e_did(name: str) -> None:
+    asked = {**LEAST, "model": name, "style": "vivid"}
+    wishes = {
+        quality: read_wish({**asked, "quality": quality}, CATALOG)
+        for quality in ("standard", "hd", "HD", "low")
+    }
+    assert all(wish.as_links and "style" not in wish.body for wish in wishes.values())
+    assert {quality: wish.body.get("quality") for quality, wish in wishes.items()} == {
+        "standard": None, "hd": "high", "HD": "high", "low": "low",
+    }  # fmt: skip
+    assert read_wish(asked, CATALOG).as_links
+    assert not read_wish({**asked, "response_format": "b64_json"}, CATALOG).as_links
+    other = read_wish({**LEAST, "quality": "hd"}, CATALOG)
+    assert other.body["quality"] == "hd" and not other.as_links  # other models never knew the word
+
+
+@pytest.mark.parametrize("part", ["image", "image[0]", "images[]", "images"])
+def test_a_picture_in_the_wrong_place_is_told_its_right_one(part: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read_wish({**LEAST, part: "one.png"}, CATALOG)
+    assert "'image' or several as 'image[]'" in refused.value.message
+    assert refused.value.param == part.partition("[")[0]
+
+
+def test_models_are_listed_under_every_name() -> None:
+    listed: Any = openai_wire.model_list([OLD, NEW], CATALOG.aliases)["data"]
+    assert [one["id"] for one in listed] == [
+        OLD.name, "quick", "dall-e-3", "dall-e-2", NEW.name,
+    ]  # fmt: skip
+    assert all(one["created"] > 1_700_000_000 for one in listed)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +165,6 @@ def test_what_asks_for_nothing_more_is_the_same_order(name: str, value: object) 
         ("input_fidelity", "high"),
         ("partial_images", 2),
         ("stream", True),
-        ("style", "vivid"),
         ("mask", "https://example.org/mask.png"),
         ("image", "https://example.org/one.png"),
         ("complexity", "high"),

@@ -105,5 +105,11 @@ def test_a_mistake_is_told_in_words_about_it(body: bytes, kind: str, said: str) 
     assert "surrogates" not in caught.value.message
 
 
+@pytest.mark.parametrize("body", [b"[%s1]" % (b"1," * 60_000), b"[" * 60_000, b"{}" * 60_000])
+def test_a_crowd_of_values_is_refused_before_it_is_read(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="more than 50000 values"):
+        parse(body)
+
+
 def test_a_mark_in_front_is_skipped() -> None:
     assert parse(b"\xef\xbb\xbf" + BODY) == ORDER

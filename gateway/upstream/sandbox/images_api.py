@@ -17,7 +17,7 @@ from gateway.upstream.sandbox.answers import Cut, RefusedError, Silence, garbage
 from gateway.upstream.sandbox.callbacks import CallbackError, Callbacks, check_callback_url
 from gateway.upstream.sandbox.gate import require_key
 from gateway.upstream.sandbox.magic import Magic, MagicError
-from gateway.upstream.sandbox.models import MODELS, Model, Wish, WishError, read_wish
+from gateway.upstream.sandbox.models import Model, Wish, WishError, read_wish, with_names
 from gateway.upstream.sandbox.state import OutOfCreditsError, OverloadedError, SandboxState
 from gateway.upstream.sandbox.task import (
     ID_PREFIX,
@@ -40,6 +40,7 @@ class ImagesApi:
     def __init__(self, state: SandboxState, callbacks: Callbacks) -> None:
         self._state = state
         self._callbacks = callbacks
+        self._models = with_names(sorted(state.options.more_models))
 
     def routes(self) -> list[Route]:
         return [
@@ -127,7 +128,7 @@ class ImagesApi:
     async def models(self, request: Request) -> Response:
         """GET /v1/models: those that this key may use."""
         require_key(request, self._state)
-        allowed = [name for name in MODELS if name not in self._state.options.denied_models]
+        allowed = [name for name in self._models if name not in self._state.options.denied_models]
         data = [{"id": name, "object": "model", "owned_by": "evolink"} for name in allowed]
         return json_answer({"data": data, "object": "list"})
 
@@ -146,11 +147,11 @@ class ImagesApi:
             raise RefusedError(400, message="model is required", param="model")
         if name in self._state.options.denied_models:
             raise RefusedError(403, message=f"Token does not have access to model: {name}")
-        if name not in MODELS:
+        if name not in self._models:
             raise RefusedError(
                 404, message=f"Model not found: {name}", param="model", old_shape=True
             )
-        return MODELS[name]
+        return self._models[name]
 
     def _magic(self, prompt: object) -> tuple[Magic, int]:
         try:

@@ -6,7 +6,7 @@ real service takes would hide defects.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,10 @@ _RATIO_TEXTS = (
 _PIXELS = re.compile(r"(\d{2,4})\s*[x×]\s*(\d{2,4})")  # noqa: RUF001 - the vendor takes both
 _RESOLUTIONS = {"1K": 1, "2K": 2, "4K": 4}
 _MAX_EDGE, _MIN_AREA, _MAX_AREA = 3840, 655_360, 8_294_400
-_IMAGE_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+_OTHER_ENDINGS = (
+    ".pdf", ".txt", ".html", ".htm", ".csv", ".json", ".xml", ".doc", ".docx", ".zip", ".gz",
+    ".mp3", ".mp4", ".mov", ".webm", ".gif", ".svg",
+)  # fmt: skip
 _FORMATS = ("png", "jpeg", "webp")
 
 
@@ -139,6 +142,11 @@ MODELS: Mapping[str, Model] = {
 }  # fmt: skip
 
 
+def with_names(names: Iterable[str]) -> Mapping[str, Model]:
+    """The models, and under each further name one that takes and costs what `gpt-image-2` does."""
+    return {**{name: _second(name) for name in names}, **MODELS}
+
+
 def read_wish(body: Mapping[str, Any], model: Model) -> Wish:
     """Checks the parameters that `model` documents; fields it does not know are tolerated.
 
@@ -205,7 +213,7 @@ def _image_urls(body: Mapping[str, Any], model: Model) -> tuple[str, ...]:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise WishError("image_urls", "image_urls must be http or https URLs")
         name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-        if "." in name and not name.lower().endswith(_IMAGE_ENDINGS):
+        if name.lower().endswith(_OTHER_ENDINGS):
             raise WishError("image_urls", "image_urls must be .jpeg, .jpg, .png or .webp pictures")
     return tuple(urls)
 

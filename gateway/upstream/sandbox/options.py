@@ -30,6 +30,8 @@ class SandboxOptions:
     file_lifetime_seconds: float = 72 * 3600.0
 
     account_credits: float = 10_000_000.0
+    more_models: frozenset[str] = frozenset()
+    """Further names of models; each takes what `gpt-image-2` takes."""
     denied_models: frozenset[str] = frozenset()
     """Models that answer 403 `model_access_denied`."""
     submits_per_minute: int | None = None

@@ -215,6 +215,7 @@ def _task(job: Job) -> RunTaskShape:
         "team": job.team,
         "verdict": job.verdict.value,
         "created_at": instant(job.created_at),
+        "labels": orjson.loads(job.labels),
     }
 
 

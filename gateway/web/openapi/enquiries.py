@@ -75,6 +75,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "max_n": {"type": "integer"},
             "sizes": null_or(listed({"type": "string"})),
             "qualities": null_or(listed({"type": "string"})),
+            "resolutions": null_or(listed({"type": "string"})),
             "prices": listed(open_object({"usd": USD}, "usd")),
         },
         "id",

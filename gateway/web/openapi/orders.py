@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.core.addresses import MAX_URL_CHARACTERS
-from gateway.core.orders import IMAGE_EXTENSIONS
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
@@ -68,11 +67,15 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
                 },
                 "size": text("One of the model's sizes, such as `1:1` or `1024x1024`."),
                 "quality": text("One of the model's qualities."),
+                "resolution": text("One of the model's resolutions, such as `2K`."),
+                "user": text("Whom the order is for: recorded, not forwarded."),
+                "safety_identifier": text("The same."),
+                "metadata": {"description": "What the order is for: recorded, not forwarded."},
                 "image_urls": listed(
                     URL,
                     maxItems=MOST_REFERENCES,
-                    description="Links to reference pictures, http or https. A file name must end "
-                    f"in one of: {', '.join(sorted(IMAGE_EXTENSIONS))}.",
+                    description="Links to reference pictures, http or https: JPEG, PNG or WebP. A "
+                    "name that ends like a document or a film is refused.",
                 ),
                 "callback_url": text(
                     "https; called once the task has ended and its pictures are kept.",

@@ -1,0 +1,97 @@
+"""The spellings of an order's fields: what means the same becomes one spelling.
+
+Only what upstream documents is known here. What is left out, and what only says so in another
+way, is not there; a field under another spelling of its name is refused, because upstream might
+read it all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.errors import InvalidRequest
+
+AUTO: Final = "auto"
+"""As a size or a quality it says that upstream may choose, which is what leaving it out says."""
+
+LABELS: Final = ("user", "safety_identifier", "metadata")
+"""Whom or what an order is for: recorded with it, never forwarded, no part of the picture."""
+
+NOT_FORWARDED: Final = frozenset(
+    {"callback_url", "idempotency_key", "request_id", "client_request_id", "trace_id", *LABELS}
+)
+"""Fields about the order and not about the picture: neither forwarded nor fingerprinted."""
+
+OPTIONAL: Final = NOT_FORWARDED | {
+    "background", "image_urls", "mask_url", "model_params", "n", "output_format", "quality",
+    "resolution", "seed", "size",
+}  # fmt: skip
+"""Documented, and nothing when empty."""
+
+REQUIRED: Final = frozenset({"model", "prompt"})
+_NOTHING: Final[tuple[object, ...]] = ("", [])
+_PIXELS: Final = re.compile(r"([0-9]+)[xX×]([0-9]+)")  # noqa: RUF001 - upstream takes both
+
+
+def given(body: Mapping[str, object]) -> dict[str, object]:
+    """The fields that say something. Raises `InvalidRequest` for a name in a foreign spelling."""
+    for name in body:
+        _check_name(name)
+    return {name: value for name, value in body.items() if not _is_nothing(name, value)}
+
+
+def settled(
+    fields: Mapping[str, object], lists: Mapping[str, frozenset[str] | None]
+) -> dict[str, object]:
+    """The same fields, those that `lists` names in the one spelling that they have there."""
+    written = {
+        name: spelled(name, value, lists[name]) if name in lists else value
+        for name, value in fields.items()
+    }
+    return {name: value for name, value in written.items() if not _leaves_open(name, value)}
+
+
+def spelled(name: str, value: object, listed: frozenset[str] | None = None) -> object:
+    """A value without stray blanks, as the list of known values writes it where it has it."""
+    if not isinstance(value, str):
+        return value
+    plain = size(value) if name == "size" else value.strip()
+    if listed is None or plain in listed:
+        return AUTO if plain.lower() == AUTO else plain
+    same = [one for one in listed if one.casefold() == plain.casefold()]
+    if len(same) == 1:
+        return same[0]
+    return AUTO if plain.lower() == AUTO else plain
+
+
+def size(text: str) -> str:
+    """A size without blanks; pixels as `1024x1024`, whichever sign stands between them."""
+    plain = "".join(text.split())
+    found = _PIXELS.fullmatch(plain)
+    return f"{found[1]}x{found[2]}" if found else plain
+
+
+def pixels(value: object) -> int:
+    """How many pixels a size asks for; 0 for a ratio, and for what is no size."""
+    found = _PIXELS.fullmatch(value) if isinstance(value, str) and len(value) < 32 else None
+    return int(found[1]) * int(found[2]) if found else 0
+
+
+def _check_name(name: str) -> None:
+    """Many JSON readers, Go's among them, look at names without regard to case."""
+    folded = name.casefold()
+    if name != folded and (folded in OPTIONAL or folded in REQUIRED):
+        raise InvalidRequest(f"'{name}' must be written '{folded}'.", param=name)
+
+
+def _is_nothing(name: str, value: object) -> bool:
+    if value is None:
+        return True
+    blank = isinstance(value, str) and not value.strip()
+    return name in OPTIONAL and (blank or value in _NOTHING)
+
+
+def _leaves_open(name: str, value: object) -> bool:
+    return name in ("size", "quality") and value == AUTO
