@@ -33,6 +33,7 @@ import orjson
 from gateway.core.model import Picture
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreAway, StoreFull
 from gateway.pictures.decoders import Decoders, Inspection
+from gateway.pictures.marker import NAME as MARKER
 from gateway.pictures.marker import Marker
 
 P = ParamSpec("P")
@@ -66,6 +67,15 @@ class FolderPictures:
         # Pictures that are not paid for wait here, and never before one that is to be kept.
         self._provers = ThreadPoolExecutor(1, thread_name_prefix="pictures-prove")
         self._decoders = Decoders()
+
+    @property
+    def marker(self) -> Path:
+        """Where the marker lies."""
+        return self._root / MARKER
+
+    async def any_there(self, pictures: Sequence[Picture]) -> bool:
+        """Whether one of them at least is there in its full size."""
+        return await _in_thread(self._readers, self._has_any, pictures)
 
     async def found(self) -> str | None:
         """The id of the store that the folder is now, as its marker says; None without one."""
@@ -187,6 +197,9 @@ class FolderPictures:
             return True
         with self._marker.itself() as root:
             return all(_size(_below(p.name), root) == p.size_bytes for p in pictures)
+
+    def _has_any(self, pictures: Sequence[Picture]) -> bool:
+        return any(_size(self._place(p.name)) == p.size_bytes for p in pictures)
 
     def _free_bytes(self) -> int:
         with self._marker.itself() as root:

@@ -70,7 +70,7 @@ def make_endpoints(house: House) -> Endpoints:
             edits=stages.edits,
             locate=adapters.pictures.path,
         ),
-        pictures=KeptPictures(adapters.pictures.path),
+        pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
         operations=Operations(current, unready=house.unready, render=adapters.metrics.render),
         hints=Hints(stages.take_hint),
         sections=(*_for_all(house), *_for_operators(house)),
