@@ -18,13 +18,15 @@ from typing import Final
 
 import structlog
 
+from gateway import ids
 from gateway.core.enrolment import Act, Action
-from gateway.core.model import KeptPicture
+from gateway.core.model import KeptPicture, Picture, Run
 from gateway.core.pictures import PictureProblem
 from gateway.core.provenance import sidecar
 from gateway.core.transaction import Keys, View, Writes
+from gateway.core.words import wordless
 from gateway.custody import Custody
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import CallerError, NotFound, Unavailable
 from gateway.ports import Clock, Ledger, Mark, PictureFilter, Pictures, ResponseCache
 
 log = structlog.get_logger("gateway.erasure")
@@ -42,6 +44,16 @@ EVERYTHING: Final = "*"
 
 class PictureNotFound(NotFound):
     code = "picture_not_found"
+
+
+class RunNotFound(NotFound):
+    code = "run_not_found"
+
+
+class RunUnderWay(CallerError):
+    """Its words are needed until it has ended."""
+
+    status, code = 409, "run_under_way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,46 @@ class Erasure:
                     retry_after_seconds=FINISH_SECONDS,
                 ) from None
         return found
+
+    async def erase_run(self, asked: str, act: Act) -> Run:
+        """Takes the words of a run that has ended away, also of one that failed and that upstream
+        quoted, with every picture it made. `asked` is the id of the run or of one of its tasks.
+
+        Raises `RunNotFound`, `RunUnderWay`, and `Unavailable` as `erase` does.
+        """
+        run = await self._ledger.run(asked)
+        if run is None and (found := await self._ledger.job(asked)) is not None:
+            run = found[1]
+        if run is None:
+            raise RunNotFound("There is no run and no task with this id.", param="id")
+        if not run.is_final:
+            raise RunUnderWay("This run is still under way. Erase it when it has ended.")
+        unfinished: Unavailable | None = None
+        for picture in dict.fromkeys(run.pictures):
+            try:
+                await self._erase_made(picture, replace(act, id=ids.new_change_id()))
+            except Unavailable as error:
+                unfinished = error
+        after = await self._ledger.transact(Keys(run_id=run.id), partial(_unsay, act, run))
+        await self._forget([run.id])
+        if unfinished is not None:
+            raise unfinished
+        log.info("run erased", run=run.id, actor=act.actor)
+        return after
+
+    async def _erase_made(self, picture: Picture, act: Act) -> None:
+        """A run that failed may have kept a picture that never came on record."""
+        try:
+            await self.erase(picture.digest, act)
+        except PictureNotFound:
+            async with self._custody.of([picture.digest]):
+                try:
+                    await self._pictures.remove(picture)
+                except PictureProblem as problem:
+                    raise Unavailable(
+                        f"The picture store did not remove a picture: {problem}. Erase it again.",
+                        retry_after_seconds=FINISH_SECONDS,
+                    ) from None
 
     async def finish(self) -> None:
         """Goes on with what was intended and not finished."""
@@ -173,6 +225,11 @@ def _intend(act: Act, view: View) -> tuple[KeptPicture | None, Writes]:
     told = before if len(facts) == 1 else {**before, "also": facts[1:]}
     change = act.change(Action.PICTURE_ERASE, live[0].picture.digest, before=json.dumps(told))
     return after[0], Writes(pictures=after, changes=(change,))
+
+
+def _unsay(act: Act, run: Run, view: View) -> tuple[Run, Writes]:
+    change = act.change(Action.RUN_ERASE, run.id, before=json.dumps({"team": run.team}))
+    return wordless(view.run or run), Writes(wordless=(run.id,), changes=(change,))
 
 
 def _erased_at(one: KeptPicture) -> float:

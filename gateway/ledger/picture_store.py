@@ -45,8 +45,7 @@ PUT_PICTURE: Final = (
     f" WHERE digest = ? AND {ONCE} ON CONFLICT (id) DO NOTHING"
 )
 ERASE_PICTURE: Final = (
-    "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ?"
-    " WHERE id = ?"
+    "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ? WHERE id = ?"
 )
 LEFT_OF_RUN: Final = "SELECT COUNT(*) FROM pictures WHERE run_id = ? AND erased_at IS NULL"
 UNSHARE: Final = "UPDATE runs SET shared = 0 WHERE id = ? AND shared = 1"
@@ -67,16 +66,12 @@ SHOW: Final = (
 NOTE_VERDICT: Final = "UPDATE runs SET verdicts = verdicts + ? WHERE id = ? AND (verdicts & ?) = 0"
 
 MADE_BY: Final = f"SELECT {_KEPT} FROM pictures WHERE digest = ? ORDER BY created_at, run_id"
-PICTURE_TOTALS: Final = (
-    f"SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures WHERE {ONCE}"
-)
+PICTURE_TOTALS: Final = f"SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures WHERE {ONCE}"
 PICTURES: Final = (
     f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? AND {ONCE}"
     " ORDER BY digest LIMIT ?"
 )
-UNREMOVED: Final = (
-    f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY erased_at, id LIMIT ?"
-)
+UNREMOVED: Final = f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY erased_at, id LIMIT ?"
 
 
 # --- writing -------------------------------------------------------------------------------------

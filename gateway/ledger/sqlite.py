@@ -132,9 +132,7 @@ class SqliteLedger(SqliteReads):
 
     def _scrub(self) -> bool:
         try:
-            with closing(
-                connect(self._path, read_only=False, busy_seconds=SCRUB_SECONDS)
-            ) as db:
+            with closing(connect(self._path, read_only=False, busy_seconds=SCRUB_SECONDS)) as db:
                 return empty_log(db)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

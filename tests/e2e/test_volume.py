@@ -127,7 +127,7 @@ async def test_without_its_folder_nothing_is_paid_again_and_it_heals(
 
 
 async def test_what_was_paid_meanwhile_is_kept_when_the_folder_is_back(home: House) -> None:
-    """Taken while the folder was there, finished while it is not: not lost, and kept nowhere else."""
+    """Taken while the folder was there, finished while it is not: kept later, and only there."""
     task = (await home.post("[sandbox:delay=0.4] a boat")).json()
     away = taken_away(folder(home))
     await until(lambda: _is_keeping(home))
@@ -206,7 +206,7 @@ async def test_a_start_without_the_folder_refuses_and_lays_nothing_out(
     await home.stop()
     away = way(folder(home))
     before = sorted(folder(home).rglob("*")) if folder(home).exists() else None
-    with pytest.raises(Unavailable, match="1 picture on record.*adopt"):
+    with pytest.raises(Unavailable, match=r"1 picture on record.*adopt"):
         await opened(sandbox, tmp_path)
     after = sorted(folder(home).rglob("*")) if folder(home).exists() else None
     assert after == before

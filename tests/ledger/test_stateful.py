@@ -267,8 +267,7 @@ class TwoLedgers(RuleBasedStateMachine):
         def decide(view: View) -> tuple[bool, Writes]:
             at = NOW + age if removed else None
             gone = tuple(
-                replace(one, prompt="", erased_at=NOW + age, removed_at=at)
-                for one in view.pictures
+                replace(one, prompt="", erased_at=NOW + age, removed_at=at) for one in view.pictures
             )
             return bool(gone), Writes(pictures=gone)
 
