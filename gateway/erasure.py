@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -149,9 +150,7 @@ class Erasure:
 
     async def finish(self) -> None:
         """Goes on with what was intended and not finished."""
-        if not self._is_scrubbed:  # a process that died may have left what it had overwritten
-            await self._ledger.scrub()
-            self._is_scrubbed = True
+        await self._scrub_once()
         left = await self._ledger.unremoved(limit=FINISHED_AT_ONCE)
         for digest in dict.fromkeys(one.picture.digest for one in left):
             try:
@@ -159,6 +158,13 @@ class Erasure:
                     await self._remove(digest)
             except (PictureProblem, Unavailable) as problem:
                 log.warning("picture not removed yet", picture=digest, reason=str(problem))
+
+    async def _scrub_once(self) -> None:
+        """A process that died may have left in the ledger's log what it had overwritten."""
+        if not self._is_scrubbed:
+            with suppress(Unavailable):  # the next turn of the chore comes soon
+                await self._ledger.scrub()
+                self._is_scrubbed = True
 
     async def cached(self) -> tuple[int, int]:
         """How many answers the response cache holds ready, and their bytes."""

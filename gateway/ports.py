@@ -362,7 +362,7 @@ class Pictures(Protocol):
     async def describe(
         self, picture: Picture, sidecar: Mapping[str, object], *, anew: bool = False
     ) -> None:
-        """Writes the picture's provenance beside it, once: the first writer wins, but for `anew`."""
+        """Writes the picture's provenance beside it, once: the first writer wins, unless `anew`."""
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size.

@@ -45,6 +45,7 @@ STAGES = (
     "gateway.service",
     "gateway.tasks",
     "gateway.usage",
+    "gateway.volume",
     "gateway.waiting",
     "gateway.worker",
 )
@@ -67,7 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.courier": INWARD,
     "gateway.credits": INWARD,
     "gateway.custody": PURE,
-    "gateway.erasure": (*INWARD, "gateway.custody"),
+    "gateway.erasure": (*INWARD, "gateway.custody", "gateway.ids"),
     "gateway.files": INWARD,
     "gateway.gates": INWARD,
     "gateway.housekeeping": INWARD,
@@ -77,6 +78,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.roster": (*INWARD, "gateway.ids"),
     "gateway.tasks": (*INWARD, "gateway.waiting"),
     "gateway.usage": INWARD,
+    "gateway.volume": INWARD,
     "gateway.service": (
         *INWARD,
         "gateway.enquiries",

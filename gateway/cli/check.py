@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import click
 import yaml
 
+from gateway.cli.store import store_notices
 from gateway.config import Problem, Settings, SettingsError, load
 
 DEFAULT_PATH = Path("config.yaml")
@@ -36,18 +37,20 @@ def check_command(path: Path, as_json: bool) -> None:
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
     problems, all settings are printed as YAML with defaults filled in and secrets masked,
-    then notices: what is allowed and yet worth a thought.
+    then notices: what is allowed and yet worth a thought, and a picture folder that is not the
+    one of its ledger.
     """
     try:
         settings = load_settings(path)
     except SettingsError as error:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
+    notices = [*settings.notices(), *store_notices(settings)]
     if as_json:
-        click.echo(_settings_json(settings))
+        click.echo(_settings_json(settings, notices))
         return
     click.echo(effective_yaml(settings), nl=False)
-    for notice in settings.notices():
+    for notice in notices:
         click.echo(f"notice: {notice}", err=True)
 
 
@@ -90,8 +93,8 @@ def _write_decimal(dumper: yaml.SafeDumper, amount: Decimal) -> yaml.ScalarNode:
 _Dumper.add_representer(Decimal, _write_decimal)
 
 
-def _settings_json(settings: Settings) -> str:
-    answer = {"ok": True, "settings": settings.shown(), "notices": settings.notices()}
+def _settings_json(settings: Settings, notices: Sequence[str]) -> str:
+    answer = {"ok": True, "settings": settings.shown(), "notices": list(notices)}
     return json.dumps(answer, indent=2, default=float)
 
 

@@ -230,8 +230,9 @@ class Delivery:
 class KeptPicture:
     """A picture on record: what it is, whose run made it, from which prompt.
 
-    The same bytes have a record for each run that made them. An erased one keeps its row and its numbers; `prompt` is empty then. `removed_at` is when its
-    bytes were gone. `task_id` is a task that shows it: in a team's gallery, one of the team's.
+    The same bytes have a record for each run that made them. An erased one keeps its row and its
+    numbers; `prompt` is empty then. `removed_at` is when its bytes were gone. `task_id` is a task
+    that shows it: in a team's gallery, one of the team's.
     """
 
     picture: Picture

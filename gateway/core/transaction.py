@@ -41,8 +41,8 @@ class View:
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
     shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
     callback; None or empty where there is none. `managed` is the asked team, deleted or not, with
-    all keys it ever had; `pictures` the records of the asked picture, one for each run that made it,
-    erased ones too, the oldest first.
+    all keys it ever had; `pictures` the records of the asked picture, one for each run that
+    made it, erased ones too, the oldest first.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)

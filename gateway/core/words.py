@@ -7,6 +7,7 @@ erased run still adds up, and says nothing any more of what was asked for or ans
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -14,6 +15,9 @@ from typing import Any, Final
 from gateway.core.model import Failure, Run
 
 ERASED: Final = "What was said of this order was erased."
+
+_CODE: Final = re.compile(r"[a-z0-9_.-]{1,64}")
+"""What upstream calls a code and is none may be anything."""
 
 _SETTINGS: Final = frozenset({"n", "size", "quality"})
 """All else in a request is free text, or may be: fields that we do not know are forwarded too."""
@@ -71,5 +75,7 @@ def _bare(value: Any, name: str, marks: Mapping[str, str]) -> Any:
 
 def _bare_failure(failure: Failure) -> Failure:
     """Kind, code and status stay; an answer of upstream's keeps its shape."""
-    body = _dumped({"error": {"code": failure.code, "message": ERASED}})
-    return replace(failure, message=ERASED, body=None if failure.body is None else body)
+    code = failure.code if _CODE.fullmatch(failure.code) else "erased"
+    body = _dumped({"error": {"code": code, "message": ERASED}})
+    body_or_none = None if failure.body is None else body
+    return replace(failure, code=code, message=ERASED, body=body_or_none)

@@ -99,7 +99,7 @@ class FolderPictures:
         return None
 
     async def require(self) -> None:
-        """Raises `StoreAway` where the folder is not this store, StoreFull where nobody can tell."""
+        """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
         await _in_thread(self._readers, self._marker.require)
 
     async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:

@@ -13,7 +13,7 @@ in the opposite order.
 
 from __future__ import annotations
 
-from gateway.wiring.adapters import LEDGER_NAME, make_ledger
+from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_store
 from gateway.wiring.gateway import Gateway
 
-__all__ = ["LEDGER_NAME", "Gateway", "make_ledger"]
+__all__ = ["LEDGER_NAME", "Gateway", "make_ledger", "require_store"]

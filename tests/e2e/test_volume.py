@@ -152,6 +152,21 @@ async def until(met: Callable[[], Any], seconds: float = 10) -> None:
         await asyncio.sleep(0.02)
 
 
+async def test_an_erasure_is_not_done_while_the_folder_is_away(home: House) -> None:
+    """Nobody may write down that the bytes are gone which lie on another disk."""
+    task = await home.made(PROMPT)
+    digest = task["results"][0].rpartition("/")[2].partition(".")[0]
+    away = taken_away(folder(home))
+    answer = await home.admin("DELETE", f"pictures/{digest}")
+    assert answer.status_code == 503, answer.text
+    await home.gateway._stages.erasure.finish()
+    assert len(await home.gateway.ledger.unremoved(limit=9)) == 1
+    back(away, folder(home))
+    await home.gateway._stages.erasure.finish()
+    assert await home.gateway.ledger.unremoved(limit=9) == []
+    assert [*folder(home).glob("??/*")] == []
+
+
 # --- folders that are removed while it runs ------------------------------------------------------
 
 
