@@ -14,8 +14,9 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -50,6 +51,7 @@ SETTINGS: Final = {
     "tag_index": 0,
     "disk_min_file_size": 2**15,  # a run is a few kilobytes: it stays inside the database
     "sqlite_cache_size": 2**11,
+    "sqlite_secure_delete": 1,  # an erased prompt is not left in what is free of the file
 }
 """They persist in the folder, so all that matter are said again at each opening."""
 
@@ -111,6 +113,7 @@ class _Store:
                 **SETTINGS,
             )
 
+        self._folder = folder
         self._cache = opened()
         self._used: dict[str, None] = {}
         # The policy is an attribute that `get` obeys: without one a read takes no lock. It is set
@@ -142,6 +145,14 @@ class _Store:
 
     def delete(self, fingerprint: str) -> None:
         self._cache.delete(fingerprint)
+
+    def forget(self, fingerprints: Sequence[str]) -> bool:
+        """Deleted content is overwritten (`secure_delete`), and the log of it emptied; False while
+        somebody reads it."""
+        for fingerprint in fingerprints:
+            self._cache.delete(fingerprint)
+        with closing(sqlite3.connect(self._folder / "cache.db", timeout=LOCK_SECONDS)) as db:
+            return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
     def size(self) -> tuple[int, int]:
         return len(self._cache), self._cache.volume()
@@ -208,6 +219,12 @@ class DiskResponseCache:
 
     async def delete(self, fingerprint: str) -> None:
         await self._in_thread(None, lambda store: store.delete(fingerprint))
+
+    async def forget(self, fingerprints: Sequence[str]) -> None:
+        """Where it cannot be had entry by entry, as while it is left alone after a fault, the
+        files go whole."""
+        if not await self._in_thread(False, lambda store: store.forget(fingerprints)):
+            await self.clear()
 
     async def clear(self) -> None:
         """Also while it is left alone after a fault: what is purged must not come back."""
@@ -325,6 +342,9 @@ class NoCache:
         return
 
     async def delete(self, fingerprint: str) -> None:
+        return
+
+    async def forget(self, fingerprints: Sequence[str]) -> None:
         return
 
     async def clear(self) -> None:

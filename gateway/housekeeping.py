@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current
 from gateway.ports import Clock, Ledger, Old, Pictures
 
@@ -50,6 +51,7 @@ class Housekeeper:
         self._clock = clock
         self._checked = checked
         self._free_bytes: int | None = None
+        self._problem: str | None = None
         self._last_check: tuple[int, float] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
@@ -104,9 +106,22 @@ class Housekeeper:
     async def _look_at_disk(self) -> None:
         try:
             self._free_bytes = await self._pictures.free_bytes()
-        except BaseException:
+        except PictureProblem as problem:
             self._free_bytes = None  # nobody may think that there is room
+            self._note_problem(str(problem))
+        except BaseException:
+            self._free_bytes = None
             raise
+        else:
+            self._note_problem(None)
+
+    def _note_problem(self, problem: str | None) -> None:
+        """One line when the store goes, and one when it is back."""
+        former, self._problem = self._problem, problem
+        if problem is not None and problem != former:
+            log.error("the picture store cannot be used: no new order is taken", reason=problem)
+        elif problem is None and former is not None:
+            log.info("the picture store is back")
 
     async def _prune(self) -> None:
         """A bounded number of rows at each turn; what is left over goes at the next ones."""

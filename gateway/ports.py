@@ -275,7 +275,10 @@ class Ledger(Protocol):
     async def find_pictures(
         self, asked: PictureFilter, *, after: Mark | None, limit: int
     ) -> Sequence[KeptPicture]:
-        """Pictures on record, newest first, from behind `after` (time and digest)."""
+        """Pictures on record, newest first, from behind `after` (time and key).
+
+        The same bytes are there once for each run that made them.
+        """
 
     async def gallery(
         self, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
@@ -292,6 +295,18 @@ class Ledger(Protocol):
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
         fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+
+    async def scrub(self) -> None:
+        """What was deleted or overwritten up to now is in none of the store's files any more.
+
+        Raises `Unavailable` while somebody still reads an older state: then it may be tried again.
+        """
+
+    async def store_id(self) -> str | None:
+        """The id of the picture store that belongs to this ledger; None before there is one."""
+
+    async def note_store(self, store_id: str) -> None:
+        """That picture store belongs to this ledger, and no other one."""
 
     async def violations(self) -> Sequence[Violation]:
         """Every invariant that is broken, with where; empty when the ledger adds up."""
@@ -323,6 +338,9 @@ class ResponseCache(Protocol):
 
     async def delete(self, fingerprint: str) -> None: ...
 
+    async def forget(self, fingerprints: Sequence[str]) -> None:
+        """As `delete`, and nothing of them stays in any file; if need be, nothing of anything."""
+
     async def clear(self) -> None:
         """Forgets everything."""
 
@@ -342,14 +360,23 @@ class Pictures(Protocol):
         `body` raises comes out unchanged. After any of them nothing is left behind.
         """
 
-    async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
-        """Writes the picture's provenance beside it, once: the first writer wins."""
+    async def describe(
+        self, picture: Picture, sidecar: Mapping[str, object], *, anew: bool = False
+    ) -> None:
+        """Writes the picture's provenance beside it, once: the first writer wins, unless `anew`."""
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size.
 
-        Raises `StoreFull` when the store cannot tell.
+        Raises `StoreFull` when the store cannot tell: then a picture that is not found may be
+        there all the same, as when the disk is not mounted (`StoreAway`).
         """
+
+    async def require(self) -> None:
+        """Raises `StoreAway` when the store is not itself, `StoreFull` when nobody can tell."""
+
+    async def problem(self) -> str | None:
+        """Why pictures cannot be kept now, in a few words; None when they can."""
 
     async def remove(self, picture: Picture) -> None:
         """Takes the bytes and the provenance away for good; none there is no error.

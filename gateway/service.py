@@ -278,6 +278,16 @@ class Service:
         raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
 
     async def _look_into_cache(self, ask: Ask) -> Ask:
+        """With the answer that was held ready; without one, pictures may have to be kept."""
+        ask = await self._find_cached(ask)
+        if ask.cached is None:
+            try:
+                await self._parts.pictures.require()
+            except PictureProblem:
+                raise _store_away() from None
+        return ask
+
+    async def _find_cached(self, ask: Ask) -> Ask:
         if ask.bypasses or ask.freshness.no_cache:
             return ask
         cached = await self._parts.cache.get(ask.fingerprint)
@@ -299,8 +309,7 @@ class Service:
         try:
             readable = await self._parts.pictures.readable(run.pictures)
         except PictureProblem:  # nobody knows: to make it anew might be to pay twice
-            message = "The picture store cannot be read just now; try again."
-            raise Unavailable(message, retry_after_seconds=5) from None
+            raise _store_away() from None
         if not readable:
             await self._parts.cache.delete(ask.fingerprint)
         return replace(ask, vetted={**ask.vetted, run.id: readable})
@@ -344,6 +353,11 @@ class Service:
         if self._parts.current.policy.log_prompts:
             facts["prompt"] = ask.order.prompt
         log.info("order", verdict=str(verdict), team=ask.team.name, model=ask.order.model, **facts)
+
+
+def _store_away() -> Unavailable:
+    message = "The picture store cannot be used just now; nothing was ordered. Try again."
+    return Unavailable(message, retry_after_seconds=5)
 
 
 def taken(run: Run) -> Run:

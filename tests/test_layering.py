@@ -46,6 +46,7 @@ STAGES = (
     "gateway.service",
     "gateway.tasks",
     "gateway.usage",
+    "gateway.volume",
     "gateway.waiting",
     "gateway.worker",
 )
@@ -68,7 +69,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.courier": INWARD,
     "gateway.credits": INWARD,
     "gateway.custody": PURE,
-    "gateway.erasure": (*INWARD, "gateway.custody"),
+    "gateway.erasure": (*INWARD, "gateway.custody", "gateway.ids"),
     "gateway.files": INWARD,
     "gateway.gates": INWARD,
     "gateway.housekeeping": INWARD,
@@ -78,6 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.roster": (*INWARD, "gateway.ids"),
     "gateway.tasks": (*INWARD, "gateway.waiting"),
     "gateway.usage": INWARD,
+    "gateway.volume": INWARD,
     "gateway.service": (
         *INWARD,
         "gateway.enquiries",

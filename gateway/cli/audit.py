@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.cli.store import strangeness
 from gateway.config import Settings, SettingsError
 from gateway.core.invariants import Invariant, Violation
 from gateway.errors import Unavailable
@@ -41,6 +42,7 @@ MAX_SENTENCES: Final = 100
 
 # --- the invariants ------------------------------------------------------------------------------
 
+STORE: Final = "The picture folder is the one that belongs to the ledger."
 IN_FOLDER: Final = "Every picture on record is in the folder, in its full size."
 PROVENANCE: Final = (
     "Every picture on record has its provenance file, and each of those its picture."
@@ -206,9 +208,10 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
         totals = await _totals(ledger)
         # The ledger is read before the folder, which only grows: it cannot have less than that.
         lost, bare = await _compare(ledger, folder)
+        strange = await strangeness(ledger, settings)
     finally:
         await ledger.close()
-    findings = [*by_invariant(violations), Finding(IN_FOLDER, lost)]
+    findings = [*by_invariant(violations), Finding(STORE, strange), Finding(IN_FOLDER, lost)]
     bare += await asyncio.to_thread(_first, _wrong_provenance(folder))
     findings.append(Finding(PROVENANCE, bare[:MAX_SENTENCES]))
     if deep:

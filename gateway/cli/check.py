@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import yaml
 
+from gateway.cli.store import store_notices
 from gateway.config import Problem, Settings, SettingsError, load, ways_out
 from gateway.config.schema import Server
 from gateway.core.addresses import is_loopback
@@ -43,7 +44,8 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
     problems, all settings are printed as YAML with defaults filled in and secrets masked,
-    then notices: what is allowed and yet worth a thought.
+    then notices: what is allowed and yet worth a thought, and a picture folder that is not the
+    one of its ledger.
 
     With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
     else it says why and exits 1: for health checks of containers and services.
@@ -59,11 +61,16 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
     if alive:
         _ask(settings.server)
         return
+    notices = [
+        *settings.notices(),
+        *ways_out.told(settings, os.environ),
+        *store_notices(settings),
+    ]
     if as_json:
-        click.echo(_settings_json(settings))
+        click.echo(_settings_json(settings, notices))
         return
     click.echo(effective_yaml(settings), nl=False)
-    for notice in _notices(settings):
+    for notice in notices:
         click.echo(f"notice: {notice}", err=True)
 
 
@@ -125,12 +132,8 @@ def _write_decimal(dumper: yaml.SafeDumper, amount: Decimal) -> yaml.ScalarNode:
 _Dumper.add_representer(Decimal, _write_decimal)
 
 
-def _notices(settings: Settings) -> list[str]:
-    return [*settings.notices(), *ways_out.told(settings, os.environ)]
-
-
-def _settings_json(settings: Settings) -> str:
-    answer = {"ok": True, "settings": settings.shown(), "notices": _notices(settings)}
+def _settings_json(settings: Settings, notices: Sequence[str]) -> str:
+    answer = {"ok": True, "settings": settings.shown(), "notices": list(notices)}
     return json.dumps(answer, indent=2, default=float)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.explanation import ERASED, explain
-from gateway.cli.formats import NOTHING, lasting, minute, money, number
+from gateway.cli.formats import NOTHING, lasting, minute, money, number, plain
 from gateway.cli.lists import SPAN, Listing, filters, limited
-from gateway.cli.operator import Operator, connected, path_of
+from gateway.cli.operator import Operator, confirm, connected, path_of
 from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -81,6 +81,28 @@ def refusals_command(operator: Operator, **given: Any) -> None:
       image-gateway runs refusals --verdict denied --from 2026-01-31
     """
     Listing("refusals", given).show(operator, Table(*REFUSALS), nothing="nothing was refused.")
+
+
+@runs_command.command("erase", short_help="Erase what was said of a run for ever.")
+@click.argument("id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connected
+def erase_command(operator: Operator, yes: bool, **given: str) -> None:
+    """Erases the words of a run that has ended: its prompt, upstream's answers, its pictures.
+
+    Also those of a run that failed. What it cost stays in the books. ID is that of a run or of
+    one of its tasks.
+
+    \b
+      image-gateway runs erase task-unified-1767225600-a1b2c3d4
+    """
+    name = given["id"]
+    confirm(f"Erase the words and the pictures of {plain(name)} for ever?", yes=yes)
+    operator.show(operator.send("DELETE", f"runs/{path_of(name)}"), _erased)
+
+
+def _erased(run: RunShape) -> str:
+    return f"Run {plain(run['id'])} is erased."
 
 
 def _verdict(refusal: RefusalShape) -> str:

@@ -28,6 +28,7 @@ class Action(StrEnum):
     KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
     PICTURE_ERASE = "picture.erase"
+    RUN_ERASE = "run.erase"
     CACHE_PURGE = "cache.purge"
     CALLBACK_REDELIVER = "callback.redeliver"
     SETTINGS_RELOAD = "settings.reload"

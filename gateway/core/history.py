@@ -62,6 +62,9 @@ class Step:
     detail: str = ""
 
 
+OUR_DETAILS: Final = frozenset({STARTED, "Retry", "Finished", "PicturesKept"})
+"""The events whose details are ours alone; those of all others may hold upstream's words."""
+
 FAILED: Final = "failed"
 """The verdict on an order that was admitted and whose submit came to nothing."""
 

@@ -233,8 +233,9 @@ class Delivery:
 class KeptPicture:
     """A picture on record: what it is, whose run made it, from which prompt.
 
-    An erased one keeps its row and its numbers; `prompt` is empty then. `removed_at` is when its
-    bytes were gone. `task_id` is a task that shows it: in a team's gallery, one of the team's.
+    The same bytes have a record for each run that made them. An erased one keeps its row and its
+    numbers; `prompt` is empty then. `removed_at` is when its bytes were gone. `task_id` is a task
+    that shows it: in a team's gallery, one of the team's.
     """
 
     picture: Picture
@@ -246,6 +247,11 @@ class KeptPicture:
     task_id: str = ""
     erased_at: float | None = None
     removed_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the record among all; in the order of the digests."""
+        return f"{self.picture.digest}/{self.run_id}"
 
 
 @dataclass(frozen=True, slots=True)

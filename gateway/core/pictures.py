@@ -36,6 +36,13 @@ class StoreFull(PictureProblem):
     """Our own store cannot take or read pictures now: no room, or the disk refuses."""
 
 
+class StoreAway(StoreFull):
+    """The folder is not the picture store: its disk is not mounted, or another one is.
+
+    Nobody can tell then which pictures there are, and nothing may be written.
+    """
+
+
 def name_of(happened: object) -> str:
     """The class of what happened; of a problem with a picture, the one here that it belongs to."""
     own = type(happened).__mro__

@@ -41,7 +41,8 @@ class View:
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
     shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
     callback; None or empty where there is none. `managed` is the asked team, deleted or not, with
-    all keys it ever had; `picture` the asked picture, of an erased one too.
+    all keys it ever had; `pictures` the records of the asked picture, one for each run that
+    made it, erased ones too, the oldest first.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class View:
     claim: Claim | None = None
     managed: ManagedTeam | None = None
     team_keys: tuple[TeamKey, ...] = ()
-    picture: KeptPicture | None = None
+    pictures: tuple[KeptPicture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class Writes:
     A job, a claim, a change, a step or a key's digest is only ever inserted: one that is there
     already is a violation. The claims in `freed` are deleted before, each only if it still names
     the same job. An alert that is there already stays as it is, and so does a refusal. Of
-    `pictures` only the times of erasure and the prompt are taken over.
+    `pictures` only the times of erasure and the prompt are taken over. A run with an erased picture
+    answers nobody any more; with its last one, and when it is in `wordless`, its words go from
+    wherever they lie (`gateway.core.words`).
     """
 
     runs: tuple[Run, ...] = ()
@@ -80,6 +83,7 @@ class Writes:
     steps: tuple[Step, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     pictures: tuple[KeptPicture, ...] = ()
+    wordless: tuple[str, ...] = ()
 
 
 class ConstraintViolation(Exception):

@@ -244,7 +244,8 @@ SQLITE_CHECKS: Final = (
         "SELECT runs.id, json_extract(one.value, '$.digest') AS digest"
         " FROM runs, json_each(CASE WHEN json_valid(runs.kept) THEN runs.kept ELSE '[]' END) AS one"
         " WHERE runs.state = 'done' AND NOT EXISTS (SELECT 1 FROM pictures"
-        " WHERE pictures.digest = json_extract(one.value, '$.digest'))"
+        " WHERE pictures.run_id = runs.id"
+        " AND pictures.digest = json_extract(one.value, '$.digest'))"
         f" LIMIT {MAX_SENTENCES}",
         sentences.say_missing_picture,
     ),

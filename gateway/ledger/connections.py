@@ -83,7 +83,13 @@ WRITER_PRAGMAS: Final = (
     "foreign_keys = ON",
     "cache_size = -32768",
     "journal_size_limit = 67108864",
+    "secure_delete = ON",  # an erased prompt is not left in what is free of the file
 )
+
+
+def empty_log(db: sqlite3.Connection) -> bool:
+    """Brings all that is committed into the file itself; False while an older state is read."""
+    return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 class Connected:
@@ -103,6 +109,10 @@ class Connected:
         return self._connection
 
     def close(self) -> None:
+        """The last that is asked of it."""
+        self.drop()
+
+    def drop(self) -> None:
         """Lets go; what is not committed is undone."""
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -123,7 +133,7 @@ class Reader(Connected):
         try:
             return Outcome(work(self.connection()))
         except sqlite3.Error as error:
-            self.close()
+            self.drop()
             return Outcome(error=unavailable(error))
         except BaseException as error:
             return Outcome(error=error)
@@ -135,6 +145,12 @@ class Writer(Connected):
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         super().__init__(path, read_only=False, busy_seconds=busy_seconds)
 
+    def close(self) -> None:
+        """Leaves everything in the one file, for whoever copies it after a stop."""
+        with suppress(sqlite3.Error):  # then it is in the log beside it, where it is as safe
+            empty_log(self.connection())
+        self.drop()
+
     def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = []
         try:
@@ -143,7 +159,7 @@ class Writer(Connected):
             outcomes.extend(_undone_alone(db, work) for work in batch)
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            self.close()
+            self.drop()
             return _nothing_written(outcomes, len(batch), error)
         return outcomes
 

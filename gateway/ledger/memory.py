@@ -84,6 +84,14 @@ class MemoryLedger(MemoryReads):
         self._tables.runs.update((run.id, replace(run, shared=False)) for run in retired)
         return [run.fingerprint for run in retired]
 
+    async def scrub(self) -> None:
+        """Nothing that was overwritten is kept anywhere."""
+        await self._turn()
+
+    async def note_store(self, store_id: str) -> None:
+        await self._turn()
+        self._tables.store_id = store_id
+
     async def prune(self, old: Old, *, limit: int) -> int:
         await self._turn()
         tables = self._tables

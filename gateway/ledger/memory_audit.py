@@ -105,7 +105,7 @@ def _unkept(runs: Collection[Run]) -> Iterator[str]:
 def _missing_pictures(books: Tables) -> Iterator[str]:
     for run in books.runs.values():
         for picture in run.pictures if run.state is RunState.DONE else ():
-            if picture.digest not in books.pictures.kept:
+            if f"{picture.digest}/{run.id}" not in books.pictures.kept:
                 yield sentences.say_missing_picture(run.id, picture.digest)
 
 

@@ -44,7 +44,7 @@ def of_change(one: Change) -> Mark:
 
 
 def of_picture(one: KeptPicture) -> Mark:
-    return one.created_at, one.picture.digest
+    return one.created_at, one.key
 
 
 def fits_run(asked: RunFilter, run: Run, verdicts: frozenset[Verdict]) -> bool:

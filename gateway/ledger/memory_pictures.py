@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from gateway.core.model import Job, KeptPicture, Run
+from gateway.core.model import Job, KeptPicture, Picture, Run
 from gateway.ledger.memory_rules import check_kept, refuse
 from gateway.ledger.memory_undo import Undo
-from gateway.ledger.picture_rows import folded, prompt_of, without_prompt
+from gateway.ledger.picture_rows import folded, prompt_of
 from gateway.ports import PictureFilter
 
 
@@ -21,16 +21,23 @@ class Shown(NamedTuple):
 
 
 class Register:
-    """`kept` has a picture by its digest, `shown` what a team has seen of a run."""
+    """`kept` has the records of pictures by their keys, `shown` what a team has seen of a run."""
 
     def __init__(self) -> None:
         self.kept: dict[str, KeptPicture] = {}
         self.shown: dict[tuple[str, str], Shown] = {}
 
-    def live(self) -> list[KeptPicture]:
-        """Those that are not erased, by digest."""
-        found = (one for one in self.kept.values() if one.erased_at is None)
-        return sorted(found, key=lambda one: one.picture.digest)
+    def live(self) -> list[Picture]:
+        """Those that are not erased, by digest, each once."""
+        found = {one.picture.digest: one for one in self.kept.values() if one.erased_at is None}
+        return [found[digest].picture for digest in sorted(found)]
+
+    def made_by(self, digest: str) -> tuple[KeptPicture, ...]:
+        """The records of these bytes, the oldest first."""
+        found = (one for one in self.kept.values() if one.picture.digest == digest)
+        return tuple(
+            self.told(one) for one in sorted(found, key=lambda one: (one.created_at, one.run_id))
+        )
 
     def of_run(self, run_id: str) -> list[KeptPicture]:
         return [one for one in self.kept.values() if one.run_id == run_id]
@@ -43,40 +50,35 @@ class Register:
     # --- writing -------------------------------------------------------------------------------
 
     def keep(self, run: Run, undo: Undo) -> None:
-        """The pictures of a run that has become done; one that was erased is kept anew."""
+        """The pictures of a run that has become done, also where another run made the same."""
         for picture in run.pictures:
-            known = self.kept.get(picture.digest)
-            if known is None or known.erased_at is not None:
-                made = KeptPicture(
-                    picture,
-                    run_id=run.id,
-                    team=run.team,
-                    model=run.model,
-                    prompt=prompt_of(run.request),
-                    created_at=run.finished_at or 0.0,
-                )
-                undo.put(self.kept, picture.digest, made)
+            made = KeptPicture(
+                picture,
+                run_id=run.id,
+                team=run.team,
+                model=run.model,
+                prompt=prompt_of(run.request),
+                created_at=run.finished_at or 0.0,
+            )
+            if made.key not in self.kept:
+                undo.put(self.kept, made.key, made)
 
     def show(self, job: Job, undo: Undo) -> None:
         """The run is in the gallery of the job's team from its first job on."""
         if (job.team, job.run_id) not in self.shown:
             undo.put(self.shown, (job.team, job.run_id), Shown(job.created_at, job.id))
 
-    def erase(self, one: KeptPicture, runs: dict[str, Run], undo: Undo) -> None:
-        """Takes the times of erasure and the prompt over, as the stores on disk do."""
+    def erase(self, one: KeptPicture, undo: Undo) -> bool:
+        """Takes the times of erasure and the prompt over; whether its run has no other one left."""
         check_kept(one)
-        digest = one.picture.digest
-        known = self.kept.get(digest)
-        if known is None or known.run_id != one.run_id:
-            refuse(f"there is no picture {digest} of run {one.run_id}")
+        known = self.kept.get(one.key)
+        if known is None:
+            refuse(f"there is no picture {one.picture.digest} of run {one.run_id}")
         after = replace(
             known, prompt=one.prompt, erased_at=one.erased_at, removed_at=one.removed_at
         )
-        undo.put(self.kept, digest, after)
-        if all(other.erased_at is not None for other in self.of_run(one.run_id)):
-            run = runs[one.run_id]
-            request, task = without_prompt(run.request), without_prompt(run.task)
-            undo.put(runs, run.id, replace(run, request=request, task=task))
+        undo.put(self.kept, one.key, after)
+        return all(other.erased_at is not None for other in self.of_run(one.run_id))
 
     # --- reads ---------------------------------------------------------------------------------
 

@@ -250,20 +250,24 @@ class MemoryReads:
         await self._turn()
         register = self._tables.pictures
         waiting = sorted(
-            (one.erased_at, one.picture.digest)
+            (one.erased_at, one.key)
             for one in register.kept.values()
             if one.erased_at is not None and one.removed_at is None
         )
-        return [register.told(register.kept[digest]) for _, digest in waiting[:limit]]
+        return [register.told(register.kept[key]) for _, key in waiting[:limit]]
+
+    async def store_id(self) -> str | None:
+        await self._turn()
+        return self._tables.store_id
 
     async def picture_totals(self) -> tuple[int, int]:
         await self._turn()
-        pictures = [one.picture for one in self._tables.pictures.live()]
+        pictures = self._tables.pictures.live()
         return len(pictures), sum(one.size_bytes for one in pictures)
 
     async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
         await self._turn()
-        pictures = [one.picture for one in self._tables.pictures.live()]
+        pictures = self._tables.pictures.live()
         return [one for one in pictures if one.digest > after][:limit]
 
     async def violations(self) -> Sequence[Violation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from gateway.core.history import Refusal, Step, last_number
+from gateway.core.history import OUR_DETAILS, Refusal, Step, last_number
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Writes
 from gateway.ledger.memory_rules import check_refusal, refuse
@@ -46,6 +46,14 @@ class Roster:
             check_refusal(refusal)
             if refusal.id not in self.refusals:
                 undo.put(self.refusals, refusal.id, refusal)
+
+    def take_words(self, run_id: str, jobs: Container[str], undo: Undo) -> None:
+        """What steps of a run and refusals of its jobs may say in upstream's words."""
+        told = self.steps.get(run_id, ())
+        bare = (one if one.event in OUR_DETAILS else replace(one, detail="") for one in told)
+        undo.put(self.steps, run_id, tuple(bare))
+        for one in [one for one in self.refusals.values() if one.job_id in jobs]:
+            undo.put(self.refusals, one.id, replace(one, message="", param=None))
 
     def _put_key(self, key: TeamKey, undo: Undo) -> None:
         if key.team not in self.teams:

@@ -23,6 +23,7 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.transaction import Keys, View, Writes
+from gateway.core.words import wordless
 from gateway.ledger.memory_pictures import Register
 from gateway.ledger.memory_roster import Roster
 from gateway.ledger.memory_rules import (
@@ -53,6 +54,7 @@ class Tables:
         self.accounts: dict[AccountKey, Account] = {}
         self.usage: dict[UsageKey, Usage] = {}
         self.pictures = Register()
+        self.store_id: str | None = None
         self.roster = Roster()
         self.deliveries: dict[str, Delivery] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
@@ -92,8 +94,8 @@ class Tables:
         if keys.team is not None:
             team, team_keys = self.roster.teams.get(keys.team), self.roster.keys_of(keys.team)
             view = replace(view, managed=team, team_keys=team_keys)
-        if keys.picture is not None and (kept := self.pictures.kept.get(keys.picture)):
-            view = replace(view, picture=self.pictures.told(kept))
+        if keys.picture is not None:
+            view = replace(view, pictures=self.pictures.made_by(keys.picture))
         return view
 
     def account_view(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
@@ -133,7 +135,24 @@ class Tables:
             undo.put(self.usage, key, add(self.usage.get(key, Usage(*key)), usage))
         self.roster.write(writes, self.runs, undo)
         for picture in writes.pictures:
-            self.pictures.erase(picture, self.runs, undo)
+            is_last = self.pictures.erase(picture, undo)
+            if picture.erased_at is not None:
+                run = self.runs[picture.run_id]
+                undo.put(self.runs, run.id, replace(run, shared=False))
+                if is_last:
+                    self._take_words(run.id, undo)
+        for run_id in writes.wordless:
+            self._take_words(run_id, undo)
+
+    def _take_words(self, run_id: str, undo: Undo) -> None:
+        """From the run and from whatever lies beside it."""
+        if run_id not in self.runs:
+            refuse(f"there is no run {run_id}")
+        undo.put(self.runs, run_id, wordless(self.runs[run_id]))
+        jobs = {job.id for job in self.jobs.values() if job.run_id == run_id}
+        self.roster.take_words(run_id, jobs, undo)
+        for one in [one for one in self.deliveries.values() if one.job_id in jobs]:
+            undo.put(self.deliveries, one.id, replace(one, body=None))
 
     def _put_run(self, run: Run, undo: Undo) -> None:
         check_run(run)

@@ -1,6 +1,6 @@
 """Pictures on record ↔ rows, and how a prompt is found again.
 
-A picture's row tells what it is, which run made it first, and from which prompt.
+A picture's row tells what it is, which run made it, and from which prompt: one for each run.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ MADE: Final = ("run_id", "team", "model", "prompt", "created_at")
 KEPT_COLUMNS: Final = (*PICTURE_FACTS, *MADE, "erased_at", "removed_at")
 """A `KeptPicture` but for its task, in the order of `kept_from`."""
 
-PICTURE_COLUMNS: Final = (*PICTURE_FACTS, *MADE, "searched")
-"""What is written when a picture is kept."""
+PICTURE_COLUMNS: Final = ("id", *PICTURE_FACTS, *MADE, "searched")
+"""What is written when a picture is kept, besides whether its bytes are on record already."""
 
 
 def picture_rows(run: Run) -> list[tuple[object, ...]]:
     """The pictures that a done run owns, in the order of `PICTURE_COLUMNS`."""
     prompt = prompt_of(run.request)
     made = (run.id, run.team, run.model, prompt, run.finished_at, folded(prompt))
-    return [(*_facts(picture), *made) for picture in run.pictures]
+    return [(f"{one.digest}/{run.id}", *_facts(one), *made) for one in run.pictures]
 
 
 def _facts(picture: Picture) -> tuple[object, ...]:
@@ -73,11 +73,3 @@ def prompt_of(request: str) -> str:
 def folded(text: str) -> str:
     """How a text is compared when its case does not matter."""
     return text.casefold()
-
-
-def without_prompt(document: str) -> str:
-    """A run's request or task, the prompt in it emptied and all else as it was."""
-    plain = json.loads(document)
-    if not isinstance(plain, dict) or not plain.get("prompt"):
-        return document
-    return json.dumps({**plain, "prompt": ""}, ensure_ascii=False, separators=(",", ":"))

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from gateway.core.history import OUR_DETAILS
 from gateway.core.model import Job, KeptPicture, Picture, Run
 from gateway.core.transaction import ConstraintViolation
+from gateway.core.words import wordless
+from gateway.ledger import rows
 from gateway.ledger.database import Database
 from gateway.ledger.listing import VERDICT_BITS, Where, page
 from gateway.ledger.picture_rows import (
@@ -21,9 +24,8 @@ from gateway.ledger.picture_rows import (
     kept_from,
     picture_from,
     picture_rows,
-    without_prompt,
 )
-from gateway.ledger.statements import insert
+from gateway.ledger.statements import PUT_RUN, RUN_BY_ID, insert
 from gateway.ports import Mark, PictureFilter
 
 TO_REMOVE: Final = "erased_at IS NOT NULL AND removed_at IS NULL"
@@ -34,18 +36,28 @@ _SHOWN_BY: Final = (
 )
 _KEPT: Final = f"{', '.join(KEPT_COLUMNS)}, {_SHOWN_BY}"
 
-_ANEW: Final = ", ".join(f"{name} = excluded.{name}" for name in PICTURE_COLUMNS[1:])
+ONCE: Final = "erased_at IS NULL AND again = 0"
+"""Of equal bytes one row, whoever made them: those that are counted."""
+
 PUT_PICTURE: Final = (
-    f"{insert('pictures', PICTURE_COLUMNS)} ON CONFLICT (digest) DO UPDATE SET"
-    f" {_ANEW}, erased_at = NULL, removed_at = NULL WHERE pictures.erased_at IS NOT NULL"
+    f"INSERT INTO pictures ({', '.join(PICTURE_COLUMNS)}, again)"
+    f" SELECT {', '.join('?' * len(PICTURE_COLUMNS))}, COUNT(*) FROM pictures"
+    f" WHERE digest = ? AND {ONCE} ON CONFLICT (id) DO NOTHING"
 )
 ERASE_PICTURE: Final = (
-    "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ?"
-    " WHERE digest = ? AND run_id = ?"
+    "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ? WHERE id = ?"
 )
 LEFT_OF_RUN: Final = "SELECT COUNT(*) FROM pictures WHERE run_id = ? AND erased_at IS NULL"
-TEXTS_OF_RUN: Final = "SELECT request, task FROM runs WHERE id = ?"
-SET_TEXTS: Final = "UPDATE runs SET request = ?, task = ? WHERE id = ?"
+UNSHARE: Final = "UPDATE runs SET shared = 0 WHERE id = ? AND shared = 1"
+_OF_ITS_JOBS: Final = "job_id IN (SELECT id FROM jobs WHERE run_id = ?)"
+WORDS_BESIDE: Final = (
+    "UPDATE steps SET detail = '' WHERE run_id = ? AND event NOT IN"
+    f" ({', '.join(repr(event) for event in sorted(OUR_DETAILS))})",
+    f"UPDATE deliveries SET body = NULL WHERE {_OF_ITS_JOBS}",
+    f"UPDATE refusals SET message = '', param = NULL WHERE {_OF_ITS_JOBS}",
+)
+"""What lies beside a run and may repeat its words."""
+
 SHOW: Final = (
     f"{insert('gallery', ('team', 'run_id', 'job_id', 'at', 'noted'))}"
     " ON CONFLICT (team, run_id) DO UPDATE SET noted = gallery.noted + excluded.noted"
@@ -53,26 +65,22 @@ SHOW: Final = (
 )
 NOTE_VERDICT: Final = "UPDATE runs SET verdicts = verdicts + ? WHERE id = ? AND (verdicts & ?) = 0"
 
-PICTURE: Final = f"SELECT {_KEPT} FROM pictures WHERE digest = ?"
-PICTURE_TOTALS: Final = (
-    "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures WHERE erased_at IS NULL"
-)
+MADE_BY: Final = f"SELECT {_KEPT} FROM pictures WHERE digest = ? ORDER BY created_at, run_id"
+PICTURE_TOTALS: Final = f"SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures WHERE {ONCE}"
 PICTURES: Final = (
-    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? AND erased_at IS NULL"
+    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? AND {ONCE}"
     " ORDER BY digest LIMIT ?"
 )
-UNREMOVED: Final = (
-    f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY erased_at, digest LIMIT ?"
-)
+UNREMOVED: Final = f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY erased_at, id LIMIT ?"
 
 
 # --- writing -------------------------------------------------------------------------------------
 
 
 def keep(db: Database, run: Run) -> None:
-    """Puts the pictures of a run that is done on record; one that was erased is kept anew."""
+    """Puts the pictures of a run that is done on record, also where another run made the same."""
     for row in picture_rows(run):
-        db.execute(PUT_PICTURE, row)
+        db.execute(PUT_PICTURE, (*row, row[1]))
 
 
 def show(db: Database, job: Job) -> None:
@@ -83,27 +91,36 @@ def show(db: Database, job: Job) -> None:
 
 
 def erase(db: Database, one: KeptPicture) -> None:
-    """Takes the times of erasure and the prompt over.
+    """Takes the times of erasure and the prompt over; the run answers nobody any more.
 
-    With the last of its pictures the run forgets its prompt, and keeps its numbers.
+    With the last of its pictures it forgets its words, and keeps its numbers.
     """
     values = (one.prompt, folded(one.prompt), one.erased_at, one.removed_at)
-    if db.execute(ERASE_PICTURE, (*values, one.picture.digest, one.run_id)).rowcount != 1:
+    if db.execute(ERASE_PICTURE, (*values, one.key)).rowcount != 1:
         raise ConstraintViolation(f"there is no picture {one.picture.digest} of run {one.run_id}")
-    if one.erased_at is None or db.execute(LEFT_OF_RUN, (one.run_id,)).fetchall()[0][0]:
+    if one.erased_at is None:
         return
-    request, task = db.execute(TEXTS_OF_RUN, (one.run_id,)).fetchall()[0]
-    bare = (without_prompt(request), without_prompt(task))
-    if bare != (request, task):
-        db.execute(SET_TEXTS, (*bare, one.run_id))
+    db.execute(UNSHARE, (one.run_id,))
+    if not db.execute(LEFT_OF_RUN, (one.run_id,)).fetchall()[0][0]:
+        take_words(db, one.run_id)
+
+
+def take_words(db: Database, run_id: str) -> None:
+    """From the run and from whatever lies beside it."""
+    found = db.execute(RUN_BY_ID, (run_id,)).fetchall()
+    if not found:
+        raise ConstraintViolation(f"there is no run {run_id}")
+    db.execute(PUT_RUN, rows.run_row(wordless(rows.run_from(found[0]))))
+    for statement in WORDS_BESIDE:
+        db.execute(statement, (run_id,))
 
 
 # --- reads ---------------------------------------------------------------------------------------
 
 
-def picture(db: Database, digest: str) -> KeptPicture | None:
-    found = db.execute(PICTURE, (digest,)).fetchall()
-    return kept_from(found[0]) if found else None
+def made_by(db: Database, digest: str) -> tuple[KeptPicture, ...]:
+    """The records of these bytes, one for each run that made them, the oldest first."""
+    return tuple(kept_from(row) for row in db.execute(MADE_BY, (digest,)).fetchall())
 
 
 def picture_totals(db: Database) -> tuple[int, int]:
@@ -139,8 +156,8 @@ def find_statement(
     where.equal("team", asked.team, indexed=asked.run_id is None and asked.task_id is None)
     _contains(where, "searched", asked.text)
     where.between("created_at", asked.since, asked.until)
-    where.behind(("created_at", "digest"), after)
-    return page("pictures", _KEPT, ("created_at", "digest"), where, limit)
+    where.behind(("created_at", "id"), after)
+    return page("pictures", _KEPT, ("created_at", "id"), where, limit)
 
 
 def gallery(
@@ -172,11 +189,11 @@ def gallery_statement(
     where.between(at, asked.since, asked.until)
     if after is not None:
         where.add(f"{at} <= ?", after[0])
-        where.add("(gallery.at < ? OR pictures.digest < ?)", *after)
+        where.add("(gallery.at < ? OR pictures.id < ?)", *after)
     sql = (
         f"SELECT {_GALLERY}, gallery.job_id FROM gallery CROSS JOIN pictures"
         f" WHERE pictures.run_id = gallery.run_id AND pictures.erased_at IS NULL AND {where.sql}"
-        f" ORDER BY {at} DESC, pictures.digest DESC LIMIT ?"
+        f" ORDER BY {at} DESC, pictures.id DESC LIMIT ?"
     )
     return sql, (*where.values, limit)
 

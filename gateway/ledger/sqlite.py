@@ -25,7 +25,14 @@ from gateway.core.model import (
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import Unavailable
 from gateway.ledger import migrations, statements, store
-from gateway.ledger.connections import BUSY_SECONDS, Reader, Writer, connect, unavailable
+from gateway.ledger.connections import (
+    BUSY_SECONDS,
+    Reader,
+    Writer,
+    connect,
+    empty_log,
+    unavailable,
+)
 from gateway.ledger.lane import Lane
 from gateway.ledger.sqlite_reads import SqliteReads
 from gateway.ports import Clock, Old
@@ -37,6 +44,10 @@ MAX_WAITING: Final = 10_000
 
 MAX_BATCH: Final = 64
 """Transactions in one commit: the first of them waits for all of their work, about 10 ms."""
+
+SCRUB_SECONDS: Final = 0.1
+SCRUB_TRIES: Final = 20
+"""A report that takes longer is not waited for: whoever erases tries again later."""
 
 AT_ONCE: Final = 500
 """Rows deleted or changed in one hop, so that orders get in between."""
@@ -69,7 +80,8 @@ class SqliteLedger(SqliteReads):
     async def open(self) -> None:
         await asyncio.to_thread(self._check if self._read_only else self._prepare)
         readers = (self._reader, self._reports, self._audit)
-        self._lanes = readers if self._read_only else (self._writer, *readers)
+        # The writer ends last: while anybody reads, it could not empty the log.
+        self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:
             lane.start()
 
@@ -109,6 +121,26 @@ class SqliteLedger(SqliteReads):
             if len(found) < part:
                 break
         return retired
+
+    async def scrub(self) -> None:
+        """In small steps, since nobody can write while it waits for readers."""
+        for _ in range(SCRUB_TRIES):
+            if await asyncio.to_thread(self._scrub):
+                return
+            await asyncio.sleep(SCRUB_SECONDS)
+        raise Unavailable("The gateway's ledger is being read: its log cannot be emptied now.")
+
+    def _scrub(self) -> bool:
+        try:
+            with closing(connect(self._path, read_only=False, busy_seconds=SCRUB_SECONDS)) as db:
+                return empty_log(db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return False
+            raise unavailable(error) from error
+
+    async def note_store(self, store_id: str) -> None:
+        await self._writer.call(lambda db: store.note_store(db, store_id))
 
     async def prune(self, old: Old, *, limit: int) -> int:
         kinds = (

@@ -80,6 +80,9 @@ class SqliteReads:
         wanted = tuple(keys)
         return await self._reader.call(lambda db: store.accounts(db, wanted))
 
+    async def store_id(self) -> str | None:
+        return await self._reader.call(store.store_id)
+
     async def oldest_unkept(self) -> float | None:
         return await self._reader.call(reports.oldest_unkept)
 

@@ -78,6 +78,11 @@ PUT_URL: Final = upsert("upload_urls", URL_COLUMNS, key=2)
 FORGET_UPLOAD: Final = "DELETE FROM uploads WHERE team = ? AND id = ?"
 
 
+STORE_ID: Final = "SELECT id FROM picture_store"
+FORGET_STORE: Final = "DELETE FROM picture_store"
+NOTE_STORE: Final = "INSERT INTO picture_store (id) VALUES (?)"
+
+
 def _add(table: str, columns: tuple[str, ...], key: str) -> str:
     """Inserts, or adds the counters to those that are there."""
     sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in USAGE_COUNTERS)

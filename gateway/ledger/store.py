@@ -59,7 +59,7 @@ def load(db: Database, keys: Keys) -> View:
         team, team_keys = roster_store.managed(db, keys.team)
         view = replace(view, managed=team, team_keys=team_keys)
     if keys.picture is not None:
-        view = replace(view, picture=picture_store.picture(db, keys.picture))
+        view = replace(view, pictures=picture_store.made_by(db, keys.picture))
     return view
 
 
@@ -94,6 +94,8 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     roster_store.write(db, writes)
     for picture in writes.pictures:
         picture_store.erase(db, picture)
+    for run_id in writes.wordless:
+        picture_store.take_words(db, run_id)
 
 
 def _put_run(db: Database, run: Run, before: Run | None) -> None:
@@ -177,6 +179,16 @@ def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
     for run_id, _ in found:
         db.execute(statements.RETIRE, (run_id,))
     return [fingerprint for _, fingerprint in found]
+
+
+def store_id(db: Database) -> str | None:
+    found = db.execute(statements.STORE_ID).fetchall()
+    return str(found[0][0]) if found else None
+
+
+def note_store(db: Database, store_id: str) -> None:
+    db.execute(statements.FORGET_STORE)
+    db.execute(statements.NOTE_STORE, (store_id,))
 
 
 def void_leases(db: Database) -> None:

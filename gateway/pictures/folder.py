@@ -3,6 +3,9 @@
 A picture is written under a temporary name, proven, synced and only then linked to its own
 name, so that a crash at any instruction leaves either nothing that can be seen or a whole
 picture. Every system call runs in threads of the store's own. Nothing here knows about HTTP.
+
+What is not there is missing only in the store itself (`marker`). A folder below it that somebody
+removed while it runs is made again when a picture has to lie in it.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -26,8 +31,10 @@ from uuid import uuid4
 import orjson
 
 from gateway.core.model import Picture
-from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
+from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreAway, StoreFull
 from gateway.pictures.decoders import Decoders, Inspection
+from gateway.pictures.marker import NAME as MARKER
+from gateway.pictures.marker import Marker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +43,7 @@ _BATCH_BYTES: Final = 256 * 1024  # one hop to a thread costs as much as writing
 _FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
 _MAX_PIXELS: Final = 64_000_000  # eight times the largest that upstream makes
+_TROUBLE_SECONDS: Final = 120.0  # a run tries again at least every 30 s: longer, and none waits
 _NAME: Final = re.compile(r"(?P<digest>[0-9a-f]{64})\.(png|jpg|webp)")
 
 
@@ -48,6 +56,8 @@ class FolderPictures:
     def __init__(self, root: Path, *, max_pixels: int = _MAX_PIXELS) -> None:
         self._root = root
         self._scratch = root / "tmp"
+        self._marker = Marker(root)
+        self._trouble: tuple[str, float] | None = None
         self._max_pixels = max_pixels
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
         # sync nor for a decoder, and decoding never takes more than two cores.
@@ -58,9 +68,39 @@ class FolderPictures:
         self._provers = ThreadPoolExecutor(1, thread_name_prefix="pictures-prove")
         self._decoders = Decoders()
 
-    async def open(self) -> None:
-        """Makes the folders and removes what writers that are gone have left unfinished."""
-        await _in_thread(self._writers, self._lay_out)
+    @property
+    def marker(self) -> Path:
+        """Where the marker lies."""
+        return self._root / MARKER
+
+    async def any_there(self, pictures: Sequence[Picture]) -> bool:
+        """Whether one of them at least is there in its full size."""
+        return await _in_thread(self._readers, self._has_any, pictures)
+
+    async def found(self) -> str | None:
+        """The id of the store that the folder is now, as its marker says; None without one."""
+        return await _in_thread(self._readers, self._marker.read)
+
+    async def open(self, store_id: str | None = None) -> None:
+        """Makes the folders and removes what writers that are gone have left unfinished.
+
+        With an id the folder is that store from now on, and nothing is done in any other.
+        """
+        await _in_thread(self._writers, self._lay_out, store_id)
+
+    async def problem(self) -> str | None:
+        """Why pictures cannot be kept now, as a sentence; None when they can."""
+        try:
+            await self.require()
+        except StoreFull as problem:
+            return str(problem)
+        if self._trouble and time.monotonic() - self._trouble[1] < _TROUBLE_SECONDS:
+            return self._trouble[0]
+        return None
+
+    async def require(self) -> None:
+        """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
+        await _in_thread(self._readers, self._marker.require)
 
     async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
@@ -70,36 +110,47 @@ class FolderPictures:
         """
         draft = _Draft(self._scratch)
         try:
+            with self._told():
+                await _in_thread(self._writers, self._begin, draft)
             picture = await self._proven(draft, body, max_bytes, self._inspectors)
-            place = self._place(picture.name)
-            await _in_thread(self._writers, draft.publish, place, mend=True)
+            with self._told():
+                await _in_thread(self._writers, self._publish, draft, picture.name, Known.MEND)
         finally:
             await self._discard(draft)
+        self._trouble = None
         return picture
 
     async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
         """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind."""
         draft = _Draft(self._scratch)
         try:
+            await _in_thread(self._writers, self._begin, draft)
             return await self._proven(draft, body, max_bytes, self._provers)
         finally:
             await self._discard(draft)
 
-    async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
-        """Writes the picture's provenance beside it as JSON, once: the first writer wins."""
+    async def describe(
+        self, picture: Picture, sidecar: Mapping[str, object], *, anew: bool = False
+    ) -> None:
+        """Writes the picture's provenance beside it as JSON, once: the first writer wins.
+
+        With `anew` it takes the place of what was there.
+        """
         draft = _Draft(self._scratch)
         text = orjson.dumps(dict(sidecar), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         try:
-            await _in_thread(self._writers, draft.write, text)
-            place = self._place(f"{picture.digest}.json")
-            await _in_thread(self._writers, draft.publish, place)
+            with self._told():
+                await _in_thread(self._writers, self._begin, draft)
+                await _in_thread(self._writers, draft.write, text)
+                name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
+                await _in_thread(self._writers, self._publish, draft, name, how)
         finally:
             await self._discard(draft)
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size. One hop for all.
 
-        Raises StoreFull when the disk cannot tell.
+        Raises StoreFull when the disk cannot tell, also as `require` does.
         """
         return await _in_thread(self._readers, self._has_all, pictures)
 
@@ -116,8 +167,8 @@ class FolderPictures:
         return self._place(name) if _NAME.fullmatch(name) else None
 
     async def free_bytes(self) -> int:
-        """The room left for more."""
-        return (await _in_thread(self._readers, shutil.disk_usage, self._root)).free
+        """The room left for more. Raises as `require` does."""
+        return await _in_thread(self._readers, self._free_bytes)
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
@@ -126,23 +177,71 @@ class FolderPictures:
         await asyncio.to_thread(self._decoders.close)
 
     def _place(self, name: str) -> Path:
-        return self._root / name[:2] / name
+        return self._root / _below(name)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses while a picture is kept is remembered for `problem`."""
+        try:
+            yield
+        except StoreAway:
+            raise  # `problem` looks for itself
+        except StoreFull as error:
+            self._trouble = f"a picture could not be kept: {error}", time.monotonic()
+            raise
 
     def _has_all(self, pictures: Sequence[Picture]) -> bool:
-        return all(_size(self._place(p.name)) == p.size_bytes for p in pictures)
+        """What is there needs no proof. What is not is missing only in the store itself, and is
+        looked for through the folder that was found to be it."""
+        if all(_size(self._place(p.name)) == p.size_bytes for p in pictures):
+            return True
+        with self._marker.itself() as root:
+            return all(_size(_below(p.name), root) == p.size_bytes for p in pictures)
+
+    def _has_any(self, pictures: Sequence[Picture]) -> bool:
+        return any(_size(self._place(p.name)) == p.size_bytes for p in pictures)
+
+    def _free_bytes(self) -> int:
+        with self._marker.itself() as root:
+            return shutil.disk_usage(root).free
+
+    def _begin(self, draft: _Draft) -> None:
+        """The draft's file: only in the store itself, whose scratch folder is made if need be."""
+        self._marker.require()
+        try:
+            draft.begin()
+        except FileNotFoundError:
+            self._marker.make_folder(self._scratch.name)
+            draft.begin()
+
+    def _publish(self, draft: _Draft, name: str, known: Known) -> None:
+        """A draft is never of another store than its name: both are below one root."""
+        place = self._place(name)
+        try:
+            draft.publish(place, known)
+        except FileNotFoundError:
+            self._marker.make_folder(place.parent.name)
+            draft.publish(place, known)
 
     def _remove(self, picture: Picture) -> None:
         place = self._place(picture.name)
+        self._marker.require()
         place.unlink(missing_ok=True)
         self._place(f"{picture.digest}.json").unlink(missing_ok=True)
         # Also when nothing was there: whoever unlinked it may have died before this line.
-        _sync_folder(place.parent)
+        with suppress(FileNotFoundError):  # nor its folder, so neither of them
+            _sync_folder(place.parent)
+        self._marker.require()  # in another folder nothing was removed, and nobody may think so
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, store_id: str | None) -> None:
         self._root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         # All at once, so that keeping a picture never has to make a folder durable first.
         for folder in (self._scratch, *(self._root / f"{number:02x}" for number in range(256))):
             folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        if store_id is not None and self._marker.read() != store_id:
+            self._marker.write(store_id)
+        if store_id is not None:
+            self._marker.expect(store_id)
         _sync_folder(self._root)
         with suppress(PermissionError):  # a parent that is not ours is not ours to sync
             _sync_folder(self._root.parent)
@@ -188,6 +287,14 @@ class FolderPictures:
         await asyncio.shield(loop.run_in_executor(self._writers, draft.discard))
 
 
+class Known(Enum):
+    """What becomes of a file that has the name already."""
+
+    STAYS = "stays"
+    MEND = "mend"  # it stays unless its size is wrong
+    REPLACE = "replace"
+
+
 class _Draft:
     """A file on its way to its name. Its methods block and may be called from any thread.
 
@@ -206,6 +313,11 @@ class _Draft:
     def digest(self) -> str:
         return self._sum.hexdigest()
 
+    def begin(self) -> None:
+        """Makes the file, so that it is known where the draft lies before there are bytes."""
+        with self._lock:
+            self._opened()
+
     def write(self, batch: bytes | bytearray) -> None:
         with self._lock:
             descriptor = self._opened()
@@ -215,17 +327,15 @@ class _Draft:
             self._sum.update(batch)
             self.size_bytes += len(batch)
 
-    def publish(self, place: Path, *, mend: bool = False) -> None:
-        """Makes the draft durable, then visible at `place`, then its name durable.
-
-        A file that has the name already stays, unless `mend` is set and its size is wrong.
-        """
+    def publish(self, place: Path, known: Known) -> None:
+        """Makes the draft durable, then visible at `place`, then its name durable."""
         with self._lock:
             os.fsync(self._opened())
             try:
                 os.link(self.path, place)
             except FileExistsError:
-                if mend and _size(place) != self.size_bytes:
+                is_wrong = known is Known.MEND and _size(place) != self.size_bytes
+                if is_wrong or known is Known.REPLACE:
                     self.path.replace(place)
             # Also when it was there: whoever linked it may have died before this line.
             _sync_folder(place.parent)
@@ -252,9 +362,15 @@ class _Draft:
         return self._descriptor
 
 
-def _size(path: Path) -> int | None:
+def _below(name: str) -> Path:
+    """Where the file of this name lies below the root."""
+    return Path(name[:2], name)
+
+
+def _size(path: Path, root: int | None = None) -> int | None:
+    """The size of the file; with `root`, of the one at `path` below that open folder."""
     try:
-        return path.stat().st_size
+        return os.stat(path, dir_fd=root).st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
 

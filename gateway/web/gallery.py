@@ -46,7 +46,7 @@ class Gallery:
             lambda mark, count: self._ledger.gallery(team.name, wanted, after=mark, limit=count),
             after=asked.after,
             limit=asked.limit,
-            mark=lambda one: (one.created_at, one.picture.digest),
+            mark=lambda one: (one.created_at, one.key),
             weigh=lambda one: len(one.prompt),
         )
         answer: PicturesShape = {

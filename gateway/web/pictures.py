@@ -6,24 +6,35 @@ No key is needed: the name is the digest of the bytes, which nobody can guess.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from gateway.errors import NotFound
+from gateway.core.pictures import PictureProblem
+from gateway.errors import NotFound, Unavailable
 
 MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CHUNK_BYTES: Final = 256 * 1024
+AWAY_SECONDS: Final = 30.0
+"""A disk that is not mounted does not come back within the second."""
 
 
 class KeptPictures:
-    """`GET, HEAD /pictures/{name}`. `locate` gives the file of a well-formed name, or None."""
+    """`GET, HEAD /pictures/{name}`. `locate` gives the file of a well-formed name, or None.
 
-    def __init__(self, locate: Callable[[str], Path | None]) -> None:
+    `require` raises when the store is not itself: what is not found is then not gone.
+    """
+
+    def __init__(
+        self, locate: Callable[[str], Path | None], require: Callable[[], Awaitable[None]]
+    ) -> None:
         self._locate = locate
+        self._require = require
 
     async def picture(self, request: Request) -> Response:
         name: str = request.path_params["name"]
@@ -33,14 +44,23 @@ class KeptPictures:
         headers = _headers(name)
         if names_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        try:
-            stat = await asyncio.to_thread(path.stat)
-        except FileNotFoundError:
-            raise NotFound("There is no such picture.") from None
+        stat = await self._stat(path)
         media_type = MEDIA_TYPES[path.suffix.removeprefix(".")]
         response = FileResponse(path, headers=headers, media_type=media_type, stat_result=stat)
         response.chunk_size = CHUNK_BYTES
         return response
+
+    async def _stat(self, path: Path) -> os.stat_result:
+        with suppress(FileNotFoundError):
+            return await asyncio.to_thread(path.stat)
+        try:
+            await self._require()
+            return await asyncio.to_thread(path.stat)  # it may have come back in between
+        except FileNotFoundError:
+            raise NotFound("There is no such picture.") from None
+        except PictureProblem:
+            message = "The picture store cannot be read just now; try again."
+            raise Unavailable(message, retry_after_seconds=AWAY_SECONDS) from None
 
 
 def _headers(name: str) -> dict[str, str]:

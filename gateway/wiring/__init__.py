@@ -13,8 +13,8 @@ in the opposite order.
 
 from __future__ import annotations
 
-from gateway.wiring.adapters import LEDGER_NAME, make_ledger
+from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_store
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
 
-__all__ = ["LEDGER_NAME", "Gateway", "Outside", "make_ledger"]
+__all__ = ["LEDGER_NAME", "Gateway", "Outside", "make_ledger", "require_store"]

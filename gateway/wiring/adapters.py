@@ -19,12 +19,14 @@ from gateway.ledger.memory import MemoryLedger
 from gateway.ledger.sqlite import SqliteLedger
 from gateway.metrics import Metrics
 from gateway.pictures.folder import FolderPictures
+from gateway.pictures.marker import Marker
 from gateway.ports import Clock, Ledger
 from gateway.tokens import TokenCounter
 from gateway.wiring.connections import Connections, Outside, Trust
 from gateway.wiring.hinting import HintAddresses
 
 LEDGER_NAME = "ledger.sqlite3"
+PICTURES_NAME = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def make_adapters(
     """Makes what the settings name; nothing is opened yet."""
     folder = Path(settings.storage.data_dir)
     ledger = make_ledger(settings, clock)
-    pictures = FolderPictures(folder / "pictures")
+    pictures = FolderPictures(folder / PICTURES_NAME)
     cache = response_cache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
     hints = HintAddresses(folder / "callback.key", current)
     tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
@@ -75,3 +77,10 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
         return MemoryLedger(clock=clock)
     path = Path(settings.storage.data_dir) / LEDGER_NAME
     return SqliteLedger(path, clock=clock, read_only=read_only)
+
+
+def require_store(settings: Settings, store_id: str) -> None:
+    """Raises as `Pictures.require` does when the settings' picture folder is not this store."""
+    marker = Marker(Path(settings.storage.data_dir) / PICTURES_NAME)
+    marker.expect(store_id)
+    marker.require()

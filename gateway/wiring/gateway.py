@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from gateway import volume
 from gateway.config import (
     Settings,
     SettingsError,
@@ -19,6 +20,7 @@ from gateway.config import (
     restart_needed,
 )
 from gateway.core.enrolment import Action
+from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current
 from gateway.errors import Unavailable
 from gateway.ports import Clock
@@ -91,7 +93,7 @@ class Gateway:
             await adapters.hints.load()
             await adapters.ledger.open()
             await stages.roster.load()
-            await adapters.pictures.open()
+            await volume.recognise(adapters.ledger, adapters.pictures)
             await stages.edits.open()
             await adapters.cache.open()
             await adapters.tokens.load()
@@ -99,6 +101,9 @@ class Gateway:
         except OSError as error:
             await adapters.ledger.close()
             raise Unavailable(f"The folder {folder} cannot be used: {error}.") from error
+        except PictureProblem as problem:
+            await adapters.ledger.close()
+            raise Unavailable(f"The pictures cannot be used: {problem}.") from problem
         except BaseException:
             await adapters.ledger.close()
             raise
@@ -218,7 +223,10 @@ class Gateway:
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
         reasons = ["the gateway is stopping"] if self._stopping else []
-        if not self._stages.housekeeper.enough():
+        problem = await self._adapters.pictures.problem()
+        if problem is not None:
+            reasons.append(problem)
+        elif not self._stages.housekeeper.enough():
             reasons.append("free disk space is below storage.free_space_floor")
         try:
             await self.ledger.next_due(self._clock())

@@ -16,7 +16,7 @@ from gateway.web.admin.health import Health, Life, Watch
 from gateway.web.admin.keys import TeamKeys
 from gateway.web.admin.pictures import PictureRegister
 from gateway.web.admin.refusals import RefusedOrders
-from gateway.web.admin.runs import Runs
+from gateway.web.admin.runs import RunErasure, Runs
 from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import Teams
 from gateway.web.admin.usage import UsageReports
@@ -70,7 +70,7 @@ def make_endpoints(house: House) -> Endpoints:
             edits=stages.edits,
             locate=adapters.pictures.path,
         ),
-        pictures=KeptPictures(adapters.pictures.path),
+        pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
         operations=Operations(current, unready=house.unready, render=adapters.metrics.render),
         hints=Hints(stages.take_hint),
         sections=(*_for_all(house), *_for_operators(house)),
@@ -118,6 +118,7 @@ def _for_operators(house: House) -> Sequence[Section]:
             )
         ),
         PictureRegister(stages.erasure, current, clock),
+        RunErasure(stages.erasure, current, clock, flush=stages.refusals.flush),
         CachePages(
             stages.erasure,
             current,

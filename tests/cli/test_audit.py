@@ -15,11 +15,15 @@ from click.testing import CliRunner, Result
 
 from gateway import logs
 from gateway.cli import main
-from gateway.cli.audit import IN_FOLDER, by_invariant, examine
+from gateway.cli.audit import IN_FOLDER, STORE, by_invariant, examine
 from gateway.cli.demo_client import Client
 from gateway.cli.demo_house import STUDIO, key_of, open_house
 from gateway.core.invariants import Invariant, Violation
 
+SETTINGS = {
+    "upstreams": {"evolink": {"base_url": "https://api.example.com", "api_key": "sk"}},
+    "models": {"m": {"routes": [{"upstream": "evolink", "model": "m", "price": 0.1}]}},
+}
 ORDER = {"model": "gpt-image-1.5", "prompt": "a red bicycle", "quality": "low", "n": 2}
 
 
@@ -69,7 +73,7 @@ def test_what_adds_up(data_dir: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "1 run, 2 pictures, $0.024 spent: the ledger adds up."
     assert all(line.startswith("ok        ") for line in lines[:-2])
-    assert len(lines[:-2]) == len(Invariant) + 3
+    assert len(lines[:-2]) == len(Invariant) + 4
 
 
 def test_for_programs(data_dir: Path) -> None:
@@ -155,6 +159,31 @@ def test_lost_pictures_are_found_on_every_page(
     assert [one.split(" has 5 bytes")[0] for one in found["violations"]] == [
         str(path) for path in pictures(data_dir)
     ]
+
+
+@pytest.mark.parametrize("folder", ["empty", "gone", "of another store"])
+def test_a_folder_that_is_not_the_ledgers_is_told(data_dir: Path, folder: str) -> None:
+    store = data_dir / "pictures"
+    store.rename(data_dir / "away")
+    if folder != "gone":
+        store.mkdir()
+    if folder == "of another store":
+        (store / ".store-id").write_text("0" * 32)
+    result = audit("--data-dir", data_dir)
+    assert result.exit_code == 1
+    assert f"VIOLATED  {STORE}\n            The picture folder {store} " in result.stdout
+    settings = data_dir / "config.yaml"
+    shown = json.dumps({**SETTINGS, "storage": {"data_dir": str(data_dir)}})
+    settings.write_text(shown)
+    checked = CliRunner().invoke(main, ["check", "--config", str(settings)])
+    assert f"notice: The picture folder {store} " in checked.stderr, checked.output
+    shutil.rmtree(store, ignore_errors=True)
+    (data_dir / "away").rename(store)
+    assert audit("--data-dir", data_dir).exit_code == 0
+    assert (
+        "picture folder"
+        not in CliRunner().invoke(main, ["check", "--config", str(settings)]).stderr
+    )
 
 
 def test_only_a_deep_audit_reads_the_bytes(data_dir: Path) -> None:

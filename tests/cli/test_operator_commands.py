@@ -512,6 +512,7 @@ DESTRUCTIVE = {
         f"pictures/{DIGEST}",
         f"Picture {DIGEST} is erased; its link answers 404.",
     ),
+    ("runs", "erase", "run_1"): ("DELETE", "runs/run_1", "Run run_1 is erased."),
     ("cache", "purge", "--team", "blue"): ("POST", "cache/purge", "12 answers forgotten."),
 }
 
@@ -519,7 +520,7 @@ DESTRUCTIVE = {
 @pytest.mark.parametrize("words", DESTRUCTIVE)
 def test_what_cannot_be_undone_is_asked_first(fake: FakeAdmin, words: tuple[str, ...]) -> None:
     method, path, said = DESTRUCTIVE[words]
-    answer = {"name": "marketing", "deleted": True, "purged": 12, **samples.PICTURE}
+    answer = {"id": "run_1", "name": "marketing", "deleted": True, "purged": 12, **samples.PICTURE}
     fake.answer(method, path, answer)
     refused = fake.run(*words)
     assert refused.exit_code == 2

@@ -44,7 +44,8 @@ async def main(settings: str, port: int, operation: str, when: str, count: int) 
         "transact": tools.ledger,
         "retire": tools.ledger,
         "remove": tools.pictures,
-        "delete": tools.cache,
+        "forget": tools.cache,
+        "scrub": tools.ledger,
         "clear": tools.cache,
     }
     await gateway.start()

@@ -116,7 +116,9 @@ async def opens(home: House, key: str) -> bool:
 
 # --- pictures and answers ------------------------------------------------------------------------
 
-ERASING = points(("transact", 1), ("transact", 2), ("remove", 1), ("delete", 1), ("transact", 3))
+ERASING = points(
+    ("transact", 1), ("transact", 2), ("remove", 1), ("forget", 1), ("scrub", 1), ("transact", 3)
+)
 
 
 @pytest.mark.parametrize("point", ERASING, ids=named)

@@ -267,8 +267,9 @@ async def test_bytes_that_come_again_are_there_again(home: House, tmp_path: Path
     second = await home.made(PROMPT)
     assert second["results"] == first["results"]
     assert (await home.client.get(second["results"][0])).status_code == 200
-    [shown] = await found(home)
+    shown, former = await found(home)
     assert of(shown, "task", "prompt", "erased_at") == [second["id"], PROMPT, None]
+    assert of(former, "task", "prompt") == [first["id"], ""]
     assert len(files(home, picture.digest)) == 2
     await audited(home, tmp_path)
 
@@ -291,8 +292,9 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
     task = await home.made(PROMPT, headers={"Cache-Control": "no-cache"})
     assert answers == [200]
     assert (await home.client.get(task["results"][0])).status_code == 200
-    [shown] = await found(home)
+    shown, former = await found(home)
     assert of(shown, "digest", "erased_at") == [picture.digest, None]
+    assert of(former, "digest", "prompt") == [picture.digest, ""]
     await audited(home, tmp_path)
 
 
@@ -316,6 +318,6 @@ async def test_an_erasure_waits_for_a_commit_that_has_begun(home: House, tmp_pat
     assert answer.status_code == 200
     assert task["status"] == "completed"
     assert (await home.client.get(task["results"][0])).status_code == 404
-    [shown] = await found(home)
-    assert of(shown, "digest", "erased_at") == [picture.digest, answer.json()["erased_at"]]
+    erased = [picture.digest, answer.json()["erased_at"]]
+    assert [of(one, "digest", "erased_at") for one in await found(home)] == [erased, erased]
     await audited(home, tmp_path)

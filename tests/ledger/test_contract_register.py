@@ -10,9 +10,12 @@ import pytest
 from ledger_backends import Backend
 from ledger_builders import (
     NOW,
+    a_delivery,
     a_job,
     a_picture,
+    a_refusal,
     a_run,
+    a_step,
     change,
     done,
     failed,
@@ -24,8 +27,9 @@ from ledger_builders import (
     write,
 )
 
-from gateway.core.model import Job, KeptPicture, Picture, Run, Verdict
+from gateway.core.model import Failure, FailureKind, Job, KeptPicture, Picture, Run, Verdict
 from gateway.core.transaction import ConstraintViolation
+from gateway.core.words import wordless
 from gateway.ports import Ledger, PictureFilter
 
 
@@ -58,12 +62,12 @@ def digests(found: Any) -> str:
 
 async def find(ledger: Ledger, **asked: Any) -> str:
     fetch = partial(ledger.find_pictures, PictureFilter(**asked))
-    return digests(await pages(fetch, lambda one: (one.created_at, one.picture.digest)))
+    return digests(await pages(fetch, lambda one: (one.created_at, one.key)))
 
 
 async def gallery(ledger: Ledger, of_team: str, **asked: Any) -> str:
     fetch = partial(ledger.gallery, of_team, PictureFilter(**asked))
-    return digests(await pages(fetch, lambda one: (one.created_at, one.picture.digest)))
+    return digests(await pages(fetch, lambda one: (one.created_at, one.key)))
 
 
 # --- on record -----------------------------------------------------------------------------------
@@ -73,8 +77,8 @@ async def test_a_kept_picture_tells_its_run_and_prompt(ledger: Ledger) -> None:
     picture = a_picture("d1", 77)
     run = await finish(ledger, picture, prompt="Ein gelbes Haus: 100 % ?", team="beta")
     one = kept(run, picture, "Ein gelbes Haus: 100 % ?")
-    assert (await look(ledger, picture="d1")).picture == one
-    assert (await look(ledger, picture="d2")).picture is None
+    assert (await look(ledger, picture="d1")).pictures == (one,)
+    assert (await look(ledger, picture="d2")).pictures == ()
     assert await ledger.find_pictures(PictureFilter(), after=None, limit=9) == [one]
     assert await ledger.unremoved(limit=9) == []
 
@@ -82,8 +86,7 @@ async def test_a_kept_picture_tells_its_run_and_prompt(ledger: Ledger) -> None:
 async def test_a_run_without_prompt_or_job_keeps_its_pictures(ledger: Ledger) -> None:
     run = a_run(request='{"image":["x"],"prompt":7}')
     await write(ledger, runs=(done(run, a_picture()),))
-    found = (await look(ledger, picture="d1")).picture
-    assert found is not None
+    (found,) = (await look(ledger, picture="d1")).pictures
     assert (found.prompt, found.task_id) == ("", "")
 
 
@@ -154,14 +157,14 @@ async def test_an_erased_picture_keeps_its_numbers_and_loses_its_words(ledger: L
     pictures = (a_picture("d1", 10), a_picture("d2", 20))
     run = await finish(ledger, *pictures, prompt="my secret", task='{"id":"t"}')
     first = await erase(ledger, kept(run, pictures[0], "my secret"))
-    assert (await look(ledger, picture="d1")).picture == first
+    assert (await look(ledger, picture="d1")).pictures == (first,)
     assert await ledger.picture_totals() == (1, 20)
     assert await ledger.pictures(after="", limit=9) == [pictures[1]]
     assert await find(ledger) == "d2 d1"
     assert await find(ledger, text="secret") == "d2"
     assert await gallery(ledger, "alpha") == "d2"
     assert await ledger.unremoved(limit=9) == [first]
-    assert await run_of(ledger, run.id) == run
+    assert await run_of(ledger, run.id) == replace(run, shared=False)
     assert await ledger.violations() == []
 
 
@@ -172,8 +175,9 @@ async def test_with_its_last_picture_a_run_forgets_its_prompt(ledger: Ledger) ->
     )
     for picture in pictures:
         await erase(ledger, kept(run, picture, "my secret"))
-    request, task = '{"n":1,"prompt":""}', '{"id":"ü","prompt":""}'
-    assert await run_of(ledger, run.id) == replace(run, request=request, task=task)
+    assert await run_of(ledger, run.id) == wordless(run)
+    assert wordless(run).request == '{"n":1,"prompt":""}'
+    assert wordless(run).task == '{"id":"ü","prompt":""}'
     assert await ledger.violations() == []
 
 
@@ -186,17 +190,18 @@ async def test_bytes_that_are_gone_are_not_to_be_removed_any_more(ledger: Ledger
     assert await ledger.unremoved(limit=2) == [erased[2], erased[1]]
     gone = replace(erased[2], removed_at=NOW + 99)
     await write(ledger, pictures=(gone,))
-    assert (await look(ledger, picture="d2")).picture == gone
+    assert (await look(ledger, picture="d2")).pictures == (gone,)
     assert await ledger.unremoved(limit=9) == [erased[1], erased[0]]
 
 
 async def test_a_picture_that_comes_again_is_kept_anew(ledger: Ledger) -> None:
     first = await finish(ledger, a_picture("d1"), prompt="old words")
     erased = await erase(ledger, kept(first, a_picture("d1"), "old words"))
-    await write(ledger, pictures=(replace(erased, removed_at=NOW + 70),))
+    gone = replace(erased, removed_at=NOW + 70)
+    await write(ledger, pictures=(gone,))
     second = await finish(ledger, a_picture("d1"), prompt="new words", team="beta", at=NOW + 90)
     anew = kept(second, a_picture("d1"), "new words")
-    assert (await look(ledger, picture="d1")).picture == anew
+    assert (await look(ledger, picture="d1")).pictures == (gone, anew)
     assert await ledger.picture_totals() == (1, 1000)
     assert await find(ledger, text="new") == "d1"
     assert await gallery(ledger, "alpha") == ""
@@ -204,11 +209,89 @@ async def test_a_picture_that_comes_again_is_kept_anew(ledger: Ledger) -> None:
     assert await ledger.violations() == []
 
 
-async def test_the_first_run_keeps_a_picture_that_is_there(ledger: Ledger) -> None:
-    first = await finish(ledger, a_picture("d1"), prompt="mine")
-    await finish(ledger, a_picture("d1"), prompt="theirs", team="beta", at=NOW + 90)
-    assert (await look(ledger, picture="d1")).picture == kept(first, a_picture("d1"), "mine")
+async def test_the_same_bytes_are_on_record_for_each_run_and_counted_once(ledger: Ledger) -> None:
+    mine = await finish(ledger, a_picture("d1"), a_picture("d1"), prompt="mine")
+    theirs = await finish(ledger, a_picture("d1"), prompt="theirs", team="beta", at=NOW + 90)
+    both = (kept(mine, a_picture("d1"), "mine"), kept(theirs, a_picture("d1"), "theirs"))
+    assert (await look(ledger, picture="d1")).pictures == both
+    assert await ledger.picture_totals() == (1, 1000)
+    assert await ledger.pictures(after="", limit=9) == [a_picture("d1")]
     assert await gallery(ledger, "beta", text="mine") == ""
+    assert await gallery(ledger, "beta") == await gallery(ledger, "alpha") == "d1"
+    assert await find(ledger) == "d1 d1"
+    assert await find(ledger, team="beta") == await find(ledger, text="theirs") == "d1"
+    assert await ledger.violations() == []
+
+
+async def test_runs_that_finish_together_are_both_listed(ledger: Ledger) -> None:
+    """Page by page, also where time and bytes are the same."""
+    for of_team in ("alpha", "beta"):
+        await finish(ledger, a_picture("d1"), team=of_team)
+    assert await find(ledger) == "d1 d1"
+
+
+async def test_an_erasure_of_the_same_bytes_takes_the_words_of_each_run(ledger: Ledger) -> None:
+    mine = await finish(ledger, a_picture("d1"), a_picture("d2"), prompt="mine")
+    theirs = await finish(ledger, a_picture("d1"), prompt="theirs", team="beta", at=NOW + 90)
+    for run, prompt in ((mine, "mine"), (theirs, "theirs")):
+        await erase(ledger, kept(run, a_picture("d1"), prompt))
+    assert await run_of(ledger, mine.id) == replace(mine, shared=False)
+    assert await run_of(ledger, theirs.id) == wordless(theirs)
+    assert await ledger.picture_totals() == (1, 1000)
+    assert await gallery(ledger, "beta") == await find(ledger, text="theirs") == ""
+    assert await gallery(ledger, "alpha") == "d2"
+    assert await find(ledger, team="beta") == "d1"
+    assert await ledger.violations() == []
+
+
+async def test_what_lies_beside_a_run_loses_its_words_with_it(ledger: Ledger) -> None:
+    run = await finish(ledger, a_picture("d1"), prompt="a secret")
+    job = first_job(run)
+    other = await finish(ledger, a_picture("d2"))
+    told = [
+        a_step(run, number=n, event=event, detail=f"{event}: a secret")
+        for n, event in enumerate(("Started", "TaskFailed", "NotNow", "PicturesKept"), 1)
+    ]
+    refused = [
+        a_refusal(id="r1", job_id=job.id, message="a secret", param="a secret"),
+        a_refusal(id="r2", job_id=first_job(other).id, message="another", param="p"),
+        a_refusal(id="r3", job_id=None, message="of no order that was taken"),
+    ]
+    owed = a_delivery(job, body='{"prompt":"a secret"}')
+    await write(ledger, steps=told, refusals=refused, deliveries=(owed,))
+    await erase(ledger, kept(run, a_picture("d1"), "a secret"))
+    details = [one.detail for one in await ledger.steps(run.id)]
+    assert details == ["Started: a secret", "", "", "PicturesKept: a secret"]
+    assert await ledger.refusal("r1") == replace(refused[0], message="", param=None)
+    assert [await ledger.refusal(one.id) for one in refused[1:]] == refused[1:]
+    assert await ledger.delivery(owed.id) == replace(owed, body=None)
+
+
+async def test_a_run_without_pictures_loses_its_words_when_asked(ledger: Ledger) -> None:
+    run = await start(ledger, a_run(request='{"prompt":"a secret"}'))
+    said = Failure(FailureKind.REFUSED, "bad", "no: a secret", 400, '{"error":"a secret"}')
+    ended = await change(ledger, replace(failed(run), failure=said))
+    await write(ledger, wordless=(run.id,))
+    after = await run_of(ledger, run.id)
+    assert after == wordless(ended) != ended
+    assert "secret" not in repr(after)
+    with pytest.raises(ConstraintViolation):
+        await write(ledger, wordless=("nowhere",))
+    assert await ledger.violations() == []
+
+
+# --- the store -----------------------------------------------------------------------------------
+
+
+async def test_the_ledger_knows_its_picture_store(backend: Backend) -> None:
+    ledger = await backend.again()
+    assert await ledger.store_id() is None
+    for store_id in ("one", "two"):
+        await ledger.note_store(store_id)
+        assert await ledger.store_id() == store_id
+    ledger = await backend.again()
+    assert await ledger.store_id() == "two"
+    await ledger.scrub()
 
 
 async def test_a_finished_run_that_changes_keeps_nothing_anew(ledger: Ledger) -> None:
@@ -216,7 +299,7 @@ async def test_a_finished_run_that_changes_keeps_nothing_anew(ledger: Ledger) ->
     erased = await erase(ledger, kept(run, a_picture("d1")))
     await change(ledger, replace(run, shared=False))
     await write(ledger, runs=(replace(run, shared=False, tries=1),))
-    assert (await look(ledger, picture="d1")).picture == erased
+    assert (await look(ledger, picture="d1")).pictures == (erased,)
 
 
 async def test_a_wrong_erasure_is_refused_whole(ledger: Ledger) -> None:
@@ -230,7 +313,7 @@ async def test_a_wrong_erasure_is_refused_whole(ledger: Ledger) -> None:
     ):
         with pytest.raises(ConstraintViolation):
             await write(ledger, runs=(new,), pictures=(wrong,))
-    assert (await look(ledger, picture="d1")).picture == one
+    assert (await look(ledger, picture="d1")).pictures == (one,)
     assert await run_of(ledger, new.id) is None
 
 
@@ -279,5 +362,5 @@ async def test_the_register_is_there_after_a_reopening(backend: Backend) -> None
     run = await finish(ledger, a_picture("d1"))
     erased = await erase(ledger, kept(run, a_picture("d1")))
     ledger = await backend.again()
-    assert (await look(ledger, picture="d1")).picture == erased
+    assert (await look(ledger, picture="d1")).pictures == (erased,)
     assert await ledger.unremoved(limit=9) == [erased]

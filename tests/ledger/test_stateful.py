@@ -265,11 +265,11 @@ class TwoLedgers(RuleBasedStateMachine):
         keys = Keys(picture=digest)
 
         def decide(view: View) -> tuple[bool, Writes]:
-            if view.picture is None:
-                return False, Writes()
             at = NOW + age if removed else None
-            gone = replace(view.picture, prompt="", erased_at=NOW + age, removed_at=at)
-            return True, Writes(pictures=(gone,))
+            gone = tuple(
+                replace(one, prompt="", erased_at=NOW + age, removed_at=at) for one in view.pictures
+            )
+            return bool(gone), Writes(pictures=gone)
 
         self.both(lambda ledger: ledger.transact(keys, decide))
 

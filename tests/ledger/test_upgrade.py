@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -285,6 +286,71 @@ async def test_the_outbox_goes_on(second: OldStore) -> None:
     (leased,) = await ledger.lease_deliveries("new", now=NOW, until=NOW + 60, limit=9)
     assert (leased.id, leased.attempts, leased.error, leased.body) == ("msg-2", 2, "503", None)
     await ledger.close()
+
+
+# --- from the third schema -----------------------------------------------------------------------
+
+
+def kept_json(*digests: str) -> str:
+    facts = {"extension": "png", "size_bytes": 10, "width": 4, "height": 2}
+    return json.dumps([{"link": f"https://u/{one}", "digest": one, **facts} for one in digests])
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> OldStore:
+    """Two teams have d1; d2 was erased from under beta's run; d3 was erased and came again."""
+    store = OldStore(tmp_path / "ledger.db", schema=3)
+    made = {"run-1": "d1 d2 d3", "run-2": "d1 d2", "run-3": "d3"}
+    teams = {"run-1": "alpha", "run-2": "beta", "run-3": "beta"}
+    for n, (run_id, digests) in enumerate(made.items()):
+        words, kept = digests.split(), kept_json(*digests.split())
+        counts = {"kept_count": len(words), "link_count": len(words), "links": json.dumps(words)}
+        request = json.dumps({"prompt": f"Words of {run_id}"})
+        told = {"team": teams[run_id], "finished_at": NOW + n, "request": request, "kept": kept}
+        store.add_run(run_id, "done", **told, **counts)
+        store.add_job(f"job-{n}", run_id, None, team=teams[run_id])
+        store.add("gallery", team=teams[run_id], run_id=run_id, job_id=f"job-{n}", at=NOW + n)
+    facts = {"extension": "png", "size_bytes": 10, "width": 4, "height": 2, "model": "m"}
+    of_one = {**facts, "run_id": "run-1", "team": "alpha", "created_at": NOW}
+    words = {"prompt": "Words of run-1", "searched": "words of run-1"}
+    store.add("pictures", digest="d1", **of_one, **words)
+    store.add("pictures", digest="d2", **of_one, erased_at=NOW + 50, removed_at=NOW + 51)
+    anew = {**facts, "run_id": "run-3", "team": "beta", "created_at": NOW + 2}
+    store.add("pictures", digest="d3", **anew, prompt="Words of run-3", searched="words of run-3")
+    for digest, at in (("d2", NOW + 50), ("d3", NOW + 1.5)):
+        before = json.dumps({"team": "alpha", "run": "run-1", "bytes": 10})
+        told = {"actor": "key 1", "action": "picture.erase", "subject": digest, "before": before}
+        store.add("changes", id=f"change-{digest}", at=at, **told)
+    return store
+
+
+async def test_every_run_that_made_a_picture_gets_its_record(third: OldStore) -> None:
+    ledger = await opened(third)
+    records = {}
+    for digest in ("d1", "d2", "d3"):
+        for one in (await look(ledger, picture=digest)).pictures:
+            records[one.key] = (one.team, one.prompt, one.erased_at, one.removed_at)
+    assert records == {
+        "d1/run-1": ("alpha", "Words of run-1", None, None),
+        "d1/run-2": ("beta", "Words of run-2", None, None),
+        "d2/run-1": ("alpha", "", NOW + 50, NOW + 51),
+        "d2/run-2": ("beta", "", NOW + 50, None),  # the chore goes on with it
+        "d3/run-1": ("alpha", "", NOW + 1.5, NOW + 1.5),
+        "d3/run-3": ("beta", "Words of run-3", None, None),
+    }
+    assert await ledger.picture_totals() == (2, 20)
+    assert [one.digest for one in await ledger.pictures(after="", limit=9)] == ["d1", "d3"]
+    for team, seen in (("alpha", {"d1"}), ("beta", {"d1", "d3"})):
+        found = await ledger.gallery(team, PictureFilter(), after=None, limit=9)
+        assert {one.picture.digest for one in found} == seen
+    assert [one.key for one in await ledger.unremoved(limit=9)] == ["d2/run-2"]
+    assert await ledger.store_id() is None
+    said = {one.invariant for one in await ledger.violations()}
+    assert Invariant.ON_RECORD not in said
+    await ledger.close()
+
+
+# --- whatever the schema -------------------------------------------------------------------------
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing(

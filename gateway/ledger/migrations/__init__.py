@@ -15,8 +15,12 @@ from typing import Final
 from gateway.errors import Unavailable
 from gateway.ledger.database import Database
 from gateway.ledger.migrations.backfill_0003 import backfill as backfill_0003
+from gateway.ledger.migrations.backfill_0005 import backfill as backfill_0005
 
-BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {3: backfill_0003}
+BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {
+    3: backfill_0003,
+    5: backfill_0005,
+}
 
 
 @dataclass(frozen=True, slots=True)

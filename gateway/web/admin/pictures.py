@@ -53,7 +53,7 @@ class PictureRegister:
             lambda mark, count: self._erasure.page(wanted, after=mark, limit=count),
             after=asked.after,
             limit=asked.limit,
-            mark=lambda one: (one.created_at, one.picture.digest),
+            mark=lambda one: (one.created_at, one.key),
             weigh=lambda one: len(one.prompt),
         )
         answer: PicturesShape = {

@@ -1,8 +1,9 @@
-"""`GET /admin/v1/runs` and `/admin/v1/runs/{id}`: what was done, and why it went as it did."""
+"""`/admin/v1/runs` and `/admin/v1/runs/{id}`: what was done, why it went as it did, and taking its
+words away."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
 import orjson
@@ -11,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway import ids
+from gateway.core.enrolment import Act
 from gateway.core.history import Step
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
 from gateway.core.policy import Current, Policy
+from gateway.erasure import Erasure
 from gateway.errors import InvalidRequest
 from gateway.explanation import Story, summary, timings
-from gateway.ports import RunFilter
+from gateway.ports import Clock, RunFilter
 from gateway.records import Records
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.auth import operator_of
@@ -90,6 +94,37 @@ class Runs:
         read_query(request, NoParameters)
         story = await self._records.story(request.path_params["id"])
         return json_response(explanation(story, policy))
+
+
+class RunErasure:
+    """`DELETE /admin/v1/runs/{id}`: what was said of a run is taken away for good.
+
+    `flush` writes down what refused orders are still waiting to be.
+    """
+
+    def __init__(
+        self,
+        erasure: Erasure,
+        current: Current,
+        clock: Clock,
+        *,
+        flush: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._erasure = erasure
+        self._current = current
+        self._clock = clock
+        self._flush = flush
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/runs/{id}", self.erase, methods=["DELETE"])]
+
+    async def erase(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        await self._flush()
+        act = Act(ids.new_change_id(), self._clock(), actor)
+        erased = await self._erasure.erase_run(request.path_params["id"], act)
+        return json_response(run_shape(erased))
 
 
 def _states(text: str | None) -> tuple[RunState, ...]:

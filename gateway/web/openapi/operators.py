@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.config.schema import TeamEntry
-from gateway.erasure import PictureNotFound
+from gateway.erasure import PictureNotFound, RunNotFound, RunUnderWay
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, Unavailable
 from gateway.roster import (
     KeyNotActive,
@@ -234,6 +234,19 @@ OPERATIONS: Final[Sequence[Operation]] = (
         query=NoParameters,
         path_words={"id": "Of a run, of a task, or the `X-Request-Id` of a refused order."},
         refusals=(*_ASKED, NotFound),
+    ),
+    Operation(
+        "DELETE",
+        "/admin/v1/runs/{id}",
+        _BOOKS,
+        "Erase what was said of a run",
+        Door.ADMIN,
+        answers_json(shapes.RunShape),
+        description="Of one that has ended, also of one that failed: its prompt, upstream's "
+        "answers and every picture it made are gone for good; what was paid stays in the books.",
+        query=NoParameters,
+        path_words={"id": "Of a run or of one of its tasks."},
+        refusals=(*_ASKED, RunNotFound, RunUnderWay),
     ),
     Operation(
         "GET",

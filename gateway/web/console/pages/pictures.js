@@ -13,7 +13,8 @@ export default function Pictures({ query }) {
   const list = useList("admin", "admin/v1/pictures", { team, q, task, run, from, to, limit: 48 });
   const [erasing, setErasing] = useState(null);
   const [erased, setErased] = useState({});
-  const rows = list.rows.map((row) => erased[row.digest] ?? row);
+  // An erasure is of the bytes: of every run that made them.
+  const rows = list.rows.map((row) => row.erased_at ? row : { ...row, ...erased[row.digest] });
   return html`<${Filters}>
       <${TeamChoice} value=${team} onChoose=${(one) => set({ team: one })} />
       <${TextFilter} wide label="Prompt" placeholder="Words in the prompt" value=${q} onChoose=${(one) => set({ q: one })} />
@@ -21,9 +22,9 @@ export default function Pictures({ query }) {
       <${Days} from=${from} to=${to} set=${set} />
       <${Clear} page="runs" query=${query} keep=${["view"]} />
     <//>
-    ${rows.length > 0 && html`<ul class="kept" aria-label="Pictures">${rows.map((row) => html`<${Kept} key=${row.digest} row=${row} onErase=${() => setErasing(row)} />`)}</ul>`}
+    ${rows.length > 0 && html`<ul class="kept" aria-label="Pictures">${rows.map((row) => html`<${Kept} key=${row.digest + row.run} row=${row} onErase=${() => setErasing(row)} />`)}</ul>`}
     <${ListEnd} list=${list} empty=${html`<${Empty} icon="images" title="No picture is like that." />`} />
-    ${erasing && html`<${Erase} row=${erasing} onClose=${() => setErasing(null)} onErased=${(row) => setErased({ ...erased, [row.digest]: row })} />`}`;
+    ${erasing && html`<${Erase} row=${erasing} onClose=${() => setErasing(null)} onErased=${(row) => setErased({ ...erased, [row.digest]: { prompt: row.prompt, erased_at: row.erased_at } })} />`}`;
 }
 
 function Kept({ row, onErase }) {
@@ -46,7 +47,7 @@ function Erase({ row, onErased, onClose }) {
     toast("The picture is erased");
   };
   return html`<${Confirm} title="Erase this picture?" action="Erase for good" act=${act} onClose=${onClose}>
-    <p>Its bytes, what is written beside it, its prompt and the cached answer are removed. Its link answers 404 from then on. What it has cost stays counted.</p>
+    <p>Its bytes, what is written beside it, its prompt and the cached answer are removed, of every run that made the same bytes. Its link answers 404 from then on. What it has cost stays counted.</p>
     <p class="hint mono id">${row.digest}</p>
   <//>`;
 }

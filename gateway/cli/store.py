@@ -1,0 +1,61 @@
+"""Whether the picture folder of some settings is the one that their ledger knows.
+
+Reads beside a running gateway and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.config import Settings
+from gateway.errors import Unavailable
+
+if TYPE_CHECKING:
+    from gateway.ports import Ledger
+
+
+async def strangeness(ledger: Ledger, settings: Settings) -> list[str]:
+    """Why the folder is not the ledger's store, as a sentence; empty when it is, or while the
+    ledger knows none yet."""
+    import asyncio
+
+    from gateway.core.pictures import PictureProblem
+    from gateway.wiring import require_store
+
+    store_id = await ledger.store_id()
+    if store_id is None:
+        return []
+    try:
+        await asyncio.to_thread(require_store, settings, store_id)
+    except (PictureProblem, OSError) as problem:
+        said = str(problem)
+        return [f"{said[:1].upper()}{said[1:]}."]
+    return []
+
+
+def store_notices(settings: Settings) -> Sequence[str]:
+    """The same for who has no ledger open: nothing where there is none, or none to be read."""
+    from gateway import serving
+    from gateway.wiring import LEDGER_NAME
+
+    if settings.storage.ledger == "memory":
+        return []
+    if not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
+        return []
+    try:
+        return serving.run(_looked_up(settings))
+    except Unavailable:
+        return []
+
+
+async def _looked_up(settings: Settings) -> Sequence[str]:
+    from gateway.wiring import make_ledger
+
+    ledger = make_ledger(settings, read_only=True)
+    await ledger.open()
+    try:
+        return await strangeness(ledger, settings)
+    finally:
+        await ledger.close()
