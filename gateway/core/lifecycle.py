@@ -215,9 +215,7 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
         elsewhere = _elsewhere(_without_route(run), now, rules)
         if elsewhere is not None:
             return elsewhere
-    return endings.task_failed(
-        run, event, now, usd_micros_per_credit=rules.usd_micros_per_credit
-    )
+    return endings.task_failed(run, event, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:

@@ -2,7 +2,8 @@
 
 A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
 a wait; so a request that no route wants is not passed round in circles. A route whose task failed
-for the run, or that declines it again and again, is not asked again. A dearer route must fit into the team's budget.
+for the run, or that declines it again and again, is not asked again. A dearer route must fit into
+the team's budget.
 """
 
 from __future__ import annotations

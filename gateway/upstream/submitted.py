@@ -9,7 +9,7 @@ is unknown, and is never sent again under another key or to another route.
 | 2xx with a task id | accepted, whatever else it says: polls tell what became of it |
 | a code that says the outcome is open, or a time-out (but 408, 429) | unknown |
 | 2xx with an `id` or `data` that cannot be read, or not now with the id of a task | unknown |
-| a code that says nobody took it, at any status (`NOBODY_TOOK_IT`, and the settings' own) | not now |
+| a code that says nobody took it, at any status (`NOBODY_TOOK_IT`, the settings' own) | not now |
 | 2xx with an error | as the status that the error's number, code or type stands for |
 | 2xx without one, or with one that says nothing known | unknown |
 | 301, 307, 308: the same request should go elsewhere | not now, never sent |
