@@ -113,7 +113,7 @@ class RouteHealth:
                 shut = common.failed(epochs[0], now, pace, retry_after_seconds=_asked(event))
                 return told._with(team, shut, own.unused(epochs[1], now))
             case NotNow(its_own=True):
-                return told._with(team, there, own.silent(epochs[1], now, pace))
+                return told._with(team, there, own.unused(epochs[1], now))  # the next has its turn
             case NotNow():
                 most = 1 if self._declines_all else FAILURES
                 wait = _asked(event)

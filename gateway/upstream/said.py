@@ -108,7 +108,7 @@ def words(answer: Answer, problem: Problem | None, prompt: str) -> str:
     A prompt that it repeats is left out: it is erased with its pictures, and these words are not.
     """
     said = (problem.message if problem else "") or answer.text()[: 100 * WORDS]
-    return _one_line(_without(_one_line(said), _one_line(prompt)))[:WORDS]
+    return _without(_one_line(_without(said, prompt)), _one_line(prompt))[:WORDS]
 
 
 def _problem(source: Mapping[str, Any]) -> Problem | None:
