@@ -386,7 +386,12 @@ def test_upstream_may_make_fewer_or_more_pictures_than_asked(count: int) -> None
 
 @pytest.mark.parametrize(
     ("credits_used", "worth", "cost"),
-    [(1.0, 14_705.5, 14_706), (0.0, 14_705.5, 26_000), (99.0, 14_705.5, 2 * PRICE), (None, 1.0, 26_000)],
+    [
+        (1.0, 14_705.5, 14_706),
+        (0.0, 14_705.5, 26_000),
+        (99.0, 14_705.5, 2 * PRICE),
+        (None, 1.0, 26_000),
+    ],
 )
 def test_credits_are_the_cost_where_their_worth_is_known(
     credits_used: float | None, worth: float, cost: int

@@ -74,7 +74,9 @@ def gives_away(text: str) -> bool:
             return True
         todo += [unquote(one), html.unescape(one), one.replace("\\/", "/"), _unescaped(one)]
         todo += [_from_base64(found) for found in re.findall(r"[\w+/=-]{16,}", one)]
-        todo += [bytes.fromhex(f).decode("latin-1") for f in re.findall(r"(?:[0-9a-f]{2}){16,}", one)]
+        todo += [
+            bytes.fromhex(f).decode("latin-1") for f in re.findall(r"(?:[0-9a-f]{2}){16,}", one)
+        ]
     return False
 
 
@@ -146,9 +148,7 @@ class Echo:
         self.status = 200
         self.success = True
 
-    async def __call__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         sent = re.search(r"(?im)^authorization: bearer (\S+)", head)
         self.keys.append(sent[1] if sent else "")
@@ -167,14 +167,14 @@ class Echo:
     def _body(self) -> bytes:
         said = json.dumps("and ".join(f"{name} {text} " for name, text in ENCODED.items()))
         said = said.replace("sk-Org", "sk\\u002dOrg", 1)
-        links = f'["https://files.test/{percent(KEY)}.png", "https://files.test/?key={KEY}"]'
-        error = "" if self.success else f', "error": {{"code": "invalid_size", "message": {said}}}'
-        name = f'"id": "task-unified-1", "status": "completed", "results": {links}'
+        link = f"https://files.test/{percent(KEY)}"
+        task = f'"id": "task-unified-1", "status": "completed", "results": ["{link}", "{link}.png"]'
+        error = f'"error": {{"code": "invalid_size", "message": {said}}}'
+        told = f'"file_id": "f1", "file_url": "{link}", "note": {said}'
+        code, success = (200, "true") if self.success else (400, "false")
         return (
-            f'{{{name if self.success else ""}{"," if self.success else ""} "msg": {said}, '
-            f'"code": {200 if self.success else 400}, "success": {json.dumps(self.success)}{error}, '
-            f'"data": {{"file_id": "f1", "file_url": "https://files.test/{percent(KEY)}", '
-            f'"note": {said}, "token": {{"used_credits": 1.5}}}}}}'
+            f'{{{task if self.success else error}, "msg": {said}, "code": {code}, '
+            f'"success": {success}, "data": {{{told}, "token": {{"used_credits": 1.5}}}}}}'
         ).encode()
 
 

@@ -167,7 +167,9 @@ def test_a_403_is_of_our_key_only_when_its_code_says_so(code: str, body: str) ->
 # --- codes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 404, 409, 422, 500, 502, 503, 504, 524])
+@pytest.mark.parametrize(
+    "status", [200, 400, 401, 402, 403, 404, 409, 422, 500, 502, 503, 504, 524]
+)
 @pytest.mark.parametrize("code", sorted(NOBODY_TOOK_IT))
 def test_a_code_that_says_that_nobody_took_it_counts_at_any_status(status: int, code: str) -> None:
     why = MANY if code in CROWDED else DECLINED
@@ -180,7 +182,12 @@ def test_a_code_that_says_that_nobody_took_it_counts_at_any_status(status: int, 
 def test_an_operator_may_name_more_codes() -> None:
     theirs = {"pool_is_dry", "40017"}
     for status in (200, 400, 403, 500, 504):
-        for told in (error("Pool-is-dry"), error("40017"), error(40017), {"code": 40017, "msg": ""}):
+        for told in (
+            error("Pool-is-dry"),
+            error("40017"),
+            error(40017),
+            {"code": 40017, "msg": ""},
+        ):
             got = answer(status, told)
             assert kind(read_submit(got, not_taken=theirs)) is DECLINED
             assert kind(read_submit(got)) is not DECLINED
@@ -306,7 +313,7 @@ def test_the_first_of_what_upstream_said_is_kept_in_one_line() -> None:
     assert words(answer(500, None)) == words(answer(500)) == ""
 
 
-@pytest.mark.parametrize("prompt", ["cat", "a \"red\" bicycle\nby the sea", "é" * 50, "x" * 4000])
+@pytest.mark.parametrize("prompt", ["cat", 'a "red" bicycle\nby the sea', "é" * 50, "x" * 4000])
 def test_a_prompt_that_upstream_repeats_is_left_out(prompt: str) -> None:
     told = {"error": {"code": "x", "message": f"Not this: {prompt}!"}}
     assert words(answer(400, told), prompt) == "Not this: [prompt]!"
