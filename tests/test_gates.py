@@ -243,7 +243,7 @@ def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
     outlook, _ = world.gates.outlook(on("cheap"), told)
     assert outlook.go and outlook.go.upstream == "middle"
     assert "cheap" not in {route.upstream for route, _ in outlook.waits}
-    for event in (NotNow("", why=Why.CROWDED), NotNow("", why=Why.NEVER_SENT)):
+    for event in (NotNow("", why=Why.PASSING), NotNow("", why=Why.NEVER_SENT)):
         for _ in range(9):
             told = world.submits("middle", event, id="patient")
             assert isinstance(told, NotNow) and not told.its_own, "it may be so for every request"

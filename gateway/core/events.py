@@ -39,8 +39,8 @@ class Refused:
 class Why(StrEnum):
     """Why a submit was not taken, and so whom it concerns."""
 
-    NEVER_SENT = "never sent"  # it reached nobody: it would be the same for every request
-    CROWDED = "crowded"  # too much at once, whatever was asked for
+    NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
+    PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
     DECLINED = "declined"  # it was looked at: it may be so for this request alone
 
 

@@ -1,12 +1,12 @@
 """How a route is: a breaker for all who ask it, and one for each team.
 
-What reaches nobody, and our own key refused, is the same whatever is asked for: it counts for all.
-An answer that declines a submit, or a task that fails, may be about what was asked for: it counts
-for the team that asked, so that no team's orders close a route to others. A team that has not been
-declined may ask a route that declines others; when the route has passed nobody since, once is
-enough for it to wait too.
+What nobody answers is the same whatever is asked for: it counts for all. An answer that declines a
+submit, even one that speaks of our key, and a task that fails may be about what was asked for: it
+counts for the team that asked, so that no team's orders close a route to others. A team that has
+not been declined may ask a route that declines others; when the route has taken nobody since, once
+is enough for it to wait too.
 
-    never sent, our key refused   → the breaker for all
+    nobody answered               → the breaker for all
     declined, task failed         → the team's own; for all it says that the route is there
     taken, or the request refused → both closed
 """
@@ -109,12 +109,12 @@ class RouteHealth:
             case Accepted() | Refused():
                 passed = replace(told, passed=told.told)
                 return passed._with(team, there, own.served(epochs[1], now))
-            case CredentialsRefused() | NotNow(why=Why.NEVER_SENT):
-                shut = common.failed(epochs[0], now, pace, retry_after_seconds=_asked(event))
+            case NotNow(why=Why.NEVER_SENT):
+                shut = common.failed(epochs[0], now, pace)
                 return told._with(team, shut, own.unused(epochs[1], now))
             case NotNow(its_own=True):
                 return told._with(team, there, own.unused(epochs[1], now))  # the next has its turn
-            case NotNow():
+            case NotNow() | CredentialsRefused():
                 most = 1 if self._declines_all else FAILURES
                 wait = _asked(event)
                 own = own.failed(epochs[1], now, pace, retry_after_seconds=wait, most=most)

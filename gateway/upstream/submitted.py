@@ -12,17 +12,17 @@ is unknown, and is never sent again under another key or to another route.
 | a code that says nobody took it, at any status (`NOBODY_TOOK_IT`, the settings' own) | not now |
 | 2xx with an error | as the status that the error's number, code or type stands for |
 | 2xx without one, or with one that says nothing known | unknown |
-| 301, 307, 308: the same request should go elsewhere | not now, never sent |
+| 301, 307, 308: the same request should go elsewhere | not now, for any order |
 | other 3xx: the answer to it may be elsewhere | unknown |
 | 401, 402; 403 of which code or `param` speaks of our key, balance or model | our key or balance |
 | 403 otherwise: content, parameters, a firewall's page | its refusal of this request |
-| 408, 429 | not now |
+| 408, 429 | not now, for any order |
 | 409 without a readable error, 499 (a proxy's word that its client left) | unknown |
 | other 4xx: its refusal of this request, but for a code of our key or balance | as it says |
 | 503 with a readable error | not now |
-| 503 with the page of a proxy that had nobody to ask (`NOBODY_THERE`) | not now, never sent |
+| 503 with the page of a proxy that had nobody to ask (`NOBODY_THERE`) | not now, for any order |
 | 503 otherwise: some proxies say so when they lost the answer | unknown |
-| 521, 522, 523, 525, 526, 530 with the CDN's own signs | not now, never sent |
+| 521, 522, 523, 525, 526, 530 with the CDN's own signs | not now, for any order |
 | these without the signs, and all other 5xx, whatever their body | unknown |
 
 An unknown 403 is a refusal, because otherwise one team's forbidden prompts would pass for a
@@ -193,9 +193,8 @@ MAX_TASK_ID: Final = 256
 class Meaning(StrEnum):
     REFUSED = "its refusal of this request"
     OUR_KEY = "our key or balance"
-    NEVER_SENT = "not now: it never reached anybody"
-    CROWDED = "not now: too much at once"
-    NOT_NOW = "not now"
+    PASSING = "not now, for any order"
+    DECLINED = "not now"
     UNKNOWN = "it may have been taken"
 
 
@@ -228,7 +227,7 @@ def _meaning(answer: Answer, problem: Problem | None, not_taken: Collection[str]
     if code in OUTCOME_OPEN or late:
         return Meaning.UNKNOWN
     if code in not_taken:
-        return Meaning.CROWDED if code in CROWDED else Meaning.NOT_NOW
+        return Meaning.PASSING if code in CROWDED else Meaning.DECLINED
     if 200 <= answer.status < 300:
         status = _stands_for(problem)
         return _by_status(status, answer, problem) if status else Meaning.UNKNOWN
@@ -237,15 +236,15 @@ def _meaning(answer: Answer, problem: Problem | None, not_taken: Collection[str]
 
 def _by_status(status: int, answer: Answer, problem: Problem | None) -> Meaning:
     if status in (408, 429):
-        return Meaning.CROWDED
+        return Meaning.PASSING
     if status < 400:
-        return Meaning.NEVER_SENT if status in SAME_REQUEST_ELSEWHERE else Meaning.UNKNOWN
+        return Meaning.PASSING if status in SAME_REQUEST_ELSEWHERE else Meaning.UNKNOWN
     if status < 500:
         return _refused_by(status, problem)
     if status == 503:
         return _unavailable(answer, problem)
     if status in NEVER_ARRIVED and answer.status == status and _is_from_the_cdn(answer):
-        return Meaning.NEVER_SENT
+        return Meaning.PASSING
     return Meaning.UNKNOWN
 
 
@@ -265,10 +264,10 @@ def _refused_by(status: int, problem: Problem | None) -> Meaning:
 def _unavailable(answer: Answer, problem: Problem | None) -> Meaning:
     if problem and not problem.bare:
         doubtful = problem.number not in (None, 503, 429)
-        return Meaning.UNKNOWN if doubtful else Meaning.NOT_NOW
+        return Meaning.UNKNOWN if doubtful else Meaning.DECLINED
     said = "" if answer.json_object() is not None else answer.text()
     nobody = NOBODY_THERE.search(said) and not ANSWER_WAS_LOST.search(said)
-    return Meaning.NEVER_SENT if nobody else Meaning.UNKNOWN
+    return Meaning.PASSING if nobody else Meaning.UNKNOWN
 
 
 def _is_from_the_cdn(answer: Answer) -> bool:
@@ -328,14 +327,8 @@ def _event(
         case Meaning.UNKNOWN:
             return AnswerLost(_of_unknown(answer, problem, reason), said, heard=True)
         case _:
-            return NotNow(reason, answer.retry_after_seconds(), WHY[meaning], words=said)
-
-
-WHY: Final[Mapping[Meaning, Why]] = {
-    Meaning.NEVER_SENT: Why.NEVER_SENT,
-    Meaning.CROWDED: Why.CROWDED,
-    Meaning.NOT_NOW: Why.DECLINED,
-}
+            why = Why.PASSING if meaning is Meaning.PASSING else Why.DECLINED
+            return NotNow(reason, answer.retry_after_seconds(), why, words=said)
 
 
 def _of_unknown(answer: Answer, problem: Problem | None, reason: str) -> str:

@@ -20,7 +20,7 @@ from gateway.core.turns import DECLINES, Declined, Rank, Waiting, comes_soon, fi
 
 PACE = BreakerPace(first_seconds=1.0, max_seconds=60.0)
 TAKEN, NO = Accepted("t", "{}"), Refused(400, "{}", "invalid_request", "no")
-DECLINED, CROWDED = NotNow("HTTP 503"), NotNow("HTTP 429", why=Why.CROWDED)
+DECLINED, PASSING = NotNow("HTTP 503"), NotNow("HTTP 429", why=Why.PASSING)
 AWAY, NO_KEY = NotNow("", why=Why.NEVER_SENT), CredentialsRefused(401, "no")
 LOST, HEARD = AnswerLost("cut"), AnswerLost("HTTP 500", heard=True)
 
@@ -34,8 +34,8 @@ def after(
     return health
 
 
-@pytest.mark.parametrize("event", [DECLINED, CROWDED])
-def test_what_is_declined_closes_the_route_to_that_team_only(event: NotNow) -> None:
+@pytest.mark.parametrize("event", [DECLINED, PASSING, NO_KEY])
+def test_what_is_declined_closes_the_route_to_that_team_only(event: SubmitEvent) -> None:
     route = after(RouteHealth(), "art", event, FAILURES)
     assert not route.allows("art", NOW) and route.allows("bob", NOW)
     assert not route.is_up, "nobody has been taken since: as far as anyone knows it is away"
@@ -49,9 +49,8 @@ def test_what_is_declined_closes_the_route_to_that_team_only(event: NotNow) -> N
         assert route.is_up and route.allows("bob", now) and not route.allows("art", now)
 
 
-@pytest.mark.parametrize("event", [AWAY, NO_KEY])
-def test_what_reaches_nobody_closes_it_to_all(event: SubmitEvent) -> None:
-    route = after(RouteHealth(), "art", event, FAILURES)
+def test_what_reaches_nobody_closes_it_to_all() -> None:
+    route = after(RouteHealth(), "art", AWAY, FAILURES)
     assert not route.is_up and not route.allows("bob", NOW)
     assert route.state(NOW + 1) is BreakerState.HALF_OPEN
     trial = route.taken("bob", NOW + 1)
@@ -61,10 +60,9 @@ def test_what_reaches_nobody_closes_it_to_all(event: SubmitEvent) -> None:
 
 def test_an_answer_says_that_the_way_there_is_open() -> None:
     route = after(RouteHealth(), "art", AWAY, FAILURES)
-    for event in (TAKEN, NO, DECLINED, HEARD):
+    for event in (TAKEN, NO, DECLINED, NO_KEY, HEARD):
         assert after(route, "bob", event, 1, NOW + 1).for_all.is_closed
     assert not after(route, "bob", LOST, 1, NOW + 1).for_all.is_closed
-    assert not after(route, "bob", NO_KEY, 1, NOW + 1).for_all.is_closed
 
 
 def test_when_it_is_away_each_further_team_finds_out_at_once() -> None:

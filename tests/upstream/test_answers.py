@@ -183,7 +183,7 @@ def test_a_refusal_that_clients_cannot_read_is_put_into_words(body: bytes | None
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert read_submit(answer(429, **headers)) == NotNow("HTTP 429", seconds, Why.CROWDED)
+    assert read_submit(answer(429, **headers)) == NotNow("HTTP 429", seconds, Why.PASSING)
     poll = read_poll(answer(503, problem("x"), **headers))
     assert isinstance(poll, Unreachable) and poll.retry_after_seconds == seconds
 

@@ -22,7 +22,7 @@ from gateway.upstream.submitted import CROWDED, NOBODY_TOOK_IT, OUR_BALANCE, OUR
 TASK = {"id": "task-unified-1", "status": "pending"}
 CDN = {"server": "cloudflare", "cf-ray": "8f0a1b2c3d4e5f60-FRA"}
 UNKNOWN, KEY, REFUSED, ACCEPTED = AnswerLost, CredentialsRefused, Refused, Accepted
-NEVER_SENT, MANY, DECLINED = Why.NEVER_SENT, Why.CROWDED, Why.DECLINED
+PASSING, DECLINED = Why.PASSING, Why.DECLINED
 BODIES: tuple[Any, ...] = (
     b"", None, b"<html>", b"error code: 522", {}, {"error": {}}, {"error": []}, {"error": "gone"},
     {"error": {"code": "internal_error", "message": "m"}}, {"error": {"code": 500}},
@@ -61,9 +61,9 @@ def test_whatever_may_have_arrived_is_unknown(status: int, body: Any, signs: Any
 @pytest.mark.parametrize("status", [521, 522, 523, 525, 526, 530])
 def test_what_the_cdn_never_delivered_needs_its_signs(status: int, body: Any) -> None:
     raw = answer(status, body).body
-    assert kind(read_submit(Answer(status, raw, CDN))) is NEVER_SENT
+    assert kind(read_submit(Answer(status, raw, CDN))) is PASSING
     shout = {"server": "Cloudflare", "cf-ray": "1-A"}
-    assert kind(read_submit(Answer(status, raw, shout))) is NEVER_SENT
+    assert kind(read_submit(Answer(status, raw, shout))) is PASSING
     for signs in (
         {},
         {"server": "cloudflare"},
@@ -77,11 +77,11 @@ def test_what_the_cdn_never_delivered_needs_its_signs(status: int, body: Any) ->
 @pytest.mark.parametrize(
     ("page", "means"),
     [
-        ("<html>503 Service Temporarily Unavailable</html>", NEVER_SENT),
-        ("<h1>503 Service Unavailable</h1>\nNo server is available to handle this", NEVER_SENT),
-        ("no healthy upstream", NEVER_SENT),
-        ("The server is temporarily unable to service your request", NEVER_SENT),
-        ("HTTP Error 503. The service is unavailable.", NEVER_SENT),
+        ("<html>503 Service Temporarily Unavailable</html>", PASSING),
+        ("<h1>503 Service Unavailable</h1>\nNo server is available to handle this", PASSING),
+        ("no healthy upstream", PASSING),
+        ("The server is temporarily unable to service your request", PASSING),
+        ("HTTP Error 503. The service is unavailable.", PASSING),
         ("", UNKNOWN),
         ("oops", UNKNOWN),
         ("upstream connect error or disconnect/reset before headers", UNKNOWN),
@@ -105,7 +105,7 @@ def test_a_proxys_page_with_503(page: str, means: object) -> None:
         (error("anything"), DECLINED),
         (error(), DECLINED),
         ({"code": 503, "msg": "later"}, DECLINED),
-        (error("rate_limit_exceeded"), MANY),
+        (error("rate_limit_exceeded"), PASSING),
         ({"error": "Service Unavailable"}, DECLINED),
         ({"error": "down"}, UNKNOWN),
         ({"message": "Service Unavailable"}, UNKNOWN),  # some gateways, after a time-out too
@@ -126,15 +126,15 @@ def test_a_503_that_can_be_read(body: Any, means: object) -> None:
 @pytest.mark.parametrize(
     ("got", "means"),
     [
-        (answer(408), MANY),
-        (answer(408, error("request_timeout")), MANY),
-        (answer(429, b"<html>"), MANY),
-        (answer(429, error("anything")), MANY),
+        (answer(408), PASSING),
+        (answer(408, error("request_timeout")), PASSING),
+        (answer(429, b"<html>"), PASSING),
+        (answer(429, error("anything")), PASSING),
         (answer(429, error("duplicate_request")), UNKNOWN),
         (answer(429, {"id": "task-unified-7", "status": "pending"}), UNKNOWN),
-        (answer(301), NEVER_SENT),
-        (answer(307), NEVER_SENT),
-        (answer(308), NEVER_SENT),
+        (answer(301), PASSING),
+        (answer(307), PASSING),
+        (answer(308), PASSING),
         (answer(302), UNKNOWN),
         (answer(303), UNKNOWN),
         (answer(304), UNKNOWN),
@@ -172,7 +172,7 @@ def test_a_403_is_of_our_key_only_when_its_code_says_so(code: str, body: str) ->
 )
 @pytest.mark.parametrize("code", sorted(NOBODY_TOOK_IT))
 def test_a_code_that_says_that_nobody_took_it_counts_at_any_status(status: int, code: str) -> None:
-    why = MANY if code in CROWDED else DECLINED
+    why = PASSING if code in CROWDED else DECLINED
     for told in (error(code), error(code.upper()), error(code.replace("_", "-"))):
         assert kind(read_submit(answer(status, told, retry_after="3"))) is why
     flat = read_submit(answer(status, {"code": code, "msg": "m"}, retry_after="3"))
@@ -222,8 +222,8 @@ def test_an_operator_may_name_more_codes() -> None:
         ({"code": 422, "msg": "no such size"}, REFUSED, 422),
         ({"error": True, "code": 400, "message": "no"}, REFUSED, 400),
         ({"error": "busy"}, DECLINED, None),
-        ({"error": "Rate limit exceeded"}, MANY, None),
-        (error(429), MANY, None),
+        ({"error": "Rate limit exceeded"}, PASSING, None),
+        (error(429), PASSING, None),
         ({"code": 503, "msg": "later"}, DECLINED, None),
         (error("service_unavailable"), DECLINED, None),
         (error(500), UNKNOWN, None),
