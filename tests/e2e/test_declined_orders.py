@@ -12,7 +12,7 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, house
 
 UP = 'gateway_upstream_up{route="evolink/gpt-image-1.5",upstream="evolink"}'
-SLOWER = replace(FAST, seconds_per_picture=0.5)
+SLOWER = replace(FAST, seconds_per_picture=0.3)
 RETRY = {"retry": {"first": "100ms", "max": "2s"}}
 PATIENT = {"gpt-image-1.5": {"deadline": "60s"}}
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
@@ -29,7 +29,7 @@ async def timed(one: House, prompt: str, key: str) -> float:
 
 @pytest.mark.alone
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("poison", "status"), [(12, "503"), (40, "503"), (40, "429")])
+@pytest.mark.parametrize(("poison", "status"), [(12, "429"), (40, "503")])
 async def test_declined_orders_of_one_team_do_not_delay_another(
     tmp_path: Path, poison: int, status: str
 ) -> None:
@@ -39,7 +39,7 @@ async def test_declined_orders_of_one_team_do_not_delay_another(
         answers = await asyncio.gather(*(one.post(prompt, key=TEAM_KEY) for prompt in bad))
         assert {answer.status_code for answer in answers} == {200}
         took = []
-        for number in range(12):
+        for number in range(8):
             await one.post(f"worse {number} [sandbox:http={status}]", key=TEAM_KEY)
             took.append(await timed(one, f"good {number}", OTHER_KEY))
         assert median(took) < 1.5 * usual and max(took) < 2 * usual + 0.2, (usual, took)
