@@ -46,7 +46,9 @@ OUTLOOKS = (Outlook(), Outlook(OTHER_ROUTE), Outlook(None, ((OTHER_ROUTE, NOW + 
 EVENTS: tuple[Event, ...] = (
     Accepted("task-unified-1-abcdefgh", "{}"),
     Refused(400, "{}", "invalid_request", "no"),
+    Refused(400, "{}", "invalid_request", "no", replayed=True),
     NotNow("down"),
+    NotNow("down", its_own=True),
     CredentialsRefused(401, "no"),
     AnswerLost("cut"),
     Retry(),

@@ -20,6 +20,7 @@ from gateway.core.events import (
     Retry,
     SubmitEvent,
     TaskFailed,
+    Why,
 )
 from gateway.core.lifecycle import Rules
 from gateway.core.model import Run, RunState
@@ -52,11 +53,15 @@ class World:
     def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
         self.up[upstream] = up
 
-    def submits(self, upstream: str, event: SubmitEvent, times: int = 1) -> None:
+    def submits(
+        self, upstream: str, event: SubmitEvent, times: int = 1, **run: object
+    ) -> SubmitEvent:
+        """What the last of so many submits means for the run."""
         for _ in range(times):
-            permit = self.gates.enter(on(upstream))
+            permit = self.gates.enter(on(upstream, **run))
             assert isinstance(permit, Permit)
-            self.gates.submitted(permit, event)
+            told = self.gates.submitted(permit, event)
+        return told
 
     def goes(self, run: Run, event: Event) -> str | None:
         """Where the run goes on; the permit is given back."""
@@ -196,3 +201,135 @@ def test_a_run_that_may_have_been_taken_is_never_sent_elsewhere() -> None:
 def test_a_model_that_is_no_longer_offered_has_no_routes() -> None:
     outlook, permit = World().gates.outlook(replace(QUEUED, model="gone"), Retry())
     assert (outlook.go, outlook.waits, permit) == (None, (), None)
+
+
+# --- one's own and others' -----------------------------------------------------------------------
+
+
+def waiting(name: str, team: str = "blue", due_at: float = NOW) -> Run:
+    return on("cheap", id=name, team=team, state=RunState.QUEUED, due_at=due_at)
+
+
+def test_what_is_declined_for_one_team_is_not_closed_to_another() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES)
+    assert world.up == {"cheap": False}
+    assert world.gates.enter(on("cheap")) == BUSY
+    world.submits("cheap", Accepted("t", "{}"), team="green")
+    assert world.up == {"cheap": True}
+    assert not isinstance(world.gates.enter(on("cheap")), Permit), "blue still waits"
+    for _ in range(20):
+        world.now += 100
+        world.submits("cheap", BUSY)
+        world.submits("cheap", Accepted("t", "{}"), team="green")
+
+
+def test_what_was_said_of_ones_order_is_not_told_to_another() -> None:
+    world = World()
+    for event in (NotNow("HTTP 503", words="about a cat"), CredentialsRefused(401, "", "a cat")):
+        world.gates.forget()
+        world.submits("cheap", event, FAILURES)
+        told = world.gates.enter(on("cheap"))
+        assert told == event and isinstance(told, NotNow | CredentialsRefused)
+        assert told.words == ""
+
+
+def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
+    world = World()
+    for times in range(1, 4):
+        told = world.submits("cheap", BUSY, id="poison")
+        assert isinstance(told, NotNow) and told.its_own is (times == 3)
+        world.submits("cheap", Accepted("t", "{}"), id=f"other {times}")
+    outlook, _ = world.gates.outlook(on("cheap"), told)
+    assert outlook.go and outlook.go.upstream == "middle"
+    assert "cheap" not in {route.upstream for route, _ in outlook.waits}
+    for event in (NotNow("", why=Why.PASSING), NotNow("", why=Why.NEVER_SENT)):
+        for _ in range(9):
+            told = world.submits("middle", event, id="patient")
+            assert isinstance(told, NotNow) and not told.its_own, "it may be so for every request"
+            world.submits("middle", Accepted("t", "{}"))
+
+
+def test_without_others_that_are_taken_no_run_is_given_up() -> None:
+    world = World()
+    for _ in range(20):
+        world.now += 100
+        told = world.submits("cheap", BUSY)
+        assert isinstance(told, NotNow) and not told.its_own
+
+
+def test_the_trial_goes_to_the_run_that_was_declined_least() -> None:
+    world = World()
+    runs = [waiting(name, due_at=NOW + 1) for name in ("often", "once", "never")]
+    world.submits("cheap", BUSY, 2, id="often")
+    world.submits("cheap", BUSY, 1, id="once")
+    for run in runs:
+        world.gates.follow(run)
+    world.now += 1
+    had = []
+    for _ in range(3):
+        for run in [one for one in runs if one.id not in had]:
+            permit = world.gates.enter(run)
+            if isinstance(permit, Permit):
+                had.append(run.id)
+                world.gates.follow(replace(run, state=RunState.SUBMITTING))
+                world.gates.leave(permit)  # nothing came of it
+                break
+    assert had == ["never", "once", "often"]
+
+
+def test_the_trial_of_all_goes_round_the_teams() -> None:
+    world = World()
+    away = NotNow("", why=Why.NEVER_SENT)
+    world.submits("cheap", away, FAILURES)
+    runs = {f"{team} {n}": (team, n) for team in ("art", "bob", "eve") for n in range(40)}
+    had = []
+    for _ in range(6):
+        world.now += 100
+        for name, (team, _) in runs.items():
+            world.gates.follow(waiting(name, team, world.now))
+        for name, (team, _) in runs.items():
+            permit = world.gates.enter(waiting(name, team))
+            if isinstance(permit, Permit):
+                had.append(team)
+                world.gates.submitted(permit, away)
+    assert sorted(had[:3]) == sorted(had[3:]) == ["art", "bob", "eve"]
+
+
+def test_a_trial_is_not_kept_for_a_run_that_does_not_come() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="poison")
+    world.gates.follow(waiting("late", due_at=NOW + 500))
+    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.now += 1
+    assert not isinstance(world.gates.enter(waiting("poison")), Permit)
+    world.gates.follow(replace(waiting("gone"), state=RunState.FAILED))
+    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="poison")
+    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.now += 3
+    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+
+
+def test_a_long_line_is_not_searched_by_each_who_asks() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="0")
+    runs = [waiting(str(number), due_at=NOW + 1) for number in range(5_000)]
+    for run in runs:
+        world.gates.follow(run)
+    world.now += 1
+    searches = 0
+    line = world.gates._line
+
+    def counted(*args: object, **more: object) -> object:
+        nonlocal searches
+        searches += 1
+        return line(*args, **more)  # type: ignore[arg-type]
+
+    world.gates._line = counted  # type: ignore[method-assign, assignment]
+    for run in runs:
+        if isinstance(world.gates.enter(run), Permit):
+            break
+        world.gates.follow(replace(run, due_at=NOW + 2))
+    assert searches < 5

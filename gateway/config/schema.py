@@ -160,6 +160,7 @@ class UpstreamEntry(Part):
     allow_private_addresses: Flag = False
     usd_micros_per_credit: MoneyAboveZero | None = None
     resend_after_lost_answer: Flag = False
+    not_taken: tuple[Text, ...] = ()
     max_connections: Annotated[int, whole(1, 10_000)] = 100
     callbacks: Flag = False
     proxy: Proxy = None  # None: as the environment says, here and below

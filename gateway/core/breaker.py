@@ -1,4 +1,4 @@
-"""A breaker per route: when a route may be asked, and how much at once.
+"""A breaker: when a route may be asked, and how much at once.
 
     closed ─failures in a row→ open ─its time is over→ half-open ─one trial succeeds→ closed
 
@@ -45,11 +45,13 @@ class Breaker:
 
     `epoch` counts the openings: what is said of a permit of a former epoch is no news. `out` is
     how many permits are out and `room` how many may be. `openings` counts in a row, until a
-    task delivers. `turn_at` is when the next of those who were turned away may come back.
+    task delivers; the last is to last for `open_seconds`. `turn_at` is when the next of those who
+    were turned away may come back.
     """
 
     epoch: int = 0
     open_until: float | None = None
+    open_seconds: float = 0.0
     openings: int = 0
     failed_submits: int = 0
     failed_tasks: int = 0
@@ -113,13 +115,22 @@ class Breaker:
         return replace(back, open_until=None, failed_submits=0, room=room)
 
     def failed(
-        self, epoch: int, now: float, pace: BreakerPace, *, retry_after_seconds: float | None = None
+        self,
+        epoch: int,
+        now: float,
+        pace: BreakerPace,
+        *,
+        retry_after_seconds: float | None = None,
+        most: int = FAILURES,
     ) -> Breaker:
-        """The route did not take the submit. A failed trial opens it again at once."""
+        """The route did not take the submit; the last of `most` in a row opens it.
+
+        A failed trial opens it again at once.
+        """
         if epoch != self.epoch:
             return self
         after = replace(self.unused(epoch, now), failed_submits=self.failed_submits + 1)
-        if self.is_closed and after.failed_submits < FAILURES:
+        if self.is_closed and after.failed_submits < most:
             return after
         return after._opened(now, pace, retry_after_seconds)
 
@@ -150,10 +161,12 @@ class Breaker:
     def _opened(self, now: float, pace: BreakerPace, retry_after_seconds: float | None) -> Breaker:
         seconds = min(pace.max_seconds, pace.first_seconds * 2.0 ** min(self.openings, 30))
         asked = min(retry_after_seconds or 0.0, RETRY_AFTER_MAX_SECONDS)
+        seconds = max(seconds, asked)
         return replace(
             self,
             epoch=self.epoch + 1,
-            open_until=now + max(seconds, asked),
+            open_until=now + seconds,
+            open_seconds=seconds,
             openings=self.openings + 1,
             failed_submits=0,
             room=1,

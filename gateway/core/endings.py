@@ -20,12 +20,11 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     """All its pictures are kept.
 
     Where the settings say what a credit is worth, upstream's own count of credits is the cost;
-    else it is the route's price for each picture delivered. It is never above the hold.
+    else it is the route's price for each picture delivered, also where no credits are counted for
+    pictures that are there: upstream may bill them a moment later. It is never above the hold.
     """
     images = min(len(run.kept), run.hold.images)
-    cost = run.price_usd_micros * images
-    if usd_micros_per_credit is not None and run.credits_used is not None:
-        cost = round(run.credits_used * usd_micros_per_credit)
+    cost = _worth(run.credits_used, usd_micros_per_credit) or run.price_usd_micros * images
     spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
     return replace(run, state=RunState.DONE, hold=NOTHING, spent=spent, tries=0, finished_at=now)
 
@@ -52,10 +51,30 @@ def not_taken(run: Run, now: float) -> Run:
     return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
 
 
-def task_failed(run: Run, event: TaskFailed, now: float) -> Run:
-    """It was not charged, and counts as a run."""
+def declined(run: Run, now: float) -> Run:
+    """Every route that may serve it has declined it again and again, and took others meanwhile."""
+    message = (
+        "The upstream provider did not take this request, although it took others meanwhile. "
+        "Nothing was charged; change the request, or try again later."
+    )
+    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def task_failed(
+    run: Run, event: TaskFailed, now: float, *, usd_micros_per_credit: float | None
+) -> Run:
+    """It counts as a run, and costs nothing, unless upstream reports credits for it all the same.
+
+    Then these are spent, cut to the hold; where the settings do not say what a credit is worth,
+    that is the whole hold.
+    """
     failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
-    return replace(_release(run, failure, now), task=event.task, spent=Amounts(runs=1))
+    cost = 0
+    if event.credits_used:
+        cost = _worth(event.credits_used, usd_micros_per_credit) or run.hold.usd_micros
+    spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), runs=1)
+    after = _release(run, failure, now)
+    return replace(after, task=event.task, credits_used=event.credits_used, spent=spent)
 
 
 # --- spent in full -----------------------------------------------------------------------------
@@ -85,6 +104,13 @@ def links_dying(run: Run, now: float) -> Run:
 def result_lost(run: Run, reason: str, now: float) -> Run:
     message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
     return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
+
+
+def _worth(used: float | None, usd_micros_per_credit: float | None) -> int:
+    """What these credits cost in micro-dollars; 0 where that cannot be said."""
+    if not used or usd_micros_per_credit is None:
+        return 0
+    return round(used * usd_micros_per_credit)
 
 
 def _release(run: Run, failure: Failure, now: float) -> Run:

@@ -1,8 +1,13 @@
-"""What can happen to a run. The driver finds these out; the lifecycle eats them."""
+"""What can happen to a run. The driver finds these out; the lifecycle eats them.
+
+`words` are the first of what upstream said about it, in one line and without our key or the
+prompt: for people who look into it, never for a decision.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gateway.core.model import Kept
 
@@ -17,20 +22,40 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Upstream refused this request before accepting it; status and body are its own."""
+    """Upstream refused this request before accepting it; status and body are its own.
+
+    `replayed`: it is upstream's own error and says that it is the answer to the same key's first
+    submit, so that nothing of that can have been taken.
+    """
 
     status: int
     body: str
     code: str
     message: str
+    replayed: bool = False
+    words: str = field(default="", compare=False)
+
+
+class Why(StrEnum):
+    """Why a submit was not taken, and so whom it concerns."""
+
+    NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
+    PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
+    DECLINED = "declined"  # it was looked at: it may be so for this request alone
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Upstream certainly did not take the submit and may take it later."""
+    """Upstream certainly did not take the submit and may take it later.
+
+    `its_own`: the route has declined this run again and again and took others meanwhile.
+    """
 
     reason: str
     retry_after_seconds: float | None = None
+    why: Why = Why.DECLINED
+    its_own: bool = False
+    words: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +64,19 @@ class CredentialsRefused:
 
     status: int
     reason: str
+    words: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
-    """The submit may have been taken; its answer never arrived or cannot be read."""
+    """The submit may have been taken; its answer never arrived or cannot be read.
+
+    `heard`: somebody answered, so that the way to upstream is open.
+    """
 
     reason: str
+    words: str = field(default="", compare=False)
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +104,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """The task failed or was cancelled upstream, and was not charged."""
+    """The task failed or was cancelled upstream; it was charged only if it reports credits."""
 
     task: str
     code: str
     message: str
+    credits_used: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ ATTEMPTS_TOLD: Final = 8
 """The first submits are told one by one, of the further ones the 16th, the 32nd and so on."""
 
 DETAIL_CHARACTERS: Final = 120
+"""What is said in a few words of our own; upstream's words come behind it."""
+
+WORDS_CHARACTERS: Final = 200
 
 STARTED: Final = "Started"
 """The first step of every run; all others are named like their event."""
@@ -104,7 +107,7 @@ def note(before: Run, event: Event, after: Run, now: float) -> Step | None:
     """
     if not after.is_final and _is_repeat(before, event, after):
         return None
-    detail = _words(event, after)[:DETAIL_CHARACTERS]
+    detail = _with_words(_words(event, after)[:DETAIL_CHARACTERS], event)
     name, was, state = type(event).__name__, str(before.state), str(after.state)
     return Step(after.id, 0, now, name, was, state, after.route, detail)
 
@@ -134,6 +137,12 @@ def _is_repeat(before: Run, event: Event, after: Run) -> bool:
 
 def _is_told(attempt: int) -> bool:
     return attempt <= ATTEMPTS_TOLD or attempt & (attempt - 1) == 0
+
+
+def _with_words(detail: str, event: Event) -> str:
+    """With the first of what upstream said about a submit, in its own words."""
+    said = _plain(getattr(event, "words", ""))[:WORDS_CHARACTERS]
+    return ": ".join(part for part in (detail, said) if part)
 
 
 def _words(event: Event, after: Run) -> str:

@@ -106,7 +106,13 @@ def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: 
 
 
 def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
-    """On to the next route; without one it waits, longer each time that it was refused."""
+    """On to the next route; without one it waits, longer each time that it was refused.
+
+    Where the route takes others and declines this run again and again, it is not asked again.
+    """
+    if event.its_own:
+        elsewhere = _elsewhere(_without_route(run), now, rules)
+        return elsewhere or endings.declined(run, now)
     if rules.outlook.go and now < run.deadline_at:
         return _submit_on(run, rules.outlook.go, now)
     return _wait(run, event.retry_after_seconds, now, rules)
@@ -123,6 +129,13 @@ def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
 
 def _doubt(run: Run, _: AnswerLost, now: float, rules: Rules) -> Run:
     return _ask_again(replace(run, state=RunState.UNSURE, tries=0), None, now, rules)
+
+
+def _refuse_or_doubt(run: Run, event: Refused, now: float, rules: Rules) -> Run:
+    """Only what is the answer to the same key says that the first time was not taken either."""
+    if event.replayed:
+        return endings.refused(run, event, now)
+    return _doubt_still(run, event, now, rules)
 
 
 def _doubt_still(run: Run, event: SubmitEvent, now: float, rules: Rules) -> Run:
@@ -194,12 +207,15 @@ def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
 
 
 def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
-    """It was not charged. Where the provider failed and not the request, another may succeed."""
-    if is_providers_fault(event.code):
-        elsewhere = _elsewhere(replace(run, tried=(*run.tried, run.route)), now, rules)
+    """Where the provider failed and not the request, another may succeed.
+
+    What was charged for all that is not paid once more elsewhere.
+    """
+    if is_providers_fault(event.code) and not event.credits_used:
+        elsewhere = _elsewhere(_without_route(run), now, rules)
         if elsewhere is not None:
             return elsewhere
-    return endings.task_failed(run, event, now)
+    return endings.task_failed(run, event, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
@@ -233,6 +249,11 @@ def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
     if rules.outlook.waits:
         return _wait(_anew(run), None, now, rules)
     return None
+
+
+def _without_route(run: Run) -> Run:
+    """The run, which its present route has failed: it is not asked again."""
+    return replace(run, tried=(*run.tried, run.route))
 
 
 def _submit_on(run: Run, route: Alternative, now: float) -> Run:
@@ -308,7 +329,7 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.QUEUED, Retry): _retry,
     (RunState.QUEUED, DeadlinePassed): _ends(endings.not_taken),
     (RunState.UNSURE, Accepted): _accept,  # the answer came after all
-    (RunState.UNSURE, Refused): _refuse,
+    (RunState.UNSURE, Refused): _refuse_or_doubt,
     (RunState.UNSURE, NotNow): _doubt_still,
     (RunState.UNSURE, CredentialsRefused): _doubt_still,
     (RunState.UNSURE, AnswerLost): _doubt_still,

@@ -110,7 +110,8 @@ class Run:
     object upstream showed (JSON), `links` the result links in it. `shared` says whether others
     may join it while it runs and be answered from it later. `joins` counts the joined jobs per
     team. `tries` counts the failures in a row of the step at hand and sets the back-off;
-    `tried` names the routes whose tasks failed for it: they are not asked again.
+    `tried` names the routes whose tasks failed for it, or that declined it again and again: they
+    are not asked again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 

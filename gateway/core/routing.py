@@ -2,7 +2,8 @@
 
 A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
 a wait; so a request that no route wants is not passed round in circles. A route whose task failed
-for the run is not asked again. A dearer route must fit into the team's budget.
+for the run, or that declines it again and again, is not asked again. A dearer route must fit into
+the team's budget.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
 def moves(event: Event) -> bool:
     """Whether the event may bring a run to another route."""
     if isinstance(event, TaskFailed):
-        return is_providers_fault(event.code)
+        return is_providers_fault(event.code) and not event.credits_used
     return isinstance(event, NotNow | CredentialsRefused | Retry)
 
 
@@ -123,7 +124,7 @@ def next_after(
     if isinstance(event, Retry):
         return routes, routes
     others = [route for route in routes if route.name != run.route]
-    if isinstance(event, TaskFailed):
+    if isinstance(event, TaskFailed) or (isinstance(event, NotNow) and event.its_own):
         return others, others
     names = [route.name for route in routes]
     dearer = routes[names.index(run.route) + 1 :] if run.route in names else routes

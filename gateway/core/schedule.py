@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 from gateway.core.catalog import Pace
 
@@ -54,8 +55,12 @@ def backoff(
 
 
 def spread(at: float, now: float, *, seed: str) -> float:
-    """A time from `at` to a quarter of the wait later, so that not all who wait come at once."""
-    return at + max(0.0, at - now) * _chance(seed) / 4
+    """A time from `at` to a quarter of the wait later, so that not all who wait come at once.
+
+    Who comes first is another each time, and the same for the same input.
+    """
+    chance = crc32(f"{seed} {at!r}".encode()) / 0xFFFFFFFF
+    return at + max(0.0, at - now) * chance / 4
 
 
 def _chance(seed: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
@@ -18,10 +18,12 @@ from urllib.parse import quote
 import httpx2 as httpx
 import orjson
 
-from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable
+from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
 from gateway.core.model import Run
 from gateway.ports import UsedCredits
 from gateway.upstream import answers
+from gateway.upstream.masking import Mask, received
+from gateway.upstream.said import code_of
 
 MAX_ANSWER_BYTES: Final = 1_048_576
 """Task objects are a few kilobytes; whatever is larger is not one."""
@@ -50,12 +52,16 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where the vendor is and who we are there."""
+    """Where the vendor is and who we are there.
+
+    `not_taken` are codes of its own that say that nobody took an order, beyond the known ones.
+    """
 
     base_url: str
     api_key: str
     user_agent: str
     max_connections: int = 100
+    not_taken: Collection[str] = ()
 
 
 class EvolinkClient:
@@ -74,6 +80,8 @@ class EvolinkClient:
         self._timeouts = timeouts
         self._base_url = account.base_url.rstrip("/").removesuffix("/v1")
         named = f"{self._base_url}\n{account.api_key}".encode()
+        self._mask = Mask(account.api_key)
+        self._not_taken = frozenset(map(code_of, account.not_taken))
         self._mark = hashlib.sha256(named).hexdigest()[:16]
         self._submits = _client(account, timeouts, transports, keepalive=0)
         self._polls = _client(account, timeouts, transports, keepalive=account.max_connections)
@@ -95,19 +103,22 @@ class EvolinkClient:
         )
         try:
             async with asyncio.timeout(self._timeouts.submit_seconds):
-                answer = await _send(self._submits, request)
+                answer = await self._send(self._submits, request)
         except (httpx.HTTPError, TimeoutError) as error:
             return departure.broken_off(error)
         if answer.status == PROXY_WANTS_CREDENTIALS:
-            return NotNow("the proxy wants other credentials")
-        return answers.read_submit(answer)
+            return NotNow("the proxy wants other credentials", why=Why.NEVER_SENT)
+        prompt = wish.get("prompt")
+        return answers.read_submit(
+            answer, not_taken=self._not_taken, prompt=prompt if isinstance(prompt, str) else ""
+        )
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
         path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
         request = self._polls.build_request("GET", f"{self._base_url}{path}")
         try:
             async with asyncio.timeout(self._timeouts.poll_seconds):
-                answer = await _send(self._polls, request)
+                answer = await self._send(self._polls, request)
         except (httpx.HTTPError, TimeoutError) as error:
             return Unreachable(f"no answer: {type(error).__name__}")
         return answers.read_poll(answer)
@@ -116,11 +127,15 @@ class EvolinkClient:
         request = self._polls.build_request("GET", f"{self._base_url}/v1/credits")
         try:
             async with asyncio.timeout(self._timeouts.poll_seconds):
-                answer = await _send(self._polls, request)
+                answer = await self._send(self._polls, request)
         except (httpx.HTTPError, TimeoutError):
             return None
         used = answers.read_credits(answer)
         return None if used is None else UsedCredits(self._mark, used)
+
+    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> answers.Answer:
+        response = await client.send(request, stream=True)
+        return await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
 
     async def aclose(self) -> None:
         await self._submits.aclose()
@@ -144,7 +159,7 @@ class _Departure:
         if self._left:
             return AnswerLost(f"no answer: {type(error).__name__}")
         said = f" ({error})" if isinstance(error, httpx.ProxyError) else ""
-        return NotNow(f"could not connect: {type(error).__name__}{said}")
+        return NotNow(f"could not connect: {type(error).__name__}{said}", why=Why.NEVER_SENT)
 
 
 def _client(
@@ -169,20 +184,3 @@ def _client(
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # calls share nothing
         trust_env=False,
     )
-
-
-async def _send(client: httpx.AsyncClient, request: httpx.Request) -> answers.Answer:
-    """The answer with its whole body, or None as the body when it is larger than any task."""
-    response = await client.send(request, stream=True)
-    try:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                return answers.Answer(response.status_code, None, response.headers)
-        secret = request.headers["Authorization"].removeprefix("Bearer ").encode()
-        if secret:  # an error that repeats our key would reach the client word by word
-            body = body.replace(secret, b"[redacted]")
-        return answers.Answer(response.status_code, bytes(body), response.headers)
-    finally:
-        await response.aclose()

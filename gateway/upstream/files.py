@@ -22,6 +22,8 @@ import orjson
 from gateway.errors import UpstreamError, UpstreamRefusal
 from gateway.ports import FormField, FormFile, FormPiece, StoredFile
 from gateway.upstream.client import Account, Transports, straight
+from gateway.upstream.masking import Mask, received
+from gateway.upstream.said import Answer
 
 BASE: Final = "/api/v1/files"
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -56,6 +58,7 @@ class EvolinkFiles:
         self, account: Account, *, connect_seconds: float = 5.0, transports: Transports = straight
     ) -> None:
         self._base_url = account.base_url.rstrip("/")
+        self._mask = Mask(account.api_key)
         # A kept connection may be closed just as a file begins, which cannot be sent twice.
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
         self._client = httpx.AsyncClient(
@@ -128,11 +131,8 @@ class EvolinkFiles:
                 method, f"{self._base_url}{BASE}{path}", content=content, headers=headers
             )
             response = await self._client.send(request, stream=True)
-            try:
-                body = await _read(response)
-            finally:
-                await response.aclose()
-        return _understood(response, body)
+            answer = await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
+        return _understood(answer)
 
 
 # --- what goes up ------------------------------------------------------------------------------
@@ -238,24 +238,10 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-async def _read(response: httpx.Response) -> bytes:
-    """The body; empty when it is larger than any answer of the file API."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            return b""
-    return bytes(body)
-
-
-def _understood(response: httpx.Response, body: bytes) -> dict[str, Any]:
+def _understood(told: Answer) -> dict[str, Any]:
     """The answer when it says success; errors may come with HTTP 200, so `success` decides."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        answer = None
-    status = response.status_code
-    if not isinstance(answer, dict) or 300 <= status < 400:
+    answer, status = told.json_object(), told.status
+    if answer is None or 300 <= status < 400:
         raise UpstreamError(f"The file store upstream gave no readable answer (HTTP {status}).")
     code = answer.get("code")
     code = code if type(code) is int else status
@@ -267,8 +253,8 @@ def _understood(response: httpx.Response, body: bytes) -> dict[str, Any]:
         )
     if status >= 500 or 500 <= code < 600 or code >= 50000:
         raise UpstreamError(f"The file store upstream failed ({code}); try again.")
-    refusal = UpstreamRefusal(status, body.decode("utf-8", "replace"))
-    wait = response.headers.get("retry-after", "")
+    refusal = UpstreamRefusal(status, told.text())
+    wait = told.headers.get("retry-after", "")
     refusal.retry_after_seconds = float(wait) if wait.isdecimal() else None
     raise refusal
 

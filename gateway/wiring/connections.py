@@ -200,6 +200,7 @@ def _client(
         api_key=entry.api_key.get_secret_value(),
         user_agent=entry.user_agent,
         max_connections=entry.max_connections,
+        not_taken=entry.not_taken,
     )
     timeout = entry.timeout
     return EvolinkClient(

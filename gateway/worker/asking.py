@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable
+from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
 from gateway.core.model import Run
 from gateway.gates import Gates, Permit
 from gateway.ports import Upstream
@@ -45,7 +45,8 @@ class Asker:
         try:
             event: SubmitEvent | None
             if upstream is None:
-                event = NotNow(f"the settings no longer name the upstream {run.upstream!r}")
+                gone = f"the settings no longer name the upstream {run.upstream!r}"
+                event = NotNow(gone, why=Why.NEVER_SENT)
             else:
                 event = await self._send(upstream, run)
         except BaseException:
@@ -53,9 +54,9 @@ class Asker:
             raise
         if event is None:  # our own crowd, which says nothing of the route
             self._gates.leave(entered)
-            return NotNow("too many submits are under way; this one was not sent")
-        self._gates.submitted(entered, event)
-        return event
+            crowd = "too many submits are under way; this one was not sent"
+            return NotNow(crowd, why=Why.NEVER_SENT)
+        return self._gates.submitted(entered, event)
 
     async def _send(self, upstream: Upstream, run: Run) -> SubmitEvent | None:
         """What upstream says; None when no slot came free in time, and nothing was sent."""

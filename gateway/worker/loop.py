@@ -199,6 +199,7 @@ class Worker:
                     run, happened = await self._keeper.own(run, event)
                 else:
                     run, happened = await self._recorder.record(run, event, outlook)
+                self._gates.follow(run)
                 intended = happened and run.state is RunState.SUBMITTING
                 if not intended:
                     self._gates.leave(permit)

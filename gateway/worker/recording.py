@@ -105,16 +105,15 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         facts["former_route"] = before.route
     if reason := getattr(event, "reason", None):
         facts["reason"] = reason
+    if words := getattr(event, "words", None):
+        facts["upstream_said"] = words
     if after.failure:
         facts["failure"] = after.failure.code
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
-    level = logging.DEBUG if isinstance(event, Progressed) else logging.INFO
-    if isinstance(event, CredentialsRefused | AnswerLost):
-        level = logging.WARNING  # somebody has to look at these
     log.log(
-        level,
+        _level(event, after),
         "run",
         run=after.id,
         happened=type(event).__name__,
@@ -125,3 +124,11 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         upstream_task=after.upstream_task_id,
         **facts,
     )
+
+
+def _level(event: Event, after: Run) -> int:
+    """What somebody has to look at is a warning, money without pictures above all."""
+    lost = after.state is RunState.FAILED and (after.spent.usd_micros or after.spent.images)
+    if lost or isinstance(event, CredentialsRefused | AnswerLost):
+        return logging.WARNING
+    return logging.DEBUG if isinstance(event, Progressed) and not after.is_final else logging.INFO

@@ -56,7 +56,7 @@ HOUR = 3600.0
 
 EVENTS: dict[type, Event] = {
     Accepted: Accepted("task-unified-1", '{"id":"task-unified-1"}'),
-    Refused: Refused(400, '{"error":{}}', "invalid_request", "no"),
+    Refused: Refused(400, '{"error":{}}', "invalid_request", "no", replayed=True),
     NotNow: NotNow("HTTP 503"),
     CredentialsRefused: CredentialsRefused(402, "insufficient_quota"),
     AnswerLost: AnswerLost("cut"),
@@ -76,12 +76,12 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.SUBMITTING, Accepted): {S.RUNNING},
     (S.SUBMITTING, Refused): {S.FAILED},
     (S.SUBMITTING, CredentialsRefused): {S.SUBMITTING, S.QUEUED, S.FAILED},
-    (S.SUBMITTING, NotNow): {S.SUBMITTING, S.QUEUED},
+    (S.SUBMITTING, NotNow): {S.SUBMITTING, S.QUEUED, S.FAILED},
     (S.SUBMITTING, AnswerLost): {S.UNSURE},
     (S.QUEUED, Retry): {S.SUBMITTING, S.QUEUED},
     (S.QUEUED, DeadlinePassed): {S.FAILED},
     (S.UNSURE, Accepted): {S.RUNNING},
-    (S.UNSURE, Refused): {S.FAILED},
+    (S.UNSURE, Refused): {S.UNSURE, S.FAILED},
     (S.UNSURE, NotNow): {S.UNSURE},
     (S.UNSURE, CredentialsRefused): {S.UNSURE},
     (S.UNSURE, AnswerLost): {S.UNSURE},
@@ -299,6 +299,45 @@ def test_the_route_that_delivers_is_the_one_that_is_paid() -> None:
 # --- the end of a task ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("credits_used", "worth", "cost"),
+    [
+        (None, 14_705.5, 0),
+        (0.0, 14_705.5, 0),
+        (0.0, None, 0),
+        (1.0, 14_705.5, 14_706),
+        (99.0, 14_705.5, 2 * PRICE),
+        (1e-9, 14_705.5, 2 * PRICE),  # something, and too little to be true
+        (1.0, None, 2 * PRICE),  # nobody knows what they are worth
+    ],
+)
+@pytest.mark.parametrize("code", ["service_error", "content_policy_violation"])
+def test_a_failed_task_that_reports_credits_costs_them(
+    credits_used: float | None, worth: float | None, cost: int, code: str
+) -> None:
+    """And is not paid once more on another route."""
+    rules = replace(GOING if cost else RULES, usd_micros_per_credit=worth)
+    event = TaskFailed('{"status":"failed"}', code, "sorry", credits_used)
+    run = advance(in_state(S.RUNNING), event, NOW + 9, rules)
+    assert run.state is S.FAILED and run.spent == Amounts(cost, 0, 1)
+    assert run.failure and run.failure.kind is FailureKind.TASK_FAILED
+    assert run.credits_used == credits_used and moves(event) is (code[0] == "s" and not cost)
+
+
+def test_a_request_that_its_route_declines_again_and_again_ends_and_costs_nothing() -> None:
+    event = NotNow("HTTP 503", its_own=True)
+    run = advance(in_state(S.SUBMITTING, tries=2), event, NOW + 9, RULES)
+    assert run.state is S.FAILED and run.spent == run.hold == NOTHING
+    assert run.failure and run.failure.kind is FailureKind.UNAVAILABLE
+    assert "took others" in run.failure.message and "Nothing was charged" in run.failure.message
+    gone = advance(in_state(S.SUBMITTING, tries=2), event, NOW + 9, GOING)
+    assert (gone.route, gone.tried) == (DEARER.name, (run.route,))
+    waits = advance(in_state(S.SUBMITTING, tries=2), event, NOW + 9, WAITING)
+    assert waits.state is S.QUEUED and waits.tried == (run.route,)
+    doubtful = advance(in_state(S.UNSURE), event, NOW + 9, GOING)
+    assert doubtful.state is S.UNSURE
+
+
 def test_a_failed_task_costs_nothing() -> None:
     run = advance(in_state(S.RUNNING), EVENTS[TaskFailed], NOW + 9, RULES)
     assert run.spent == Amounts(runs=1) and run.task == '{"status":"failed"}'
@@ -347,7 +386,12 @@ def test_upstream_may_make_fewer_or_more_pictures_than_asked(count: int) -> None
 
 @pytest.mark.parametrize(
     ("credits_used", "worth", "cost"),
-    [(1.0, 14_705.5, 14_706), (0.0, 14_705.5, 0), (99.0, 14_705.5, 2 * PRICE), (None, 1.0, 26_000)],
+    [
+        (1.0, 14_705.5, 14_706),
+        (0.0, 14_705.5, 26_000),
+        (99.0, 14_705.5, 2 * PRICE),
+        (None, 1.0, 26_000),
+    ],
 )
 def test_credits_are_the_cost_where_their_worth_is_known(
     credits_used: float | None, worth: float, cost: int

@@ -25,7 +25,13 @@ from gateway.core.steps import Feed, Rest, Submit, next_step
 
 PLAIN, RESENDING = Rules(), Rules(resend=True)
 LOST = AnswerLost("cut")
-STILL_LOST: list[SubmitEvent] = [LOST, NotNow("HTTP 503"), CredentialsRefused(401, "no")]
+STILL_LOST: list[SubmitEvent] = [
+    LOST,
+    NotNow("HTTP 503"),
+    NotNow("HTTP 503", its_own=True),
+    CredentialsRefused(401, "no"),
+    Refused(400, "{}", "invalid_request", "no"),  # it may be of the second try alone
+]
 
 
 def unsure(rules: Rules = RESENDING) -> Run:
@@ -74,8 +80,9 @@ def test_the_answer_comes_after_all() -> None:
     assert run.state is RunState.RUNNING and run.tries == 0 and run.attempts == 1
 
 
-def test_a_refusal_says_that_it_was_not_taken_before() -> None:
-    run = advance(unsure(), Refused(400, "{}", "invalid_request", "no"), NOW + 2, RESENDING)
+def test_a_refusal_of_that_key_says_that_it_was_not_taken_before() -> None:
+    no = Refused(400, "{}", "invalid_request", "no", replayed=True)
+    run = advance(unsure(), no, NOW + 2, RESENDING)
     assert run.state is RunState.FAILED and run.spent == NOTHING
     assert run.failure and run.failure.kind is FailureKind.REFUSED
 

@@ -134,7 +134,7 @@ async def test_an_upstream_that_stays_away_leaves_few_steps_without_a_gap(tmp_pa
         "models": {"gpt-image-1.5": {"deadline": "3s"}},
     }
     async with house(tmp_path, **changes) as one:
-        task = (await one.post("never [sandbox:http=500]")).json()["id"]
+        task = (await one.post("never [sandbox:http=500:overloaded]")).json()["id"]
         await one.ended(task)
         story = await explained(one, task)
         assert story["run"]["attempts"] > 20
