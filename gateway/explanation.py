@@ -181,6 +181,8 @@ def _clause(before: Step, step: Step, began: float) -> str:
             return f"upstream was finished {after}{why}"
         case "KeepFailed":
             return f"a picture could not be fetched {after}{why}"
+        case "TriedAgain":
+            return f"an operator had it tried again {after}"
         case "DeadlinePassed" | "Progressed":
             return f"its time was over {after}"
         case _:

@@ -331,14 +331,46 @@ class ResponseCache(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes come from that are to be kept: the picture of a run at a place of its list."""
+
+    run_id: str
+    index: int
+    team: str
+    upstream: str
+    host: str
+    media_type: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Paid bytes that are no picture, as they came, and why they are none.
+
+    `kind` is the picture that they begin like, empty for none. `size_bytes` and `digest` are of
+    the bytes.
+    """
+
+    name: str
+    origin: Origin
+    reason: str
+    kind: str
+    digest: str
+    size_bytes: int
+
+
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
 
-    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def keep(
+        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+    ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
         Raises `NotAPicture`, `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what
-        `body` raises comes out unchanged. After any of them nothing is left behind.
+        `body` raises comes out unchanged. After any of them nothing is left behind, but that of
+        an `origin` what is no picture is set aside.
         """
 
     async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
@@ -355,6 +387,18 @@ class Pictures(Protocol):
 
         Raises `StoreFull` when the store cannot be written.
         """
+
+    async def set_aside(self, run_id: str | None = None) -> Sequence[SetAside]:
+        """The bytes that are set aside, of one run or of all, newest first; a bounded number.
+
+        Raises `StoreFull` when the store cannot be read, as all do that follow.
+        """
+
+    async def set_aside_content(self, name: str) -> AsyncIterator[bytes] | None:
+        """What is set aside under this name, in chunks; None when nothing is."""
+
+    async def forget_set_aside(self, run_id: str) -> None:
+        """Takes away what is set aside of this run; nothing there is no error."""
 
     async def free_bytes(self) -> int:
         """The room left for more."""
@@ -388,12 +432,20 @@ class Upstream(Protocol):
     async def aclose(self) -> None: ...
 
 
+class LinkBody(Protocol):
+    """`media_type` is what the other side calls the bytes; empty when it does not."""
+
+    media_type: str
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
 class Links(Protocol):
     """Result links, read without credentials and only from allowed addresses."""
 
     def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[LinkBody]:
         """The bytes behind a link, in chunks.
 
         Raises, on entering or while reading, `LinkDead` (asking again is no use) or

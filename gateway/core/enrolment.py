@@ -30,6 +30,7 @@ class Action(StrEnum):
     PICTURE_ERASE = "picture.erase"
     CACHE_PURGE = "cache.purge"
     CALLBACK_REDELIVER = "callback.redeliver"
+    RUN_RETRY = "run.retry"
     SETTINGS_RELOAD = "settings.reload"
 
 

@@ -65,6 +65,19 @@ class Kept:
     picture: Picture
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a run's links have given in a row instead of its pictures.
+
+    `since` is when that began, `body` a digest (hex) of the bytes that came last, empty when none
+    came, `times` how often in a row it was those.
+    """
+
+    since: float
+    body: str
+    times: int
+
+
 class RunState(StrEnum):
     SUBMITTING = "submitting"
     QUEUED = "queued"
@@ -108,7 +121,8 @@ class Run:
     object upstream showed (JSON), `links` the result links in it. `shared` says whether others
     may join it while it runs and be answered from it later. `joins` counts the joined jobs per
     team. `tries` counts the failures in a row of the step at hand and sets the back-off;
-    `tried` names the routes whose tasks failed for it: they are not asked again.
+    `tried` names the routes whose tasks failed for it: they are not asked again. `trouble` tells
+    of links that are dead so far. A live run that has `spent` failed once, and is tried again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 
@@ -143,6 +157,7 @@ class Run:
     kept: tuple[Kept, ...] = ()
     credits_used: float | None = None
     failure: Failure | None = None
+    trouble: Trouble | None = None
     lease_owner: str | None = None
     lease_until: float = 0.0
 
@@ -265,7 +280,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """An increment of the roll-up of one team, model and day (day: the window's start)."""
+    """An increment of the roll-up of one team, model and day (day: the window's start).
+
+    Only `failed` may be negative: a failed run is tried again.
+    """
 
     team: str
     model: str

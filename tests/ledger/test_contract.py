@@ -28,7 +28,7 @@ from ledger_builders import (
 
 from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts, Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Usage, Verdict
+from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Trouble, Usage, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.ports import Ledger
@@ -57,6 +57,7 @@ def a_full_run() -> Run:
         kept=(Kept("https://a.test/1.png", picture),),
         credits_used=1.3,
         failure=Failure(FailureKind.REFUSED, "code", "message", status=422, body='{"x":"ü"}'),
+        trouble=Trouble(NOW + 25.5, "ab" * 32, 2),
         lease_owner="worker-1",
         lease_until=NOW + 60.0,
     )
