@@ -121,6 +121,7 @@ class Erasure:
         if erased is None:
             return  # it is done already, or a run has brought the picture anew
         await self._pictures.remove(erased.picture)
+        await self._pictures.forget_set_aside(erased.run_id)
         run = await self._ledger.run(erased.run_id)
         if run is not None:
             await self._cache.delete(run.fingerprint)

@@ -6,7 +6,15 @@ foreign exceptions at their boundary: what is not named here does not come out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +39,7 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.outbox import Outcome
+from gateway.core.pictures import Origin, SetAside
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 
@@ -331,35 +340,6 @@ class ResponseCache(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where bytes come from that are to be kept: the picture of a run at a place of its list."""
-
-    run_id: str
-    index: int
-    team: str
-    upstream: str
-    host: str
-    media_type: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """Paid bytes that are no picture, as they came, and why they are none.
-
-    `kind` is the picture that they begin like, empty for none. `size_bytes` and `digest` are of
-    the bytes.
-    """
-
-    name: str
-    origin: Origin
-    reason: str
-    kind: str
-    digest: str
-    size_bytes: int
-
-
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
 
@@ -433,11 +413,13 @@ class Upstream(Protocol):
 
 
 class LinkBody(Protocol):
-    """`media_type` is what the other side calls the bytes; empty when it does not."""
+    """Bytes in chunks. `media_type` is what the other side calls them; empty when it does not."""
 
     media_type: str
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def __anext__(self) -> Awaitable[bytes]: ...
 
 
 class Links(Protocol):

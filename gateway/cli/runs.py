@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.explanation import ERASED, explain
-from gateway.cli.formats import NOTHING, lasting, minute, money, number
+from gateway.cli.formats import NOTHING, lasting, minute, money, number, plain
 from gateway.cli.lists import SPAN, Listing, filters, limited
 from gateway.cli.operator import Operator, connected, path_of
 from gateway.cli.tables import Column, Table
@@ -62,6 +62,26 @@ def show_command(operator: Operator, **given: str) -> None:
       image-gateway runs show req_0123456789abcdef01234567
     """
     operator.show(operator.get(f"runs/{path_of(given['id'])}"), explain)
+
+
+@runs_command.command("retry", short_help="Try to keep what was paid and lost.")
+@click.argument("id")
+@connected
+def retry_command(operator: Operator, **given: str) -> None:
+    """Tries once more to keep the pictures of a run that was paid and failed.
+
+    Upstream is asked for fresh links, and what comes is kept. Nothing is ordered, held or paid
+    again. A run that waits for a route is tried at once. ID is that of a run or of a task.
+
+    \b
+      image-gateway runs retry task-unified-1767225600-a1b2c3d4
+    """
+    path = f"runs/{path_of(given['id'])}/retry"
+    operator.show(operator.send("POST", path), _tried)
+
+
+def _tried(run: RunShape) -> str:
+    return f"Run {plain(run['id'])} is {plain(run['state'])}: it is tried again now."
 
 
 @runs_command.command("refusals", short_help="Refused orders, the newest first.")

@@ -41,6 +41,7 @@ from gateway.core.events import (
 )
 from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.routing import NOWHERE, Alternative, Outlook, is_providers_fault
+from gateway.core.steps import keep_until
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
@@ -189,9 +190,7 @@ def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
     A task that was closed at its deadline and tried again shows its links now for the first time.
     """
     if not run.links:
-        return replace(
-            run, task=event.task, links=event.links, credits_used=event.credits_used
-        )
+        return replace(run, task=event.task, links=event.links, credits_used=event.credits_used)
     if len(event.links) != len(run.links):
         return run
     fresh = dict(zip(run.links, event.links, strict=True))
@@ -211,7 +210,11 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if len(after.kept) < len(after.links):
-        return after if len(after.kept) > len(run.kept) else _later(after, None, now, rules)
+        if len(after.kept) > len(run.kept):
+            return after
+        if now >= keep_until(run):
+            return endings.result_lost(after, losses.LINKS_DYING, now)
+        return _later(after, None, now, rules)
     return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 

@@ -19,6 +19,8 @@ DEAD_LINK_TRIES: Final = 8
 UNDECODABLE_TRIES: Final = 3
 """Bytes that begin like a picture and came the same so often will not decode the next time."""
 
+LINKS_DYING: Final = "its links are about to die"
+
 _REASONS: Final = {
     Loss.GONE: "its links lead to no whole picture",
     Loss.REFUSED: "its links were refused here, as they break the gateway's rules for addresses",
@@ -62,7 +64,7 @@ def why_lost(run: Run, event: KeepFailed, now: float, *, dead_after_seconds: flo
         is_over = run.tries >= DEAD_LINK_TRIES and now >= trouble.since + dead_after_seconds
         if is_hopeless or is_over:
             return told(event)
-    return "its links are about to die" if now >= keep_until(run) else None
+    return LINKS_DYING if now >= keep_until(run) else None
 
 
 def told(event: KeepFailed) -> str:

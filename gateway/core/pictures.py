@@ -8,6 +8,7 @@ logs; they name a host at most, never a whole link, because links may carry sign
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 MEDIA_TYPES: Final[Mapping[str, str]] = {
@@ -28,6 +29,35 @@ scripts, is never one of them.
 
 ORDINARY: Final = frozenset({"png", "jpg", "webp"})
 """The kinds that upstream takes as references, and that OpenAI's clients know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes come from that are to be kept: the picture of a run at a place of its list."""
+
+    run_id: str
+    index: int
+    team: str
+    upstream: str
+    host: str
+    media_type: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Paid bytes that are no picture, as they came, and why they are none.
+
+    `kind` is the picture that they begin like, empty for none. `size_bytes` and `digest` are of
+    the bytes.
+    """
+
+    name: str
+    origin: Origin
+    reason: str
+    kind: str
+    digest: str
+    size_bytes: int
 
 
 class PictureProblem(Exception):

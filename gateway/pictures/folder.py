@@ -30,7 +30,9 @@ from gateway.core.pictures import (
     MEDIA_TYPES,
     ORDINARY,
     NotAPicture,
+    Origin,
     PictureTooLarge,
+    SetAside,
     StoreFull,
     Undecodable,
 )
@@ -38,7 +40,6 @@ from gateway.pictures.decoders import Decoders, Inspection
 from gateway.pictures.signatures import HEAD_BYTES, kind_of
 from gateway.pictures.unfolding import codings_of, unfolded
 from gateway.pictures.unproven import Unproven
-from gateway.ports import Origin, SetAside
 
 P = ParamSpec("P")
 T = TypeVar("T")

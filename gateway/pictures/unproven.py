@@ -22,7 +22,7 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.ports import Origin, SetAside
+from gateway.core.pictures import Origin, SetAside
 
 log = structlog.get_logger("gateway.pictures")
 
@@ -79,7 +79,8 @@ class Unproven:
                 path.unlink(missing_ok=True)
 
     def find(self, run_id: str | None = None) -> Sequence[SetAside]:
-        found = [one for one in self._all() if run_id in (None, one.origin.run_id)]
+        pattern = "*" if run_id is None or not _NAME.fullmatch(f"{run_id}-0") else f"{run_id}-*"
+        found = [one for one in self._all(pattern) if run_id in (None, one.origin.run_id)]
         return sorted(found, key=lambda one: (one.origin.at, one.name), reverse=True)
 
     def path(self, name: str) -> Path | None:
@@ -121,9 +122,9 @@ class Unproven:
             self._drop(oldest.name)
             held.remove(oldest)
 
-    def _all(self) -> Iterator[SetAside]:
+    def _all(self, pattern: str = "*") -> Iterator[SetAside]:
         with suppress(FileNotFoundError):
-            for path in self._root.glob("*.bin"):
+            for path in self._root.glob(f"{pattern}.bin"):
                 if (one := self._read(path.stem)) is not None:
                     yield one
 

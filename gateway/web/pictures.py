@@ -13,9 +13,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from gateway.core.pictures import MEDIA_TYPES
 from gateway.errors import NotFound
 
-MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CHUNK_BYTES: Final = 256 * 1024
 
 

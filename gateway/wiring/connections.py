@@ -19,6 +19,7 @@ from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
 from gateway.outbound import Fetcher, pinned_client
 from gateway.ports import Callbacks, Clock
+from gateway.result_links import ResultLinks
 from gateway.upstream.client import Account, EvolinkClient, Timeouts
 from gateway.upstream.files import EvolinkFiles
 
@@ -44,9 +45,9 @@ class Connections:
         self, settings: Settings, trust: Trust, *, clock: Clock, hint_url: Callable[[Run], str]
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
-        self.links: dict[str, Fetcher] = {}
+        self.links: dict[str, ResultLinks] = {}
         self._files: dict[str, EvolinkFiles] = {}
-        self._retired: list[EvolinkClient | EvolinkFiles | Fetcher | Callbacks] = []
+        self._retired: list[EvolinkClient | EvolinkFiles | ResultLinks | Callbacks] = []
         self._settings = settings
         self._trust = trust
         self._clock = clock
@@ -65,7 +66,7 @@ class Connections:
         """The file stores of the settings, in their order."""
         return {name: self._files[name] for name in self._settings.upstreams if name in self._files}
 
-    def first_links(self) -> Fetcher:
+    def first_links(self) -> ResultLinks:
         """References are fetched under the rules of the first upstream."""
         return self.links[next(iter(self._settings.upstreams))]
 
@@ -96,7 +97,7 @@ class Connections:
             if name in self.upstreams:
                 self._retired += [self.upstreams[name], self.links[name]]
             self.upstreams[name] = _client(entry, tls, self._hint_url if entry.callbacks else None)
-            self.links[name] = _fetcher(entry, tls)
+            self.links[name] = ResultLinks(_fetcher(entry, tls), base_url=entry.base_url)
             if name in self._files:
                 self._retired.append(self._files.pop(name))
             if entry.files_url is not None:
