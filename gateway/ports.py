@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
     Iterable,
@@ -412,23 +411,14 @@ class Upstream(Protocol):
     async def aclose(self) -> None: ...
 
 
-class LinkBody(Protocol):
-    """Bytes in chunks. `media_type` is what the other side calls them; empty when it does not."""
-
-    media_type: str
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-
-    def __anext__(self) -> Awaitable[bytes]: ...
-
-
 class Links(Protocol):
     """Result links, read without credentials and only from allowed addresses."""
 
     def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AbstractAsyncContextManager[LinkBody]:
-        """The bytes behind a link, in chunks.
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The bytes behind a link, in chunks. They may have a `media_type`: what the other side
+        calls them.
 
         Raises, on entering or while reading, `LinkDead` (asking again is no use) or
         `LinkBroken` (it may work later), both in gateway.core.pictures.

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from gateway.core.links import cleaned
 from gateway.core.pictures import LinkDead, PictureTooLarge
-from gateway.ports import LinkBody, Links
+from gateway.ports import Links
 
 _DATA: Final = re.compile(r"data:([^,]*),(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -47,7 +47,7 @@ class ResultLinks:
     @asynccontextmanager
     async def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[LinkBody]:
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Opens the link. Raises as the fetcher does."""
         link = cleaned(url, self._base_url)
         if match := _DATA.fullmatch(link):

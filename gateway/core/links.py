@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 MAX_LINK_CHARACTERS: Final = 8192
 """As long as servers take a request line. A link that is signed with a session has thousands."""
@@ -43,8 +43,8 @@ def cleaned(text: str, base_url: str = "") -> str:
     text = re.sub(r"[\t\r\n]", "", text.strip(_OUTER))
     if _DATA.match(text):
         return text
-    if base_url and is_path(text):
-        text = urljoin(f"{base_url.rstrip('/')}/", text)
+    if is_path(text) and (base := _PARTS.fullmatch(base_url)):
+        text = (base[1].removesuffix("//") if text.startswith("//") else base[1] + base[2]) + text
     if match := _ABSOLUTE.match(text):
         text = f"{match[1].lower()}://{text[match.end() :]}"
     parts = _PARTS.fullmatch(text)

@@ -40,13 +40,12 @@ def owed(before: Run, after: Run, jobs: Iterable[Job], *, now: float) -> tuple[D
     """One delivery for each of the run's jobs that wants one, when the run has just ended.
 
     A job whose POST was answered with the error itself, and so never had a task id, is not
-    called back. Of a run that failed before, and was tried again, only success is news.
+    called back. When a run that failed was tried again, each is called once more.
     """
     if before.is_final or not after.is_final:
         return ()
     if before.spent:
-        is_done = after.state is RunState.DONE
-        return tuple(one for job in jobs for one in owes(job, now, anew=True)) if is_done else ()
+        return tuple(one for job in jobs for one in owes(job, now, anew=True))
     return tuple(one for job in jobs if _was_told(job, before, after) for one in owes(job, now))
 
 

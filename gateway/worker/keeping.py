@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -31,7 +31,6 @@ from gateway.core.pictures import (
     name_of,
 )
 from gateway.core.provenance import sidecar
-from gateway.ports import LinkBody
 from gateway.worker.recording import Recorder
 from gateway.worker.tools import Bounds, Tools
 
@@ -113,7 +112,7 @@ class Keeper:
                 return PictureProblem(f"internal error: {type(error).__name__}")
             return Kept(link, picture)
 
-    def _origin(self, run: Run, link: str, body: LinkBody) -> Origin:
+    def _origin(self, run: Run, link: str, body: AsyncIterator[bytes]) -> Origin:
         """Of the link only the host: the rest may be signed."""
         return Origin(
             run_id=run.id,
@@ -121,7 +120,7 @@ class Keeper:
             team=run.team,
             upstream=run.upstream,
             host=_host(link),
-            media_type=body.media_type[:100],
+            media_type=str(getattr(body, "media_type", ""))[:100],
             at=self._tools.clock(),
         )
 
