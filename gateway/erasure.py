@@ -214,8 +214,10 @@ class Erasure:
     async def _forget(self, run_ids: Sequence[str]) -> None:
         """All that other places than the picture store may still say of these erased runs.
 
-        Whatever else is set aside for a run has to go here.
+        What is set aside for a run goes here too.
         """
+        for run_id in dict.fromkeys(run_ids):
+            await self._pictures.forget_set_aside(run_id)
         runs = [await self._ledger.run(run_id) for run_id in dict.fromkeys(run_ids)]
         await self._cache.forget([run.fingerprint for run in runs if run])
         await self._ledger.scrub()

@@ -15,6 +15,7 @@ from gateway.core.budgets import show_usd
 from gateway.core.catalog import Mode
 from gateway.core.history import FAILED, STARTED, Refusal, Step
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
+from gateway.core.pictures import SetAside
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10
@@ -36,6 +37,7 @@ class Story:
     jobs_total: int = 0
     pictures: Sequence[KeptPicture] = ()
     refusal: Refusal | None = None
+    set_aside: Sequence[SetAside] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def summary(story: Story, zone: tzinfo) -> str:
     if story.run is not None:
         sentences += _asked_for(story.run, story.asked, zone)
         sentences += [_ordered(story.run, zone), *_started(story.run, story.steps)]
-        sentences += [_way(story.run, story.steps), *_end(story.run, zone), *_shared(story)]
+        sentences += [_way(story.run, story.steps), *_end(story.run, zone)]
+        sentences += [*_set_aside(story.set_aside), *_shared(story)]
     return " ".join(one for one in sentences if one)
 
 
@@ -181,6 +184,8 @@ def _clause(before: Step, step: Step, began: float) -> str:
             return f"upstream was finished {after}{why}"
         case "KeepFailed":
             return f"a picture could not be fetched {after}{why}"
+        case "TriedAgain":
+            return f"an operator had it tried again {after}"
         case "DeadlinePassed" | "Progressed":
             return f"its time was over {after}"
         case _:
@@ -218,6 +223,18 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         RunState.KEEPING: f"{len(run.kept)} of {len(run.links)} pictures are kept so far",
     }[run.state]
     return [f"{state}; {held}, and its deadline is {clock(run.deadline_at, zone)}."]
+
+
+def _set_aside(found: Sequence[SetAside]) -> list[str]:
+    """Where the operator finds what was paid and is no picture."""
+    told = []
+    for one in found:
+        what = f"{one.size_bytes:,} bytes{f' that begin like {one.kind}' if one.kind else ''}"
+        told.append(
+            f"For picture {one.origin.index + 1} came {what}: {one.reason}. They are set aside "
+            f"as {one.name} ('image-gateway pictures fetch {one.name}')."
+        )
+    return told
 
 
 def _shared(story: Story) -> list[str]:

@@ -21,6 +21,7 @@ import httpx2 as httpx
 
 from gateway import __version__
 from gateway.core.addresses import Address, check_url, refusal
+from gateway.core.links import MAX_LINK_CHARACTERS, cleaned
 from gateway.core.pictures import LinkBroken, LinkDead, LinkForbidden, PictureTooLarge
 from gateway.core.proxies import DIRECT, Proxies
 from gateway.egress import NamedTransport
@@ -225,7 +226,7 @@ class Body:
         self._host = response.request.url.host
         self._limits = limits
         self._received = 0
-        # Raw, because decoding could turn a small chunk into a huge one.
+        # As they came: what they are coded with is told by the bytes, and not by a header.
         self._chunks = response.aiter_raw()
 
     def __aiter__(self) -> Self:
@@ -278,7 +279,7 @@ class Fetcher:
     async def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
     ) -> AsyncIterator[Body]:
-        """Opens `url` (http or https), following up to 5 redirects that keep the rules.
+        """Opens `url` (http or https, 8 kB), following up to 5 redirects that keep the rules.
 
         `timeout_seconds` bounds the whole fetch. Raises FetchRefused, FetchGone, FetchFailed or
         FetchTooLarge, on entering and while the body is read.
@@ -289,7 +290,6 @@ class Fetcher:
         response = await self._open(url, limits)
         body = Body(response, limits)
         try:
-            _check_plain(response)
             limits.check_size(body.content_length, response.request.url.host)
             yield body
         finally:
@@ -308,7 +308,12 @@ class Fetcher:
         raise FetchRefused(f"more than {_MAX_REDIRECTS} redirects, the last from {target.host}")
 
     def _checked(self, url: str) -> httpx.URL:
-        problem = check_url(url, schemes=_SCHEMES, allow_private=self._allow_private)
+        problem = check_url(
+            url,
+            schemes=_SCHEMES,
+            max_length=MAX_LINK_CHARACTERS,
+            allow_private=self._allow_private,
+        )
         if problem is not None:
             raise FetchRefused(problem.message)
         with _translated("the link"):
@@ -342,13 +347,6 @@ def _translated(host: str) -> Iterator[None]:
         raise FetchFailed(f"{host}: {type(error).__name__}: {error}") from error
 
 
-def _check_plain(response: httpx.Response) -> None:
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        host = response.request.url.host
-        raise FetchFailed(f"{host} compresses unasked", status=200, transient=False)
-
-
 def _next_hop(response: httpx.Response) -> str:
     """Where an answer that is not the body sends us; raises what it means otherwise."""
     status, url = response.status_code, response.request.url
@@ -359,7 +357,7 @@ def _next_hop(response: httpx.Response) -> str:
         transient = status >= 500 or status in _TRANSIENT
         raise FetchFailed(f"{url.host} answers {status}", status=status, transient=transient)
     with _translated(url.host):
-        target = url.join(location)
+        target = httpx.URL(cleaned(str(url.join(cleaned(location)))))
     if url.scheme == "https" and target.scheme != "https":
         raise FetchRefused(f"{url.host} redirects from https to {target.scheme}")
     return str(target)

@@ -6,7 +6,14 @@ foreign exceptions at their boundary: what is not named here does not come out.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +39,7 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.outbox import Outcome
+from gateway.core.pictures import Origin, SetAside
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 
@@ -353,11 +361,14 @@ class ResponseCache(Protocol):
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
 
-    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def keep(
+        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+    ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
         Raises `NotAPicture`, `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what
-        `body` raises comes out unchanged. After any of them nothing is left behind.
+        `body` raises comes out unchanged. After any of them nothing is left behind, but that of
+        an `origin` what is no picture is set aside.
         """
 
     async def describe(
@@ -383,6 +394,18 @@ class Pictures(Protocol):
 
         Raises `StoreFull` when the store cannot be written.
         """
+
+    async def set_aside(self, run_id: str | None = None) -> Sequence[SetAside]:
+        """The bytes that are set aside, of one run or of all, newest first; a bounded number.
+
+        Raises `StoreFull` when the store cannot be read, as all do that follow.
+        """
+
+    async def set_aside_content(self, name: str) -> AsyncIterator[bytes] | None:
+        """What is set aside under this name, in chunks; None when nothing is."""
+
+    async def forget_set_aside(self, run_id: str) -> None:
+        """Takes away what is set aside of this run; nothing there is no error."""
 
     async def free_bytes(self) -> int:
         """The room left for more."""
@@ -432,7 +455,8 @@ class Links(Protocol):
     def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The bytes behind a link, in chunks.
+        """The bytes behind a link, in chunks. They may have a `media_type`: what the other side
+        calls them.
 
         Raises, on entering or while reading, `LinkDead` (asking again is no use) or
         `LinkBroken` (it may work later), both in gateway.core.pictures.

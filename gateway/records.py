@@ -11,9 +11,17 @@ from typing import Final, TypeVar
 
 from gateway.core.history import Refusal
 from gateway.core.model import Job, Run
+from gateway.core.pictures import PictureProblem, SetAside
 from gateway.errors import NotFound
 from gateway.explanation import Story
-from gateway.ports import Ledger, Mark, PictureFilter, RefusalFilter, RunFilter
+from gateway.ports import (
+    Ledger,
+    Mark,
+    PictureFilter,
+    Pictures,
+    RefusalFilter,
+    RunFilter,
+)
 from gateway.refusals import Refusals
 
 TASKS_TOLD: Final = 100
@@ -29,8 +37,9 @@ T = TypeVar("T")
 
 
 class Records:
-    def __init__(self, ledger: Ledger, refusals: Refusals) -> None:
+    def __init__(self, ledger: Ledger, refusals: Refusals, pictures: Pictures) -> None:
         self._ledger = ledger
+        self._pictures = pictures
         self._refusals = refusals
 
     async def runs(
@@ -80,7 +89,15 @@ class Records:
         pictures = await self._ledger.find_pictures(
             PictureFilter(run_id=run.id), after=None, limit=PICTURES_TOLD
         )
-        return Story(run, asked, steps, jobs, total, pictures)
+        aside = await self._set_aside(run)
+        return Story(run, asked, steps, jobs, total, pictures, set_aside=aside)
+
+    async def _set_aside(self, run: Run) -> Sequence[SetAside]:
+        """The rest of the story is told also where the store cannot be read."""
+        try:
+            return await self._pictures.set_aside(run.id)
+        except PictureProblem:
+            return ()
 
 
 async def light_page(

@@ -25,10 +25,20 @@ from gateway.core.events import (
     Refused,
     Retry,
     TaskFailed,
+    TriedAgain,
     Unreachable,
 )
 from gateway.core.lifecycle import TABLE, IllegalTransition, Rules, advance
-from gateway.core.model import FINAL_STATES, Kept, Picture, Run, RunState
+from gateway.core.model import (
+    FINAL_STATES,
+    Failure,
+    FailureKind,
+    Kept,
+    Picture,
+    Run,
+    RunState,
+    Trouble,
+)
 from gateway.core.routing import Alternative, Outlook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +73,7 @@ EVENTS: tuple[Event, ...] = (
     KeepFailed("busy", dead=False),
     KeepFailed("gone", dead=True),
     Hinted(),
+    TriedAgain(),
     DeadlinePassed(),
 )
 
@@ -91,7 +102,15 @@ def runs(state: RunState) -> list[Run]:
         accepted_at=NOW - 50 if keeping or state is RunState.RUNNING else None,
         upstream_finished_at=NOW - 10 if keeping else None,
     )
-    return [fresh, replace(fresh, deadline_at=NOW - 1), replace(fresh, tries=50)]
+    if state is RunState.FAILED:
+        lost = Failure(FailureKind.RESULT_LOST, "result_lost", "lost")
+        fresh = replace(fresh, failure=lost, upstream_task_id="task", finished_at=NOW)
+    long_dead = Trouble(NOW - 86_400, "", 50)
+    return [
+        fresh,
+        replace(fresh, deadline_at=NOW - 1),
+        replace(fresh, tries=50, trouble=long_dead),
+    ]
 
 
 def transitions() -> set[tuple[str, str, str]]:
@@ -121,7 +140,8 @@ def test_the_diagram_begins_and_ends() -> None:
     assert "[*] --> submitting" in PAGE
     for state in FINAL_STATES:
         assert f"{state} --> [*]" in PAGE
-    assert not [arrow for arrow in ARROW.findall(PAGE) if arrow[0] in FINAL_STATES]
+    left = [arrow for arrow in ARROW.findall(PAGE) if arrow[0] in FINAL_STATES]
+    assert left == [("failed", "keeping", "TriedAgain")]  # an operator alone leads out of an end
 
 
 def listed_modules() -> set[str]:

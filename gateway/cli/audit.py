@@ -22,6 +22,7 @@ from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_setting
 from gateway.cli.store import strangeness
 from gateway.config import Settings, SettingsError
 from gateway.core.invariants import Invariant, Violation
+from gateway.core.pictures import MEDIA_TYPES
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from gateway.ports import Ledger
 
 EXIT_VIOLATED: Final = 1
-EXTENSIONS: Final = ("png", "jpg", "webp")
 READ_BYTES: Final = 1024 * 1024
 """Read at a time while a picture's digest is taken."""
 
@@ -293,7 +293,7 @@ def _wrong_size(picture: Path, size_bytes: int) -> Iterator[str]:
 
 
 def _misnamed(folder: Path) -> Iterator[str]:
-    for extension in EXTENSIONS:
+    for extension in MEDIA_TYPES:
         for picture in sorted(folder.glob(f"??/*.{extension}")):
             try:
                 digest = _digest(picture)

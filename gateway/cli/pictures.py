@@ -12,7 +12,7 @@ from gateway.cli.operator import Operator, confirm, connected, path_of
 from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import PictureShape
+    from gateway.web.shapes import PictureShape, SetAsideShape
 
 
 @click.group("pictures", short_help="Find pictures, and erase them.")
@@ -26,6 +26,9 @@ def pictures_command() -> None:
 
 
 @pictures_command.command("list", short_help="Pictures, the newest first.")
+@click.option(
+    "--unproven", is_flag=True, help="Instead: paid bytes that are no picture, set aside."
+)
 @filters(
     team="Only this team's.",
     task="Only of this task.",
@@ -35,15 +38,42 @@ def pictures_command() -> None:
 )
 @limited
 @connected
-def list_command(operator: Operator, query: str | None, **given: Any) -> None:
+def list_command(operator: Operator, query: str | None, unproven: bool, **given: Any) -> None:
     """Pictures, the newest first, each with its digest, which is its name.
 
     \b
       image-gateway pictures list --team marketing --from 2026-01-01
       image-gateway pictures list --query 'red bicycle' --all --json
+      image-gateway pictures list --unproven
     """
+    if unproven:
+        _list_unproven(operator, query, given)
+        return
     listing = Listing("pictures", {**given, "q": query})
     listing.show(operator, Table(*PICTURES), nothing="no such picture.")
+
+
+def _list_unproven(operator: Operator, query: str | None, given: dict[str, Any]) -> None:
+    without = {"query": query, **{name: given.pop(name) for name in ("task", "from", "to")}}
+    if named := [name for name, value in without.items() if value is not None]:
+        raise click.UsageError(f"--unproven goes with --team and --run, not with --{named[0]}.")
+    listing = Listing("pictures/unproven", given)
+    listing.show(operator, Table(*UNPROVEN), nothing="nothing is set aside.")
+
+
+@pictures_command.command("fetch", short_help="Fetch paid bytes that are no picture.")
+@click.argument("name")
+@connected
+def fetch_command(operator: Operator, name: str) -> None:
+    """Writes bytes that are set aside to standard output, as they came.
+
+    NAME is that of a row of 'pictures list --unproven'.
+
+    \b
+      image-gateway pictures fetch run_0123456789abcdef0123456789abcdef-0 > picture.bin
+    """
+    path = f"pictures/unproven/{path_of(name)}"
+    operator.copy(path, {}, media_type="application/octet-stream")
 
 
 @pictures_command.command("erase", short_help="Erase a picture for ever.")
@@ -81,4 +111,13 @@ PICTURES: tuple[Column[PictureShape], ...] = (
     Column("pixels", lambda one: f"{one['width']}x{one['height']}", right=True, spare=4),
     Column("size", lambda one: size(one["size_bytes"]), right=True, spare=5),
     Column("prompt", _prompt, cut=True),
+)
+
+UNPROVEN: tuple[Column[SetAsideShape], ...] = (
+    Column("at (UTC)", lambda one: minute(one["at"]), spare=2),
+    Column("name", lambda one: one["name"]),
+    Column("team", lambda one: one["team"], spare=3),
+    Column("from", lambda one: one["host"], spare=4),
+    Column("size", lambda one: size(one["size_bytes"]), right=True, spare=5),
+    Column("reason", lambda one: one["reason"], cut=True),
 )

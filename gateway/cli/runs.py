@@ -64,6 +64,26 @@ def show_command(operator: Operator, **given: str) -> None:
     operator.show(operator.get(f"runs/{path_of(given['id'])}"), explain)
 
 
+@runs_command.command("retry", short_help="Try to keep what was paid and lost.")
+@click.argument("id")
+@connected
+def retry_command(operator: Operator, **given: str) -> None:
+    """Tries once more to keep the pictures of a run that was paid and failed.
+
+    Upstream is asked for fresh links, and what comes is kept. Nothing is ordered, held or paid
+    again. A run that waits for a route is tried at once. ID is that of a run or of a task.
+
+    \b
+      image-gateway runs retry task-unified-1767225600-a1b2c3d4
+    """
+    path = f"runs/{path_of(given['id'])}/retry"
+    operator.show(operator.send("POST", path), _tried)
+
+
+def _tried(run: RunShape) -> str:
+    return f"Run {plain(run['id'])} is {plain(run['state'])}: it is tried again now."
+
+
 @runs_command.command("refusals", short_help="Refused orders, the newest first.")
 @filters(
     team="Only this team's.",

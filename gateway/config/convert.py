@@ -52,6 +52,7 @@ def rules(settings: Settings) -> dict[str, Rules]:
             pace=_pace(u),
             retry_first_seconds=retry.first_seconds,
             retry_max_seconds=retry.max_seconds,
+            dead_after_seconds=retry.dead_after_seconds,
             usd_micros_per_credit=u.usd_micros_per_credit,
             resend=u.resend_after_lost_answer,
         )

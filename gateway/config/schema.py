@@ -250,6 +250,7 @@ class ReferenceLinks(Part):
 class Retry(Part):
     first_seconds: Seconds = 1.0
     max_seconds: Seconds = 30.0
+    dead_after_seconds: Seconds = 3600.0
 
 
 class Worker(Part):

@@ -12,9 +12,9 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from gateway.core.accounts import Amounts, Windows
-from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
+from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState, Trouble
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 
@@ -27,6 +27,7 @@ def encode_run(run: Run) -> bytes:
     plain["spent"] = plain_amounts(run.spent)
     plain["kept"] = plain_kept(run.kept)
     plain["failure"] = None if run.failure is None else plain_failure(run.failure)
+    plain["trouble"] = None if run.trouble is None else asdict(run.trouble)
     plain["format"] = FORMAT
     return json.dumps(plain, separators=(",", ":")).encode()
 
@@ -46,6 +47,7 @@ def decode_run(data: bytes) -> Run:
         plain["links"] = tuple(plain["links"])
         plain["kept"] = read_kept(plain["kept"])
         plain["failure"] = None if plain["failure"] is None else read_failure(plain["failure"])
+        plain["trouble"] = None if plain["trouble"] is None else Trouble(**plain["trouble"])
         return Run(**plain)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("not a run") from error

@@ -22,11 +22,22 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     Where the settings say what a credit is worth, upstream's own count of credits is the cost;
     else it is the route's price for each picture delivered, also where no credits are counted for
     pictures that are there: upstream may bill them a moment later. It is never above the hold.
+    What was spent when the run failed before stays so.
     """
+    if run.spent:
+        return replace(run, state=RunState.DONE, tries=0, finished_at=now, trouble=None)
     images = min(len(run.kept), run.hold.images)
     cost = _worth(run.credits_used, usd_micros_per_credit) or run.price_usd_micros * images
     spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
-    return replace(run, state=RunState.DONE, hold=NOTHING, spent=spent, tries=0, finished_at=now)
+    return replace(
+        run,
+        state=RunState.DONE,
+        hold=NOTHING,
+        spent=spent,
+        tries=0,
+        finished_at=now,
+        trouble=None,
+    )
 
 
 # --- released ----------------------------------------------------------------------------------
@@ -96,11 +107,6 @@ def timed_out(run: Run, now: float) -> Run:
     return _charge(run, Failure(FailureKind.TIMED_OUT, "generation_timeout", message), now)
 
 
-def links_dying(run: Run, now: float) -> Run:
-    """Keeping was tried for as long as upstream's links live."""
-    return result_lost(run, "its links are about to die", now)
-
-
 def result_lost(run: Run, reason: str, now: float) -> Run:
     message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
     return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
@@ -121,5 +127,8 @@ def _release(run: Run, failure: Failure, now: float) -> Run:
 
 
 def _charge(run: Run, failure: Failure, now: float) -> Run:
-    """Failed, and upstream charged it or may have: the hold is spent."""
-    return replace(_release(run, failure, now), spent=run.hold)
+    """Failed, and upstream charged it or may have: the hold is spent.
+
+    One that failed before and was tried again has spent it already, and holds nothing.
+    """
+    return replace(_release(run, failure, now), spent=run.spent + run.hold)

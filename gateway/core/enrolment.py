@@ -31,6 +31,7 @@ class Action(StrEnum):
     RUN_ERASE = "run.erase"
     CACHE_PURGE = "cache.purge"
     CALLBACK_REDELIVER = "callback.redeliver"
+    RUN_RETRY = "run.retry"
     SETTINGS_RELOAD = "settings.reload"
 
 

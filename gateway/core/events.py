@@ -7,7 +7,7 @@ prompt: for people who look into it, never for a decision.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from gateway.core.model import Kept
 
@@ -131,13 +131,35 @@ class PicturesKept:
     kept: tuple[Kept, ...]
 
 
+class Loss(Enum):
+    """What dead links give instead of pictures, from the mildest to the surest."""
+
+    GONE = 1  # nothing is there
+    REFUSED = 2  # our own rules forbid to go there
+    TOO_LARGE = 3
+    FOREIGN = 4  # something that is no picture
+    UNDECODABLE = 5  # something that begins like a picture
+
+
 @dataclass(frozen=True, slots=True)
 class KeepFailed:
-    """Some pictures could not be kept this time. `dead`: the link itself says so."""
+    """Some pictures could not be kept this time. `dead`: the links or their bytes say so.
+
+    `loss` tells how they say it, `body` is a digest of the bytes that came (empty: none did), and
+    `set_aside` whether these lie where the operator can fetch them.
+    """
 
     reason: str
     dead: bool
     kept: tuple[Kept, ...] = ()
+    loss: Loss = Loss.GONE
+    body: str = ""
+    set_aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TriedAgain:
+    """An operator wants it tried now: what waits, or the keeping of what was paid and lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +175,4 @@ class DeadlinePassed:
 SubmitEvent = Accepted | Refused | NotNow | CredentialsRefused | AnswerLost
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | DeadlinePassed
+Event = SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway.core import endings, schedule
+from gateway.core import endings, losses, schedule
 from gateway.core.catalog import Pace
 from gateway.core.events import (
     Accepted,
@@ -36,16 +36,15 @@ from gateway.core.events import (
     Retry,
     SubmitEvent,
     TaskFailed,
+    TriedAgain,
     Unreachable,
 )
-from gateway.core.model import Kept, Run, RunState
+from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.routing import NOWHERE, Alternative, Outlook, is_providers_fault
+from gateway.core.steps import keep_until
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
-
-DEAD_LINK_TRIES: Final = 8
-"""Links are lost when they said so this often in a row (fresh ones are fetched between)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,7 @@ class Rules:
     pace: Pace = field(default_factory=Pace)
     retry_first_seconds: float = 1.0
     retry_max_seconds: float = 30.0
+    dead_after_seconds: float = 3600.0
     usd_micros_per_credit: float | None = None
     resend: bool = False
     outlook: Outlook = NOWHERE
@@ -198,7 +198,12 @@ def _finish(run: Run, event: Finished, now: float, _: Rules) -> Run:
 
 
 def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
-    """Fresh links for the same pictures, told apart by their place in the list."""
+    """Fresh links for the same pictures, told apart by their place in the list.
+
+    A task that was closed at its deadline and tried again shows its links now for the first time.
+    """
+    if not run.links:
+        return replace(run, task=event.task, links=event.links, credits_used=event.credits_used)
     if len(event.links) != len(run.links):
         return run
     fresh = dict(zip(run.links, event.links, strict=True))
@@ -221,7 +226,11 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
 def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
     after = _with_kept(run, event.kept)
     if len(after.kept) < len(after.links):
-        return after if len(after.kept) > len(run.kept) else _later(after, None, now, rules)
+        if len(after.kept) > len(run.kept):
+            return after
+        if now >= keep_until(run):
+            return endings.result_lost(after, losses.LINKS_DYING, now)
+        return _later(after, None, now, rules)
     return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 
@@ -230,14 +239,46 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
 
     That wait is as long as keeping has lasted, so that it grows without a count of its own.
     """
-    after = _with_kept(run, event.kept)
-    if event.dead:
+    trouble = losses.noted(run.trouble, event, now)
+    after = replace(_with_kept(run, event.kept), trouble=trouble)
+    if losses.is_dead(run.trouble, event):
         after = _later(after, None, now, rules)
-        why = "its links lead to no whole picture"  # theirs, and our folder, are for the log alone
-        return endings.result_lost(after, why, now) if after.tries >= DEAD_LINK_TRIES else after
+    else:
+        after = _keep_much_later(after, now, rules)
+    why = losses.why_lost(after, event, now, dead_after_seconds=rules.dead_after_seconds)
+    return endings.result_lost(after, why, now) if why else after
+
+
+def _keep_much_later(run: Run, now: float, rules: Rules) -> Run:
     lasted = now - (run.upstream_finished_at or run.created_at)
     wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
-    return _later(replace(after, tries=0), None, now, replace(rules, retry_first_seconds=wait))
+    return _later(replace(run, tries=0), None, now, replace(rules, retry_first_seconds=wait))
+
+
+def _wait_no_longer(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
+    return replace(run, due_at=min(run.due_at, now))
+
+
+def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
+    """Its pictures may be had after all. They are spent already, and cost nothing once more."""
+    if not may_be_kept_yet(run):
+        raise IllegalTransition(f"{TriedAgain.__name__} of a run that has no pictures upstream")
+    return replace(
+        run,
+        state=RunState.KEEPING,
+        failure=None,
+        finished_at=None,
+        trouble=None,
+        tries=1,  # so that fresh links are asked for first
+        deadline_at=max(run.deadline_at, now),
+        due_at=now,
+    )
+
+
+def may_be_kept_yet(run: Run) -> bool:
+    """Whether a failed run was paid, and upstream can be asked for its pictures once more."""
+    lost = (FailureKind.RESULT_LOST, FailureKind.TIMED_OUT)
+    return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
 
 
 def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
@@ -327,6 +368,7 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.SUBMITTING, NotNow): _put_off,
     (RunState.SUBMITTING, AnswerLost): _doubt,
     (RunState.QUEUED, Retry): _retry,
+    (RunState.QUEUED, TriedAgain): _wait_no_longer,
     (RunState.QUEUED, DeadlinePassed): _ends(endings.not_taken),
     (RunState.UNSURE, Accepted): _accept,  # the answer came after all
     (RunState.UNSURE, Refused): _refuse_or_doubt,
@@ -343,5 +385,6 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.KEEPING, Finished): _refresh,
     (RunState.KEEPING, PicturesKept): _keep,
     (RunState.KEEPING, KeepFailed): _keep_later,
-    (RunState.KEEPING, DeadlinePassed): _ends(endings.links_dying),
+    (RunState.KEEPING, TriedAgain): _wait_no_longer,
+    (RunState.FAILED, TriedAgain): _take_up_again,
 }

@@ -67,6 +67,19 @@ class Kept:
     picture: Picture
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a run's links have given in a row instead of its pictures.
+
+    `since` is when that began, `body` a digest (hex) of the bytes that came last, empty when none
+    came, `times` how often in a row it was those.
+    """
+
+    since: float
+    body: str
+    times: int
+
+
 class RunState(StrEnum):
     SUBMITTING = "submitting"
     QUEUED = "queued"
@@ -111,7 +124,8 @@ class Run:
     may join it while it runs and be answered from it later. `joins` counts the joined jobs per
     team. `tries` counts the failures in a row of the step at hand and sets the back-off;
     `tried` names the routes whose tasks failed for it, or that declined it again and again: they
-    are not asked again.
+    are not asked again. `trouble` tells of links that are dead so far. A live run that has `spent`
+    failed once, and is tried again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 
@@ -146,6 +160,7 @@ class Run:
     kept: tuple[Kept, ...] = ()
     credits_used: float | None = None
     failure: Failure | None = None
+    trouble: Trouble | None = None
     lease_owner: str | None = None
     lease_until: float = 0.0
 
@@ -275,7 +290,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """An increment of the roll-up of one team, model and day (day: the window's start)."""
+    """An increment of the roll-up of one team, model and day (day: the window's start).
+
+    Only `failed` may be negative: a failed run is tried again.
+    """
 
     team: str
     model: str

@@ -42,21 +42,24 @@ def owed(before: Run, after: Run, jobs: Iterable[Job], *, now: float) -> tuple[D
     """One delivery for each of the run's jobs that wants one, when the run has just ended.
 
     A job whose POST was answered with the error itself, and so never had a task id, is not
-    called back.
+    called back. When a run that failed was tried again, each is called once more.
     """
     if before.is_final or not after.is_final:
         return ()
+    if before.spent:
+        return tuple(one for job in jobs for one in owes(job, now, anew=True))
     return tuple(one for job in jobs if _was_told(job, before, after) for one in owes(job, now))
 
 
-def owes(job: Job, now: float) -> tuple[Delivery, ...]:
+def owes(job: Job, now: float, *, anew: bool = False) -> tuple[Delivery, ...]:
     """The delivery of a job whose run has ended; nothing when it asked for none.
 
     Its id follows from the job's: a job is called back once, whoever works that out how often.
+    `anew`: it was called back about a failure, under an id that its receiver has seen.
     """
     if job.callback_url is None:
         return ()
-    name = f"msg_{job.id}"
+    name = f"msg_{job.id}-again" if anew else f"msg_{job.id}"
     return (Delivery(name, job.id, job.team, job.callback_url, created_at=now, due_at=now),)
 
 

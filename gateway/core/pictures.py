@@ -1,11 +1,63 @@
-"""What can go wrong while a picture is fetched and kept, in words that every layer may use.
+"""Kinds of pictures, and what can go wrong with one, in words that every layer may use.
 
 The worker decides by these classes alone, so each says one thing only: whether the link, the
-bytes or our own store is at fault, and whether trying again can help. Messages are for logs;
-they name a host at most, never a whole link, because links may carry signatures.
+bytes or our own store is at fault, and whether trying again can help. Messages are sentences for
+logs; they name a host at most, never a whole link, because links may carry signatures.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "avif": "image/avif",
+    "bmp": "image/bmp",
+    "tiff": "image/tiff",
+    "jp2": "image/jp2",
+}
+"""The kinds that are kept: the ending of a picture's name → the media type it is served under.
+
+Only what is decoded in full and is nothing but pixels to a browser: an SVG, which may hold
+scripts, is never one of them.
+"""
+
+ORDINARY: Final = frozenset({"png", "jpg", "webp"})
+"""The kinds that upstream takes as references, and that OpenAI's clients know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where bytes come from that are to be kept: the picture of a run at a place of its list."""
+
+    run_id: str
+    index: int
+    team: str
+    upstream: str
+    host: str
+    media_type: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Paid bytes that are no picture, as they came, and why they are none.
+
+    `kind` is the picture that they begin like, empty for none. `size_bytes` and `digest` are of
+    the bytes.
+    """
+
+    name: str
+    origin: Origin
+    reason: str
+    kind: str
+    digest: str
+    size_bytes: int
 
 
 class PictureProblem(Exception):
@@ -25,7 +77,18 @@ class LinkBroken(PictureProblem):
 
 
 class NotAPicture(PictureProblem):
-    """The bytes are not one whole PNG, JPEG or WebP."""
+    """The bytes are not one whole picture of a kind that is kept.
+
+    Of bytes that were to be kept, `digest` is their SHA-256 in hex, and `set_aside` tells whether
+    they lie where the operator can fetch them.
+    """
+
+    digest: str = ""
+    set_aside: bool = False
+
+
+class Undecodable(NotAPicture):
+    """The bytes begin like a picture, and do not decode as a whole one."""
 
 
 class PictureTooLarge(PictureProblem):

@@ -76,9 +76,8 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
             hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
             return Feed(DeadlinePassed()) if hopeless else Poll()
         case RunState.KEEPING:
-            if now >= _keep_until(run):
-                return Feed(DeadlinePassed())
-            return Keep(refresh=run.tries > 0)
+            # However late it is, it is tried: the gateway may have been stopped meanwhile.
+            return Keep(refresh=run.tries > 0 or not run.links or now >= keep_until(run))
         case RunState.UNSURE if now < run.deadline_at:
             return Submit()
         case _:
@@ -91,6 +90,7 @@ def _watch_until(run: Run) -> float:
     return max(run.deadline_at, (run.accepted_at or run.created_at) + LINK_LIFETIME_SECONDS)
 
 
-def _keep_until(run: Run) -> float:
+def keep_until(run: Run) -> float:
+    """The time from which a failure to keep its pictures is the last one."""
     finished = run.upstream_finished_at or run.created_at
     return finished + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS

@@ -130,9 +130,10 @@ class Tables:
             check_account(account)
             undo.put(self.accounts, account.key, account)
         for usage in writes.usage:
-            check_usage(usage)
             key = (usage.team, usage.model, usage.day)
-            undo.put(self.usage, key, add(self.usage.get(key, Usage(*key)), usage))
+            total = add(self.usage.get(key, Usage(*key)), usage)
+            check_usage(usage, total)
+            undo.put(self.usage, key, total)
         self.roster.write(writes, self.runs, undo)
         for picture in writes.pictures:
             is_last = self.pictures.erase(picture, undo)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from gateway.core import codec
@@ -20,6 +20,7 @@ from gateway.core.model import (
     Job,
     Run,
     RunState,
+    Trouble,
     Upload,
     Usage,
     Verdict,
@@ -35,7 +36,7 @@ RUN_COLUMNS: Final = (
     "spent_usd_micros", "spent_images", "spent_runs",
     "created_at", "deadline_at", "due_at", "state", "shared", "joins", "attempts", "tries", "tried",
     "upstream_task_id", "accepted_at", "upstream_finished_at", "finished_at",
-    "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until",
+    "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until", "trouble",
 )  # fmt: skip
 
 RUN_COUNTS: Final = ("link_count", "kept_count")
@@ -88,7 +89,9 @@ def run_row(run: Run) -> tuple[object, ...]:
         run.upstream_task_id, run.accepted_at, run.upstream_finished_at, run.finished_at,
         run.task, _json(run.links), _json(codec.plain_kept(run.kept)), run.credits_used,
         None if run.failure is None else _json(codec.plain_failure(run.failure)),
-        run.lease_owner, run.lease_until, len(run.links), len(run.kept),
+        run.lease_owner, run.lease_until,
+        None if run.trouble is None else _json(asdict(run.trouble)),
+        len(run.links), len(run.kept),
     )  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def run_from(row: Row) -> Run:
         spent_usd_micros, spent_images, spent_runs,
         created_at, deadline_at, due_at, state, shared, joins, attempts, tries, tried,
         upstream_task_id, accepted_at, upstream_finished_at, finished_at,
-        task, links, kept, credits_used, failure, lease_owner, lease_until,
+        task, links, kept, credits_used, failure, lease_owner, lease_until, trouble,
     ) = row  # fmt: skip
     return Run(
         id=run_id, fingerprint=fingerprint, team=team, model=model, quality=quality, n=n,
@@ -122,6 +125,7 @@ def run_from(row: Row) -> Run:
         credits_used=credits_used,
         failure=None if failure is None else codec.read_failure(json.loads(failure)),
         lease_owner=lease_owner, lease_until=lease_until,
+        trouble=None if trouble is None else Trouble(**json.loads(trouble)),
     )  # fmt: skip
 
 

@@ -61,9 +61,7 @@ DELIVERY: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?"
 UPLOAD: Final = f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND id = ?"
 
 PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
-TELL_JOBS: Final = (
-    "UPDATE jobs SET run_state = ? WHERE run_id = ? AND run_state NOT IN ('done', 'failed')"
-)
+TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
     f" SELECT {', '.join('?' * len(JOB_COLUMNS))}, state, model FROM runs WHERE id = ?"
@@ -91,6 +89,8 @@ def _add(table: str, columns: tuple[str, ...], key: str) -> str:
 
 ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
 ADD_TOTAL: Final = _add("usage_totals", TOTAL_COLUMNS, "team, model")
+FAIL_LESS: Final = "UPDATE usage SET failed = failed + ? WHERE team = ? AND model = ? AND day = ?"
+FAIL_LESS_IN_ALL: Final = "UPDATE usage_totals SET failed = failed + ? WHERE team = ? AND model = ?"
 
 
 @cache

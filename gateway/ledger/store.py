@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from gateway.core.accounts import Account, AccountKey
-from gateway.core.model import Delivery, Job, Run, RunState, Upload
+from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 from gateway.ledger import picture_store, roster_store, rows, statements
 from gateway.ledger.database import Database
@@ -89,8 +89,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         values = [value for account in changed.values() for value in rows.account_row(account)]
         db.execute(statements.put_accounts(len(changed)), values)
     for usage in writes.usage:
-        db.execute(statements.ADD_USAGE, rows.usage_row(usage))
-        db.execute(statements.ADD_TOTAL, rows.total_row(usage))
+        _add_usage(db, usage)
     roster_store.write(db, writes)
     for picture in writes.pictures:
         picture_store.erase(db, picture)
@@ -121,6 +120,16 @@ def _add_job(db: Database, job: Job) -> None:
     if db.execute(statements.ADD_JOB, rows.job_row(job)).rowcount != 1:
         raise ConstraintViolation(f"job {job.id} has no run {job.run_id}")
     picture_store.show(db, job)
+
+
+def _add_usage(db: Database, usage: Usage) -> None:
+    """Failures alone may become fewer, which no row to insert can say."""
+    more = replace(usage, failed=max(0, usage.failed))
+    db.execute(statements.ADD_USAGE, rows.usage_row(more))
+    db.execute(statements.ADD_TOTAL, rows.total_row(more))
+    if usage.failed < 0:
+        db.execute(statements.FAIL_LESS, (usage.failed, usage.team, usage.model, usage.day))
+        db.execute(statements.FAIL_LESS_IN_ALL, (usage.failed, usage.team, usage.model))
 
 
 def _put_upload(db: Database, upload: Upload) -> None:

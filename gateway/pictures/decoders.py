@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from gateway.core.pictures import NotAPicture
+from gateway.core.pictures import NotAPicture, Undecodable
 
 _PROGRAM: Final = "from gateway.pictures.inspection import main; main()"
 _ANSWER_SECONDS: Final = 60.0  # many times what the largest allowed picture takes
@@ -26,7 +26,7 @@ _PASSED_ON: Final = frozenset({"PATH", "LD_LIBRARY_PATH"})  # all else may be a 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a picture turned out to be. `extension` is png, jpg or webp, without a dot."""
+    """What a picture turned out to be. `extension` is one of `core.pictures.MEDIA_TYPES`."""
 
     media_type: str
     extension: str
@@ -54,6 +54,8 @@ class Decoders:
         self._idle.append(decoder)
         if "refused" in outcome:
             raise NotAPicture(str(outcome["refused"]))
+        if "undecodable" in outcome:
+            raise Undecodable(str(outcome["undecodable"]))
         if "failed" in outcome:
             raise OSError(f"decoding failed: {outcome['failed']}")
         return Inspection(**outcome)

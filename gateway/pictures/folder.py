@@ -19,7 +19,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -31,10 +31,23 @@ from uuid import uuid4
 import orjson
 
 from gateway.core.model import Picture
-from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreAway, StoreFull
+from gateway.core.pictures import (
+    MEDIA_TYPES,
+    ORDINARY,
+    NotAPicture,
+    Origin,
+    PictureTooLarge,
+    SetAside,
+    StoreAway,
+    StoreFull,
+    Undecodable,
+)
 from gateway.pictures.decoders import Decoders, Inspection
 from gateway.pictures.marker import NAME as MARKER
 from gateway.pictures.marker import Marker
+from gateway.pictures.signatures import HEAD_BYTES, kind_of
+from gateway.pictures.unfolding import codings_of, unfolded
+from gateway.pictures.unproven import Unproven
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +57,7 @@ _FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
 _MAX_PIXELS: Final = 64_000_000  # eight times the largest that upstream makes
 _TROUBLE_SECONDS: Final = 120.0  # a run tries again at least every 30 s: longer, and none waits
-_NAME: Final = re.compile(r"(?P<digest>[0-9a-f]{64})\.(png|jpg|webp)")
+_NAME: Final = re.compile(rf"(?P<digest>[0-9a-f]{{64}})\.({'|'.join(MEDIA_TYPES)})")
 
 
 class FolderPictures:
@@ -53,8 +66,11 @@ class FolderPictures:
     All but NotAPicture and PictureTooLarge that goes wrong here comes out as StoreFull.
     """
 
-    def __init__(self, root: Path, *, max_pixels: int = _MAX_PIXELS) -> None:
+    def __init__(
+        self, root: Path, *, max_pixels: int = _MAX_PIXELS, unproven: Unproven | None = None
+    ) -> None:
         self._root = root
+        self._unproven = unproven or Unproven(root.parent / "unproven")
         self._scratch = root / "tmp"
         self._marker = Marker(root)
         self._trouble: tuple[str, float] | None = None
@@ -102,32 +118,48 @@ class FolderPictures:
         """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
         await _in_thread(self._readers, self._marker.require)
 
-    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def keep(
+        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+    ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
         Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out
-        unchanged. After any of them, and when cancelled, no temporary file stays behind.
+        unchanged. After any of them, and when cancelled, no temporary file stays behind; of an
+        `origin` what is no picture is set aside.
         """
-        draft = _Draft(self._scratch)
+        drafts = [_Draft(self._scratch)]
         try:
             with self._told():
-                await _in_thread(self._writers, self._begin, draft)
-            picture = await self._proven(draft, body, max_bytes, self._inspectors)
+                await _in_thread(self._writers, self._begin, drafts[0])
+            picture = await self._proven(drafts, body, max_bytes, self._inspectors)
             with self._told():
-                await _in_thread(self._writers, self._publish, draft, picture.name, Known.MEND)
+                publish = partial(self._publish, drafts[-1], picture.name, Known.MEND)
+                await _in_thread(self._writers, publish)
+        except NotAPicture as problem:
+            problem.digest = drafts[0].digest
+            if origin is not None and drafts[0].size_bytes:
+                work = partial(self._put_aside, drafts[0], origin, str(problem))
+                problem.set_aside = await _in_thread(self._writers, work)
+            raise
         finally:
-            await self._discard(draft)
+            await self._discard(drafts)
         self._trouble = None
         return picture
 
     async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
-        """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind."""
-        draft = _Draft(self._scratch)
+        """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind.
+
+        Only the kinds that upstream takes are pictures here.
+        """
+        drafts = [_Draft(self._scratch)]
         try:
-            await _in_thread(self._writers, self._begin, draft)
-            return await self._proven(draft, body, max_bytes, self._provers)
+            await _in_thread(self._writers, self._begin, drafts[0])
+            picture = await self._proven(drafts, body, max_bytes, self._provers)
         finally:
-            await self._discard(draft)
+            await self._discard(drafts)
+        if picture.extension not in ORDINARY:
+            raise NotAPicture(f"it is a picture of another kind ({picture.extension})")
+        return picture
 
     async def describe(
         self, picture: Picture, sidecar: Mapping[str, object], *, anew: bool = False
@@ -145,7 +177,7 @@ class FolderPictures:
                 name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
                 await _in_thread(self._writers, self._publish, draft, name, how)
         finally:
-            await self._discard(draft)
+            await self._discard([draft])
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size. One hop for all.
@@ -165,6 +197,27 @@ class FolderPictures:
     def path(self, name: str) -> Path | None:
         """Where the picture called `digest.extension` is or would be; None for any other name."""
         return self._place(name) if _NAME.fullmatch(name) else None
+
+    async def set_aside(self, run_id: str | None = None) -> Sequence[SetAside]:
+        """The bytes that are set aside, of one run or of all, newest first."""
+        return await _in_thread(self._readers, self._unproven.find, run_id)
+
+    async def set_aside_content(self, name: str) -> AsyncIterator[bytes] | None:
+        """What is set aside under this name, in chunks; None when nothing is."""
+        path = self._unproven.path(name)
+        if path is None or await _in_thread(self._readers, _size, path) is None:
+            return None
+        return self._pieces(path)
+
+    async def _pieces(self, path: Path) -> AsyncIterator[bytes]:
+        at = 0
+        while piece := await _in_thread(self._readers, _piece, path, at):
+            yield piece
+            at += len(piece)
+
+    async def forget_set_aside(self, run_id: str) -> None:
+        """Takes away what is set aside of this run; nothing there is no error."""
+        await _in_thread(self._writers, self._unproven.forget, run_id)
 
     async def free_bytes(self) -> int:
         """The room left for more. Raises as `require` does."""
@@ -247,6 +300,7 @@ class FolderPictures:
             _sync_folder(self._root.parent)
         for path in self._scratch.iterdir():
             _remove_abandoned(path)
+        self._unproven.clean()
 
     async def _receive(self, draft: _Draft, body: AsyncIterator[bytes], max_bytes: int) -> None:
         """Writes the body in batches: one hop for many small chunks."""
@@ -266,13 +320,19 @@ class FolderPictures:
             await _in_thread(self._writers, draft.write, batch)
 
     async def _proven(
-        self, draft: _Draft, body: AsyncIterator[bytes], max_bytes: int, pool: ThreadPoolExecutor
+        self,
+        drafts: list[_Draft],
+        body: AsyncIterator[bytes],
+        max_bytes: int,
+        pool: ThreadPoolExecutor,
     ) -> Picture:
-        """The picture that came into the draft, inspected in a thread of `pool`."""
-        await self._receive(draft, body, max_bytes)
-        facts: Inspection = await _in_thread(
-            pool, self._decoders.inspect, draft.path, max_pixels=self._max_pixels
-        )
+        """The picture that came into the draft, inspected in a thread of `pool`.
+
+        Where something was coded around it, what unfolds from it goes into a further draft.
+        """
+        await self._receive(drafts[0], body, max_bytes)
+        facts: Inspection = await _in_thread(pool, self._inspect, drafts, max_bytes)
+        draft = drafts[-1]
         return Picture(
             digest=draft.digest,
             extension=facts.extension,
@@ -281,10 +341,28 @@ class FolderPictures:
             height=facts.height,
         )
 
-    async def _discard(self, draft: _Draft) -> None:
+    def _inspect(self, drafts: list[_Draft], max_bytes: int) -> Inspection:
+        """Blocking. What takes too long to decode will do so again: the bytes are at fault."""
+        if codings := codings_of(drafts[0].path):
+            drafts.append(_Draft(self._scratch))
+            drafts[-1].fill(unfolded(drafts[0].path, codings, max_bytes=max_bytes))
+        try:
+            return self._decoders.inspect(drafts[-1].path, max_pixels=self._max_pixels)
+        except TimeoutError as error:
+            raise Undecodable(str(error)) from error
+
+    def _put_aside(self, draft: _Draft, origin: Origin, reason: str) -> bool:
+        with draft.path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES)) or ""
+        name = f"{origin.run_id}-{origin.index}"
+        one = SetAside(name, origin, reason, kind, draft.digest, draft.size_bytes)
+        return self._unproven.put(draft.path, one)
+
+    async def _discard(self, drafts: Sequence[_Draft]) -> None:
         # Shielded: once begun it is done, even if the caller is cancelled a second time.
         loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(self._writers, draft.discard))
+        for draft in drafts:
+            await asyncio.shield(loop.run_in_executor(self._writers, draft.discard))
 
 
 class Known(Enum):
@@ -326,6 +404,10 @@ class _Draft:
                 rest = rest[os.write(descriptor, rest) :]
             self._sum.update(batch)
             self.size_bytes += len(batch)
+
+    def fill(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            self.write(block)
 
     def publish(self, place: Path, known: Known) -> None:
         """Makes the draft durable, then visible at `place`, then its name durable."""
@@ -373,6 +455,13 @@ def _size(path: Path, root: int | None = None) -> int | None:
         return os.stat(path, dir_fd=root).st_size
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _piece(path: Path, at: int) -> bytes:
+    """Opened for each, so that nothing stays open when the reader goes away meanwhile."""
+    with path.open("rb") as file:
+        file.seek(at)
+        return file.read(_BATCH_BYTES)
 
 
 def _sync_folder(folder: Path) -> None:

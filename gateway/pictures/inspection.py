@@ -1,4 +1,4 @@
-"""Proves that a file is one whole PNG, JPEG or WebP by decoding it in full.
+"""Proves that a file is one whole picture by decoding it in full: its pixels, and nothing else.
 
 It runs in a process of its own (see `decoders`), which alone loads the image library. Bytes
 after the picture's end are tolerated. Nothing here knows about the store.
@@ -8,29 +8,43 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import sys
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from PIL import Image
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 # Named here, so that Pillow need not load its forty other plugins to look for WebP.
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from gateway.core.pictures import NotAPicture
+from gateway.core.pictures import MEDIA_TYPES, NotAPicture, Undecodable
 from gateway.pictures.decoders import Inspection
+from gateway.pictures.pixels import pixels_of
+from gateway.pictures.signatures import HEAD_BYTES, kind_of
 
-_FORMATS: Final = (PngImageFile.format, JpegImageFile.format, WebPImageFile.format)
+_KINDS: Final[Mapping[str, tuple[str, str]]] = {
+    # What the first bytes announce: the decoder's format, and the ending of the picture's name.
+    "PNG": (PngImageFile.format, "png"),
+    "JPEG": (JpegImageFile.format, "jpg"),
+    "WebP": (WebPImageFile.format, "webp"),
+    "GIF": (GifImageFile.format, "gif"),
+    "AVIF": (AvifImageFile.format, "avif"),
+    "BMP": (BmpImageFile.format, "bmp"),
+    "TIFF": (TiffImageFile.format, "tiff"),
+    "JPEG 2000": (Jpeg2KImageFile.format, "jp2"),
+}
 _MAX_FRAMES: Final = 100  # of an animation; a million tiny frames would take minutes
-_BLOCK_BYTES: Final = 256 * 1024
 _NICENESS: Final = 10  # answering clients comes before decoding
 
 
@@ -39,63 +53,53 @@ def inspect(path: Path, *, max_pixels: int) -> Inspection:
 
     Raises NotAPicture, or OSError or MemoryError when the machine and not the file is at fault.
     """
-    with _opened(path, max_pixels) as (image, file):
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD_BYTES))
+    if kind is None:
+        raise NotAPicture("its bytes do not begin like those of any picture")
+    if kind not in _KINDS:
+        raise Undecodable(f"it begins like a picture ({kind}) of a kind that is not decoded here")
+    _, extension = _KINDS[kind]
+    with _opened(path, kind, max_pixels) as image:
         image.load()
-        if isinstance(image, PngImageFile | WebPImageFile):
-            _load_more_frames(image, max_pixels)
-        if isinstance(image, PngImageFile):
-            _check_chunks(file)
-        # A camera's JPEG with a second picture inside has another format name.
-        extension = {"PNG": "png", "WEBP": "webp"}.get(image.format or "", "jpg")
-        media_type = "image/jpeg" if extension == "jpg" else f"image/{extension}"
-        return Inspection(media_type, extension, image.width, image.height)
+        _load_more_frames(image, max_pixels)
+        return Inspection(MEDIA_TYPES[extension], extension, image.width, image.height)
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, IO[bytes]]]:
-    """The picture, its header read and its size allowed; complaints become NotAPicture."""
+def _opened(path: Path, kind: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture, its header read and its size allowed; complaints become Undecodable."""
     try:
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise NotAPicture(f"{image.width}x{image.height} is more than {max_pixels} pixels")
-            yield image, file
-    except (NotAPicture, MemoryError):
+        with path.open("rb") as file:
+            pixels = pixels_of(kind, file)
+            with Image.open(pixels, formats=[_KINDS[kind][0]]) as image:
+                if image.width * image.height > max_pixels:
+                    size = f"{image.width}x{image.height}"
+                    raise Undecodable(f"{size} is more than {max_pixels} pixels")
+                yield image
+    except MemoryError:
         raise
     except Exception as error:
         # On hostile bytes the decoders raise nearly anything. Only an error number is the disk's.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise NotAPicture(f"it does not decode: {error}") from error
+        raise Undecodable(f"it begins like {kind} and does not decode{_why(error)}") from error
 
 
-def _load_more_frames(image: PngImageFile | WebPImageFile, max_pixels: int) -> None:
+def _why(error: Exception) -> str:
+    """What the decoder says, where that is more than the name of an object of ours."""
+    said = " ".join(str(error).split())
+    if not said or isinstance(error, UnidentifiedImageError) or "<" in said:
+        return ""
+    return f": {said}"
+
+
+def _load_more_frames(image: Image.Image, max_pixels: int) -> None:
     """Decodes an animation's other frames, as many as the pixel limit has room for."""
     room = max_pixels // (image.width * image.height)
-    for number in range(1, min(image.n_frames, room, _MAX_FRAMES)):
+    for number in range(1, min(getattr(image, "n_frames", 1), room, _MAX_FRAMES)):
         image.seek(number)
         image.load()
-
-
-def _check_chunks(file: IO[bytes]) -> None:
-    """Reads a PNG's chunks up to its end mark; Pillow overlooks a cut or damaged tail."""
-    file.seek(8)
-    kind = b""
-    while kind != b"IEND":
-        length, kind = struct.unpack(">I4s", _exactly(file, 8))
-        checksum = zlib.crc32(kind)
-        while length > 0:
-            block = _exactly(file, min(length, _BLOCK_BYTES))
-            checksum = zlib.crc32(block, checksum)
-            length -= len(block)
-        if _exactly(file, 4) != checksum.to_bytes(4, "big"):
-            raise NotAPicture("a part of it is damaged")
-
-
-def _exactly(file: IO[bytes], size_bytes: int) -> bytes:
-    block = file.read(size_bytes)
-    if len(block) < size_bytes:
-        raise NotAPicture("it ends too early")
-    return block
 
 
 # --- the decoding process --------------------------------------------------------------------
@@ -104,12 +108,14 @@ def _exactly(file: IO[bytes], size_bytes: int) -> bytes:
 def main() -> None:
     """Answers each line of standard input, `[path, max_pixels]`, with a line of JSON.
 
-    The answer has the fields of an Inspection, or `refused` (it is no picture) or `failed`
-    (it could not be found out), each with the reason. Ends with its input.
+    The answer has the fields of an Inspection, or `refused` (it is no picture), `undecodable` (it
+    only begins like one) or `failed` (it could not be found out), each with the reason. Ends with
+    its input.
     """
     os.nice(_NICENESS)
     # Pillow would print a warning for what our own limit refuses anyway.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # how much is decoded at once is the gateway's to say
     for line in sys.stdin:
         path, max_pixels = json.loads(line)
         sys.stdout.write(json.dumps(_outcome(Path(path), max_pixels)) + "\n")
@@ -119,6 +125,8 @@ def main() -> None:
 def _outcome(path: Path, max_pixels: int) -> dict[str, object]:
     try:
         return asdict(inspect(path, max_pixels=max_pixels))
+    except Undecodable as problem:
+        return {"undecodable": str(problem)}
     except NotAPicture as problem:
         return {"refused": str(problem)}
     except (OSError, MemoryError) as error:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.events import Finished, PollEvent, Progressed, TaskFailed, Unreachable
+from gateway.core.links import is_link, is_path
 from gateway.upstream.said import Answer, error_object
 from gateway.upstream.submitted import read_submit
 
@@ -69,15 +70,22 @@ def _links(task: Mapping[str, Any]) -> Sequence[str]:
     `result_data` may hold more than the pictures (a source page, say); what is no picture must
     not spoil those that are.
     """
-    return _urls(task.get("results")) or _urls(task.get("result_data"))
+    results, data = task.get("results"), task.get("result_data")
+    return _urls(results) or _urls(data) or _paths(results)
 
 
 def _urls(value: object) -> Sequence[str]:
-    if isinstance(value, str) and value.startswith(("http://", "https://")):
+    if isinstance(value, str) and is_link(value):
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
     return [url for one in value for url in _urls(one)] if isinstance(value, list) else []
+
+
+def _paths(results: object) -> Sequence[str]:
+    """Where nothing else is a link, `results` may name pictures on upstream's own host."""
+    found = results if isinstance(results, list) else [results]
+    return [one for one in found if isinstance(one, str) and is_path(one)]
 
 
 def _credits_used(task: Mapping[str, Any]) -> float | None:

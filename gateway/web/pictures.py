@@ -15,10 +15,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from gateway.core.pictures import PictureProblem
+from gateway.core.pictures import MEDIA_TYPES, PictureProblem
 from gateway.errors import NotFound, Unavailable
 
-MEDIA_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CHUNK_BYTES: Final = 256 * 1024
 AWAY_SECONDS: Final = 30.0
 """A disk that is not mounted does not come back within the second."""

@@ -225,6 +225,29 @@ class PicturesShape(TypedDict):
     next: str | None
 
 
+class SetAsideShape(TypedDict):
+    """Paid bytes that are no picture. `kind` is what they begin like, `media_type` what the other
+    side calls them; `name` is the place where they are fetched."""
+
+    name: str
+    run: str
+    index: int
+    team: str
+    upstream: str
+    host: str
+    media_type: str
+    kind: str
+    reason: str
+    digest: str
+    size_bytes: int
+    at: str
+
+
+class UnprovenShape(TypedDict):
+    data: list[SetAsideShape]
+    next: str | None
+
+
 class RefusalShape(TypedDict):
     """A refused order, by the id of its request; what went on all the same did so as `task`."""
 
@@ -257,6 +280,7 @@ class ExplanationShape(TypedDict):
     tasks: list[RunTaskShape]
     tasks_total: int
     pictures: list[PictureShape]
+    set_aside: list[SetAsideShape]
     refusal: RefusalShape | None
 
 

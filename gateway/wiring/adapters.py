@@ -20,6 +20,7 @@ from gateway.ledger.sqlite import SqliteLedger
 from gateway.metrics import Metrics
 from gateway.pictures.folder import FolderPictures
 from gateway.pictures.marker import Marker
+from gateway.pictures.unproven import Unproven
 from gateway.ports import Clock, Ledger
 from gateway.tokens import TokenCounter
 from gateway.wiring.connections import Connections, Outside, Trust
@@ -54,7 +55,8 @@ def make_adapters(
     """Makes what the settings name; nothing is opened yet."""
     folder = Path(settings.storage.data_dir)
     ledger = make_ledger(settings, clock)
-    pictures = FolderPictures(folder / PICTURES_NAME)
+    unproven = Unproven(folder / "unproven")
+    pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)
     cache = response_cache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
     hints = HintAddresses(folder / "callback.key", current)
     tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow

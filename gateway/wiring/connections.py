@@ -25,6 +25,7 @@ from gateway.egress import NamedTransport
 from gateway.lookups import CALLERS, LINKS, OURS, Ask, Bounds, Lookups, system
 from gateway.outbound import Fetcher, Way, pinned_client
 from gateway.ports import Callbacks, Clock
+from gateway.result_links import ResultLinks
 from gateway.upstream.client import Account, EvolinkClient, Timeouts, Transports
 from gateway.upstream.files import EvolinkFiles
 
@@ -67,9 +68,9 @@ class Connections:
         outside: Outside,
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
-        self.links: dict[str, Fetcher] = {}
+        self.links: dict[str, ResultLinks] = {}
         self._files: dict[str, EvolinkFiles] = {}
-        self._retired: list[EvolinkClient | EvolinkFiles | Fetcher | Callbacks] = []
+        self._retired: list[EvolinkClient | EvolinkFiles | ResultLinks | Fetcher | Callbacks] = []
         self._settings = settings
         self._trust = trust
         self._clock = clock
@@ -137,7 +138,7 @@ class Connections:
                 self._transports(name, entry, entry.base_url),
                 self._hint_url if entry.callbacks else None,
             )
-            self.links[name] = self._fetcher(name, entry)
+            self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
             if name in self._files:
                 self._retired.append(self._files.pop(name))
             if entry.files_url is not None:

@@ -9,6 +9,7 @@ from gateway.config import Settings
 from gateway.core.policy import Current
 from gateway.ports import Clock
 from gateway.records import Records
+from gateway.retrying import Retrying
 from gateway.web.admin.cache import CachePages
 from gateway.web.admin.callbacks import CallbackHistory
 from gateway.web.admin.changes import Changes
@@ -19,6 +20,7 @@ from gateway.web.admin.refusals import RefusedOrders
 from gateway.web.admin.runs import RunErasure, Runs
 from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import Teams
+from gateway.web.admin.unproven import UnprovenPages
 from gateway.web.admin.usage import UsageReports
 from gateway.web.app import Endpoints, Section
 from gateway.web.base64_file import Base64Files
@@ -81,12 +83,13 @@ def _for_all(house: House) -> Sequence[Section]:
     """The console, the description, and the pages that operators and teams both have."""
     ledger, current, clock = house.adapters.ledger, house.current, house.clock
     console = Console()
-    records = Records(ledger, house.stages.refusals)
+    records = Records(ledger, house.stages.refusals, house.adapters.pictures)
+    retrying = Retrying(ledger, house.stages.worker.try_again)
     return (
         console,
         Described(console, current),
         UsageReports(ledger, current, clock),
-        Runs(records, current),
+        Runs(records, retrying, current, clock),
         RefusedOrders(records, current),
         TeamPages(ledger, current, clock),
         Gallery(ledger, current),
@@ -119,6 +122,7 @@ def _for_operators(house: House) -> Sequence[Section]:
         ),
         PictureRegister(stages.erasure, current, clock),
         RunErasure(stages.erasure, current, clock, flush=stages.refusals.flush),
+        UnprovenPages(adapters.pictures, current),
         CachePages(
             stages.erasure,
             current,

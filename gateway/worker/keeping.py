@@ -1,23 +1,33 @@
 """The step keep: every picture of a run into our store, described, and then the run's own.
 
-Bytes are proven by the store, not here. A run owns pictures only by a commit, and between its
-last look at them and that commit nobody else has them in hand.
+Bytes are proven by the store, not here; what is no picture the store sets aside. A run owns
+pictures only by a commit, and between its last look at them and that commit nobody else has them
+in hand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.core import lifecycle
-from gateway.core.events import KeepEvent, KeepFailed, PicturesKept
-from gateway.core.model import Kept, Run
+from gateway.core import lifecycle, losses
+from gateway.core.events import KeepEvent, KeepFailed, Loss, PicturesKept
+from gateway.core.links import cleaned
+from gateway.core.model import Kept, Run, RunState
 from gateway.core.pictures import (
     LinkDead,
+    LinkForbidden,
     NotAPicture,
+    Origin,
     PictureProblem,
     PictureTooLarge,
+    Undecodable,
     name_of,
 )
 from gateway.core.provenance import sidecar
@@ -25,6 +35,15 @@ from gateway.worker.recording import Recorder
 from gateway.worker.tools import Bounds, Tools
 
 log = structlog.get_logger("gateway.runs")
+
+LOSSES: Final = (
+    # What a link's problem means for its picture: the first class that fits.
+    (LinkForbidden, Loss.REFUSED),
+    (LinkDead, Loss.GONE),
+    (PictureTooLarge, Loss.TOO_LARGE),
+    (Undecodable, Loss.UNDECODABLE),
+    (NotAPicture, Loss.FOREIGN),
+)
 
 
 class Keeper:
@@ -38,6 +57,8 @@ class Keeper:
 
     async def keep(self, run: Run) -> KeepEvent:
         """Brings every picture that is not kept yet into our store, side by side."""
+        if not run.links:  # closed at its deadline, tried again, and still not finished upstream
+            return KeepFailed("LinkDead: upstream shows no pictures yet", dead=True)
         have = {kept.link for kept in await self._there(run.kept)} if run.kept else set()
         missing = [link for link in run.links if link not in have]
         results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
@@ -45,8 +66,7 @@ class Keeper:
         problems = [one for one in results if isinstance(one, PictureProblem)]
         if not problems:
             return await self._describe(run, PicturesKept(kept))
-        dead = all(isinstance(p, LinkDead | NotAPicture | PictureTooLarge) for p in problems)
-        return KeepFailed(f"{name_of(problems[0])}: {problems[0]}", dead, kept)
+        return _failed(run, problems, kept)
 
     async def own(self, run: Run, event: PicturesKept) -> tuple[Run, bool]:
         """Commits that the pictures are kept, unless an erasure took one since: then once more.
@@ -57,7 +77,9 @@ class Keeper:
         async with self._tools.custody.of(one.picture.digest for one in kept):
             there = await self._there(kept)
             if len(there) == len(kept):
-                return await self._recorder.record(run, event)
+                recorded = await self._recorder.record(run, event)
+                await self._tidy(*recorded)
+                return recorded
             gone = "a picture was erased while it was kept"
             return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
 
@@ -78,7 +100,9 @@ class Keeper:
                 async with self._tools.links[run.upstream].stream(
                     link, max_bytes=limit, timeout_seconds=self._download_seconds
                 ) as body:
-                    picture = await self._tools.pictures.keep(body, max_bytes=limit)
+                    picture = await self._tools.pictures.keep(
+                        body, max_bytes=limit, origin=self._origin(run, link, body)
+                    )
             except PictureProblem as problem:
                 outcome.append(problem)
                 return problem
@@ -87,6 +111,27 @@ class Keeper:
                 outcome.append(error)
                 return PictureProblem(f"internal error: {type(error).__name__}")
             return Kept(link, picture)
+
+    def _origin(self, run: Run, link: str, body: AsyncIterator[bytes]) -> Origin:
+        """Of the link only the host: the rest may be signed."""
+        return Origin(
+            run_id=run.id,
+            index=run.links.index(link),
+            team=run.team,
+            upstream=run.upstream,
+            host=_host(link),
+            media_type=str(getattr(body, "media_type", ""))[:100],
+            at=self._tools.clock(),
+        )
+
+    async def _tidy(self, run: Run, happened: bool) -> None:
+        """What was set aside of a run that has its pictures now is of no more use."""
+        if not happened or run.state is not RunState.DONE:
+            return
+        try:
+            await self._tools.pictures.forget_set_aside(run.id)
+        except PictureProblem as problem:
+            log.warning("set aside bytes not removed", run=run.id, reason=str(problem))
 
     async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
         """Provenance is written before the run is done: a kept picture is never without."""
@@ -97,3 +142,32 @@ class Keeper:
         except PictureProblem as problem:
             return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
         return event
+
+
+def _failed(run: Run, problems: Sequence[PictureProblem], kept: tuple[Kept, ...]) -> KeepFailed:
+    """What the problems of one round come to: the mildest, and whether time alone may mend it."""
+    found = [_loss(problem) for problem in problems]
+    lost = [loss for loss in found if loss is not None]
+    digests = [one.digest for one in problems if isinstance(one, NotAPicture)]
+    event = KeepFailed(
+        f"{name_of(problems[0])}: {problems[0]}",
+        dead=len(lost) == len(found),
+        kept=kept,
+        loss=min(lost, key=lambda loss: loss.value, default=Loss.GONE),
+        body=hashlib.sha256("".join(digests).encode()).hexdigest() if digests else "",
+        set_aside=any(isinstance(one, NotAPicture) and one.set_aside for one in problems),
+    )
+    if losses.is_alike(run.trouble, event):
+        return replace(event, reason=f"{event.reason}; the same bytes as the time before")
+    return event
+
+
+def _loss(problem: PictureProblem) -> Loss | None:
+    return next((loss for kind, loss in LOSSES if isinstance(problem, kind)), None)
+
+
+def _host(link: str) -> str:
+    try:
+        return (urlsplit(cleaned(link)).hostname or "")[:253]
+    except ValueError:
+        return ""

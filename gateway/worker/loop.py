@@ -14,6 +14,7 @@ import structlog
 
 from gateway.core import lifecycle
 from gateway.core.breaker import BreakerState
+from gateway.core.enrolment import Act
 from gateway.core.events import Event, Finished, Hinted, PicturesKept, Retry
 from gateway.core.lifecycle import Rules
 from gateway.core.model import Run, RunState
@@ -92,6 +93,17 @@ class Worker:
 
         await self._tools.ledger.transact(Keys(run_id=run_id), decide)
         self._wake_soon(now)
+
+    async def try_again(self, run: Run, act: Act) -> Run | None:
+        """An operator wants the run tried now; None: there is nothing to try.
+
+        A step under way is waited for. Raises `Unavailable`.
+        """
+        if step := self._driving.get(run.id):
+            await asyncio.wait((step,), timeout=HINT_SECONDS)
+        after = await self._recorder.try_again(run, act)
+        self._wake_soon(self._tools.clock())
+        return after
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.

@@ -7,17 +7,27 @@ Whoever waits or watches is told after it, and can undo nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
 
 from gateway.core import history, lifecycle, outbox
 from gateway.core.booking import book
-from gateway.core.events import Accepted, AnswerLost, CredentialsRefused, Event, Progressed
-from gateway.core.lifecycle import IllegalTransition
+from gateway.core.enrolment import Act, Action
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    Event,
+    Progressed,
+    TriedAgain,
+)
+from gateway.core.lifecycle import IllegalTransition, Rules
 from gateway.core.model import Run, RunState
 from gateway.core.routing import NOWHERE, Outlook
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
@@ -59,6 +69,20 @@ class Recorder:
             await self._announce(before, event, after)
         return after, before is not after
 
+    async def try_again(self, run: Run, act: Act) -> Run | None:
+        """Has an operator's wish happen to the run, and writes down whose it was.
+
+        None: the run cannot be tried again. Raises `Unavailable`.
+        """
+        keys = Keys(run.account_keys(), run.fingerprint, run.id)
+        before, after = await self._tools.ledger.transact(
+            keys, partial(_take_up, self._tools.rules(run), act)
+        )
+        if before is None or after is None:
+            return None
+        await self._announce(before, TriedAgain(), after)
+        return after
+
     def _fold(
         self, run: Run, event: Event, outlook: Outlook
     ) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
@@ -97,6 +121,24 @@ class Recorder:
                 await self._tools.cache.put(after, ttl_seconds=ttl)
         except Exception:
             log.exception("telling of an event failed", run=after.id)
+
+
+def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run | None], Writes]:
+    """The decision that has the run tried again; where others can join another one, they do."""
+    before = view.run
+    if before is None:
+        return (None, None), Writes()
+    try:
+        after = lifecycle.advance(before, TriedAgain(), act.at, rules)
+    except IllegalTransition:
+        return (before, None), Writes()
+    if view.live is not None and view.live.id != after.id:
+        after = replace(after, shared=False)
+    step = history.note(before, TriedAgain(), after, act.at)
+    told = {"state": before.state.value, "failure": before.failure and before.failure.code}
+    change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))
+    writes = book(before, after, view.accounts)
+    return (before, after), replace(writes, steps=(step,) if step else (), changes=(change,))
 
 
 def _log_event(before: Run, event: Event, after: Run) -> None:

@@ -227,7 +227,7 @@ async def test_no_file_outside_is_read_or_removed(
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"format":2}',
-        encode_run(a_done_run("f")).replace(b'"format":2', b'"format":1'),
+        encode_run(a_done_run("f")).replace(b'"format":3', b'"format":1'),
         encode_run(a_done_run("f")).replace(b'"state":"done"', b'"state":"gone"'),
         encode_run(a_done_run("f")).replace(b'"hold":[0,0,0]', b'"hold":[0,0,0,0]'),
         encode_run(a_done_run("another")),

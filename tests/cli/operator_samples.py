@@ -264,6 +264,7 @@ EXPLANATION: ExplanationShape = {
     ],
     "tasks_total": 2,
     "pictures": [PICTURE],
+    "set_aside": [],
     "refusal": None,
 }
 
@@ -276,6 +277,7 @@ REFUSED: ExplanationShape = {
     "tasks": [],
     "tasks_total": 0,
     "pictures": [],
+    "set_aside": [],
     "refusal": REFUSAL,
 }
 

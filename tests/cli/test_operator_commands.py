@@ -576,3 +576,42 @@ def test_every_help_teaches_by_example(words: tuple[str, ...]) -> None:
 
 def test_the_commands_are_in_the_table() -> None:
     assert set(GROUPS) <= set(COMMANDS)
+
+
+# --- what was paid and lost ----------------------------------------------------------------------
+
+ASIDE = {
+    "name": f"{RUN_ID}-0",
+    "run": RUN_ID,
+    "index": 0,
+    "team": "marketing",
+    "upstream": "evolink",
+    "host": "files.example.org",
+    "media_type": "image/png",
+    "kind": "PNG",
+    "reason": "it begins like PNG and does not decode: it ends too early",
+    "digest": DIGEST,
+    "size_bytes": 1_234_567,
+    "at": "2026-01-02T10:00:00Z",
+}
+
+
+def test_what_is_set_aside_is_listed_and_fetched(fake: FakeAdmin) -> None:
+    fake.answer("GET", "pictures/unproven", page(ASIDE))
+    shown = fake.run("pictures", "list", "--unproven", "--team", "marketing", columns=200).stdout
+    assert f"{RUN_ID}-0" in shown and "it ends too early" in shown
+    assert fake.came[0].query["team"] == "marketing"
+    content = Response(b"\x89PNG cut", media_type="application/octet-stream")
+    fake.answer("GET", f"pictures/unproven/{RUN_ID}-0", content)
+    fetched = fake.run("pictures", "fetch", f"{RUN_ID}-0")
+    assert fetched.exit_code == 0 and fetched.stdout_bytes == b"\x89PNG cut"
+    refused = fake.run("pictures", "list", "--unproven", "--query", "x")
+    assert refused.exit_code == 2 and "--query" in refused.stderr
+
+
+def test_a_run_is_tried_again(fake: FakeAdmin) -> None:
+    fake.answer("POST", f"runs/{RUN_ID}/retry", {**samples.RUN, "state": "keeping"})
+    assert "keeping: it is tried again now" in fake.run("runs", "retry", RUN_ID).stdout
+    fake.refuse("POST", f"runs/{RUN_ID}/retry", 409, "This run cannot be tried again.")
+    refused = fake.run("runs", "retry", RUN_ID)
+    assert refused.exit_code != 0 and "cannot be tried again" in refused.stderr

@@ -62,7 +62,9 @@ class Life:
         for event in events:
             self.now += 1.0
             before = self.run
-            self.run = advance(before, event, self.now, Rules(outlook=Outlook(go)))
+            self.run = advance(
+                before, event, self.now, Rules(outlook=Outlook(go), dead_after_seconds=1.0)
+            )
             if step := note(before, event, self.run, self.now):
                 self.steps.append(step)
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from random import Random
 from typing import Any, get_args
 
@@ -24,16 +24,19 @@ from gateway.core.events import (
     Finished,
     Hinted,
     KeepFailed,
+    Loss,
     NotNow,
     PicturesKept,
     Progressed,
     Refused,
     Retry,
     TaskFailed,
+    TriedAgain,
     Unreachable,
 )
-from gateway.core.lifecycle import DEAD_LINK_TRIES, TABLE, IllegalTransition, Rules, advance
-from gateway.core.model import FINAL_STATES, LIVE_STATES, FailureKind, Run, RunState
+from gateway.core.lifecycle import TABLE, IllegalTransition, Rules, advance
+from gateway.core.losses import DEAD_LINK_TRIES
+from gateway.core.model import FINAL_STATES, LIVE_STATES, Failure, FailureKind, Run, RunState
 from gateway.core.routing import Alternative, Outlook, alternatives, moves, next_after
 from gateway.core.steps import (
     KEEP_MARGIN_SECONDS,
@@ -68,8 +71,11 @@ EVENTS: dict[type, Event] = {
     PicturesKept: PicturesKept((kept(A), kept(B))),
     KeepFailed: KeepFailed("LinkBroken: cut", dead=False),
     Hinted: Hinted(),
+    TriedAgain: TriedAgain(),
     DeadlinePassed: DeadlinePassed(),
 }
+
+SPENT = Amounts(2 * PRICE, 2, 1)
 
 LIFE: dict[tuple[RunState, type], set[RunState]] = {
     # What may happen in which state, and the states that can follow.
@@ -79,6 +85,7 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.SUBMITTING, NotNow): {S.SUBMITTING, S.QUEUED, S.FAILED},
     (S.SUBMITTING, AnswerLost): {S.UNSURE},
     (S.QUEUED, Retry): {S.SUBMITTING, S.QUEUED},
+    (S.QUEUED, TriedAgain): {S.QUEUED},
     (S.QUEUED, DeadlinePassed): {S.FAILED},
     (S.UNSURE, Accepted): {S.RUNNING},
     (S.UNSURE, Refused): {S.UNSURE, S.FAILED},
@@ -95,7 +102,8 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.KEEPING, Finished): {S.KEEPING},
     (S.KEEPING, PicturesKept): {S.KEEPING, S.DONE},
     (S.KEEPING, KeepFailed): {S.KEEPING, S.FAILED},
-    (S.KEEPING, DeadlinePassed): {S.FAILED},
+    (S.KEEPING, TriedAgain): {S.KEEPING},
+    (S.FAILED, TriedAgain): {S.KEEPING},
 }
 
 
@@ -107,6 +115,9 @@ def in_state(state: RunState, **fields: Any) -> Run:
         run = replace(run, links=(A, B), upstream_finished_at=NOW)
     if state in FINAL_STATES:
         run = replace(run, hold=NOTHING, finished_at=NOW)
+    if state is S.FAILED:
+        lost = Failure(FailureKind.RESULT_LOST, "result_lost", "lost")
+        run = replace(run, failure=lost, spent=SPENT, upstream_task_id="task-unified-1")
     return replace(run, state=state, **fields)
 
 
@@ -131,6 +142,10 @@ def test_every_pair_is_in_the_table_or_raises(state: RunState, kind: type, rules
 
 def assert_sane(before: Run, after: Run, now: float) -> None:
     """What every transition keeps."""
+    if before.spent:  # it failed before, and costs nothing once more
+        assert (after.hold, after.spent) == (NOTHING, before.spent)
+        assert after.deadline_at >= before.deadline_at and after.attempts == before.attempts
+        return
     assert after.is_final == (after.hold == NOTHING)
     if after.is_final:
         assert after.finished_at == now
@@ -431,11 +446,12 @@ def test_fresh_links_keep_the_pictures_that_are_there() -> None:
 
 def test_dead_links_are_asked_for_afresh_and_given_up() -> None:
     run, now = in_state(S.KEEPING), NOW
-    for _ in range(DEAD_LINK_TRIES - 1):
+    while now < NOW + RULES.dead_after_seconds:
         run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
         assert run.state is S.KEEPING and run.due_at > now
         now = run.due_at
         assert next_step(run, now, intended=False) == Keep(refresh=True)
+    assert run.tries > DEAD_LINK_TRIES
     run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
     assert run.failure and run.failure.kind is FailureKind.RESULT_LOST
     assert "no whole picture" in run.failure.message
@@ -448,10 +464,11 @@ def test_a_long_trouble_of_our_own_does_not_make_a_link_dead() -> None:
         run = advance(run, KeepFailed("StoreFull", dead=False), now, RULES)
         assert next_step(run, run.due_at, intended=False) == Keep(refresh=True)
         now = run.due_at
+    soon = replace(RULES, dead_after_seconds=0.0)
     for _ in range(DEAD_LINK_TRIES - 2):
-        run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, RULES)
+        run = advance(run, KeepFailed("LinkDead: 404", dead=True), now, soon)
         assert run.state is S.KEEPING
-    assert advance(run, KeepFailed("", dead=True), now, RULES).state is S.FAILED
+    assert advance(run, KeepFailed("", dead=True), now, soon).state is S.FAILED
 
 
 def test_broken_links_are_tried_less_and_less_often() -> None:
@@ -469,7 +486,122 @@ def test_keeping_is_given_up_before_the_links_die() -> None:
     run = in_state(S.KEEPING)
     end = NOW + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
     assert next_step(run, end - 1, intended=False) == Keep(refresh=False)
-    assert next_step(run, end, intended=False) == Feed(DeadlinePassed())
+    assert advance(run, KeepFailed("cut", dead=False), end - 1, RULES).state is S.KEEPING
+    assert next_step(run, end, intended=False) == Keep(refresh=True)  # once more, with fresh links
+    for last in (KeepFailed("cut", dead=False), KeepFailed("404", dead=True), PicturesKept(())):
+        lost = advance(run, last, end, RULES)
+        assert lost.failure and "about to die" in lost.failure.message and lost.spent == SPENT
+    assert advance(run, EVENTS[PicturesKept], end + 9 * HOUR, RULES).state is S.DONE
+
+
+# --- a second try --------------------------------------------------------------------------------
+
+
+def revived(**fields: Any) -> Run:
+    return advance(in_state(S.FAILED, **fields), TriedAgain(), NOW + 10, RULES)
+
+
+def test_a_lost_run_is_kept_without_being_paid_again() -> None:
+    run = revived(links=(A, B), kept=(kept(B),), upstream_finished_at=NOW)
+    assert next_step(run, NOW + 10, intended=False) == Keep(refresh=True)
+    assert (run.failure, run.finished_at, run.hold, run.spent) == (None, None, NOTHING, SPENT)
+    done = advance(run, PicturesKept((kept(A),)), NOW + 11, Rules(usd_micros_per_credit=1.0))
+    assert (done.state, done.spent, done.kept) == (S.DONE, SPENT, (kept(A), kept(B)))
+
+
+def test_a_lost_run_that_is_lost_again_has_been_paid_once() -> None:
+    run, now = revived(links=(A, B), upstream_finished_at=NOW), NOW + 10
+    while not run.is_final:
+        run, now = advance(run, KeepFailed("404", dead=True), now, RULES), run.due_at
+    assert run.failure and run.spent == SPENT and run.hold == NOTHING
+    again = advance(run, TriedAgain(), now, RULES)
+    assert (again.state, again.trouble, again.spent) == (S.KEEPING, None, SPENT)
+
+
+def test_a_run_closed_at_its_deadline_shows_its_links_when_it_is_tried_again() -> None:
+    late = Failure(FailureKind.TIMED_OUT, "generation_timeout", "late")
+    run = revived(failure=late)
+    assert next_step(run, NOW + 10, intended=False) == Keep(refresh=True)
+    run = advance(run, EVENTS[Finished], NOW + 11, RULES)
+    assert (run.state, run.links, run.credits_used) == (S.KEEPING, (A, B), 1.8)
+
+
+@pytest.mark.parametrize("kind", sorted(set(FailureKind) - {FailureKind.RESULT_LOST}))
+def test_what_upstream_never_made_is_not_tried_again(kind: FailureKind) -> None:
+    failure = Failure(kind, "code", "message")
+    with pytest.raises(IllegalTransition):
+        revived(failure=failure, upstream_task_id=None)
+
+
+def test_a_run_that_waits_is_tried_at_once() -> None:
+    for state in (S.QUEUED, S.KEEPING):
+        run = advance(in_state(state, due_at=NOW + 500), TriedAgain(), NOW + 10, RULES)
+        assert (run.state, run.due_at) == (state, NOW + 10)
+
+
+# --- what dead links are -------------------------------------------------------------------------
+
+
+def rounds(run: Run, *events: KeepFailed, dead_after: float = HOUR) -> tuple[Run, float]:
+    """The run after these failures, again and again, until it ends; and how long that took."""
+    now, rules = NOW, replace(RULES, dead_after_seconds=dead_after)
+    for event in cycle(events):
+        run = advance(run, event, now, rules)
+        if run.is_final:
+            return run, now - NOW
+        now = run.due_at
+    raise AssertionError
+
+
+PAGE_A, PAGE_B = (
+    KeepFailed("NotAPicture: a page", dead=True, loss=Loss.FOREIGN, body=name * 64) for name in "ab"
+)
+BROKEN_A, BROKEN_B = (replace(page, loss=Loss.UNDECODABLE) for page in (PAGE_A, PAGE_B))
+GONE = KeepFailed("LinkDead: 404", dead=True)
+CUT = KeepFailed("LinkBroken: cut", dead=False)
+LIFETIME = LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("events", "least", "most"),
+    [
+        ([GONE], HOUR, HOUR + 60),
+        ([PAGE_A], HOUR, HOUR + 60),
+        ([PAGE_A, GONE], HOUR, HOUR + 60),
+        ([replace(GONE, loss=Loss.REFUSED)], HOUR, HOUR + 60),
+        ([BROKEN_A], 0, 10),
+        ([PAGE_A, PAGE_B], LIFETIME, LIFETIME + 60),
+        ([BROKEN_A, BROKEN_B], LIFETIME, LIFETIME + 60),
+        ([GONE, CUT], LIFETIME, LIFETIME + 60),
+        ([BROKEN_A, BROKEN_A, CUT], LIFETIME, LIFETIME + 60),
+    ],
+)
+def test_how_long_a_paid_picture_is_waited_for(
+    events: list[KeepFailed], least: float, most: float
+) -> None:
+    lost, seconds = rounds(in_state(S.KEEPING), *events)
+    assert least <= seconds <= most
+    assert lost.failure and lost.failure.kind is FailureKind.RESULT_LOST and lost.spent == SPENT
+
+
+def test_eight_tries_are_made_however_short_the_time_is() -> None:
+    _, seconds = rounds(in_state(S.KEEPING), GONE, dead_after=0.001)
+    assert 60 < seconds < 150
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (replace(GONE, loss=Loss.REFUSED), "refused here"),
+        (GONE, "no whole picture"),
+        (PAGE_A, "no picture"),
+        (replace(BROKEN_A, set_aside=True), "operator can fetch the bytes"),
+        (replace(GONE, loss=Loss.TOO_LARGE), "more bytes"),
+    ],
+)
+def test_the_failure_says_why_in_words_for_whoever_ordered(event: KeepFailed, words: str) -> None:
+    lost, _ = rounds(in_state(S.KEEPING), event)
+    assert lost.failure and words in lost.failure.message
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))

@@ -62,6 +62,15 @@ def test_only_the_end_of_a_run_owes() -> None:
     assert owed(keeping, failed(keeping), [a_job()], now=NOW) != ()
 
 
+def test_a_run_that_was_tried_again_is_told_once_more_under_a_new_id() -> None:
+    before = a_run(state=RunState.KEEPING, accepted_at=NOW - 9)
+    (first,) = owed(before, failed(before), [a_job()], now=NOW)
+    revived = replace(before, spent=before.hold)
+    for end in (done, failed):  # whoever joined meanwhile hears of it only now
+        (again_,) = owed(revived, end(revived), [a_job()], now=NOW + 5)
+        assert again_.id == f"{first.id}-again" and again_.job_id == first.job_id
+
+
 # How the run stood before it failed; when the job came (before the submit that is out, or not);
 # whether its POST was answered with a task id.
 TOLD = [

@@ -66,7 +66,7 @@ def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
                 ],
             }
         },
-        "worker": {"retry": {"first": "30ms", "max": "200ms"}},
+        "worker": {"retry": {"first": "30ms", "max": "200ms", "dead_after": "1s"}},
         "teams": {
             "blue": {"keys": [digest(TEAM_KEY)]},
             "green": {"keys": [digest(OTHER_KEY)]},

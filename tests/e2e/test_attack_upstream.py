@@ -97,21 +97,27 @@ class Liar:
 @contextlib.asynccontextmanager
 async def deceived(folder: Path, deadline: str = "2s") -> AsyncIterator[tuple[House, Liar]]:
     """A gateway whose upstream is a liar."""
-    async with Liar().serving() as liar:
-        teams = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
-        models = {"gpt-image-1.5": {"deadline": deadline}}
-        settings = parse(house_settings(liar.base_url, folder, teams=teams, models=models), {})
-        gateway = Gateway(settings)
-        await gateway.start()
-        http = InProcessServer(gateway.app)
-        await http.start()
-        gateway.bound(http.bound_port)
-        client = httpx.AsyncClient(base_url=http.base_url, timeout=10)
-        one = House(gateway, http, client, None, folder, settings)  # type: ignore[arg-type]
-        try:
-            yield one, liar
-        finally:
-            await one.stop()
+    async with Liar().serving() as liar, believing(liar, folder, deadline) as one:
+        yield one, liar
+
+
+@contextlib.asynccontextmanager
+async def believing(liar: Liar, folder: Path, deadline: str) -> AsyncIterator[House]:
+    """A gateway in front of this liar."""
+    teams = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
+    models = {"gpt-image-1.5": {"deadline": deadline}}
+    settings = parse(house_settings(liar.base_url, folder, teams=teams, models=models), {})
+    gateway = Gateway(settings)
+    await gateway.start()
+    http = InProcessServer(gateway.app)
+    await http.start()
+    gateway.bound(http.bound_port)
+    client = httpx.AsyncClient(base_url=http.base_url, timeout=10)
+    one = House(gateway, http, client, None, folder, settings)  # type: ignore[arg-type]
+    try:
+        yield one
+    finally:
+        await one.stop()
 
 
 async def test_a_lost_result_tells_nothing_of_our_inside(tmp_path: Path) -> None:

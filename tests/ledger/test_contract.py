@@ -28,7 +28,7 @@ from ledger_builders import (
 
 from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts, Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Usage, Verdict
+from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Trouble, Usage, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.ports import Ledger
@@ -57,6 +57,7 @@ def a_full_run() -> Run:
         kept=(Kept("https://a.test/1.png", picture),),
         credits_used=1.3,
         failure=Failure(FailureKind.REFUSED, "code", "message", status=422, body='{"x":"ü"}'),
+        trouble=Trouble(NOW + 25.5, "ab" * 32, 2),
         lease_owner="worker-1",
         lease_until=NOW + 60.0,
     )
@@ -715,3 +716,30 @@ async def test_zero_accounts_do_not_count_as_missing(ledger: Ledger) -> None:
         usage=(usage("alpha", run.model, run.windows.day, started=1),),
     )
     assert await ledger.violations() == []
+
+
+# --- a failed run is tried again -----------------------------------------------------------------
+
+
+async def test_a_failed_run_goes_back_to_keeping_and_the_books_follow(ledger: Ledger) -> None:
+    run = a_run(state=RunState.KEEPING, upstream_task_id="task-1", accepted_at=NOW)
+    job = a_job(run)
+    await start(ledger, run, job)
+    lost = Failure(FailureKind.RESULT_LOST, "result_lost", "lost")
+    gone = replace(
+        run, state=RunState.FAILED, failure=lost, hold=NOTHING, spent=run.hold, finished_at=NOW
+    )
+    await change(ledger, gone)
+    again = replace(gone, state=RunState.KEEPING, failure=None, finished_at=None)
+    await change(ledger, again)
+    assert [usage.failed for usage in await ledger.usage()] == [0]
+    assert (await ledger.tasks(run.team, states=[RunState.KEEPING], page=1, page_size=9))[1] == 1
+    assert [one.id for one in await ledger.lease("w", now=NOW + 99, until=NOW + 199, limit=9)] == [
+        run.id
+    ]
+    await change(ledger, replace(done(again), spent=gone.spent))
+    (usage_,) = await ledger.usage()
+    assert (usage_.failed, usage_.spent_usd_micros) == (0, gone.spent.usd_micros)
+    found = await ledger.job(job.id)
+    assert found is not None and found[1].state is RunState.DONE
+    assert list(await ledger.violations()) == []

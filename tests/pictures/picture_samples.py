@@ -24,6 +24,14 @@ KINDS = [
     "webp-lossless",
     "webp-metadata",
     "webp-animated",
+    "gif",
+    "gif-animated",
+    "avif",
+    "avif-animated",
+    "bmp",
+    "tiff",
+    "tiff-lzw",
+    "jp2",
 ]
 
 
@@ -62,6 +70,22 @@ def picture(kind: str, width: int = 40, height: int = 24) -> bytes:
             return saved(image, "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0", icc_profile=b"x" * 99)
         case "webp-animated":
             return saved(image, "WEBP", **more)
+        case "gif":
+            return saved(image.quantize(16), "GIF", comment=b"a comment")
+        case "gif-animated":
+            return saved(image, "GIF", **more)
+        case "avif":
+            return saved(image, "AVIF")
+        case "avif-animated":
+            return saved(image, "AVIF", **more)
+        case "bmp":
+            return saved(image, "BMP")
+        case "tiff":
+            return saved(image, "TIFF")
+        case "tiff-lzw":
+            return saved(image, "TIFF", compression="tiff_lzw")
+        case "jp2":
+            return saved(image, "JPEG2000")
     raise ValueError(kind)
 
 

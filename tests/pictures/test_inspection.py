@@ -16,8 +16,7 @@ from gateway.core.pictures import NotAPicture
 from gateway.pictures.decoders import Inspection
 from gateway.pictures.inspection import inspect as inspect_within
 
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+EXTENSIONS = {"jpeg": "jpg"}
 
 
 def inspect(path: Path) -> Inspection:
@@ -45,7 +44,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_whole_picture_is_recognised(put, kind: str) -> None:
     family = kind.partition("-")[0]
-    expected = Inspection(MEDIA_TYPES[family], EXTENSIONS[family], 40, 24)
+    expected = Inspection(f"image/{family}", EXTENSIONS.get(family, family), 40, 24)
     assert inspect(put(picture(kind))) == expected
 
 
@@ -108,15 +107,11 @@ def test_no_damage_ever_raises_anything_else(scratch: Path, data: st.DataObject)
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         b"8BPS\0\x01" + bytes(40),
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
-        saved(noise(8, 8), "GIF"),
-        saved(noise(8, 8), "BMP"),
-        saved(noise(8, 8), "TIFF"),
         saved(noise(8, 8), "ICO"),
         saved(noise(8, 8), "PPM"),
-        saved(noise(8, 8), "AVIF"),
         os.urandom(4000),
     ],
-    ids=range(16),
+    ids=range(12),
 )
 def test_anything_else_is_refused(put, data: bytes) -> None:
     with pytest.raises(NotAPicture):

@@ -22,7 +22,9 @@ from gateway.errors import InvalidRequest
 from gateway.explanation import Story, summary, timings
 from gateway.ports import Clock, RunFilter
 from gateway.records import Records
+from gateway.retrying import Retrying
 from gateway.web.admin.refusals import refusal_shape
+from gateway.web.admin.unproven import set_aside_shape
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -68,14 +70,19 @@ class RunsAsked(Timed):
 
 
 class Runs:
-    def __init__(self, records: Records, current: Current) -> None:
+    def __init__(
+        self, records: Records, retrying: Retrying, current: Current, clock: Clock
+    ) -> None:
         self._records = records
+        self._retrying = retrying
         self._current = current
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
             Route("/admin/v1/runs", self.page, methods=["GET"]),
             Route("/admin/v1/runs/{id}", self.explain, methods=["GET"]),
+            Route("/admin/v1/runs/{id}/retry", self.retry, methods=["POST"]),
         ]
 
     async def page(self, request: Request) -> Response:
@@ -94,6 +101,13 @@ class Runs:
         read_query(request, NoParameters)
         story = await self._records.story(request.path_params["id"])
         return json_response(explanation(story, policy))
+
+    async def retry(self, request: Request) -> Response:
+        actor = operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        act = Act(ids.new_change_id(), self._clock(), actor)
+        run = await self._retrying.retry(request.path_params["id"], act)
+        return json_response(run_shape(run))
 
 
 class RunErasure:
@@ -177,6 +191,7 @@ def explanation(story: Story, policy: Policy) -> ExplanationShape:
         "tasks": [_task(job) for job in story.jobs],
         "tasks_total": story.jobs_total,
         "pictures": [picture(one, policy.public_url) for one in story.pictures],
+        "set_aside": [set_aside_shape(one) for one in story.set_aside],
         "refusal": None if story.refusal is None else refusal_shape(story.refusal),
     }
 

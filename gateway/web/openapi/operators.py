@@ -8,6 +8,7 @@ from typing import Any, Final
 from gateway.config.schema import TeamEntry
 from gateway.erasure import PictureNotFound, RunNotFound, RunUnderWay
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, Unavailable
+from gateway.retrying import RunNotRetriable
 from gateway.roster import (
     KeyNotActive,
     KeyNotFound,
@@ -27,6 +28,7 @@ from gateway.web.admin import (
     runs,
     settings,
     teams,
+    unproven,
 )
 from gateway.web.admin import usage as all_usage
 from gateway.web.openapi.operation import (
@@ -249,6 +251,20 @@ OPERATIONS: Final[Sequence[Operation]] = (
         refusals=(*_ASKED, RunNotFound, RunUnderWay),
     ),
     Operation(
+        "POST",
+        "/admin/v1/runs/{id}/retry",
+        _BOOKS,
+        "Try a run again",
+        Door.ADMIN,
+        answers_json(shapes.RunShape),
+        description="A run that was paid and whose pictures were lost: upstream is asked for fresh "
+        "links, and what comes is kept. Nothing is ordered, held or paid again. A run that waits "
+        "for a route is tried at once.",
+        query=NoParameters,
+        path_words={"id": "Of a run, or of a task."},
+        refusals=(*_ASKED, NotFound, RunNotRetriable),
+    ),
+    Operation(
         "GET",
         "/admin/v1/refusals",
         _BOOKS,
@@ -277,6 +293,27 @@ OPERATIONS: Final[Sequence[Operation]] = (
         answers_json(shapes.PicturesShape),
         query=pictures.FindPictures,
         refusals=_ASKED,
+    ),
+    Operation(
+        "GET",
+        "/admin/v1/pictures/unproven",
+        _STORES,
+        "Paid bytes that are no picture, newest first",
+        Door.ADMIN,
+        answers_json(shapes.UnprovenShape),
+        query=unproven.FindUnproven,
+        refusals=_ASKED,
+    ),
+    Operation(
+        "GET",
+        "/admin/v1/pictures/unproven/{name}",
+        _STORES,
+        "Such bytes, as they came",
+        Door.ADMIN,
+        {unproven.BYTES: None},
+        query=NoParameters,
+        path_words={"name": "Its `name` in the list."},
+        refusals=(*_ASKED, NotFound),
     ),
     Operation(
         "DELETE",

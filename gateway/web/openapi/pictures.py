@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.core.pictures import MEDIA_TYPES
 from gateway.errors import NotFound
 from gateway.web.openapi.operation import Door, Header, Operation
 
@@ -17,9 +18,9 @@ OPERATIONS: Final[Sequence[Operation]] = (
         _PICTURES,
         "A kept picture",
         Door.OPEN,
-        dict.fromkeys(("image/png", "image/jpeg", "image/webp")),
+        dict.fromkeys(MEDIA_TYPES.values()),
         description="Permanent. No key is needed: the name is the SHA-256 of the bytes.",
-        path_words={"name": "`<digest>.png`, `.jpg` or `.webp`."},
+        path_words={"name": "The digest and the ending of its kind: " + ", ".join(MEDIA_TYPES)},
         headers=(
             Header("If-None-Match", "Answered 304 when it names the picture."),
             Header("Range", "A part of it."),

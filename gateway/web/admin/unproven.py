@@ -1,0 +1,103 @@
+"""`/admin/v1/pictures/unproven`: paid bytes that are no picture, listed and fetched as they came.
+
+What they are nobody knows, so they are only ever a download and never shown.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway.core.pictures import PictureProblem, SetAside
+from gateway.core.policy import Current
+from gateway.errors import NotFound, Unavailable
+from gateway.ports import Pictures
+from gateway.records import page
+from gateway.web.auth import operator_of
+from gateway.web.query import NoParameters, Page, next_cursor, read_query
+from gateway.web.responses import json_response
+from gateway.web.shapes import SetAsideShape, UnprovenShape
+from gateway.web.shown import instant
+
+BYTES: str = "application/octet-stream"
+
+
+class FindUnproven(Page):
+    """Which of the bytes that are set aside."""
+
+    team: str | None = Field(None, description="Paid by this team.")
+    run: str | None = Field(None, description="Of this run.")
+
+
+class UnprovenPages:
+    def __init__(self, pictures: Pictures, current: Current) -> None:
+        self._pictures = pictures
+        self._current = current
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/pictures/unproven"
+        return [
+            Route(base, self.listed, methods=["GET"]),
+            Route(f"{base}/{{name}}", self.content, methods=["GET"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        operator_of(request, self._current.policy)
+        asked = read_query(request, FindUnproven)
+        try:
+            every = await self._pictures.set_aside(asked.run)
+        except PictureProblem as problem:
+            raise _unreadable() from problem
+        wanted = [one for one in every if asked.team in (None, one.origin.team)]
+        after = asked.after
+        behind = [one for one in wanted if after is None or _mark(one) < after]
+        found, last = page(behind, asked.limit, _mark)
+        answer: UnprovenShape = {
+            "data": [set_aside_shape(one) for one in found],
+            "next": next_cursor(last),
+        }
+        return json_response(answer)
+
+    async def content(self, request: Request) -> Response:
+        operator_of(request, self._current.policy)
+        read_query(request, NoParameters)
+        name: str = request.path_params["name"]
+        try:
+            chunks = await self._pictures.set_aside_content(name)
+        except PictureProblem as problem:
+            raise _unreadable() from problem
+        if chunks is None:
+            raise NotFound("Nothing is set aside under this name.", param="name")
+        headers = {
+            "Content-Disposition": f'attachment; filename="{name}.bin"',
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        }
+        return StreamingResponse(chunks, headers=headers, media_type=BYTES)
+
+
+def _mark(one: SetAside) -> tuple[float, str]:
+    return one.origin.at, one.name
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable("The picture store cannot be read just now.", retry_after_seconds=5)
+
+
+def set_aside_shape(one: SetAside) -> SetAsideShape:
+    return {
+        "name": one.name,
+        "run": one.origin.run_id,
+        "index": one.origin.index,
+        "team": one.origin.team,
+        "upstream": one.origin.upstream,
+        "host": one.origin.host,
+        "media_type": one.origin.media_type,
+        "kind": one.kind,
+        "reason": one.reason,
+        "digest": one.digest,
+        "size_bytes": one.size_bytes,
+        "at": instant(one.origin.at),
+    }
