@@ -334,11 +334,12 @@ class ResponseCache(Protocol):
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
 
-    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
-        Raises `NotAPicture`, `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what
-        `body` raises comes out unchanged. After any of them nothing is left behind.
+        It is proven in the team's turn. Raises `NotAPicture` (also `TooCostly`),
+        `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what `body` raises comes out
+        unchanged. After any of them nothing is left behind.
         """
 
     async def describe(self, picture: Picture, sidecar: Mapping[str, object]) -> None:
@@ -406,7 +407,7 @@ class Links(Protocol):
 class Proof(Protocol):
     """Proves pictures that are not kept."""
 
-    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """What the bytes are: one whole picture. Nothing of it stays behind.
 
         Raises as `Pictures.keep` does.
@@ -510,7 +511,7 @@ class Observer(Protocol):
 
 
 class TokenCounter(Protocol):
-    async def count(self, text: str) -> int:
+    async def count(self, text: str, *, team: str = "") -> int:
         """How many tokens the text has for the model family."""
 
 

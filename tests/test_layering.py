@@ -48,7 +48,7 @@ STAGES = (
     "gateway.waiting",
     "gateway.worker",
 )
-FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving")
+FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving", "gateway.shares")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Layer: the layers that its modules may import, besides their own. The longest name that fits
@@ -59,19 +59,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.ids": (),
     "gateway.logs": (),
     "gateway.serving": (),
+    "gateway.shares": ("gateway.errors",),
     "gateway.config": PURE,
     "gateway.enquiries": PURE,
     "gateway.explanation": PURE,
     "gateway.failures": PURE,
-    "gateway.waiting": PURE,
-    "gateway.courier": INWARD,
+    "gateway.waiting": (*PURE, "gateway.shares"),
+    "gateway.courier": (*INWARD, "gateway.shares"),
     "gateway.credits": INWARD,
     "gateway.custody": PURE,
     "gateway.erasure": (*INWARD, "gateway.custody"),
-    "gateway.files": INWARD,
+    "gateway.files": (*INWARD, "gateway.shares"),
     "gateway.gates": INWARD,
     "gateway.housekeeping": INWARD,
-    "gateway.references": INWARD,
+    "gateway.references": (*INWARD, "gateway.shares"),
     "gateway.records": (*INWARD, "gateway.explanation", "gateway.refusals"),
     "gateway.refusals": INWARD,
     "gateway.roster": (*INWARD, "gateway.ids"),
@@ -86,8 +87,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "gateway.refusals",
         "gateway.waiting",
     ),
-    "gateway.worker": (*INWARD, "gateway.custody", "gateway.gates", "gateway.waiting"),
+    "gateway.worker": (
+        *INWARD,
+        "gateway.custody",
+        "gateway.gates",
+        "gateway.shares",
+        "gateway.waiting",
+    ),
     **dict.fromkeys(ADAPTERS, INWARD),
+    "gateway.pictures": (*INWARD, "gateway.shares"),
+    "gateway.tokens": (*INWARD, "gateway.shares"),
     SANDBOX: FOUNDATIONS,
     "gateway.web": (
         *INWARD,
@@ -101,6 +110,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "gateway.records",
         "gateway.roster",
         "gateway.service",
+        "gateway.shares",
         "gateway.tasks",
         "gateway.usage",
     ),

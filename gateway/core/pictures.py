@@ -28,6 +28,10 @@ class NotAPicture(PictureProblem):
     """The bytes are not one whole PNG, JPEG or WebP."""
 
 
+class TooCostly(NotAPicture):
+    """The bytes take more work to decode than any real picture does: so they prove nothing."""
+
+
 class PictureTooLarge(PictureProblem):
     """The body has more bytes than the limit allows."""
 

@@ -27,7 +27,7 @@ import orjson
 
 from gateway.core.model import Picture
 from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
-from gateway.pictures.decoders import Decoders, Inspection
+from gateway.pictures.decoding import Decoding, for_paid, for_unpaid
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,19 +50,18 @@ class FolderPictures:
         self._scratch = root / "tmp"
         self._max_pixels = max_pixels
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
-        # sync nor for a decoder, and decoding never takes more than two cores.
+        # sync nor for a decoder.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
-        self._inspectors = ThreadPoolExecutor(2, thread_name_prefix="pictures-inspect")
-        # Pictures that are not paid for wait here, and never before one that is to be kept.
-        self._provers = ThreadPoolExecutor(1, thread_name_prefix="pictures-prove")
-        self._decoders = Decoders()
+        # Pictures that are not paid for never wait before one that is to be kept.
+        self._paid = for_paid()
+        self._unpaid = for_unpaid()
 
     async def open(self) -> None:
         """Makes the folders and removes what writers that are gone have left unfinished."""
         await _in_thread(self._writers, self._lay_out)
 
-    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def keep(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
         Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out
@@ -70,18 +69,18 @@ class FolderPictures:
         """
         draft = _Draft(self._scratch)
         try:
-            picture = await self._proven(draft, body, max_bytes, self._inspectors)
+            picture = await self._proven(draft, body, max_bytes, self._paid, team)
             place = self._place(picture.name)
             await _in_thread(self._writers, draft.publish, place, mend=True)
         finally:
             await self._discard(draft)
         return picture
 
-    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind."""
         draft = _Draft(self._scratch)
         try:
-            return await self._proven(draft, body, max_bytes, self._provers)
+            return await self._proven(draft, body, max_bytes, self._unpaid, team)
         finally:
             await self._discard(draft)
 
@@ -121,9 +120,10 @@ class FolderPictures:
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
-        for pool in (self._inspectors, self._provers, self._writers, self._readers):
+        for decoding in (self._paid, self._unpaid):
+            await decoding.close()
+        for pool in (self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
-        await asyncio.to_thread(self._decoders.close)
 
     def _place(self, name: str) -> Path:
         return self._root / name[:2] / name
@@ -167,13 +167,16 @@ class FolderPictures:
             await _in_thread(self._writers, draft.write, batch)
 
     async def _proven(
-        self, draft: _Draft, body: AsyncIterator[bytes], max_bytes: int, pool: ThreadPoolExecutor
+        self,
+        draft: _Draft,
+        body: AsyncIterator[bytes],
+        max_bytes: int,
+        decoding: Decoding,
+        team: str,
     ) -> Picture:
-        """The picture that came into the draft, inspected in a thread of `pool`."""
+        """The picture that came into the draft, decoded in the team's turn."""
         await self._receive(draft, body, max_bytes)
-        facts: Inspection = await _in_thread(
-            pool, self._decoders.inspect, draft.path, max_pixels=self._max_pixels
-        )
+        facts = await decoding.inspect(draft.path, team=team, max_pixels=self._max_pixels)
         return Picture(
             digest=draft.digest,
             extension=facts.extension,

@@ -25,7 +25,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from gateway.core.pictures import NotAPicture
+from gateway.core.pictures import NotAPicture, TooCostly
+from gateway.pictures.cost import at_most, check_scans, die_with
 from gateway.pictures.decoders import Inspection
 
 _FORMATS: Final = (PngImageFile.format, JpegImageFile.format, WebPImageFile.format)
@@ -101,24 +102,32 @@ def _exactly(file: IO[bytes], size_bytes: int) -> bytes:
 # --- the decoding process --------------------------------------------------------------------
 
 
-def main() -> None:
-    """Answers each line of standard input, `[path, max_pixels]`, with a line of JSON.
+def main(parent: int) -> None:
+    """Answers each line of standard input, which names a picture and what it may cost, with a
+    line of JSON.
 
-    The answer has the fields of an Inspection, or `refused` (it is no picture) or `failed`
-    (it could not be found out), each with the reason. Ends with its input.
+    The answer has the fields of an Inspection, or `refused` (it is no picture), `costly` (it
+    costs too much) or `failed` (it could not be found out), each with the reason. Ends with its
+    input, with its parent, or at a picture that costs more of a processor than it may.
     """
+    die_with(parent)
     os.nice(_NICENESS)
     # Pillow would print a warning for what our own limit refuses anyway.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     for line in sys.stdin:
-        path, max_pixels = json.loads(line)
-        sys.stdout.write(json.dumps(_outcome(Path(path), max_pixels)) + "\n")
+        path, max_pixels, cpu_seconds, scans = json.loads(line)
+        with at_most(cpu_seconds):
+            outcome = _outcome(Path(path), max_pixels, scans)
+        sys.stdout.write(json.dumps(outcome) + "\n")
         sys.stdout.flush()
 
 
-def _outcome(path: Path, max_pixels: int) -> dict[str, object]:
+def _outcome(path: Path, max_pixels: int, scans: int | None) -> dict[str, object]:
     try:
+        check_scans(path, scans)
         return asdict(inspect(path, max_pixels=max_pixels))
+    except TooCostly as problem:
+        return {"costly": str(problem)}
     except NotAPicture as problem:
         return {"refused": str(problem)}
     except (OSError, MemoryError) as error:
