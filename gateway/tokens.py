@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from binascii import a2b_base64
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -71,9 +72,9 @@ class TokenCounter:
         the text. Loads the vocabulary if `load` was not called. Nothing is counted after `close`.
         """
         tokens = 0
-        for start in range(0, len(text), PIECE_CHARACTERS):
+        for piece in pieces(text):
             async with self._turns.place(team):
-                tokens += await self._on_thread(text[start : start + PIECE_CHARACTERS])
+                tokens += await self._on_thread(piece)
         return tokens
 
     def close(self) -> None:
@@ -87,6 +88,12 @@ class TokenCounter:
         if self._encoding is None:
             self._encoding = _build_encoding()
         return len(self._encoding.encode_ordinary(text))
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in lengths that the tokenizer stands; one that is empty has none."""
+    for start in range(0, len(text), PIECE_CHARACTERS):
+        yield text[start : start + PIECE_CHARACTERS]
 
 
 @cache
