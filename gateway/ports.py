@@ -33,6 +33,7 @@ from gateway.core.model import (
 from gateway.core.outbox import Outcome
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
+from gateway.core.turns import ANY
 
 T = TypeVar("T")
 
@@ -171,9 +172,13 @@ class Ledger(Protocol):
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
 
     async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int
+        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
     ) -> Sequence[Delivery]:
-        """As `lease`, for pending callbacks of the outbox: the longest due first."""
+        """As `lease`, for pending callbacks of the outbox: the longest due first.
+
+        Its parties are the teams and, for alerts, the operator: none has more than `share` in
+        hand.
+        """
 
     async def next_delivery_due(self) -> float | None:
         """When the next pending callback can be leased."""

@@ -227,7 +227,7 @@ async def test_a_long_line_makes_room_for_other_hosts() -> None:
         [delivery] = await one.told(1)
         assert delivery.url == "https://b.example.com/5000"
         assert time.monotonic() - start < 5
-        held = len(one.courier._held)
+        held = len(one.courier._lines)
         rows = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=5000)
     assert held <= 2000
     assert sum(row.attempts for row in rows) == 1  # what was put off was not tried
