@@ -36,7 +36,9 @@ class Shares:
         self._waiting = waiting
         self._what = what
         self._taken: Counter[str] = Counter()
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # who was served last is last
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._served: dict[str, int] = {}  # the number of the last place that each took
+        self._count = 0
 
     @asynccontextmanager
     async def place(self, team: str) -> AsyncIterator[None]:
@@ -54,7 +56,7 @@ class Shares:
     async def take(self, team: str) -> None:
         """Takes a place, which `give` gives back. Raises as `place` does."""
         if team not in self._lines and may_take(self._places, self._taken, team):
-            self._taken[team] += 1
+            self._serve(team)
             return
         line = self._lines.get(team, ())
         if self._waiting is not None and len(line) >= self._waiting:
@@ -76,18 +78,24 @@ class Shares:
         if not self._taken[team]:
             del self._taken[team]
         while (following := self._following()) is not None:
-            line = self._lines.pop(following)
+            line = self._lines[following]
             turn = line.popleft()
-            if line:
-                self._lines[following] = line
+            if not line:
+                del self._lines[following]
             if not turn.done():  # else whoever waited has gone in this moment
                 turn.set_result(None)
-                self._taken[following] += 1
+                self._serve(following)
+
+    def _serve(self, team: str) -> None:
+        self._taken[team] += 1
+        self._count += 1
+        self._served[team] = self._count
 
     def _following(self) -> str | None:
         """The team whose turn it is; None while nobody who waits may have a place."""
         able = (team for team in self._lines if may_take(self._places, self._taken, team))
-        return min(able, key=lambda team: self._taken[team], default=None)
+        longest_ago = self._served.get
+        return min(able, key=lambda team: (self._taken[team], longest_ago(team, 0)), default=None)
 
     def _leave(self, team: str, turn: asyncio.Future[None]) -> None:
         line = self._lines.get(team, deque())

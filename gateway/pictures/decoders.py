@@ -45,6 +45,8 @@ class Decoders:
     def __init__(self, cost: Cost = PAID) -> None:
         self._cost = cost
         self._idle: list[_Decoder] = []
+        self._busy: set[_Decoder] = set()
+        self._closed = False
 
     def inspect(self, path: Path, *, max_pixels: int) -> Inspection:
         """Proves that the file is one whole picture of at most `max_pixels`.
@@ -53,12 +55,17 @@ class Decoders:
         read or the process fails.
         """
         decoder = self._take()
+        self._busy.add(decoder)
         try:
             outcome = decoder.ask(path, max_pixels, self._cost)
         except BaseException:
             decoder.end()
             raise
+        finally:
+            self._busy.discard(decoder)
         self._idle.append(decoder)
+        if self._closed:
+            self.close()
         if "costly" in outcome:
             raise TooCostly(str(outcome["costly"]))
         if "refused" in outcome:
@@ -77,9 +84,13 @@ class Decoders:
         return _Decoder()
 
     def close(self) -> None:
-        """Ends the processes that nobody uses. Safe to call twice."""
-        while self._idle:
-            self._idle.pop().end()
+        """Ends every process; what one is at work on fails with OSError. Safe to call twice."""
+        self._closed = True
+        for decoder in tuple(self._busy):
+            decoder.kill()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().end()
 
 
 class _Decoder:
@@ -117,8 +128,11 @@ class _Decoder:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def end(self) -> None:
+        self.kill()
         for pipe in self._pipes:
             with suppress(OSError):  # a line that it never read
                 pipe.close()

@@ -52,9 +52,9 @@ class Decoding:
             raise StoreFull(f"the picture cannot be decoded now: {error}") from error
 
     async def close(self) -> None:
-        """Waits for what has begun. Safe to call twice."""
-        await asyncio.to_thread(self._threads.shutdown)
+        """Breaks off what has begun: nobody waits for it any more. Safe to call twice."""
         await asyncio.to_thread(self._decoders.close)
+        await asyncio.to_thread(self._threads.shutdown)
 
     def _ended(self, team: str, work: asyncio.Future[Inspection]) -> None:
         self._shares.give(team)
