@@ -3,8 +3,8 @@
 Alerts to the operator are rows of the same outbox, and go out in the same way. It decides
 nothing: the outbox says what an attempt means and when there is another. A delivery is a row
 from the transaction that made it owed, so a process that dies loses none: each is made at
-least once, under the same id. What is done at once is bounded in all and for each
-receiving host, so that one that hangs holds up its own callbacks and no others.
+least once, under the same id. What waits here and what is done at once is bounded for each
+team and each of its receiving hosts, so that one that hangs holds up its own callbacks only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from gateway.core.policy import Current
 from gateway.core.roster import Change
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import Unavailable
+from gateway.lines import Lines
 from gateway.ports import Callbacks, Clock, Ledger, Observer
 
 log = structlog.get_logger("gateway.callbacks")
@@ -41,18 +41,16 @@ ATTEMPT_SECONDS: Final = 60.0
 BATCH: Final = 200
 """Deliveries leased at a time: a small transaction, and enough for every slot."""
 
-HELD: Final = 2_000
-"""Deliveries that wait here for their turn: a few megabytes. The rest waits in the ledger."""
+IN_HAND: Final = 500
+"""Deliveries of one team that wait here for their turn; the rest waits in the ledger."""
 
-LONG_LINE: Final = 500
-"""One host's deliveries beyond this many give their places here to others when all are taken."""
+LONG_LINE: Final = 125
+"""One host's deliveries beyond this many give their places here to others of the team when all
+that it may have here are taken."""
 
 PUT_OFF_SECONDS: Final = 30.0
 ROOM_SECONDS: Final = 0.2
 """How often places are taken from a long line: a thousand a second, for 5 % of the ledger."""
-
-HOST_SHARE: Final = 4
-"""One host gets at most this part of all slots."""
 
 IDLE_SECONDS: Final = 1.0
 """The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
@@ -93,11 +91,7 @@ class Courier:
         self.alerts = alerts or callbacks
         self._desk = desk
         self._owner = owner
-        self._concurrency = concurrency
-        self._per_host = max(1, concurrency // HOST_SHARE)
-        self._waiting: dict[str, deque[Delivery]] = {}  # by host; the next host to serve is first
-        self._held: set[str] = set()
-        self._under_way: Counter[str] = Counter()
+        self._lines = Lines(concurrency)
         self._attempts: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._stopping = False
@@ -164,69 +158,51 @@ class Courier:
         due = await self._desk.ledger.next_delivery_due()
         if due is None or due > now:
             return IDLE_SECONDS if due is None else min(IDLE_SECONDS, due - now)
-        if HELD - len(self._held) < BATCH:
-            await self._make_room(now)
-            return ROOM_SECONDS
+        made_room = await self._make_room(now)
         leased = await self._desk.ledger.lease_deliveries(
-            self._owner, now=now, until=now + LEASE_SECONDS, limit=BATCH
+            self._owner, now=now, until=now + LEASE_SECONDS, limit=BATCH, share=IN_HAND
         )
         for delivery in leased:
-            if delivery.id not in self._held:  # else our own lease ran out on it
-                self._held.add(delivery.id)
-                line = self._waiting.setdefault(outbox.receiver(delivery.url), deque())
-                line.append(delivery)
+            self._lines.add(delivery)
         self._begin()
+        if made_room:
+            return ROOM_SECONDS
         return 0.0 if leased else IDLE_SECONDS
 
-    async def _make_room(self, now: float) -> None:
-        """Puts off the last ones of the longest line, so that those of other hosts get in."""
-        line = max(self._waiting.values(), key=len, default=deque[Delivery]())
-        count = min(BATCH, len(line) - LONG_LINE)
-        put_off = [line.pop() for _ in range(count)]
+    async def _make_room(self, now: float) -> bool:
+        """Puts off the last ones of a team's longest line, so that those of its other hosts get
+        in."""
+        put_off = self._lines.put_off(more_than=IN_HAND, longest=LONG_LINE, most=BATCH)
         if put_off:
             await self._write(outbox.put_off(one, until=now + PUT_OFF_SECONDS) for one in put_off)
-            self._held.difference_update(one.id for one in put_off)
+        return bool(put_off)
 
     # --- attempts ------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Gives every free slot to the hosts in turn."""
-        while not self._stopping and len(self._attempts) < self._concurrency:
-            found = self._next()
-            if found is None:
-                return
-            host, delivery = found
-            self._under_way[host] += 1
+        """Gives every free slot to whoever's turn it is."""
+        while not self._stopping and (delivery := self._lines.next()) is not None:
             task = asyncio.create_task(self._attempt(delivery), name=f"deliver {delivery.id}")
             self._attempts.add(task)
-            task.add_done_callback(partial(self._ended, host, delivery))
+            task.add_done_callback(partial(self._ended, delivery))
 
-    def _next(self) -> tuple[str, Delivery] | None:
-        """The next delivery of the first host with a free slot, which goes to the end then."""
-        for host in self._waiting:
-            if self._under_way[host] < self._per_host:
-                line = self._waiting.pop(host)
-                delivery = line.popleft()
-                if line:
-                    self._waiting[host] = line
-                return host, delivery
-        return None
-
-    def _ended(self, host: str, delivery: Delivery, done: asyncio.Task[None]) -> None:
+    def _ended(self, delivery: Delivery, done: asyncio.Task[None]) -> None:
         """An attempt that broke off leaves its lease to run out; then it is made again."""
         self._attempts.discard(done)
-        self._held.discard(delivery.id)
-        self._under_way[host] -= 1
-        if not self._under_way[host]:
-            del self._under_way[host]
+        self._lines.ended(delivery)
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("an attempt failed", delivery=delivery.id, exc_info=error)
         self._begin()
         self.nudge()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        if delivery.lease_until < self._desk.clock() + ATTEMPT_SECONDS:
-            return  # it waited for too long and may soon be someone else's
+        now = self._desk.clock()
+        if delivery.lease_until <= now:
+            return  # it waited for too long, and may be someone else's by now
+        if delivery.lease_until < now + ATTEMPT_SECONDS:
+            # Given back as it was: it is the longest due, so it comes again first, and at once.
+            await self._write((outbox.put_off(delivery, until=delivery.due_at),))
+            return
         outcome = await self._outcome(delivery)
         after = outbox.after_attempt(
             delivery,

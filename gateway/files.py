@@ -24,7 +24,6 @@ from collections.abc import (
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -35,6 +34,7 @@ from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, UpstreamRefusal
 from gateway.ports import Clock, FileStore, FormField, FormFile, FormPiece, Ledger, StoredFile
+from gateway.shares import Shares
 
 log = structlog.get_logger("gateway.files")
 
@@ -44,8 +44,11 @@ LIFETIME_SECONDS: Final = 72 * 3600.0
 UPLOAD_SECONDS: Final = 600.0
 """For a whole upload: the largest file at about 1.4 Mbit/s."""
 
-UPLOADS_PER_TEAM: Final = 16
-"""At once; more wait, unread. A team whose clients are slow must not hold up the others."""
+UPLOADS_AT_ONCE: Final = 32
+"""More wait, unread. A team whose clients are slow must not hold up the others."""
+
+UPLOADS_WAITING: Final = 256
+"""Of one team; whoever comes then would wait for longer than a client does."""
 
 _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -91,7 +94,7 @@ class Files:
         self._stores = stores
         self._current = current
         self._clock = clock
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = Shares(UPLOADS_AT_ONCE, waiting=UPLOADS_WAITING, what="uploads")
 
     async def upload_form(self, team: Team, form: AsyncIterator[FormPiece]) -> Answered:
         """Sends a form's file on while it comes in. Raises what the file store's port raises,
@@ -159,9 +162,8 @@ class Files:
     async def _taken(
         self, team: Team, call: Coroutine[object, object, StoredFile]
     ) -> tuple[StoredFile, float]:
-        turn = self._turns.setdefault(team.name, asyncio.Semaphore(UPLOADS_PER_TEAM))
         with closing(call):  # it may not have begun when the waiting ends
-            async with turn:
+            async with self._places.place(team.name):
                 return await _timed(call)
 
     async def _record(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from gateway.core import routing, turns
+from gateway.core import routing, trials
 from gateway.core.breaker import BreakerPace, BreakerState
 from gateway.core.events import (
     Accepted,
@@ -32,7 +32,7 @@ from gateway.core.policy import Current
 from gateway.core.route_health import Epochs, RouteHealth
 from gateway.core.routing import NOWHERE, Alternative, Outlook
 from gateway.core.schedule import RETRY_AFTER_MAX_SECONDS
-from gateway.core.turns import Declined, Rank, Waiting
+from gateway.core.trials import Declined, Rank, Waiting
 from gateway.ports import Clock, Observer
 
 R = TypeVar("R")
@@ -222,8 +222,8 @@ class Gates:
         first = gate.kept_for.pop(scope, None)
         if first is None or not self._still_comes(first[1], run, now, patience, late):
             line = self._line(gate, run, of_all=of_all)
-            coming = (one for one in line if turns.comes_soon(one[1], now, patience, late))
-            first = turns.first_in_line(coming)
+            coming = (one for one in line if trials.comes_soon(one[1], now, patience, late))
+            first = trials.first_in_line(coming)
         if first is None:
             return False
         gate.kept_for[scope] = first
@@ -234,7 +234,7 @@ class Gates:
     ) -> bool:
         """Whether what was worked out when another asked still holds, and for this run too."""
         waits = self._waiting.get(first.run_id) == first and first.run_id != run.id
-        return waits and turns.comes_soon(first, now, patience, late)
+        return waits and trials.comes_soon(first, now, patience, late)
 
     def _line(self, gate: _Gate, run: Run, *, of_all: bool) -> Iterable[tuple[Rank, Waiting]]:
         """All others who wait for this trial: those of the team, or of every team."""

@@ -42,6 +42,7 @@ from gateway.core.outbox import Outcome
 from gateway.core.pictures import Origin, SetAside
 from gateway.core.roster import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
+from gateway.core.turns import ANY
 
 T = TypeVar("T")
 
@@ -180,9 +181,13 @@ class Ledger(Protocol):
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
 
     async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int
+        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
     ) -> Sequence[Delivery]:
-        """As `lease`, for pending callbacks of the outbox: the longest due first."""
+        """As `lease`, for pending callbacks of the outbox: the longest due first.
+
+        Its parties are the teams and, for alerts, the operator: none has more than `share` in
+        hand.
+        """
 
     async def next_delivery_due(self) -> float | None:
         """When the next pending callback can be leased."""
@@ -366,9 +371,9 @@ class Pictures(Protocol):
     ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
-        Raises `NotAPicture`, `PictureTooLarge` or `StoreFull` (gateway.core.pictures); what
-        `body` raises comes out unchanged. After any of them nothing is left behind, but that of
-        an `origin` what is no picture is set aside.
+        It is proven in the turn of the `origin`'s team. Raises `NotAPicture`, `PictureTooLarge`
+        or `StoreFull` (gateway.core.pictures); what `body` raises comes out unchanged. After any
+        of them nothing is left behind, but that of an `origin` what is no picture is set aside.
         """
 
     async def describe(
@@ -468,7 +473,7 @@ class Links(Protocol):
 class Proof(Protocol):
     """Proves pictures that are not kept."""
 
-    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """What the bytes are: one whole picture. Nothing of it stays behind.
 
         Raises as `Pictures.keep` does.
@@ -572,7 +577,7 @@ class Observer(Protocol):
 
 
 class TokenCounter(Protocol):
-    async def count(self, text: str) -> int:
+    async def count(self, text: str, *, team: str = "") -> int:
         """How many tokens the text has for the model family."""
 
 

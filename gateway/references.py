@@ -26,9 +26,11 @@ from gateway.core.pictures import (
     PictureProblem,
     PictureTooLarge,
     StoreFull,
+    TooCostly,
 )
 from gateway.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.ports import Clock, Ledger, Links, Proof
+from gateway.shares import Shares
 
 log = structlog.get_logger("gateway.references")
 
@@ -41,9 +43,6 @@ FETCH_SECONDS: Final = 20.0
 FETCHES: Final = 8
 """At once, in all: each may hold `MAX_BYTES` of the disk."""
 
-FETCHES_PER_TEAM: Final = 4
-"""At once: a team whose references are slow must not hold up the others."""
-
 MEMO_SECONDS: Final = 60.0
 """A client that tries again, or polls by ordering, does so within about this time."""
 
@@ -54,6 +53,7 @@ _SAID: Final[tuple[tuple[type[PictureProblem], str], ...]] = (
     (LinkForbidden, "it leads to an address that the gateway may not call"),
     (LinkDead, "nothing can be fetched there"),
     (PictureTooLarge, f"it has more than {MAX_BYTES // 1_000_000} MB"),
+    (TooCostly, "it takes too long to decode; save it in an ordinary way"),
     (NotAPicture, "it is not a whole JPEG, PNG or WebP picture"),
     (PictureProblem, "it could not be fetched whole; see whether the link works, and try again"),
 )
@@ -79,8 +79,7 @@ class References:
         self._links = links
         self._proof = proof
         self._memo = _Memo(clock)
-        self._slots = asyncio.Semaphore(FETCHES)
-        self._team_slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = Shares(FETCHES)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def identify(self, team: Team, order: Order) -> Order:
@@ -115,12 +114,11 @@ class References:
         """Finds out one digest. Whoever wants the same link at the same time waits for it."""
         key = (team, task.url)
         turn = self._turns.setdefault(key, asyncio.Lock())
-        share = self._team_slots.setdefault(team, asyncio.Semaphore(FETCHES_PER_TEAM))
         async with turn:
             task.digest = self._memo.get(key)
             if task.digest is not None:
                 return
-            async with share, self._slots:
+            async with self._places.place(team):
                 task.begun = True
                 task.digest = await self._prove(team, task)
             self._memo.put(key, task.digest)
@@ -130,7 +128,7 @@ class References:
             async with self._links(team).stream(
                 task.url, max_bytes=MAX_BYTES, timeout_seconds=FETCH_SECONDS
             ) as body:
-                picture = await self._proof.prove(body, max_bytes=MAX_BYTES)
+                picture = await self._proof.prove(body, max_bytes=MAX_BYTES, team=team)
         except StoreFull as problem:
             raise Unavailable(
                 "The gateway has no room to look at reference pictures just now; try again.",

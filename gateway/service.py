@@ -196,7 +196,8 @@ class Service:
         order = orders.read_order(body, policy.catalog, private_callbacks=policy.private_callbacks)
         limits = policy.catalog.models[order.model].limits
         if orders.needs_counting(order, limits):
-            orders.check_prompt_tokens(await self._parts.tokens.count(order.prompt), limits)
+            count = await self._parts.tokens.count(order.prompt, team=team.name)
+            orders.check_prompt_tokens(count, limits)
         return await self._parts.references.identify(team, order)
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:

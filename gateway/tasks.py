@@ -58,16 +58,14 @@ class Tasks:
             raise TaskNotFound("The requested task could not be found.", param="task_id")
         return Task(*found)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether one more client may wait for its task."""
-        return self._board.takes_patient(self._current.policy.max_waiters)
+    def may_wait(self, team: str) -> bool:
+        """Whether one more client of the team may wait for its task."""
+        return self._board.takes_patient(team, self._current.policy.max_waiters)
 
-    @property
-    def come_again_seconds(self) -> float | None:
+    def come_again_seconds(self, team: str) -> float | None:
         """How long a client should stay away whose waiting was ended by our stop, or never begun;
         None for one whose time was over."""
-        return None if self.may_wait else random.uniform(*STAY_AWAY_SECONDS)
+        return None if self.may_wait(team) else random.uniform(*STAY_AWAY_SECONDS)
 
     async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
         """The team's task once it has ended, or as it is when the time is over."""
@@ -76,11 +74,12 @@ class Tasks:
     async def ended(self, task: Task, timeout_seconds: float) -> Task:
         """The task once it has ended, or as it is when the time is over.
 
-        While no more clients may wait, it is told as it is at once.
+        While no more clients of its team may wait, it is told as it is at once.
         """
-        if task.run.is_final or not self.may_wait:
+        team = task.job.team
+        if task.run.is_final or not self.may_wait(team):
             return task
-        with self._board.watching(task.run.id, patient=True) as watch:
+        with self._board.watching(task.run.id, patient=team) as watch:
             task = await self._again(task)  # what happened before we watched
             if task.run.is_final:
                 return task

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 from binascii import a2b_base64
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
+
+from gateway.shares import Shares
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -44,11 +47,13 @@ class TokenCounter:
     """Counts tokens on one thread of its own; the vocabulary is loaded there once and kept.
 
     One thread is the bound: counting is pure CPU work, more threads would only compete for it.
-    That thread alone touches the tokenizer, so any number of callers may count at once.
+    That thread alone touches the tokenizer, so any number of callers may count at once; the teams
+    take turns with each piece of a text.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
+        self._turns = Shares(1)
         self._encoding: Encoding | None = None
 
     async def load(self) -> None:
@@ -60,13 +65,17 @@ class TokenCounter:
         """
         await self._on_thread("")
 
-    async def count(self, text: str) -> int:
+    async def count(self, text: str, *, team: str = "") -> int:
         """The number of tokens in `text`; special tokens are counted as the plain text they are.
 
         The time is linear in the text, a few milliseconds per 32,768 characters; the caller bounds
         the text. Loads the vocabulary if `load` was not called. Nothing is counted after `close`.
         """
-        return await self._on_thread(text)
+        tokens = 0
+        for piece in pieces(text):
+            async with self._turns.place(team):
+                tokens += await self._on_thread(piece)
+        return tokens
 
     def close(self) -> None:
         """Ends the thread after the count that is running; counts that wait are cancelled."""
@@ -78,9 +87,13 @@ class TokenCounter:
     def _count(self, text: str) -> int:
         if self._encoding is None:
             self._encoding = _build_encoding()
-        pieces = range(0, len(text), PIECE_CHARACTERS)
-        encode = self._encoding.encode_ordinary
-        return sum(len(encode(text[start : start + PIECE_CHARACTERS])) for start in pieces)
+        return len(self._encoding.encode_ordinary(text))
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in lengths that the tokenizer stands; one that is empty has none."""
+    for start in range(0, len(text), PIECE_CHARACTERS):
+        yield text[start : start + PIECE_CHARACTERS]
 
 
 @cache

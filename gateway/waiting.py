@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from gateway.core.model import Run
 from gateway.errors import Unavailable
+from gateway.shares import may_take
 
 WAKE_BATCH: Final = 50
 """Waiters woken in one turn of the loop: each then takes up to 0.1 ms to answer its client."""
@@ -39,7 +40,8 @@ class Board:
     def __init__(self, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._silence_seconds = silence_seconds
         self._watched: dict[str, _Audience] = {}
-        self._patient: dict[Watch, None] = {}
+        self._patient: dict[Watch, str] = {}  # the team that each is of
+        self._patient_of: Counter[str] = Counter()
         self._wheel = _Wheel(self._wake)
         self._to_wake: deque[Watch] = deque()
         self._waking: asyncio.Handle | None = None
@@ -54,29 +56,35 @@ class Board:
             self._wake([watch for watch in audience.watches if watch.hear(run)])
 
     @contextmanager
-    def watching(self, run_id: str, *, patient: bool = False) -> Iterator[Watch]:
+    def watching(self, run_id: str, *, patient: str | None = None) -> Iterator[Watch]:
         """Everything published about the run from now on. Watch first, then read the ledger.
 
-        `patient`: for a client that asked to wait; it is counted, and let go by `release`.
+        `patient` names the team of a client that asked to wait: it is counted, and let go by
+        `release`.
         """
         watch = Watch(self._wheel)
         audience = self._watched.get(run_id)
         if audience is None:
             audience = self._watched[run_id] = _Audience(asyncio.get_running_loop().time())
         audience.watches[watch] = None
-        if patient:
-            self._patient[watch] = None
+        if patient is not None:
+            self._patient[watch] = patient
+            self._patient_of[patient] += 1
         try:
             yield watch
         finally:
-            self._patient.pop(watch, None)
+            if patient is not None:
+                del self._patient[watch]
+                self._patient_of[patient] -= 1
+                if not self._patient_of[patient]:
+                    del self._patient_of[patient]
             del audience.watches[watch]
             if not audience.watches:
                 del self._watched[run_id]
 
-    def takes_patient(self, limit: int) -> bool:
-        """Whether one more client may wait, when at most `limit` may."""
-        return not self._released and len(self._patient) < limit
+    def takes_patient(self, team: str, limit: int) -> bool:
+        """Whether one more client of the team may wait, when at most `limit` of all may."""
+        return not self._released and may_take(limit, self._patient_of, team)
 
     def release(self) -> None:
         """Ends all patient waiting now and for good: the gateway stops."""

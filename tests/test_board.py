@@ -43,7 +43,7 @@ def final(run: Run) -> bool:
 @contextmanager
 def empty_after(board: Board) -> Iterator[None]:
     yield
-    assert not board._watched and not board._patient
+    assert not board._watched and not board._patient and not board._patient_of
     assert not board._wheel._ticks and board._wheel._timer is None
 
 
@@ -102,7 +102,7 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing_behind() -> None:
     board = Board()
 
     async def wait() -> None:
-        with board.watching(RUN.id, patient=True) as watch:
+        with board.watching(RUN.id, patient="blue") as watch:
             await watch.until(final, 60)
 
     with empty_after(board):
@@ -162,18 +162,18 @@ async def test_thousands_are_woken_in_turns() -> None:
 async def test_patience_is_counted_and_let_go() -> None:
     board = Board()
     with empty_after(board):
-        with board.watching(RUN.id, patient=True) as first, board.watching(RUN.id) as second:
-            assert not board.takes_patient(1) and board.takes_patient(2)
+        with board.watching(RUN.id, patient="blue") as first, board.watching(RUN.id) as second:
+            assert not board.takes_patient("blue", 1) and board.takes_patient("blue", 3)
             patient = asyncio.create_task(first.until(final, 60))
             submit = asyncio.create_task(second.until(final, 60))
             await begun(patient, submit)
             board.release()
             assert await patient is None
-            assert not board.takes_patient(2)
+            assert not board.takes_patient("blue", 3)
             await begun(submit)  # whoever waits for its submit goes on waiting
             board.publish(DONE)
             assert await submit is DONE
-        with board.watching(RUN.id, patient=True) as late:
+        with board.watching(RUN.id, patient="blue") as late:
             board.release()
             assert await late.until(final, 60) is None
 

@@ -255,7 +255,7 @@ class Retry(Part):
 
 class Worker(Part):
     concurrency: Annotated[int, whole(1, 10_000)] = 64
-    downloads: Annotated[int, whole(1, 1_000)] = 8
+    downloads: Annotated[int, whole(1, 1_000)] = 16
     retry: Retry = Retry()
 
 

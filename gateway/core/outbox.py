@@ -21,6 +21,9 @@ what it said itself."""
 
 STANDARD_PREFIX: Final = "whsec_"
 
+OPERATOR: Final = ""
+"""The party of alerts; no team has this name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -104,7 +107,7 @@ def after_attempt(
 
 
 def put_off(delivery: Delivery, *, until: float) -> Delivery:
-    """Given back untried: its receiver has a long line already."""
+    """Given back untried: its receiver has a long line already, or its lease is nearly over."""
     return replace(delivery, due_at=until, lease_owner=None, lease_until=0.0)
 
 
@@ -121,6 +124,11 @@ def again(delivery: Delivery, *, now: float) -> Delivery:
         lease_owner=None,
         lease_until=0.0,
     )
+
+
+def party(delivery: Delivery) -> str:
+    """Whose share a delivery takes: its team's, or for an alert the operator's own."""
+    return delivery.team if delivery.job_id is not None else OPERATOR
 
 
 def receiver(url: str) -> str:

@@ -91,6 +91,10 @@ class Undecodable(NotAPicture):
     """The bytes begin like a picture, and do not decode as a whole one."""
 
 
+class TooCostly(Undecodable):
+    """The bytes take more work to decode than any real picture does: so they prove nothing."""
+
+
 class PictureTooLarge(PictureProblem):
     """The body has more bytes than the limit allows."""
 

@@ -1,59 +1,42 @@
-"""Whose turn it is when a route may be asked once: the trial of a half-open breaker.
+"""Whose turn it is when more is due than is taken at once.
 
-A trial that always goes to the same request would keep a route closed for that request's sake. So
-it goes to the team that has wasted the fewest trials, and of its runs to the one that the route
-has declined least; whoever asks before that run does, is turned away for a while. A run that is
-declined again and again while the route takes others is itself the reason.
+A row's turn is its number among its party's rows that are in hand or due, so a long line of one
+delays another by one step, also where there is room for one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
-DECLINES: Final = 3
-"""As many as open a breaker: once may be chance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A run that waits for a route: whose it is, and when it comes back by itself."""
-
-    run_id: str
-    team: str
-    model: str
-    due_at: float
+ANY: Final = 1 << 62
+"""A share that nobody reaches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """How often a route has declined a run, and how many others it had taken at the first time."""
+class Due(Protocol):
+    @property
+    def id(self) -> str: ...
 
-    times: int = 0
-    taken_before: int = 0
-
-    def again(self, taken: int) -> Declined:
-        return Declined(self.times + 1, self.taken_before if self.times else taken)
-
-    def is_its_own(self, taken: int) -> bool:
-        """Whether the run is the reason, and not the route, which has `taken` others by now."""
-        return self.times >= DECLINES and taken > self.taken_before
+    @property
+    def due_at(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rank:
-    """Where somebody stands in the line for a trial; the smallest has it."""
-
-    wasted_by_team: int
-    declined: int
+D = TypeVar("D", bound=Due)
 
 
-def comes_soon(waiting: Waiting, now: float, patience_seconds: float, late_seconds: float) -> bool:
-    """Whether it is worth keeping the trial for; one that did not come in time has lost it."""
-    return now - late_seconds <= waiting.due_at <= now + patience_seconds
+def in_turn(
+    due: Mapping[str, Sequence[D]], in_hand: Mapping[str, int], *, limit: int, share: int = ANY
+) -> list[D]:
+    """Up to `limit` of what is due, the longest due first.
 
-
-def first_in_line(line: Iterable[tuple[Rank, Waiting]]) -> tuple[Rank, Waiting] | None:
-    """Whose turn it is; of equals, who comes back first."""
-    return min(line, key=lambda one: (one[0], one[1].due_at), default=None)
+    `due` has each party's rows in their order, or the first `limit` of them; `in_hand` counts
+    what each has already, which with what is chosen comes to no more than `share`.
+    """
+    turns = [
+        (turn, one.due_at, one.id, one)
+        for party, rows in due.items()
+        for turn, one in enumerate(rows, in_hand.get(party, 0) + 1)
+        if turn <= share
+    ]
+    chosen = sorted(turns, key=lambda entry: entry[:3])[:limit]
+    return sorted((one for *_, one in chosen), key=lambda one: (one.due_at, one.id))

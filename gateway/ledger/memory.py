@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from gateway.core.accounts import AccountKey, Window
 from gateway.core.model import Delivery, DeliveryState, Run, RunState
+from gateway.core.outbox import party
 from gateway.core.transaction import Decide, Keys
+from gateway.core.turns import ANY, in_turn
 from gateway.ledger.memory_reads import MemoryReads
 from gateway.ledger.memory_tables import Tables
 from gateway.ports import Clock, Old
@@ -53,17 +55,18 @@ class MemoryLedger(MemoryReads):
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         self._require_open()
-        due = _in_turn(self._tables.live_runs(), now, limit)
+        due = in_turn(*_due(self._tables.live_runs(), now, lambda run: run.team), limit=limit)
         leased = [replace(run, lease_owner=owner, lease_until=until) for run in due]
         self._tables.runs.update((run.id, run) for run in leased)
         await asyncio.sleep(0)
         return leased
 
     async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int
+        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
     ) -> Sequence[Delivery]:
         self._require_open()
-        due = _in_turn(self._tables.pending_deliveries(), now, limit)
+        waiting = self._tables.pending_deliveries()
+        due = in_turn(*_due(waiting, now, party), limit=limit, share=share)
         leased = [replace(one, lease_owner=owner, lease_until=until) for one in due]
         self._tables.deliveries.update((one.id, one) for one in leased)
         await asyncio.sleep(0)
@@ -160,16 +163,16 @@ class MemoryLedger(MemoryReads):
         )
 
 
-def _in_turn(waiting: Iterable[Leasable], now: float, limit: int) -> list[Leasable]:
-    """The due ones, each team in its turn, counted from what the teams have in hand already."""
-    due = sorted(
-        (one for one in waiting if one.due_at <= now), key=lambda one: (one.due_at, one.id)
-    )
-    turns = Counter(one.team for one in due if one.lease_until > now)
-    chosen = []
-    for one in due:
-        if one.lease_until <= now:
-            turns[one.team] += 1
-            chosen.append((turns[one.team], one.due_at, one.id, one))
-    first = [one for *_, one in sorted(chosen, key=lambda entry: entry[:3])[:limit]]
-    return sorted(first, key=lambda one: (one.due_at, one.id))
+def _due(
+    waiting: Iterable[Leasable], now: float, party: Callable[[Leasable], str]
+) -> tuple[Mapping[str, Sequence[Leasable]], Mapping[str, int]]:
+    """What is due of each party in its order, and how much of that each has in hand."""
+    due: dict[str, list[Leasable]] = {}
+    in_hand: Counter[str] = Counter()
+    for one in sorted(waiting, key=lambda one: (one.due_at, one.id)):
+        if one.due_at <= now:
+            if one.lease_until > now:
+                in_hand[party(one)] += 1
+            else:
+                due.setdefault(party(one), []).append(one)
+    return due, in_hand

@@ -118,10 +118,6 @@ def next_due(db: Database) -> float | None:
     return _single(db, statements.NEXT_DUE)
 
 
-def next_delivery_due(db: Database) -> float | None:
-    return _single(db, statements.NEXT_DELIVERY_DUE)
-
-
 def oldest_unkept(db: Database) -> float | None:
     return _single(db, statements.OLDEST_UNKEPT)
 

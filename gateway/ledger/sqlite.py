@@ -23,8 +23,9 @@ from gateway.core.model import (
     Run,
 )
 from gateway.core.transaction import Decide, Keys
+from gateway.core.turns import ANY
 from gateway.errors import Unavailable
-from gateway.ledger import migrations, statements, store
+from gateway.ledger import migrations, outbox_store, statements, store
 from gateway.ledger.connections import (
     BUSY_SECONDS,
     Reader,
@@ -103,10 +104,10 @@ class SqliteLedger(SqliteReads):
         )
 
     async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int
+        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
     ) -> Sequence[Delivery]:
         return await self._writer.call(
-            lambda db: store.lease_deliveries(db, owner, now=now, until=until, limit=limit)
+            lambda db: outbox_store.lease(db, owner, (now, until), limit=limit, share=share)
         )
 
     async def forget_upload(self, team: str, upload_id: str) -> None:

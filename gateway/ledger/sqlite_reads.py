@@ -15,7 +15,7 @@ from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
 from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
-from gateway.ledger import audit, listing, picture_store, reports, roster_store, store
+from gateway.ledger import audit, listing, outbox_store, picture_store, reports, roster_store, store
 from gateway.ledger.lane import Lane
 from gateway.ports import (
     ChangeFilter,
@@ -64,7 +64,7 @@ class SqliteReads:
         return await self._reader.call(reports.next_due)
 
     async def next_delivery_due(self) -> float | None:
-        return await self._reader.call(reports.next_delivery_due)
+        return await self._reader.call(outbox_store.next_due)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         return await self._reader.call(lambda db: reports.delivery(db, delivery_id))

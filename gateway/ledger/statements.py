@@ -184,9 +184,6 @@ def _next(table: str, open_rows: str) -> str:
 DUE_RUNS: Final = _due("runs", RUN_COLUMNS, LIVE)
 LEASE_RUN: Final = _lease("runs")
 NEXT_DUE: Final = _next("runs", LIVE)
-DUE_DELIVERIES: Final = _due("deliveries", DELIVERY_COLUMNS, PENDING)
-LEASE_DELIVERY: Final = _lease("deliveries")
-NEXT_DELIVERY_DUE: Final = _next("deliveries", PENDING)
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
 
 # --- uploads ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from gateway.core.accounts import Account, AccountKey
-from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
+from gateway.core.model import Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 from gateway.ledger import picture_store, roster_store, rows, statements
 from gateway.ledger.database import Database
@@ -169,16 +169,6 @@ def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> 
     for run in runs:
         db.execute(statements.LEASE_RUN, (owner, until, run.id))
     return runs
-
-
-def lease_deliveries(
-    db: Database, owner: str, *, now: float, until: float, limit: int
-) -> Sequence[Delivery]:
-    due = db.execute(statements.DUE_DELIVERIES, (now, now, now, limit)).fetchall()
-    found = [rows.delivery_from(row) for row in due]
-    for one in found:
-        db.execute(statements.LEASE_DELIVERY, (owner, until, one.id))
-    return [replace(one, lease_owner=owner, lease_until=until) for one in found]
 
 
 def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:

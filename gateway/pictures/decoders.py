@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from gateway.core.pictures import NotAPicture, Undecodable
+from gateway.core.pictures import NotAPicture, TooCostly, Undecodable
+from gateway.pictures.cost import OVERRUN, PAID, Cost
 
-_PROGRAM: Final = "from gateway.pictures.inspection import main; main()"
-_ANSWER_SECONDS: Final = 60.0  # many times what the largest allowed picture takes
+_PROGRAM: Final = "from gateway.pictures.inspection import main; main({parent})"
+_ANSWER_SECONDS: Final = 60.0  # twice what is allowed of a processor: this one hangs
+_END_SECONDS: Final = 5.0
 _PASSED_ON: Final = frozenset({"PATH", "LD_LIBRARY_PATH"})  # all else may be a secret
 
 
@@ -35,23 +37,39 @@ class Inspection:
 
 
 class Decoders:
-    """As many decoding processes as there are callers at once; safe to call from any thread."""
+    """As many decoding processes as there are callers at once; safe to call from any thread.
 
-    def __init__(self) -> None:
+    Each picture may cost at most `cost`.
+    """
+
+    def __init__(self, cost: Cost = PAID) -> None:
+        self._cost = cost
         self._idle: list[_Decoder] = []
+        self._busy: set[_Decoder] = set()
+        self._closed = False
 
     def inspect(self, path: Path, *, max_pixels: int) -> Inspection:
         """Proves that the file is one whole picture of at most `max_pixels`.
 
-        Raises NotAPicture, or OSError when the file cannot be read or the process fails.
+        Raises NotAPicture, of which TooCostly is one kind, or OSError when the file cannot be
+        read or the process fails.
         """
         decoder = self._take()
+        self._busy.add(decoder)
         try:
-            outcome = decoder.ask(path, max_pixels)
+            if self._closed:  # `close` may have looked before it was there
+                raise OSError("the decoding processes have ended")
+            outcome = decoder.ask(path, max_pixels, self._cost)
         except BaseException:
             decoder.end()
             raise
+        finally:
+            self._busy.discard(decoder)
         self._idle.append(decoder)
+        if self._closed:
+            self.close()
+        if "costly" in outcome:
+            raise TooCostly(str(outcome["costly"]))
         if "refused" in outcome:
             raise NotAPicture(str(outcome["refused"]))
         if "undecodable" in outcome:
@@ -70,9 +88,13 @@ class Decoders:
         return _Decoder()
 
     def close(self) -> None:
-        """Ends the processes that nobody uses. Safe to call twice."""
-        while self._idle:
-            self._idle.pop().end()
+        """Ends every process; what one is at work on fails with OSError. Safe to call twice."""
+        self._closed = True
+        for decoder in tuple(self._busy):
+            decoder.kill()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().end()
 
 
 class _Decoder:
@@ -81,7 +103,7 @@ class _Decoder:
     def __init__(self) -> None:
         passed_on = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and no shell
-            [sys.executable, "-P", "-c", _PROGRAM],
+            [sys.executable, "-P", "-c", _PROGRAM.format(parent=os.getpid())],
             env={**passed_on, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,9 +112,10 @@ class _Decoder:
         )
         self._pipes = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
 
-    def ask(self, path: Path, max_pixels: int) -> Any:
+    def ask(self, path: Path, max_pixels: int, cost: Cost) -> Any:
         stdin, stdout = self._pipes
-        stdin.write(json.dumps([os.fspath(path), max_pixels]).encode() + b"\n")
+        asked = [os.fspath(path), max_pixels, cost.cpu_seconds, cost.scans]
+        stdin.write(json.dumps(asked).encode() + b"\n")
         stdin.flush()
         arrival = select.poll()
         arrival.register(stdout, select.POLLIN)
@@ -100,14 +123,20 @@ class _Decoder:
             raise TimeoutError(f"decoding took more than {_ANSWER_SECONDS:.0f} seconds")
         line = stdout.readline()
         if not line.endswith(b"\n"):
+            if self._process.wait(_END_SECONDS) == -OVERRUN:
+                seconds = f"{cost.cpu_seconds:g} seconds of a processor"
+                raise TooCostly(f"decoding it takes more than {seconds}")
             raise OSError("the decoding process ended")
         return json.loads(line)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def end(self) -> None:
+        self.kill()
         for pipe in self._pipes:
             with suppress(OSError):  # a line that it never read
                 pipe.close()

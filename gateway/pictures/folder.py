@@ -19,7 +19,15 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -40,9 +48,9 @@ from gateway.core.pictures import (
     SetAside,
     StoreAway,
     StoreFull,
-    Undecodable,
 )
-from gateway.pictures.decoders import Decoders, Inspection
+from gateway.pictures.decoders import Inspection
+from gateway.pictures.decoding import for_paid, for_unpaid
 from gateway.pictures.marker import NAME as MARKER
 from gateway.pictures.marker import Marker
 from gateway.pictures.signatures import HEAD_BYTES, kind_of
@@ -51,6 +59,8 @@ from gateway.pictures.unproven import Unproven
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Inspect = Callable[..., Awaitable[Inspection]]
+"""`Decoding.inspect` for one team."""
 
 _BATCH_BYTES: Final = 256 * 1024  # one hop to a thread costs as much as writing about this
 _FOLDER_MODE: Final = 0o750
@@ -76,13 +86,12 @@ class FolderPictures:
         self._trouble: tuple[str, float] | None = None
         self._max_pixels = max_pixels
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
-        # sync nor for a decoder, and decoding never takes more than two cores.
+        # sync nor for a decoder.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
-        self._inspectors = ThreadPoolExecutor(2, thread_name_prefix="pictures-inspect")
-        # Pictures that are not paid for wait here, and never before one that is to be kept.
-        self._provers = ThreadPoolExecutor(1, thread_name_prefix="pictures-prove")
-        self._decoders = Decoders()
+        # Pictures that are not paid for never wait before one that is to be kept.
+        self._paid = for_paid()
+        self._unpaid = for_unpaid()
 
     @property
     def marker(self) -> Path:
@@ -131,7 +140,8 @@ class FolderPictures:
         try:
             with self._told():
                 await _in_thread(self._writers, self._begin, drafts[0])
-            picture = await self._proven(drafts, body, max_bytes, self._inspectors)
+            inspect = partial(self._paid.inspect, team=origin.team if origin else "")
+            picture = await self._proven(drafts, body, max_bytes, inspect)
             with self._told():
                 publish = partial(self._publish, drafts[-1], picture.name, Known.MEND)
                 await _in_thread(self._writers, publish)
@@ -146,7 +156,7 @@ class FolderPictures:
         self._trouble = None
         return picture
 
-    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int) -> Picture:
+    async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
         """What the bytes are, as `keep` tells it, and raising as it does. Nothing stays behind.
 
         Only the kinds that upstream takes are pictures here.
@@ -154,7 +164,8 @@ class FolderPictures:
         drafts = [_Draft(self._scratch)]
         try:
             await _in_thread(self._writers, self._begin, drafts[0])
-            picture = await self._proven(drafts, body, max_bytes, self._provers)
+            inspect = partial(self._unpaid.inspect, team=team)
+            picture = await self._proven(drafts, body, max_bytes, inspect)
         finally:
             await self._discard(drafts)
         if picture.extension not in ORDINARY:
@@ -225,9 +236,10 @@ class FolderPictures:
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
-        for pool in (self._inspectors, self._provers, self._writers, self._readers):
+        for decoding in (self._paid, self._unpaid):
+            await decoding.close()
+        for pool in (self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
-        await asyncio.to_thread(self._decoders.close)
 
     def _place(self, name: str) -> Path:
         return self._root / _below(name)
@@ -324,15 +336,16 @@ class FolderPictures:
         drafts: list[_Draft],
         body: AsyncIterator[bytes],
         max_bytes: int,
-        pool: ThreadPoolExecutor,
+        inspect: Inspect,
     ) -> Picture:
-        """The picture that came into the draft, inspected in a thread of `pool`.
+        """The picture that came into the draft, decoded by `inspect`.
 
         Where something was coded around it, what unfolds from it goes into a further draft.
         """
         await self._receive(drafts[0], body, max_bytes)
-        facts: Inspection = await _in_thread(pool, self._inspect, drafts, max_bytes)
+        await _in_thread(self._writers, self._unfold, drafts, max_bytes)
         draft = drafts[-1]
+        facts = await inspect(draft.path, max_pixels=self._max_pixels)
         return Picture(
             digest=draft.digest,
             extension=facts.extension,
@@ -341,15 +354,10 @@ class FolderPictures:
             height=facts.height,
         )
 
-    def _inspect(self, drafts: list[_Draft], max_bytes: int) -> Inspection:
-        """Blocking. What takes too long to decode will do so again: the bytes are at fault."""
+    def _unfold(self, drafts: list[_Draft], max_bytes: int) -> None:
         if codings := codings_of(drafts[0].path):
             drafts.append(_Draft(self._scratch))
             drafts[-1].fill(unfolded(drafts[0].path, codings, max_bytes=max_bytes))
-        try:
-            return self._decoders.inspect(drafts[-1].path, max_pixels=self._max_pixels)
-        except TimeoutError as error:
-            raise Undecodable(str(error)) from error
 
     def _put_aside(self, draft: _Draft, origin: Origin, reason: str) -> bool:
         with draft.path.open("rb") as file:

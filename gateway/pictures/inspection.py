@@ -28,7 +28,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from gateway.core.pictures import MEDIA_TYPES, NotAPicture, Undecodable
+from gateway.core.pictures import MEDIA_TYPES, NotAPicture, TooCostly, Undecodable
+from gateway.pictures.cost import at_most, check_scans, die_with
 from gateway.pictures.decoders import Inspection
 from gateway.pictures.pixels import pixels_of
 from gateway.pictures.signatures import HEAD_BYTES, kind_of
@@ -105,26 +106,34 @@ def _load_more_frames(image: Image.Image, max_pixels: int) -> None:
 # --- the decoding process --------------------------------------------------------------------
 
 
-def main() -> None:
-    """Answers each line of standard input, `[path, max_pixels]`, with a line of JSON.
+def main(parent: int) -> None:
+    """Answers each line of standard input, which names a picture and what it may cost, with a
+    line of JSON.
 
     The answer has the fields of an Inspection, or `refused` (it is no picture), `undecodable` (it
-    only begins like one) or `failed` (it could not be found out), each with the reason. Ends with
-    its input.
+    only begins like one), `costly` (it costs too much) or `failed` (it could not be found out),
+    each with the reason. Ends with its input, with its parent, or at a picture that costs more of
+    a processor than it may.
     """
+    die_with(parent)
     os.nice(_NICENESS)
     # Pillow would print a warning for what our own limit refuses anyway.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # how much is decoded at once is the gateway's to say
     for line in sys.stdin:
-        path, max_pixels = json.loads(line)
-        sys.stdout.write(json.dumps(_outcome(Path(path), max_pixels)) + "\n")
+        path, max_pixels, cpu_seconds, scans = json.loads(line)
+        with at_most(cpu_seconds):
+            outcome = _outcome(Path(path), max_pixels, scans)
+        sys.stdout.write(json.dumps(outcome) + "\n")
         sys.stdout.flush()
 
 
-def _outcome(path: Path, max_pixels: int) -> dict[str, object]:
+def _outcome(path: Path, max_pixels: int, scans: int | None) -> dict[str, object]:
     try:
+        check_scans(path, scans)
         return asdict(inspect(path, max_pixels=max_pixels))
+    except TooCostly as problem:
+        return {"costly": str(problem)}
     except Undecodable as problem:
         return {"undecodable": str(problem)}
     except NotAPicture as problem:

@@ -15,7 +15,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -24,14 +24,15 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, Unavailable
 from gateway.ports import FormField
+from gateway.shares import Shares
 from gateway.web.body import parse
 from gateway.web.upload_form import FIELD_BYTES, FIELDS, received
 
 SMALL_BYTES: Final = 256 * 1024
 """A body of up to so much is parsed in less time than a hop to a thread is worth."""
 
-LARGE_AT_ONCE: Final = 8
-"""Bodies on disk; one more is told to come back, or to stream its file."""
+LARGE_AT_ONCE: Final = 16
+"""Bodies on disk; one more than a team's share is told to come back."""
 
 OVERHEAD_BYTES: Final = 64 * 1024
 _BATCH_BYTES: Final = 512 * 1024
@@ -71,14 +72,17 @@ class Base64Files:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._large = 0
-        self._decoding = asyncio.Lock()
+        self._large = Shares(LARGE_AT_ONCE, waiting=0, what="files as base64")
+        self._decoding = Shares(1)  # one that is full of escapes takes memory
 
     @asynccontextmanager
-    async def file(self, request: Request, limit_bytes: int) -> AsyncIterator[DecodedFile]:
+    async def file(
+        self, request: Request, limit_bytes: int, *, team: str
+    ) -> AsyncIterator[DecodedFile]:
         """The file in the request's body, for the length of the block.
 
-        Raises `InvalidRequest`, `RequestTooLarge`, or `Unavailable` when it cannot be held.
+        Raises `InvalidRequest`, `RequestTooLarge`, or `RateLimited` or `Unavailable` when it
+        cannot be held.
         """
         chunks = received(request, limit_bytes, limit_bytes * 4 // 3 + OVERHEAD_BYTES)
         begun = bytearray()
@@ -89,21 +93,18 @@ class Base64Files:
         else:
             yield _decoded(bytes(begun), io.BytesIO(), limit_bytes)
             return
-        if self._large >= LARGE_AT_ONCE:
-            message = "Too many files come in as base64 just now; try again, or use upload/stream."
-            raise Unavailable(message, retry_after_seconds=5)
-        self._large += 1
-        try:
+        async with self._large.place(team):
             with ExitStack() as files:
-                yield await self._by_disk(files, begun, chunks, limit_bytes)
-        finally:
-            self._large -= 1
+                body, target = await self._on_disk(files, begun, chunks)
+                async with self._decoding.place(team):
+                    file = await self._decoded(body, target, limit_bytes)
+                yield file
 
-    async def _by_disk(
-        self, files: ExitStack, batch: bytearray, chunks: AsyncIterator[bytes], limit_bytes: int
-    ) -> DecodedFile:
-        """Writes the body down while it comes in, then decodes it into a second file."""
-        try:
+    async def _on_disk(
+        self, files: ExitStack, batch: bytearray, chunks: AsyncIterator[bytes]
+    ) -> tuple[IO[bytes], IO[bytes]]:
+        """The body, written down while it comes in, and a file to decode it into."""
+        with _disk_errors():
             body, target = await asyncio.to_thread(_two_files, files, self._folder)
             async for chunk in chunks:
                 if len(batch) >= _BATCH_BYTES:
@@ -111,11 +112,20 @@ class Base64Files:
                     batch = bytearray()
                 batch += chunk
             await asyncio.to_thread(body.write, batch)
-            async with self._decoding:  # one that is full of escapes takes memory
-                return await asyncio.to_thread(_decoded_from, body, target, limit_bytes)
-        except OSError as error:
-            message = "The gateway has no room for this file just now; try again."
-            raise Unavailable(message, retry_after_seconds=30) from error
+        return body, target
+
+    async def _decoded(self, body: IO[bytes], target: IO[bytes], limit_bytes: int) -> DecodedFile:
+        with _disk_errors():
+            return await asyncio.to_thread(_decoded_from, body, target, limit_bytes)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = "The gateway has no room for this file just now; try again."
+        raise Unavailable(message, retry_after_seconds=30) from error
 
 
 def _two_files(files: ExitStack, folder: Path) -> tuple[IO[bytes], IO[bytes]]:

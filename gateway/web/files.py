@@ -51,7 +51,7 @@ class FilesApi:
     async def upload_base64(self, request: Request) -> Response:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
-        async with self._base64_files.file(request, limit) as file:
+        async with self._base64_files.file(request, limit, team=team.name) as file:
             return _told(request, await self._files.upload_content(team, file, file.fields))
 
     async def upload_stream(self, request: Request) -> Response:

@@ -41,7 +41,11 @@ HEADER_BYTES: Final = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FormLimits:
-    """What a form may have at most; `seconds` is for the whole of it to come in."""
+    """What a form may have at most; `seconds` is for the whole of it to come in.
+
+    After `grace_seconds` it must have come at `bytes_per_second` on the whole: who sends next to
+    nothing is cut long before.
+    """
 
     files: int
     file_bytes: int
@@ -49,6 +53,13 @@ class FormLimits:
     fields: int
     fields_bytes: int
     seconds: float
+    grace_seconds: float = 10.0
+    bytes_per_second: float = 1.0
+
+    def late_after(self, received_bytes: int) -> float:
+        """Seconds from the beginning at which more than this must have come in."""
+        earned = received_bytes / self.bytes_per_second
+        return min(self.seconds, self.grace_seconds + earned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +129,14 @@ def _check_announced(request: Request, limits: FormLimits) -> None:
 
 async def _receive(request: Request, parser: _Parser, spool: Path) -> Form:
     files: list[_Spool] = []
+    limits, received = parser.limits, 0
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(parser.limits.seconds):
+        async with asyncio.timeout_at(began + limits.late_after(0)) as patience:
             async for chunk in request.stream():
                 parser.feed(chunk)
+                received += len(chunk)
+                patience.reschedule(began + limits.late_after(received))
                 if parser.waiting_bytes >= BATCH_BYTES:
                     await _to_its_end(_write, parser.taken(), files, spool)
             parser.finish()

@@ -76,7 +76,7 @@ class Images:
         self, request: Request, task: Task, wait: Wait | None
     ) -> tuple[Task, Mapping[str, str]]:
         """The task once it has ended or the client's time is over, and what to say of that."""
-        if wait is None or not (task.run.is_final or self._tasks.may_wait):
+        if wait is None or not (task.run.is_final or self._tasks.may_wait(task.job.team)):
             return task, {}
         if not task.run.is_final:
             start = time.perf_counter()

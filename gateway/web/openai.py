@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,11 @@ from starlette.responses import Response
 
 from gateway.core.admission import Replayed
 from gateway.core.catalog import Team
-from gateway.core.model import Picture, Run, RunState
+from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.policy import Current
 from gateway.enquiries import models_of
-from gateway.errors import GatewayError
-from gateway.service import Service, outcome_unknown
+from gateway.errors import GatewayError, NotCached, RateLimited
+from gateway.service import Answer, Service, outcome_unknown
 from gateway.tasks import Tasks
 from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
@@ -35,6 +36,9 @@ from gateway.web.openai_wire import Wish
 from gateway.web.prefer import while_connected
 
 PREFIX: Final = "/openai/"
+
+CROWDED_SECONDS: Final = 10.0
+"""About what a picture takes: then one of those that wait has ended."""
 
 
 class OpenAI:
@@ -91,9 +95,7 @@ class OpenAI:
         request_id = request.scope[REQUEST_ID]
         with self._service.reading(team, request_id):
             freshness, key = wire.read_freshness(request.headers), read_key(request)
-        answer = await self._service.submit(
-            team, wish.body, freshness, key=key, request_id=request_id
-        )
+        answer = await self._ordered(request_id, team, wish, freshness, key)
         add_upstream_seconds(request, answer.upstream_seconds)
         run = answer.run
         if not run.is_final:
@@ -102,14 +104,36 @@ class OpenAI:
             async with while_connected(request):
                 run = (await self._tasks.wait(team, answer.job.id, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
-        made = self._answer(run, wish)
+        made = self._answer(team, run, wish)
         if isinstance(answer.decision, Replayed):
             made.headers["Idempotency-Replayed"] = "true"
         else:
             made.headers["Cache-Status"] = wire.cache_status(answer.decision, freshness)
         return made
 
-    def _answer(self, run: Run, wish: Wish) -> Response:
+    async def _ordered(
+        self, request_id: str, team: Team, wish: Wish, freshness: Freshness, key: str | None
+    ) -> Answer:
+        """The order taken; where it could not be waited for, only if its pictures are there.
+
+        Raises what `submit` raises, or `RateLimited`, before any money moves.
+        """
+        may_wait = self._tasks.may_wait(team.name)
+        asked = freshness if may_wait else replace(freshness, only_if_cached=True)
+        try:
+            return await self._service.submit(
+                team, wish.body, asked, key=key, request_id=request_id
+            )
+        except NotCached:
+            if may_wait or freshness.only_if_cached:
+                raise
+            raise RateLimited(
+                "Too many requests of this team wait for their pictures; this one was not taken. "
+                "Send it again when some of them have ended.",
+                retry_after_seconds=CROWDED_SECONDS,
+            ) from None
+
+    def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
         """What became of the run, in OpenAI's words. Raises what is no picture."""
         if run.failure is not None:
             raise openai_errors.failure_error(run.failure)
@@ -119,7 +143,7 @@ class OpenAI:
             raise StillRunning(
                 "The pictures are still being made, and will be kept. Send the identical request "
                 "again while they are: it joins them and costs nothing.",
-                retry_after_seconds=self._tasks.come_again_seconds,
+                retry_after_seconds=self._tasks.come_again_seconds(team.name),
             )
         told = openai_wire.facts(run)
         if wish.as_links:

@@ -19,12 +19,13 @@ from starlette.requests import Request
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Picture, Upload
 from gateway.core.orders import read_order
-from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
+from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull, TooCostly
 from gateway.core.policy import Policy
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
 from gateway.files import Files
 from gateway.ports import Clock, FormFile, FormPiece, Proof
 from gateway.service import Room
+from gateway.shares import Shares
 from gateway.web import openai_wire
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.forms import FormLimits, SpooledFile, received_form
@@ -40,8 +41,15 @@ FORM_FIELDS: Final = 64
 FORM_SECONDS: Final = 300.0
 """Half of what OpenAI's clients wait for an answer: the picture has to be made as well."""
 
+FORM_GRACE_SECONDS: Final = 10.0
+FORM_BYTES_PER_SECOND: Final = 8_000
+"""A form that comes in more slowly than a bad mobile connection keeps its place from others."""
+
 FORMS_AT_ONCE: Final = 16
 """Bounds the disk that forms take: 16 times `FILES_BYTES`. More wait, unread, for their turn."""
+
+FORMS_WAITING: Final = 64
+"""Of one team; whoever comes then would wait for longer than a client does."""
 
 PIECE_BYTES: Final = 256 * 1024
 
@@ -64,7 +72,7 @@ class Edits:
         self._proof = proof
         self._folder = folder
         self._clock = clock
-        self._turns = asyncio.Semaphore(FORMS_AT_ONCE)
+        self._places = Shares(FORMS_AT_ONCE, waiting=FORMS_WAITING, what="edits")
 
     async def open(self) -> None:
         """Makes the folder, empty: a killed process may have left forms in it."""
@@ -82,8 +90,13 @@ class Edits:
             fields=FORM_FIELDS,
             fields_bytes=policy.body_limit_bytes,
             seconds=FORM_SECONDS,
+            grace_seconds=FORM_GRACE_SECONDS,
+            bytes_per_second=FORM_BYTES_PER_SECOND,
         )
-        async with self._turns, received_form(request, self._folder, limits) as form:
+        async with (
+            self._places.place(team.name),
+            received_form(request, self._folder, limits) as form,
+        ):
             wish = openai_wire.read_wish(openai_wire.read_fields(form.fields), policy.catalog)
             order = read_order(  # what is refused anyway need not go up
                 wish.body, policy.catalog, private_callbacks=policy.private_callbacks
@@ -98,11 +111,15 @@ class Edits:
 
     async def _proven(self, team: Team, file: SpooledFile) -> tuple[Picture, Path]:
         try:
-            picture = await self._proof.prove(_pieces(file.path), max_bytes=FILE_BYTES)
+            picture = await self._proof.prove(
+                _pieces(file.path), max_bytes=FILE_BYTES, team=team.name
+            )
         except (NotAPicture, PictureTooLarge) as problem:
             log.info("picture refused", team=team.name, part=file.part, reason=str(problem))
             raise InvalidRequest(
-                f"'{file.part}' must be a whole PNG, WebP or JPEG picture.",
+                f"'{file.part}' takes too long to decode: save it in an ordinary way."
+                if isinstance(problem, TooCostly)
+                else f"'{file.part}' must be a whole PNG, WebP or JPEG picture.",
                 param=openai_wire.parameter(file.part),
             ) from None
         except StoreFull:

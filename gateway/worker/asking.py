@@ -16,6 +16,7 @@ from gateway.core.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unre
 from gateway.core.model import Run
 from gateway.gates import Gates, Permit
 from gateway.ports import Upstream
+from gateway.shares import Shares
 from gateway.worker.tools import Tools
 
 log = structlog.get_logger("gateway.runs")
@@ -28,13 +29,13 @@ only has the ledger could say that it was not sent, and a stop would leave it in
 
 
 class Asker:
-    """Submits and polls, at most `calls` of each at once."""
+    """Submits and polls, at most `calls` of each at once, the teams in turn."""
 
     def __init__(self, tools: Tools, gates: Gates, *, calls: int) -> None:
         self._tools = tools
         self._gates = gates
-        self._submits = asyncio.Semaphore(calls)
-        self._polls = asyncio.Semaphore(calls)
+        self._submits = Shares(calls)
+        self._polls = Shares(calls)
 
     async def submit(self, run: Run, permit: Permit | None) -> SubmitEvent:
         """What upstream says; or what the route said before, while it may not be asked."""
@@ -62,7 +63,7 @@ class Asker:
         """What upstream says; None when no slot came free in time, and nothing was sent."""
         try:
             async with asyncio.timeout(SLOT_SECONDS):
-                await self._submits.acquire()
+                await self._submits.take(run.team)
         except TimeoutError:
             return None
         try:
@@ -72,7 +73,7 @@ class Asker:
                 )
                 outcome.append(event)
         finally:
-            self._submits.release()
+            self._submits.give(run.team)
         return event
 
     async def poll(self, run: Run) -> PollEvent:
@@ -81,7 +82,10 @@ class Asker:
         if upstream is None or run.upstream_task_id is None:
             return Unreachable(f"the settings no longer name the upstream {run.upstream!r}")
         task_id = run.upstream_task_id
-        async with self._polls, self._tools.measured(run, "poll") as outcome:
+        async with (
+            self._polls.place(run.team),
+            self._tools.measured(run, "poll") as outcome,
+        ):
             event = await _never_raising(
                 lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")
             )

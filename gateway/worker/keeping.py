@@ -31,6 +31,7 @@ from gateway.core.pictures import (
     name_of,
 )
 from gateway.core.provenance import sidecar
+from gateway.shares import Shares
 from gateway.worker.recording import Recorder
 from gateway.worker.tools import Bounds, Tools
 
@@ -47,13 +48,13 @@ LOSSES: Final = (
 
 
 class Keeper:
-    """Downloads and keeps, at most `bounds.downloads` at once."""
+    """Downloads and keeps, at most `bounds.downloads` at once, the teams in turn."""
 
     def __init__(self, tools: Tools, recorder: Recorder, bounds: Bounds) -> None:
         self._tools = tools
         self._recorder = recorder
         self._download_seconds = bounds.download_seconds
-        self._downloads = asyncio.Semaphore(bounds.downloads)
+        self._downloads = Shares(bounds.downloads)
 
     async def keep(self, run: Run) -> KeepEvent:
         """Brings every picture that is not kept yet into our store, side by side."""
@@ -95,7 +96,10 @@ class Keeper:
 
     async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
         limit = self._tools.current.policy.picture_limit_bytes
-        async with self._downloads, self._tools.measured(run, "download") as outcome:
+        async with (
+            self._downloads.place(run.team),
+            self._tools.measured(run, "download") as outcome,
+        ):
             try:
                 async with self._tools.links[run.upstream].stream(
                     link, max_bytes=limit, timeout_seconds=self._download_seconds

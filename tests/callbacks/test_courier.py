@@ -16,7 +16,7 @@ from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState, Verd
 from gateway.core.outbox import Outcome, owes, receiver
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import Keys, Writes
-from gateway.courier import ATTEMPT_SECONDS, LEASE_SECONDS, Courier, Desk
+from gateway.courier import ATTEMPT_SECONDS, IN_HAND, LEASE_SECONDS, Courier, Desk
 from gateway.errors import Unavailable
 from gateway.ledger.memory import MemoryLedger
 from gateway.ports import DeliveryFilter
@@ -85,10 +85,12 @@ class Receivers:
         self._hosts = hosts
         self.taken: list[str] = []
         self.bodies: list[bytes] = []
+        self.leases: list[float] = []
 
     async def deliver(self, delivery: Delivery, body: bytes) -> Outcome:
         self.taken.append(delivery.id)
         self.bodies.append(body)
+        self.leases.append(delivery.lease_until)
         answer = self._hosts.get(receiver(delivery.url).partition(".")[0])
         return Outcome(200) if answer is None else await answer()
 
@@ -101,9 +103,9 @@ async def never() -> Outcome:
     return Outcome(200)
 
 
-def job(number: int, host: str) -> Job:
+def job(number: int, host: str, *, team: str = "blue") -> Job:
     url = f"https://{host}.example.com/{number}"
-    return Job(f"task-unified-1-{number:08}", RUN.id, "blue", Verdict.HIT, 1.0 + number, url)
+    return Job(f"task-unified-1-{number:08}", RUN.id, team, Verdict.HIT, 1.0 + number, url)
 
 
 class Round:
@@ -227,13 +229,35 @@ async def test_a_long_line_makes_room_for_other_hosts() -> None:
         [delivery] = await one.told(1)
         assert delivery.url == "https://b.example.com/5000"
         assert time.monotonic() - start < 5
-        held = len(one.courier._held)
+        held = len(one.courier._lines)
         rows = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=5000)
     assert held <= 2000
     assert sum(row.attempts for row in rows) == 1  # what was put off was not tried
 
 
 async def test_nothing_is_attempted_at_the_end_of_its_lease() -> None:
+    """What waited for too long is given back and comes again at once, first and freshly leased."""
+    now = 1_000_000.0
+    release = asyncio.Event()
+
+    async def slow() -> Outcome:
+        await release.wait()
+        return Outcome(200)
+
+    receivers = Receivers(a=slow)
+    async with a_round(receivers=receivers, concurrency=1, clock=lambda: now) as one:
+        await one.owe(*(job(number, "a") for number in range(5)))
+        while not receivers.taken:
+            await asyncio.sleep(0.01)
+        now += LEASE_SECONDS - ATTEMPT_SECONDS + 1
+        await one.owe(job(9, "a"))
+        release.set()
+        told = await one.told(6)
+        assert [one.job_id for one in told] == [job(n, "a").id for n in (0, 1, 2, 3, 4, 9)]
+        assert all(until >= now + ATTEMPT_SECONDS for until in receivers.leases[1:])
+
+
+async def test_a_lease_that_ran_out_in_the_line_is_renewed_in_it() -> None:
     now = 1_000_000.0
     release = asyncio.Event()
 
@@ -246,15 +270,56 @@ async def test_nothing_is_attempted_at_the_end_of_its_lease() -> None:
         await one.owe(job(1, "a"), job(2, "a"))
         while not receivers.taken:
             await asyncio.sleep(0.01)
-        now += LEASE_SECONDS - ATTEMPT_SECONDS + 1
-        release.set()
-        await one.told(1)
-        await asyncio.sleep(0.1)
-        assert len(receivers.taken) == 1
-        now += ATTEMPT_SECONDS
+        now += LEASE_SECONDS + 1
         one.courier.nudge()
-        assert {d.job_id for d in await one.told(2)} == {job(1, "a").id, job(2, "a").id}
-    assert len(receivers.taken) == 2
+        until = time.monotonic() + 5
+        while (await one.ledger.next_delivery_due() or 0.0) < now:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.01)
+        release.set()
+        await one.told(2)
+    assert len(set(receivers.taken)) == 2
+
+
+async def test_a_team_that_calls_thousands_of_hosts_that_hang_holds_up_no_other() -> None:
+    receivers = Receivers(**{f"h{number}": never for number in range(2200)})
+    async with a_round(receivers=receivers, concurrency=16) as one:
+        await one.owe(*(job(number, f"h{number}") for number in range(2200)))
+        async with asyncio.timeout(5):
+            while len(receivers.taken) < 16 // 2:
+                await asyncio.sleep(0.01)
+        for number in range(3):
+            start = time.monotonic()
+            await one.owe(job(5000 + number, "well", team="green"))
+            assert (await one.told(number + 1))[-1].team == "green"
+            assert time.monotonic() - start < 1
+        assert len(receivers.taken) == 16 // 2 + 3
+        assert len(one.courier._lines) <= IN_HAND
+
+
+async def test_an_alert_does_not_wait_behind_its_teams_callbacks() -> None:
+    receivers = Receivers(**{f"h{number}": never for number in range(600)})
+    async with a_round(receivers=receivers, concurrency=16) as one:
+        await one.owe(*(job(number, f"h{number}") for number in range(600)))
+        now = one.clock()
+        alert = Delivery("alert_1", None, "blue", "https://ops.test/", now, now, body="{}")
+        await one.ledger.transact(Keys(), lambda _: (None, Writes(alerts=(alert,))))
+        one.courier.nudge()
+        assert [each.id for each in await one.told(1)] == ["alert_1"]
+
+
+async def test_a_host_that_hangs_for_one_team_is_called_for_another() -> None:
+    async def hangs_for_blue() -> Outcome:
+        return await never() if len(receivers.taken) <= 20 // 4 else Outcome(200)
+
+    receivers = Receivers(shared=hangs_for_blue)
+    async with a_round(receivers=receivers, concurrency=20) as one:
+        await one.owe(*(job(number, "shared") for number in range(30)))
+        async with asyncio.timeout(5):
+            while len(receivers.taken) < 20 // 4:
+                await asyncio.sleep(0.01)
+        await one.owe(job(99, "shared", team="green"))
+        assert [each.team for each in await one.told(1)] == ["green"]
 
 
 async def test_nothing_is_begun_once_stopped() -> None:

@@ -16,7 +16,7 @@ from gateway.core.events import (
     Why,
 )
 from gateway.core.route_health import MOST_TEAMS, RouteHealth
-from gateway.core.turns import DECLINES, Declined, Rank, Waiting, comes_soon, first_in_line
+from gateway.core.trials import DECLINES, Declined, Rank, Waiting, comes_soon, first_in_line
 
 PACE = BreakerPace(first_seconds=1.0, max_seconds=60.0)
 TAKEN, NO = Accepted("t", "{}"), Refused(400, "{}", "invalid_request", "no")

@@ -506,9 +506,16 @@ async def test_a_shared_cache_meets_in_the_bytes_and_not_in_anothers_link(tmp_pa
 
 
 async def test_slow_uploads_of_one_team_hold_up_no_other(
-    a_house: House, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "UPLOADS_PER_TEAM", 2)
+    monkeypatch.setattr(files, "UPLOADS_AT_ONCE", 4)
+    monkeypatch.setattr(files, "UPLOADS_WAITING", 3)
+    async with house(tmp_path) as a_house:
+        await slow_uploads(a_house)
+
+
+async def slow_uploads(a_house: House) -> None:
+    """Two of five are under way and three wait; a sixth of that team is turned away."""
     arrived = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -525,6 +532,9 @@ async def test_slow_uploads_of_one_team_hold_up_no_other(
     ]
     assert (await stream(a_house, png(), key=OTHER_KEY)).status_code == 200
     assert not any(task.done() for task in tasks)
+    turned_away = await stream(a_house, png())
+    assert turned_away.status_code == 429 and int(turned_away.headers["retry-after"]) > 0
+    assert "2 uploads under way" in turned_away.json()["msg"]
     arrived.set()
     assert {(await task).status_code for task in tasks} == {200}
     assert (await listed(a_house))["total"] == 5

@@ -159,7 +159,7 @@ async def test_a_client_that_goes_away_costs_nothing(a_house: House) -> None:
 
 
 async def test_only_so_many_may_wait(tmp_path: Path) -> None:
-    async with house(tmp_path, server={"max_waiters": 2}) as one:
+    async with house(tmp_path, server={"max_waiters": 4}) as one:  # half of them for one team
         task = (await one.post("crowded [sandbox:delay=1]")).json()
         first = [asyncio.create_task(waited(one, task["id"])) for _ in range(2)]
         await until(lambda: waiters(one) == 2)

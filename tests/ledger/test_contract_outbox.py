@@ -241,6 +241,35 @@ async def test_callbacks_take_turns_too(ledger: Ledger) -> None:
     assert teams == [["many"], ["few", "few", "many"], ["many"] * 6]
 
 
+async def test_no_team_has_more_than_its_share_in_hand(ledger: Ledger) -> None:
+    rows = await pending(ledger, *(NOW - 50 + n for n in range(8)), team="many")
+    await pending(ledger, NOW - 2, NOW - 1, team="few")
+
+    async def leased(now: float) -> list[str]:
+        taken = await ledger.lease_deliveries("w", now=now, until=now + 60, limit=9, share=3)
+        return [one.team for one in taken]
+
+    assert await leased(NOW) == ["many"] * 3 + ["few"] * 2
+    assert await leased(NOW) == []
+    assert await ledger.next_delivery_due() == rows[3].due_at
+    await write(ledger, deliveries=(ended(rows[1]),))
+    assert await leased(NOW) == ["many"]
+    assert await leased(NOW + 60) == ["many"] * 3 + ["few"] * 2
+
+
+async def test_alerts_have_a_share_of_their_own(ledger: Ledger) -> None:
+    await pending(ledger, *([NOW - 50] * 4), team="many")
+    alerts = [
+        Delivery(f"alert_{n}", None, "many", HOOK, created_at=NOW, due_at=NOW - n, body="{}")
+        for n in range(3)
+    ]
+    await write(ledger, deliveries=tuple(alerts))
+    for expected in (["alert_1", "alert_2"], []):
+        taken = await ledger.lease_deliveries("w", now=NOW, until=NOW + 60, limit=9, share=2)
+        assert sorted(one.id for one in taken if one.job_id is None) == expected
+        assert len(taken) == 2 * len(expected)
+
+
 # --- retention -----------------------------------------------------------------------------------
 
 

@@ -11,7 +11,14 @@ import pytest
 from ledger_builders import NOW
 
 from gateway.core.model import DeliveryState, RunState, Verdict
-from gateway.ledger import listing, migrations, picture_store, roster_store, statements
+from gateway.ledger import (
+    listing,
+    migrations,
+    outbox_store,
+    picture_store,
+    roster_store,
+    statements,
+)
 from gateway.ports import (
     ChangeFilter,
     DeliveryFilter,
@@ -36,8 +43,12 @@ HOT = {
     "accounts": statements.get_accounts(6),
     "due runs": statements.DUE_RUNS,
     "next due": statements.NEXT_DUE,
-    "due deliveries": statements.DUE_DELIVERIES,
-    "next delivery due": statements.NEXT_DELIVERY_DUE,
+    "teams of deliveries": outbox_store.TEAMS,
+    "deliveries in hand": outbox_store.IN_HAND,
+    "due deliveries of a team": outbox_store.DUE_OF_TEAM,
+    "due alerts": outbox_store.DUE_ALERTS,
+    "next free delivery due": outbox_store.NEXT_FREE,
+    "next leased delivery due": outbox_store.NEXT_LEASED,
     "delivery": statements.DELIVERY,
     "upload": statements.UPLOAD,
     "digests": statements.digests(3),
@@ -153,7 +164,19 @@ def test_pending_callbacks_are_listed_without_the_ended_ones(empty: sqlite3.Conn
     for after in (None, MARK):
         sql, _ = listing.deliveries_statement(DeliveryFilter(state=PENDING), after, 9)
         assert any("COVERING INDEX deliveries_due" in one for one in plan(empty, sql))
-    assert any("deliveries_due" in one for one in plan(empty, statements.DUE_DELIVERIES))
+
+
+def test_callbacks_are_leased_without_reading_all_that_is_due(empty: sqlite3.Connection) -> None:
+    """What waits of one team may be a hundred thousand rows; each part of it has an index."""
+    for sql, index in (
+        (outbox_store.TEAMS, "COVERING INDEX deliveries_turn"),
+        (outbox_store.DUE_OF_TEAM, "INDEX deliveries_turn (team=? AND due_at<?)"),
+        (outbox_store.IN_HAND, "COVERING INDEX deliveries_in_hand (lease_until>?)"),
+        (outbox_store.NEXT_FREE, "COVERING INDEX deliveries_in_hand (lease_until=?)"),
+        (outbox_store.NEXT_LEASED, "COVERING INDEX deliveries_in_hand (lease_until>?)"),
+    ):
+        assert any(index in one for one in plan(empty, sql)), sql
+    assert not any("TEMP B-TREE" in one for one in plan(empty, outbox_store.DUE_OF_TEAM))
 
 
 @pytest.mark.parametrize("asked", [{}, {"text": "t"}, {"run_id": "r"}, {"task_id": "t"}, TIMES])

@@ -194,10 +194,12 @@ class TwoLedgers(RuleBasedStateMachine):
         now = NOW + age
         self.both(lambda one: one.lease("w", now=now, until=now + seconds, limit=limit))
 
-    @rule(limit=st.integers(0, 3), age=AGES, seconds=st.integers(0, 9_000))
-    def lease_deliveries(self, limit: int, age: int, seconds: int) -> None:
-        now = NOW + age
-        self.both(lambda one: one.lease_deliveries("w", now=now, until=now + seconds, limit=limit))
+    @rule(limit=st.integers(0, 3), age=AGES, seconds=st.integers(0, 9_000), share=st.integers(0, 4))
+    def lease_deliveries(self, limit: int, age: int, seconds: int, share: int) -> None:
+        now, until = NOW + age, NOW + age + seconds
+        self.both(
+            lambda one: one.lease_deliveries("w", now=now, until=until, limit=limit, share=share)
+        )
 
     @rule(number=st.integers(0, 30), state=st.sampled_from(DeliveryState), due=AGES)
     def attempt(self, number: int, state: DeliveryState, due: int) -> None:

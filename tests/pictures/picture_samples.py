@@ -98,3 +98,11 @@ def saved(image: Image.Image, format_name: str, **options: object) -> bytes:
 async def stream(data: bytes, chunk_bytes: int = 16 * 1024) -> AsyncIterator[bytes]:
     for start in range(0, len(data), chunk_bytes):
         yield data[start : start + chunk_bytes]
+
+
+@cache
+def jpeg_of_many_scans(side: int, scans: int) -> bytes:
+    """A small file that decodes for as long as its scans say: each is a pass over all pixels."""
+    flat = saved(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = flat.rindex(b"\xff\xda")
+    return flat[:last] + flat[last:-2] * scans + flat[-2:]

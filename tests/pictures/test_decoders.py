@@ -7,15 +7,18 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from picture_samples import KINDS, picture
+from picture_samples import KINDS, jpeg_of_many_scans, picture
 
-from gateway.core.pictures import NotAPicture
+from gateway.core.pictures import NotAPicture, TooCostly
 from gateway.pictures import decoders as module
+from gateway.pictures.cost import Cost
 from gateway.pictures.decoders import Decoders, Inspection
 
 LIMIT = 64_000_000
@@ -149,6 +152,57 @@ def test_the_process_gets_none_of_our_secrets(
     assert "secret" not in seen.read_text()
 
 
+CHEAP = Cost(cpu_seconds=0.3)
+
+
+def test_a_picture_that_costs_too_much_is_told_apart(decoders: Decoders, file: Path) -> None:
+    frugal = Decoders(CHEAP)
+    before = processes()
+    file.write_bytes(jpeg_of_many_scans(8000, 300))
+    with pytest.raises(TooCostly, match=r"more than 0\.3 seconds of a processor"):
+        frugal.inspect(file, max_pixels=LIMIT)
+    assert processes() == before
+    file.write_bytes(picture("png"))
+    for _ in range(60):  # the bound is for each picture, not for all that a process does
+        assert frugal.inspect(file, max_pixels=LIMIT).width == 40
+    frugal.close()
+
+
+def test_scans_are_counted_before_they_are_decoded(file: Path) -> None:
+    patient = Decoders(Cost(cpu_seconds=60.0, scans=20))
+    for scans, refused in ((12, False), (21, True), (20_000, True)):
+        file.write_bytes(jpeg_of_many_scans(400, scans) + bytes(10_000))
+        with pytest.raises(TooCostly, match="more than 20 scans") if refused else nullcontext():
+            assert patient.inspect(file, max_pixels=LIMIT).extension == "jpg"
+    patient.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_ordinary_picture_has_too_many_scans(kind: str, file: Path) -> None:
+    frugal = Decoders(Cost(cpu_seconds=60.0, scans=12))
+    thumbnail = b"\xff\xe1\xff\xfd" + b"\xff\xda\x00\x02" * 16382 + b"\0\0\0"
+    whole = picture(kind)
+    if whole.startswith(b"\xff\xd8"):
+        whole = whole[:2] + thumbnail + whole[2:]  # what stands in other segments does not count
+    file.write_bytes(whole + b"\xff\xda\x00\x02" * 100)  # nor what stands behind the end
+    assert frugal.inspect(file, max_pixels=LIMIT).width == 40
+    frugal.close()
+
+
+def test_closing_breaks_off_what_has_begun(file: Path) -> None:
+    decoders = Decoders(Cost(cpu_seconds=60.0))
+    before = processes()
+    file.write_bytes(jpeg_of_many_scans(8000, 20_000))
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(decoders.inspect, file, max_pixels=LIMIT)
+        while processes() == before:
+            time.sleep(0.01)
+        decoders.close()
+        with pytest.raises(OSError, match=r"ended|Broken pipe"):
+            under_way.result(10)
+    assert processes() == before
+
+
 HOLDER = """
 import os, sys
 from pathlib import Path
@@ -160,8 +214,32 @@ sys.stdin.read()
 """
 
 
-def test_the_process_does_not_outlive_us(file: Path) -> None:
-    command = [sys.executable, "-c", HOLDER, str(file)]
+AT_WORK = """
+import os, sys, threading, time
+from pathlib import Path
+from gateway.pictures.cost import Cost
+from gateway.pictures.decoders import Decoders
+decoders = Decoders(Cost(cpu_seconds=600.0))
+call = lambda: decoders.inspect(Path(sys.argv[1]), max_pixels=10**8)
+threading.Thread(target=call, daemon=True).start()
+while not (found := "".join(
+    path.read_text() for path in Path(f"/proc/{os.getpid()}/task").glob("*/children")
+)):
+    time.sleep(0.01)
+ticks = lambda: int(Path(f"/proc/{int(found)}/stat").read_text().rsplit(")", 1)[1].split()[11])
+while ticks() < 20:
+    time.sleep(0.05)
+print(found, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("program", ["HOLDER", "AT_WORK"])
+def test_the_process_does_not_outlive_us(file: Path, program: str) -> None:
+    """Whether it waits for a picture or is at work on one that takes minutes."""
+    if program == "AT_WORK":
+        file.write_bytes(jpeg_of_many_scans(8000, 20_000))
+    command = [sys.executable, "-c", globals()[program], str(file)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -13,10 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from picture_samples import KINDS, picture, stream
+from picture_samples import KINDS, jpeg_of_many_scans, picture, stream
 
 from gateway.core.model import Picture
-from gateway.core.pictures import NotAPicture, PictureTooLarge, StoreFull
+from gateway.core.pictures import (
+    NotAPicture,
+    Origin,
+    PictureTooLarge,
+    StoreFull,
+    TooCostly,
+    name_of,
+)
+from gateway.pictures import decoding
+from gateway.pictures.cost import Cost
 from gateway.pictures.folder import FolderPictures
 from gateway.pictures.folder import _Draft as Draft
 
@@ -471,3 +480,41 @@ async def test_keeping_pictures_never_holds_the_event_loop(
     while min(rounds) >= 0.010 and len(rounds) < 8:
         rounds.append(await worst_lag_seconds(eight()))
     assert min(rounds) < 0.010
+
+
+async def test_a_paid_picture_that_costs_too_much_is_no_fault_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PAID", Cost(cpu_seconds=0.3))
+    store = FolderPictures(tmp_path / "pictures")
+    await store.open()
+    with pytest.raises(TooCostly) as problem:
+        await keep(store, jpeg_of_many_scans(8000, 300))
+    assert isinstance(problem.value, NotAPicture) and name_of(problem.value) == "NotAPicture"
+    assert (await keep(store, picture("png"))).width == 40
+    await store.close()
+
+
+@pytest.mark.alone
+async def test_slow_decodings_of_one_team_hold_up_neither_another_nor_what_is_paid(
+    store: FolderPictures,
+) -> None:
+    slow = jpeg_of_many_scans(8000, 90)  # some seconds of a processor
+
+    async def keep_for(data: bytes, team: str) -> None:
+        origin = Origin("run-1", 0, team, "evolink", "files.test", "image/jpeg", 0.0)
+        await store.keep(stream(data), max_bytes=LIMIT, origin=origin)
+
+    async def prove_for(data: bytes, team: str) -> None:
+        await store.prove(stream(data), max_bytes=LIMIT, team=team)
+
+    for use in (keep_for, prove_for):
+        begun = [asyncio.create_task(use(slow, "art")) for _ in range(6)]
+        await asyncio.sleep(0.5)
+        for call in (keep_for, prove_for):
+            for team in ("bob", "carol"):
+                await call(picture("png"), team)
+        assert not any(task.done() for task in begun)
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)

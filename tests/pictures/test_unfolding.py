@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from picture_samples import picture, stream
 
-from gateway.core.pictures import NotAPicture, Origin, PictureTooLarge, Undecodable
+from gateway.core.pictures import NotAPicture, Origin, PictureTooLarge, TooCostly, Undecodable
 from gateway.pictures.folder import FolderPictures
 from gateway.pictures.unproven import Unproven
 
@@ -78,14 +78,14 @@ async def test_a_kind_that_upstream_takes_none_of_is_no_reference(store: FolderP
     assert await store.set_aside() == []
 
 
-async def test_a_decoding_that_takes_too_long_is_the_bytes_fault(
+async def test_a_decoding_that_costs_too_much_is_the_bytes_fault(
     store: FolderPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_slow(*_: object, **__: object) -> None:
-        raise TimeoutError("decoding took more than 60 seconds")
+    def too_costly(*_: object, **__: object) -> None:
+        raise TooCostly("it takes more than 30 seconds of a processor")
 
-    monkeypatch.setattr(store._decoders, "inspect", too_slow)
-    with pytest.raises(Undecodable, match="60 seconds"):
+    monkeypatch.setattr(store._paid._decoders, "inspect", too_costly)
+    with pytest.raises(Undecodable, match="30 seconds"):
         await store.keep(stream(PNG), max_bytes=LIMIT, origin=ORIGIN)
     assert [one.kind for one in await store.set_aside()] == ["PNG"]
 
