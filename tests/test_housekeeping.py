@@ -87,7 +87,9 @@ async def test_a_link_names_its_file_for_as_long_as_the_cache_answers(tmp_path: 
 
 async def test_short_accounts_go_when_their_week_is_over(tmp_path: Path) -> None:
     ends = int(NOW - ACCOUNTS_KEPT_SECONDS)
-    keys = [AccountKey("alpha", Window.MINUTE, start) for start in (ends - 60, ends + 60)]
+    keys = [
+        AccountKey("alpha", Window.MINUTE, start, start + 60) for start in (ends - 60, ends + 60)
+    ]
     accounts = [Account(key, spent=Amounts(1, 1, 1)) for key in keys]
     ledger = await cleaned(Writes(accounts=tuple(accounts)), tmp_path)
     assert await ledger.accounts(keys) == {keys[0]: Account(keys[0]), keys[1]: accounts[1]}

@@ -15,7 +15,14 @@ from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
 from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
-from gateway.ledger import audit, listing, picture_store, reports, roster_store, store
+from gateway.ledger import (
+    account_store,
+    audit,
+    listing,
+    picture_store,
+    reports,
+    roster_store,
+)
 from gateway.ledger.lane import Lane
 from gateway.ports import (
     ChangeFilter,
@@ -78,7 +85,7 @@ class SqliteReads:
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         wanted = tuple(keys)
-        return await self._reader.call(lambda db: store.accounts(db, wanted))
+        return await self._reader.call(_snapshot(lambda db: account_store.accounts(db, wanted)))
 
     async def oldest_unkept(self) -> float | None:
         return await self._reader.call(reports.oldest_unkept)

@@ -7,7 +7,15 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
-from gateway.core.accounts import NOTHING, Account, Amounts, Windows
+from gateway.core.accounts import (
+    FOREVER,
+    NOTHING,
+    Account,
+    AccountKey,
+    Amounts,
+    Window,
+    Windows,
+)
 from gateway.core.booking import book
 from gateway.core.history import Refusal, Step
 from gateway.core.model import (
@@ -40,6 +48,24 @@ def windows(now: float = NOW) -> Windows:
     return Windows(
         at - at % 60, at - at % 3600, at - at % 86_400, at - at % 604_800, at - at % 2_592_000
     )
+
+
+LENGTHS = dict(
+    zip(Window, (60, 3600, 86_400, 604_800, 2_592_000, FOREVER), strict=True)
+)  # of the windows above
+
+
+def key_of(team: str, window: Window, start: int) -> AccountKey:
+    return AccountKey(team, window, start, start + LENGTHS[window])
+
+
+def keys_of(run: Run) -> tuple[AccountKey, ...]:
+    """The accounts of the windows that the run was ordered in."""
+    return tuple(key_of(run.team, window, run.windows.start(window)) for window in Window)
+
+
+def counted(run: Run) -> tuple[str, float]:
+    return run.team, run.created_at
 
 
 def a_run(**fields: Any) -> Run:
@@ -185,7 +211,7 @@ async def start(ledger: Ledger, run: Run, *jobs: Job) -> Run:
     def decide(view: View) -> tuple[Run, Writes]:
         return run, replace(book(None, run, view.accounts), jobs=jobs or (a_job(run),))
 
-    return await ledger.transact(Keys(accounts=run.account_keys()), decide)
+    return await ledger.transact(Keys(accounts=keys_of(run), counted=counted(run)), decide)
 
 
 async def change(ledger: Ledger, after: Run) -> Run:
@@ -195,7 +221,8 @@ async def change(ledger: Ledger, after: Run) -> Run:
         assert view.run is not None
         return after, book(view.run, after, view.accounts)
 
-    return await ledger.transact(Keys(accounts=after.account_keys(), run_id=after.id), decide)
+    keys = Keys(accounts=keys_of(after), counted=counted(after), run_id=after.id)
+    return await ledger.transact(keys, decide)
 
 
 async def write(ledger: Ledger, **writes: Any) -> None:
@@ -212,7 +239,7 @@ async def run_of(ledger: Ledger, run_id: str) -> Run | None:
 
 
 def zeros(run: Run) -> dict[Any, Account]:
-    return {key: Account(key) for key in run.account_keys()}
+    return {key: Account(key) for key in keys_of(run)}
 
 
 def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) -> Usage:

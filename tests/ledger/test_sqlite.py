@@ -23,8 +23,10 @@ from ledger_builders import (
     a_picture,
     a_run,
     change,
+    counted,
     done,
     failed,
+    keys_of,
     look,
     run_of,
     start,
@@ -525,11 +527,11 @@ async def test_a_run_that_did_not_change_is_not_written_again(
 ) -> None:
     run = await start(ledger, a_run())
     size = Path(f"{path}-wal").stat().st_size
-    view = await look(ledger, accounts=run.account_keys(), run_id=run.id)
+    view = await look(ledger, accounts=keys_of(run), counted=counted(run), run_id=run.id)
     same: Callable[[View], tuple[None, Writes]] = lambda view: (  # noqa: E731
         None,
         Writes(runs=(replace(run),), accounts=tuple(view.accounts.values())),
     )
     assert view.run == run
-    await ledger.transact(Keys(accounts=run.account_keys(), run_id=run.id), same)
+    await ledger.transact(Keys(accounts=keys_of(run), counted=counted(run), run_id=run.id), same)
     assert Path(f"{path}-wal").stat().st_size == size

@@ -29,9 +29,11 @@ from ledger_builders import (
     a_team,
     an_alert,
     an_upload,
+    counted,
     done,
     ended,
     failed,
+    keys_of,
     usage,
     write,
 )
@@ -110,7 +112,7 @@ class TwoLedgers(RuleBasedStateMachine):
         )
         job = a_job(run, id=f"task-{number}", callback_url=hook)
         self.job_ids.append(job.id)
-        self.keys.update(run.account_keys())
+        self.keys.update(keys_of(run))
 
         def admit(view: View) -> tuple[str, Writes]:
             if view.live is not None and shared:
@@ -122,7 +124,7 @@ class TwoLedgers(RuleBasedStateMachine):
                 )
             return "started", replace(book(None, run, view.accounts), jobs=(job,))
 
-        keys = Keys(accounts=run.account_keys(), fingerprint=fingerprint)
+        keys = Keys(keys_of(run), counted=counted(run), fingerprint=fingerprint)
         self.both(lambda ledger: ledger.transact(keys, admit))
         return run.id
 
@@ -164,7 +166,7 @@ class TwoLedgers(RuleBasedStateMachine):
         run = self.both(lambda ledger: _view(ledger, Keys(run_id=run_id))).run
         if run is None or run.is_final:
             return
-        keys = Keys(accounts=run.account_keys(), run_id=run_id)
+        keys = Keys(keys_of(run), counted=counted(run), run_id=run_id)
 
         def decide(view: View) -> tuple[None, Writes]:
             assert view.run is not None
