@@ -7,20 +7,17 @@ each a sentence with the numbers in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.core.accounts import LONGEST_SECONDS, Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.ledger import sentences
+from gateway.ledger import audit_records, audit_spending, sentences
+from gateway.ledger.checks import MAX_SENTENCES, Check
 from gateway.ledger.database import Database
 from gateway.ledger.listing import VERDICT_BITS
 from gateway.ledger.rows import USAGE_COUNTERS
 from gateway.ledger.statements import LIVE, PENDING
-
-MAX_SENTENCES: Final = 100
-"""Of each check: a broken ledger is known to be broken after the first few."""
 
 GRACE_SECONDS: Final = 3600.0
 """A live run this far beyond its deadline is not late but forgotten."""
@@ -30,16 +27,6 @@ LINKS_LIVE_SECONDS: Final = 24 * 3600.0
 
 STUCK_SECONDS: Final = 24 * 3600.0
 """A callback this long overdue is not slow: nobody makes it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`sql` takes `parameters`; `say` takes the columns of one of its rows."""
-
-    invariant: Invariant
-    sql: str
-    say: Callable[..., str]
-    parameters: tuple[object, ...] = field(default=())
 
 
 def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Sequence[Violation]:
@@ -76,6 +63,8 @@ def portable_checks(now: float) -> Iterator[Check]:
     yield Check(Invariant.SHOWN, _UNSHOWN, sentences.say_unshown)
     yield Check(Invariant.STEPS, _GAPS, sentences.say_gap)
     yield Check(Invariant.KEYS, _STRAY_KEYS, sentences.say_stray_key, (now, now))
+    yield from audit_spending.CHECKS
+    yield from audit_records.CHECKS
 
 
 # --- the portable checks -------------------------------------------------------------------------
@@ -264,6 +253,8 @@ SQLITE_CHECKS: Final = (
         f" LIMIT {MAX_SENTENCES}",
         sentences.say_missing_picture,
     ),
+    *audit_spending.SQLITE_CHECKS,
+    *audit_records.SQLITE_CHECKS,
     Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", sentences.say_dangling),
     Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", sentences.say_file),
 )

@@ -22,6 +22,7 @@ from gateway.ledger import (
     picture_store,
     reports,
     roster_store,
+    sqlite_schema,
 )
 from gateway.ledger.lane import Lane
 from gateway.ports import (
@@ -187,7 +188,12 @@ class SqliteReads:
     async def violations(self) -> Sequence[Violation]:
         now = self._clock()
         return await self._audit.call(
-            _snapshot(lambda db: audit.violations(db, now, audit.SQLITE_CHECKS))
+            _snapshot(
+                lambda db: [
+                    *audit.violations(db, now, audit.SQLITE_CHECKS),
+                    *sqlite_schema.violations(db),
+                ]
+            )
         )
 
 

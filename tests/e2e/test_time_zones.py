@@ -80,7 +80,7 @@ async def test_restarts_through_the_zones_open_no_cap(tmp_path: Path) -> None:
                 codes += [(await one.post(f"{zone} {n}")).status_code for n in range(4)]
                 metrics = await one.metrics()
                 shown = sum(
-                    metrics[f"gateway_budget_{what}_usd{{team=blue,window=day}}"]
+                    metrics[f'gateway_budget_{what}_usd{{team="blue",window="day"}}']
                     for what in ("spent", "held")
                 )
                 assert shown == pytest.approx(THREE)

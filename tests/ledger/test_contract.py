@@ -19,6 +19,7 @@ from ledger_builders import (
     key_of,
     keys_of,
     look,
+    now_is,
     older,
     run_of,
     start,
@@ -639,6 +640,7 @@ async def test_runs_without_accounts_are_found_where_pruning_does_not_explain_it
             usage("alpha", live.model, live.windows.day, started=1),
             usage("beta", live.model, live.windows.day, started=1, failed=1, spent_usd_micros=5),
         ),
+        steps=(now_is(live), now_is(final)),
     )
     accounts = sorted(one.sentence.split(" from")[0] for one in await ledger.violations())
     assert accounts == sorted(
@@ -691,7 +693,7 @@ async def test_usage_that_differs_from_the_runs_is_found(ledger: Ledger) -> None
 
 async def test_a_run_without_usage_is_found(ledger: Ledger) -> None:
     run = a_run(hold=NOTHING)
-    await write(ledger, runs=(run,))
+    await write(ledger, runs=(run,), steps=(now_is(run),))
     (violation,) = await ledger.violations()
     assert violation.invariant is Invariant.USAGE
     assert "0 started" in violation.sentence
@@ -716,5 +718,6 @@ async def test_zero_accounts_do_not_count_as_missing(ledger: Ledger) -> None:
         runs=(run,),
         accounts=accounts,
         usage=(usage("alpha", run.model, run.windows.day, started=1),),
+        steps=(now_is(run),),
     )
     assert await ledger.violations() == []

@@ -16,6 +16,7 @@ from ledger_builders import (
     change,
     done,
     failed,
+    hit_usage,
     look,
     older,
     pages,
@@ -241,7 +242,7 @@ async def test_a_gallery_has_what_the_team_was_answered_with(ledger: Ledger) -> 
     run = await finish(ledger, a_picture("d1"), a_picture("d2"))
     hits = [a_job(run, Verdict.HIT, team="beta", created_at=NOW + n) for n in (60, 80)]
     for hit in hits:
-        await write(ledger, jobs=(hit,))
+        await write(ledger, jobs=(hit,), usage=(hit_usage(hit, run),))
     own = await finish(ledger, a_picture("d3"), team="beta", created_at=NOW + 70, at=NOW + 75)
     found = await ledger.gallery("beta", PictureFilter(), after=None, limit=9)
     seen = partial(replace, created_at=NOW + 60, task_id=hits[0].id)

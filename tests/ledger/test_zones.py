@@ -19,11 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_backends import BACKENDS, Clock
-from ledger_builders import a_job, a_picture, a_run, done, failed, look, older
+from ledger_builders import a_job, a_picture, a_run, done, failed, look, now_is, older
 
 from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts, Window
 from gateway.core.booking import book
 from gateway.core.budgets import account_keys, windows_at
+from gateway.core.history import begun
 from gateway.core.invariants import Invariant
 from gateway.core.model import Run
 from gateway.core.transaction import Keys, View, Writes
@@ -61,7 +62,9 @@ async def order(ledger: Ledger, run: Run, zone: tzinfo) -> None:
 
     def decide(view: View) -> tuple[None, Writes]:
         assert all(view.accounts[key] for key in keys)
-        return None, replace(book(None, run, view.accounts), jobs=(a_job(run),))
+        return None, replace(
+            book(None, run, view.accounts), jobs=(a_job(run),), steps=(begun(run),)
+        )
 
     await ledger.transact(Keys(keys, counted=(run.team, run.created_at)), decide)
 
@@ -70,7 +73,7 @@ async def settle(ledger: Ledger, after: Run, zone: tzinfo) -> None:
     keys = account_keys(after.team, after.created_at, zone)
 
     def decide(view: View) -> tuple[None, Writes]:
-        return None, book(view.run, after, view.accounts)
+        return None, replace(book(view.run, after, view.accounts), steps=(now_is(after),))
 
     counted = (after.team, after.created_at)
     await ledger.transact(Keys(keys, counted=counted, run_id=after.id), decide)

@@ -58,3 +58,9 @@ ALTER TABLE accounts_of_times RENAME TO accounts;
 
 CREATE INDEX accounts_short ON accounts (window_start)
     WHERE window_name IN ('minute', 'hour');
+
+-- Whether the way of the run was written down from the start: runs from before there were steps have
+-- none.
+ALTER TABLE runs ADD COLUMN has_steps BIGINT NOT NULL DEFAULT 1;
+UPDATE runs SET has_steps = 0
+    WHERE NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id);
