@@ -82,14 +82,19 @@ def _say_nowhere(team: str, job_id: str) -> str:
 
 # --- keys ----------------------------------------------------------------------------------------
 
+
+def _subject(key: str) -> str:
+    return f"team || '/' || {key}"
+
+
+def _subjects(action: Action) -> str:
+    return f"SELECT subject FROM changes WHERE action = '{action}'"
+
+
 _UNISSUED: Final = (
-    "SELECT team_keys.id, team_keys.team FROM team_keys WHERE NOT EXISTS ("
-    "SELECT 1 FROM changes WHERE CASE WHEN team_keys.replaces IS NULL"
-    f" THEN changes.action = '{Action.KEY_ISSUE}'"
-    " AND changes.subject = team_keys.team || '/' || team_keys.id"
-    f" ELSE changes.action = '{Action.KEY_ROTATE}'"
-    " AND changes.subject = team_keys.team || '/' || team_keys.replaces END)"
-    f" {LIMIT}"
+    "SELECT id, team FROM team_keys WHERE CASE WHEN replaces IS NULL"
+    f" THEN {_subject('id')} NOT IN ({_subjects(Action.KEY_ISSUE)})"
+    f" ELSE {_subject('replaces')} NOT IN ({_subjects(Action.KEY_ROTATE)}) END {LIMIT}"
 )
 
 
