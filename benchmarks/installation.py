@@ -151,7 +151,7 @@ def _history(number: int, now: float) -> tuple[Run, tuple[Job, ...], tuple[Step,
     steps = tuple(
         Step(run.id, place, at + place, event, "", after, run.route)
         for place, (event, after) in enumerate(
-            (("Started", "submitting"), ("Accepted", "running"), ("Finished", "keeping")), 1
+            (("Started", "submitting"), ("Accepted", "running"), ("Finished", str(run.state))), 1
         )
     )
     return run, jobs, steps

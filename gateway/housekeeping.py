@@ -1,4 +1,4 @@
-"""What has to be done now and then: watch the disk, prune old rows, check the ledger.
+"""What has to be done now and then: watch the disk, prune old rows, make accounts, check the ledger.
 
 Each chore has its own pace and its own task; one that fails is logged and tried again at its
 next turn, and never takes the others or the gateway with it.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import tzinfo
 from typing import Final
 
 import structlog
 
 from gateway.core.policy import Current
+from gateway.core.transaction import Keys, Writes
 from gateway.ports import Clock, Ledger, Old, Pictures
 
 log = structlog.get_logger("gateway.housekeeping")
@@ -26,6 +28,9 @@ PRUNE_ROWS: Final = 1000
 
 PRUNE_ROUNDS: Final = 1000
 """A million rows an hour: more than any hour makes."""
+
+ACCOUNTS_SECONDS: Final = 5.0
+"""How soon after a change of the time zone nobody waits any more for a month to be added up."""
 
 CHECK_SECONDS: Final = 600.0
 ACCOUNTS_KEPT_SECONDS: Final = 7 * 86_400.0
@@ -51,6 +56,7 @@ class Housekeeper:
         self._checked = checked
         self._free_bytes: int | None = None
         self._last_check: tuple[int, float] | None = None
+        self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
 
@@ -79,6 +85,7 @@ class Housekeeper:
         self._tasks = [
             asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
             asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
+            asyncio.create_task(self._repeat("accounts", ACCOUNTS_SECONDS, self._make_accounts)),
             asyncio.create_task(self._repeat("ledger check", CHECK_SECONDS, self._check)),
             *(asyncio.create_task(self._repeat(*chore)) for chore in self._more),
         ]
@@ -125,6 +132,16 @@ class Housekeeper:
             uploads_before=now - policy.cache_ttl_seconds,
             refusals_before=now - policy.refusals_retention_seconds,
         )
+
+    async def _make_accounts(self) -> None:
+        """Those of a zone that is new in force. Whoever asks first would make them all the same."""
+        policy = self._current.policy
+        if policy.zone == self._zone:
+            return
+        for team in policy.teams:
+            keys = policy.account_keys(team, self._clock())
+            await self._ledger.transact(Keys(keys), lambda _: (None, Writes()))
+        self._zone = policy.zone
 
     async def _check(self) -> None:
         violations = await self._ledger.violations()
