@@ -1,4 +1,4 @@
-"""What has to be done now and then: watch the disk, prune old rows, make accounts, check the ledger.
+"""What has to be done now and then: watch the disk, prune old rows, check the ledger, and the like.
 
 Each chore has its own pace and its own task; one that fails is logged and tried again at its
 next turn, and never takes the others or the gateway with it.
