@@ -80,8 +80,9 @@ class Housekeeper:
         self._more.append((name, every_seconds, chore))
 
     async def start(self) -> None:
-        """Looks at the disk once, then keeps doing all chores in the background."""
+        """Looks at disk and accounts once, then keeps doing all chores in the background."""
         await self._attempt("disk space", self._look_at_disk)
+        await self._attempt("accounts", self._make_accounts)
         self._tasks = [
             asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
             asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
