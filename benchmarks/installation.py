@@ -18,7 +18,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from gateway.core.accounts import Account, AccountKey, Amounts
-from gateway.core.budgets import windows_at
+from gateway.core.budgets import account_keys, windows_at
 from gateway.core.history import Refusal, Step
 from gateway.core.model import Job, Kept, Picture, Run, RunState, Usage, Verdict
 from gateway.core.transaction import View, Writes
@@ -89,7 +89,7 @@ def fill(ledger: Path, *, now: float) -> None:
         for number in batch:
             run, jobs, steps = _history(number, now)
             store.apply(db, Writes(runs=(run,), jobs=jobs, steps=steps), View())
-            for key in run.account_keys():
+            for key in account_keys(run.team, run.created_at, ZONE):
                 accounts[key] += run.spent
             _add(usage, run)
         db.execute("COMMIT")
@@ -151,7 +151,7 @@ def _history(number: int, now: float) -> tuple[Run, tuple[Job, ...], tuple[Step,
     steps = tuple(
         Step(run.id, place, at + place, event, "", after, run.route)
         for place, (event, after) in enumerate(
-            (("Started", "submitting"), ("Accepted", "running"), ("Finished", "keeping")), 1
+            (("Started", "submitting"), ("Accepted", "running"), ("Finished", str(run.state))), 1
         )
     )
     return run, jobs, steps

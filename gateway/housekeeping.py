@@ -1,4 +1,4 @@
-"""What has to be done now and then: watch the disk, prune old rows, check the ledger.
+"""What has to be done now and then: watch the disk, prune old rows, check the ledger, and the like.
 
 Each chore has its own pace and its own task; one that fails is logged and tried again at its
 next turn, and never takes the others or the gateway with it.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import tzinfo
 from typing import Final
 
 import structlog
 
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current
+from gateway.core.transaction import Keys, Writes
 from gateway.ports import Clock, Ledger, Old, Pictures
 
 log = structlog.get_logger("gateway.housekeeping")
@@ -27,6 +29,9 @@ PRUNE_ROWS: Final = 1000
 
 PRUNE_ROUNDS: Final = 1000
 """A million rows an hour: more than any hour makes."""
+
+ACCOUNTS_SECONDS: Final = 5.0
+"""How soon after a change of the time zone nobody waits any more for a month to be added up."""
 
 CHECK_SECONDS: Final = 600.0
 ACCOUNTS_KEPT_SECONDS: Final = 7 * 86_400.0
@@ -53,6 +58,7 @@ class Housekeeper:
         self._free_bytes: int | None = None
         self._problem: str | None = None
         self._last_check: tuple[int, float] | None = None
+        self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
 
@@ -76,11 +82,13 @@ class Housekeeper:
         self._more.append((name, every_seconds, chore))
 
     async def start(self) -> None:
-        """Looks at the disk once, then keeps doing all chores in the background."""
+        """Looks at disk and accounts once, then keeps doing all chores in the background."""
         await self._attempt("disk space", self._look_at_disk)
+        await self._attempt("accounts", self._make_accounts)
         self._tasks = [
             asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
             asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
+            asyncio.create_task(self._repeat("accounts", ACCOUNTS_SECONDS, self._make_accounts)),
             asyncio.create_task(self._repeat("ledger check", CHECK_SECONDS, self._check)),
             *(asyncio.create_task(self._repeat(*chore)) for chore in self._more),
         ]
@@ -140,6 +148,16 @@ class Housekeeper:
             uploads_before=now - policy.cache_ttl_seconds,
             refusals_before=now - policy.refusals_retention_seconds,
         )
+
+    async def _make_accounts(self) -> None:
+        """Those of a zone that is new in force. Whoever asks first would make them all the same."""
+        policy = self._current.policy
+        if policy.zone == self._zone:
+            return
+        for team in policy.teams:
+            keys = policy.account_keys(team, self._clock())
+            await self._ledger.transact(Keys(keys), lambda _: (None, Writes()))
+        self._zone = policy.zone
 
     async def _check(self) -> None:
         violations = await self._ledger.violations()

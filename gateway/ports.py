@@ -217,7 +217,7 @@ class Ledger(Protocol):
         """Deletes the record; one that is not there is no error."""
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        """The accounts as last committed; those that do not exist are there with zeros."""
+        """The accounts as last committed, each with what its runs have."""
 
     async def usage(
         self, *, since_day: int | None = None, until_day: int | None = None

@@ -206,8 +206,7 @@ class Roster:
     async def books(self, teams: Iterable[Team]) -> Mapping[str, Books]:
         """How these teams stand, by name, all looked up at once."""
         teams, now, zone = list(teams), self._clock(), self._current.policy.zone
-        windows = budgets.windows_at(now, zone)
-        asked = {team.name: windows.account_keys(team.name) for team in teams}
+        asked = {team.name: budgets.account_keys(team.name, now, zone) for team in teams}
         found = await self._ledger.accounts(key for keys in asked.values() for key in keys)
         books = {}
         for team in teams:

@@ -18,7 +18,7 @@ import structlog
 
 from gateway import enquiries, ids
 from gateway.core import admission, budgets, orders
-from gateway.core.accounts import AccountKey, Window
+from gateway.core.accounts import total_key
 from gateway.core.admission import (
     Ask,
     Claimed,
@@ -186,7 +186,7 @@ class Service:
     async def purse(self, team: Team) -> Purse:
         """The team's money over all its budgets."""
         standings = await self._standings(team)
-        total = AccountKey(team.name, Window.TOTAL, 0)
+        total = total_key(team.name)
         spent = (await self._parts.ledger.accounts([total]))[total].spent
         return enquiries.purse(standings, spent.usd_micros)
 
@@ -223,7 +223,7 @@ class Service:
 
     async def _standings(self, team: Team) -> Sequence[Standing]:
         now, zone = self._parts.clock(), self._parts.current.policy.zone
-        keys = budgets.windows_at(now, zone).account_keys(team.name)
+        keys = budgets.account_keys(team.name, now, zone)
         accounts = await self._parts.ledger.accounts(keys)
         return budgets.standings(
             team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
@@ -256,18 +256,28 @@ class Service:
 
     def _under_way(self, ask: Ask) -> Ask:
         """The order under the team's limits of this moment: a changed one counts for all that are
-        not decided yet. Raises `Unauthorized` where the team is gone."""
-        team = self._parts.current.policy.teams.get(ask.team.name)
+        not decided yet.
+
+        Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
+        other windows by now: their accounts have to be loaded first.
+        """
+        policy = self._parts.current.policy
+        team = policy.teams.get(ask.team.name)
         if team is None:
             raise Unauthorized("This team was just deleted, or taken out of the settings.")
+        if policy.zone != ask.zone:
+            raise budgets.ZoneChanged
         return ask if team is ask.team else replace(ask, team=team)
 
     async def _admit(self, ask: Ask, decide: Deciding[D | Unvetted]) -> D:
         """The decision, committed. Finished runs are vetted between the looks at the ledger."""
         ask = await self._look_into_cache(ask)
         for rounds_left in reversed(range(VETTING_ROUNDS)):
+            ask = self._in_zone(ask)
             try:
                 decision = await self._parts.ledger.transact(ask.keys(), decide(ask))
+            except budgets.ZoneChanged:
+                continue
             except ConstraintViolation:
                 if not rounds_left:
                     raise
@@ -277,6 +287,12 @@ class Service:
                 return decision
             ask = await self._vet(ask, decision.run)
         raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
+
+    def _in_zone(self, ask: Ask) -> Ask:
+        zone = self._parts.current.policy.zone
+        if zone == ask.zone:
+            return ask
+        return replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
 
     async def _look_into_cache(self, ask: Ask) -> Ask:
         """With the answer that was held ready; without one, pictures may have to be kept."""

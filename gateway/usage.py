@@ -92,8 +92,7 @@ class Summary:
 
 async def summary(ledger: Ledger, team: Team, *, now: float, zone: tzinfo) -> Summary:
     """Raises `Unavailable`."""
-    windows = budgets.windows_at(now, zone)
-    accounts = await ledger.accounts(windows.account_keys(team.name))
+    accounts = await ledger.accounts(budgets.account_keys(team.name, now, zone))
     by_window = {key.window: account for key, account in accounts.items()}
     ever = [one for one in await ledger.usage() if one.team == team.name]
     return Summary(

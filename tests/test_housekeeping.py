@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from gateway.core.accounts import Account, AccountKey, Amounts, Window
-from gateway.core.catalog import Catalog
-from gateway.core.model import Claim, Upload
+from gateway.core.accounts import Account, AccountKey, Amounts, Window, Windows
+from gateway.core.catalog import Catalog, Team
+from gateway.core.model import Claim, Run, Upload
 from gateway.core.policy import Current, Policy
 from gateway.core.transaction import Keys, View, Writes
 from gateway.housekeeping import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Housekeeper
@@ -87,10 +88,27 @@ async def test_a_link_names_its_file_for_as_long_as_the_cache_answers(tmp_path: 
 
 async def test_short_accounts_go_when_their_week_is_over(tmp_path: Path) -> None:
     ends = int(NOW - ACCOUNTS_KEPT_SECONDS)
-    keys = [AccountKey("alpha", Window.MINUTE, start) for start in (ends - 60, ends + 60)]
+    keys = [
+        AccountKey("alpha", Window.MINUTE, start, start + 60) for start in (ends - 60, ends + 60)
+    ]
     accounts = [Account(key, spent=Amounts(1, 1, 1)) for key in keys]
     ledger = await cleaned(Writes(accounts=tuple(accounts)), tmp_path)
     assert await ledger.accounts(keys) == {keys[0]: Account(keys[0]), keys[1]: accounts[1]}
+
+
+async def test_accounts_of_a_zone_that_is_new_in_force_are_made(tmp_path: Path) -> None:
+    """So that no order, and no reading of the metrics, has to add up a month."""
+    run = Run(
+        id="run", fingerprint="f", team="alpha", model="m", quality="", n=1, request="{}",
+        upstream="u", upstream_model="m", price_usd_micros=5, windows=Windows(0, 0, 0, 0, 0),
+        hold=Amounts(5, 1, 1), created_at=NOW, deadline_at=NOW, due_at=NOW,
+    )  # fmt: skip
+    policy = replace(POLICY, teams={run.team: Team(run.team)}, zone=ZoneInfo("Asia/Kathmandu"))
+    ledger = await cleaned(Writes(runs=(run,)), tmp_path, policy)
+    made = (await look(ledger, Keys(counted=(run.team, NOW)))).accounts
+    assert {key: one.held for key, one in made.items()} == dict.fromkeys(
+        policy.account_keys(run.team, NOW), run.hold
+    )
 
 
 async def test_pruning_goes_on_until_nothing_old_is_left(tmp_path: Path) -> None:

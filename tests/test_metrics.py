@@ -25,7 +25,7 @@ from gateway.core import events, pictures
 from gateway.core.accounts import Account, Cap, Measure, Window
 from gateway.core.admission import Ask, Denial, Denied, Reason, Started, admit
 from gateway.core.booking import book
-from gateway.core.budgets import resets_at, windows_at
+from gateway.core.budgets import account_keys, resets_at, windows_at
 from gateway.core.catalog import Catalog, ImageModel, Limits, Mode, PriceRule, Route, Team
 from gateway.core.lifecycle import Rules, advance
 from gateway.core.model import FailureKind, Freshness, Kept, Order, Picture, Run, RunState, Verdict
@@ -534,7 +534,8 @@ class Life:
 
     async def happen(self, run: Run, *happened: events.Event, now: float = NOW) -> Run:
         for event in happened:
-            keys = Keys(accounts=run.account_keys(), run_id=run.id)
+            counting = account_keys(run.team, run.created_at, POLICY.zone)
+            keys = Keys(accounts=counting, run_id=run.id)
             before, run = await self.ledger.transact(keys, partial(self._decide, event, now))
             self.metrics.advanced(before, event, run)
         return run

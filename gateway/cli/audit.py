@@ -48,6 +48,7 @@ PROVENANCE: Final = (
     "Every picture on record has its provenance file, and each of those its picture."
 )
 DIGESTS: Final = "Every picture's bytes have the digest that names it."
+SIZES: Final = "Every picture is as wide and as high as its record says."
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Report:
     type=click.Path(path_type=Path),
     help="The data folder, instead of storage.data_dir; alone it needs no settings file.",
 )
-@click.option("--deep", is_flag=True, help="Read every picture and compare its digest.")
+@click.option("--deep", is_flag=True, help="Read every picture: its digest, its width and height.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def audit_command(path: Path | None, data_dir: Path | None, deep: bool, as_json: bool) -> None:
     """Prove that the ledger adds up and that its pictures are there.
@@ -207,7 +208,7 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
         violations = await ledger.violations()
         totals = await _totals(ledger)
         # The ledger is read before the folder, which only grows: it cannot have less than that.
-        lost, bare = await _compare(ledger, folder)
+        lost, bare, unlike = await _compare(ledger, folder, deep=deep)
         strange = await strangeness(ledger, settings)
     finally:
         await ledger.close()
@@ -216,7 +217,7 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
     findings.append(Finding(PROVENANCE, bare[:MAX_SENTENCES]))
     if deep:
         misnamed = await asyncio.to_thread(_first, _misnamed(folder))
-        findings.append(Finding(DIGESTS, misnamed))
+        findings += [Finding(DIGESTS, misnamed), Finding(SIZES, unlike)]
     return Report(totals, findings)
 
 
@@ -242,19 +243,27 @@ def by_invariant(violations: Iterable[Violation]) -> Sequence[Finding]:
 # --- the folder ----------------------------------------------------------------------------------
 
 
-async def _compare(ledger: Ledger, folder: Path) -> tuple[list[str], list[str]]:
-    """Which pictures on record are not in the folder as they should, and which lack provenance."""
+async def _compare(
+    ledger: Ledger, folder: Path, *, deep: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Which pictures on record are not in the folder as they should, and which lack provenance.
+
+    When `deep`, also which have another width or height.
+    """
     import asyncio
 
     lost: list[str] = []
     bare: list[str] = []
+    unlike: list[str] = []
     after = ""
     while page := await ledger.pictures(after=after, limit=PAGE):
         after = page[-1].digest
         lost += await asyncio.to_thread(_first, _lost(folder, page))
         bare += await asyncio.to_thread(_first, _bare(folder, page))
-        del lost[MAX_SENTENCES:], bare[MAX_SENTENCES:]
-    return lost, bare
+        if deep:
+            unlike += await asyncio.to_thread(_first, _unlike(folder, page))
+        del lost[MAX_SENTENCES:], bare[MAX_SENTENCES:], unlike[MAX_SENTENCES:]
+    return lost, bare, unlike
 
 
 def _first(sentences: Iterator[str]) -> list[str]:
@@ -272,6 +281,22 @@ def _bare(folder: Path, pictures: Iterable[Picture]) -> Iterator[str]:
         sidecar = folder / picture.digest[:2] / f"{picture.digest}.json"
         if not sidecar.is_file():
             yield f"{sidecar} is not there."
+
+
+def _unlike(folder: Path, pictures: Iterable[Picture]) -> Iterator[str]:
+    """Reads the head of each; one that is not there or no picture is found elsewhere."""
+    from PIL import Image
+
+    for one in pictures:
+        path = folder / one.digest[:2] / one.name
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue
+        if (width, height) != (one.width, one.height):
+            recorded = f"{one.width}x{one.height}"
+            yield f"{path} is {width}x{height} large; its record says {recorded}."
 
 
 def _wrong_provenance(folder: Path) -> Iterator[str]:

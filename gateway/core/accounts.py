@@ -5,10 +5,15 @@ All are frozen values. Money is integer micro-dollars (1 USD = 1,000,000), times
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 USD_MICROS = 1_000_000
+
+FOREVER: Final = 253_402_300_800
+"""The end of the one window of `total` (Unix seconds): the year 10000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +65,45 @@ class Windows:
     def start(self, window: Window) -> int:
         return 0 if window is Window.TOTAL else int(getattr(self, window.value))
 
-    def account_keys(self, team: str) -> tuple[AccountKey, ...]:
-        """The team's accounts in all these windows."""
-        return tuple(AccountKey(team, window, self.start(window)) for window in Window)
+
+LONGEST_SECONDS: Final[Mapping[Window, int]] = {
+    Window.MINUTE: 60,
+    Window.HOUR: 3600,
+    Window.DAY: 49 * 3600,
+    Window.WEEK: 9 * 86_400,
+    Window.MONTH: 33 * 86_400,
+    Window.TOTAL: FOREVER,
+}
+"""How long a window is at most: clocks are set back, and a date-line may repeat a whole day."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
+    """One team's account of the time from `start` to before `end` (Unix seconds).
+
+    Where a window begins and ends is the zone's business. To the account only the time counts, so
+    it stays right whatever zone comes to be in force.
+    """
+
     team: str
     window: Window
     start: int
+    end: int
+
+    def covers(self, team: str, at: float) -> bool:
+        """Whether what the team ordered then is counted here."""
+        return self.team == team and self.start <= at < self.end
+
+
+def total_key(team: str) -> AccountKey:
+    return AccountKey(team, Window.TOTAL, 0, FOREVER)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """One team's spent and held amounts in one budget window.
 
-    `held` is the sum of the holds of the runs created in that window, `spent` the sum of what
+    `held` is the sum of the holds of the runs created in that time, `spent` the sum of what
     they really cost; both change only together with those runs.
     """
 

@@ -21,7 +21,7 @@ from typing import Final
 from gateway.core.accounts import Account, AccountKey, Amounts, Measure, Window, Windows
 from gateway.core.alerts import Alerting, Moment, alerts
 from gateway.core.booking import book
-from gateway.core.budgets import NEVER, Excess, first_excess, resets_at, rfc3339
+from gateway.core.budgets import NEVER, Excess, account_keys, first_excess, resets_at, rfc3339
 from gateway.core.catalog import ImageModel, Mode, Team
 from gateway.core.fingerprint import canonical_json
 from gateway.core.history import begun
@@ -142,6 +142,11 @@ class Ask:
     def renews_at(self, window: Window) -> float:
         return resets_at(window, self.now, self.zone)
 
+    def in_force(self, view: View) -> Mapping[AccountKey, Account]:
+        """The team's accounts that its limits are held against."""
+        keys = account_keys(self.team.name, self.now, self.zone)
+        return {key: view.accounts[key] for key in keys}
+
     def keys(self) -> Keys:
         """What `admit` needs to see: the team's accounts, the runs of the fingerprint, the claim.
 
@@ -156,7 +161,12 @@ class Ask:
         ):
             return Keys(claim=claim)
         fingerprint = None if self.bypasses else self.fingerprint
-        return Keys(self.windows.account_keys(self.team.name), fingerprint, claim=claim)
+        return Keys(
+            account_keys(self.team.name, self.now, self.zone),
+            counted=(self.team.name, self.now),
+            fingerprint=fingerprint,
+            claim=claim,
+        )
 
 
 # --- the verdicts ------------------------------------------------------------------------------
@@ -379,14 +389,15 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     run = _new_run(ask, price=price, upstream=route.upstream, upstream_model=route.model)
     denial = shadow or over_budget(ask, run, view)
     if denial and ask.team.mode is Mode.ENFORCE:
-        told = _alerts(ask, view.accounts, refused=run.hold)
+        told = _alerts(ask, ask.in_force(view), refused=run.hold)
         return Denied(denial, _ids(told)), Writes(alerts=told)
     job = _job(ask, run, Verdict.STARTED)
     first = begun(run, shadow=denial.rule if denial else "")
     writes = replace(book(None, run, view.accounts), steps=(first,))
     if view.live is not None:  # `no-cache`, or it is on a former model: others join the new run
         writes = replace(writes, runs=(replace(view.live, shared=False), *writes.runs))
-    told = _alerts(ask, {**view.accounts, **{one.key: one for one in writes.accounts}})
+    booked = {one.key: one for one in writes.accounts}
+    told = _alerts(ask, {key: booked[key] for key in ask.in_force(view)})
     started = Started(job, run, run.shared, denial, _ids(told))
     return started, replace(writes, jobs=(job,), alerts=told)
 
@@ -420,7 +431,7 @@ def _ids(told: tuple[Delivery, ...]) -> tuple[str, ...]:
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
     """The cap that the run would break, if any."""
     excess = first_excess(
-        ask.team.caps, view.accounts, run.hold, now=ask.now, renews_at=ask.renews_at
+        ask.team.caps, ask.in_force(view), run.hold, now=ask.now, renews_at=ask.renews_at
     )
     if excess is None:
         return None

@@ -1,6 +1,7 @@
 """The books: how a change of a run shows in the accounts and in the usage roll-up.
 
-The only rule is that an account holds what its runs hold and has spent what they have spent.
+The only rule is that an account holds what its runs hold and has spent what they have spent; its
+runs are those that the team ordered in its time, whatever the time zone was or comes to be.
 So nobody writes an account by its own arithmetic: the difference between a run before and
 after is carried over here, and the ledger commits run and accounts together.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gateway.core.accounts import NOTHING, Account, AccountKey
+from gateway.core.accounts import NOTHING, Account, AccountKey, Window
 from gateway.core.model import Run, RunState, Usage
 from gateway.core.transaction import Writes
 
@@ -18,7 +19,7 @@ from gateway.core.transaction import Writes
 def book(before: Run | None, after: Run, accounts: Mapping[AccountKey, Account]) -> Writes:
     """The writes for a run that changed (or is new: `before` is None).
 
-    `accounts` must hold every account the run is charged to.
+    `accounts` must hold every account there is that the time of the run lies in.
     """
     held = after.hold - (before.hold if before else NOTHING)
     spent = after.spent - (before.spent if before else NOTHING)
@@ -26,9 +27,16 @@ def book(before: Run | None, after: Run, accounts: Mapping[AccountKey, Account])
     if held or spent:
         changed = tuple(
             replace(account, held=account.held + held, spent=account.spent + spent)
-            for account in (accounts[key] for key in after.account_keys())
+            for account in _charged(after, accounts)
         )
     return Writes(runs=(after,), accounts=changed, usage=_usage(before, after))
+
+
+def _charged(run: Run, accounts: Mapping[AccountKey, Account]) -> list[Account]:
+    charged = [one for key, one in accounts.items() if key.covers(run.team, run.created_at)]
+    if {one.key.window for one in charged} != set(Window):
+        raise KeyError(f"an account of run {run.id} was not asked for")
+    return charged
 
 
 def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:

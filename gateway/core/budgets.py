@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.accounts import (
+    FOREVER,
     USD_MICROS,
     Account,
     AccountKey,
@@ -60,6 +62,26 @@ def resets_at(window: Window, now: float, zone: tzinfo) -> float:
         return tomorrow
     length_seconds = 60 if window is Window.MINUTE else 3600
     return min(windows_at(now, zone).start(window) + length_seconds, tomorrow)
+
+
+@lru_cache(maxsize=1024)
+def account_keys(team: str, at: float, zone: tzinfo) -> tuple[AccountKey, ...]:
+    """The team's account of each window that `at` (Unix seconds) lies in.
+
+    Remembered, since an order asks several times, and each event of a run again.
+    """
+    windows = windows_at(at, zone)
+    return tuple(
+        AccountKey(team, window, windows.start(window), _end(window, at, zone)) for window in Window
+    )
+
+
+def _end(window: Window, at: float, zone: tzinfo) -> int:
+    return FOREVER if window is Window.TOTAL else int(resets_at(window, at, zone))
+
+
+class ZoneChanged(Exception):
+    """The windows that a decision was to look at are no longer those in force: ask anew."""
 
 
 def midnight(day: date, zone: tzinfo) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.accounts import NOTHING, AccountKey, Amounts, Windows
+from gateway.core.accounts import NOTHING, Amounts, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,13 @@ class Run:
     """One paid piece of work upstream; many jobs may wait for one run.
 
     `request` is the canonical JSON that goes upstream (without `model`), `task` the last task
-    object upstream showed (JSON), `links` the result links in it. `shared` says whether others
-    may join it while it runs and be answered from it later. `joins` counts the joined jobs per
-    team. `tries` counts the failures in a row of the step at hand and sets the back-off;
-    `tried` names the routes whose tasks failed for it, or that declined it again and again: they
-    are not asked again. `trouble` tells of links that are dead so far. A live run that has `spent`
-    failed once, and is tried again.
+    object upstream showed (JSON), `links` the result links in it. `windows` are those that were in
+    force when it was ordered; it is charged to every account of the time of its `created_at`.
+    `shared` says whether others may join it while it runs and be answered from it later. `joins`
+    counts the joined jobs per team. `tries` counts the failures in a row of the step at hand and
+    sets the back-off; `tried` names the routes whose tasks failed for it, or that declined it
+    again and again: they are not asked again. `trouble` tells of links that are dead so far. A
+    live run that has `spent` failed once, and is tried again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 
@@ -176,10 +177,6 @@ class Run:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         return tuple(kept.picture for kept in self.kept)
-
-    def account_keys(self) -> tuple[AccountKey, ...]:
-        """The accounts this run is charged to: the team's windows it was created in."""
-        return self.windows.account_keys(self.team)
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
+from gateway.core.accounts import AccountKey
 from gateway.core.alerts import Alerting
+from gateway.core.budgets import account_keys
 from gateway.core.catalog import Catalog, Team
 from gateway.core.lifecycle import Rules
 
@@ -53,6 +55,10 @@ class Policy:
     refusals_retention_seconds: float = 30 * 86_400.0
     log_prompts: bool = False
     rules: Mapping[str, Rules] = field(default_factory=dict)
+
+    def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
+        """The team's accounts of that time, in the windows that are in force."""
+        return account_keys(team, at, self.zone)
 
 
 class Current:

@@ -83,7 +83,10 @@ class Outlook:
     def within_budget(
         self, run: Run, accounts: Mapping[AccountKey, Account], team: Team | None
     ) -> Outlook:
-        """What is left when the budget has its say; `accounts` are all that the run counts in."""
+        """What is left when the budget has its say.
+
+        `accounts` are those that the run counts in, one for each window in force.
+        """
         go = self.go if self.go and affordable(run, self.go, accounts, team) else None
         waits = tuple(one for one in self.waits if affordable(run, one[0], accounts, team))
         return Outlook(go, waits)

@@ -22,11 +22,14 @@ T = TypeVar("T")
 class Keys:
     """The records a decision needs. Everything loaded is locked until the commit.
 
+    `accounts` are made from the runs where they are not there yet. `counted` is a team and a time:
+    all accounts that there are of it, of this zone or another; whoever books needs them.
     `claim` is a team and an idempotency key; `team` names one of the teams made at run time,
     `picture` is a digest.
     """
 
     accounts: tuple[AccountKey, ...] = ()
+    counted: tuple[str, float] | None = None
     fingerprint: str | None = None
     run_id: str | None = None
     claim: tuple[str, str] | None = None
@@ -36,7 +39,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The records as they are. An account that does not exist yet is there with zeros.
+    """The records as they are. An account has what its runs have, also where it is new.
 
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
     shared run that is done, `run` the run with the asked id, `owed` its jobs that want a

@@ -7,20 +7,17 @@ each a sentence with the numbers in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gateway.core.accounts import Window
+from gateway.core.accounts import LONGEST_SECONDS, Window
 from gateway.core.invariants import Invariant, Violation
-from gateway.ledger import sentences
+from gateway.ledger import audit_records, audit_spending, sentences
+from gateway.ledger.checks import MAX_SENTENCES, Check
 from gateway.ledger.database import Database
 from gateway.ledger.listing import VERDICT_BITS
 from gateway.ledger.rows import USAGE_COUNTERS
 from gateway.ledger.statements import LIVE, PENDING
-
-MAX_SENTENCES: Final = 100
-"""Of each check: a broken ledger is known to be broken after the first few."""
 
 GRACE_SECONDS: Final = 3600.0
 """A live run this far beyond its deadline is not late but forgotten."""
@@ -30,16 +27,6 @@ LINKS_LIVE_SECONDS: Final = 24 * 3600.0
 
 STUCK_SECONDS: Final = 24 * 3600.0
 """A callback this long overdue is not slow: nobody makes it any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`sql` takes `parameters`; `say` takes the columns of one of its rows."""
-
-    invariant: Invariant
-    sql: str
-    say: Callable[..., str]
-    parameters: tuple[object, ...] = field(default=())
 
 
 def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Sequence[Violation]:
@@ -59,8 +46,9 @@ def _found(db: Database, checks: Sequence[Check]) -> Iterator[Violation]:
 
 def portable_checks(now: float) -> Iterator[Check]:
     """Those that every store words in the same way."""
+    yield Check(Invariant.ACCOUNTS, _ACCOUNTS, sentences.say_account)
     for window in Window:
-        yield Check(Invariant.ACCOUNTS, _accounts_sql(window), sentences.say_account)
+        yield Check(Invariant.ACCOUNTS, _uncounted_sql(window), sentences.say_account)
     yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, sentences.say_final_holds)
     yield Check(Invariant.IN_TIME, _LATE, sentences.say_late, (now - GRACE_SECONDS,))
     yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
@@ -75,6 +63,8 @@ def portable_checks(now: float) -> Iterator[Check]:
     yield Check(Invariant.SHOWN, _UNSHOWN, sentences.say_unshown)
     yield Check(Invariant.STEPS, _GAPS, sentences.say_gap)
     yield Check(Invariant.KEYS, _STRAY_KEYS, sentences.say_stray_key, (now, now))
+    yield from audit_spending.CHECKS
+    yield from audit_records.CHECKS
 
 
 # --- the portable checks -------------------------------------------------------------------------
@@ -82,35 +72,50 @@ def portable_checks(now: float) -> Iterator[Check]:
 _MEASURES: Final = ("usd_micros", "images", "runs")
 
 
-def _accounts_sql(window: Window) -> str:
-    """An account has what its runs have.
+def _sums(table: str, prefixes: tuple[str, str]) -> str:
+    names = (f"{table}.{prefix}_{name}" for prefix in prefixes for name in _MEASURES)
+    return ", ".join(f"COALESCE(SUM({name}), 0)" for name in names)
 
-    A missing account counts as zeros, except that minute and hour accounts which hold nothing
-    may have been pruned together with what they had spent.
+
+_AMOUNTS: Final = tuple(f"{prefix}_{name}" for prefix in ("held", "spent") for name in _MEASURES)
+_OF_ACCOUNT: Final = "accounts.team, accounts.window_name, accounts.window_start"
+_DIFFER: Final = " OR ".join(
+    f"accounts.{name} <> COALESCE(SUM(runs.{name.replace('held', 'hold')}), 0)" for name in _AMOUNTS
+)
+
+# An account has what the runs of its time have, in whatever windows they were ordered.
+_ACCOUNTS: Final = (
+    f"SELECT {_OF_ACCOUNT}, {', '.join(f'accounts.{name}' for name in _AMOUNTS)},"
+    f" {_sums('runs', ('hold', 'spent'))}"
+    " FROM accounts LEFT JOIN runs ON runs.team = accounts.team"
+    " AND runs.created_at >= accounts.window_start AND runs.created_at < accounts.window_end"
+    f" GROUP BY {_OF_ACCOUNT}, accounts.window_end,"
+    f" {', '.join(f'accounts.{name}' for name in _AMOUNTS)} HAVING {_DIFFER}"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+
+def _uncounted_sql(window: Window) -> str:
+    """Runs of whose time there is no account of this window.
+
+    It would be made again as soon as it is asked for, and is missing all the same: only those of
+    minutes and hours are ever deleted, once they hold nothing.
     """
-    start = "0" if window is Window.TOTAL else f"{window.value}_start"
-    held = [f"held_{name}" for name in _MEASURES]
-    hold = [f"hold_{name}" for name in _MEASURES]
-    spent = [f"spent_{name}" for name in _MEASURES]
-    zeros = ["0"] * 6
-    names = ", ".join((*held, *spent, *(f"runs_{name}" for name in (*held, *spent))))
-    differ = " OR ".join(f"SUM({name}) <> SUM(runs_{name})" for name in held)
-    differ_spent = " OR ".join(f"SUM({name}) <> SUM(runs_{name})" for name in spent)
-    if window in {Window.MINUTE, Window.HOUR}:
-        differ_spent = f"SUM(present) > 0 AND ({differ_spent})"
-    from_accounts = ", ".join((*held, *spent, *zeros))
-    aliased = ", ".join(
-        f"{column} AS {name}"
-        for column, name in zip(from_accounts.split(", "), names.split(", "), strict=True)
+    start = "0 * COUNT(*)" if window is Window.TOTAL else f"{window.value}_start"
+    group = "team" if window is Window.TOTAL else f"team, {start}"
+    counts = " OR ".join(
+        f"{prefix}_{name} > 0" for prefix in ("hold", "spent") for name in _MEASURES
     )
+    live = f" AND {LIVE}" if window in {Window.MINUTE, Window.HOUR} else ""
     return (
-        f"SELECT team, '{window.value}', start_at,"
-        f" {', '.join(f'SUM({name})' for name in names.split(', '))} FROM ("
-        f"SELECT team, window_start AS start_at, 1 AS present, {aliased}"
-        f" FROM accounts WHERE window_name = '{window.value}'"
-        f" UNION ALL SELECT team, {start}, 0, {', '.join((*zeros, *hold, *spent))} FROM runs"
-        f") AS entries GROUP BY team, start_at HAVING {differ} OR ({differ_spent})"
-        f" LIMIT {MAX_SENTENCES}"
+        f"SELECT team, '{window.value}', {start}, 0, 0, 0, 0, 0, 0,"
+        f" {_sums('runs', ('hold', 'spent'))} FROM runs"
+        f" WHERE ({counts}){live} AND NOT EXISTS (SELECT 1 FROM accounts"
+        f" WHERE accounts.team = runs.team AND accounts.window_name = '{window.value}'"
+        f" AND accounts.window_start > runs.created_at - {LONGEST_SECONDS[window]}"
+        " AND accounts.window_start <= runs.created_at"
+        " AND accounts.window_end > runs.created_at)"
+        f" GROUP BY {group} LIMIT {MAX_SENTENCES}"
     )
 
 
@@ -249,6 +254,8 @@ SQLITE_CHECKS: Final = (
         f" LIMIT {MAX_SENTENCES}",
         sentences.say_missing_picture,
     ),
+    *audit_spending.SQLITE_CHECKS,
+    *audit_records.SQLITE_CHECKS,
     Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", sentences.say_dangling),
     Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", sentences.say_file),
 )

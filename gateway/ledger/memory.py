@@ -105,8 +105,8 @@ class MemoryLedger(MemoryReads):
             tables.drop_job(job_id)
         for _, team, key in claims:
             del tables.claims[team, key]
-        for start, team, window in accounts:
-            del tables.accounts[AccountKey(team, window, start)]
+        for start, team, window, end in accounts:
+            del tables.accounts[AccountKey(team, window, start, end)]
         for _, team, upload_id in uploads:
             tables.drop_upload(team, upload_id)
         for _, refusal_id in refusals:
@@ -146,9 +146,9 @@ class MemoryLedger(MemoryReads):
             if one.created_at < old.claims_before
         )
 
-    def _old_accounts(self, old: Old) -> list[tuple[int, str, Window]]:
+    def _old_accounts(self, old: Old) -> list[tuple[int, str, Window, int]]:
         return sorted(
-            (key.start, key.team, key.window)
+            (key.start, key.team, key.window, key.end)
             for key, account in self._tables.accounts.items()
             if key.window in (Window.MINUTE, Window.HOUR)
             and key.start < old.accounts_before

@@ -18,7 +18,8 @@ PRUNED = frozenset({Window.MINUTE, Window.HOUR})
 def violations(books: Tables, now: float) -> Sequence[Violation]:
     runs = books.runs.values()
     checks = (
-        *((Invariant.ACCOUNTS, _accounts(books, window)) for window in Window),
+        (Invariant.ACCOUNTS, _accounts(books)),
+        *((Invariant.ACCOUNTS, _uncounted(books, window)) for window in Window),
         (Invariant.FINAL_HOLDS, _holds(runs)),
         (Invariant.IN_TIME, _late(runs, now)),
         (Invariant.USAGE, _usage(books)),
@@ -38,22 +39,32 @@ def violations(books: Tables, now: float) -> Sequence[Violation]:
     ]
 
 
-def _accounts(books: Tables, window: Window) -> Iterator[str]:
-    sums = {key: Account(key) for key in books.accounts if key.window is window}
+def _accounts(books: Tables) -> Iterator[str]:
+    for key, account in books.accounts.items():
+        runs = books.of_runs(key)
+        if account != runs:
+            yield _say_account(key.team, key.window, key.start, account, runs)
+
+
+def _uncounted(books: Tables, window: Window) -> Iterator[str]:
+    """Runs of whose time there is no account of this window."""
+    missing: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for run in books.runs.values():
-        key = AccountKey(run.team, window, run.windows.start(window))
-        old = sums.get(key, Account(key))
-        sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
-    for key, runs in sums.items():
-        account = books.accounts.get(key)
-        if account is None and key.window in PRUNED and not runs.held:
-            continue
-        held = account.held if account else NOTHING
-        spent = account.spent if account else NOTHING
-        if (held, spent) != (runs.held, runs.spent):
-            amounts = (held, spent, runs.held, runs.spent)
-            plain = (value for one in amounts for value in plain_amounts(one))
-            yield sentences.say_account(key.team, key.window, key.start, *plain)
+        counts = run.hold if window in PRUNED else run.hold or run.spent
+        known = (key for key in books.accounts if key.window is window)
+        if counts and not any(key.covers(run.team, run.created_at) for key in known):
+            missing[run.team, run.windows.start(window)].append(run)
+    for (team, start), runs in missing.items():
+        key = AccountKey(team, window, start, start + 1)
+        spent, held = (run.spent for run in runs), (run.hold for run in runs)
+        sums = Account(key, sum(spent, NOTHING), sum(held, NOTHING))
+        yield _say_account(team, window, start, Account(key), sums)
+
+
+def _say_account(team: str, window: Window, start: int, account: Account, runs: Account) -> str:
+    amounts = (account.held, account.spent, runs.held, runs.spent)
+    plain = (value for one in amounts for value in plain_amounts(one))
+    return sentences.say_account(team, window, start, *plain)
 
 
 def _holds(runs: Collection[Run]) -> Iterator[str]:

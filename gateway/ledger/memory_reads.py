@@ -137,7 +137,7 @@ class MemoryReads:
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         await self._turn()
-        return self._tables.account_view(keys)
+        return self._tables.accounts_of(keys)
 
     async def usage(
         self, *, since_day: int | None = None, until_day: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, replace
 from typing import Final, NoReturn
 
-from gateway.core.accounts import Account
+from gateway.core.accounts import LONGEST_SECONDS, Account
 from gateway.core.codec import plain_amounts
 from gateway.core.history import FAILED, Refusal
 from gateway.core.model import (
@@ -51,6 +51,8 @@ def check_job(job: Job) -> None:
 def check_account(account: Account) -> None:
     if min((*plain_amounts(account.held), *plain_amounts(account.spent))) < 0:
         refuse(f"account {account.key} has a negative amount")
+    if not 0 < account.key.end - account.key.start <= LONGEST_SECONDS[account.key.window]:
+        refuse(f"account {account.key} is of no such window")
 
 
 def check_usage(usage: Usage, total: Usage) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gateway.core.accounts import Account, AccountKey
+from gateway.core.accounts import NOTHING, Account, AccountKey
 from gateway.core.model import (
     LIVE_STATES,
     Claim,
@@ -90,7 +90,7 @@ class Tables:
             owed = tuple(sorted(jobs, key=lambda job: (job.created_at, job.id)))
         if keys.claim is not None:
             claim = self.claims.get(keys.claim)
-        view = View(self.account_view(keys.accounts), live, finished, run, owed, claim)
+        view = View(self._account_view(keys), live, finished, run, owed, claim)
         if keys.team is not None:
             team, team_keys = self.roster.teams.get(keys.team), self.roster.keys_of(keys.team)
             view = replace(view, managed=team, team_keys=team_keys)
@@ -98,8 +98,23 @@ class Tables:
             view = replace(view, pictures=self.pictures.made_by(keys.picture))
         return view
 
-    def account_view(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        return {key: self.accounts.get(key) or Account(key) for key in keys}
+    def accounts_of(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        """One for each key; where there is none yet it is made from the runs."""
+        return {key: self.accounts.get(key) or self.of_runs(key) for key in keys}
+
+    def of_runs(self, key: AccountKey) -> Account:
+        """What the account must have."""
+        runs = [run for run in self.runs.values() if key.covers(run.team, run.created_at)]
+        spent, held = (run.spent for run in runs), (run.hold for run in runs)
+        return Account(key, sum(spent, NOTHING), sum(held, NOTHING))
+
+    def _account_view(self, keys: Keys) -> Mapping[AccountKey, Account]:
+        asked = self.accounts_of(keys.accounts)
+        self.accounts.update((key, one) for key, one in asked.items() if one != Account(key))
+        if keys.counted is None:
+            return asked
+        others = {k: one for k, one in self.accounts.items() if k.covers(*keys.counted)}
+        return {**asked, **others}
 
     # --- writing -------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ UPLOAD_COLUMNS: Final = (
 URL_COLUMNS: Final = ("team", "url", "upload_id")
 
 ACCOUNT_COLUMNS: Final = (
-    "team", "window_name", "window_start",
+    "team", "window_name", "window_start", "window_end",
     "spent_usd_micros", "spent_images", "spent_runs",
     "held_usd_micros", "held_images", "held_runs",
 )  # fmt: skip
@@ -185,7 +185,7 @@ def upload_from(row: Row) -> Upload:
 
 
 def key_row(key: AccountKey) -> tuple[object, ...]:
-    return (key.team, key.window.value, key.start)
+    return (key.team, key.window.value, key.start, key.end)
 
 
 def account_row(account: Account) -> tuple[object, ...]:
@@ -196,13 +196,12 @@ def account_row(account: Account) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def accounts_from(rows: Sequence[Row], keys: Sequence[AccountKey]) -> Mapping[AccountKey, Account]:
-    """One account for each key, in the keys' order; those without a row have zeros."""
+def accounts_from(rows: Sequence[Row]) -> Mapping[AccountKey, Account]:
     found = {}
-    for team, window, start, *amounts in rows:
-        key = AccountKey(team, Window(window), start)
+    for team, window, start, end, *amounts in rows:
+        key = AccountKey(team, Window(window), start, end)
         found[key] = Account(key, Amounts(*amounts[:3]), Amounts(*amounts[3:]))
-    return {key: found.get(key) or Account(key) for key in keys}
+    return found
 
 
 def usage_row(usage: Usage) -> tuple[object, ...]:

@@ -15,7 +15,17 @@ from gateway.core.history import Refusal, Step
 from gateway.core.invariants import Violation
 from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
-from gateway.ledger import audit, listing, outbox_store, picture_store, reports, roster_store, store
+from gateway.ledger import (
+    account_store,
+    audit,
+    listing,
+    outbox_store,
+    picture_store,
+    reports,
+    roster_store,
+    sqlite_schema,
+    store,
+)
 from gateway.ledger.lane import Lane
 from gateway.ports import (
     ChangeFilter,
@@ -78,7 +88,7 @@ class SqliteReads:
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         wanted = tuple(keys)
-        return await self._reader.call(lambda db: store.accounts(db, wanted))
+        return await self._reader.call(_snapshot(lambda db: account_store.accounts(db, wanted)))
 
     async def store_id(self) -> str | None:
         return await self._reader.call(store.store_id)
@@ -183,7 +193,12 @@ class SqliteReads:
     async def violations(self) -> Sequence[Violation]:
         now = self._clock()
         return await self._audit.call(
-            _snapshot(lambda db: audit.violations(db, now, audit.SQLITE_CHECKS))
+            _snapshot(
+                lambda db: [
+                    *audit.violations(db, now, audit.SQLITE_CHECKS),
+                    *sqlite_schema.violations(db),
+                ]
+            )
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+from gateway.core.accounts import Window
 from gateway.ledger.rows import (
     ACCOUNT_COLUMNS,
     CLAIM_COLUMNS,
@@ -99,13 +100,29 @@ def get_accounts(count: int) -> str:
 
     Spelt out with OR, because SQLite finds no index for `(a, b, c) IN (VALUES ...)`.
     """
-    one = "(team = ? AND window_name = ? AND window_start = ?)"
+    one = "(team = ? AND window_name = ? AND window_start = ? AND window_end = ?)"
     return f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts WHERE {' OR '.join([one] * count)}"
 
 
 @cache
 def put_accounts(count: int) -> str:
-    return upsert("accounts", ACCOUNT_COLUMNS, key=3, rows=count)
+    return upsert("accounts", ACCOUNT_COLUMNS, key=4, rows=count)
+
+
+ACCOUNT_OF_RUNS: Final = (
+    "SELECT COUNT(*), COALESCE(SUM(spent_usd_micros), 0), COALESCE(SUM(spent_images), 0),"
+    " COALESCE(SUM(spent_runs), 0), COALESCE(SUM(hold_usd_micros), 0),"
+    " COALESCE(SUM(hold_images), 0), COALESCE(SUM(hold_runs), 0)"
+    " FROM runs WHERE team = ? AND created_at >= ? AND created_at < ?"
+)
+ACCOUNTS_COUNTED: Final = " UNION ALL ".join(
+    [
+        f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts WHERE team = ? AND window_name = ?"
+        " AND window_start > ? AND window_start <= ? AND window_end > ?"
+    ]
+    * len(Window)
+)
+"""For each window: team, window, at - the longest that it may be, at, at."""
 
 
 # --- the jobs of a team ------------------------------------------------------------------------
@@ -270,11 +287,11 @@ PRUNE_UPLOADS: Final = (
     " WHERE expires_at < ? ORDER BY expires_at, team, id LIMIT ?)"
 )
 PRUNE_ACCOUNTS: Final = (
-    "DELETE FROM accounts WHERE (team, window_name, window_start) IN ("
-    "SELECT team, window_name, window_start FROM accounts"
+    "DELETE FROM accounts WHERE (team, window_name, window_start, window_end) IN ("
+    "SELECT team, window_name, window_start, window_end FROM accounts"
     " WHERE window_name IN ('minute', 'hour') AND window_start < ?"
     " AND held_usd_micros = 0 AND held_images = 0 AND held_runs = 0"
-    " ORDER BY window_start, team, window_name LIMIT ?)"
+    " ORDER BY window_start, team, window_name, window_end LIMIT ?)"
 )
 PRUNE_REFUSALS: Final = (
     "DELETE FROM refusals WHERE id IN (SELECT id FROM refusals"

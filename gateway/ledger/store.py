@@ -6,21 +6,17 @@ adapter's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from gateway.core.accounts import Account, AccountKey
 from gateway.core.model import Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
-from gateway.ledger import picture_store, roster_store, rows, statements
+from gateway.ledger import account_store, picture_store, roster_store, rows, statements
 from gateway.ledger.database import Database
 from gateway.ledger.rows import Row
 
 T = TypeVar("T")
-
-ACCOUNTS_AT_ONCE: Final = 100
-"""Three values each: far below every store's limit of values in a statement."""
 
 
 class DecisionRaised(Exception):
@@ -54,7 +50,10 @@ def load(db: Database, keys: Keys) -> View:
         owed = tuple(rows.job_from(row) for row in found)
     if keys.claim is not None:
         claim = _one(db, statements.CLAIM, keys.claim, rows.claim_from)
-    view = View(accounts(db, keys.accounts), live, finished, run, owed, claim)
+    accounts = account_store.ready(db, keys.accounts)
+    if keys.counted is not None:
+        accounts = {**accounts, **account_store.counted(db, *keys.counted)}
+    view = View(accounts, live, finished, run, owed, claim)
     if keys.team is not None:
         team, team_keys = roster_store.managed(db, keys.team)
         view = replace(view, managed=team, team_keys=team_keys)
@@ -85,9 +84,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     for upload in writes.uploads:
         _put_upload(db, upload)
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
-    if changed:
-        values = [value for account in changed.values() for value in rows.account_row(account)]
-        db.execute(statements.put_accounts(len(changed)), values)
+    account_store.put(db, list(changed.values()))
     for usage in writes.usage:
         _add_usage(db, usage)
     roster_store.write(db, writes)
@@ -151,16 +148,6 @@ def _one(db: Database, sql: str, values: Sequence[Any], read: Callable[[Row], T]
 
 def _one_run(db: Database, sql: str, value: str) -> Run | None:
     return _one(db, sql, (value,), rows.run_from)
-
-
-def accounts(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-    wanted = tuple(dict.fromkeys(keys))
-    found: list[Sequence[Any]] = []
-    for start in range(0, len(wanted), ACCOUNTS_AT_ONCE):
-        part = wanted[start : start + ACCOUNTS_AT_ONCE]
-        values = [value for key in part for value in rows.key_row(key)]
-        found += db.execute(statements.get_accounts(len(part)), values).fetchall()
-    return rows.accounts_from(found, wanted)
 
 
 def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:

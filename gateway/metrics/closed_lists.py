@@ -75,7 +75,7 @@ ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     "/docs": (READ, (200, 304)),
     "/admin/v1/usage": (READ, (200, 400, 401, 500, 503)),
     "/admin/v1/runs": (READ, (200, 400, 401, 500, 503)),
-    "/admin/v1/runs/{id}": (READ, (200, 401, 404, 500, 503)),
+    "/admin/v1/runs/{id}": ((*READ, "DELETE"), (200, 400, 401, 404, 409, 500, 503)),
     "/admin/v1/runs/{id}/retry": (("POST",), (200, 400, 401, 404, 409, 500, 503)),
     "/admin/v1/refusals": (READ, (200, 400, 401, 500, 503)),
     "/team/v1/summary": (READ, (200, 401, 500, 503)),

@@ -7,12 +7,12 @@ of the settings that it does not name are shown with 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 
-from gateway.core.accounts import USD_MICROS, Account, AccountKey, Measure, Window, Windows
-from gateway.core.budgets import NEVER, resets_at, windows_at
+from gateway.core.accounts import USD_MICROS, Account, AccountKey, Measure, Window
+from gateway.core.budgets import NEVER, account_keys, resets_at
 from gateway.core.catalog import Team
 from gateway.core.model import RunState, Usage, Verdict
 from gateway.core.policy import Policy
@@ -38,9 +38,11 @@ class Reading:
 
 async def read_ledger(ledger: Ledger, policy: Policy, now: float) -> Reading:
     """Takes a reading; raises what the ledger raises."""
-    windows = windows_at(now, policy.zone)
+    times = _times(now, policy)
     keys = [
-        _key(team, window, windows) for team in policy.teams.values() for window in _budgets(team)
+        replace(times[window], team=team.name)
+        for team in policy.teams.values()
+        for window in _budgets(team)
     ]
     return Reading(
         policy,
@@ -69,8 +71,9 @@ def families_of(reading: Reading) -> Iterator[Iterable[str]]:
     yield gauge("gateway_picture_bytes", "Size of the kept pictures.", size_bytes)
 
 
-def _key(team: Team, window: Window, windows: Windows) -> AccountKey:
-    return AccountKey(team.name, window, windows.start(window))
+def _times(now: float, policy: Policy) -> Mapping[Window, AccountKey]:
+    """The key of nobody's account in each window: looked up once, and not for every team."""
+    return {key.window: key for key in account_keys("", now, policy.zone)}
 
 
 def _budgets(team: Team) -> dict[Window, int]:
@@ -122,10 +125,10 @@ def _images(pair: tuple[str, str], row: Usage) -> Iterator[Value]:
 
 def _budget_families(reading: Reading) -> Iterator[Iterable[str]]:
     """A budget in total never renews, so it has no time of that."""
-    windows = windows_at(reading.at, reading.policy.zone)
+    times = _times(reading.at, reading.policy)
     ends = {window: resets_at(window, reading.at, reading.policy.zone) for window in Window}
     budgets = [
-        ((team.name, window), limit, reading.accounts[_key(team, window, windows)])
+        ((team.name, window), limit, reading.accounts[replace(times[window], team=team.name)])
         for team in reading.policy.teams.values()
         for window, limit in _budgets(team).items()
     ]

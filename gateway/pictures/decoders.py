@@ -12,6 +12,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class Decoders:
         self._cost = cost
         self._idle: list[_Decoder] = []
         self._busy: set[_Decoder] = set()
-        self._closed = False
+        self._closed = threading.Event()
 
     def inspect(self, path: Path, *, max_pixels: int) -> Inspection:
         """Proves that the file is one whole picture of at most `max_pixels`.
@@ -57,7 +58,7 @@ class Decoders:
         decoder = self._take()
         self._busy.add(decoder)
         try:
-            if self._closed:  # `close` may have looked before it was there
+            if self._closed.is_set():  # `close` may have looked before it was there
                 raise OSError("the decoding processes have ended")
             outcome = decoder.ask(path, max_pixels, self._cost)
         except BaseException:
@@ -66,7 +67,7 @@ class Decoders:
         finally:
             self._busy.discard(decoder)
         self._idle.append(decoder)
-        if self._closed:
+        if self._closed.is_set():
             self.close()
         if "costly" in outcome:
             raise TooCostly(str(outcome["costly"]))
@@ -89,7 +90,7 @@ class Decoders:
 
     def close(self) -> None:
         """Ends every process; what one is at work on fails with OSError. Safe to call twice."""
-        self._closed = True
+        self._closed.set()
         for decoder in tuple(self._busy):
             decoder.kill()
         with suppress(IndexError):

@@ -17,7 +17,9 @@ from typing import Final
 import structlog
 
 from gateway.core import history, lifecycle, outbox
+from gateway.core.accounts import AccountKey
 from gateway.core.booking import book
+from gateway.core.budgets import ZoneChanged
 from gateway.core.enrolment import Act, Action
 from gateway.core.events import (
     Accepted,
@@ -52,11 +54,14 @@ class Recorder:
         """
         while True:
             try:
+                keys = self._in_force(run)
                 before, after = await self._tools.ledger.transact(
-                    Keys(accounts=run.account_keys(), run_id=run.id),
-                    self._fold(run, event, outlook),
+                    Keys(keys, counted=(run.team, run.created_at), run_id=run.id),
+                    self._fold(run, event, outlook, keys),
                 )
                 break
+            except ZoneChanged:
+                continue
             except Unavailable as error:
                 log.warning("event waits for the ledger", run=run.id, reason=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -74,7 +79,7 @@ class Recorder:
 
         None: the run cannot be tried again. Raises `Unavailable`.
         """
-        keys = Keys(run.account_keys(), run.fingerprint, run.id)
+        keys = Keys(counted=(run.team, run.created_at), fingerprint=run.fingerprint, run_id=run.id)
         before, after = await self._tools.ledger.transact(
             keys, partial(_take_up, self._tools.rules(run), act)
         )
@@ -83,16 +88,27 @@ class Recorder:
         await self._announce(before, TriedAgain(), after)
         return after
 
+    def _in_force(self, run: Run) -> tuple[AccountKey, ...]:
+        """The accounts that the run counts in, in the windows that are in force now."""
+        return self._tools.current.policy.account_keys(run.team, run.created_at)
+
     def _fold(
-        self, run: Run, event: Event, outlook: Outlook
+        self, run: Run, event: Event, outlook: Outlook, keys: tuple[AccountKey, ...]
     ) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
-        """The decision that lets the event happen to the run as the ledger has it now."""
+        """The decision that lets the event happen to the run as the ledger has it now.
+
+        Limits and windows are those of the transaction, as for an order: a change counts for all
+        that is not decided yet. Raises `ZoneChanged` where `keys` are no longer in force.
+        """
         now, rules = self._tools.clock(), self._tools.rules(run)
-        team = self._tools.current.policy.teams.get(run.team)
 
         def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
+            if self._in_force(run) != keys:
+                raise ZoneChanged
             before = view.run or run
-            within = outlook.within_budget(before, view.accounts, team)
+            team = self._tools.current.policy.teams.get(run.team)
+            accounts = {key: view.accounts[key] for key in keys}
+            within = outlook.within_budget(before, accounts, team)
             try:
                 if before.attempts != run.attempts:
                     raise IllegalTransition(f"{type(event).__name__} of an earlier attempt")

@@ -73,7 +73,7 @@ def test_what_adds_up(data_dir: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "1 run, 2 pictures, $0.024 spent: the ledger adds up."
     assert all(line.startswith("ok        ") for line in lines[:-2])
-    assert len(lines[:-2]) == len(Invariant) + 4
+    assert len(lines[:-2]) == len(Invariant) + 5
 
 
 def test_for_programs(data_dir: Path) -> None:
@@ -193,6 +193,15 @@ def test_only_a_deep_audit_reads_the_bytes(data_dir: Path) -> None:
     deep = audit("--data-dir", data_dir, "--deep")
     assert deep.exit_code == 1
     assert f"{changed} has the digest " in deep.stdout
+
+
+def test_only_a_deep_audit_compares_width_and_height(data_dir: Path) -> None:
+    change(data_dir, "UPDATE pictures SET width = width + 1")
+    assert audit("--data-dir", data_dir).exit_code == 0
+    deep = audit("--data-dir", data_dir, "--deep")
+    assert deep.exit_code == 1
+    assert "large; its record says" in deep.stdout
+    assert "1 invariant violated." in deep.stdout
 
 
 def test_unreadable_provenance_is_found(data_dir: Path) -> None:

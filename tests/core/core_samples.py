@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts
 from gateway.core.admission import Ask, Decision, admit
 from gateway.core.booking import book
-from gateway.core.budgets import windows_at
+from gateway.core.budgets import account_keys, windows_at
 from gateway.core.catalog import Catalog, ImageModel, Limits, PriceRule, Route, Team
 from gateway.core.events import Event
 from gateway.core.fingerprint import fingerprint
@@ -152,7 +152,7 @@ class Books:
     def happen(self, run_id: str, event: Event, now: float, rules: Rules) -> Run:
         before = self.runs[run_id]
         after = advance(before, event, now, rules)
-        keys = Keys(accounts=before.account_keys(), run_id=run_id)
+        keys = Keys(accounts=keys_of(before), run_id=run_id)
         self.apply(book(before, after, self.view(keys).accounts))
         return after
 
@@ -169,11 +169,16 @@ class Books:
         """What the accounts must be: the sums over the runs."""
         sums: dict[AccountKey, Account] = {}
         for run in self.runs.values():
-            for key in run.account_keys():
+            for key in keys_of(run):
                 old = sums.get(key, Account(key))
                 sums[key] = Account(key, old.spent + run.spent, old.held + run.hold)
         return sums
 
 
 def zeros(run: Run) -> dict[AccountKey, Account]:
-    return {key: Account(key, NOTHING, NOTHING) for key in run.account_keys()}
+    return {key: Account(key, NOTHING, NOTHING) for key in keys_of(run)}
+
+
+def keys_of(run: Run) -> tuple[AccountKey, ...]:
+    """The accounts that the run counts in, as long as the zone is UTC."""
+    return account_keys(run.team, run.created_at, UTC)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core_samples import MODEL, NOW, PRICE, TTL, Books, a_run, an_ask, an_order, kept
+from core_samples import MODEL, NOW, PRICE, TTL, Books, a_run, an_ask, an_order, kept, keys_of
 
 from gateway.core.accounts import NOTHING, Amounts, Cap, Measure, Window
 from gateway.core.admission import (
@@ -523,7 +523,7 @@ def test_what_upstream_takes_is_not_the_teams_to_allow() -> None:
 def test_an_ask_alone_tells_what_it_must_see() -> None:
     ask: Ask = an_ask()
     assert ask.keys().fingerprint == ask.fingerprint
-    assert set(ask.keys().accounts) == set(a_run().account_keys())
+    assert set(ask.keys().accounts) == set(keys_of(a_run()))
     assert an_ask(freshness=Freshness(no_store=True)).keys().fingerprint is None
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from core_samples import MODEL, PRICE, TTL, Books, an_ask, an_order
+from core_samples import MODEL, PRICE, TTL, Books, an_ask, an_order, keys_of
 from core_samples import NOW as START
 from core_samples import kept as kept_picture
 from hypothesis import HealthCheck, settings
@@ -211,7 +211,7 @@ class House(RuleBasedStateMachine):
             open_ones = [route for route in at_once if route.upstream in up]
             waits = tuple((route, self.now + 5) for route in later if route.upstream not in up)
             everywhere = Outlook(open_ones[0] if open_ones else None, waits)
-            accounts = self.books.view(Keys(accounts=run.account_keys())).accounts
+            accounts = self.books.view(Keys(accounts=keys_of(run))).accounts
             team = next(team for team in TEAMS if team.name == run.team)
             outlook = everywhere.within_budget(run, accounts, team)
         return self.books.happen(run.id, event, self.now, replace(RULES, outlook=outlook))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_samples import NOW, PRICE, STEADY, a_run, kept, zeros
+from core_samples import NOW, PRICE, STEADY, a_run, kept, keys_of, zeros
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def test_a_new_run_holds_in_every_window_it_was_created_in() -> None:
     run = a_run(n=2)
     writes = book(None, run, zeros(run))
     assert writes.runs == (run,)
-    assert {account.key for account in writes.accounts} == set(run.account_keys())
+    assert {account.key for account in writes.accounts} == set(keys_of(run))
     assert {account.key.window for account in writes.accounts} == set(Window)
     assert {account.held for account in writes.accounts} == {run.hold}
     assert {account.spent for account in writes.accounts} == {NOTHING}
@@ -51,7 +51,7 @@ def test_accounts_move_by_the_difference_of_the_run(
     after = replace(before, spent=new[0], hold=new[1])
     accounts = {
         key: Account(key, spent=others[0] + old[0], held=others[1] + old[1])
-        for key in before.account_keys()
+        for key in keys_of(before)
     }
     writes = book(before, after, accounts)
     changed = {account.key: account for account in writes.accounts}

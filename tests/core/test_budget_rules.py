@@ -176,7 +176,7 @@ caps = st.builds(Cap, st.sampled_from(Measure), st.sampled_from(Window), st.inte
 
 
 def accounts_of(spent: Amounts, held: Amounts) -> dict[AccountKey, Account]:
-    keys = [AccountKey("alpha", window, 0) for window in Window]
+    keys = [AccountKey("alpha", window, 0, 60) for window in Window]
     return {key: Account(key, spent, held) for key in keys}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from core_samples import CATALOG, MODEL, NOW, PRICE, a_run, an_order
+from core_samples import CATALOG, MODEL, NOW, PRICE, a_run, an_order, keys_of
 from test_lifecycle import EVENTS
 
 from gateway.core.accounts import Account, AccountKey, Amounts, Cap, Measure, Window
@@ -128,8 +128,7 @@ def test_a_run_on_a_route_that_the_settings_no_longer_name_may_go_to_any() -> No
 
 def accounts(run: Run, spent: int, held: int) -> dict[AccountKey, Account]:
     return {
-        key: Account(key, Amounts(usd_micros=spent), Amounts(held, 0, 5))
-        for key in run.account_keys()
+        key: Account(key, Amounts(usd_micros=spent), Amounts(held, 0, 5)) for key in keys_of(run)
     }
 
 

@@ -27,8 +27,7 @@ from house import FAST, ORGANISATION_KEY, House, digest, opened
 from prometheus_server import Labels, Prometheus, labels, prometheus
 from receivers import Receive
 
-from gateway.core.accounts import USD_MICROS, AccountKey, Window
-from gateway.core.budgets import windows_at
+from gateway.core.accounts import USD_MICROS
 from gateway.core.model import Usage
 from gateway.upstream.sandbox import RunningSandbox, running_sandbox
 
@@ -248,11 +247,12 @@ async def the_money_is_the_ledgers(town: Town, seen: Prometheus) -> None:
 
 async def the_budgets_are_the_ledgers(town: Town, seen: Prometheus) -> None:
     gateway = town.house.gateway
-    windows = windows_at(gateway._clock(), gateway._current.policy.zone)
     budgets = {
-        AccountKey(team, Window(one["per"]), windows.start(Window(one["per"]))): float(one["usd"])
+        key: float(one["usd"])
         for team, entry in TEAMS.items()
         for one in entry.get("budgets", ())
+        for key in gateway._current.policy.account_keys(team, gateway._clock())
+        if key.window == one["per"]
     }
     accounts = await gateway.ledger.accounts(budgets)
     shown = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from house import FAST, ORGANISATION_KEY, PRICE_USD, TEAM_KEY, House, digest, op
 from test_admin_teams import dollars, new_team, ok, refused
 
 from gateway.config import load
+from gateway.ports import Clock
 from gateway.upstream.sandbox import RunningSandbox, running_sandbox
 
 SUCCESSFUL = "gateway_config_last_reload_successful"
@@ -36,10 +38,14 @@ class Filed:
 
 
 @asynccontextmanager
-async def over(sandbox: RunningSandbox, tmp_path: Path, **changes: Any) -> AsyncIterator[Filed]:
+async def over(
+    sandbox: RunningSandbox, tmp_path: Path, *, clock: Clock = time.time, **changes: Any
+) -> AsyncIterator[Filed]:
     file = tmp_path / "config.yaml"
     file.write_text(settings_text(sandbox.base_url, tmp_path / "data", **changes))
-    one = await opened(sandbox, tmp_path / "data", load=lambda: load(file, {}), **changes)
+    one = await opened(
+        sandbox, tmp_path / "data", clock=clock, load=lambda: load(file, {}), **changes
+    )
     try:
         yield Filed(one, file)
     finally:

@@ -7,9 +7,17 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 
-from gateway.core.accounts import NOTHING, Account, Amounts, Windows
+from gateway.core.accounts import (
+    FOREVER,
+    NOTHING,
+    Account,
+    AccountKey,
+    Amounts,
+    Window,
+    Windows,
+)
 from gateway.core.booking import book
-from gateway.core.history import Refusal, Step
+from gateway.core.history import Refusal, Step, begun
 from gateway.core.model import (
     Claim,
     Delivery,
@@ -40,6 +48,24 @@ def windows(now: float = NOW) -> Windows:
     return Windows(
         at - at % 60, at - at % 3600, at - at % 86_400, at - at % 604_800, at - at % 2_592_000
     )
+
+
+LENGTHS = dict(
+    zip(Window, (60, 3600, 86_400, 604_800, 2_592_000, FOREVER), strict=True)
+)  # of the windows above
+
+
+def key_of(team: str, window: Window, start: int) -> AccountKey:
+    return AccountKey(team, window, start, start + LENGTHS[window])
+
+
+def keys_of(run: Run) -> tuple[AccountKey, ...]:
+    """The accounts of the windows that the run was ordered in."""
+    return tuple(key_of(run.team, window, run.windows.start(window)) for window in Window)
+
+
+def counted(run: Run) -> tuple[str, float]:
+    return run.team, run.created_at
 
 
 def a_run(**fields: Any) -> Run:
@@ -145,6 +171,11 @@ def a_step(run: Run, **fields: Any) -> Step:
     return replace(base, **fields)
 
 
+def now_is(run: Run) -> Step:
+    """The step that says how the run is by now."""
+    return Step(run.id, 0, NOW, "Progressed", "running", str(run.state), run.route)
+
+
 def a_refusal(**fields: Any) -> Refusal:
     base = Refusal(
         id=f"request-{next(_numbers):06}",
@@ -162,11 +193,12 @@ def a_refusal(**fields: Any) -> Refusal:
 
 def done(run: Run, *pictures: Picture, at: float = NOW + 30.0) -> Run:
     kept = tuple(Kept(f"https://files.test/{one.digest}", one) for one in pictures)
+    paid = min(len(kept), run.n)
     return replace(
         run,
         state=RunState.DONE,
         hold=NOTHING,
-        spent=Amounts(run.price_usd_micros * len(kept), len(kept), 1),
+        spent=Amounts(run.price_usd_micros * paid, paid, 1),
         links=tuple(one.link for one in kept),
         kept=kept,
         finished_at=at,
@@ -179,13 +211,14 @@ def failed(run: Run, *, spent: Amounts = NOTHING, at: float = NOW + 30.0) -> Run
     return replace(run, state=RunState.FAILED, hold=NOTHING, spent=spent, finished_at=at)
 
 
-async def start(ledger: Ledger, run: Run, *jobs: Job) -> Run:
-    """Books a new run, with a job unless others are given."""
+async def start(ledger: Ledger, run: Run, *jobs: Job, told: bool = True) -> Run:
+    """Books a new run, with its first step when `told`, and with a job unless others are given."""
 
     def decide(view: View) -> tuple[Run, Writes]:
-        return run, replace(book(None, run, view.accounts), jobs=jobs or (a_job(run),))
+        writes = replace(book(None, run, view.accounts), steps=(begun(run),) if told else ())
+        return run, replace(writes, jobs=jobs or (a_job(run),))
 
-    return await ledger.transact(Keys(accounts=run.account_keys()), decide)
+    return await ledger.transact(Keys(accounts=keys_of(run), counted=counted(run)), decide)
 
 
 async def change(ledger: Ledger, after: Run) -> Run:
@@ -193,9 +226,12 @@ async def change(ledger: Ledger, after: Run) -> Run:
 
     def decide(view: View) -> tuple[Run, Writes]:
         assert view.run is not None
-        return after, book(view.run, after, view.accounts)
+        writes = book(view.run, after, view.accounts)
+        is_news = after.state is not view.run.state
+        return after, replace(writes, steps=(now_is(after),) if is_news else ())
 
-    return await ledger.transact(Keys(accounts=after.account_keys(), run_id=after.id), decide)
+    keys = Keys(accounts=keys_of(after), counted=counted(after), run_id=after.id)
+    return await ledger.transact(keys, decide)
 
 
 async def write(ledger: Ledger, **writes: Any) -> None:
@@ -212,7 +248,19 @@ async def run_of(ledger: Ledger, run_id: str) -> Run | None:
 
 
 def zeros(run: Run) -> dict[Any, Account]:
-    return {key: Account(key) for key in run.account_keys()}
+    return {key: Account(key) for key in keys_of(run)}
+
+
+def hit_usage(job: Job, run: Run) -> Usage:
+    """What is counted for a hit."""
+    saved, day = run.spent.usd_micros, windows(job.created_at).day
+    counted = {"hits": 1, "images_cache": len(run.kept), "saved_hit_usd_micros": saved}
+    return usage(job.team, run.model, day, **counted)
+
+
+def issued(key: TeamKey) -> Change:
+    """The record of its issue."""
+    return a_change(action="key.issue", subject=f"{key.team}/{key.id}")
 
 
 def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) -> Usage:

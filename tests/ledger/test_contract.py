@@ -16,7 +16,10 @@ from ledger_builders import (
     change,
     done,
     failed,
+    key_of,
+    keys_of,
     look,
+    now_is,
     older,
     run_of,
     start,
@@ -26,7 +29,7 @@ from ledger_builders import (
     zeros,
 )
 
-from gateway.core.accounts import NOTHING, Account, AccountKey, Amounts, Window
+from gateway.core.accounts import NOTHING, Account, Amounts, Window
 from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import Failure, FailureKind, Kept, Run, RunState, Trouble, Usage, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
@@ -92,7 +95,7 @@ async def test_a_task_id_that_is_taken_is_refused(ledger: Ledger) -> None:
     run, other = a_run(), a_run(team="beta")
     job = a_job(run)
     await start(ledger, run, job)
-    before = await ledger.accounts(other.account_keys())
+    before = await ledger.accounts(keys_of(other))
     for again in (job, a_job(other, id=job.id)):
         with pytest.raises(ConstraintViolation):
             await start(ledger, other, again)
@@ -102,7 +105,7 @@ async def test_a_task_id_that_is_taken_is_refused(ledger: Ledger) -> None:
     assert await ledger.job(job.id) == (job, run)
     assert await ledger.job(twice.id) is None
     assert await run_of(ledger, other.id) is None
-    assert await ledger.accounts(other.account_keys()) == before
+    assert await ledger.accounts(keys_of(other)) == before
 
 
 async def test_a_job_comes_with_its_run(ledger: Ledger) -> None:
@@ -117,14 +120,14 @@ async def test_an_unknown_job_is_none(ledger: Ledger) -> None:
 
 
 async def test_accounts_that_do_not_exist_are_there_with_zeros(ledger: Ledger) -> None:
-    key = AccountKey("nobody", Window.DAY, 5)
+    key = key_of("nobody", Window.DAY, 5)
     assert await ledger.accounts([key]) == {key: Account(key)}
     assert (await look(ledger, accounts=(key,))).accounts == {key: Account(key)}
     assert await ledger.accounts([]) == {}
 
 
 async def test_accounts_come_back_for_many_keys(ledger: Ledger) -> None:
-    keys = [AccountKey(f"team-{i}", Window.HOUR, 3600 * i) for i in range(250)]
+    keys = [key_of(f"team-{i}", Window.HOUR, 3600 * i) for i in range(250)]
     some = {key: Account(key, Amounts(1, 2, 3), Amounts(4, 5, 6)) for key in keys[::2]}
     await write(ledger, accounts=tuple(some.values()))
     found = await ledger.accounts(iter(keys))
@@ -241,7 +244,7 @@ async def test_a_decision_that_raises_leaves_its_neighbours_alone(ledger: Ledger
 
 
 async def test_an_account_is_never_granted_beyond_its_limit(ledger: Ledger) -> None:
-    key = AccountKey("alpha", Window.DAY, 0)
+    key = key_of("alpha", Window.DAY, 0)
 
     def decide(view: View) -> tuple[bool, Writes]:
         account = view.accounts[key]
@@ -301,7 +304,7 @@ BAD_AMOUNTS = [Amounts(-1, 0, 0), Amounts(0, -1, 0), Amounts(0, 0, -1)]
 
 def refused_writes() -> dict[str, Writes]:
     run = a_run()
-    key = AccountKey("alpha", Window.DAY, 0)
+    key = key_of("alpha", Window.DAY, 0)
     cases = {
         "second live run": Writes(runs=(run, a_run(fingerprint=run.fingerprint))),
         "job without run": Writes(jobs=(a_job(a_run()),)),
@@ -513,16 +516,17 @@ async def test_old_short_accounts_that_hold_nothing_are_pruned(ledger: Ledger) -
     await change(ledger, done(final, a_picture()))
     before = windows().hour + 1
     assert await ledger.prune(older(jobs=0, accounts=before), limit=100) == 1
-    accounts = await ledger.accounts((*final.account_keys(), *live.account_keys()))
-    gone = [key for key, one in accounts.items() if one == Account(key)]
-    assert gone == [AccountKey("alpha", Window.HOUR, windows().hour)]
+    assert await ledger.prune(older(jobs=0, accounts=before), limit=100) == 0
+    hour = key_of("alpha", Window.HOUR, windows().hour)
+    made = await ledger.accounts([hour])
+    assert made == {hour: Account(hour, spent=Amounts(PRICE, 1, 1))}  # again, of the runs
     assert await ledger.violations() == []
 
 
 async def test_pruning_is_bounded_and_takes_the_oldest(ledger: Ledger) -> None:
     run = await start(ledger, a_run())
     jobs = [a_job(run, created_at=NOW - age) for age in range(1, 11)]
-    minutes = [Account(AccountKey("t", Window.MINUTE, n), Amounts(runs=1)) for n in range(7)]
+    minutes = [Account(key_of("t", Window.MINUTE, n), Amounts(runs=1)) for n in range(7)]
     await write(ledger, jobs=tuple(jobs), accounts=tuple(minutes))
     await change(ledger, failed(run))
     assert await ledger.prune(older(jobs=NOW, accounts=100), limit=4) == 8
@@ -552,7 +556,7 @@ async def test_everything_survives_a_reopening_but_leases(backend: Backend) -> N
     other = await start(ledger, a_run())
     await change(ledger, done(other, a_picture()))
     before = (await ledger.usage(), await ledger.run_counts(), await ledger.picture_totals())
-    accounts = await ledger.accounts(kept.account_keys())
+    accounts = await ledger.accounts(keys_of(kept))
     ledger = await backend.again()
     assert await ledger.job(job.id) == (job, replace(kept, lease_owner=None, lease_until=0.0))
     assert before == (
@@ -560,7 +564,7 @@ async def test_everything_survives_a_reopening_but_leases(backend: Backend) -> N
         await ledger.run_counts(),
         await ledger.picture_totals(),
     )
-    assert await ledger.accounts(kept.account_keys()) == accounts
+    assert await ledger.accounts(keys_of(kept)) == accounts
     (taken,) = await ledger.lease("new", now=NOW, until=NOW + 1, limit=9)
     assert taken.id == kept.id
     assert await ledger.violations() == []
@@ -605,7 +609,7 @@ async def test_a_ledger_that_was_used_adds_up(ledger: Ledger) -> None:
 
 async def test_an_account_that_differs_from_its_runs_is_found(ledger: Ledger) -> None:
     run = await start(ledger, a_run())
-    key = AccountKey("alpha", Window.MONTH, run.windows.month)
+    key = key_of("alpha", Window.MONTH, run.windows.month)
     await write(ledger, accounts=(Account(key, spent=Amounts(PRICE, 1, 1)),))
     (violation,) = await ledger.violations()
     assert violation == Violation(
@@ -619,7 +623,7 @@ async def test_an_account_that_differs_from_its_runs_is_found(ledger: Ledger) ->
 
 @pytest.mark.parametrize("window", Window)
 async def test_an_account_without_runs_is_found(ledger: Ledger, window: Window) -> None:
-    account = Account(AccountKey("alpha", window, 0), held=Amounts(1, 0, 0))
+    account = Account(key_of("alpha", window, 0), held=Amounts(1, 0, 0))
     await write(ledger, accounts=(account,))
     (violation,) = await ledger.violations()
     told = f"The {window} account of team alpha from 0 has 0.000001 USD"
@@ -637,6 +641,7 @@ async def test_runs_without_accounts_are_found_where_pruning_does_not_explain_it
             usage("alpha", live.model, live.windows.day, started=1),
             usage("beta", live.model, live.windows.day, started=1, failed=1, spent_usd_micros=5),
         ),
+        steps=(now_is(live), now_is(final)),
     )
     accounts = sorted(one.sentence.split(" from")[0] for one in await ledger.violations())
     assert accounts == sorted(
@@ -689,7 +694,7 @@ async def test_usage_that_differs_from_the_runs_is_found(ledger: Ledger) -> None
 
 async def test_a_run_without_usage_is_found(ledger: Ledger) -> None:
     run = a_run(hold=NOTHING)
-    await write(ledger, runs=(run,))
+    await write(ledger, runs=(run,), steps=(now_is(run),))
     (violation,) = await ledger.violations()
     assert violation.invariant is Invariant.USAGE
     assert "0 started" in violation.sentence
@@ -714,6 +719,7 @@ async def test_zero_accounts_do_not_count_as_missing(ledger: Ledger) -> None:
         runs=(run,),
         accounts=accounts,
         usage=(usage("alpha", run.model, run.windows.day, started=1),),
+        steps=(now_is(run),),
     )
     assert await ledger.violations() == []
 
@@ -737,7 +743,7 @@ async def test_a_failed_run_goes_back_to_keeping_and_the_books_follow(ledger: Le
     assert [one.id for one in await ledger.lease("w", now=NOW + 99, until=NOW + 199, limit=9)] == [
         run.id
     ]
-    await change(ledger, replace(done(again), spent=gone.spent))
+    await change(ledger, replace(done(again, a_picture("d1")), spent=gone.spent))
     (usage_,) = await ledger.usage()
     assert (usage_.failed, usage_.spent_usd_micros) == (0, gone.spent.usd_micros)
     found = await ledger.job(job.id)

@@ -19,6 +19,7 @@ from ledger_builders import (
     done,
     ended,
     failed,
+    hit_usage,
     look,
     older,
     pages,
@@ -80,7 +81,8 @@ async def test_runs_are_listed_by_the_verdicts_of_their_tasks(ledger: Ledger) ->
     finished = await change(ledger, done(two, a_picture()))
     await write(ledger, jobs=(a_job(one, Verdict.JOINED), a_job(one, Verdict.JOINED)))
     for team in "aab":
-        await write(ledger, jobs=(a_job(finished, Verdict.HIT, team=team),))
+        hit = a_job(finished, Verdict.HIT, team=team)
+        await write(ledger, jobs=(hit,), usage=(hit_usage(hit, finished),))
     assert await ids(ledger, verdict=Verdict.STARTED) == "r2 r1 r0"
     assert await ids(ledger, verdict=Verdict.JOINED) == "r0"
     assert await ids(ledger, verdict=Verdict.HIT) == "r1"

@@ -16,6 +16,7 @@ from ledger_builders import (
     a_run,
     a_step,
     a_team,
+    issued,
     look,
     older,
     pages,
@@ -92,7 +93,8 @@ async def test_an_open_key_of_a_deleted_team_is_found(ledger: Ledger, clock: Clo
     deleted = a_team(deleted_at=NOW)
     shut = a_key(revoked_at=NOW)
     still = a_key(expires_at=NOW + 60)
-    await write(ledger, teams=(deleted,), team_keys=(shut, still))
+    changes = (issued(shut), issued(still))
+    await write(ledger, teams=(deleted,), team_keys=(shut, still), changes=changes)
     assert [one.sentence for one in await ledger.violations()] == [
         f"The key {still.id} is open, but its team alpha is not there or deleted."
     ]
@@ -153,7 +155,7 @@ async def test_the_changes_of_a_team_are_those_of_its_keys_too(ledger: Ledger) -
 
 
 async def test_steps_get_the_next_numbers(ledger: Ledger) -> None:
-    run, other = await start(ledger, a_run()), await start(ledger, a_run())
+    run, other = await start(ledger, a_run(), told=False), await start(ledger, a_run(), told=False)
     whole = a_step(run, event="TaskFailed", detail="503 ü")
     await write(ledger, steps=(a_step(run, before="", event="Started"), whole))
     await write(ledger, steps=(a_step(other), a_step(run, number=3)))
@@ -167,7 +169,7 @@ async def test_steps_get_the_next_numbers(ledger: Ledger) -> None:
 
 
 async def test_a_long_story_leaves_room_for_its_end(ledger: Ledger) -> None:
-    run = await start(ledger, a_run())
+    run = await start(ledger, a_run(), told=False)
     for _ in range(MOST_STEPS):
         await write(ledger, steps=(a_step(run),) * 2)
     told = len(await ledger.steps(run.id))
@@ -179,7 +181,7 @@ async def test_a_long_story_leaves_room_for_its_end(ledger: Ledger) -> None:
 
 
 async def test_a_wrong_step_is_refused_whole(ledger: Ledger) -> None:
-    run, new = await start(ledger, a_run()), a_run()
+    run, new = await start(ledger, a_run(), told=False), a_run()
     await write(ledger, steps=(a_step(run),))
     for wrong in (a_step(run, number=1), a_step(run, number=-1), a_step(a_run())):
         with pytest.raises(ConstraintViolation):
@@ -189,7 +191,7 @@ async def test_a_wrong_step_is_refused_whole(ledger: Ledger) -> None:
 
 
 async def test_a_gap_between_steps_is_found(ledger: Ledger) -> None:
-    run = await start(ledger, a_run())
+    run = await start(ledger, a_run(), told=False)
     await write(ledger, steps=(a_step(run, number=2), a_step(run, number=5)))
     assert [one.sentence for one in await ledger.violations()] == [
         f"Run {run.id} has 2 steps, numbered from 2 to 5."
@@ -255,7 +257,7 @@ async def test_old_refusals_are_pruned(ledger: Ledger) -> None:
 async def test_nothing_of_it_is_lost_by_a_reopening(backend: Backend) -> None:
     ledger = await backend.again()
     team, key, change, refusal = a_team(), a_key(), a_change(), a_refusal()
-    run = await start(ledger, a_run())
+    run = await start(ledger, a_run(), told=False)
     records = {"teams": (team,), "team_keys": (key,), "changes": (change,), "refusals": (refusal,)}
     await write(ledger, **records, steps=(a_step(run),))
     ledger = await backend.again()

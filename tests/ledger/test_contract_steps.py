@@ -18,7 +18,7 @@ async def tell(ledger: Ledger, *steps: Step) -> None:
 async def test_the_ledger_gives_the_next_number(ledger: Ledger, backend: Backend) -> None:
     one, other = a_run(), a_run()
     for run in (one, other):
-        await start(ledger, run)
+        await start(ledger, run, told=False)
         await tell(ledger, begun(run))
     again = replace(begun(one), at=NOW + 1, event="Accepted", before="submitting", after="running")
     await tell(ledger, again, replace(again, event="Finished", after="keeping", detail="ü"))
@@ -33,7 +33,7 @@ async def test_the_ledger_gives_the_next_number(ledger: Ledger, backend: Backend
 
 async def test_a_run_that_has_told_enough_still_tells_its_end(ledger: Ledger) -> None:
     run = a_run()
-    await start(ledger, run)
+    await start(ledger, run, told=False)
     away = replace(begun(run), event="Unreachable", before="running", after="running")
     for _ in range(MOST_STEPS + 10):
         await tell(ledger, away)

@@ -41,6 +41,8 @@ HOT = {
     "page of tasks": statements.tasks_page(2, of_model=True),
     "claim": statements.CLAIM,
     "accounts": statements.get_accounts(6),
+    "accounts that count a time": statements.ACCOUNTS_COUNTED,
+    "account of runs": statements.ACCOUNT_OF_RUNS,
     "due runs": statements.DUE_RUNS,
     "next due": statements.NEXT_DUE,
     "teams of deliveries": outbox_store.TEAMS,

@@ -29,16 +29,19 @@ from ledger_builders import (
     a_team,
     an_alert,
     an_upload,
+    counted,
     done,
     ended,
     failed,
+    hit_usage,
+    keys_of,
     usage,
     write,
 )
 
 from gateway.core.accounts import NOTHING, AccountKey
 from gateway.core.booking import book
-from gateway.core.invariants import Invariant
+from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import LIVE_STATES, DeliveryState, Run, RunState, Verdict
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.ledger.memory import MemoryLedger
@@ -110,7 +113,7 @@ class TwoLedgers(RuleBasedStateMachine):
         )
         job = a_job(run, id=f"task-{number}", callback_url=hook)
         self.job_ids.append(job.id)
-        self.keys.update(run.account_keys())
+        self.keys.update(keys_of(run))
 
         def admit(view: View) -> tuple[str, Writes]:
             if view.live is not None and shared:
@@ -122,7 +125,7 @@ class TwoLedgers(RuleBasedStateMachine):
                 )
             return "started", replace(book(None, run, view.accounts), jobs=(job,))
 
-        keys = Keys(accounts=run.account_keys(), fingerprint=fingerprint)
+        keys = Keys(keys_of(run), counted=counted(run), fingerprint=fingerprint)
         self.both(lambda ledger: ledger.transact(keys, admit))
         return run.id
 
@@ -164,7 +167,7 @@ class TwoLedgers(RuleBasedStateMachine):
         run = self.both(lambda ledger: _view(ledger, Keys(run_id=run_id))).run
         if run is None or run.is_final:
             return
-        keys = Keys(accounts=run.account_keys(), run_id=run_id)
+        keys = Keys(keys_of(run), counted=counted(run), run_id=run_id)
 
         def decide(view: View) -> tuple[None, Writes]:
             assert view.run is not None
@@ -184,7 +187,7 @@ class TwoLedgers(RuleBasedStateMachine):
             if view.finished is None:
                 return False, Writes()
             job = a_job(view.finished, Verdict.HIT, id=job_id, created_at=NOW - age)
-            return True, Writes(jobs=(job,), usage=(usage("beta", "m", 0, hits=1),))
+            return True, Writes(jobs=(job,), usage=(hit_usage(job, view.finished),))
 
         self.both(lambda ledger: ledger.transact(Keys(fingerprint=fingerprint), decide))
         return job_id
@@ -406,8 +409,8 @@ class TwoLedgers(RuleBasedStateMachine):
 
     @invariant()
     def the_books_add_up(self) -> None:
-        """Late runs, forgotten alerts, skipped steps and open keys are written here on purpose."""
-        found = self.both(lambda ledger: ledger.violations())
+        """Late runs, forgotten alerts, skipped steps and stray keys are written here on purpose."""
+        found = self.both(_books)
         on_purpose = {Invariant.IN_TIME, Invariant.CALLED, Invariant.STEPS, Invariant.KEYS}
         assert {one.invariant for one in found} <= on_purpose
 
@@ -421,6 +424,12 @@ async def _outcome(do: Callable[[Ledger], Awaitable[Any]], ledger: Ledger) -> An
 
 def _read(name: str, *values: Any, **named: Any) -> Callable[[Ledger], Awaitable[Any]]:
     return lambda ledger: getattr(ledger, name)(*values, **named)
+
+
+async def _books(ledger: Ledger) -> list[Violation]:
+    """But for steps, claims and keys that nothing led to, which only a ledger on disk looks for."""
+    unheard_of = (Invariant.TOLD, Invariant.CLAIMED, Invariant.ISSUED)
+    return [one for one in await ledger.violations() if one.invariant not in unheard_of]
 
 
 async def _view(ledger: Ledger, keys: Keys) -> View:

@@ -8,13 +8,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields
+from datetime import UTC
 from importlib import resources
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from ledger_backends import Clock
 from ledger_builders import NOW, a_picture, a_run, change, done, look, start, windows
 
+from gateway.core.accounts import NOTHING, Amounts, Window
+from gateway.core.budgets import account_keys
 from gateway.core.invariants import Invariant
 from gateway.core.model import Delivery, DeliveryState, RunState, Usage, Verdict
 from gateway.ledger import migrations
@@ -372,3 +376,35 @@ def test_released_migrations_are_as_they_were() -> None:
     folder = resources.files(migrations)
     for name, digest in RELEASED.items():
         assert hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest
+
+
+# --- from the third schema -----------------------------------------------------------------------
+
+
+async def test_accounts_of_the_third_schema_are_made_anew_of_their_times(tmp_path: Path) -> None:
+    """The zone was changed within a day: each zone had its own account, and neither had it all."""
+    store = OldStore(tmp_path / "ledger.db", schema=3)
+    spent = {"spent_usd_micros": 5, "spent_images": 1, "spent_runs": 1, "kept_count": 1}
+    midnight = windows(NOW).day
+    for n, day in enumerate((midnight, midnight - 7200)):
+        at = {"created_at": NOW - n, "day_start": day}
+        store.add_run(f"run-{n}", "done", link_count=1, kept=kept_json("d"), **at, **spent)
+        store.add_usage("alpha", day, started=1, images_generated=1, spent_usd_micros=5)
+        starts = windows(NOW)
+        amounts = {name: spent[name] for name in tuple(spent)[:3]}
+        held = {"held_usd_micros": 0, "held_images": 0, "held_runs": 0}
+        account = {"team": "alpha", "window_name": "day", "window_start": day, **amounts, **held}
+        store.add("accounts", **account)
+    for window in ("week", "month", "total"):
+        twice = {name: 2 * value for name, value in amounts.items()}
+        start = 0 if window == "total" else getattr(starts, window)
+        account = {"team": "alpha", "window_name": window, "window_start": start}
+        store.add("accounts", **account, **twice, **held)
+    ledger = await opened(store)
+    for zone in (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")):
+        days = [k for k in account_keys("alpha", NOW, zone) if k.window is Window.DAY]
+        (day,) = (await look(ledger, accounts=tuple(days))).accounts.values()
+        assert (day.spent, day.held) == (Amounts(10, 2, 2), NOTHING)
+    accounts = [one for one in await ledger.violations() if one.invariant is Invariant.ACCOUNTS]
+    assert accounts == []
+    await ledger.close()
