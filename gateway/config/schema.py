@@ -22,6 +22,7 @@ from gateway.config.fields import (
     BodyBytes,
     Bytes,
     CacheBytes,
+    Control,
     Count,
     Days,
     Description,
@@ -44,6 +45,7 @@ from gateway.config.fields import (
     References,
     Scope,
     Seconds,
+    SecondsOrNone,
     Secret,
     SecretOrNone,
     TeamMode,
@@ -55,7 +57,7 @@ from gateway.config.fields import (
     whole,
 )
 from gateway.config.notices import notices
-from gateway.core.catalog import CacheScope, Mode, ReferenceMode
+from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
 
@@ -201,6 +203,8 @@ class Cache(Part):
     ttl_seconds: Days = 30 * 86_400.0
     size_limit_bytes: CacheBytes = 1_000_000_000
     scope: Scope = CacheScope.TEAM
+    client_control: Control = ClientControl.HONOUR
+    remember_lost_seconds: SecondsOrNone = 900.0
 
 
 class Callbacks(Part):
@@ -258,6 +262,7 @@ class TeamAllow(Part):
 
 class TeamCache(Part):
     scope: Scope | None = None  # None: the scope of the `cache` section
+    client_control: Control | None = None  # None: that of the `cache` section
 
 
 class TeamEntry(Part):

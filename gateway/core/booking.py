@@ -33,7 +33,11 @@ def book(before: Run | None, after: Run, accounts: Mapping[AccountKey, Account])
 
 def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
     if before is None:
-        return (Usage(after.team, after.model, after.windows.day, started=1),)
+        return (
+            Usage(
+                after.team, after.model, after.windows.day, started=1, bypassed=int(after.bypassed)
+            ),
+        )
     if not after.is_final or before.is_final:
         return ()
     done = after.state is RunState.DONE
@@ -44,6 +48,7 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
         failed=0 if done else 1,
         images_generated=len(after.kept) if done else 0,
         spent_usd_micros=after.spent.usd_micros,
+        spent_bypassed_usd_micros=after.spent.usd_micros if after.bypassed else 0,
     )
     return (own, *_saved_by_joining(after)) if done else (own,)
 

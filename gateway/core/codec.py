@@ -14,7 +14,7 @@ from typing import Any, Final
 from gateway.core.accounts import Amounts, Windows
 from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 

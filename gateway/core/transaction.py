@@ -39,8 +39,10 @@ class View:
     """The records as they are. An account that does not exist yet is there with zeros.
 
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
-    shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
-    callback; None or empty where there is none. `managed` is the asked team, deleted or not, with
+    shared run that is done, `lost` its newest shared run that ended without a picture and counts
+    as spent, `superseded` its newest live run that a newer one took the place of. `run` is the run
+    with the asked id, `owed` its jobs that want a callback; None or empty where there is none.
+    `managed` is the asked team, deleted or not, with
     all keys it ever had; `picture` the asked picture, of an erased one too.
     """
 
@@ -53,6 +55,8 @@ class View:
     managed: ManagedTeam | None = None
     team_keys: tuple[TeamKey, ...] = ()
     picture: KeptPicture | None = None
+    lost: Run | None = None
+    superseded: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,11 +172,12 @@ _ORPHANS: Final = (
 
 _BITS: Final = " ".join(f"WHEN '{verdict}' THEN {bit}" for verdict, bit in VERDICT_BITS.items())
 
-# A job that was told no task id, because its submit was refused, is called back by no one.
+# A job that was told no task id, because its submit was refused, is called back by no one: this
+# is `Reply.TASK` of `core/answered.py`, of a run that has ended.
 _UNCALLED: Final = (
     "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
     " WHERE jobs.callback_url IS NOT NULL"
-    " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.accepted_at IS NOT NULL))"
+    " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.told_at IS NOT NULL))"
     " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id)"
     f" LIMIT {MAX_SENTENCES}"
 )

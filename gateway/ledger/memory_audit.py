@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from gateway.core.accounts import NOTHING, Account, AccountKey, Window
+from gateway.core.answered import Reply, reply
 from gateway.core.codec import plain_amounts
 from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import Delivery, Run, RunState, Usage
@@ -154,7 +155,7 @@ def _stray_keys(books: Tables, now: float) -> Iterator[str]:
 def _uncalled(books: Tables) -> Iterator[str]:
     for job in books.jobs.values():
         run = books.runs[job.run_id]
-        told = run.state is RunState.DONE or (run.is_final and run.accepted_at is not None)
+        told = run.is_final and reply(run) is Reply.TASK
         if job.callback_url is not None and told and not books.delivered.get(job.id):
             yield sentences.say_uncalled(job.id, run.id, run.state)
 

@@ -26,7 +26,7 @@ from gateway.tasks import Tasks
 from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
 from gateway.web.edge import REQUEST_ID
-from gateway.web.images import parse, read_body, read_key
+from gateway.web.images import cache_status, parse, read_body, read_key
 from gateway.web.openai_answers import PicturesAnswer
 from gateway.web.openai_edits import Edits, add_upstream_seconds
 from gateway.web.openai_errors import ModelNotFound, StillRunning
@@ -100,23 +100,23 @@ class OpenAI:
             async with while_connected(request):
                 run = (await self._tasks.wait(team, answer.job.id, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
-        made = self._answer(run, wish)
+        made = self._answer(run, team, wish)
         if isinstance(answer.decision, Replayed):
             made.headers["Idempotency-Replayed"] = "true"
         else:
-            made.headers["Cache-Status"] = wire.cache_status(answer.decision, freshness)
+            made.headers["Cache-Status"] = cache_status(answer)
         return made
 
-    def _answer(self, run: Run, wish: Wish) -> Response:
+    def _answer(self, run: Run, team: Team, wish: Wish) -> Response:
         """What became of the run, in OpenAI's words. Raises what is no picture."""
         if run.failure is not None:
             raise openai_errors.failure_error(run.failure)
         if run.state is RunState.UNSURE:
-            raise outcome_unknown(run)
+            raise outcome_unknown(run, team)
         if run.state is not RunState.DONE:
             raise StillRunning(
                 "The pictures are still being made, and will be kept. Send the identical request "
-                "again: it joins them and costs nothing."
+                "again: while they are being made it joins them, and costs nothing."
             )
         told = openai_wire.facts(run)
         if wish.as_links:

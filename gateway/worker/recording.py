@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from gateway.core import history, lifecycle, outbox
+from gateway.core import history, lifecycle, outbox, sharing
 from gateway.core.booking import book
 from gateway.core.events import Accepted, AnswerLost, CredentialsRefused, Event, Progressed
 from gateway.core.lifecycle import IllegalTransition
@@ -43,7 +43,7 @@ class Recorder:
         while True:
             try:
                 before, after = await self._tools.ledger.transact(
-                    Keys(accounts=run.account_keys(), run_id=run.id),
+                    Keys(run.account_keys(), fingerprint=run.fingerprint, run_id=run.id),
                     self._fold(run, event, outlook),
                 )
                 break
@@ -76,11 +76,13 @@ class Recorder:
             except IllegalTransition as stale:
                 log.warning("event came too late", run=run.id, reason=str(stale))
                 return (before, before), Writes()
+            after, back = sharing.settle(before, after, view)
             deliveries = outbox.owed(before, after, view.owed, now=now)
             step = history.note(before, event, after, now)
             writes = book(before, after, view.accounts)
             told = (step,) if step else ()
-            return (before, after), replace(writes, deliveries=deliveries, steps=told)
+            runs = writes.runs if back is None else (*writes.runs, back)
+            return (before, after), replace(writes, runs=runs, deliveries=deliveries, steps=told)
 
         return decide
 

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +21,12 @@ from gateway.ports import DeliveryFilter, PictureFilter, RunFilter
 
 HOOK = "https://client.test/hook"
 DAY = windows().day
+
+COUNTED = (
+    "hits", "joined", "started", "failed", "images_generated", "images_cache",
+    "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
+)  # fmt: skip
+"""What the first schemas counted."""
 
 RELEASED = {
     "0001_runs_jobs_accounts.sql": (
@@ -111,13 +116,7 @@ class OldStore:
         self.add("pictures", digest=digest, run_id=run_id, created_at=at, **facts)
 
     def add_usage(self, team: str, day: int, **counters: int) -> None:
-        zeros = dict.fromkeys(
-            (
-                "hits", "joined", "started", "failed", "images_generated", "images_cache",
-                "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
-            ),
-            0,
-        )  # fmt: skip
+        zeros = dict.fromkeys(COUNTED, 0)
         self.add("usage", team=team, model="m", day=day, **{**zeros, **counters})
 
 
@@ -234,8 +233,7 @@ def second(tmp_path: Path) -> OldStore:
 
 
 def usage_zeros(**counters: int) -> dict[str, object]:
-    names = [field.name for field in fields(Usage) if field.name not in ("team", "model", "day")]
-    return {"team": "alpha", "model": "m", **dict.fromkeys(names, 0), **counters}
+    return {"team": "alpha", "model": "m", **dict.fromkeys(COUNTED, 0), **counters}
 
 
 async def test_pictures_of_the_second_schema_get_their_teams_and_prompts(second: OldStore) -> None:

@@ -148,7 +148,8 @@ WAIT: Final = Header(
 FRESHNESS: Final = Header(
     "Cache-Control",
     "As in RFC 9111: `no-cache` makes a new one and stores it, `no-store` makes a new one and "
-    "does not, `max-age=N` takes no older answer, `only-if-cached` never makes one.",
+    "does not, `max-age=N` takes no older answer, `only-if-cached` never makes one. Where the "
+    "operator says so, all but the last are ignored, and `Cache-Status` tells.",
     {"type": "string", "examples": ["no-cache"]},
 )
 IDEMPOTENCY: Final = Header(
@@ -156,7 +157,11 @@ IDEMPOTENCY: Final = Header(
     "The same key and order get the first task again, and nothing is paid twice.",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
-CACHE_STATUS: Final = Header("Cache-Status", "RFC 9211: hit, joined (`collapsed`) or made.")
+CACHE_STATUS: Final = Header(
+    "Cache-Status",
+    "RFC 9211: hit, joined (`collapsed`) or made; `detail=client-control-ignored` where the "
+    "request's `Cache-Control` was.",
+)
 REPLAYED: Final = Header("Idempotency-Replayed", "`true` when the key came before.")
 
 ORDER_REFUSALS: Final[Sequence[type[GatewayError]]] = (
@@ -164,6 +169,8 @@ ORDER_REFUSALS: Final[Sequence[type[GatewayError]]] = (
     BudgetExhausted,
     ModelAccessDenied,
     RequestTooLarge,
+    ResultLost,
+    GenerationTimeout,
     RateLimited,
     UpstreamError,
     Unavailable,
