@@ -33,6 +33,8 @@ FOR_PEOPLE = "team"
 def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None:
     """Orders, pictures, money spent and money saved; without --from, of this month.
 
+    'bypassed' is what of it was spent because a client passed the cache by (Cache-Control).
+
     Days are those of the operator's time zone. The totals are the ledger's.
 
     \b
@@ -86,4 +88,5 @@ COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("cached", lambda row: number(row["images_cache"]), right=True, spare=1),
     Column("spent", lambda row: money(row["spent_usd"]), right=True),
     Column("saved", lambda row: money(row["saved_usd"]), right=True),
+    Column("bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6),
 )

@@ -89,6 +89,8 @@ class CountersShape(TypedDict):
     saved_usd: float
     saved_hit_usd: float
     saved_joined_usd: float
+    bypassed: int
+    bypassed_usd: float
 
 
 class UsageRowShape(CountersShape):
@@ -226,6 +228,7 @@ class RefusalShape(TypedDict):
     """A refused order, by the id of its request; what went on all the same did so as `task`."""
 
     id: str
+    request_id: str
     at: str
     team: str
     model: str
@@ -244,7 +247,10 @@ class RefusalsShape(TypedDict):
 
 
 class ExplanationShape(TypedDict):
-    """Why an order went the way it did. `kind`: run or refusal; `summary` says it in words."""
+    """Why an order went the way it did. `kind`: run or refusal; `summary` says it in words.
+
+    `others` are further refusals whose requests are called alike.
+    """
 
     kind: str
     summary: str
@@ -255,6 +261,7 @@ class ExplanationShape(TypedDict):
     tasks_total: int
     pictures: list[PictureShape]
     refusal: RefusalShape | None
+    others: list[RefusalShape]
 
 
 class CacheRequestsShape(TypedDict):

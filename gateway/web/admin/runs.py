@@ -143,6 +143,7 @@ def explanation(story: Story, policy: Policy) -> ExplanationShape:
         "tasks_total": story.jobs_total,
         "pictures": [picture(one, policy.public_url) for one in story.pictures],
         "refusal": None if story.refusal is None else refusal_shape(story.refusal),
+        "others": [refusal_shape(one) for one in story.others],
     }
 
 

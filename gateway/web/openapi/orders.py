@@ -10,6 +10,7 @@ from gateway.core.orders import IMAGE_EXTENSIONS
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
+    GenerationTimeout,
     IdempotencyConflict,
     InvalidRequest,
     ModelAccessDenied,
@@ -17,6 +18,7 @@ from gateway.errors import (
     OutcomeUnknown,
     RateLimited,
     RequestTooLarge,
+    ResultLost,
     TaskNotFound,
     Unavailable,
     UpstreamError,
