@@ -64,6 +64,7 @@ def portable_checks(now: float) -> Iterator[Check]:
     yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, sentences.say_final_holds)
     yield Check(Invariant.IN_TIME, _LATE, sentences.say_late, (now - GRACE_SECONDS,))
     yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
+    yield Check(Invariant.USAGE, _BYPASSES, sentences.say_bypasses)
     yield Check(Invariant.ALL_KEPT, _UNKEPT, sentences.say_unkept)
     yield Check(Invariant.PAID_ONCE, _SHARED_TASK, sentences.say_shared_task)
     yield Check(Invariant.ONE_LIVE, _TWO_LIVE, sentences.say_two_live)
@@ -147,6 +148,16 @@ _USAGE: Final = (
     ") AS entries GROUP BY team, model, day"
     " HAVING SUM(started) <> SUM(runs_started) OR SUM(failed) <> SUM(runs_failed)"
     " OR SUM(images) <> SUM(runs_images) OR SUM(spent) <> SUM(runs_spent)"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
+_BYPASSES: Final = (
+    "SELECT team, model, day, SUM(bypassed), SUM(spent), SUM(runs_bypassed), SUM(runs_spent)"
+    " FROM (SELECT team, model, day, bypassed, spent_bypassed_usd_micros AS spent,"
+    " 0 AS runs_bypassed, 0 AS runs_spent FROM usage"
+    " UNION ALL SELECT team, model, day_start, 0, 0, 1, spent_usd_micros FROM runs"
+    " WHERE bypassed = 1) AS entries GROUP BY team, model, day"
+    " HAVING SUM(bypassed) <> SUM(runs_bypassed) OR SUM(spent) <> SUM(runs_spent)"
     f" LIMIT {MAX_SENTENCES}"
 )
 

@@ -23,6 +23,7 @@ def violations(books: Tables, now: float) -> Sequence[Violation]:
         (Invariant.FINAL_HOLDS, _holds(runs)),
         (Invariant.IN_TIME, _late(runs, now)),
         (Invariant.USAGE, _usage(books)),
+        (Invariant.USAGE, _bypasses(books)),
         (Invariant.ALL_KEPT, _unkept(runs)),
         (Invariant.PAID_ONCE, _shared_tasks(runs)),
         (Invariant.ONE_LIVE, _twins(runs)),
@@ -95,6 +96,20 @@ def _usage(books: Tables) -> Iterator[str]:
         rolled = [one.started, one.failed, one.images_generated, one.spent_usd_micros]
         if rolled != counted[key]:
             yield sentences.say_usage(*key, *rolled, *counted[key])
+
+
+def _bypasses(books: Tables) -> Iterator[str]:
+    counted: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
+    for run in books.runs.values():
+        if run.bypassed:
+            counts = counted[run.team, run.model, run.windows.day]
+            counts[0] += 1
+            counts[1] += run.spent.usd_micros
+    for key in sorted({*counted, *books.usage}):
+        one = books.usage.get(key, Usage(*key))
+        rolled = [one.bypassed, one.spent_bypassed_usd_micros]
+        if rolled != counted[key]:
+            yield sentences.say_bypasses(*key, *rolled, *counted[key])
 
 
 def _unkept(runs: Collection[Run]) -> Iterator[str]:

@@ -189,6 +189,23 @@ async def test_a_live_run_goes_on_and_owes_its_callback(store: OldStore) -> None
     await ledger.close()
 
 
+async def test_who_was_told_a_task_is_known_of_old_runs(store: OldStore) -> None:
+    store.add_run("run-queued", "queued", tries=2)
+    store.add_run("run-tried", "submitting", tries=1)
+    store.add_run("run-new", "submitting")
+    ledger = await opened(store)
+    told = {}
+    for name in ("live", "done", "failed", "refused", "queued", "tried", "new"):
+        run = await ledger.run(f"run-{name}")
+        assert run is not None and not run.bypassed and not run.superseded
+        told[name] = run.told_at
+    assert told == dict.fromkeys(("live", "done", "failed", "queued", "tried"), NOW) | {
+        "refused": None,
+        "new": None,
+    }
+    await ledger.close()
+
+
 async def test_callbacks_that_were_never_made_are_in_the_history(store: OldStore) -> None:
     ledger = await opened(store)
     history = await ledger.deliveries(DeliveryFilter(team="alpha"), after=None, limit=9)
@@ -304,3 +321,14 @@ def test_released_migrations_are_as_they_were() -> None:
     folder = resources.files(migrations)
     for name, digest in RELEASED.items():
         assert hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest() == digest
+
+
+async def test_refusals_of_the_third_schema_are_found_by_their_requests(tmp_path: Path) -> None:
+    store = OldStore(tmp_path / "ledger.db", schema=3)
+    said = {"model": "m", "verdict": "denied", "mode": "enforce", "reason": "budget"}
+    for name, team in (("req_1", "alpha"), ("trace", "beta")):
+        store.add("refusals", id=name, at=NOW, team=team, rule="r", message="No.", **said)
+    ledger = await opened(store)
+    (found,) = await ledger.refusals_named("trace", limit=9)
+    assert (found.id, found.request_id, found.team) == ("trace", "trace", "beta")
+    await ledger.close()
