@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.housekeeping": INWARD,
     "gateway.references": INWARD,
     "gateway.records": (*INWARD, "gateway.explanation", "gateway.refusals"),
-    "gateway.refusals": INWARD,
+    "gateway.refusals": (*INWARD, "gateway.ids"),
     "gateway.roster": (*INWARD, "gateway.ids"),
     "gateway.tasks": (*INWARD, "gateway.waiting"),
     "gateway.usage": INWARD,

@@ -67,10 +67,11 @@ def _lines(usage: UsageShape) -> Iterator[str]:
         Column(name, _namer(name, first=number == 0)) for number, name in enumerate(by)
     ]
     total = cast("UsageRowShape", usage["totals"])
+    counters = (*COUNTERS, BYPASSED) if total["bypassed"] else COUNTERS
     if not named:
-        yield from Table(*COUNTERS).lines([total])
+        yield from Table(*counters).lines([total])
         return
-    yield from Table(*named, *COUNTERS).lines(usage["data"], total)
+    yield from Table(*named, *counters).lines(usage["data"], total)
 
 
 def _namer(name: str, *, first: bool) -> Any:
@@ -88,5 +89,8 @@ COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("cached", lambda row: number(row["images_cache"]), right=True, spare=1),
     Column("spent", lambda row: money(row["spent_usd"]), right=True),
     Column("saved", lambda row: money(row["saved_usd"]), right=True),
-    Column("bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6),
 )
+BYPASSED: Column[UsageRowShape] = Column(
+    "bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6
+)
+"""Shown where anybody passed the cache by."""

@@ -192,7 +192,7 @@ async def test_an_unknown_outcome_stays_unknown_under_its_key(tmp_path: Path) ->
         assert one.sandbox.state.submits == 1
         same = await one.post("lost [sandbox:drop]", headers=key("another"))
         assert same.status_code == 504 and one.sandbox.state.submits == 1
-        fresh = {**key("yet another"), "Cache-Control": "no-cache"}
+        fresh = {**key("yet-another"), "Cache-Control": "no-cache"}
         knowingly = await one.post("lost [sandbox:drop]", headers=fresh)
         assert knowingly.status_code == 504
         assert one.sandbox.state.submits == 2
