@@ -106,6 +106,21 @@ class RateLimited(CallerError):
 # --- upstream's fault --------------------------------------------------------------------------
 
 
+class ResultLost(GatewayError):
+    """No picture came, and the order counts as spent: sent again it might be paid again.
+
+    A status that no client sends again by itself, as many do after 5xx.
+    """
+
+    status, code = 424, "result_lost"
+
+
+class GenerationTimeout(ResultLost):
+    """The same: upstream took the order and did not finish it in time."""
+
+    code = "generation_timeout"
+
+
 class UpstreamError(GatewayError):
     status, code = 502, "upstream_error"
 

@@ -27,7 +27,8 @@ class Story:
     """What the records have of one order. `asked` is the task that was asked for, if it was one.
 
     `jobs` are the first tasks of the run, `jobs_total` says how many there are. Of a refusal
-    there is a run when the order went on: in shadow mode, or as far as upstream.
+    there is a run when the order went on: in shadow mode, or as far as upstream. `others` are
+    further refusals that are called alike.
     """
 
     run: Run | None = None
@@ -38,6 +39,7 @@ class Story:
     pictures: Sequence[KeptPicture] = ()
     refusal: Refusal | None = None
     set_aside: Sequence[SetAside] = ()
+    others: Sequence[Refusal] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def summary(story: Story, zone: tzinfo) -> str:
         sentences += [_ordered(story.run, zone), *_started(story.run, story.steps)]
         sentences += [_way(story.run, story.steps), *_end(story.run, zone)]
         sentences += [*_set_aside(story.set_aside), *_shared(story)]
+    sentences += [_called_alike(one, zone) for one in story.others]
     return " ".join(one for one in sentences if one)
 
 
@@ -100,6 +103,13 @@ def _refused(refusal: Refusal, zone: tzinfo) -> list[str]:
         said = f"It would have been denied {rule}: {refusal.message}"
         return [who, said, f"The team is in shadow mode, so that it went on{task}."]
     return [who, f"It was denied {rule}: {refusal.message}", "It cost nothing."]
+
+
+def _called_alike(refusal: Refusal, zone: tzinfo) -> str:
+    return (
+        f"A request of team {refusal.team} at {clock(refusal.at, zone)} is called the same: "
+        f"{refusal.verdict} ({refusal.reason})."
+    )
 
 
 # --- runs ----------------------------------------------------------------------------------------

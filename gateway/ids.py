@@ -28,6 +28,10 @@ def new_request_id() -> str:
     return f"req_{random.getrandbits(96):024x}"
 
 
+def new_refusal_id() -> str:
+    return f"ref_{random.getrandbits(96):024x}"
+
+
 def new_change_id() -> str:
     """The id of one act of an operator."""
     return f"chg_{random.getrandbits(96):024x}"

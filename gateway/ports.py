@@ -278,7 +278,9 @@ class Ledger(Protocol):
     async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
         """The first jobs of the run, oldest first, and how many there are."""
 
-    async def refusal(self, refusal_id: str) -> Refusal | None: ...
+    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
+        """Those with this id, or whose request was called so: each team's newest first, so that
+        no team's names hide those of another."""
 
     async def refusals(
         self, asked: RefusalFilter, *, after: Mark | None, limit: int

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from gateway.core.history import Refusal
+from gateway.core.history import Refusal, in_turn
 from gateway.core.model import Job, Run
 from gateway.core.pictures import PictureProblem, SetAside
 from gateway.errors import NotFound
@@ -25,6 +25,9 @@ from gateway.ports import (
 from gateway.refusals import Refusals
 
 TASKS_TOLD: Final = 100
+REFUSALS_TOLD: Final = 20
+"""Of those that are called alike; lists have them all."""
+
 PICTURES_TOLD: Final = 20
 """A run makes ten pictures at most."""
 
@@ -63,25 +66,32 @@ class Records:
         return page(found, limit, lambda one: (one.at, one.id))
 
     async def story(self, asked: str) -> Story:
-        """The story of a run, of a task, or of a refused order by the id of its request.
+        """The story of a run, of a task, or of a refused order by its id or its request's.
 
-        Raises `NotFound`.
+        A client may call many requests alike, or like a run: whatever else is called so is in
+        `others`. Raises `NotFound`.
         """
+        named = await self._named(asked)
         if (run := await self._ledger.run(asked)) is not None:
-            return await self._story_of(run, None)
+            return replace(await self._story_of(run, None), others=named)
         if (found := await self._ledger.job(asked)) is not None:
-            return await self._story_of(found[1], found[0])
-        refusal = self._refusals.find(asked) or await self._ledger.refusal(asked)
-        if refusal is None:
+            return replace(await self._story_of(found[1], found[0]), others=named)
+        if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
                 "remembered for storage.retention.refusals; of very many in a row only the first.",
                 param="id",
             )
+        refusal, *others = named
         went_on = refusal.job_id and await self._ledger.job(refusal.job_id)
-        if not went_on:
-            return Story(refusal=refusal)
-        return replace(await self._story_of(went_on[1], went_on[0]), refusal=refusal)
+        story = await self._story_of(went_on[1], went_on[0]) if went_on else Story()
+        return replace(story, refusal=refusal, others=others)
+
+    async def _named(self, name: str) -> Sequence[Refusal]:
+        waiting = self._refusals.find(name)
+        written = await self._ledger.refusals_named(name, limit=REFUSALS_TOLD)
+        every = {one.id: one for one in (*written, *waiting)}
+        return in_turn(every.values())[:REFUSALS_TOLD]
 
     async def _story_of(self, run: Run, asked: Job | None) -> Story:
         steps = await self._ledger.steps(run.id)

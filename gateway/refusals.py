@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 import structlog
 
+from gateway import ids
 from gateway.core.admission import (
     Ask,
     Denial,
@@ -103,7 +104,8 @@ class Refusals:
             log.info("order refused", team=team, param=error.param, reason=error.message)
             self._add(
                 Refusal(
-                    id=request_id,
+                    id=ids.new_refusal_id(),
+                    request_id=request_id,
                     at=self._clock(),
                     team=team,
                     model=model,
@@ -140,17 +142,17 @@ class Refusals:
         refusal = _refusal(ask, (error.code, "", error.message), request_id)
         self._add(replace(refusal, verdict=FAILED, job_id=job.id))
 
-    def find(self, refusal_id: str) -> Refusal | None:
-        """One that is not written yet."""
-        return self._by_id.get(refusal_id)
+    def find(self, name: str) -> Sequence[Refusal]:
+        """Those with this id, or whose request was called so, that are not written yet."""
+        return [one for one in self._by_id.values() if name in (one.id, one.request_id)]
 
     def _add(self, refusal: Refusal) -> None:
         """Into the buffer, or to the dropped ones. A full buffer is shared evenly by the teams."""
         line = self._lines.get(refusal.team)
         if line is None:
             line = self._lines[refusal.team] = _Line(refusal.at)
-        if not refusal.id or refusal.id in self._by_id:
-            return  # a client may name many requests alike: the first has the name
+        if not refusal.request_id:
+            return  # nobody could ask for it
         if not line.take_one(refusal.at) or not self._room_for(line):
             self._dropped += 1
             return
@@ -234,7 +236,8 @@ class Refusals:
 def _refusal(ask: Ask, said: tuple[str, str, str], request_id: str) -> Refusal:
     reason, rule, message = said
     return Refusal(
-        id=request_id,
+        id=ids.new_refusal_id(),
+        request_id=request_id,
         at=ask.now,
         team=ask.team.name,
         model=ask.order.model,

@@ -34,11 +34,12 @@ from gateway.core.admission import (
     Started,
     Unvetted,
 )
+from gateway.core.answered import Reply, is_sent_again, reply
 from gateway.core.budgets import Standing
 from gateway.core.catalog import Team
 from gateway.core.fingerprint import claim_digest, fingerprint
-from gateway.core.lifecycle import is_sent_again
-from gateway.core.model import Claim, Freshness, Job, Order, Run, RunState, Verdict
+from gateway.core.freshness import honoured
+from gateway.core.model import Claim, Freshness, Job, Order, Run, Verdict
 from gateway.core.pictures import PictureProblem
 from gateway.core.policy import Current, Policy
 from gateway.core.schedule import RUN_LEASE_SECONDS
@@ -71,11 +72,16 @@ TOLD_PER_TEAM: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller is told about an order: its job, the run as it is now, and the verdict."""
+    """What a caller is told about an order: its job, the run as it is now, and the verdict.
+
+    `freshness` is what was honoured of the client's wishes; `ignored`: that was not all of them.
+    """
 
     job: Job
     run: Run
     decision: Hit | Joined | Started | Replayed
+    freshness: Freshness
+    ignored: bool
     upstream_seconds: float = 0.0
 
 
@@ -158,19 +164,21 @@ class Service:
         if isinstance(decision, Denied):
             raise decision.denial.error(ask.now)
         if isinstance(decision, Doubtful):
-            raise outcome_unknown(decision.run)
+            raise outcome_unknown(decision.run, team)
+        told = ask.freshness, ask.ignored
         if isinstance(decision, Hit):
             if decision.job.callback_url is not None:
                 self._parts.nudge_courier()
-            return Answer(decision.job, decision.run, decision)
+            return Answer(decision.job, decision.run, decision, *told)
         asked = time.perf_counter()
         try:
-            run = await self._on_its_way(decision, SUBMIT_WAIT_SECONDS - (asked - began))
+            left = SUBMIT_WAIT_SECONDS - (asked - began)
+            run = answered(await self._on_its_way(decision, left), team)
         except GatewayError as error:
             error.upstream_seconds = time.perf_counter() - asked
             self._parts.refusals.answered(ask, decision.job, error, request_id)
             raise
-        return Answer(decision.job, run, decision, time.perf_counter() - asked)
+        return Answer(decision.job, run, decision, *told, time.perf_counter() - asked)
 
     def reading(self, team: Team, request_id: str) -> AbstractContextManager[None]:
         """Around what reads an order before `submit` sees it: what is wrong there is told too."""
@@ -201,14 +209,16 @@ class Service:
         return await self._parts.references.identify(team, order)
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:
-        now = self._parts.clock()
+        now, heard = self._parts.clock(), honoured(freshness, team.client_control)
         return Ask(
             order=order,
             team=team,
             model=policy.catalog.models[order.model],
             fingerprint=fingerprint(order, team),
-            freshness=freshness,
+            freshness=heard,
+            ignored=heard != freshness,
             ttl_seconds=policy.cache_ttl_seconds,
+            remember_lost_seconds=policy.remember_lost_seconds,
             windows=budgets.windows_at(now, policy.zone),
             zone=policy.zone,
             now=now,
@@ -332,20 +342,17 @@ class Service:
         return replace(ask, vetted={**ask.vetted, run.id: readable})
 
     async def _on_its_way(self, decision: Joined | Started | Replayed, wait_seconds: float) -> Run:
-        """The run once its submit has an outcome; raises what that outcome means."""
+        """The run once there is something to answer, or as it is when the time is over."""
         run = decision.run
         with self._parts.board.watching(run.id) as watch:
             if isinstance(decision, Started):
                 self._parts.worker.start(run)
-            elif not _is_out(run):
+            elif not _is_answer(run):
                 found = await self._parts.ledger.job(decision.job.id)
                 run = found[1] if found else run
-            if not _is_out(run):
-                news = await watch.until(_is_out, wait_seconds)
-                if news is None:
-                    raise outcome_unknown(run)
-                run = news
-        return taken(run)
+            if not _is_answer(run):
+                run = await watch.until(_is_answer, wait_seconds) or run
+        return run
 
     def _alerted(self, team: str, ids: Sequence[str]) -> None:
         """Remembers what is written, so that a flood of refusals writes nothing more.
@@ -377,17 +384,19 @@ def _store_away() -> Unavailable:
     return Unavailable(message, retry_after_seconds=5)
 
 
-def taken(run: Run) -> Run:
-    """The run, for a caller who was not told a task yet; raises what its submit came to."""
-    if run.state is RunState.UNSURE:
-        raise outcome_unknown(run)
-    if run.state is RunState.FAILED and run.accepted_at is None and not run.tried and run.failure:
-        raise submit_error(run.failure)
-    return run
+def answered(run: Run, team: Team) -> Run:
+    """The run, if its POST is answered with a task; raises the error that is its answer."""
+    match reply(run):
+        case Reply.FAILURE if run.failure:
+            raise submit_error(run.failure)
+        case Reply.LATER | Reply.DOUBT:  # its time is over: whatever comes, nobody knows it yet
+            raise outcome_unknown(run, team)
+        case _:
+            return run
 
 
-def _is_out(run: Run) -> bool:
-    return run.state is not RunState.SUBMITTING and not is_sent_again(run)
+def _is_answer(run: Run) -> bool:
+    return reply(run) is not Reply.LATER
 
 
 def _facts(decision: Settled) -> tuple[Verdict, dict[str, object]]:
@@ -409,7 +418,7 @@ def _known_model(body: object, policy: Policy) -> str:
     return model.name if model else ""
 
 
-def outcome_unknown(run: Run) -> OutcomeUnknown:
+def outcome_unknown(run: Run, team: Team) -> OutcomeUnknown:
     if is_sent_again(run):
         return OutcomeUnknown(
             "The request was sent upstream and its answer was lost. It is sent again under the "
@@ -418,7 +427,6 @@ def outcome_unknown(run: Run) -> OutcomeUnknown:
         )
     return OutcomeUnknown(
         "The request was sent upstream and its answer was lost, so it may or may not have been "
-        "paid. Nothing was sent again. Ask later, or send it with 'Cache-Control: no-cache' to "
-        f"start a new one knowingly (until {budgets.rfc3339(run.deadline_at)} the same request "
-        "gets this answer)."
+        f"paid. Nothing was sent again. Until {budgets.rfc3339(run.deadline_at)} at least the same "
+        f"request gets this answer; {admission.knowingly(team)}"
     )

@@ -40,6 +40,8 @@ COUNTERS: Final = (
     "spent_usd_micros",
     "saved_hit_usd_micros",
     "saved_joined_usd_micros",
+    "bypassed",
+    "spent_bypassed_usd_micros",
 )
 """In the order of `Usage`'s own fields."""
 

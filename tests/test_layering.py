@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.housekeeping": INWARD,
     "gateway.references": (*INWARD, "gateway.shares"),
     "gateway.records": (*INWARD, "gateway.explanation", "gateway.refusals"),
-    "gateway.refusals": INWARD,
+    "gateway.refusals": (*INWARD, "gateway.ids"),
     "gateway.result_links": INWARD,
     "gateway.retrying": INWARD,
     "gateway.roster": (*INWARD, "gateway.ids"),

@@ -53,8 +53,8 @@ def _lines(told: ExplanationShape) -> Iterator[str]:
         yield from formats.wrapped(sentence, width)
     if run is not None:
         yield from _titled(f"run {run['id']}", facts(_of_run(run), width=width))
-    if refusal is not None:
-        yield from _titled(f"refusal {refusal['id']}", facts(_of_refusal(refusal), width=width))
+    for one in [*([] if refusal is None else [refusal]), *told["others"]]:
+        yield from _titled(f"refusal {one['id']}", facts(_of_refusal(one), width=width))
     if timings is not None:
         yield from _titled("timings", facts(_of_timings(timings), width=width))
     if told["steps"]:
@@ -123,6 +123,7 @@ def _of_refusal(refusal: RefusalShape) -> list[tuple[str, str | None]]:
         ("field", refusal["param"]),
         ("message", refusal["message"]),
         ("task", refusal["task"]),
+        ("request", refusal["request_id"]),
         ("at", instant(refusal["at"])),
     ]
 

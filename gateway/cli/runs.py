@@ -55,7 +55,8 @@ def list_command(operator: Operator, **given: Any) -> None:
 def show_command(operator: Operator, **given: str) -> None:
     """Explains how an order went: verdict, rule, route, attempts, timings, cost.
 
-    ID is that of a run, of a task, or of the request of a refused order (its X-Request-Id).
+    ID is that of a run, of a task, of a refusal, or of its request (the X-Request-Id). Clients may
+    give several requests the same: then all are shown.
 
     \b
       image-gateway runs show task-unified-1767225600-a1b2c3d4
@@ -143,7 +144,7 @@ RUNS: tuple[Column[RunShape], ...] = (
 
 REFUSALS: tuple[Column[RefusalShape], ...] = (
     Column("at (UTC)", lambda one: minute(one["at"])),
-    Column("request", lambda one: one["id"]),
+    Column("request", lambda one: one["request_id"]),
     Column("team", lambda one: one["team"]),
     Column("verdict", _verdict, spare=1),
     Column("reason", lambda one: one["reason"] or NOTHING, spare=2),

@@ -109,6 +109,14 @@ OPTIONS: Final[Sequence[tuple[str, str, dict[str, Any]]]] = (
         },
     ),
     (
+        "cache.client_control",
+        "--client-control",
+        {
+            "type": click.Choice(["honour", "ignore", "default"]),
+            "help": "Whether Cache-Control of the team's clients may pass the cache by.",
+        },
+    ),
+    (
         "mode",
         "--mode",
         {

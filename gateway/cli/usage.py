@@ -33,6 +33,8 @@ FOR_PEOPLE = "team"
 def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None:
     """Orders, pictures, money spent and money saved; without --from, of this month.
 
+    'bypassed' is what of it was spent because a client passed the cache by (Cache-Control).
+
     Days are those of the operator's time zone. The totals are the ledger's.
 
     \b
@@ -65,10 +67,11 @@ def _lines(usage: UsageShape) -> Iterator[str]:
         Column(name, _namer(name, first=number == 0)) for number, name in enumerate(by)
     ]
     total = cast("UsageRowShape", usage["totals"])
+    counters = (*COUNTERS, BYPASSED) if total["bypassed"] else COUNTERS
     if not named:
-        yield from Table(*COUNTERS).lines([total])
+        yield from Table(*counters).lines([total])
         return
-    yield from Table(*named, *COUNTERS).lines(usage["data"], total)
+    yield from Table(*named, *counters).lines(usage["data"], total)
 
 
 def _namer(name: str, *, first: bool) -> Any:
@@ -87,3 +90,7 @@ COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("spent", lambda row: money(row["spent_usd"]), right=True),
     Column("saved", lambda row: money(row["saved_usd"]), right=True),
 )
+BYPASSED: Column[UsageRowShape] = Column(
+    "bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6
+)
+"""Shown where anybody passed the cache by."""

@@ -80,6 +80,7 @@ def policy(settings: Settings, *, port: int) -> Policy:
         zone=timezone(settings),
         public_url=server.links_base(port),
         cache_ttl_seconds=settings.cache.ttl_seconds,
+        remember_lost_seconds=settings.cache.remember_lost_seconds,
         free_space_floor_bytes=storage.free_space_floor_bytes,
         picture_limit_bytes=storage.picture_limit_bytes,
         body_limit_bytes=server.body_limit_bytes,
@@ -142,6 +143,7 @@ def team(name: str, entry: TeamEntry, settings: Settings) -> Team:
             max_n=allow.max_n,
         ),
         cache_scope=entry.cache.scope or settings.cache.scope,
+        client_control=entry.cache.client_control or settings.cache.client_control,
         mode=entry.mode,
         references=entry.references,
     )

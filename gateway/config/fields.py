@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 from gateway.config import units, words
 from gateway.core import spellings
 from gateway.core.accounts import Window
-from gateway.core.catalog import CacheScope, Mode, ReferenceMode
+from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
 MASK = "********"
 
@@ -81,6 +81,7 @@ KeyDigest = Annotated[str, BeforeValidator(words.digest), PlainSerializer(words.
 BaseAddress = Annotated[Address, AfterValidator(_without_version)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(_zone)]
 Seconds = Annotated[float, BeforeValidator(units.duration("1ms", "1d")), _SHOW_SECONDS]
+SecondsOrNone = Annotated[float, BeforeValidator(units.duration("0s", "1d")), _SHOW_SECONDS]
 WholeDays = Annotated[float, BeforeValidator(units.duration("1d", "36500d")), _SHOW_SECONDS]
 Days = Annotated[float, BeforeValidator(units.duration("1s", "36500d")), _SHOW_SECONDS]
 Bytes = Annotated[int, BeforeValidator(units.size("1KB", "1000TB")), _SHOW_BYTES]
@@ -108,6 +109,9 @@ Count = Annotated[int, whole(1, 1_000_000_000)]
 Format = Annotated[LogFormat, BeforeValidator(words.choice(LogFormat)), PlainSerializer(str)]
 Level = Annotated[LogLevel, BeforeValidator(words.choice(LogLevel)), PlainSerializer(str)]
 Per = Annotated[BudgetWindow, BeforeValidator(words.choice(BudgetWindow)), PlainSerializer(str)]
+Control = Annotated[
+    ClientControl, BeforeValidator(words.choice(ClientControl)), PlainSerializer(str)
+]
 Scope = Annotated[CacheScope, BeforeValidator(words.choice(CacheScope)), PlainSerializer(str)]
 References = Annotated[
     ReferenceMode, BeforeValidator(words.choice(ReferenceMode)), PlainSerializer(str)

@@ -26,6 +26,8 @@ RELOADABLE: tuple[Path, ...] = (
     ("storage", "retention"),
     ("upstreams",),
     ("cache", "scope"),
+    ("cache", "client_control"),
+    ("cache", "remember_lost"),
     ("cache", "ttl"),
     ("callbacks", "timeout"),
     ("callbacks", "retries"),

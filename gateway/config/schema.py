@@ -22,6 +22,7 @@ from gateway.config.fields import (
     BodyBytes,
     Bytes,
     CacheBytes,
+    Control,
     Count,
     Days,
     Description,
@@ -46,6 +47,7 @@ from gateway.config.fields import (
     References,
     Scope,
     Seconds,
+    SecondsOrNone,
     Secret,
     SecretOrNone,
     Size,
@@ -59,7 +61,7 @@ from gateway.config.fields import (
 )
 from gateway.config.notices import notices
 from gateway.core.addresses import is_loopback
-from gateway.core.catalog import CacheScope, Mode, ReferenceMode
+from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
 
@@ -219,6 +221,8 @@ class Cache(Part):
     ttl_seconds: Days = 30 * 86_400.0
     size_limit_bytes: CacheBytes = 1_000_000_000
     scope: Scope = CacheScope.TEAM
+    client_control: Control = ClientControl.HONOUR
+    remember_lost_seconds: SecondsOrNone = 900.0
 
 
 class Callbacks(Part):
@@ -286,6 +290,7 @@ class TeamAllow(Part):
 
 class TeamCache(Part):
     scope: Scope | None = None  # None: the scope of the `cache` section
+    client_control: Control | None = None  # None: that of the `cache` section
 
 
 class TeamEntry(Part):

@@ -5,7 +5,9 @@
     started  a new run, its price held
     denied   with the rule that decided and when it frees
 
-An order that comes again under its `Idempotency-Key` gets its first task instead.
+An identical order that ended without a picture and counts as spent is not paid again for a while:
+its ending is repeated, as a denial. An order that comes again under its `Idempotency-Key` gets its
+first task instead.
 
 `admit` is pure; the ledger calls it inside a transaction and commits what it returns.
 """
@@ -20,9 +22,10 @@ from typing import Final
 
 from gateway.core.accounts import Account, AccountKey, Amounts, Measure, Window, Windows
 from gateway.core.alerts import Alerting, Moment, alerts
+from gateway.core.answered import Reply, reply
 from gateway.core.booking import book
 from gateway.core.budgets import NEVER, Excess, account_keys, first_excess, resets_at, rfc3339
-from gateway.core.catalog import ImageModel, Mode, Team
+from gateway.core.catalog import ClientControl, ImageModel, Mode, Team
 from gateway.core.fingerprint import canonical_json
 from gateway.core.history import begun
 from gateway.core.model import (
@@ -39,15 +42,19 @@ from gateway.core.model import (
 )
 from gateway.core.outbox import owes
 from gateway.core.pricing import ceiling, cheapest, priced_values
+from gateway.core.sharing import give_way
 from gateway.core.spellings import AUTO
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
+    GenerationTimeout,
     InvalidRequest,
     ModelAccessDenied,
     NotCached,
+    OutcomeUnknown,
     RateLimited,
+    ResultLost,
     Unavailable,
 )
 
@@ -69,6 +76,20 @@ class Reason(StrEnum):
     UNPRICED = "unpriced"
     ROOM = "no_room"
     NOT_CACHED = "not_cached"
+    RESULT_LOST = "result_lost"
+    TIMED_OUT = "generation_timeout"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+REMEMBERED: Final[Mapping[FailureKind, Reason]] = {
+    # Endings that count as spent: sent again, such an order might be paid again.
+    FailureKind.RESULT_LOST: Reason.RESULT_LOST,
+    FailureKind.TIMED_OUT: Reason.TIMED_OUT,
+    FailureKind.OUTCOME_UNKNOWN: Reason.OUTCOME_UNKNOWN,
+}
+
+NEVER_PAID_TWICE: Final = "never_paid_twice"
+"""The rule that refuses an order which may have been paid already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,12 @@ class Denial:
                 return Unavailable(self.message, retry_after_seconds=retry_after)
             case Reason.NOT_CACHED:
                 return NotCached(self.message)
+            case Reason.RESULT_LOST:
+                return ResultLost(self.message)
+            case Reason.TIMED_OUT:
+                return GenerationTimeout(self.message)
+            case Reason.OUTCOME_UNKNOWN:
+                return OutcomeUnknown(self.message)
             case _:
                 return InvalidRequest(self.message, param=self.param)
 
@@ -106,7 +133,8 @@ class Denial:
 class Ask:
     """An order at the gateway's door, with everything the decision may look at.
 
-    `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
+    `freshness` is what is honoured of the client's wishes, `ignored` says that this is not all
+    of them. `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
     runs whether their pictures are readable; `room` whether the disk has space for more. `claim`
     is the idempotency key as it is claimed for the job, `free` a former claim of that key which
     holds no longer. `alerting` says where to tell that a team comes near a limit, `told` which of
@@ -126,11 +154,13 @@ class Ask:
     run_id: str
     lease_owner: str
     lease_until: float
+    ignored: bool = False
     room: bool = True
     cached: Run | None = None
     vetted: Mapping[str, bool] = field(default_factory=dict)
     claim: Claim | None = None
     free: Claim | None = None
+    remember_lost_seconds: float = 0.0
     alerting: Alerting | None = None
     told: frozenset[str] = frozenset()
 
@@ -270,7 +300,7 @@ def replay(ask: Ask, claim: Claim, found: tuple[Job, Run] | None) -> Replayed | 
     if found is None:
         return None
     job, run = found
-    if run.failure and run.failure.kind in NEVER_TAKEN and not (run.accepted_at or run.tried):
+    if reply(run) is Reply.FAILURE and run.failure and run.failure.kind in NEVER_TAKEN:
         return None
     if ask.claim and claim.digest != ask.claim.digest:
         return Conflicting()
@@ -292,6 +322,9 @@ def judge(ask: Ask, view: View) -> tuple[Judgement, Writes]:
     if ask.freshness.only_if_cached:
         message = "There is no stored answer, and 'only-if-cached' forbids making a new one."
         return Denied(Denial(Reason.NOT_CACHED, message, "only_if_cached")), Writes()
+    remembered = _remembered(ask, view)
+    if remembered:
+        return Denied(remembered), Writes()
     return _start(ask, view, shadow)
 
 
@@ -368,6 +401,34 @@ def _from_cache(ask: Ask, view: View) -> tuple[Judgement, Writes] | None:
     return _join(ask, view.live)
 
 
+def _remembered(ask: Ask, view: View) -> Denial | None:
+    """The ending of an identical order that counts as spent, while it is repeated.
+
+    A picture that came since then shows that there is more to be had.
+    """
+    lost = view.lost
+    if ask.bypasses or ask.freshness.no_cache or not lost or not lost.failure:
+        return None
+    ended, later = lost.finished_at or 0.0, (view.finished and view.finished.finished_at) or 0.0
+    until = ended + ask.remember_lost_seconds
+    reason = REMEMBERED.get(lost.failure.kind)
+    if reason is None or ask.now >= until or later > ended:
+        return None
+    message = (
+        f"An identical order ended at {rfc3339(ended)}, and nothing was ordered now: "
+        f"{lost.failure.message} The same request gets this answer until {rfc3339(until)}; "
+        f"{knowingly(ask.team)}"
+    )
+    return Denial(reason, message, NEVER_PAID_TWICE, frees_at=until)
+
+
+def knowingly(team: Team) -> str:
+    """How a client may pay for what may be paid already."""
+    if team.client_control is ClientControl.IGNORE:
+        return "the gateway's settings let no client start a new one before."
+    return "send it with 'Cache-Control: no-cache' to start a new one knowingly."
+
+
 def _join(ask: Ask, live: Run) -> tuple[Joined, Writes]:
     joins = dict(live.joins)
     joins[ask.team.name] = joins.get(ask.team.name, 0) + 1
@@ -387,6 +448,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
         return Denied(Denial(Reason.ROOM, message, "free_space", frees_at=frees_at)), Writes()
     route, price = priced
     run = _new_run(ask, price=price, upstream=route.upstream, upstream_model=route.model)
+    run = replace(run, bypassed=_bypassed(ask, view))
     denial = shadow or over_budget(ask, run, view)
     if denial and ask.team.mode is Mode.ENFORCE:
         told = _alerts(ask, ask.in_force(view), refused=run.hold)
@@ -395,7 +457,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     first = begun(run, shadow=denial.rule if denial else "")
     writes = replace(book(None, run, view.accounts), steps=(first,))
     if view.live is not None:  # `no-cache`, or it is on a former model: others join the new run
-        writes = replace(writes, runs=(replace(view.live, shared=False), *writes.runs))
+        writes = replace(writes, runs=(give_way(view.live), *writes.runs))
     booked = {one.key: one for one in writes.accounts}
     told = _alerts(ask, {key: booked[key] for key in ask.in_force(view)})
     started = Started(job, run, run.shared, denial, _ids(told))
@@ -412,6 +474,16 @@ def _unpriced(ask: Ask) -> Denial:
         f"refused. Prices name {listed}. Choose among them, or ask the platform team."
     )
     return Denial(Reason.UNPRICED, message, "unpriced", param=next(iter(fields), None))
+
+
+def _bypassed(ask: Ask, view: View) -> bool:
+    """Whether the client passed by the cache: it did not look, or found its answer too old."""
+    fresh, answer = ask.freshness, view.finished
+    if fresh.no_cache or fresh.no_store:
+        return True
+    if fresh.max_age_seconds is None or answer is None or not ask.vetted.get(answer.id, True):
+        return False
+    return fresh.max_age_seconds <= ask.now - (answer.finished_at or 0.0) < ask.ttl_seconds
 
 
 def _alerts(

@@ -41,19 +41,23 @@ def _charged(run: Run, accounts: Mapping[AccountKey, Account]) -> list[Account]:
 
 def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
     if before is None:
-        return (Usage(after.team, after.model, after.windows.day, started=1),)
+        bypassed = int(after.bypassed)
+        day = after.windows.day
+        return (Usage(after.team, after.model, day, started=1, bypassed=bypassed),)
     if before.is_final == after.is_final:
         return ()
     done = after.state is RunState.DONE
     if before.is_final:  # a failed one is tried again: what it spent stays spent
         return (Usage(after.team, after.model, after.windows.day, failed=-1),)
+    spent = after.spent.usd_micros - before.spent.usd_micros
     own = Usage(
         after.team,
         after.model,
         after.windows.day,
         failed=0 if done else 1,
         images_generated=len(after.kept) if done else 0,
-        spent_usd_micros=after.spent.usd_micros - before.spent.usd_micros,
+        spent_usd_micros=spent,
+        spent_bypassed_usd_micros=spent if after.bypassed else 0,
     )
     return (own, *_saved_by_joining(after)) if done else (own,)
 

@@ -22,6 +22,13 @@ class CacheScope(StrEnum):
     ORGANIZATION = "organization"
 
 
+class ClientControl(StrEnum):
+    """Whether a client's `Cache-Control` may pass the cache by, which costs money."""
+
+    HONOUR = "honour"
+    IGNORE = "ignore"
+
+
 class ReferenceMode(StrEnum):
     """Whether a link to a reference picture is trusted to name one picture, or looked behind."""
 
@@ -45,6 +52,7 @@ class Team:
     caps: tuple[Cap, ...] = ()
     allow: Allow = Allow()
     cache_scope: CacheScope = CacheScope.TEAM
+    client_control: ClientControl = ClientControl.HONOUR
     mode: Mode = Mode.ENFORCE
     references: ReferenceMode = ReferenceMode.TRUST
 

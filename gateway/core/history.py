@@ -8,6 +8,8 @@ down after the fact, in batches, and only the newest are kept.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,9 +78,10 @@ FAILED: Final = "failed"
 class Refusal:
     """An order whose request was answered with an error, or would have been but for shadow mode.
 
-    `id` is the id of the request, which its answer carried as `X-Request-Id`. `verdict` is
-    denied, invalid, or failed: then it was admitted, and upstream did not take it. `mode` is
-    enforce or shadow; `rule` names the limit that decided. What was admitted has a `job_id`.
+    `request_id` is what the request was called, by its client or by us: its answer carried it as
+    `X-Request-Id`, and many may be called alike. So `id` is one of our own. `verdict` is denied,
+    invalid, or failed: then it was admitted, and upstream did not take it. `mode` is enforce or
+    shadow; `rule` names the limit that decided. What was admitted has a `job_id`.
     """
 
     id: str
@@ -92,6 +95,17 @@ class Refusal:
     message: str
     param: str | None = None
     job_id: str | None = None
+    request_id: str = ""
+
+
+def in_turn(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Each team's newest, then each team's second newest, and so on."""
+    turns: Counter[str] = Counter()
+    placed = []
+    for one in sorted(refusals, key=lambda one: (one.at, one.id), reverse=True):
+        placed.append((turns[one.team], one))
+        turns[one.team] += 1
+    return [one for _, one in sorted(placed, key=lambda place: place[0])]
 
 
 def begun(run: Run, *, shadow: str = "") -> Step:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway.core import endings, losses, schedule
+from gateway.core import answered, endings, losses, schedule
 from gateway.core.catalog import Pace
 from gateway.core.events import (
     Accepted,
@@ -77,7 +77,7 @@ def advance(run: Run, event: Event, now: float, rules: Rules) -> Run:
         transition = TABLE[run.state, type(event)]
     except KeyError:
         raise IllegalTransition(f"{type(event).__name__} while {run.state}") from None
-    after = transition(run, event, now, rules)
+    after = answered.noted(transition(run, event, now, rules), now)
     if after.is_final or after.due_at > now:
         after = replace(after, lease_owner=None, lease_until=0.0)
     return after
@@ -154,11 +154,6 @@ def _ask_again(run: Run, retry_after_seconds: float | None, now: float, rules: R
         return replace(run, due_at=last)
     after = _later(run, retry_after_seconds, now, rules)
     return replace(after, due_at=min(after.due_at, last))
-
-
-def is_sent_again(run: Run) -> bool:
-    """Whether the outcome of a submit is unknown, and asking for it goes on."""
-    return run.state is RunState.UNSURE and run.due_at < run.deadline_at
 
 
 def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:

@@ -122,11 +122,13 @@ class Run:
     `request` is the canonical JSON that goes upstream (without `model`), `task` the last task
     object upstream showed (JSON), `links` the result links in it. `windows` are those that were in
     force when it was ordered; it is charged to every account of the time of its `created_at`.
-    `shared` says whether others may join it while it runs and be answered from it later. `joins`
-    counts the joined jobs per team. `tries` counts the failures in a row of the step at hand and
-    sets the back-off; `tried` names the routes whose tasks failed for it, or that declined it
-    again and again: they are not asked again. `trouble` tells of links that are dead so far. A
-    live run that has `spent` failed once, and is tried again.
+    `shared` says whether others may join it while it runs and be answered from it later,
+    `superseded` that it would be but for a newer run (`sharing`), `bypassed` that its client passed
+    by the cache to have it. `joins` counts the joined jobs per team. `tries` counts the failures in
+    a row of the step at hand and sets the back-off; `tried` names the routes whose tasks failed for
+    it, or that declined it again and again: they are not asked again. `told_at`: since when whoever
+    orders it is answered with a task (`answered`), for good. `trouble` tells of links that are dead
+    so far. A live run that has `spent` failed once, and is tried again.
     `lease_owner` names the worker that may act on it until `lease_until`.
     """
 
@@ -148,12 +150,15 @@ class Run:
     state: RunState = RunState.SUBMITTING
     spent: Amounts = NOTHING
     shared: bool = True
+    superseded: bool = False
+    bypassed: bool = False
     joins: tuple[tuple[str, int], ...] = ()
     attempts: int = 1
     tries: int = 0
     tried: tuple[str, ...] = ()
     upstream_task_id: str | None = None
     accepted_at: float | None = None
+    told_at: float | None = None
     upstream_finished_at: float | None = None
     finished_at: float | None = None
     task: str = "{}"
@@ -289,7 +294,8 @@ class Upload:
 class Usage:
     """An increment of the roll-up of one team, model and day (day: the window's start).
 
-    Only `failed` may be negative: a failed run is tried again.
+    `bypassed` are those of `started` whose clients passed by the cache, `spent_bypassed` what
+    they cost. Only `failed` may be negative: a failed run is tried again.
     """
 
     team: str
@@ -304,3 +310,5 @@ class Usage:
     spent_usd_micros: int = 0
     saved_hit_usd_micros: int = 0
     saved_joined_usd_micros: int = 0
+    bypassed: int = 0
+    spent_bypassed_usd_micros: int = 0

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState
+from gateway.core.answered import Reply, reply
+from gateway.core.model import Delivery, DeliveryState, Job, Run
 
 ERROR_CHARACTERS: Final = 220
 """What is kept of a failed attempt's reason: enough to mend a receiver by, with 200 characters of
@@ -44,14 +45,13 @@ class Outcome:
 def owed(before: Run, after: Run, jobs: Iterable[Job], *, now: float) -> tuple[Delivery, ...]:
     """One delivery for each of the run's jobs that wants one, when the run has just ended.
 
-    A job whose POST was answered with the error itself, and so never had a task id, is not
+    Jobs whose POST was answered with the error itself, and so never had a task id, are not
     called back. When a run that failed was tried again, each is called once more.
     """
-    if before.is_final or not after.is_final:
+    if before.is_final or not after.is_final or reply(after) is not Reply.TASK:
         return ()
-    if before.spent:
-        return tuple(one for job in jobs for one in owes(job, now, anew=True))
-    return tuple(one for job in jobs if _was_told(job, before, after) for one in owes(job, now))
+    anew = bool(before.spent)
+    return tuple(one for job in jobs for one in owes(job, now, anew=anew))
 
 
 def owes(job: Job, now: float, *, anew: bool = False) -> tuple[Delivery, ...]:
@@ -64,20 +64,6 @@ def owes(job: Job, now: float, *, anew: bool = False) -> tuple[Delivery, ...]:
         return ()
     name = f"msg_{job.id}-again" if anew else f"msg_{job.id}"
     return (Delivery(name, job.id, job.team, job.callback_url, created_at=now, due_at=now),)
-
-
-def _was_told(job: Job, before: Run, after: Run) -> bool:
-    """Whether the job's POST was answered with a task id.
-
-    It was once upstream accepted (a task of it may have failed since: `tried`), or once the
-    order was left waiting for an upstream: `tries` counts that. While a submit is out, `due_at`
-    is the time that it went out, and whoever joined since then still waits for its answer.
-    """
-    if after.state is RunState.DONE or before.accepted_at is not None:
-        return True
-    told = before.state is RunState.QUEUED or before.tries > 0 or bool(before.tried)
-    came_before = before.state is not RunState.SUBMITTING or job.created_at < before.due_at
-    return told and came_before
 
 
 # --- attempts ----------------------------------------------------------------------------------

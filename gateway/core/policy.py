@@ -39,6 +39,7 @@ class Policy:
     zone: tzinfo = UTC
     public_url: str = ""
     cache_ttl_seconds: float = 30 * 86_400.0
+    remember_lost_seconds: float = 900.0
     free_space_floor_bytes: int = 0
     picture_limit_bytes: int = 64 * 1024 * 1024
     body_limit_bytes: int = 1024 * 1024

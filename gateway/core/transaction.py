@@ -42,10 +42,11 @@ class View:
     """The records as they are. An account has what its runs have, also where it is new.
 
     `live` is the one shared run of the fingerprint that is not final, `finished` its newest
-    shared run that is done, `run` the run with the asked id, `owed` its jobs that want a
-    callback; None or empty where there is none. `managed` is the asked team, deleted or not, with
-    all keys it ever had; `pictures` the records of the asked picture, one for each run that
-    made it, erased ones too, the oldest first.
+    shared run that is done, `lost` its newest shared run that ended without a picture and counts
+    as spent, `superseded` its newest live run that a newer one took the place of. `run` is the run
+    with the asked id, `owed` its jobs that want a callback; None or empty where there is none.
+    `managed` is the asked team, deleted or not, with all keys it ever had; `pictures` the records
+    of the asked picture, one for each run that made it, erased ones too, the oldest first.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
@@ -57,6 +58,8 @@ class View:
     managed: ManagedTeam | None = None
     team_keys: tuple[TeamKey, ...] = ()
     pictures: tuple[KeptPicture, ...] = ()
+    lost: Run | None = None
+    superseded: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def portable_checks(now: float) -> Iterator[Check]:
     yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, sentences.say_final_holds)
     yield Check(Invariant.IN_TIME, _LATE, sentences.say_late, (now - GRACE_SECONDS,))
     yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
+    yield Check(Invariant.USAGE, _BYPASSES, sentences.say_bypasses)
     yield Check(Invariant.ALL_KEPT, _UNKEPT, sentences.say_unkept)
     yield Check(Invariant.PAID_ONCE, _SHARED_TASK, sentences.say_shared_task)
     yield Check(Invariant.ONE_LIVE, _TWO_LIVE, sentences.say_two_live)
@@ -155,6 +156,16 @@ _USAGE: Final = (
     f" LIMIT {MAX_SENTENCES}"
 )
 
+_BYPASSES: Final = (
+    "SELECT team, model, day, SUM(bypassed), SUM(spent), SUM(runs_bypassed), SUM(runs_spent)"
+    " FROM (SELECT team, model, day, bypassed, spent_bypassed_usd_micros AS spent,"
+    " 0 AS runs_bypassed, 0 AS runs_spent FROM usage"
+    " UNION ALL SELECT team, model, day_start, 0, 0, 1, spent_usd_micros FROM runs"
+    " WHERE bypassed = 1) AS entries GROUP BY team, model, day"
+    " HAVING SUM(bypassed) <> SUM(runs_bypassed) OR SUM(spent) <> SUM(runs_spent)"
+    f" LIMIT {MAX_SENTENCES}"
+)
+
 _UNKEPT: Final = (
     "SELECT id, kept_count, link_count FROM runs WHERE state = 'done' AND kept_count < link_count"
     f" LIMIT {MAX_SENTENCES}"
@@ -177,11 +188,12 @@ _ORPHANS: Final = (
 
 _BITS: Final = " ".join(f"WHEN '{verdict}' THEN {bit}" for verdict, bit in VERDICT_BITS.items())
 
-# A job that was told no task id, because its submit was refused, is called back by no one.
+# A job that was told no task id, because its submit was refused, is called back by no one: this
+# is `Reply.TASK` of `core/answered.py`, of a run that has ended.
 _UNCALLED: Final = (
     "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
     " WHERE jobs.callback_url IS NOT NULL"
-    " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.accepted_at IS NOT NULL))"
+    " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.told_at IS NOT NULL))"
     " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id)"
     f" LIMIT {MAX_SENTENCES}"
 )

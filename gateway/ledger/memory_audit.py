@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from gateway.core.accounts import NOTHING, Account, AccountKey, Window
+from gateway.core.answered import Reply, reply
 from gateway.core.codec import plain_amounts
 from gateway.core.invariants import Invariant, Violation
 from gateway.core.model import Delivery, Run, RunState, Usage
@@ -23,6 +24,7 @@ def violations(books: Tables, now: float) -> Sequence[Violation]:
         (Invariant.FINAL_HOLDS, _holds(runs)),
         (Invariant.IN_TIME, _late(runs, now)),
         (Invariant.USAGE, _usage(books)),
+        (Invariant.USAGE, _bypasses(books)),
         (Invariant.ALL_KEPT, _unkept(runs)),
         (Invariant.PAID_ONCE, _shared_tasks(runs)),
         (Invariant.ONE_LIVE, _twins(runs)),
@@ -107,6 +109,20 @@ def _usage(books: Tables) -> Iterator[str]:
             yield sentences.say_usage(*key, *rolled, *counted[key])
 
 
+def _bypasses(books: Tables) -> Iterator[str]:
+    counted: dict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
+    for run in books.runs.values():
+        if run.bypassed:
+            counts = counted[run.team, run.model, run.windows.day]
+            counts[0] += 1
+            counts[1] += run.spent.usd_micros
+    for key in sorted({*counted, *books.usage}):
+        one = books.usage.get(key, Usage(*key))
+        rolled = [one.bypassed, one.spent_bypassed_usd_micros]
+        if rolled != counted[key]:
+            yield sentences.say_bypasses(*key, *rolled, *counted[key])
+
+
 def _unkept(runs: Collection[Run]) -> Iterator[str]:
     for run in runs:
         if run.state is RunState.DONE and len(run.kept) < len(run.links):
@@ -165,7 +181,7 @@ def _stray_keys(books: Tables, now: float) -> Iterator[str]:
 def _uncalled(books: Tables) -> Iterator[str]:
     for job in books.jobs.values():
         run = books.runs[job.run_id]
-        told = run.state is RunState.DONE or (run.is_final and run.accepted_at is not None)
+        told = run.is_final and reply(run) is Reply.TASK
         if job.callback_url is not None and told and not books.delivered.get(job.id):
             yield sentences.say_uncalled(job.id, run.id, run.state)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gateway.core.accounts import Account, AccountKey
-from gateway.core.history import Refusal, Step
+from gateway.core.history import Refusal, Step, in_turn
 from gateway.core.invariants import Violation
 from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.roster import Change, ManagedTeam, TeamKey
@@ -203,9 +203,10 @@ class MemoryReads:
         found.sort(key=lambda job: (job.created_at, job.id))
         return found[:limit], len(found)
 
-    async def refusal(self, refusal_id: str) -> Refusal | None:
+    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
         await self._turn()
-        return self._tables.roster.refusals.get(refusal_id)
+        every = self._tables.roster.refusals.values()
+        return in_turn(one for one in every if name in (one.id, one.request_id))[:limit]
 
     async def refusals(
         self, asked: RefusalFilter, *, after: Mark | None, limit: int

@@ -76,7 +76,7 @@ class Tables:
         return [self.deliveries[one] for one in self.pending]
 
     def view(self, keys: Keys) -> View:
-        live = finished = run = claim = None
+        live = finished = run = claim = lost = superseded = None
         owed: tuple[Job, ...] = ()
         if keys.fingerprint is not None:
             same = [self.runs[one] for one in self._of_fingerprint.get(keys.fingerprint, ())]
@@ -84,6 +84,10 @@ class Tables:
             live = next((run for run in shared if not run.is_final), None)
             done = [run for run in shared if run.state is RunState.DONE]
             finished = max(done, key=lambda run: (run.finished_at, run.id), default=None)
+            spent = [run for run in shared if run.state is RunState.FAILED and run.spent.images]
+            lost = max(spent, key=lambda run: (run.finished_at, run.id), default=None)
+            behind = [run for run in same if run.superseded and not run.is_final]
+            superseded = max(behind, key=lambda run: (run.created_at, run.id), default=None)
         if keys.run_id is not None:
             run = self.runs.get(keys.run_id)
             jobs = [self.jobs[one] for one in self.owed.get(keys.run_id, ())]
@@ -91,6 +95,7 @@ class Tables:
         if keys.claim is not None:
             claim = self.claims.get(keys.claim)
         view = View(self._account_view(keys), live, finished, run, owed, claim)
+        view = replace(view, lost=lost, superseded=superseded)
         if keys.team is not None:
             team, team_keys = self.roster.teams.get(keys.team), self.roster.keys_of(keys.team)
             view = replace(view, managed=team, team_keys=team_keys)

@@ -36,7 +36,13 @@ KEYS_OF_TEAM: Final = f"SELECT {_KEY} FROM team_keys WHERE team = ? ORDER BY cre
 ALL_KEYS: Final = f"SELECT {_KEY} FROM team_keys ORDER BY created_at, id"
 STEPS: Final = f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE run_id = ? ORDER BY number"
 LAST_STEP: Final = "SELECT COALESCE(MAX(number), 0) FROM steps WHERE run_id = ?"
-REFUSAL: Final = f"SELECT {', '.join(REFUSAL_COLUMNS)} FROM refusals WHERE id = ?"
+REFUSALS_NAMED: Final = (
+    f"SELECT {', '.join(REFUSAL_COLUMNS)} FROM ("
+    f"SELECT {', '.join(REFUSAL_COLUMNS)},"
+    " ROW_NUMBER() OVER (PARTITION BY team ORDER BY at DESC, id DESC) AS turn"
+    " FROM refusals WHERE id = ? OR request_id = ?"
+    ") AS named ORDER BY turn, at DESC, id DESC LIMIT ?"
+)
 
 PUT_TEAM: Final = upsert("teams", TEAM_COLUMNS, key=1)
 PUT_KEY: Final = (
@@ -92,6 +98,7 @@ def steps(db: Database, run_id: str) -> Sequence[Step]:
     return [step_from(row) for row in db.execute(STEPS, (run_id,)).fetchall()]
 
 
-def refusal(db: Database, refusal_id: str) -> Refusal | None:
-    found = db.execute(REFUSAL, (refusal_id,)).fetchall()
-    return refusal_from(found[0]) if found else None
+def refusals_named(db: Database, name: str, limit: int) -> Sequence[Refusal]:
+    """Each team's newest first."""
+    found = db.execute(REFUSALS_NAMED, (name, name, limit)).fetchall()
+    return [refusal_from(row) for row in found]

@@ -34,8 +34,9 @@ RUN_COLUMNS: Final = (
     "minute_start", "hour_start", "day_start", "week_start", "month_start",
     "hold_usd_micros", "hold_images", "hold_runs",
     "spent_usd_micros", "spent_images", "spent_runs",
-    "created_at", "deadline_at", "due_at", "state", "shared", "joins", "attempts", "tries", "tried",
-    "upstream_task_id", "accepted_at", "upstream_finished_at", "finished_at",
+    "created_at", "deadline_at", "due_at", "state", "shared", "superseded",
+    "bypassed", "joins", "attempts", "tries", "tried",
+    "upstream_task_id", "accepted_at", "told_at", "upstream_finished_at", "finished_at",
     "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until", "trouble",
 )  # fmt: skip
 
@@ -68,6 +69,7 @@ ACCOUNT_COLUMNS: Final = (
 USAGE_COUNTERS: Final = (
     "hits", "joined", "started", "failed", "images_generated", "images_cache",
     "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
+    "bypassed", "spent_bypassed_usd_micros",
 )  # fmt: skip
 
 USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)
@@ -85,8 +87,9 @@ def run_row(run: Run) -> tuple[object, ...]:
         run.hold.usd_micros, run.hold.images, run.hold.runs,
         run.spent.usd_micros, run.spent.images, run.spent.runs,
         run.created_at, run.deadline_at, run.due_at, run.state.value, int(run.shared),
-        _json(run.joins), run.attempts, run.tries, _json(run.tried),
-        run.upstream_task_id, run.accepted_at, run.upstream_finished_at, run.finished_at,
+        int(run.superseded), int(run.bypassed), _json(run.joins), run.attempts, run.tries,
+        _json(run.tried), run.upstream_task_id, run.accepted_at, run.told_at,
+        run.upstream_finished_at, run.finished_at,
         run.task, _json(run.links), _json(codec.plain_kept(run.kept)), run.credits_used,
         None if run.failure is None else _json(codec.plain_failure(run.failure)),
         run.lease_owner, run.lease_until,
@@ -103,8 +106,9 @@ def run_from(row: Row) -> Run:
         minute, hour, day, week, month,
         hold_usd_micros, hold_images, hold_runs,
         spent_usd_micros, spent_images, spent_runs,
-        created_at, deadline_at, due_at, state, shared, joins, attempts, tries, tried,
-        upstream_task_id, accepted_at, upstream_finished_at, finished_at,
+        created_at, deadline_at, due_at, state, shared, superseded,
+        bypassed, joins, attempts, tries, tried,
+        upstream_task_id, accepted_at, told_at, upstream_finished_at, finished_at,
         task, links, kept, credits_used, failure, lease_owner, lease_until, trouble,
     ) = row  # fmt: skip
     return Run(
@@ -115,10 +119,11 @@ def run_from(row: Row) -> Run:
         hold=Amounts(hold_usd_micros, hold_images, hold_runs),
         spent=Amounts(spent_usd_micros, spent_images, spent_runs),
         created_at=created_at, deadline_at=deadline_at, due_at=due_at,
-        state=RunState(state), shared=bool(shared), attempts=attempts, tries=tries,
+        state=RunState(state), shared=bool(shared),
+        superseded=bool(superseded), bypassed=bool(bypassed), attempts=attempts, tries=tries,
         tried=() if tried == "[]" else tuple(json.loads(tried)),
         joins=() if joins == "[]" else codec.read_joins(json.loads(joins)),
-        upstream_task_id=upstream_task_id, accepted_at=accepted_at,
+        upstream_task_id=upstream_task_id, accepted_at=accepted_at, told_at=told_at,
         upstream_finished_at=upstream_finished_at, finished_at=finished_at,
         task=task, links=() if links == "[]" else tuple(json.loads(links)),
         kept=() if kept == "[]" else codec.read_kept(json.loads(kept)),

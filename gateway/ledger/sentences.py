@@ -35,6 +35,15 @@ def say_usage(team: str, model: str, day: int, *counters: int) -> str:
     )
 
 
+def say_bypasses(team: str, model: str, day: int, *counters: int) -> str:
+    """`counters`: bypasses and their micro-dollars of the roll-up, then of the runs."""
+    rolled, spent, runs, runs_spent = counters
+    return (
+        f"The usage of team {team} and model {model} on day {day} says {rolled} bypasses for"
+        f" {spent} micro-dollars, but the runs say {runs} for {runs_spent}."
+    )
+
+
 def say_unkept(run_id: str, kept: int, links: int) -> str:
     return f"Run {run_id} is done with {kept} kept pictures for {links} result links."
 

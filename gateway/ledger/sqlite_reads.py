@@ -64,8 +64,8 @@ class SqliteReads:
     async def steps(self, run_id: str) -> Sequence[Step]:
         return await self._reader.call(lambda db: roster_store.steps(db, run_id))
 
-    async def refusal(self, refusal_id: str) -> Refusal | None:
-        return await self._reader.call(lambda db: roster_store.refusal(db, refusal_id))
+    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
+        return await self._reports.call(lambda db: roster_store.refusals_named(db, name, limit))
 
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
         return await self._reader.call(_snapshot(roster_store.roster))

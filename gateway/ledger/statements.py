@@ -53,6 +53,14 @@ RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
     " ORDER BY finished_at DESC, id DESC LIMIT 1"
 )
+RUN_LOST: Final = (
+    f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'failed'"
+    " AND spent_images > 0 ORDER BY finished_at DESC, id DESC LIMIT 1"
+)
+RUN_SUPERSEDED: Final = (
+    f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND superseded = 1 AND {LIVE}"
+    " ORDER BY created_at DESC, id DESC LIMIT 1"
+)
 OWED_JOBS: Final = (
     f"SELECT {', '.join(JOB_COLUMNS)} FROM jobs WHERE run_id = ? AND callback_url IS NOT NULL"
     " ORDER BY created_at, id"

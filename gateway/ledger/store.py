@@ -39,11 +39,13 @@ def transact(db: Database, keys: Keys, decide: Decide[T]) -> T:
 
 
 def load(db: Database, keys: Keys) -> View:
-    live = finished = run = claim = None
+    live = finished = run = claim = lost = superseded = None
     owed: tuple[Job, ...] = ()
     if keys.fingerprint is not None:
         live = _one_run(db, statements.RUN_LIVE, keys.fingerprint)
         finished = _one_run(db, statements.RUN_FINISHED, keys.fingerprint)
+        lost = _one_run(db, statements.RUN_LOST, keys.fingerprint)
+        superseded = _one_run(db, statements.RUN_SUPERSEDED, keys.fingerprint)
     if keys.run_id is not None:
         run = _one_run(db, statements.RUN_BY_ID, keys.run_id)
         found = db.execute(statements.OWED_JOBS, (keys.run_id,)).fetchall()
@@ -54,6 +56,8 @@ def load(db: Database, keys: Keys) -> View:
     if keys.counted is not None:
         accounts = {**accounts, **account_store.counted(db, *keys.counted)}
     view = View(accounts, live, finished, run, owed, claim)
+    if lost or superseded:
+        view = replace(view, lost=lost, superseded=superseded)
     if keys.team is not None:
         team, team_keys = roster_store.managed(db, keys.team)
         view = replace(view, managed=team, team_keys=team_keys)
@@ -67,7 +71,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
 
     Runs that others can join go last: the fingerprint may be given up by one for another.
     """
-    known = {run.id: run for run in (view.run, view.live, view.finished) if run}
+    known = {run.id: run for run in (view.run, view.live, view.finished, view.superseded) if run}
     for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
         if run != known.get(run.id):
             _put_run(db, run, known.get(run.id))

@@ -43,7 +43,7 @@ ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     # status is counted by its class, such as `4xx`, and any other method as `other`.
     "/v1/images/generations": (
         ("POST",),
-        (200, 400, 401, 402, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
+        (200, 400, 401, 402, 403, 404, 409, 413, 422, 424, 429, 499, 500, 502, 503, 504),
     ),
     "/v1/tasks/{task_id}": (READ, (200, 400, 401, 404, 499, 500, 503)),
     "/v1/tasks": (READ, (200, 400, 401, 500, 503)),
@@ -53,11 +53,11 @@ ROUTES: Final[Mapping[str, tuple[Sequence[str], Sequence[int]]]] = {
     "/v1/models": (READ, (200, 401, 500)),
     "/openai/v1/images/generations": (
         ("POST",),
-        (200, 400, 401, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
+        (200, 400, 401, 403, 404, 409, 413, 422, 424, 429, 499, 500, 502, 503, 504),
     ),
     "/openai/v1/images/edits": (
         ("POST",),
-        (200, 400, 401, 403, 404, 409, 413, 422, 429, 499, 500, 502, 503, 504),
+        (200, 400, 401, 403, 404, 409, 413, 422, 424, 429, 499, 500, 502, 503, 504),
     ),
     "/openai/v1/models": (READ, (200, 401, 500)),
     "/openai/v1/models/{model}": (READ, (200, 401, 404, 500)),

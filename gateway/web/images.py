@@ -14,7 +14,7 @@ from gateway.core.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports import Clock
-from gateway.service import Service, taken
+from gateway.service import Answer, Service
 from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
@@ -58,9 +58,8 @@ class Images:
         if isinstance(answer.decision, Replayed):
             headers = {"Idempotency-Replayed": "true"}
         else:
-            headers = {"Cache-Status": wire.cache_status(answer.decision, freshness)}
+            headers = {"Cache-Status": cache_status(answer)}
         task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
-        taken(task.run)
         return self._answer(task, {**headers, **applied})
 
     async def task(self, request: Request) -> Response:
@@ -90,6 +89,11 @@ class Images:
         body = wire.task_body(task.job, task.run, self._current.policy.public_url)
         soon = prefer.retry_after(task.run, self._clock())
         return Response(body, media_type="application/json", headers={**headers, **soon})
+
+
+def cache_status(answer: Answer) -> str:
+    """The `Cache-Status` of the answer to an order that was decided anew."""
+    return wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
 
 
 def read_key(request: Request) -> str | None:

@@ -28,7 +28,7 @@ from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
 from gateway.web.body import read_json
 from gateway.web.edge import REQUEST_ID
-from gateway.web.images import read_key
+from gateway.web.images import cache_status, read_key
 from gateway.web.openai_answers import PicturesAnswer
 from gateway.web.openai_edits import Edits, add_upstream_seconds
 from gateway.web.openai_errors import ModelNotFound, StillRunning
@@ -108,7 +108,7 @@ class OpenAI:
         if isinstance(answer.decision, Replayed):
             made.headers["Idempotency-Replayed"] = "true"
         else:
-            made.headers["Cache-Status"] = wire.cache_status(answer.decision, freshness)
+            made.headers["Cache-Status"] = cache_status(answer)
         return made
 
     async def _ordered(
@@ -138,7 +138,7 @@ class OpenAI:
         if run.failure is not None:
             raise openai_errors.failure_error(run.failure)
         if run.state is RunState.UNSURE:
-            raise outcome_unknown(run)
+            raise outcome_unknown(run, team)
         if run.state is not RunState.DONE:
             raise StillRunning(
                 "The pictures are still being made, and will be kept. Send the identical request "

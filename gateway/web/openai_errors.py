@@ -15,9 +15,11 @@ from gateway.errors import (
     BudgetExhausted,
     CallerError,
     GatewayError,
+    GenerationTimeout,
     NotCached,
     OutcomeUnknown,
     RateLimited,
+    ResultLost,
     Unauthorized,
     UpstreamError,
     UpstreamRefusal,
@@ -67,12 +69,6 @@ class TaskBroken(GatewayError):
     status, code = 502, "upstream_error"
 
 
-class PaidInVain(GatewayError):
-    """No picture came and upstream may have charged: a retry by itself might pay again."""
-
-    status, code = 502, "result_lost"
-
-
 class StillRunning(GatewayError):
     """The longest wait is over and the picture is not there yet."""
 
@@ -96,7 +92,7 @@ class ModelNotFound(CallerError):
     status, code = 404, "model_not_found"
 
 
-NEVER_AGAIN: Final = (BudgetExhausted, NotCached, OutcomeUnknown, PaidInVain, UpstreamError)
+NEVER_AGAIN: Final = (BudgetExhausted, NotCached, OutcomeUnknown, ResultLost, UpstreamError)
 """The clients would send these once more by themselves; that cannot help, or might cost."""
 
 
@@ -107,12 +103,14 @@ def failure_error(failure: Failure) -> GatewayError:
             return submit_error(failure)
         case FailureKind.OUTCOME_UNKNOWN:
             return OutcomeUnknown(failure.message)
+        case FailureKind.TIMED_OUT:
+            return GenerationTimeout(failure.message)
         case FailureKind.TASK_FAILED:
             if failure.code in BLOCKED | CALLERS_TO_MEND:
                 return NotMakeable(failure.code, failure.message)
             return TaskBroken(failure.message)
         case _:
-            return PaidInVain(failure.message)
+            return ResultLost(failure.message)
 
 
 def error_body(error: GatewayError) -> bytes:

@@ -23,6 +23,7 @@ IGNORED: Final = frozenset({"moderation", "style"})
 
 WITHOUT_COUNTERPART: Final[Mapping[str, tuple[object, ...]]] = {
     # Parameter: its values that ask for nothing beyond what is made anyway. Any other is refused.
+    "callback_url": (),  # the answer itself tells the ending, and nobody is told it twice
     "complexity": (),
     "frame_count": (),
     "frame_duration_ms": (),

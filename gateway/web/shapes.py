@@ -89,6 +89,8 @@ class CountersShape(TypedDict):
     saved_usd: float
     saved_hit_usd: float
     saved_joined_usd: float
+    bypassed: int
+    bypassed_usd: float
 
 
 class UsageRowShape(CountersShape):
@@ -252,6 +254,7 @@ class RefusalShape(TypedDict):
     """A refused order, by the id of its request; what went on all the same did so as `task`."""
 
     id: str
+    request_id: str
     at: str
     team: str
     model: str
@@ -270,7 +273,10 @@ class RefusalsShape(TypedDict):
 
 
 class ExplanationShape(TypedDict):
-    """Why an order went the way it did. `kind`: run or refusal; `summary` says it in words."""
+    """Why an order went the way it did. `kind`: run or refusal; `summary` says it in words.
+
+    `others` are further refusals whose requests are called alike.
+    """
 
     kind: str
     summary: str
@@ -282,6 +288,7 @@ class ExplanationShape(TypedDict):
     pictures: list[PictureShape]
     set_aside: list[SetAsideShape]
     refusal: RefusalShape | None
+    others: list[RefusalShape]
 
 
 class CacheRequestsShape(TypedDict):

@@ -103,6 +103,8 @@ def counters(usage: Usage) -> CountersShape:
         "saved_usd": usd(usage.saved_hit_usd_micros + usage.saved_joined_usd_micros),
         "saved_hit_usd": usd(usage.saved_hit_usd_micros),
         "saved_joined_usd": usd(usage.saved_joined_usd_micros),
+        "bypassed": usage.bypassed,
+        "bypassed_usd": usd(usage.spent_bypassed_usd_micros),
     }
 
 
@@ -127,7 +129,8 @@ def _amounts(usage: Usage) -> list[str]:
         usage.saved_hit_usd_micros,
         usage.saved_joined_usd_micros,
     )
-    return [*map(str, (*counts, *images)), *map(_dollars, money)]
+    bypassed = (str(usage.bypassed), _dollars(usage.spent_bypassed_usd_micros))
+    return [*map(str, (*counts, *images)), *map(_dollars, money), *bypassed]
 
 
 def _dollars(micros: int) -> str:

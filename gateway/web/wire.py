@@ -21,6 +21,9 @@ from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
 from gateway.failures import task_error
 
 CACHE_NAME: Final = "image-gateway"
+IGNORED: Final = "; detail=client-control-ignored"
+"""Of a client whose `Cache-Control` would have passed the cache by, and may not."""
+
 TASK_TYPE: Final = "image"
 KEEPING_PROGRESS: Final = 99
 """Upstream is finished, our copy is not: the client must not take it for complete yet."""
@@ -213,10 +216,11 @@ def error_headers(error: GatewayError) -> dict[str, str]:
 
 
 def read_freshness(headers: Mapping[str, str]) -> Freshness:
-    """`Cache-Control` of the request (RFC 9111, 5.2.1); what we do not know is ignored."""
+    """`Cache-Control` of the request (RFC 9111, 5.2.1); what we do not know is ignored.
+
+    So is `Pragma`, which is deprecated (5.4), and which tools send with every request.
+    """
     lines = [value for name, value in headers.items() if name.lower() == "cache-control"]
-    if not lines:
-        return Freshness(no_cache="no-cache" in _directives(headers.get("pragma", "")))
     found = _directives(",".join(lines))
     return Freshness(
         no_cache="no-cache" in found,
@@ -243,8 +247,17 @@ def _delta_seconds(text: str | None) -> float | None:
     return float(min(int(digits), 2**31)) if len(digits) <= 10 else float(2**31)
 
 
-def cache_status(decision: Settled | Replayed, freshness: Freshness) -> str:
-    """`Cache-Status` (RFC 9211) of the answer to an order."""
+def cache_status(
+    decision: Settled | Replayed, freshness: Freshness, *, ignored: bool = False
+) -> str:
+    """`Cache-Status` (RFC 9211) of the answer to an order.
+
+    `freshness` is what was honoured of the client's wishes; `ignored`: that was not all of them.
+    """
+    return f"{_cache_status(decision, freshness)}{IGNORED if ignored else ''}"
+
+
+def _cache_status(decision: Settled | Replayed, freshness: Freshness) -> str:
     match decision:
         case Hit(ttl_seconds=ttl):
             return f"{CACHE_NAME}; hit; ttl={int(ttl)}"

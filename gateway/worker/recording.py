@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from gateway.core import history, lifecycle, outbox
+from gateway.core import history, lifecycle, outbox, sharing
 from gateway.core.accounts import AccountKey
 from gateway.core.booking import book
 from gateway.core.budgets import ZoneChanged
@@ -56,7 +56,12 @@ class Recorder:
             try:
                 keys = self._in_force(run)
                 before, after = await self._tools.ledger.transact(
-                    Keys(keys, counted=(run.team, run.created_at), run_id=run.id),
+                    Keys(
+                        keys,
+                        counted=(run.team, run.created_at),
+                        fingerprint=run.fingerprint,
+                        run_id=run.id,
+                    ),
                     self._fold(run, event, outlook, keys),
                 )
                 break
@@ -116,11 +121,13 @@ class Recorder:
             except IllegalTransition as stale:
                 log.warning("event came too late", run=run.id, reason=str(stale))
                 return (before, before), Writes()
+            after, back = sharing.settle(before, after, view)
             deliveries = outbox.owed(before, after, view.owed, now=now)
             step = history.note(before, event, after, now)
             writes = book(before, after, view.accounts)
             told = (step,) if step else ()
-            return (before, after), replace(writes, deliveries=deliveries, steps=told)
+            runs = writes.runs if back is None else (*writes.runs, back)
+            return (before, after), replace(writes, runs=runs, deliveries=deliveries, steps=told)
 
         return decide
 

@@ -15,7 +15,7 @@ import pytest
 from cache_builders import a_done_run
 
 from gateway.cache import MAX_USED, MAX_WAITING, DiskResponseCache, NoCache, response_cache
-from gateway.core.codec import decode_run, encode_run
+from gateway.core.codec import FORMAT, decode_run, encode_run
 from gateway.core.model import Failure, FailureKind, RunState
 
 LIMIT = 2_000_000
@@ -226,8 +226,8 @@ async def test_no_file_outside_is_read_or_removed(
         b"{",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"format":2}',
-        encode_run(a_done_run("f")).replace(b'"format":3', b'"format":1'),
+        b'{"format":%d}' % FORMAT,
+        encode_run(a_done_run("f")).replace(b'"format":%d' % FORMAT, b'"format":1'),
         encode_run(a_done_run("f")).replace(b'"state":"done"', b'"state":"gone"'),
         encode_run(a_done_run("f")).replace(b'"hold":[0,0,0]', b'"hold":[0,0,0,0]'),
         encode_run(a_done_run("another")),

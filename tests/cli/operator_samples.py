@@ -118,6 +118,8 @@ COUNTERS: CountersShape = {
     "saved_usd": 0.9,
     "saved_hit_usd": 0.72,
     "saved_joined_usd": 0.18,
+    "bypassed": 1,
+    "bypassed_usd": 0.06,
 }
 
 
@@ -175,7 +177,8 @@ PICTURE: PictureShape = {
 }
 
 REFUSAL: RefusalShape = {
-    "id": "req_0123456789abcdef01234567",
+    "id": "ref_0123456789abcdef01234567",
+    "request_id": "req_0123456789abcdef01234567",
     "at": "2026-01-02T12:01:00.125Z",
     "team": "marketing",
     "model": "gpt-image-1.5",
@@ -266,6 +269,7 @@ EXPLANATION: ExplanationShape = {
     "pictures": [PICTURE],
     "set_aside": [],
     "refusal": None,
+    "others": [],
 }
 
 REFUSED: ExplanationShape = {
@@ -279,6 +283,7 @@ REFUSED: ExplanationShape = {
     "pictures": [],
     "set_aside": [],
     "refusal": REFUSAL,
+    "others": [],
 }
 
 CHANGE: ChangeShape = {

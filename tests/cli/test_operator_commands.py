@@ -82,15 +82,16 @@ def test_a_team_of_the_settings_says_where_it_is_changed(fake: FakeAdmin) -> Non
 def test_usage_is_a_table_with_a_total(fake: FakeAdmin) -> None:
     fake.answer("GET", "usage", samples.USAGE)
     words = ("--from", "2026-01-01", "--to", "2026-01-02", "--team", "x", "--by", "day,team,model")
+    h, c = "saved  bypassed", "$0.90     $0.06"
     assert fake.run("usage", *words).stdout == (
         f"""\
 2026-01-01 to 2026-01-02, days in Europe/Paris
 
-day         team       model          hits  joined  started  failed   made  cached     spent  saved
-2026-01-02  marketing  gpt-image-1.5    12       3    1,005       1  1,004      15  $60.2280  $0.90
-2026-01-01  green      gpt-image-1.5    12       3    1,005       1  1,004      15   $0.0120  $0.90
-{"-" * 99}
-total                                   12       3    1,005       1  1,004      15    $60.24  $0.90
+day         team       model          hits  joined  started  failed   made  cached     spent  {h}
+2026-01-02  marketing  gpt-image-1.5    12       3    1,005       1  1,004      15  $60.2280  {c}
+2026-01-01  green      gpt-image-1.5    12       3    1,005       1  1,004      15   $0.0120  {c}
+{"-" * 109}
+total                                   12       3    1,005       1  1,004      15    $60.24  {c}
 """
     )
     asked = {"from": "2026-01-01", "to": "2026-01-02", "team": "x", "by": "day,team,model"}
@@ -180,13 +181,14 @@ def test_a_refusal_is_explained(fake: FakeAdmin) -> None:
         """\
 The order was denied: the team's budget of $50 per day is exhausted.
 
-refusal req_0123456789abcdef01234567
+refusal ref_0123456789abcdef01234567
   verdict  denied
   team     marketing
   model    gpt-image-1.5
   reason   budget
   rule     usd_per_day
   message  The team's budget of $50 per day is exhausted.
+  request  req_0123456789abcdef01234567
   at       2026-01-02 12:01:00.125 UTC
 """
     )

@@ -165,7 +165,13 @@ def test_settings_for_programs(runner: CliRunner) -> None:
     result = runner.invoke(main, ["check", "--config", str(REFERENCE), "--json"])
     answer = json.loads(result.stdout)
     assert (answer["ok"], len(answer["notices"])) == (True, 2)
-    assert answer["settings"]["cache"] == {"ttl": "30d", "size_limit": "1GB", "scope": "team"}
+    assert answer["settings"]["cache"] == {
+        "ttl": "30d",
+        "size_limit": "1GB",
+        "scope": "team",
+        "client_control": "honour",
+        "remember_lost": "15m",
+    }
 
 
 def test_a_missing_file_names_the_option(

@@ -20,6 +20,7 @@ from gateway.core.fingerprint import fingerprint
 from gateway.core.lifecycle import Rules, advance
 from gateway.core.model import Freshness, Job, Kept, Order, Picture, Run, RunState, Usage
 from gateway.core.orders import read_order
+from gateway.core.sharing import settle
 from gateway.core.transaction import Keys, View, Writes
 
 STEADY: Final = settings(
@@ -135,13 +136,18 @@ class Books:
     usage: list[Usage] = field(default_factory=list)
 
     def view(self, keys: Keys) -> View:
-        same = [r for r in self.runs.values() if r.shared and r.fingerprint == keys.fingerprint]
+        every = [run for run in self.runs.values() if run.fingerprint == keys.fingerprint]
+        same = [run for run in every if run.shared]
         done = [run for run in same if run.state is RunState.DONE]
+        lost = [run for run in same if run.state is RunState.FAILED and run.spent.images]
+        behind = [run for run in every if run.superseded and not run.is_final]
         return View(
             accounts={key: self.accounts.get(key) or Account(key) for key in keys.accounts},
             live=next((run for run in same if not run.is_final), None),
             finished=max(done, key=lambda run: (run.finished_at, run.id), default=None),
             run=self.runs.get(keys.run_id or ""),
+            lost=max(lost, key=lambda run: (run.finished_at, run.id), default=None),
+            superseded=max(behind, key=lambda run: (run.created_at, run.id), default=None),
         )
 
     def admit(self, ask: Ask) -> tuple[Decision, Writes]:
@@ -152,8 +158,11 @@ class Books:
     def happen(self, run_id: str, event: Event, now: float, rules: Rules) -> Run:
         before = self.runs[run_id]
         after = advance(before, event, now, rules)
-        keys = Keys(accounts=keys_of(before), run_id=run_id)
-        self.apply(book(before, after, self.view(keys).accounts))
+        view = self.view(Keys(keys_of(before), fingerprint=before.fingerprint, run_id=run_id))
+        after, back = settle(before, after, view)
+        self.apply(book(before, after, view.accounts))
+        if back is not None:
+            self.apply(Writes(runs=(back,)))
         return after
 
     def apply(self, writes: Writes) -> None:

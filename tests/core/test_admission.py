@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.core.admission import (
 from gateway.core.catalog import (
     Allow,
     CacheScope,
+    ClientControl,
     ImageModel,
     Limits,
     Mode,
@@ -33,22 +35,38 @@ from gateway.core.catalog import (
     Route,
     Team,
 )
-from gateway.core.events import Accepted, AnswerLost, Finished, PicturesKept, Refused
+from gateway.core.events import (
+    Accepted,
+    AnswerLost,
+    DeadlinePassed,
+    Event,
+    Finished,
+    KeepFailed,
+    Loss,
+    PicturesKept,
+    Refused,
+)
+from gateway.core.freshness import honoured
 from gateway.core.lifecycle import Rules
 from gateway.core.model import Freshness, Run, RunState, Usage, Verdict
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
     BudgetExhausted,
+    GatewayError,
+    GenerationTimeout,
     InvalidRequest,
     ModelAccessDenied,
     NotCached,
+    OutcomeUnknown,
     RateLimited,
+    ResultLost,
     Unavailable,
 )
 
 RULES = Rules()
 LINK = "https://files.test/a.png"
 ALPHA = Team("alpha")
+NO_CACHE, NO_STORE = Freshness(no_cache=True), Freshness(no_store=True)
 
 
 def start(books: Books, **fields: Any) -> Run:
@@ -332,16 +350,231 @@ def test_no_cache_supersedes_a_live_run(doubtful: bool) -> None:
     assert books.accounts == books.sums()
 
 
-def test_a_superseded_run_ends_for_its_own_callers_only() -> None:
+def test_a_superseded_run_answers_until_the_newer_one_does() -> None:
     books = Books()
     old = start(books)
     new = start(books, freshness=Freshness(no_cache=True))
-    finish(books, old, NOW + 5)
-    waiting = decide(books, now=NOW + 6)
+    waiting = decide(books, now=NOW + 1)
     assert isinstance(waiting, Joined) and waiting.run.id == new.id
+    finish(books, old, NOW + 5)
+    paid = decide(books, now=NOW + 6)
+    assert isinstance(paid, Hit) and paid.run.id == old.id
     finish(books, new, NOW + 7)
     hit = decide(books, now=NOW + 8)
     assert isinstance(hit, Hit) and hit.run.id == new.id
+
+
+def test_a_superseded_run_that_is_done_after_the_newer_one_stays_behind() -> None:
+    books = Books()
+    old = start(books)
+    new = start(books, now=NOW + 1, freshness=Freshness(no_cache=True))
+    finish(books, new, NOW + 5)
+    finish(books, old, NOW + 7)
+    hit = decide(books, now=NOW + 8)
+    assert isinstance(hit, Hit) and hit.run.id == new.id
+    assert not books.runs[old.id].shared
+
+
+@pytest.mark.parametrize("ending", [Refused(400, "{}", "no", "no"), AnswerLost("cut")])
+def test_a_superseded_run_takes_its_place_back_where_the_newer_one_fails(ending: Event) -> None:
+    books = Books()
+    first = start(books)
+    second = start(books, now=NOW + 1, freshness=Freshness(no_cache=True))
+    third = start(books, now=NOW + 2, freshness=Freshness(no_cache=True))
+    failed = books.happen(third.id, ending, NOW + 3, RULES)
+    while not failed.is_final:
+        failed = books.happen(third.id, DeadlinePassed(), failed.deadline_at, RULES)
+    joined = decide(books, now=NOW + 905)
+    assert isinstance(joined, Joined) and joined.run.id == second.id
+    assert not books.runs[first.id].shared
+    finish(books, second, NOW + 906)
+    hit = decide(books, now=NOW + 907)
+    assert isinstance(hit, Hit) and hit.run.id == second.id
+    finish(books, first, NOW + 908)
+    assert not books.runs[first.id].shared
+    assert decide(books, now=NOW + 909).run.id == second.id  # type: ignore[union-attr]
+
+
+def test_what_was_done_before_the_newer_run_failed_answers() -> None:
+    books = Books()
+    old = start(books)
+    new = start(books, now=NOW + 1, freshness=Freshness(no_cache=True))
+    finish(books, old, NOW + 5)
+    books.happen(new.id, Refused(400, "{}", "no", "no"), NOW + 6, RULES)
+    hit = decide(books, now=NOW + 7)
+    assert isinstance(hit, Hit) and hit.run.id == old.id
+
+
+def test_a_private_run_takes_nobodys_place() -> None:
+    books = Books()
+    private = start(books, freshness=Freshness(no_store=True))
+    finish(books, private, NOW + 5)
+    assert not books.runs[private.id].shared
+    assert isinstance(decide(books, now=NOW + 6), Started)
+
+
+# --- endings that count as spent -----------------------------------------------------------------
+
+MINUTES = 60.0
+
+
+def lost(books: Books, at: float = NOW, **fields: Any) -> Run:
+    """A run that was accepted and not finished by its deadline, which is now."""
+    run = start(books, now=at - 900, **fields)
+    books.happen(run.id, Accepted(f"task-of-{run.id}", "{}"), at - 900, RULES)
+    return books.happen(run.id, DeadlinePassed(), at, RULES)
+
+
+def repeated(books: Books, **fields: Any) -> Decision:
+    return decide(books, remember_lost_seconds=15 * MINUTES, **fields)
+
+
+def result_lost(books: Books) -> Run:
+    run = start(books, now=NOW - 5)
+    books.happen(run.id, Accepted(f"task-of-{run.id}", "{}"), NOW - 4, RULES)
+    books.happen(run.id, Finished("{}", (LINK,)), NOW - 3, RULES)
+    cut = KeepFailed("it is cut", dead=True, loss=Loss.UNDECODABLE, body="the same")
+    return [books.happen(run.id, cut, NOW, RULES) for _ in range(3)][-1]
+
+
+def never_known(books: Books) -> Run:
+    run = start(books, now=NOW - 900)
+    books.happen(run.id, AnswerLost("cut"), NOW - 899, RULES)
+    return books.happen(run.id, DeadlinePassed(), NOW, RULES)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "error", "status"),
+    [
+        (lost, Reason.TIMED_OUT, GenerationTimeout, 424),
+        (result_lost, Reason.RESULT_LOST, ResultLost, 424),
+        (never_known, Reason.OUTCOME_UNKNOWN, OutcomeUnknown, 504),
+    ],
+)
+def test_an_ending_that_counts_as_spent_is_repeated_for_a_while(
+    end: Callable[[Books], Run], reason: Reason, error: type[GatewayError], status: int
+) -> None:
+    books = Books()
+    run = end(books)
+    assert run.spent.usd_micros == PRICE
+    for after in (0.0, 15 * MINUTES - 1):
+        same = repeated(books, now=NOW + after)
+        assert isinstance(same, Denied)
+        assert (same.denial.reason, same.denial.frees_at) == (reason, NOW + 15 * MINUTES)
+        told = same.denial.error(NOW + after)
+        assert type(told) is error and (told.status, told.type) == (status, "api_error")
+        assert told.retry_after_seconds is None
+        assert run.failure and run.failure.message in told.message and "no-cache" in told.message
+    assert isinstance(repeated(books, now=NOW + 15 * MINUTES), Started)
+
+
+@pytest.mark.parametrize(
+    "freshness", [Freshness(no_cache=True), Freshness(no_store=True), Freshness(True, True)]
+)
+def test_it_is_paid_again_knowingly(freshness: Freshness) -> None:
+    books = Books()
+    lost(books)
+    assert isinstance(repeated(books, freshness=freshness), Started)
+
+
+def test_an_age_is_no_wish_to_pay_again() -> None:
+    books = Books()
+    lost(books)
+    assert isinstance(repeated(books, freshness=Freshness(max_age_seconds=0)), Denied)
+    only = repeated(books, freshness=Freshness(only_if_cached=True))
+    assert isinstance(only, Denied) and only.denial.reason is Reason.NOT_CACHED
+
+
+def test_only_identical_orders_of_the_same_scope_get_it() -> None:
+    books = Books()
+    lost(books)
+    assert isinstance(repeated(books, order=an_order(seed=1)), Started)
+    assert isinstance(repeated(books, team=Team("beta")), Started)
+    shared = [Team(name, cache_scope=CacheScope.ORGANIZATION) for name in ("one", "two")]
+    lost(books, team=shared[0])
+    assert isinstance(repeated(books, team=shared[1]), Denied)
+
+
+def test_what_was_not_charged_or_is_nobodys_business_is_not_repeated() -> None:
+    books = Books()
+    refused = start(books)
+    books.happen(refused.id, Refused(400, "{}", "no", "no"), NOW, RULES)
+    assert isinstance(repeated(books), Started)
+    books = Books()
+    lost(books, freshness=Freshness(no_store=True))
+    assert isinstance(repeated(books), Started)
+
+
+def test_a_picture_that_came_since_then_shows_that_there_is_one() -> None:
+    books = Books()
+    lost(books)
+    new = finish(books, start(books, now=NOW + 1, freshness=Freshness(no_cache=True)), NOW + 2)
+    hit = repeated(books, now=NOW + 3)
+    assert isinstance(hit, Hit) and hit.run.id == new.id
+    gone = repeated(books, now=NOW + 3, vetted={new.id: False})
+    assert isinstance(gone, Started)
+
+
+def test_a_run_under_way_is_joined_before_an_older_ending_is_repeated() -> None:
+    books = Books()
+    lost(books)
+    new = start(books, now=NOW + 1, freshness=Freshness(no_cache=True))
+    joined = repeated(books, now=NOW + 2)
+    assert isinstance(joined, Joined) and joined.run.id == new.id
+
+
+def test_where_no_client_may_pay_again_none_is_told_how() -> None:
+    books, team = Books(), Team("alpha", client_control=ClientControl.IGNORE)
+    lost(books, team=team)
+    same = repeated(books, team=team)
+    assert isinstance(same, Denied) and "no-cache" not in same.denial.message
+
+
+# --- what passes by the cache --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("freshness", "bypassed"),
+    [
+        (Freshness(), False),
+        (Freshness(no_cache=True), True),
+        (Freshness(no_store=True), True),
+        (Freshness(max_age_seconds=0), False),  # there was nothing to pass by
+    ],
+)
+def test_a_run_knows_whether_its_client_passed_the_cache_by(
+    freshness: Freshness, bypassed: bool
+) -> None:
+    books = Books()
+    assert start(books, freshness=freshness).bypassed is bypassed
+
+
+def test_an_age_that_refuses_an_answer_passes_it_by() -> None:
+    books, run = cached()
+    later = {"now": NOW + 60, "vetted": {run.id: True}}
+    assert start(books, freshness=Freshness(max_age_seconds=60), **later).bypassed
+    books, run = cached()
+    stale = {"now": NOW + TTL, "vetted": {run.id: True}}
+    assert not start(books, freshness=Freshness(max_age_seconds=60), **stale).bypassed
+    books, run = cached()
+    gone = {"now": NOW + 60, "vetted": {run.id: False}}
+    assert not start(books, freshness=Freshness(max_age_seconds=60), **gone).bypassed
+
+
+def test_a_bypass_is_counted_with_what_it_cost() -> None:
+    books, _ = cached()
+    finish(books, start(books, freshness=Freshness(no_cache=True)), NOW + 1)
+    assert sum(one.bypassed for one in books.usage) == 1
+    assert sum(one.spent_bypassed_usd_micros for one in books.usage) == PRICE
+    assert sum(one.spent_usd_micros for one in books.usage) == 2 * PRICE
+
+
+@pytest.mark.parametrize("asked", [NO_CACHE, NO_STORE, Freshness(max_age_seconds=0)])
+def test_a_client_may_be_kept_from_passing_by(asked: Freshness) -> None:
+    assert honoured(asked, ClientControl.HONOUR) == asked
+    assert honoured(asked, ClientControl.IGNORE) == Freshness()
+    both = replace(asked, only_if_cached=True)
+    assert honoured(both, ClientControl.IGNORE) == Freshness(only_if_cached=True)
 
 
 def test_a_denied_no_cache_leaves_the_live_run_shared() -> None:

@@ -24,6 +24,7 @@ from gateway.core.events import (
     Event,
     Finished,
     KeepFailed,
+    Loss,
     NotNow,
     PicturesKept,
     Progressed,
@@ -57,6 +58,7 @@ TEAMS = (
     Team("two", CAPS[:1], Allow(max_n=1), cache_scope=ORGANIZATION),
     Team("shadow", CAPS, Allow(max_n=1), cache_scope=ORGANIZATION, mode=Mode.SHADOW),
 )
+REMEMBERING: dict[str, Any] = {"remember_lost_seconds": 900.0}
 FRESHNESS = st.one_of(
     st.just(Freshness()),
     st.builds(
@@ -97,7 +99,7 @@ def events(run: Run) -> list[Event]:
             PicturesKept(pictures[:1]),
             KeepFailed("cut", dead=False, kept=pictures[1:]),
             KeepFailed("404", dead=True),
-            DeadlinePassed(),
+            KeepFailed("no picture", dead=True, loss=Loss.UNDECODABLE, body="same"),
         ],
     }
     return possible[run.state]
@@ -124,12 +126,13 @@ class House(RuleBasedStateMachine):
     )
     def order(self, team: Team, seed: int, n: int, freshness: Freshness, remembered: bool) -> None:
         wish = an_order(seed=seed, n=n)
-        ask = an_ask(order=wish, team=team, freshness=freshness, now=self.now)
+        ask = an_ask(order=wish, team=team, freshness=freshness, now=self.now, **REMEMBERING)
         if remembered:  # the response cache has the newest finished run, or an older one
             done = [r for r in self.shared(ask.fingerprint) if r.state is S.DONE]
             ask = an_ask(
                 order=wish,
                 team=team,
+                **REMEMBERING,
                 freshness=freshness,
                 now=self.now,
                 cached=done[-1] if done else None,
@@ -141,7 +144,8 @@ class House(RuleBasedStateMachine):
             assert writes == Writes()
             vetted = {**ask.vetted, decision.run.id: self.readable.get(decision.run.id, True)}
             assert len(vetted) > len(ask.vetted)
-            ask = an_ask(order=wish, team=team, freshness=freshness, now=self.now, vetted=vetted)
+            told = {**REMEMBERING, "vetted": vetted}
+            ask = an_ask(order=wish, team=team, freshness=freshness, now=self.now, **told)
             decision, writes = self.books.admit(ask)
         self.judge(decision, writes, before, ask)
 
@@ -153,7 +157,9 @@ class House(RuleBasedStateMachine):
                 if isinstance(decision, Doubtful):
                     assert decision.run.state is S.UNSURE
                 elif ask.team.mode is Mode.SHADOW:
-                    assert decision.denial.rule == "only_if_cached"
+                    assert decision.denial.rule in ("only_if_cached", "never_paid_twice")
+                if isinstance(decision, Denied) and decision.denial.rule == "never_paid_twice":
+                    self.judge_repeated(decision, before, ask)
             case Hit(job, run):
                 assert (job.verdict, job.run_id) == (Verdict.HIT, run.id)
                 assert run.state is S.DONE and run.shared and self.readable.get(run.id, True)
@@ -174,6 +180,15 @@ class House(RuleBasedStateMachine):
                     assert not self.good_answers(before, ask)
         if ask.team.mode is Mode.ENFORCE and not isinstance(decision, Denied | Doubtful):
             assert decision.shadow is None
+
+    def judge_repeated(self, decision: Denied, before: Books, ask: Any) -> None:
+        """It was paid not long ago, and nothing came of it since."""
+        assert not (ask.freshness.no_cache or ask.freshness.no_store)
+        same = [run for run in before.runs.values() if run.fingerprint == ask.fingerprint]
+        ended = [run for run in same if run.shared and run.state is S.FAILED and run.spent.images]
+        assert max(run.finished_at or 0 for run in ended) > self.now - ask.remember_lost_seconds
+        assert not any(self.is_live(run, ask.fingerprint) for run in same)
+        assert not self.good_answers(before, ask)
 
     def good_answers(self, books: Books, ask: Any) -> list[Run]:
         wanted = ask.freshness.max_age_seconds

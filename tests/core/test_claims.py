@@ -107,7 +107,8 @@ def a_job(run: Run) -> Job:
 
 def failed(kind: FailureKind, accepted_at: float | None = None) -> Run:
     failure = Failure(kind, "code", "message")
-    return a_run(state=RunState.FAILED, failure=failure, accepted_at=accepted_at, finished_at=NOW)
+    told = {"accepted_at": accepted_at, "told_at": accepted_at}
+    return a_run(state=RunState.FAILED, failure=failure, finished_at=NOW, **told)
 
 
 LASTING = [
@@ -122,6 +123,7 @@ LASTING = [
     failed(FailureKind.OUTCOME_UNKNOWN),  # it may have been paid
     failed(FailureKind.REFUSED, NOW),  # a task was told before another route refused it
 ]
+LASTING.append(replace(failed(FailureKind.UNAVAILABLE), told_at=NOW))  # it was left waiting
 FREE = [
     failed(FailureKind.REFUSED),
     failed(FailureKind.CREDENTIALS),

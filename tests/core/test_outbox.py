@@ -55,7 +55,7 @@ def test_each_job_that_asked_is_owed_one() -> None:
 
 
 def test_only_the_end_of_a_run_owes() -> None:
-    running = a_run(state=RunState.RUNNING, accepted_at=NOW)
+    running = a_run(state=RunState.RUNNING, accepted_at=NOW, told_at=NOW)
     keeping = replace(running, state=RunState.KEEPING)
     assert owed(running, keeping, [a_job()], now=NOW) == ()
     assert owed(done(running), done(running), [a_job()], now=NOW) == ()
@@ -63,7 +63,7 @@ def test_only_the_end_of_a_run_owes() -> None:
 
 
 def test_a_run_that_was_tried_again_is_told_once_more_under_a_new_id() -> None:
-    before = a_run(state=RunState.KEEPING, accepted_at=NOW - 9)
+    before = a_run(state=RunState.KEEPING, accepted_at=NOW - 9, told_at=NOW - 9)
     (first,) = owed(before, failed(before), [a_job()], now=NOW)
     revived = replace(before, spent=before.hold)
     for end in (done, failed):  # whoever joined meanwhile hears of it only now
@@ -71,28 +71,26 @@ def test_a_run_that_was_tried_again_is_told_once_more_under_a_new_id() -> None:
         assert again_.id == f"{first.id}-again" and again_.job_id == first.job_id
 
 
-# How the run stood before it failed; when the job came (before the submit that is out, or not);
-# whether its POST was answered with a task id.
+# How the run stood before it failed, and whether its callers were answered with a task id.
 TOLD = [
-    (a_run(state=RunState.SUBMITTING, due_at=NOW - 5), NOW - 5, False),
-    (a_run(state=RunState.SUBMITTING, due_at=NOW - 5), NOW - 4, False),
-    (a_run(state=RunState.UNSURE, due_at=NOW + 900), NOW - 5, False),
-    (a_run(state=RunState.QUEUED, tries=3), NOW - 50, True),
-    (a_run(state=RunState.SUBMITTING, tries=3, due_at=NOW - 5), NOW - 50, True),
-    (a_run(state=RunState.SUBMITTING, tries=3, due_at=NOW - 5), NOW - 4, False),
-    (a_run(state=RunState.UNSURE, tries=3, due_at=NOW + 900), NOW - 50, True),
-    (a_run(state=RunState.RUNNING, accepted_at=NOW - 3), NOW - 5, True),
-    (a_run(state=RunState.KEEPING, accepted_at=NOW - 3), NOW - 5, True),
-    (a_run(state=RunState.SUBMITTING, attempts=2, due_at=NOW - 1), NOW - 5, False),
-    (a_run(state=RunState.SUBMITTING, tried=("a/b",), due_at=NOW - 5), NOW - 50, True),
-    (a_run(state=RunState.SUBMITTING, tried=("a/b",), due_at=NOW - 5), NOW - 4, False),
+    (a_run(state=RunState.SUBMITTING), False),
+    (a_run(state=RunState.SUBMITTING, attempts=2, tries=3), False),
+    (a_run(state=RunState.UNSURE, due_at=NOW + 900), False),
+    (a_run(state=RunState.QUEUED, told_at=NOW - 9), True),
+    (a_run(state=RunState.SUBMITTING, told_at=NOW - 9, attempts=2), True),
+    (a_run(state=RunState.UNSURE, told_at=NOW - 9, due_at=NOW + 900), True),
+    (a_run(state=RunState.RUNNING, accepted_at=NOW - 3, told_at=NOW - 3), True),
+    (a_run(state=RunState.KEEPING, accepted_at=NOW - 3, told_at=NOW - 3), True),
+    (a_run(state=RunState.SUBMITTING, tried=("a/b",), told_at=NOW - 9), True),
 ]
 
 
-@pytest.mark.parametrize(("before", "came_at", "told"), TOLD)
+@pytest.mark.parametrize(("before", "told"), TOLD)
+@pytest.mark.parametrize("came_at", [NOW - 50, NOW, NOW + 50])
 def test_a_failure_that_was_the_posts_own_answer_is_not_called_back(
     before: Run, came_at: float, told: bool
 ) -> None:
+    """Whenever a job joined it: what one caller is answered with, all are."""
     assert bool(owed(before, failed(before), [a_job(created_at=came_at)], now=NOW)) is told
 
 

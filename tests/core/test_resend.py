@@ -9,6 +9,7 @@ import pytest
 from core_samples import NOW, PRICE, a_run
 
 from gateway.core.accounts import NOTHING, Amounts
+from gateway.core.answered import is_sent_again
 from gateway.core.events import (
     Accepted,
     AnswerLost,
@@ -18,7 +19,7 @@ from gateway.core.events import (
     Refused,
     SubmitEvent,
 )
-from gateway.core.lifecycle import RESENDS, Rules, advance, is_sent_again
+from gateway.core.lifecycle import RESENDS, Rules, advance
 from gateway.core.model import FailureKind, Run, RunState
 from gateway.core.routing import Alternative, Outlook
 from gateway.core.steps import Feed, Rest, Submit, next_step

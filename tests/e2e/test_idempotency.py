@@ -190,7 +190,10 @@ async def test_an_unknown_outcome_stays_unknown_under_its_key(tmp_path: Path) ->
         late = await one.post("lost [sandbox:drop]", headers=KEY)
         assert late.status_code == 504 and late.json()["error"]["code"] == "outcome_unknown"
         assert one.sandbox.state.submits == 1
-        knowingly = await one.post("lost [sandbox:drop]", headers=key("another"))
+        same = await one.post("lost [sandbox:drop]", headers=key("another"))
+        assert same.status_code == 504 and one.sandbox.state.submits == 1
+        fresh = {**key("yet-another"), "Cache-Control": "no-cache"}
+        knowingly = await one.post("lost [sandbox:drop]", headers=fresh)
         assert knowingly.status_code == 504
         assert one.sandbox.state.submits == 2
         assert await one.violations() == []

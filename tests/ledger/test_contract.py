@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from ledger_backends import Backend, Clock
@@ -53,6 +54,9 @@ def a_full_run() -> Run:
         tried=("evolink/a", "other/b"),
         upstream_task_id="task-unified-1",
         accepted_at=NOW + 0.25,
+        told_at=NOW + 0.2,
+        superseded=True,
+        bypassed=True,
         upstream_finished_at=NOW + 20.125,
         finished_at=NOW + 30.5,
         task='{"status":"completed","note":"ü \\u0000 ?"}',
@@ -749,3 +753,47 @@ async def test_a_failed_run_goes_back_to_keeping_and_the_books_follow(ledger: Le
     found = await ledger.job(job.id)
     assert found is not None and found[1].state is RunState.DONE
     assert list(await ledger.violations()) == []
+
+
+# --- what others are answered from ---------------------------------------------------------------
+
+
+async def test_the_newest_ending_that_counts_as_spent_is_seen(ledger: Ledger) -> None:
+    ended: dict[str, Any] = {"state": RunState.FAILED, "fingerprint": "f", "hold": NOTHING}
+    spent = {"spent": Amounts(0, 1, 1), **ended}  # also where a picture costs nothing
+    old, new = (a_run(finished_at=NOW + at, **spent) for at in (1, 2))
+    others = (
+        a_run(finished_at=NOW + 3, **ended, spent=Amounts(runs=1)),
+        a_run(finished_at=NOW + 3, **spent, shared=False),
+        a_run(finished_at=NOW + 3, **{**spent, "fingerprint": "another"}),
+    )
+    await write(ledger, runs=(new, old, *others))
+    assert (await look(ledger, fingerprint="f")).lost == new
+    assert (await look(ledger, fingerprint="nowhere")).lost is None
+
+
+async def test_a_run_takes_its_place_back_in_the_same_write(ledger: Ledger) -> None:
+    first, second = (
+        a_run(fingerprint="f", shared=False, superseded=True, created_at=NOW + at) for at in (0, 1)
+    )
+    newest = a_run(fingerprint="f", created_at=NOW + 2)
+    done = a_run(fingerprint="f", shared=False, superseded=True, created_at=NOW + 3)
+    done = replace(done, state=RunState.DONE, hold=NOTHING, finished_at=NOW + 4)
+    await write(ledger, runs=(first, second, newest, done))
+    view = await look(ledger, fingerprint="f")
+    assert (view.live, view.superseded) == (newest, second)
+    failed = replace(newest, state=RunState.FAILED, hold=NOTHING, finished_at=NOW + 5)
+    back = replace(second, shared=True, superseded=False)
+    await write(ledger, runs=(back, failed))
+    view = await look(ledger, fingerprint="f")
+    assert (view.live, view.superseded) == (back, first)
+
+
+async def test_bypasses_that_no_run_tells_of_are_found(ledger: Ledger) -> None:
+    run = await start(ledger, a_run(bypassed=True))
+    await change(ledger, done(run, a_picture()))
+    assert await ledger.violations() == []
+    more = Usage(run.team, run.model, run.windows.day, bypassed=1, spent_bypassed_usd_micros=5)
+    await write(ledger, usage=(more,))
+    (found,) = await ledger.violations()
+    assert found.invariant is Invariant.USAGE and "2 bypasses for" in found.sentence

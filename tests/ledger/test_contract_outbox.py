@@ -296,7 +296,7 @@ async def test_ended_callbacks_go_with_their_jobs_and_pending_ones_stay(ledger: 
 
 async def test_a_job_that_was_never_called_back_is_found(ledger: Ledger) -> None:
     finished = await start(ledger, run := a_run(), kept := a_job(run, callback_url=HOOK))
-    charged = a_run(state=RunState.RUNNING, accepted_at=NOW)
+    charged = a_run(state=RunState.RUNNING, accepted_at=NOW, told_at=NOW)
     refused = await start(ledger, run := a_run(), a_job(run, callback_url=HOOK))
     await start(ledger, charged, broken := a_job(charged, callback_url=HOOK))
     assert await ledger.violations() == []

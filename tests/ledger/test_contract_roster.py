@@ -202,15 +202,29 @@ async def test_a_gap_between_steps_is_found(ledger: Ledger) -> None:
 
 
 async def test_a_refusal_comes_back_whole_and_the_first_stays(ledger: Ledger) -> None:
-    whole = a_refusal(param="prompt", job_id="task", message="ü ?", mode="shadow")
+    whole = a_refusal(
+        param="prompt", job_id="task", message="ü ?", mode="shadow", request_id="theirs"
+    )
     await write(ledger, refusals=(whole,))
     await write(ledger, refusals=(replace(whole, reason="other"), a_refusal()))
-    assert await ledger.refusal(whole.id) == whole
-    assert await ledger.refusal("nowhere") is None
+    assert await ledger.refusals_named(whole.id, limit=9) == [whole]
+    assert await ledger.refusals_named("nowhere", limit=9) == []
     assert all(getattr(whole, one.name) for one in fields(Refusal))
     with pytest.raises(ConstraintViolation):
         await write(ledger, refusals=(a_refusal(id="x"), a_refusal(verdict="hit")))
-    assert await ledger.refusal("x") is None
+    assert await ledger.refusals_named("x", limit=9) == []
+
+
+async def test_a_name_finds_all_that_are_called_so_each_team_in_turn(ledger: Ledger) -> None:
+    noisy = [
+        a_refusal(id=f"n{n}", team="noisy", at=NOW + 10 + n, request_id="trace") for n in range(9)
+    ]
+    quiet = [a_refusal(id=f"q{n}", team="quiet", at=NOW + n, request_id="trace") for n in range(2)]
+    other = a_refusal(id="trace-2", request_id="")
+    await write(ledger, refusals=(*noisy, *quiet, other))
+    named = await ledger.refusals_named("trace", limit=5)
+    assert [one.id for one in named] == ["n8", "q1", "n7", "q0", "n6"]
+    assert await ledger.refusals_named("n3", limit=5) == [noisy[3]]
 
 
 async def test_refusals_are_listed_by_what_they_say(ledger: Ledger) -> None:
@@ -248,7 +262,7 @@ async def test_old_refusals_are_pruned(ledger: Ledger) -> None:
     rows = [a_refusal(at=NOW + n) for n in (2, 1, 3)]
     await write(ledger, refusals=tuple(rows))
     assert await ledger.prune(older(refusals=NOW + 3), limit=1) == 1
-    assert await ledger.refusal(rows[1].id) is None
+    assert await ledger.refusals_named(rows[1].id, limit=9) == []
     assert await ledger.prune(older(refusals=NOW + 3), limit=9) == 1
     assert await ledger.refusals(RefusalFilter(), after=None, limit=9) == [rows[2]]
     assert await ledger.prune(older(jobs=NOW + 99), limit=9) == 0
@@ -263,5 +277,5 @@ async def test_nothing_of_it_is_lost_by_a_reopening(backend: Backend) -> None:
     ledger = await backend.again()
     assert await ledger.roster() == ([team], [key])
     assert await ledger.changes(ChangeFilter(), after=None, limit=9) == [change]
-    assert await ledger.refusal(refusal.id) == refusal
+    assert await ledger.refusals_named(refusal.id, limit=9) == [refusal]
     assert await ledger.steps(run.id) == [a_step(run, number=1)]

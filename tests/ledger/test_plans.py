@@ -88,7 +88,9 @@ HOT = {
     "count of jobs of run": listing.COUNT_JOBS_OF_RUN,
     "steps": roster_store.STEPS,
     "last step": roster_store.LAST_STEP,
-    "refusal": roster_store.REFUSAL,
+    "refusals named": roster_store.REFUSALS_NAMED,
+    "lost run": statements.RUN_LOST,
+    "superseded run": statements.RUN_SUPERSEDED,
     "keys of team": roster_store.KEYS_OF_TEAM,
 }
 

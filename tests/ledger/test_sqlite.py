@@ -484,7 +484,8 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
         ledger,
         path,
         "UPDATE usage_totals SET hits = 3, started = 0",
-        "INSERT INTO usage_totals SELECT 'beta', model, 0, 0, 0, failed, 0, 0, 7, 0, 0 FROM usage",
+        "INSERT INTO usage_totals"
+        " SELECT 'beta', model, 0, 0, 0, failed, 0, 0, 7, 0, 0, 0, 0 FROM usage",
     )
     said = "are not those of its days"
     assert [one.sentence for one in found] == [

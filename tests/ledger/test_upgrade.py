@@ -7,7 +7,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
 from datetime import UTC
 from importlib import resources
 from pathlib import Path
@@ -27,6 +26,12 @@ from gateway.ports import DeliveryFilter, PictureFilter, RunFilter
 
 HOOK = "https://client.test/hook"
 DAY = windows().day
+
+COUNTED = (
+    "hits", "joined", "started", "failed", "images_generated", "images_cache",
+    "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
+)  # fmt: skip
+"""What the first schemas counted."""
 
 RELEASED = {
     "0001_runs_jobs_accounts.sql": (
@@ -116,13 +121,7 @@ class OldStore:
         self.add("pictures", digest=digest, run_id=run_id, created_at=at, **facts)
 
     def add_usage(self, team: str, day: int, **counters: int) -> None:
-        zeros = dict.fromkeys(
-            (
-                "hits", "joined", "started", "failed", "images_generated", "images_cache",
-                "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
-            ),
-            0,
-        )  # fmt: skip
+        zeros = dict.fromkeys(COUNTED, 0)
         self.add("usage", team=team, model="m", day=day, **{**zeros, **counters})
 
 
@@ -195,6 +194,23 @@ async def test_a_live_run_goes_on_and_owes_its_callback(store: OldStore) -> None
     await ledger.close()
 
 
+async def test_who_was_told_a_task_is_known_of_old_runs(store: OldStore) -> None:
+    store.add_run("run-queued", "queued", tries=2)
+    store.add_run("run-tried", "submitting", tries=1)
+    store.add_run("run-new", "submitting")
+    ledger = await opened(store)
+    told = {}
+    for name in ("live", "done", "failed", "refused", "queued", "tried", "new"):
+        run = await ledger.run(f"run-{name}")
+        assert run is not None and not run.bypassed and not run.superseded
+        told[name] = run.told_at
+    assert told == dict.fromkeys(("live", "done", "failed", "queued", "tried"), NOW) | {
+        "refused": None,
+        "new": None,
+    }
+    await ledger.close()
+
+
 async def test_callbacks_that_were_never_made_are_in_the_history(store: OldStore) -> None:
     ledger = await opened(store)
     history = await ledger.deliveries(DeliveryFilter(team="alpha"), after=None, limit=9)
@@ -239,8 +255,7 @@ def second(tmp_path: Path) -> OldStore:
 
 
 def usage_zeros(**counters: int) -> dict[str, object]:
-    names = [field.name for field in fields(Usage) if field.name not in ("team", "model", "day")]
-    return {"team": "alpha", "model": "m", **dict.fromkeys(names, 0), **counters}
+    return {"team": "alpha", "model": "m", **dict.fromkeys(COUNTED, 0), **counters}
 
 
 async def test_pictures_of_the_second_schema_get_their_teams_and_prompts(second: OldStore) -> None:
@@ -407,4 +422,15 @@ async def test_accounts_of_the_third_schema_are_made_anew_of_their_times(tmp_pat
         assert (day.spent, day.held) == (Amounts(10, 2, 2), NOTHING)
     accounts = [one for one in await ledger.violations() if one.invariant is Invariant.ACCOUNTS]
     assert accounts == []
+    await ledger.close()
+
+
+async def test_refusals_of_the_third_schema_are_found_by_their_requests(tmp_path: Path) -> None:
+    store = OldStore(tmp_path / "ledger.db", schema=3)
+    said = {"model": "m", "verdict": "denied", "mode": "enforce", "reason": "budget"}
+    for name, team in (("req_1", "alpha"), ("trace", "beta")):
+        store.add("refusals", id=name, at=NOW, team=team, rule="r", message="No.", **said)
+    ledger = await opened(store)
+    (found,) = await ledger.refusals_named("trace", limit=9)
+    assert (found.id, found.request_id, found.team) == ("trace", "trace", "beta")
     await ledger.close()

@@ -309,8 +309,8 @@ FAILED = {
     Failure(K.TASK_FAILED, "service_error", "no"): (502, "upstream_error", True),
     Failure(K.UNAVAILABLE, "service_unavailable", "no"): (503, "service_unavailable", True),
     Failure(K.CREDENTIALS, "upstream_error", "no", status=401): (502, "upstream_error", False),
-    Failure(K.TIMED_OUT, "generation_timeout", "no"): (502, "result_lost", False),
-    Failure(K.RESULT_LOST, "result_lost", "no"): (502, "result_lost", False),
+    Failure(K.TIMED_OUT, "generation_timeout", "no"): (424, "generation_timeout", False),
+    Failure(K.RESULT_LOST, "result_lost", "no"): (424, "result_lost", False),
     Failure(K.OUTCOME_UNKNOWN, "outcome_unknown", "no"): (504, "outcome_unknown", False),
     Failure(K.REFUSED, "moderation_blocked", "no", 400, "{}"): (400, "invalid_request", True),
 }

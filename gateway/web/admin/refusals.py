@@ -56,6 +56,7 @@ class RefusedOrders:
 def refusal_shape(one: Refusal) -> RefusalShape:
     return {
         "id": one.id,
+        "request_id": one.request_id,
         "at": instant(one.at),
         "team": one.team,
         "model": one.model,

@@ -193,6 +193,7 @@ def explanation(story: Story, policy: Policy) -> ExplanationShape:
         "pictures": [picture(one, policy.public_url) for one in story.pictures],
         "set_aside": [set_aside_shape(one) for one in story.set_aside],
         "refusal": None if story.refusal is None else refusal_shape(story.refusal),
+        "others": [refusal_shape(one) for one in story.others],
     }
 
 

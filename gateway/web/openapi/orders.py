@@ -9,6 +9,7 @@ from gateway.core.addresses import MAX_URL_CHARACTERS
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
+    GenerationTimeout,
     IdempotencyConflict,
     InvalidRequest,
     ModelAccessDenied,
@@ -16,6 +17,7 @@ from gateway.errors import (
     OutcomeUnknown,
     RateLimited,
     RequestTooLarge,
+    ResultLost,
     TaskNotFound,
     Unavailable,
     UpstreamError,
@@ -151,7 +153,8 @@ WAIT: Final = Header(
 FRESHNESS: Final = Header(
     "Cache-Control",
     "As in RFC 9111: `no-cache` makes a new one and stores it, `no-store` makes a new one and "
-    "does not, `max-age=N` takes no older answer, `only-if-cached` never makes one.",
+    "does not, `max-age=N` takes no older answer, `only-if-cached` never makes one. Where the "
+    "operator says so, all but the last are ignored, and `Cache-Status` tells.",
     {"type": "string", "examples": ["no-cache"]},
 )
 IDEMPOTENCY: Final = Header(
@@ -159,7 +162,11 @@ IDEMPOTENCY: Final = Header(
     "The same key and order get the first task again, and nothing is paid twice.",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
-CACHE_STATUS: Final = Header("Cache-Status", "RFC 9211: hit, joined (`collapsed`) or made.")
+CACHE_STATUS: Final = Header(
+    "Cache-Status",
+    "RFC 9211: hit, joined (`collapsed`) or made; `detail=client-control-ignored` where the "
+    "request's `Cache-Control` was.",
+)
 REPLAYED: Final = Header("Idempotency-Replayed", "`true` when the key came before.")
 
 ORDER_REFUSALS: Final[Sequence[type[GatewayError]]] = (
@@ -167,6 +174,8 @@ ORDER_REFUSALS: Final[Sequence[type[GatewayError]]] = (
     BudgetExhausted,
     ModelAccessDenied,
     RequestTooLarge,
+    ResultLost,
+    GenerationTimeout,
     RateLimited,
     UpstreamError,
     Unavailable,

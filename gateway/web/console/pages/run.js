@@ -19,6 +19,7 @@ export default function Run({ id }) {
     ${!data && !error && html`<${Loading} />`}
     ${data && html`<div class="explained" data-tone=${toneOf(data)}><${Icon} name=${refused ? "ban" : "info"} /><p>${data.summary}</p></div>`}
     ${data?.refusal && html`<${Refused} refusal=${data.refusal} />`}
+    ${data?.others.map((one) => html`<${Refused} key=${one.id} refusal=${one} title="Another request of that name" />`)}
     ${data?.run && html`<${Whole} data=${data} />`}`;
 }
 
@@ -27,8 +28,8 @@ function toneOf({ kind, run }) {
   return run?.state === "done" ? "good" : "info";
 }
 
-function Refused({ refusal }) {
-  return html`<${Card} title="The order"><dl class="facts">
+function Refused({ refusal, title = "The order" }) {
+  return html`<${Card} title=${title}><dl class="facts">
     <dt>Verdict</dt><dd><${Verdict} refusal=${refusal} /></dd>
     <dt>Reason</dt><dd>${refusal.reason}</dd>
     ${refusal.rule && html`<dt>Rule</dt><dd><code>${refusal.rule}</code></dd>`}
@@ -36,6 +37,7 @@ function Refused({ refusal }) {
     <dt>Answer</dt><dd>${refusal.message}</dd>
     <dt>Team</dt><dd><a href=${link("teams", [refusal.team])}>${refusal.team}</a></dd>
     ${refusal.model && html`<dt>Model</dt><dd>${refusal.model}</dd>`}
+    <dt>Request</dt><dd class="mono">${refusal.request_id}</dd>
     <dt>When</dt><dd><${Time} at=${refusal.at} /></dd>
     ${refusal.task && html`<dt>Its task</dt><dd><a class="mono" href=${link("runs", [refusal.task])}>${refusal.task}</a></dd>`}
   </dl><//>`;

@@ -97,7 +97,7 @@ function Plots({ report, by, query, set }) {
 }
 
 const COUNTERS = [
-  ["spent_usd", "Spent", money], ["saved_usd", "Saved", money], ["started", "Paid", count], ["hits", "Cached", count],
+  ["spent_usd", "Spent", money], ["saved_usd", "Saved", money], ["bypassed_usd", "Bypassed", money], ["started", "Paid", count], ["hits", "Cached", count],
   ["joined", "Joined", count], ["failed", "Failed", count], ["images_generated", "Pictures", count], ["images_cache", "Cached", count],
 ];
 

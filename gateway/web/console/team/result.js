@@ -24,12 +24,13 @@ function Outcome({ work }) {
   return html`<${Progress} work=${work} />`;
 }
 
-function How({ work: { phase, how, saved } }) {
+function How({ work: { phase, how, saved, ignored } }) {
   const status = { sending: "Sending", running: "Being made", done: "Done", failed: "Failed", refused: "Refused" }[phase];
   const tone = { done: "good", failed: "bad", refused: "bad" }[phase] ?? "info";
   const amount = saved ? `, saved ${money(saved)}` : "";
   return html`<div class="row" role="status"><${Badge} tone=${tone}>${status}<//>
     ${how === "hit" && html`<${Badge} tone="good" icon="zap">answered from the cache${amount}<//>`}
+    ${ignored && how !== "new" && html`<${Badge} tone="info">the settings allow no new one while there is an answer<//>`}
     ${how === "joined" && html`<${Badge} tone="good" icon="git-merge">joined an identical order${amount}<//>`}</div>`;
 }
 
@@ -96,6 +97,7 @@ const REFUSALS = {
   402: ["The budget is used up", "Choose a lower quality or fewer pictures, wait until it resets, or ask your platform team for more."],
   403: ["Not open to your team", "Choose another model, or ask your platform team."],
   409: ["Already ordered", ""],
+  424: ["No picture came of it", "An identical order counts as spent, so nothing is ordered again by itself. Make a new one only if you accept to pay again."],
   429: ["Too much at once", "Wait a moment and send it again."],
   502: ["The provider is broken", "Nothing was paid. Try again later."],
   503: ["Not now", "Try again later."],
@@ -111,6 +113,6 @@ function Refused({ work }) {
     ${(rule || error.param) && html`<p class="hint">${rule ? html`Rule <code>${rule}</code>` : html`Field <code>${error.param}</code>`}${resets && html` · resets <${Time} at=${resets} how="relative" /> (<${Time} at=${resets} />)`}</p>`}
     ${advice && html`<p>${advice}</p>`}
     <div class="row"><${Button} icon="refresh-cw" onClick=${() => generate(work.body)}>Send again<//>
-      ${error.status === 504 && html`<${Button} onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}</div>
+      ${[424, 504].includes(error.status) && html`<${Button} onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}</div>
   <//>`;
 }

@@ -13,7 +13,7 @@ const ORDERS = "gateway.orders";
 
 /**
  * The order that the page shows: {body, phase: "sending" | "running" | "done" | "failed" | "refused", task, how,
- * saved, error, since, until}. `how`: "hit", "joined", "new" or "" when it is not known. Null before the first.
+ * saved, ignored, error, since, until}. `how`: "hit", "joined", "new" or "" when it is not known. Null before the first.
  */
 export const shown = signal(null);
 
@@ -30,8 +30,9 @@ export async function generate(body, { fresh = false } = {}) {
   try {
     const answer = await ask("team", "v1/images/generations", { method: "POST", body, headers: fresh ? FRESH : REUSE });
     remember(answer.body.id, body);
-    const how = howOf(answer.headers.get("Cache-Status") ?? "");
-    update(work, { task: answer.body, how, phase: "running" });
+    const cacheStatus = answer.headers.get("Cache-Status") ?? "";
+    const how = howOf(cacheStatus);
+    update(work, { task: answer.body, how, ignored: fresh && IGNORED.test(cacheStatus), phase: "running" });
     if (how !== "new") savedBy(work, body);
     refresh();
     await follow(work, answer.body);
@@ -73,6 +74,9 @@ async function follow(key, task) {
   }
   update(key, { task, phase: task.status === "completed" ? "done" : "failed", until: Date.now() });
 }
+
+/** The gateway's word that the wish for a new picture was not heard: its settings let nobody pass the cache by. */
+const IGNORED = /;\s*detail=client-control-ignored\b/;
 
 /** RFC 9211's words for what became of the order. */
 function howOf(cacheStatus) {
