@@ -7,6 +7,7 @@ time even while clients hang. It knows nothing about what it serves.
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import httptools
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 ABORT_EXTENSION = "connection.abort"
@@ -153,6 +154,8 @@ class InProcessServer:
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Remembers why the lifespan failed, and ends quietly when a stop cuts a request."""
         try:
+            if scope["type"] == "http" and _asks_first(scope):
+                receive, send = _closing_unless_asked_for(receive, send)
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
             if not self._stopping:
@@ -198,6 +201,32 @@ def catch_stop_signals() -> asyncio.Future[signal.Signals]:
     return came
 
 
+def _asks_first(scope: Scope) -> bool:
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def _closing_unless_asked_for(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Of a client that waits to be asked for its body: closes after an answer that did not ask.
+
+    Such a client may send the body all the same, or leave it out and go on with its next request
+    (RFC 9110, section 10.1.1). Nobody can tell these apart, so nothing may follow on the connection.
+    """
+    asked = False
+
+    async def receive_noted() -> Message:
+        nonlocal asked
+        asked = True
+        return await receive()
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start" and not asked:
+            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return receive_noted, send_closing
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with a handle in the scope that cuts the connection.
 
@@ -232,6 +261,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._wait_for_client(_REQUEST_SECONDS)
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client would take "100" for its answer
         if not self._is_offer():
             super().on_headers_complete()
             self.cycle.transport = self._closing  # type: ignore[assignment]
@@ -276,10 +307,25 @@ class _Protocol(HttpToolsProtocol):
             head = self._head_without_offer()
             self.parser = _new_parser(self)
             return head + data[offer.args[0] :]
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            self.logger.warning("no valid HTTP request: %s", error)
+            self.send_400_response(f"This is no valid HTTP request: {error}.")
         return None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no request, in the shape of all errors, and closes."""
+        text = msg.encode("ascii", "replace").decode("ascii")
+        error = {"code": "invalid_request", "message": text, "type": "invalid_request_error"}
+        body = json.dumps({"error": error}, separators=(",", ":")).encode()
+        lines = [
+            b"HTTP/1.1 400 Bad Request",
+            *(b"%s: %s" % header for header in self.server_state.default_headers),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.close()
 
     def _is_offer(self) -> bool:
         """Whether the parser is about to stop behind this head."""

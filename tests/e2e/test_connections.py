@@ -225,3 +225,57 @@ async def test_hearing_out_has_an_end(port: int, monkeypatch: pytest.MonkeyPatch
                 await writer.drain()
                 await asyncio.sleep(0.01)
         writer.close()
+
+
+ASKING = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n"
+
+
+async def test_nothing_follows_a_refusal_that_asked_for_no_body(port: int) -> None:
+    """The client may leave the body out: its next request would be read as that body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /refuse HTTP/1.1\r\n" + ASKING)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert head.startswith(b"HTTP/1.1 413 ") and b"\r\nconnection: close\r\n" in head
+    writer.write(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"/b" not in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+
+
+async def test_a_body_that_was_asked_for_keeps_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(b"POST /a HTTP/1.1\r\n" + ASKING)
+        asked = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert asked == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"a" * 50)
+        status, told = await read_answer(reader)
+        assert status == 200 and told["body"] == "a" * 50
+    writer.close()
+
+
+async def test_an_older_client_is_asked_for_nothing(port: int) -> None:
+    """To HTTP/1.0 there is no "100 Continue": it would be taken for the answer."""
+    head = b"POST /a HTTP/1.0\r\n" + ASKING
+    ((status, told),) = await talk(port, head + b"a" * 50, answers=1)
+    assert status == 200 and told["body"] == "a" * 50
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", "header"),
+        (b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", "url"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "length"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "method"),
+    ],
+)
+async def test_what_is_no_request_is_told_why_like_every_error(
+    port: int, sent: bytes, why: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"content-type: application/json" in head
+    error = json.loads(body)["error"]
+    assert error["code"] == "invalid_request" and why in error["message"].lower()
+    writer.close()
