@@ -209,7 +209,7 @@ def _closing_unless_asked_for(receive: Receive, send: Send) -> tuple[Receive, Se
     """Of a client that waits to be asked for its body: closes after an answer that did not ask.
 
     Such a client may send the body all the same, or leave it out and go on with its next request
-    (RFC 9110, section 10.1.1). Nobody can tell these apart, so nothing may follow on the connection.
+    (RFC 9110, section 10.1.1). Nobody can tell these apart, so nothing may follow on it.
     """
     asked = False
 

@@ -17,13 +17,14 @@ import click
 import yaml
 
 from gateway.cli.store import store_notices
-from gateway.config import Problem, Settings, SettingsError, load, ways_out
+from gateway.config import Problem, Settings, SettingsError, load, load_listening, ways_out
 from gateway.config.schema import Server
 from gateway.core.addresses import is_loopback
 
 DEFAULT_PATH = Path("config.yaml")
 EXIT_PROBLEMS = 2
 ALIVE_SECONDS = 2.0
+ANSWER_BYTES = 1000
 
 
 @click.command("check", short_help="Validate the settings and show them.")
@@ -48,19 +49,18 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
     one of its ledger.
 
     With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
-    else it says why and exits 1: for health checks of containers and services.
+    else it says why and exits 1: for health checks of containers and services. Only a mistake
+    that hides the port is a problem then: a gateway that runs keeps its last good settings.
     """
-    if alive and not path.exists():  # `serve --sandbox` needs no file
-        _ask(Server())
-        return
     try:
+        if alive:
+            # `serve --sandbox` needs no file.
+            _ask(load_listening(path, os.environ) if path.exists() else Server())
+            return
         settings = load_settings(path)
     except SettingsError as error:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
-    if alive:
-        _ask(settings.server)
-        return
     notices = [
         *settings.notices(),
         *ways_out.told(settings, os.environ),
@@ -84,13 +84,16 @@ def _ask(server: Server) -> None:
     connection = HTTPConnection(host, server.port, timeout=ALIVE_SECONDS)
     try:
         connection.request("GET", "/healthz")
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read(ANSWER_BYTES)
     except (OSError, HTTPException) as error:
         raise SystemExit(f"nobody answers at {host}:{server.port}: {error}") from None
     finally:
         connection.close()
     if status != 200:
         raise SystemExit(f"what answers at {host}:{server.port} says {status}: no gateway")
+    if b'"status"' not in body:
+        raise SystemExit(f"what answers at {host}:{server.port} does not speak as a gateway does")
 
 
 def load_settings(path: Path) -> Settings:

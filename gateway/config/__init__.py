@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config.build import build
+from gateway.config.build import build, listening
 from gateway.config.document import read_document
 from gateway.config.problems import Problem, SettingsError
 from gateway.config.reload import differences, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings
-from gateway.config.schema import Settings
+from gateway.config.schema import Server, Settings
 
 __all__ = [
     "Problem",
@@ -23,6 +23,7 @@ __all__ = [
     "SettingsError",
     "differences",
     "load",
+    "load_listening",
     "parse",
     "restart_needed",
     "sandbox_settings",
@@ -34,18 +35,31 @@ FILE_LIMIT_BYTES = 1024 * 1024  # hundreds of teams fit into a tenth of it
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Reads a settings file; `environ` answers `${NAME}`. Raises SettingsError."""
+    return parse(_text(path), environ, path.name)
+
+
+def load_listening(path: Path, environ: Mapping[str, str]) -> Server:
+    """Where the gateway of this file listens; in what else is wrong there the rest is the default.
+
+    A running gateway keeps its last good settings, so a mistake in its file does not make it ill.
+    Raises SettingsError, with every problem, where the mistake may be in the address itself.
+    """
+    document = read_document(_text(path), environ, path.name)
+    return listening(document) or build(document).server
+
+
+def _text(path: Path) -> str:
     name = path.name
     try:
         with path.open("rb") as file:
             content = file.read(FILE_LIMIT_BYTES + 1)
         if len(content) > FILE_LIMIT_BYTES:
             raise SettingsError([Problem((), "larger than 1 MiB: is it a settings file?", name)])
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise SettingsError([Problem((), f"cannot be read: {error.strerror}", str(path))]) from None
     except UnicodeDecodeError:
         raise SettingsError([Problem((), "is not UTF-8 text", name)]) from None
-    return parse(text, environ, name)
 
 
 def parse(text: str, environ: Mapping[str, str], name: str = "config.yaml") -> Settings:
