@@ -173,9 +173,20 @@ def origin(value: object) -> str:
         raise ValueError("must be an origin such as https://app.example.com, without a path")
     usual = {"http": 80, "https": 443}[parts.scheme]
     host = (parts.hostname or "").lower()
+    if "*" in host:
+        raise ValueError("must be one origin, without '*'; name each of them")
+    if not host.isascii():
+        host = _as_browsers_write(host)
     shown_host = f"[{host}]" if ":" in host else host
     port = "" if parts.port in (None, usual) else f":{parts.port}"
     return f"{parts.scheme}://{shown_host}{port}"
+
+
+def _as_browsers_write(host: str) -> str:
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ValueError("must be an address that starts with https:// or http://") from None
 
 
 def webhook(value: object) -> str | None:

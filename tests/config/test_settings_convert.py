@@ -216,3 +216,23 @@ def test_upstreams_are_connected_anew_without_a_restart(text: str) -> None:
 def test_what_needs_a_restart_is_named(text: str, paths: list[str]) -> None:
     assert restart_needed(base(""), base(text)) == paths
     assert restart_needed(base(text), base(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://App.Example.com/", "https://app.example.com"),
+        ("https://münchen.example", "https://xn--mnchen-3ya.example"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_origin_is_what_a_browser_sends(written: str, meant: str) -> None:
+    """Compared as it comes: another spelling would be a page that is silently shut out."""
+    settings = read(f"server: {{cors_origins: ['{written}']}}\n")
+    assert settings.server.cors_origins == (meant,)
+
+
+@pytest.mark.parametrize("written", ["https://*.example.com", "*", "https://*"])
+def test_an_origin_is_one_page_and_no_pattern(written: str) -> None:
+    with pytest.raises(SettingsError, match="cors_origins"):
+        read(f"server: {{cors_origins: ['{written}']}}\n")
