@@ -308,8 +308,11 @@ class _Protocol(HttpToolsProtocol):
             self.parser = _new_parser(self)
             return head + data[offer.args[0] :]
         except httptools.HttpParserError as error:
-            self.logger.warning("no valid HTTP request: %s", error)
-            self.send_400_response(f"This is no valid HTTP request: {error}.")
+            why = str(error).rstrip(".")
+            if isinstance(error, httptools.HttpParserCallbackError):
+                why = "its address cannot be read, or is longer than 64 kB"  # all we raise ourselves
+            self.logger.warning("no valid HTTP request: %s", why)
+            self.send_400_response(f"This is no valid HTTP request: {why}.")
         return None
 
     def send_400_response(self, msg: str) -> None:

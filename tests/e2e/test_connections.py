@@ -266,6 +266,7 @@ async def test_an_older_client_is_asked_for_nothing(port: int) -> None:
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", "header"),
         (b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", "url"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "length"),
+        (b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 70_000), "longer than 64 kb"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "method"),
     ],
 )
