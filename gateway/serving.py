@@ -309,8 +309,8 @@ class _Protocol(HttpToolsProtocol):
             return head + data[offer.args[0] :]
         except httptools.HttpParserError as error:
             why = str(error).rstrip(".")
-            if isinstance(error, httptools.HttpParserCallbackError):
-                why = "its address cannot be read, or is longer than 64 kB"  # all we raise ourselves
+            if isinstance(error, httptools.HttpParserCallbackError):  # of all that we do: the URL
+                why = "its address cannot be read, or is longer than 64 kB"
             self.logger.warning("no valid HTTP request: %s", why)
             self.send_400_response(f"This is no valid HTTP request: {why}.")
         return None
