@@ -84,5 +84,11 @@ def _is_local(request: Request) -> bool:
     """A peer on this machine that speaks for itself and not for someone behind it."""
     if request.client is None or any(name in request.headers for name in FORWARDED):
         return False
-    asked = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    return is_loopback(request.client.host) and is_loopback(asked or "")
+    return is_loopback(request.client.host) and is_loopback(_asked_host(request))
+
+
+def _asked_host(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:  # a bracket without its other half
+        return ""

@@ -41,7 +41,7 @@ async def test_a_link_opens_its_endpoint_and_a_search_finds_one(home: House) -> 
         opened = tab.page.locator("#get_admin_v1_runs_by_id")
         await expect(opened).to_have_attribute("open", "")
         await expect(opened.get_by_text("$GATEWAY_ADMIN_KEY")).to_be_visible()
-        await tab.page.get_by_role("searchbox").fill("erase picture")
+        await tab.page.get_by_role("searchbox").fill("erase what was said")
         await expect(tab.page.locator(".docs-operation")).to_have_count(1)
         await tab.page.get_by_role("searchbox").fill("no such thing")
         await expect(tab.page.get_by_text("Nothing has these words.")).to_be_visible()

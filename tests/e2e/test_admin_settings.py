@@ -68,7 +68,7 @@ async def test_the_settings_are_shown_without_secrets(tmp_path: Path) -> None:
     shown = answer.json()["settings"]
     assert shown["upstreams"]["evolink"]["api_key"] == "********"
     assert shown["models"]["gpt-image-1.5"]["routes"][0]["price"] == [{"usd": PRICE_USD}]
-    assert shown["worker"]["retry"] == {"first": "30ms", "max": "200ms"}
+    assert shown["worker"]["retry"] == {"first": "30ms", "max": "200ms", "dead_after": "1s"}
     for hidden in (ORGANISATION_KEY, secret, digest(TEAM_KEY), TEAM_KEY):
         assert hidden not in answer.text
     assert "upstreams.evolink: may reach private addresses" in answer.text

@@ -209,7 +209,7 @@ async def test_what_found_no_slot_was_not_sent_and_is_not_charged(
 ) -> None:
     monkeypatch.setattr(asking, "SLOT_SECONDS", 0.2)
     changes: dict[str, Any] = {
-        "worker": {"concurrency": 2},
+        "worker": {"concurrency": 4},  # of which one team alone gets two
         "models": {"gpt-image-1.5": {"deadline": "3s"}},
         "upstreams": {"evolink": {"timeout": {"submit": "2s"}}},
     }

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -63,7 +64,13 @@ async def talk(port: int, *pieces: bytes, answers: int) -> list[tuple[int, dict[
             await asyncio.sleep(0.01)
         return [await read_answer(reader) for _ in range(answers)]
     finally:
-        writer.close()
+        await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, object]]:
@@ -126,7 +133,7 @@ async def test_an_offer_with_close_is_closed_after_its_answer(port: int) -> None
     writer.write(head + b"Content-Length: 2\r\n\r\nhi")
     answer = await asyncio.wait_for(reader.read(), 5)
     assert b'"body": "hi"' in answer and b"connection: close" in answer
-    writer.close()
+    await closed(writer)
 
 
 async def test_an_offer_of_an_older_client_keeps_its_version(port: int) -> None:
@@ -139,7 +146,7 @@ async def test_connect_is_refused_and_ends(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"CONNECT x.example:443 HTTP/1.1\r\nHost: x.example\r\n\r\nwhatever")
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
-    writer.close()
+    await closed(writer)
 
 
 async def test_a_smuggled_request_behind_an_offer_is_no_body(port: int) -> None:
@@ -154,7 +161,7 @@ async def test_a_smuggled_request_behind_an_offer_is_no_body(port: int) -> None:
     writer.write_eof()
     answer = await asyncio.wait_for(reader.read(), 5)
     assert answer.startswith(b"HTTP/1.1 400 ") and b"smuggled" not in answer
-    writer.close()
+    await closed(writer)
 
 
 def send_all_then_read(port: int, body: bytes, *, close: bool, chunked: bool) -> bytes:
@@ -224,7 +231,7 @@ async def test_hearing_out_has_an_end(port: int, monkeypatch: pytest.MonkeyPatch
                 writer.write(sent)
                 await writer.drain()
                 await asyncio.sleep(0.01)
-        writer.close()
+        await closed(writer)
 
 
 ASKING = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n"
@@ -238,7 +245,7 @@ async def test_nothing_follows_a_refusal_that_asked_for_no_body(port: int) -> No
     assert head.startswith(b"HTTP/1.1 413 ") and b"\r\nconnection: close\r\n" in head
     writer.write(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"/b" not in await asyncio.wait_for(reader.read(), 5)
-    writer.close()
+    await closed(writer)
 
 
 async def test_a_body_that_was_asked_for_keeps_the_connection(port: int) -> None:
@@ -250,7 +257,7 @@ async def test_a_body_that_was_asked_for_keeps_the_connection(port: int) -> None
         writer.write(b"a" * 50)
         status, told = await read_answer(reader)
         assert status == 200 and told["body"] == "a" * 50
-    writer.close()
+    await closed(writer)
 
 
 async def test_an_older_client_is_asked_for_nothing(port: int) -> None:
@@ -279,4 +286,4 @@ async def test_what_is_no_request_is_told_why_like_every_error(
     assert head.startswith(b"HTTP/1.1 400 ") and b"content-type: application/json" in head
     error = json.loads(body)["error"]
     assert error["code"] == "invalid_request" and why in error["message"].lower()
-    writer.close()
+    await closed(writer)

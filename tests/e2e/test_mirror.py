@@ -46,8 +46,10 @@ async def test_a_doubled_v1_is_tolerated_and_nothing_redirects(a_house: House) -
     polled = await a_house.client.get(f"/v1/v1/tasks/{posted.json()['id']}", headers=auth)
     assert polled.status_code == 200
     slashed = await a_house.client.post("/v1/images/generations/", json=body, headers=auth)
-    assert slashed.status_code == 404
-    assert slashed.json()["error"]["message"] == "Invalid URL (POST /v1/images/generations/)"
+    assert slashed.status_code == 200 and not slashed.history
+    lost = await a_house.client.post("/v1/nothing/", json=body, headers=auth)
+    assert lost.status_code == 404
+    assert lost.json()["error"]["message"] == "Invalid URL (POST /v1/nothing)"
 
 
 async def test_unknown_fields_are_forwarded_and_count(a_house: House) -> None:

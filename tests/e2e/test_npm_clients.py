@@ -96,7 +96,7 @@ async def test_openais_node_sdk(installed: Path, a_house: House, tmp_path: Path)
     assert told["blocked"] == ["BadRequestError", 400, *blocked]
     assert told["key"][:3] == ["AuthenticationError", 401, "invalid_api_key"]
     assert told["path"][:2] == ["NotFoundError", 404]
-    assert told["models"] == ["gpt-image-1.5"]
+    assert told["models"] == ["gpt-image-1.5", "gpt-image-1.5-lite"]
     counted = a_house.sandbox.state.submits_by_prompt
     assert counted["by node"] == counted["slow [sandbox:delay=1.5]"] == 1
     assert await a_house.violations() == []

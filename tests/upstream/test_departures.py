@@ -170,12 +170,18 @@ async def test_what_a_proxy_says_to_a_plain_request_is_an_answer_in_between(
 async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     server = await serving(silent, None)
     port = server.sockets[0].getsockname()[1]
-    client = EvolinkClient(
-        Account(f"http://127.0.0.1:{port}", "sk-key", "test", max_connections=1),
-        Timeouts(connect_seconds=0.2, submit_seconds=0.4, poll_seconds=0.4),
-        transports=lambda limits: httpx.AsyncHTTPTransport(verify=trust, limits=limits),
+    pool = httpx.AsyncHTTPTransport(verify=trust, limits=httpx.Limits(max_connections=1))
+    patient, hurried = (
+        EvolinkClient(
+            Account(f"http://127.0.0.1:{port}", "sk-key", "test"),
+            Timeouts(connect_seconds=0.2, submit_seconds=seconds, poll_seconds=seconds),
+            transports=lambda _: pool,
+        )
+        for seconds in (1.5, 0.3)
     )
-    events = await asyncio.gather(client.submit(RUN), client.submit(RUN))
-    await client.aclose()
+    under_way = asyncio.create_task(patient.submit(RUN))
+    await asyncio.sleep(0.2)
+    assert isinstance(await hurried.submit(RUN), NotNow)
+    assert isinstance(await under_way, AnswerLost)
+    await patient.aclose()
     server.close()
-    assert sorted(type(event).__name__ for event in events) == ["AnswerLost", "NotNow"]
