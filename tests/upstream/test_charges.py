@@ -67,9 +67,8 @@ def test_polls_tell_of_it() -> None:
 
 
 _values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
-_names = st.sampled_from(
-    "credits_used credits usd cost charged_credits refunded_credits charge_status refund_status".split()
-)
+COUNTS = ("credits_used", "credits", "usd", "cost", "charged_credits", "refunded_credits")
+_names = st.sampled_from([*COUNTS, "charge_status", "refund_status"])
 _objects = st.dictionaries(_names, _values | st.dictionaries(_names, _values, max_size=3))
 
 
