@@ -19,6 +19,9 @@ from gateway.upstream.submitted import read_submit
 
 __all__ = ["MAX_LINKS", "Answer", "read_credits", "read_poll", "read_submit"]
 
+DONE: Final = frozenset({"completed", "complete", "succeeded", "success", "finished", "done"})
+"""The first is the vendor's; what its suppliers and relays say for it means paid pictures too."""
+
 FAILED: Final = frozenset({"failed", "cancelled", "canceled"})
 WAITING: Final = frozenset({"pending", "processing", "queued", "running", "in_progress"})
 
@@ -36,7 +39,7 @@ def read_poll(answer: Answer) -> PollEvent:
             gone=answer.status in (400, 404) and error_object(task) is not None,
         )
     text, status = orjson.dumps(task).decode(), task["status"].lower()
-    if status == "completed":
+    if status in DONE:
         links = tuple(dict.fromkeys(_links(task)))
         if not 0 < len(links) <= MAX_LINKS:  # asked again until the deadline: it may come yet
             return Unreachable(f"a completed task with {len(links)} links", gone=True)
