@@ -74,14 +74,14 @@ def declined(run: Run, now: float) -> Run:
 def task_failed(
     run: Run, event: TaskFailed, now: float, *, usd_micros_per_credit: float | None
 ) -> Run:
-    """It counts as a run, and costs nothing, unless upstream reports credits for it all the same.
+    """It counts as a run, and costs nothing, unless upstream says that it was charged all the same.
 
-    Then these are spent, cut to the hold; where the settings do not say what a credit is worth,
-    that is the whole hold.
+    Then its credits are spent, cut to the hold; where it does not count them, or the settings do
+    not say what one is worth, that is the whole hold.
     """
     failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
     cost = 0
-    if event.credits_used:
+    if not event.is_free:
         cost = _worth(event.credits_used, usd_micros_per_credit) or run.hold.usd_micros
     spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), runs=1)
     after = _release(run, failure, now)

@@ -104,12 +104,20 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """The task failed or was cancelled upstream; it was charged only if it reports credits."""
+    """The task failed or was cancelled upstream; it costs nothing unless it says so itself.
+
+    `charged`: it says that it was paid, also where it does not count credits that can be read.
+    """
 
     task: str
     code: str
     message: str
     credits_used: float | None = None
+    charged: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        return not (self.charged or self.credits_used)
 
 
 @dataclass(frozen=True, slots=True)

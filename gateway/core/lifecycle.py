@@ -211,7 +211,7 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
 
     What was charged for all that is not paid once more elsewhere.
     """
-    if is_providers_fault(event.code) and not event.credits_used:
+    if is_providers_fault(event.code) and event.is_free:
         elsewhere = _elsewhere(_without_route(run), now, rules)
         if elsewhere is not None:
             return elsewhere

@@ -116,7 +116,7 @@ def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
 def moves(event: Event) -> bool:
     """Whether the event may bring a run to another route."""
     if isinstance(event, TaskFailed):
-        return is_providers_fault(event.code) and not event.credits_used
+        return is_providers_fault(event.code) and event.is_free
     return isinstance(event, NotNow | CredentialsRefused | Retry)
 
 

@@ -13,10 +13,14 @@ import orjson
 
 from gateway.core.events import Finished, PollEvent, Progressed, TaskFailed, Unreachable
 from gateway.core.links import is_link, is_path
+from gateway.upstream.charges import credits_used, is_charged, sane_number
 from gateway.upstream.said import Answer, error_object
 from gateway.upstream.submitted import read_submit
 
 __all__ = ["MAX_LINKS", "Answer", "read_credits", "read_poll", "read_submit"]
+
+DONE: Final = frozenset({"completed", "complete", "succeeded", "success", "finished", "done"})
+"""The first is the vendor's; what its suppliers and relays say for it means paid pictures too."""
 
 FAILED: Final = frozenset({"failed", "cancelled", "canceled"})
 WAITING: Final = frozenset({"pending", "processing", "queued", "running", "in_progress"})
@@ -35,11 +39,11 @@ def read_poll(answer: Answer) -> PollEvent:
             gone=answer.status in (400, 404) and error_object(task) is not None,
         )
     text, status = orjson.dumps(task).decode(), task["status"].lower()
-    if status == "completed":
+    if status in DONE:
         links = tuple(dict.fromkeys(_links(task)))
         if not 0 < len(links) <= MAX_LINKS:  # asked again until the deadline: it may come yet
             return Unreachable(f"a completed task with {len(links)} links", gone=True)
-        return Finished(text, links, _credits_used(task))
+        return Finished(text, links, credits_used(task))
     if status in FAILED:
         problem = error_object(task)
         code = "request_cancelled" if status != "failed" else "unknown_error"
@@ -47,13 +51,14 @@ def read_poll(answer: Answer) -> PollEvent:
             text,
             problem.code if problem and problem.code else code,
             problem.message if problem and problem.message else "The task failed upstream.",
-            _credits_used(task),
+            credits_used(task),
+            charged=is_charged(task),
         )
     if status not in WAITING:
         return Unreachable(f"unknown task status {status[:32]!r}", gone=True)
     info = task.get("task_info")
     estimated = info.get("estimated_time") if isinstance(info, dict) else None
-    return Progressed(text, _whole(task.get("progress")), _number(estimated))
+    return Progressed(text, _whole(task.get("progress")), sane_number(estimated))
 
 
 def read_credits(answer: Answer) -> float | None:
@@ -61,7 +66,7 @@ def read_credits(answer: Answer) -> float | None:
     told = answer.json_object() if answer.status == 200 else None
     data = told.get("data") if told else None
     token = data.get("token") if isinstance(data, dict) else None
-    return _number(token.get("used_credits")) if isinstance(token, dict) else None
+    return sane_number(token.get("used_credits")) if isinstance(token, dict) else None
 
 
 def _links(task: Mapping[str, Any]) -> Sequence[str]:
@@ -88,17 +93,5 @@ def _paths(results: object) -> Sequence[str]:
     return [one for one in found if isinstance(one, str) and is_path(one)]
 
 
-def _credits_used(task: Mapping[str, Any]) -> float | None:
-    usage = task.get("usage")
-    return _number(usage.get("credits_used")) if isinstance(usage, dict) else None
-
-
-def _number(value: object) -> float | None:
-    """A sane, non-negative number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value < 1e9 else None
-
-
 def _whole(value: object) -> int:
-    return min(100, int(_number(value) or 0))
+    return min(100, int(sane_number(value) or 0))

@@ -19,7 +19,7 @@ is unknown, and is never sent again under another key or to another route.
 | 408, 429 | not now, for any order |
 | 409 without a readable error, 499 (a proxy's word that its client left) | unknown |
 | other 4xx: its refusal of this request, but for a code of our key or balance | as it says |
-| 503 with a readable error | not now |
+| 503 with a readable error, unless its words tell of a lost answer (`LOST_BEHIND_IT`) | not now |
 | 503 with the page of a proxy that had nobody to ask (`NOBODY_THERE`) | not now, for any order |
 | 503 otherwise: some proxies say so when they lost the answer | unknown |
 | 521, 522, 523, 525, 526, 530 with the CDN's own signs | not now, for any order |
@@ -183,9 +183,16 @@ NOBODY_THERE: Final = re.compile(
 """What proxies' pages say when they had nobody to hand a request to."""
 
 ANSWER_WAS_LOST: Final = re.compile(
-    r"(?i)time-?d?[ -]?out|reset|disconnect|fetch failed|guru meditation|read error|terminat|closed"
+    r"(?i)time-?d?[ -]?out|reset|disconnect|fetch failed|guru meditation|read error|terminat"
+    r"|closed(?! for maintenance)"
 )
 """What the pages of others say, also with 503, that had sent it and then heard nothing."""
+
+LOST_BEHIND_IT: Final = re.compile(
+    r"(?i)time-?d?[ -]?out|disconnect|reset (reason|before)|fetch failed|read error"
+    r"|connection (was )?(reset|closed|terminat)"
+)
+"""The same in the words of a readable error: a relay that passes on what a proxy said to it."""
 
 MAX_TASK_ID: Final = 256
 
@@ -263,7 +270,8 @@ def _refused_by(status: int, problem: Problem | None) -> Meaning:
 
 def _unavailable(answer: Answer, problem: Problem | None) -> Meaning:
     if problem and not problem.bare:
-        doubtful = problem.number not in (None, 503, 429)
+        lost = LOST_BEHIND_IT.search(problem.message)
+        doubtful = lost or problem.number not in (None, 503, 429)
         return Meaning.UNKNOWN if doubtful else Meaning.DECLINED
     said = "" if answer.json_object() is not None else answer.text()
     nobody = NOBODY_THERE.search(said) and not ANSWER_WAS_LOST.search(said)

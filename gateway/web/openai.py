@@ -136,7 +136,7 @@ class OpenAI:
     def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
         """What became of the run, in OpenAI's words. Raises what is no picture."""
         if run.failure is not None:
-            raise openai_errors.failure_error(run.failure)
+            raise openai_errors.failure_error(run.failure, charged=bool(run.spent.usd_micros))
         if run.state is RunState.UNSURE:
             raise outcome_unknown(run, team)
         if run.state is not RunState.DONE:

@@ -96,8 +96,8 @@ NEVER_AGAIN: Final = (BudgetExhausted, NotCached, OutcomeUnknown, ResultLost, Up
 """The clients would send these once more by themselves; that cannot help, or might cost."""
 
 
-def failure_error(failure: Failure) -> GatewayError:
-    """What a failed run is to the one who waited for its pictures."""
+def failure_error(failure: Failure, *, charged: bool = False) -> GatewayError:
+    """What a failed run is to the one who waited for its pictures; `charged`: it has cost money."""
     match failure.kind:
         case FailureKind.REFUSED | FailureKind.CREDENTIALS | FailureKind.UNAVAILABLE:
             return submit_error(failure)
@@ -108,6 +108,9 @@ def failure_error(failure: Failure) -> GatewayError:
         case FailureKind.TASK_FAILED:
             if failure.code in BLOCKED | CALLERS_TO_MEND:
                 return NotMakeable(failure.code, failure.message)
+            if charged:
+                said = f"The task failed upstream and was charged all the same: {failure.message}"
+                return ResultLost(said)
             return TaskBroken(failure.message)
         case _:
             return ResultLost(failure.message)

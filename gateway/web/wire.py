@@ -157,7 +157,9 @@ def _show_state(task: dict[str, Any], run: Run) -> None:
         error = task.get("error")
         task.update(status="failed", progress=0, task_info={"can_cancel": False})
         task["error"] = {**(error if isinstance(error, dict) else {}), **task_error(run.failure)}
-    elif run.state is RunState.KEEPING:
+        return
+    task.pop("error", None)  # a task that goes on has none, whatever a former answer said
+    if run.state is RunState.KEEPING:
         task.update(status="processing", progress=KEEPING_PROGRESS)
     elif run.state is RunState.RUNNING:
         progress = task.get("progress")

@@ -339,6 +339,17 @@ def test_a_failed_task_that_reports_credits_costs_them(
     assert run.credits_used == credits_used and moves(event) is (code[0] == "s" and not cost)
 
 
+@pytest.mark.parametrize("worth", [None, 14_705.5])
+def test_a_failed_task_that_was_charged_without_a_count_costs_what_was_held(
+    worth: float | None,
+) -> None:
+    rules = replace(GOING, usd_micros_per_credit=worth)
+    event = TaskFailed('{"status":"failed"}', "service_error", "sorry", charged=True)
+    run = advance(in_state(S.RUNNING), event, NOW + 9, rules)
+    assert run.state is S.FAILED and run.spent == Amounts(2 * PRICE, 0, 1)
+    assert run.hold == NOTHING and not moves(event)
+
+
 def test_a_request_that_its_route_declines_again_and_again_ends_and_costs_nothing() -> None:
     event = NotNow("HTTP 503", its_own=True)
     run = advance(in_state(S.SUBMITTING, tries=2), event, NOW + 9, RULES)

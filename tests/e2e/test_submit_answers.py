@@ -187,8 +187,39 @@ async def test_an_upstream_that_counts_no_credits_yet_is_paid_the_price(tmp_path
             assert liar.asked["submit"] == before + 1
             spent += cost
             assert round((await one.metrics())[SPEND], 6) == round(spent, 6)
+        for number, (told, cost) in enumerate(CHARGED_ELSEWHERE):
+            liar.poll = lambda _, told=told: answer(liar.task(**failed, **told))  # type: ignore[misc]
+            before = liar.asked["submit"]
+            await one.made(f"told elsewhere {number}")
+            assert liar.asked["submit"] == before + 1
+            spent += cost
+            assert round((await one.metrics())[SPEND], 6) == round(spent, 6)
         assert await one.violations() == []
 
+
+@pytest.mark.parametrize(
+    ("used", "told"), [(3, (424, "result_lost")), (0, (502, "upstream_error"))]
+)
+async def test_openais_clients_send_no_order_again_whose_failure_was_charged(
+    tmp_path: Path, used: int, told: tuple[int, str]
+) -> None:
+    async with lied_to(tmp_path, deadline="9s") as (one, liar):
+        failed = {"status": "failed", "error": {"code": "service_error", "message": "m"}}
+        liar.poll = lambda _: answer(liar.task(**failed, usage={"credits_used": used}))
+        body = {"model": "gpt-image-1.5", "prompt": "p"}
+        head = {"Authorization": f"Bearer {TEAM_KEY}"}
+        got = await one.client.post("/openai/v1/images/generations", json=body, headers=head)
+        assert (got.status_code, got.json()["error"]["code"]) == told
+        assert (got.headers.get("x-should-retry") == "false") is bool(used)
+
+
+CHARGED_ELSEWHERE: tuple[tuple[dict[str, Any], float], ...] = (
+    ({"usage": {"credits_used": "2"}}, PRICE_USD),  # paid, and no number to reckon with
+    ({"usage": {"cost": {"credits": 3}}}, 0.03),
+    ({"billing": {"charge_status": "charged", "charged_credits": 2}}, 0.02),
+    ({"billing": {"charge_status": "charged"}}, PRICE_USD),
+    ({"billing": {"charge_status": "released", "reserved_credits": 2}}, 0.0),
+)
 
 NO_BACKEND = answer(b"<html>no backend</html>", status=404)
 THEIRS = answer(error("invalid_request"), status=400)

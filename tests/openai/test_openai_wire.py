@@ -324,6 +324,23 @@ def test_a_failed_run_is_an_error_and_is_never_ordered_again_if_it_was_paid(
     assert (status, error["code"], retried) == FAILED[failure]
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "shown_code"),
+    [
+        ("service_error", 424, "result_lost"),
+        ("unknown_error", 424, "result_lost"),
+        ("content_policy_violation", 400, "moderation_blocked"),
+    ],
+)
+def test_a_failed_task_that_was_charged_is_sent_again_by_no_client(
+    code: str, status: int, shown_code: str
+) -> None:
+    """Clients that look at the status alone do so after 5xx."""
+    failed = failure_error(Failure(K.TASK_FAILED, code, "sorry"), charged=True)
+    told, error, _ = shown(failed)
+    assert (told, error["code"]) == (status, shown_code) and "sorry" in error["message"]
+
+
 def test_every_kind_of_failure_has_an_answer() -> None:
     assert {failure.kind for failure in FAILED} == set(FailureKind)
 

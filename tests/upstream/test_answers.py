@@ -231,6 +231,12 @@ def test_a_completed_task_without_links_is_asked_again(fields: dict[str, Any]) -
     assert isinstance(event, Unreachable) and event.gone
 
 
+@pytest.mark.parametrize("status", ["Completed", "SUCCESS", "succeeded", "complete", "done"])
+def test_paid_pictures_are_fetched_by_whatever_word_a_task_is_done(status: str) -> None:
+    event = read_poll(answer(200, completed(status=status, results=[A])))
+    assert isinstance(event, Finished) and event.links == (A,)
+
+
 def test_a_flood_of_links_is_not_believed() -> None:
     links = [f"https://files.test/{number}" for number in range(MAX_LINKS + 1)]
     assert isinstance(read_poll(answer(200, completed(results=links[1:]))), Finished)

@@ -41,6 +41,10 @@ def error(code: Any = None, **more: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": "words", **more}}
 
 
+def said(message: str) -> dict[str, Any]:
+    return error("supplier_error", message=message)
+
+
 def kind(event: SubmitEvent) -> object:
     """The event's type; of `NotNow`, why."""
     return event.why if isinstance(event, NotNow) else type(event)
@@ -82,8 +86,10 @@ def test_what_the_cdn_never_delivered_needs_its_signs(status: int, body: Any) ->
         ("no healthy upstream", PASSING),
         ("The server is temporarily unable to service your request", PASSING),
         ("HTTP Error 503. The service is unavailable.", PASSING),
+        ("<h1>Closed for maintenance</h1>", PASSING),
         ("", UNKNOWN),
         ("oops", UNKNOWN),
+        ("Service unavailable: connection closed", UNKNOWN),
         ("upstream connect error or disconnect/reset before headers", UNKNOWN),
         ("503 Service Unavailable: reset reason: connection termination", UNKNOWN),
         ("<title>503 Backend fetch failed</title>Guru Meditation", UNKNOWN),
@@ -115,6 +121,13 @@ def test_a_proxys_page_with_503(page: str, means: object) -> None:
         (error(504), UNKNOWN),
         (error("500"), UNKNOWN),
         (error("paid_outcome_unknown"), UNKNOWN),
+        (said("The limit resets at noon"), DECLINED),
+        (said("no connection to any supplier"), DECLINED),
+        (said("upstream request timeout"), UNKNOWN),
+        (said("the supplier's answer timed out"), UNKNOWN),
+        (said("upstream connect error or disconnect/reset before headers"), UNKNOWN),
+        (said("reset reason: connection termination"), UNKNOWN),
+        ({"code": 503, "msg": "Connection was closed"}, UNKNOWN),
         ({**error("service_unavailable"), "id": "task-unified-7"}, UNKNOWN),
         (None, UNKNOWN),
     ],

@@ -217,6 +217,14 @@ def test_a_failed_task_says_why() -> None:
     assert odd["error"]["code"] == "content_policy_violation"
 
 
+@pytest.mark.parametrize("state", [S.QUEUED, S.SUBMITTING, S.RUNNING, S.KEEPING])
+def test_a_task_that_goes_on_shows_no_error(state: S) -> None:
+    """Clients that look for one would give up a task that may still be made."""
+    theirs = {**ACCEPTED, "status": "failed", "error": {"code": "x", "message": "y"}}
+    task = shown(a_run(state, theirs))
+    assert "error" not in task and task["status"] in ("pending", "processing")
+
+
 def test_pictures_that_were_lost_are_not_shown() -> None:
     lost = Failure(FailureKind.RESULT_LOST, "result_lost", "Gone.")
     task = shown(a_run(S.FAILED, COMPLETED, failure=lost, links=LINKS, kept=KEPT[:1]))
