@@ -51,6 +51,7 @@ def portable_checks(now: float) -> Iterator[Check]:
         yield Check(Invariant.ACCOUNTS, _uncounted_sql(window), sentences.say_account)
     yield Check(Invariant.FINAL_HOLDS, _FINAL_HOLDS, sentences.say_final_holds)
     yield Check(Invariant.IN_TIME, _LATE, sentences.say_late, (now - GRACE_SECONDS,))
+    yield Check(Invariant.IN_TIME, _ASLEEP, sentences.say_asleep, (now, now, now + GRACE_SECONDS))
     yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
     yield Check(Invariant.USAGE, _BYPASSES, sentences.say_bypasses)
     yield Check(Invariant.ALL_KEPT, _UNKEPT, sentences.say_unkept)
@@ -133,12 +134,21 @@ _LINKS_DEAD: Final = (
     " ELSE deadline_at END"
 )
 
-_LATE: Final = (
-    "SELECT id, state, ends_at FROM ("
-    "SELECT id, state, CASE WHEN links_dead > deadline_at THEN links_dead ELSE deadline_at END"
-    f" AS ends_at FROM (SELECT id, state, deadline_at, {_LINKS_DEAD} AS links_dead"
-    f" FROM runs WHERE {LIVE}) AS live) AS ending WHERE ends_at < ?"
-    f" LIMIT {MAX_SENTENCES}"
+_ENDING: Final = (
+    "(SELECT id, state, due_at, lease_until,"
+    " CASE WHEN links_dead > deadline_at THEN links_dead ELSE deadline_at END AS ends_at"
+    f" FROM (SELECT id, state, due_at, lease_until, deadline_at, {_LINKS_DEAD} AS links_dead"
+    f" FROM runs WHERE {LIVE}) AS live) AS ending"
+)
+
+_LATE: Final = f"SELECT id, state, ends_at FROM {_ENDING} WHERE ends_at < ? LIMIT {MAX_SENTENCES}"
+
+# Nobody looks after a run before it is due, or while somebody has it: both end by the time that
+# the run must, or soon.
+_ASLEEP: Final = (
+    "SELECT id, state, due_at, lease_until FROM"
+    f" {_ENDING} WHERE due_at > CASE WHEN ends_at > ? THEN ends_at ELSE ? END + {GRACE_SECONDS}"
+    f" OR lease_until > ? LIMIT {MAX_SENTENCES}"
 )
 
 _USAGE: Final = (

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.core.enrolment import Action
 from gateway.core.history import MOST_STEPS, STEPS_AT_ITS_END
 from gateway.core.invariants import Invariant
+from gateway.core.model import FailureKind
 from gateway.ledger.checks import LIMIT, Check
 from gateway.ledger.statements import LIVE
 
@@ -80,6 +81,41 @@ def _say_nowhere(team: str, job_id: str) -> str:
     return f"An idempotency key of team {team} leads to job {job_id}, which is not there."
 
 
+_OTHERS_CLAIM: Final = (
+    "SELECT claims.team, jobs.id, jobs.team FROM claims JOIN jobs ON jobs.id = claims.job_id"
+    f" WHERE jobs.team <> claims.team {LIMIT}"
+)
+
+
+def _say_others_claim(team: str, job_id: str, owner: str) -> str:
+    return f"An idempotency key of team {team} leads to job {job_id} of team {owner}."
+
+
+# A gallery outlives the tasks that filled it; what is there must be that of the team.
+_OTHERS_SHOWN: Final = (
+    "SELECT gallery.team, gallery.run_id, jobs.id, jobs.team FROM gallery"
+    " JOIN jobs ON jobs.id = gallery.job_id JOIN runs ON runs.id = jobs.run_id"
+    f" WHERE jobs.team <> gallery.team OR jobs.run_id <> gallery.run_id {LIMIT}"
+)
+
+
+def _say_others_shown(team: str, run_id: str, job_id: str, owner: str) -> str:
+    return (
+        f"The gallery of team {team} shows run {run_id} for job {job_id}, which is another run's"
+        f" or of another team: {owner}."
+    )
+
+
+_OTHERS_CALL: Final = (
+    "SELECT deliveries.id, jobs.id FROM deliveries JOIN jobs ON jobs.id = deliveries.job_id"
+    f" WHERE deliveries.team <> jobs.team OR deliveries.url <> jobs.callback_url {LIMIT}"
+)
+
+
+def _say_others_call(delivery_id: str, job_id: str) -> str:
+    return f"Callback {delivery_id} goes elsewhere than its job {job_id} asked for."
+
+
 # --- keys ----------------------------------------------------------------------------------------
 
 
@@ -102,6 +138,28 @@ def _say_unissued(key_id: str, team: str) -> str:
     return f"The key {key_id} of team {team} is not on the record of changes."
 
 
+_REOPENED: Final = (
+    "SELECT id, team FROM team_keys WHERE revoked_at IS NULL"
+    f" AND ({_subject('id')} IN ({_subjects(Action.KEY_REVOKE)}) OR (expires_at IS NULL"
+    f" AND {_subject('id')} IN ({_subjects(Action.KEY_ROTATE)}))) {LIMIT}"
+)
+
+
+def _say_reopened(key_id: str, team: str) -> str:
+    return f"The key {key_id} of team {team} was ended by an operator, and opens again."
+
+
+_UNSAID: Final = (
+    "SELECT name FROM teams WHERE NOT EXISTS (SELECT 1 FROM changes"
+    f" WHERE action IN ('{Action.TEAM_CREATE}', '{Action.TEAM_CHANGE}')"
+    f" AND subject = teams.name AND after = teams.document) {LIMIT}"
+)
+
+
+def _say_unsaid(name: str) -> str:
+    return f"The settings of team {name} are not on the record of changes."
+
+
 # --- documents -----------------------------------------------------------------------------------
 
 DOCUMENTS: Final[Mapping[tuple[str, str], str]] = {
@@ -112,6 +170,7 @@ DOCUMENTS: Final[Mapping[tuple[str, str], str]] = {
     ("runs", "tried"): "array",
     ("runs", "links"): "array",
     ("runs", "kept"): "array",
+    ("jobs", "labels"): "object",
     ("teams", "document"): "object",
     ("uploads", "urls"): "array",
     ("deliveries", "body"): "object",
@@ -161,6 +220,20 @@ def _is_readable(text: str | None, kind: str) -> bool:
         return False
 
 
+_KINDS: Final = ", ".join(f"'{kind.value}'" for kind in FailureKind)
+
+_UNEXPLAINED: Final = (
+    "SELECT id, state FROM runs WHERE (state = 'failed' AND failure IS NULL)"
+    " OR (state = 'done' AND failure IS NOT NULL) OR (failure IS NOT NULL AND CASE"
+    " WHEN json_valid(failure) THEN COALESCE(json_extract(failure, '$.kind'), '')"
+    f" NOT IN ({_KINDS}) ELSE 0 END) {LIMIT}"
+)
+
+
+def _say_unexplained(run_id: str, state: str) -> str:
+    return f"Run {run_id} is {state}, and its failure cannot be read from its record."
+
+
 # --- pictures ------------------------------------------------------------------------------------
 
 _NOT_KEPT: Final = (
@@ -175,14 +248,32 @@ def _say_not_kept(digest: str, run_id: str) -> str:
     return f"Picture {digest} is on record as made by run {run_id}, which does not have it."
 
 
+_OTHERS_PICTURE: Final = (
+    "SELECT pictures.digest, pictures.team, runs.id, runs.team FROM pictures"
+    " JOIN runs ON runs.id = pictures.run_id"
+    f" WHERE pictures.team <> runs.team OR pictures.model <> runs.model {LIMIT}"
+)
+
+
+def _say_others_picture(digest: str, team: str, run_id: str, owner: str) -> str:
+    return f"Picture {digest} is on record as team {team}'s; run {run_id} of {owner} made it."
+
+
 CHECKS: Final = (
     Check(Invariant.WINDOWS, _OUTSIDE, _say_outside),
     Check(Invariant.TOLD, _UNTOLD, _say_untold),
     Check(Invariant.STARTED, _OTHERS_RUN, _say_others_run),
     Check(Invariant.CLAIMED, _NOWHERE, _say_nowhere),
+    Check(Invariant.CLAIMED, _OTHERS_CLAIM, _say_others_claim),
+    Check(Invariant.SHOWN, _OTHERS_SHOWN, _say_others_shown),
+    Check(Invariant.OWED, _OTHERS_CALL, _say_others_call),
     Check(Invariant.ISSUED, _UNISSUED, _say_unissued),
+    Check(Invariant.ISSUED, _REOPENED, _say_reopened),
+    Check(Invariant.ISSUED, _UNSAID, _say_unsaid),
+    Check(Invariant.ON_RECORD, _OTHERS_PICTURE, _say_others_picture),
 )
 SQLITE_CHECKS: Final = (
     *_unreadable_checks(),
+    Check(Invariant.READABLE, _UNEXPLAINED, _say_unexplained),
     Check(Invariant.ON_RECORD, _NOT_KEPT, _say_not_kept),
 )

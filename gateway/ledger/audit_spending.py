@@ -37,10 +37,7 @@ _BOUGHT: Final = (
     " WHEN credits_used > 0 AND kept_count > 0 THEN spent_usd_micros > 0 OR price_usd_micros = 0"
     " ELSE 1 = 1 END)"
 )
-_HELD: Final = (
-    "(hold_runs = 0 OR (hold_runs = 1 AND hold_images = n"
-    " AND hold_usd_micros = price_usd_micros * n))"
-)
+_HELD: Final = "(hold_runs = 1 AND hold_images = n AND hold_usd_micros = price_usd_micros * n)"
 
 _TRIED_AGAIN: Final = (
     f"(state = 'keeping' AND hold_usd_micros = 0 AND hold_images = 0 AND hold_runs = 0 AND {_ALL})"

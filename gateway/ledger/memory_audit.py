@@ -23,6 +23,7 @@ def violations(books: Tables, now: float) -> Sequence[Violation]:
         *((Invariant.ACCOUNTS, _uncounted(books, window)) for window in Window),
         (Invariant.FINAL_HOLDS, _holds(runs)),
         (Invariant.IN_TIME, _late(runs, now)),
+        (Invariant.IN_TIME, _asleep(runs, now)),
         (Invariant.USAGE, _usage(books)),
         (Invariant.USAGE, _bypasses(books)),
         (Invariant.ALL_KEPT, _unkept(runs)),
@@ -80,6 +81,16 @@ def _late(runs: Collection[Run], now: float) -> Iterator[str]:
         ends_at = _ends_at(run)
         if not run.is_final and ends_at < now - audit.GRACE_SECONDS:
             yield sentences.say_late(run.id, run.state, ends_at)
+
+
+def _asleep(runs: Collection[Run], now: float) -> Iterator[str]:
+    """Those that nobody looks after by the time that they must end, or soon."""
+    for run in runs:
+        due_by = max(_ends_at(run), now) + audit.GRACE_SECONDS
+        if not run.is_final and (
+            run.due_at > due_by or run.lease_until > now + audit.GRACE_SECONDS
+        ):
+            yield sentences.say_asleep(run.id, run.state, run.due_at, run.lease_until)
 
 
 def _ends_at(run: Run) -> float:

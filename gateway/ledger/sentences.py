@@ -22,6 +22,13 @@ def say_final_holds(run_id: str, state: str, *hold: int) -> str:
     return f"Run {run_id} is {state} and still holds {_amounts(*hold)}."
 
 
+def say_asleep(run_id: str, state: str, due_at: float, lease_until: float) -> str:
+    return (
+        f"Run {run_id} is {state}, and nobody looks after it: it is due at {due_at:.0f}, and is"
+        f" taken until {lease_until:.0f}."
+    )
+
+
 def say_late(run_id: str, state: str, overdue_at: float) -> str:
     return f"Run {run_id} is still {state}, though it had to end by {overdue_at:.0f}."
 

@@ -145,6 +145,18 @@ PLANTS: Final = {
         Invariant.IN_TIME,
         f"UPDATE runs SET state = 'queued', deadline_at = 5 WHERE id = {LOST}",
     ),
+    **{
+        f"never looked after, by {column}": plant(
+            Invariant.IN_TIME,
+            f"UPDATE runs SET state = 'unsure', {column} = 99999999999 WHERE id = {LOST}",
+        )
+        for column in ("due_at", "lease_until")
+    },
+    "live run that holds nothing": plant(
+        Invariant.SPENT,
+        f"UPDATE runs SET state = 'running', spent_usd_micros = 0, spent_images = 0,"
+        f" spent_runs = 0 WHERE id = {LOST}",
+    ),
     # windows and reports
     "later day": plant(Invariant.WINDOWS, "UPDATE runs SET day_start = day_start + 86400"),
     "former week": plant(Invariant.WINDOWS, "UPDATE runs SET week_start = week_start - 864000"),
@@ -181,6 +193,8 @@ PLANTS: Final = {
     "picture of another": plant(
         Invariant.ON_RECORD, f"UPDATE pictures SET run_id = {TWO} WHERE run_id = {SLOW}"
     ),
+    "another team's picture": plant(Invariant.ON_RECORD, "UPDATE pictures SET team = 'other'"),
+    "another model's picture": plant(Invariant.ON_RECORD, "UPDATE pictures SET model = 'other'"),
     "counts": plant(Invariant.COUNTS, f"UPDATE runs SET kept_count = 7 WHERE id = {TWO}"),
     # runs and tasks
     "task paid twice": plant(
@@ -202,6 +216,10 @@ PLANTS: Final = {
     "gap between steps": plant(
         Invariant.STEPS, f"DELETE FROM steps WHERE number = 2 AND run_id = {TWO}"
     ),
+    "shown to another team": plant(
+        Invariant.SHOWN,
+        "INSERT INTO gallery SELECT 'others', run_id, job_id, at, noted FROM gallery LIMIT 1",
+    ),
     "no steps": plant(Invariant.TOLD, f"DELETE FROM steps WHERE run_id = {TWO}"),
     "no last step": plant(
         Invariant.TOLD,
@@ -222,6 +240,21 @@ PLANTS: Final = {
         "INSERT INTO team_keys SELECT 'k', team, 'd', label, created_at, NULL, NULL, id"
         " FROM team_keys",
     ),
+    "changed team": plant(
+        Invariant.ISSUED, "UPDATE teams SET document = json_set(document, '$.mode', 'shadow')"
+    ),
+    "planted team": plant(
+        Invariant.ISSUED,
+        "INSERT INTO teams SELECT 'planted', document, created_at, changed_at, NULL FROM teams",
+    ),
+    "reopened key": plant(
+        Invariant.ISSUED,
+        "INSERT INTO changes SELECT 'chg_x', at, actor, 'key.revoke', subject, NULL, NULL"
+        " FROM changes WHERE action = 'key.issue' LIMIT 1",
+    ),
+    "another team's claim": plant(Invariant.CLAIMED, "UPDATE claims SET team = 'others'"),
+    "callback to others": plant(Invariant.OWED, "UPDATE deliveries SET url = 'https://o.example'"),
+    "callback of others": plant(Invariant.OWED, "UPDATE deliveries SET team = 'others'"),
     "claim to nowhere": plant(Invariant.CLAIMED, "UPDATE claims SET job_id = 'gone'"),
     "claimed task": plant(
         Invariant.CLAIMED,
@@ -251,6 +284,16 @@ PLANTS: Final = {
         )
         for text in ("broken", "7")
     },
+    "labels": plant(Invariant.READABLE, "UPDATE jobs SET labels = 'broken'"),
+    "no failure": plant(Invariant.READABLE, f"UPDATE runs SET failure = NULL WHERE id = {FAILED}"),
+    "unknown failure": plant(
+        Invariant.READABLE, f"UPDATE runs SET failure = '{{}}' WHERE id = {FAILED}"
+    ),
+    "failure of what is done": plant(
+        Invariant.READABLE,
+        f"UPDATE runs SET failure = (SELECT failure FROM runs WHERE id = {FAILED})"
+        f" WHERE id = {TWO}",
+    ),
     "index dropped": plant(Invariant.SCHEMA, "DROP INDEX runs_one_live"),
     "index changed": plant(
         Invariant.SCHEMA,

@@ -22,6 +22,8 @@ from gateway.core.model import (
     Claim,
     Delivery,
     DeliveryState,
+    Failure,
+    FailureKind,
     Job,
     Kept,
     Picture,
@@ -111,7 +113,7 @@ def a_delivery(job: Job, **fields: Any) -> Delivery:
         id=f"callback-{job.id}",
         job_id=job.id,
         team=job.team,
-        url="https://client.test/hook?a=ü",
+        url=job.callback_url or "https://client.test/hook?a=ü",
         created_at=NOW,
         due_at=NOW,
     )
@@ -208,7 +210,17 @@ def done(run: Run, *pictures: Picture, at: float = NOW + 30.0) -> Run:
 
 
 def failed(run: Run, *, spent: Amounts = NOTHING, at: float = NOW + 30.0) -> Run:
-    return replace(run, state=RunState.FAILED, hold=NOTHING, spent=spent, finished_at=at)
+    failure = run.failure or Failure(_why(run, spent), "code", "message")
+    return replace(
+        run, state=RunState.FAILED, failure=failure, hold=NOTHING, spent=spent, finished_at=at
+    )
+
+
+def _why(run: Run, spent: Amounts) -> FailureKind:
+    """What a run that spent so much failed of."""
+    if not spent:
+        return FailureKind.UNAVAILABLE
+    return FailureKind.TIMED_OUT if spent == run.hold else FailureKind.TASK_FAILED
 
 
 async def start(ledger: Ledger, run: Run, *jobs: Job, told: bool = True) -> Run:

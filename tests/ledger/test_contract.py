@@ -697,7 +697,7 @@ async def test_usage_that_differs_from_the_runs_is_found(ledger: Ledger) -> None
 
 
 async def test_a_run_without_usage_is_found(ledger: Ledger) -> None:
-    run = a_run(hold=NOTHING)
+    run = failed(a_run())
     await write(ledger, runs=(run,), steps=(now_is(run),))
     (violation,) = await ledger.violations()
     assert violation.invariant is Invariant.USAGE
@@ -716,13 +716,13 @@ async def test_a_done_run_with_too_few_pictures_is_found(ledger: Ledger) -> None
 
 
 async def test_zero_accounts_do_not_count_as_missing(ledger: Ledger) -> None:
-    run = a_run(hold=NOTHING)
+    run = failed(a_run())
     accounts = tuple(zeros(run).values())
     await write(
         ledger,
         runs=(run,),
         accounts=accounts,
-        usage=(usage("alpha", run.model, run.windows.day, started=1),),
+        usage=(usage("alpha", run.model, run.windows.day, started=1, failed=1),),
         steps=(now_is(run),),
     )
     assert await ledger.violations() == []

@@ -93,7 +93,8 @@ async def test_an_open_key_of_a_deleted_team_is_found(ledger: Ledger, clock: Clo
     deleted = a_team(deleted_at=NOW)
     shut = a_key(revoked_at=NOW)
     still = a_key(expires_at=NOW + 60)
-    changes = (issued(shut), issued(still))
+    made = a_change(action="team.create", subject="alpha", after=deleted.document)
+    changes = (made, issued(shut), issued(still))
     await write(ledger, teams=(deleted,), team_keys=(shut, still), changes=changes)
     assert [one.sentence for one in await ledger.violations()] == [
         f"The key {still.id} is open, but its team alpha is not there or deleted."

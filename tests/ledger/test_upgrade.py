@@ -33,6 +33,8 @@ COUNTED = (
 )  # fmt: skip
 """What the first schemas counted."""
 
+FAILURE = '{"kind":"unavailable","code":"c","message":"m","status":null,"body":null}'
+
 RELEASED = {
     "0001_runs_jobs_accounts.sql": (
         "7c57744ed920daedf10e16c27c513c218c01e6af461c0f5334d7df2fad724859"
@@ -120,6 +122,11 @@ class OldStore:
         facts = {"extension": "png", "size_bytes": 10, "width": 4, "height": 2}
         self.add("pictures", digest=digest, run_id=run_id, created_at=at, **facts)
 
+    def add_account(self, window: str, start: int, **held: int) -> None:
+        spent = {f"spent_{name}": 0 for name in held}
+        names = {"team": "alpha", "window_name": window, "window_start": start}
+        self.add("accounts", **names, **spent, **{f"held_{name}": n for name, n in held.items()})
+
     def add_usage(self, team: str, day: int, **counters: int) -> None:
         zeros = dict.fromkeys(COUNTED, 0)
         self.add("usage", team=team, model="m", day=day, **{**zeros, **counters})
@@ -127,11 +134,22 @@ class OldStore:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[OldStore]:
+    held = {"hold_usd_micros": 5, "hold_images": 1, "hold_runs": 1}
     store = OldStore(tmp_path / "ledger.db", schema=1)
-    store.add_run("run-live", "running", accepted_at=NOW)
+    store.add_run("run-live", "running", accepted_at=NOW, **held)
     store.add_run("run-done", "done", accepted_at=NOW)
-    store.add_run("run-failed", "failed", accepted_at=NOW)
-    store.add_run("run-refused", "failed")
+    store.add_run("run-failed", "failed", accepted_at=NOW, failure=FAILURE)
+    store.add_run("run-refused", "failed", failure=FAILURE)
+    at = windows()
+    for name, begins in (
+        ("minute", at.minute),
+        ("hour", at.hour),
+        ("day", at.day),
+        ("week", at.week),
+        ("month", at.month),
+        ("total", 0),
+    ):
+        store.add_account(name, begins, usd_micros=5, images=1, runs=1)
     for name in ("live", "done", "failed", "refused"):
         store.add_job(f"task-{name}", f"run-{name}", HOOK)
         store.add_job(f"quiet-{name}", f"run-{name}")
