@@ -87,11 +87,13 @@ def proxy_problem(url: str) -> str | None:
 
 
 def masked(url: str) -> str:
-    """The proxy's URL as it may be shown: a password is masked."""
+    """The proxy's URL as it may be shown: a password is masked, and so is a name without one,
+    which is a token then."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{parts.scheme}://{name}{colon}{_MASK if colon else ''}{at}{host}"
+    name, colon, password = user.partition(":")
+    shown = f"{name}{colon}{_MASK}" if password else _MASK
+    return f"{parts.scheme}://{shown if at else ''}{at}{host}"
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:

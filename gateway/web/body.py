@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
+from gateway.shares import Shares
 from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0
@@ -27,6 +30,16 @@ MAX_MARKS: Final = 50_000
 """Commas and opening brackets, also those in texts: more than any order has. Each value is looked
 at several times, and a megabyte of them would hold the event loop for most of a second."""
 
+LARGE_BYTES: Final = 8 * 1024
+"""What is smaller, as nearly all orders are, is read at once. A body that is larger by a little can
+still cost milliseconds: thousands of long numbers, or of fields."""
+
+AT_ONCE: Final = 2
+"""Large bodies that are read at a time: one of a team, so that another team's finds a place."""
+
+RESTS: Final = 2
+"""A team rests so many times as long as reading took: judging a large order takes as long."""
+
 _MARKS: Final = (b",", b"[", b"{")
 
 ACCEPTED: Final = ("gzip", "deflate")
@@ -36,23 +49,44 @@ _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FORM_FIELDS: Final = re.compile(rb"[\w.~%+-]+=[^{\"]*", re.ASCII)
 
 
+class Bodies:
+    """Bodies of teams: what is large takes turns, so that many of one team cost others little.
+
+    A megabyte takes some milliseconds to come in, to unfold and to be read, in which nobody else
+    is served. Each team does that with one body at a time, and rests in between.
+    """
+
+    def __init__(self) -> None:
+        self._turns = Shares(AT_ONCE)
+
+    async def read_json(self, request: Request, limit_bytes: int, team: str) -> object:
+        """The body's JSON. Raises what `read_body` and `parse` raise."""
+        codings = _known_codings(request)
+        body = await _received(request, limit_bytes, lambda: self._turn(team))
+        content_type = request.headers.get("content-type", "")
+        if not codings and len(body) <= LARGE_BYTES:
+            return parse(body, content_type)
+        async with self._turn(team):
+            return parse(_unfolded(body, codings, limit_bytes), content_type)
+
+    @asynccontextmanager
+    async def _turn(self, team: str) -> AsyncIterator[None]:
+        """The team's turn for work without a pause, with a rest in proportion behind it."""
+        async with self._turns.place(team):
+            began = time.perf_counter()
+            try:
+                yield
+            finally:
+                await asyncio.sleep(RESTS * (time.perf_counter() - began))
+
+
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body, unzipped; it is counted while it comes in and while it unfolds.
 
     Raises `RequestTooLarge`, `UnsupportedCoding`, or `InvalidRequest` when it is not whole.
     """
-    codings = _codings(request)
-    unknown = [coding for coding in codings if coding not in _DECODERS]
-    if unknown or len(codings) > MAX_CODINGS:
-        raise UnsupportedCoding(
-            f"A body with 'Content-Encoding: {', '.join(codings)[:100]}' cannot be read here. "
-            "Send it as it is, or with gzip or deflate.",
-            accepted=ACCEPTED,
-        )
-    body = await _received(request, limit_bytes)
-    for coding in reversed(codings):
-        body = _unzipped(body, coding, limit_bytes)
-    return body
+    codings = _known_codings(request)
+    return _unfolded(await _received(request, limit_bytes), codings, limit_bytes)
 
 
 def refuse_coding(request: Request) -> None:
@@ -105,7 +139,13 @@ def _is_form(body: bytes, content_type: str) -> bool:
     return _FORM_FIELDS.match(body) is not None
 
 
-async def _received(request: Request, limit_bytes: int) -> bytes:
+async def _received(
+    request: Request,
+    limit_bytes: int,
+    turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+) -> bytes:
+    """The body as it came. Each part that makes it larger than `LARGE_BYTES` waits for a turn;
+    meanwhile the connection is not read."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise _too_large(limit_bytes)
@@ -113,7 +153,8 @@ async def _received(request: Request, limit_bytes: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
-                body += chunk
+                async with turn() if len(body) + len(chunk) > LARGE_BYTES else nullcontext():
+                    body += chunk
                 if len(body) > limit_bytes:
                     raise _too_large(limit_bytes)
     except (TimeoutError, ClientDisconnect):
@@ -125,11 +166,30 @@ def _too_large(limit_bytes: int, how: str = "") -> RequestTooLarge:
     return RequestTooLarge(f"The body may have at most {limit_bytes} bytes{how}.")
 
 
+def _known_codings(request: Request) -> Sequence[str]:
+    """The codings that are to be undone. Raises `UnsupportedCoding`."""
+    codings = _codings(request)
+    unknown = [coding for coding in codings if coding not in _DECODERS]
+    if unknown or len(codings) > MAX_CODINGS:
+        raise UnsupportedCoding(
+            f"A body with 'Content-Encoding: {', '.join(codings)[:100]}' cannot be read here. "
+            "Send it as it is, or with gzip or deflate.",
+            accepted=ACCEPTED,
+        )
+    return codings
+
+
 def _codings(request: Request) -> Sequence[str]:
     """The codings in the order in which they were applied (RFC 9110, section 8.4)."""
     lines = ",".join(request.headers.getlist("content-encoding"))
     names = (name.strip().lower() for name in lines.split(","))
     return [name for name in names if name not in ("", "identity")]
+
+
+def _unfolded(body: bytes, codings: Sequence[str], limit_bytes: int) -> bytes:
+    for coding in reversed(codings):
+        body = _unzipped(body, coding, limit_bytes)
+    return body
 
 
 def _unzipped(body: bytes, coding: str, limit_bytes: int) -> bytes:

@@ -16,7 +16,7 @@ from gateway.enquiries import Estimate, Purse, models_of
 from gateway.service import Service
 from gateway.web import wire
 from gateway.web.auth import team_of
-from gateway.web.body import read_json
+from gateway.web.body import Bodies
 from gateway.web.responses import json_response
 from gateway.web.shown import usd
 
@@ -25,14 +25,15 @@ CREDITS_PER_USD: Final = 68
 
 
 class Enquiries:
-    def __init__(self, service: Service, current: Current) -> None:
+    def __init__(self, service: Service, current: Current, bodies: Bodies) -> None:
         self._service = service
+        self._bodies = bodies
         self._current = current
 
     async def estimate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
-        body = await read_json(request, policy.body_limit_bytes)
+        body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
         freshness = wire.read_freshness(request.headers)
         return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
 

@@ -18,7 +18,7 @@ from gateway.service import Answer, Service
 from gateway.tasks import Task, Tasks
 from gateway.web import prefer, wire
 from gateway.web.auth import team_of
-from gateway.web.body import read_json
+from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
 from gateway.web.openai_errors import WrongBaseUrl
 from gateway.web.prefer import Wait
@@ -35,9 +35,15 @@ class Images:
     """`POST /v1/images/generations` and `GET /v1/tasks/{task_id}`."""
 
     def __init__(
-        self, service: Service, tasks: Tasks, current: Current, clock: Clock = time.time
+        self,
+        service: Service,
+        tasks: Tasks,
+        current: Current,
+        bodies: Bodies,
+        clock: Clock = time.time,
     ) -> None:
         self._service = service
+        self._bodies = bodies
         self._tasks = tasks
         self._current = current
         self._clock = clock
@@ -51,7 +57,7 @@ class Images:
                 raise WrongBaseUrl(policy.public_url)
             wait = prefer.read_wait(request)
             key = read_key(request)
-            body = await read_json(request, policy.body_limit_bytes)
+            body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds

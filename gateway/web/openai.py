@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from gateway.service import Answer, Service, outcome_unknown
 from gateway.tasks import Tasks
 from gateway.web import openai_errors, openai_wire, wire
 from gateway.web.auth import team_of
-from gateway.web.body import read_json
+from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID
 from gateway.web.images import cache_status, read_key
 from gateway.web.openai_answers import PicturesAnswer
@@ -41,6 +41,14 @@ CROWDED_SECONDS: Final = 10.0
 """About what a picture takes: then one of those that wait has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads the requests: JSON, and the forms of edits."""
+
+    bodies: Bodies
+    edits: Edits
+
+
 class OpenAI:
     """The endpoints. `locate` gives the file of a kept picture by its name."""
 
@@ -49,21 +57,23 @@ class OpenAI:
         service: Service,
         tasks: Tasks,
         current: Current,
+        readers: Readers,
         *,
-        edits: Edits,
         locate: Callable[[str], Path | None],
     ) -> None:
         self._service = service
         self._tasks = tasks
         self._current = current
-        self._edits = edits
+        self._readers = readers
         self._locate = locate
 
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
         with self._service.reading(team, request.scope[REQUEST_ID]):
-            fields = await read_json(request, policy.body_limit_bytes)
+            fields = await self._readers.bodies.read_json(
+                request, policy.body_limit_bytes, team.name
+            )
             wish = openai_wire.read_wish(fields, policy.catalog)
         return await self._made(request, team, wish, began=time.perf_counter())
 
@@ -72,7 +82,7 @@ class OpenAI:
         team = team_of(request, self._current)
         began = time.perf_counter()
         with self._service.reading(team, request.scope[REQUEST_ID]):
-            wish = await self._edits.wish(request, team, policy)
+            wish = await self._readers.edits.wish(request, team, policy)
         return await self._made(request, team, wish, began=began)
 
     async def models(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from gateway.errors import InvalidRequest
 from gateway.tasks import TaskFilter, Tasks
 from gateway.web import wire
 from gateway.web.auth import team_of
-from gateway.web.body import read_json
+from gateway.web.body import Bodies
 from gateway.web.responses import json_response
 
 MAX_AT_ONCE: Final = 50
@@ -27,8 +27,9 @@ MAX_PAGE: Final = 1_000_000
 
 
 class TaskLists:
-    def __init__(self, tasks: Tasks, current: Current) -> None:
+    def __init__(self, tasks: Tasks, current: Current, bodies: Bodies) -> None:
         self._tasks = tasks
+        self._bodies = bodies
         self._current = current
 
     async def page(self, request: Request) -> Response:
@@ -50,7 +51,8 @@ class TaskLists:
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
-        ids = read_ids(await read_json(request, policy.body_limit_bytes))
+        body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
+        ids = read_ids(body)
         found = await self._tasks.batch(team, ids)
         tasks = [wire.task_object(one.job, one.run, policy.public_url) for one in found]
         return json_response({"data": tasks})

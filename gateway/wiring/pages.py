@@ -24,13 +24,14 @@ from gateway.web.admin.unproven import UnprovenPages
 from gateway.web.admin.usage import UsageReports
 from gateway.web.app import Endpoints, Section
 from gateway.web.base64_file import Base64Files
+from gateway.web.body import Bodies
 from gateway.web.console import Console
 from gateway.web.enquiries import Enquiries
 from gateway.web.files import FilesApi
 from gateway.web.gallery import Gallery
 from gateway.web.hints import Hints
 from gateway.web.images import Images
-from gateway.web.openai import OpenAI
+from gateway.web.openai import OpenAI, Readers
 from gateway.web.openapi.pages import Described
 from gateway.web.operations import Operations
 from gateway.web.pictures import KeptPictures
@@ -60,16 +61,17 @@ class House:
 
 def make_endpoints(house: House) -> Endpoints:
     adapters, stages, current, clock = house.adapters, house.stages, house.current, house.clock
+    bodies = Bodies()
     return Endpoints(
-        images=Images(stages.service, stages.tasks, current, clock),
+        images=Images(stages.service, stages.tasks, current, bodies, clock),
         files=FilesApi(stages.make_files(), Base64Files(adapters.folder), current),
-        tasks=TaskLists(stages.tasks, current),
-        enquiries=Enquiries(stages.service, current),
+        tasks=TaskLists(stages.tasks, current, bodies),
+        enquiries=Enquiries(stages.service, current, bodies),
         openai=OpenAI(
             stages.service,
             stages.tasks,
             current,
-            edits=stages.edits,
+            Readers(bodies, stages.edits),
             locate=adapters.pictures.path,
         ),
         pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),

@@ -109,10 +109,11 @@ def test_what_cannot_be_a_proxy(value: str, problem: str) -> None:
     [
         (A, A),
         ("http://me:pa%40ss@a.example:3128", "http://me:********@a.example:3128"),
-        ("http://me@a.example:3128", "http://me@a.example:3128"),
+        ("http://token@a.example:3128", "http://********@a.example:3128"),
+        ("http://token:@a.example:3128", "http://********@a.example:3128"),
         ("https://[fd00::1]:3128/", "https://[fd00::1]:3128"),
     ],
 )
-def test_a_password_is_never_shown(url: str, shown: str) -> None:
+def test_what_lets_us_through_a_proxy_is_never_shown(url: str, shown: str) -> None:
     assert masked(url) == shown
     assert proxy_problem(url) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import io
 import ssl
 import statistics
@@ -237,6 +238,20 @@ async def test_prompts_of_a_megabyte_hold_up_no_other_team(a_house: House) -> No
 
 
 # --- upstream ------------------------------------------------------------------------------------
+
+
+async def test_zipped_bodies_of_a_megabyte_hold_up_no_other_team(a_house: House) -> None:
+    """Forty clients of one team send kilobytes each of which unfolds to a megabyte."""
+    body = gzip.compress(b'{"model":"gpt-image-2","prompt":"' + b"x" * 1_000_000 + b'"}')
+    headers = {**auth(OTHER_KEY), "Content-Encoding": "gzip"}
+
+    async def client() -> None:
+        while True:
+            await a_house.client.post("/v1/images/estimate", content=body, headers=headers)
+
+    usual = await usual_seconds(orders_of_blue(a_house))
+    async with meanwhile(*(client() for _ in range(40))):
+        await is_undisturbed(orders_of_blue(a_house), usual)
 
 
 async def test_links_that_drip_hold_up_no_other_team(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge, UnsupportedCoding
-from gateway.web.body import parse, read_body
+from gateway.web.body import LARGE_BYTES, Bodies, parse, read_body
 
 ORDER = {"model": "gpt-image-1.5", "prompt": "café", "size": "1:1", "quality": "low"}
 BODY = json.dumps(ORDER, ensure_ascii=False).encode()
@@ -113,3 +114,46 @@ def test_a_crowd_of_values_is_refused_before_it_is_read(body: bytes) -> None:
 
 def test_a_mark_in_front_is_skipped() -> None:
     assert parse(b"\xef\xbb\xbf" + BODY) == ORDER
+
+
+def parted(parts: int) -> Request:
+    """An order whose prompt comes in so many parts, each of them large."""
+    left = [b'{"prompt":"', *[b"x" * LARGE_BYTES] * parts, b'"}']
+
+    async def receive() -> dict[str, object]:
+        part = left.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+async def test_large_bodies_of_a_team_are_read_by_turns_and_small_ones_at_once() -> None:
+    bodies, ended = Bodies(), list[str]()
+
+    async def read(name: str, of: Request, team: str) -> None:
+        await bodies.read_json(of, 1 << 22, team)
+        ended.append(name)
+
+    crowd = [read(f"green {number}", parted(9), "green") for number in range(20)]
+    small = request(BODY)
+    others = [read("small", small, "green"), read("blue", parted(9), "blue")]
+    await asyncio.gather(*crowd, *others)
+    assert ended[0] == "small" and ended.index("blue") <= 2
+
+
+async def test_nothing_large_is_unfolded_or_read_without_a_rest() -> None:
+    """The loop serves others between any two bodies of a team."""
+    bodies, served = Bodies(), 0
+    zipped = gzip.compress(b'{"prompt":"' + b"x" * 500_000 + b'"}')
+
+    async def others() -> None:
+        nonlocal served
+        while True:
+            await asyncio.sleep(0)
+            served += 1
+
+    other = asyncio.ensure_future(others())
+    many = [bodies.read_json(request(zipped, "gzip"), 1 << 20, "green") for _ in range(20)]
+    await asyncio.gather(*many)
+    other.cancel()
+    assert served > 100
