@@ -16,6 +16,7 @@ from gateway.core.catalog import Mode
 from gateway.core.history import FAILED, STARTED, Refusal, Step
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 from gateway.core.pictures import SetAside
+from gateway.core.words import is_erased
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10
@@ -237,7 +238,7 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
 
 def _kept_all_the_same(run: Run) -> list[str]:
     """Pictures of a run that failed for others: nobody is shown them, and they were paid."""
-    if not run.kept:
+    if not run.kept or is_erased(run):
         return []
     names = ", ".join(f"/pictures/{one.picture.name}" for one in run.kept)
     return [f"{len(run.kept)} of {_pictures(len(run.links))} came all the same: {names}."]

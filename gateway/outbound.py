@@ -359,7 +359,7 @@ def _has_body(response: httpx.Response) -> bool:
 
 
 def _is_all(content_range: str) -> bool:
-    """Whether a part is the whole. One that does not say which part it is is judged by its bytes."""
+    """Whether a part is the whole. Where it is not told, the bytes are for others to judge."""
     match = _CONTENT_RANGE.fullmatch(content_range)
     return match is None or (int(match[1]), int(match[2]) + 1) == (0, int(match[3]))
 

@@ -147,6 +147,10 @@ async def test_pictures_that_came_beside_a_lost_one_are_named(tmp_path: Path) ->
         link = f"/pictures/{hashlib.sha256(png(8)).hexdigest()}.png"
         assert f"1 of 2 pictures came all the same: {link}." in told
         assert (await one.client.get(link)).content == png(8)
+        assert (await one.admin("DELETE", f"runs/{task['id']}")).status_code == 200
+        assert (await one.client.get(link)).status_code == 404
+        told = (await one.admin("GET", f"runs/{task['id']}")).json()["summary"]
+        assert "all the same" not in told
         assert await one.violations() == []
 
 
