@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -267,6 +268,25 @@ async def test_a_folder_is_adopted_on_purpose(tmp_path: Path, sandbox: RunningSa
     await home.settled()
     await home.stop()
     await (await opened(sandbox, tmp_path)).stop()
+
+
+async def test_a_marker_that_is_a_pipe_holds_nobody_up(home: House) -> None:
+    """Odd, and no reason to wait for ever."""
+    await home.made(PROMPT)
+    marker = folder(home) / NAME
+    marker.rename(marker.with_name("aside"))
+    os.mkfifo(marker)
+    async with asyncio.timeout(5):
+        assert (await home.post("another")).status_code == 503
+        status, why = await ready(home)
+    assert status == 503 and NAME in why
+    marker.unlink()
+    marker.with_name("aside").rename(marker)
+    await until(lambda: is_ready(home))
+
+
+async def is_ready(home: House) -> bool:
+    return await ready(home) == (200, "")
 
 
 async def test_a_restored_backup_is_the_store(tmp_path: Path, sandbox: RunningSandbox) -> None:
