@@ -110,13 +110,12 @@ class Erasure:
 
     async def erase_run(self, asked: str, act: Act) -> Run:
         """Takes the words of a run that has ended away, also of one that failed and that upstream
-        quoted, with every picture it made. `asked` is the id of the run or of one of its tasks.
+        quoted, with every picture it made. `asked` is the id of the run, of one of its tasks, or of
+        the refusal of such a task.
 
         Raises `RunNotFound`, `RunUnderWay`, and `Unavailable` as `erase` does.
         """
-        run = await self._ledger.run(asked)
-        if run is None and (found := await self._ledger.job(asked)) is not None:
-            run = found[1]
+        run = await self._run_of(asked)
         if run is None:
             raise RunNotFound("There is no run and no task with this id.", param="id")
         if not run.is_final:
@@ -133,6 +132,14 @@ class Erasure:
             raise unfinished
         log.info("run erased", run=run.id, actor=act.actor)
         return after
+
+    async def _run_of(self, asked: str) -> Run | None:
+        if (run := await self._ledger.run(asked)) is not None:
+            return run
+        named = await self._ledger.refusals_named(asked, limit=1)
+        task = next((one.job_id for one in named if one.id == asked and one.job_id), asked)
+        found = await self._ledger.job(task)
+        return found[1] if found else None
 
     async def _erase_made(self, picture: Picture, act: Act) -> None:
         """A run that failed may have kept a picture that never came on record."""

@@ -16,6 +16,7 @@ from gateway.core.catalog import Mode
 from gateway.core.history import FAILED, STARTED, Refusal, Step
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 from gateway.core.pictures import SetAside
+from gateway.core.words import is_erased
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10
@@ -215,7 +216,7 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         charged = f"{show_usd(cost)} counts as spent." if cost else "Nothing was charged."
         message = run.failure.message.rstrip(".")
         said = f"It failed after {duration(took.total)} with {run.failure.code}: {message}."
-        return [said, charged]
+        return [said, charged, *_kept_all_the_same(run)]
     if run.state is RunState.DONE:
         kept = _pictures(len(run.kept))
         were = "was" if len(run.kept) == 1 else "were"
@@ -233,6 +234,14 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         RunState.KEEPING: f"{len(run.kept)} of {len(run.links)} pictures are kept so far",
     }[run.state]
     return [f"{state}; {held}, and its deadline is {clock(run.deadline_at, zone)}."]
+
+
+def _kept_all_the_same(run: Run) -> list[str]:
+    """Pictures of a run that failed for others: nobody is shown them, and they were paid."""
+    if not run.kept or is_erased(run):
+        return []
+    names = ", ".join(f"/pictures/{one.picture.name}" for one in run.kept)
+    return [f"{len(run.kept)} of {_pictures(len(run.links))} came all the same: {names}."]
 
 
 def _set_aside(found: Sequence[SetAside]) -> list[str]:

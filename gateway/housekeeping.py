@@ -63,7 +63,12 @@ class Housekeeper:
         self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
 
     def enough(self) -> bool:
-        """Whether new runs may start: an unreadable disk counts as a full one."""
+        """Whether new runs may start: a disk that cannot be read, or that refused a picture a
+        while ago, counts as a full one."""
+        return self.has_space() and self._problem is None
+
+    def has_space(self) -> bool:
+        """Whether at least the floor of disk space was left at the last look."""
         floor = self._current.policy.free_space_floor_bytes
         return self._free_bytes is not None and self._free_bytes >= floor
 
@@ -121,7 +126,7 @@ class Housekeeper:
             self._free_bytes = None
             raise
         else:
-            self._note_problem(None)
+            self._note_problem(await self._pictures.problem())
 
     def _note_problem(self, problem: str | None) -> None:
         """One line when the store goes, and one when it is back."""

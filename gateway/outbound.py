@@ -9,6 +9,7 @@ bounded in bytes and in time. No credential of ours ever passes here but a proxy
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -34,6 +35,8 @@ _MAX_DIALS: Final = 4  # addresses tried for one name; each may cost a whole con
 _MAX_REDIRECTS: Final = 5
 _SCHEMES: Final = frozenset({"http", "https"})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_BODIES: Final = frozenset({200, 201, 203})
+_CONTENT_RANGE: Final = re.compile(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})\s*", re.ASCII)
 # Answers that time may mend. 403 is here because content networks refuse by passing rules too.
 _TRANSIENT: Final = frozenset({403, 408, 409, 423, 425, 429})
 
@@ -297,11 +300,11 @@ class Fetcher:
             await response.aclose()
 
     async def _open(self, url: str, limits: _Limits) -> httpx.Response:
-        """The answer with status 200 at the end of the redirects, its body still unread."""
+        """The answer with the body at the end of the redirects, still unread."""
         for _ in range(_MAX_REDIRECTS + 1):
             target = self._checked(url)
             response = await self._ask(target, limits)
-            if response.status_code == 200:
+            if _has_body(response):
                 return response
             await response.aclose()
             url = _next_hop(response)
@@ -345,6 +348,20 @@ def _translated(host: str) -> Iterator[None]:
         raise FetchFailed(f"{host} is too slow") from error
     except httpx.HTTPError as error:
         raise FetchFailed(f"{host}: {type(error).__name__}: {error}") from error
+
+
+def _has_body(response: httpx.Response) -> bool:
+    """Whether its body is what is behind the link: also from a proxy that has changed something
+    (203), and in one part that is all of it (206). 202 is none yet."""
+    if response.status_code == 206:
+        return _is_all(response.headers.get("content-range", ""))
+    return response.status_code in _BODIES
+
+
+def _is_all(content_range: str) -> bool:
+    """Whether a part is the whole. Where it is not told, the bytes are for others to judge."""
+    match = _CONTENT_RANGE.fullmatch(content_range)
+    return match is None or (int(match[1]), int(match[2]) + 1) == (0, int(match[3]))
 
 
 def _next_hop(response: httpx.Response) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.core.enrolment import Act
 from gateway.core.model import Run, RunState
+from gateway.core.words import is_erased
 from gateway.errors import CallerError, NotFound
 from gateway.ports import Ledger
 
@@ -52,5 +53,7 @@ class Retrying:
         if after is None:
             now = await self._ledger.run(run.id) or run
             why = _WHY_NOT.get(now.state, "It has changed meanwhile; look at it again.")
+            if is_erased(now):
+                why = "It was erased, and what was erased does not come back."
             raise RunNotRetriable(f"This run cannot be tried again. {why}", param="id")
         return after

@@ -443,7 +443,10 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     if priced is None:
         return Denied(_unpriced(ask)), Writes()
     if not ask.room:
-        message = "The gateway's picture store is nearly full, so no new pictures are ordered."
+        message = (
+            "The gateway's picture store is nearly full, or refuses to be written, so no new "
+            "pictures are ordered."
+        )
         frees_at = ask.now + ROOM_RETRY_SECONDS
         return Denied(Denial(Reason.ROOM, message, "free_space", frees_at=frees_at)), Writes()
     route, price = priced

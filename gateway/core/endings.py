@@ -109,6 +109,9 @@ def timed_out(run: Run, now: float) -> Run:
 
 def result_lost(run: Run, reason: str, now: float) -> Run:
     message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
+    if run.kept:
+        count = f"{len(run.kept)} of {len(run.links)}"
+        message += f" Of its pictures {count} are kept all the same; the operator knows where."
     return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
 
 

@@ -42,6 +42,7 @@ from gateway.core.events import (
 from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.routing import NOWHERE, Alternative, Outlook, is_providers_fault
 from gateway.core.steps import keep_until
+from gateway.core.words import is_erased
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
@@ -271,8 +272,13 @@ def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
 
 
 def may_be_kept_yet(run: Run) -> bool:
-    """Whether a failed run was paid, and upstream can be asked for its pictures once more."""
+    """Whether a failed run was paid, and upstream can be asked for its pictures once more.
+
+    What was erased does not come back.
+    """
     lost = (FailureKind.RESULT_LOST, FailureKind.TIMED_OUT)
+    if is_erased(run):
+        return False
     return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
 
 

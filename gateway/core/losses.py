@@ -64,9 +64,12 @@ def why_lost(run: Run, event: KeepFailed, now: float, *, dead_after_seconds: flo
         is_over = run.tries >= DEAD_LINK_TRIES and now >= trouble.since + dead_after_seconds
         if is_hopeless or is_over:
             return told(event)
-    return LINKS_DYING if now >= keep_until(run) else None
+    return _told(LINKS_DYING, event) if now >= keep_until(run) else None
 
 
 def told(event: KeepFailed) -> str:
-    reason = _REASONS[event.loss]
+    return _told(_REASONS[event.loss], event)
+
+
+def _told(reason: str, event: KeepFailed) -> str:
     return reason + _KEPT_ASIDE if event.set_aside else reason

@@ -61,7 +61,12 @@ class SetAside:
 
 
 class PictureProblem(Exception):
-    """A picture could not be fetched or kept; the message says why."""
+    """A picture could not be fetched or kept; the message says why.
+
+    `set_aside` tells whether the bytes that came lie where the operator can fetch them.
+    """
+
+    set_aside: bool = False
 
 
 class LinkDead(PictureProblem):
@@ -79,12 +84,10 @@ class LinkBroken(PictureProblem):
 class NotAPicture(PictureProblem):
     """The bytes are not one whole picture of a kind that is kept.
 
-    Of bytes that were to be kept, `digest` is their SHA-256 in hex, and `set_aside` tells whether
-    they lie where the operator can fetch them.
+    Of bytes that were to be kept, `digest` is their SHA-256 in hex.
     """
 
     digest: str = ""
-    set_aside: bool = False
 
 
 class Undecodable(NotAPicture):

@@ -44,6 +44,11 @@ def wordless(run: Run) -> Run:
     )
 
 
+def is_erased(run: Run) -> bool:
+    """Whether this run, which failed, was made wordless."""
+    return run.failure is not None and run.failure.message == ERASED
+
+
 def _read(document: str) -> dict[str, Any]:
     """What is no object tells nothing that has to stay."""
     try:

@@ -42,6 +42,7 @@ from gateway.core.model import Picture
 from gateway.core.pictures import (
     MEDIA_TYPES,
     ORDINARY,
+    LinkBroken,
     NotAPicture,
     Origin,
     PictureTooLarge,
@@ -132,25 +133,30 @@ class FolderPictures:
     ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
-        Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out
-        unchanged. After any of them, and when cancelled, no temporary file stays behind; of an
-        `origin` what is no picture is set aside.
+        A body that breaks may have brought the whole picture first, as under a wrong length: what
+        came of it is proven like any other. Raises NotAPicture, PictureTooLarge or StoreFull; what
+        `body` raises comes out unchanged. After any of them, and when cancelled, no temporary file
+        stays behind; of an `origin` what is no picture is set aside.
         """
         drafts = [_Draft(self._scratch)]
+        arriving = _Arriving(body)
         try:
             with self._told():
                 await _in_thread(self._writers, self._begin, drafts[0])
             inspect = partial(self._paid.inspect, team=origin.team if origin else "")
-            picture = await self._proven(drafts, body, max_bytes, inspect)
+            picture = await self._proven(drafts, arriving, max_bytes, inspect)
             with self._told():
                 publish = partial(self._publish, drafts[-1], picture.name, Known.MEND)
                 await _in_thread(self._writers, publish)
         except NotAPicture as problem:
             problem.digest = drafts[0].digest
             if origin is not None and drafts[0].size_bytes:
-                work = partial(self._put_aside, drafts[0], origin, str(problem))
+                work = partial(self._put_aside, drafts[0], origin, problem, arriving.broken)
                 problem.set_aside = await _in_thread(self._writers, work)
-            raise
+            if arriving.broken is None:
+                raise
+            arriving.broken.set_aside = problem.set_aside
+            raise arriving.broken from problem
         finally:
             await self._discard(drafts)
         self._trouble = None
@@ -359,10 +365,17 @@ class FolderPictures:
             drafts.append(_Draft(self._scratch))
             drafts[-1].fill(unfolded(drafts[0].path, codings, max_bytes=max_bytes))
 
-    def _put_aside(self, draft: _Draft, origin: Origin, reason: str) -> bool:
+    def _put_aside(
+        self, draft: _Draft, origin: Origin, why: NotAPicture, broken: LinkBroken | None
+    ) -> bool:
+        """Of what came only in part, the longest stays."""
         with draft.path.open("rb") as file:
             kind = kind_of(file.read(HEAD_BYTES)) or ""
         name = f"{origin.run_id}-{origin.index}"
+        known = [one for one in self._unproven.find(origin.run_id) if one.name == name]
+        if broken is not None and known and known[0].size_bytes >= draft.size_bytes:
+            return True
+        reason = str(why) if broken is None else f"it came only in part: {broken}"
         one = SetAside(name, origin, reason, kind, draft.digest, draft.size_bytes)
         return self._unproven.put(draft.path, one)
 
@@ -371,6 +384,29 @@ class FolderPictures:
         loop = asyncio.get_running_loop()
         for draft in drafts:
             await asyncio.shield(loop.run_in_executor(self._writers, draft.discard))
+
+
+class _Arriving:
+    """A body that ends where it breaks, once something of it has come; `broken` is how."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self._has_come = False
+        self.broken: LinkBroken | None = None
+
+    def __aiter__(self) -> _Arriving:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._body)
+        except LinkBroken as problem:
+            if not self._has_come:
+                raise
+            self.broken = problem
+            raise StopAsyncIteration from problem
+        self._has_come = self._has_come or bool(chunk)
+        return chunk
 
 
 class Known(Enum):

@@ -105,7 +105,7 @@ def _opened(folder: Path) -> int:
 
 def _read(root: int) -> str | None:
     try:
-        descriptor = os.open(NAME, os.O_RDONLY, dir_fd=root)
+        descriptor = os.open(NAME, os.O_RDONLY | os.O_NONBLOCK, dir_fd=root)
     except FileNotFoundError:
         return None
     try:

@@ -50,12 +50,12 @@ class KeptPictures:
         return response
 
     async def _stat(self, path: Path) -> os.stat_result:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return await asyncio.to_thread(path.stat)
         try:
             await self._require()
             return await asyncio.to_thread(path.stat)  # it may have come back in between
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound("There is no such picture.") from None
         except PictureProblem:
             message = "The picture store cannot be read just now; try again."

@@ -226,7 +226,7 @@ class Gateway:
         problem = await self._adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
-        elif not self._stages.housekeeper.enough():
+        elif not self._stages.housekeeper.has_space():
             reasons.append("free disk space is below storage.free_space_floor")
         try:
             await self.ledger.next_due(self._clock())

@@ -159,7 +159,7 @@ def _failed(run: Run, problems: Sequence[PictureProblem], kept: tuple[Kept, ...]
         kept=kept,
         loss=min(lost, key=lambda loss: loss.value, default=Loss.GONE),
         body=hashlib.sha256("".join(digests).encode()).hexdigest() if digests else "",
-        set_aside=any(isinstance(one, NotAPicture) and one.set_aside for one in problems),
+        set_aside=any(one.set_aside for one in problems),
     )
     if losses.is_alike(run.trouble, event):
         return replace(event, reason=f"{event.reason}; the same bytes as the time before")

@@ -469,6 +469,18 @@ def test_dead_links_are_asked_for_afresh_and_given_up() -> None:
     assert run.spent == Amounts(2 * PRICE, 2, 1)
 
 
+def test_the_end_says_where_what_came_may_be_had() -> None:
+    run = replace(in_state(S.KEEPING), links=(A, B), tries=DEAD_LINK_TRIES)
+    now = NOW + 24 * 3600
+    part = advance(run, KeepFailed("cut", dead=False, kept=(kept(B),), set_aside=True), now, RULES)
+    assert part.failure and part.kept == (kept(B),) and part.spent == Amounts(2 * PRICE, 2, 1)
+    assert "about to die; the gateway's operator can fetch the bytes" in part.failure.message
+    assert "1 of 2 are kept all the same" in part.failure.message
+    none = advance(run, KeepFailed("cut", dead=False), now, RULES)
+    assert none.failure and "about to die." in none.failure.message
+    assert "all the same" not in none.failure.message and "operator" not in none.failure.message
+
+
 def test_a_long_trouble_of_our_own_does_not_make_a_link_dead() -> None:
     run, now = in_state(S.KEEPING), NOW
     for _ in range(50):

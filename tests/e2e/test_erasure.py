@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -132,7 +133,8 @@ async def test_of_a_run_that_failed_nothing_is_left_that_upstream_repeated(home:
     assert (await home.admin("DELETE", "runs/nowhere")).json()["error"]["code"] == "run_not_found"
 
 
-async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House) -> None:
+@pytest.mark.parametrize("named", ["run", "refusal"])
+async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House, named: str) -> None:
     """An order that upstream did not take: its words are with the run and with the refusal."""
     client = home.gateway._adapters.connections.upstreams["evolink"]
     submit = client.submit
@@ -146,9 +148,14 @@ async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House) -> N
     answer = await home.post(f"{ART} [sandbox:http=400]")
     assert answer.status_code == 400, answer.text
     [run] = (await home.admin("GET", "runs")).json()["data"]
-    assert (await home.admin("GET", "refusals")).json()["data"]
+    async with asyncio.timeout(5):  # refusals are written a moment later
+        while not (refusals := (await home.admin("GET", "refusals")).json()["data"]):
+            await asyncio.sleep(0.02)
+        while not await home.gateway.ledger.refusals_named(refusals[0]["id"], limit=1):
+            await asyncio.sleep(0.02)
     assert left(home.folder)
-    assert (await home.admin("DELETE", f"runs/{run['id']}")).status_code == 200
+    name = {"run": run, "refusal": refusals[0]}[named]["id"]
+    assert (await home.admin("DELETE", f"runs/{name}")).status_code == 200
     assert left(home.folder) == []
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from house import FAST, PRICE_USD, House, house
 
+from gateway.pictures.marker import NAME as MARKER
+
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 HELD = 'gateway_budget_held_usd{team="blue",window="day"}'
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
@@ -101,9 +103,8 @@ async def test_a_result_that_cannot_be_kept(tmp_path: Path, word: str) -> None:
             assert task["status"] == "failed" and task["error"]["code"] == "result_lost"
             assert "results" not in task
             assert round((await one.metrics())[SPEND], 6) == PRICE_USD
-        files = [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
-        leftovers = [path for path in files if path.name != ".store-id"]
-        assert leftovers == []
+        leftovers = [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
+        assert [path.name for path in leftovers] == [MARKER]
         assert await one.violations() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import io
 import struct
 import zlib
@@ -47,6 +48,9 @@ BODIES: dict[str, tuple[bytes, bytes, str]] = {
         "image/png",
     ),
     "zipped untold": (answer(gzip.compress(png(31))), png(31), "image/png"),
+    "a length that is too long": (answer(png(40), length=len(png(40)) + 9), png(40), "image/png"),
+    "an answer of a proxy": (answer(png(41), status=203), png(41), "image/png"),
+    "a part that is all": (answer(png(42), status=206), png(42), "image/png"),
     "zipped twice": (
         answer(gzip.compress(gzip.compress(png(32))), "Content-Encoding: gzip"),
         png(32),
@@ -129,6 +133,25 @@ async def test_what_does_not_decode_is_set_aside_and_named(tmp_path: Path) -> No
         for team, count in (("green", 0), ("blue", 1)):
             rows = (await one.admin("GET", "pictures/unproven", params={"team": team})).json()
             assert len(rows["data"]) == count
+
+
+async def test_pictures_that_came_beside_a_lost_one_are_named(tmp_path: Path) -> None:
+    """Nobody is shown them, and they were paid: the operator reads where they are."""
+    async with deceived(tmp_path, "20s") as (one, liar):
+        liar.poll = lambda _: answer(liar.completed("/f/1.png", "/f/2.png"))
+        liar.link = lambda nth: answer(png(8) if nth == 1 else png(9)[:-20])
+        task = await one.made("a pair", n=2)
+        assert task["error"]["code"] == "result_lost"
+        assert "1 of 2 are kept all the same" in task["error"]["message"]
+        told = (await one.admin("GET", f"runs/{task['id']}")).json()["summary"]
+        link = f"/pictures/{hashlib.sha256(png(8)).hexdigest()}.png"
+        assert f"1 of 2 pictures came all the same: {link}." in told
+        assert (await one.client.get(link)).content == png(8)
+        assert (await one.admin("DELETE", f"runs/{task['id']}")).status_code == 200
+        assert (await one.client.get(link)).status_code == 404
+        told = (await one.admin("GET", f"runs/{task['id']}")).json()["summary"]
+        assert "all the same" not in told
+        assert await one.violations() == []
 
 
 async def test_a_page_is_waited_out(tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ async def test_what_cannot_be_tried_again_says_why(lost: tuple[House, Liar, Any]
     assert refused.json()["error"]["code"] == "run_not_retriable"
 
 
+async def test_what_was_erased_does_not_come_back(lost: tuple[House, Liar, Any]) -> None:
+    one, liar, task = lost
+    assert (await one.admin("DELETE", f"runs/{task['id']}")).status_code == 200
+    liar.link = lambda _: answer(png(1))
+    before = liar.asked["link"]
+    refused = await one.admin("POST", f"runs/{task['id']}/retry")
+    assert refused.status_code == 409 and "was erased" in refused.json()["error"]["message"]
+    assert refused.json()["error"]["code"] == "run_not_retriable"
+    assert (await one.poll(task["id"])).json()["status"] == "failed"
+    assert liar.asked["link"] == before
+
+
 async def test_a_run_closed_at_its_deadline_is_kept_after_all(tmp_path: Path) -> None:
     async with deceived(tmp_path, "1s") as (one, liar):
         finished = liar.poll

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -82,15 +84,21 @@ def another_by_a_link(where: Path) -> Path:
     return away
 
 
+def a_file(where: Path) -> Path:
+    away = gone(where)
+    where.write_text("in the way")
+    return away
+
+
 def back(away: Path, where: Path) -> None:
-    if where.is_symlink():
+    if where.is_symlink() or where.is_file():
         where.unlink()
     elif where.exists():
         shutil.rmtree(where)
     away.rename(where)
 
 
-WAYS = [taken_away, gone, another_disks, another_by_a_link]
+WAYS = [taken_away, gone, another_disks, another_by_a_link, a_file]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -197,16 +205,30 @@ async def test_readiness_tells_that_keeping_fails(home: House) -> None:
     scratch = folder(home) / "tmp"
     scratch.rmdir()
     scratch.write_text("in the way")
+    numbers = itertools.count()
     task = (await home.post(PROMPT)).json()
 
     async def is_told() -> bool:
         status, why = await ready(home)
         return status == 503 and "could not be kept" in why
 
+    async def is_refused() -> bool:
+        """What would be made could not be kept either, and nobody would know when."""
+        return (await home.post(f"{PROMPT} {next(numbers)}")).status_code == 503
+
     await until(is_told)
+    await until(is_refused)
+    begun = await runs(home)
+    assert (await home.post(PROMPT)).headers["cache-status"].endswith("collapsed")
     scratch.unlink()
     assert (await home.ended(task["id"]))["status"] == "completed"
     assert await ready(home) == (200, "")
+    assert await runs(home) == begun
+
+    async def is_taken() -> bool:
+        return (await home.post("another")).status_code == 200
+
+    await until(is_taken)
 
 
 # --- at a start ----------------------------------------------------------------------------------
@@ -246,6 +268,25 @@ async def test_a_folder_is_adopted_on_purpose(tmp_path: Path, sandbox: RunningSa
     await home.settled()
     await home.stop()
     await (await opened(sandbox, tmp_path)).stop()
+
+
+async def test_a_marker_that_is_a_pipe_holds_nobody_up(home: House) -> None:
+    """Odd, and no reason to wait for ever."""
+    await home.made(PROMPT)
+    marker = folder(home) / NAME
+    marker.rename(marker.with_name("aside"))
+    os.mkfifo(marker)
+    async with asyncio.timeout(5):
+        assert (await home.post("another")).status_code == 503
+        status, why = await ready(home)
+    assert status == 503 and NAME in why
+    marker.unlink()
+    marker.with_name("aside").rename(marker)
+    await until(lambda: is_ready(home))
+
+
+async def is_ready(home: House) -> bool:
+    return await ready(home) == (200, "")
 
 
 async def test_a_restored_backup_is_the_store(tmp_path: Path, sandbox: RunningSandbox) -> None:

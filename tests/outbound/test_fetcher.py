@@ -148,6 +148,30 @@ async def test_a_link_that_is_gone_says_so(serve: Serve, fetcher: Fetcher, code:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        b"201 Created",
+        b"203 Non-Authoritative Information",
+        b"206 Partial Content",
+        b"206 Partial Content\r\nContent-Range: bytes 0-2/3",
+    ],
+)
+async def test_a_body_is_one_under_whatever_good_status(
+    serve: Serve, fetcher: Fetcher, head: bytes
+) -> None:
+    server = await serve(always(b"HTTP/1.1 " + head + b"\r\nContent-Length: 3\r\n\r\nabc"))
+    assert await read(fetcher, server.url()) == b"abc"
+
+
+@pytest.mark.parametrize("told", [b"bytes 0-2/9", b"bytes 6-8/9"])
+async def test_a_part_is_not_the_body(serve: Serve, fetcher: Fetcher, told: bytes) -> None:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: " + told
+    server = await serve(always(head + b"\r\nContent-Length: 3\r\n\r\nabc"))
+    with pytest.raises(FetchFailed, match="206"):
+        await read(fetcher, server.url())
+
+
+@pytest.mark.parametrize(
     ("code", "transient"),
     [
         (400, False),
@@ -161,8 +185,8 @@ async def test_a_link_that_is_gone_says_so(serve: Serve, fetcher: Fetcher, code:
         (502, True),
         (503, True),
         (504, True),
+        (202, False),
         (204, False),
-        (206, False),
         (302, False),
         (304, False),
     ],

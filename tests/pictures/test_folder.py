@@ -17,6 +17,7 @@ from picture_samples import KINDS, jpeg_of_many_scans, picture, stream
 
 from gateway.core.model import Picture
 from gateway.core.pictures import (
+    LinkBroken,
     NotAPicture,
     Origin,
     PictureTooLarge,
@@ -165,6 +166,38 @@ async def test_an_error_of_the_body_comes_out_unchanged(
 
     with pytest.raises(ConnectionResetError, match="the line broke"):
         await store.keep(breaking(), max_bytes=LIMIT)
+    assert files() == set()
+
+
+async def broken(data: bytes) -> AsyncIterator[bytes]:
+    async for chunk in stream(data, 50):
+        yield chunk
+    raise LinkBroken("the line broke")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_whole_picture_is_kept_though_the_line_broke_behind_it(
+    store: FolderPictures, kind: str
+) -> None:
+    kept = await store.keep(broken(picture(kind)), max_bytes=LIMIT)
+    assert kept.digest == hashlib.sha256(picture(kind)).hexdigest()
+
+
+async def test_what_came_before_the_line_broke_is_set_aside_and_the_line_is_at_fault(
+    store: FolderPictures, files: Callable[[], set[str]]
+) -> None:
+    origin = Origin("run_1", 0, "art", "evolink", "files.example", "image/png", 1.0)
+    whole = picture("png")
+    for size in (80, 100, 60):
+        with pytest.raises(LinkBroken, match="the line broke") as problem:
+            await store.keep(broken(whole[:size]), max_bytes=LIMIT, origin=origin)
+        assert problem.value.set_aside
+    with pytest.raises(LinkBroken) as problem:
+        await store.keep(broken(b""), max_bytes=LIMIT, origin=origin)
+    assert not problem.value.set_aside
+    (one,) = await store.set_aside()
+    assert (one.size_bytes, one.kind) == (100, "PNG")
+    assert one.reason == "it came only in part: the line broke"
     assert files() == set()
 
 

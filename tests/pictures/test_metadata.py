@@ -181,3 +181,17 @@ def test_the_reason_is_a_sentence(extension: Callable[[bytes], str]) -> None:
         with pytest.raises(Undecodable) as problem:
             extension(picture(kind)[:200])
         assert "<" not in str(problem.value) and "object" not in str(problem.value)
+
+
+def test_a_jpeg_2000_is_whole_up_to_its_end_mark(extension: Callable[[bytes], str]) -> None:
+    """Its decoder makes a picture of a bare head, and of one without its last tile."""
+    whole = picture("jp2")
+    head = whole.index(b"\xff\x90") + 12
+    for size in (head, len(whole) - 1, len(whole) // 2):
+        with pytest.raises(Undecodable):
+            extension(whole[:size])
+    box = whole.index(b"jp2c") - 4
+    for length in (bytes(4), (1).to_bytes(4, "big")):
+        more = (len(whole) - box + 8).to_bytes(8, "big") if length != bytes(4) else b""
+        assert extension(whole[:box] + length + b"jp2c" + more + whole[box + 8 :]) == "jp2"
+    assert extension(whole + b"\0\0\0\x0cxml <x/>") == "jp2"
