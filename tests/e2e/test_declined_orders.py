@@ -47,8 +47,13 @@ async def test_declined_orders_of_one_team_do_not_delay_another(
         assert await one.violations() == []
 
 
+async def completed(one: House, prompt: str) -> bool:
+    posted = (await one.post(prompt)).json()
+    return bool((await one.ended(posted["id"], seconds=45))["status"] == "completed")
+
+
 @pytest.mark.alone
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 async def test_within_a_team_good_orders_come_before_those_that_were_declined(
     tmp_path: Path,
 ) -> None:
@@ -58,14 +63,16 @@ async def test_within_a_team_good_orders_come_before_those_that_were_declined(
         waits = []
         for number in range(4):
             began = time.perf_counter()
-            assert (await one.made(f"good {number}"))["status"] == "completed"
+            assert await completed(one, f"good {number}")
             waits.append(time.perf_counter() - began)
-        assert max(waits) < 12  # some windows of at most 2 s, not the deadline of 60 s
+        # Each of the twelve that was not asked for yet may have its turn before, in windows of at
+        # most 2 s; those that were declined may not, nor is it the deadline of 60 s.
+        assert max(waits) < 12 * 2 + 6 and median(waits) < 12, waits
         ids = [answer.json()["id"] for answer in answers]
         ends = asyncio.gather(*(one.ended(task_id, seconds=50) for task_id in ids))
         good = len(waits)
         while not ends.done():  # that others are taken meanwhile is what tells whose fault it is
-            assert (await one.made(f"good {good}"))["status"] == "completed"
+            assert await completed(one, f"good {good}")
             good += 1
             await asyncio.sleep(0.3)
         assert {task["error"]["code"] for task in await ends} == {"service_unavailable"}
