@@ -15,6 +15,8 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.core.addresses import is_loopback
+
 _MASK: Final = "********"
 _SCHEMES: Final = ("http", "https")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -42,7 +44,7 @@ class Proxies:
         if proxy is None:
             return None
         host = (target.hostname or "").removesuffix(".")
-        if self.spares_loopback and _is_loopback(host):
+        if self.spares_loopback and (is_loopback(host) or host.endswith(".localhost")):
             return None
         port = target.port or _PORTS[target.scheme]
         return None if any(_fits(one, host, port) for one in self.exempt) else proxy
@@ -129,10 +131,3 @@ def _within(network: str, host: str) -> bool:
         return ip_address(host) in ip_network(re.sub(r"[\[\]]", "", network), strict=False)
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
