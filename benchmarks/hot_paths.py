@@ -23,7 +23,7 @@ import httpx2 as httpx
 from benchmarks import installation
 from gateway import logs, serving
 from gateway.config import parse
-from gateway.upstream.sandbox import SandboxOptions, running_sandbox
+from gateway.sandbox import SandboxOptions, running_sandbox
 from gateway.wiring import Gateway
 
 SECONDS: Final = 5

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from gateway.core.accounts import Account, AccountKey, Amounts
-from gateway.core.budgets import account_keys, windows_at
-from gateway.core.history import Refusal, Step
+from gateway.adapters.ledger import migrations, store
 from gateway.core.model import Job, Kept, Picture, Run, RunState, Usage, Verdict
+from gateway.core.money.accounts import Account, AccountKey, Amounts
+from gateway.core.money.budgets import account_keys, windows_at
+from gateway.core.runs.history import Refusal, Step
 from gateway.core.transaction import View, Writes
-from gateway.ledger import migrations, store
 
 TEAMS: Final = 200
 MODELS: Final = 5

@@ -19,8 +19,8 @@ import httpx2 as httpx
 
 from benchmarks import installation
 from gateway.config import parse
+from gateway.sandbox import SandboxOptions, running_sandbox
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox import SandboxOptions, running_sandbox
 from gateway.wiring import LEDGER_NAME, Gateway
 
 TURNS: Final = 5

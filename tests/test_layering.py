@@ -16,44 +16,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PURE = ("gateway.core", "gateway.errors")
 INWARD = (*PURE, "gateway.ports")
+FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving")
+SHARES = "gateway.process.shares"
 ADAPTERS = (
-    "gateway.cache",
-    "gateway.callbacks",
-    "gateway.ledger",
-    "gateway.metrics",
-    "gateway.outbound",
-    "gateway.pictures",
-    "gateway.tokens",
-    "gateway.upstream",
+    "gateway.adapters",  # the folder itself, which holds nothing
+    "gateway.adapters.evolink",
+    "gateway.adapters.ledger",
+    "gateway.adapters.metrics",
+    "gateway.adapters.outbound",
+    "gateway.adapters.pictures",
+    "gateway.adapters.response_cache",
+    "gateway.adapters.result_links",
+    "gateway.adapters.tokens",
+    "gateway.adapters.webhook_sender",
 )
-DIALLING = ("gateway.egress", "gateway.lookups")  # what an adapter that calls out may stand on
-SANDBOX = "gateway.upstream.sandbox"
-STAGES = (
-    "gateway.courier",
-    "gateway.credits",
-    "gateway.custody",
-    "gateway.enquiries",
-    "gateway.erasure",
-    "gateway.explanation",
-    "gateway.failures",
-    "gateway.files",
-    "gateway.gates",
-    "gateway.housekeeping",
-    "gateway.lines",
-    "gateway.records",
-    "gateway.references",
-    "gateway.refusals",
-    "gateway.result_links",
-    "gateway.retrying",
-    "gateway.roster",
-    "gateway.service",
-    "gateway.tasks",
-    "gateway.usage",
-    "gateway.volume",
-    "gateway.waiting",
-    "gateway.worker",
-)
-FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving", "gateway.shares")
+USE_CASES = ("gateway.services", "gateway.background", "gateway.process")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Layer: the layers that its modules may import, besides their own. The longest name that fits
@@ -61,86 +38,30 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.errors": (),
     "gateway.core": ("gateway.errors",),
     "gateway.ports": PURE,
-    "gateway.ids": (),
-    "gateway.logs": (),
-    "gateway.serving": (),
-    "gateway.shares": ("gateway.errors",),
+    **dict.fromkeys(FOUNDATIONS, ()),
     "gateway.config": PURE,
-    "gateway.enquiries": PURE,
-    "gateway.explanation": PURE,
-    "gateway.failures": PURE,
-    "gateway.waiting": (*PURE, "gateway.shares"),
-    "gateway.courier": (*INWARD, "gateway.lines"),
-    "gateway.credits": INWARD,
-    "gateway.custody": PURE,
-    "gateway.erasure": (*INWARD, "gateway.custody", "gateway.ids"),
-    "gateway.files": (*INWARD, "gateway.shares"),
-    "gateway.gates": INWARD,
-    "gateway.lines": (*PURE, "gateway.shares"),
-    "gateway.housekeeping": INWARD,
-    "gateway.references": (*INWARD, "gateway.shares"),
-    "gateway.records": (*INWARD, "gateway.explanation", "gateway.refusals"),
-    "gateway.refusals": (*INWARD, "gateway.ids"),
-    "gateway.result_links": INWARD,
-    "gateway.retrying": INWARD,
-    "gateway.roster": (*INWARD, "gateway.ids"),
-    "gateway.tasks": (*INWARD, "gateway.waiting"),
-    "gateway.usage": INWARD,
-    "gateway.volume": INWARD,
-    "gateway.service": (
-        *INWARD,
-        "gateway.enquiries",
-        "gateway.failures",
-        "gateway.ids",
-        "gateway.references",
-        "gateway.refusals",
-        "gateway.waiting",
-    ),
-    "gateway.worker": (
-        *INWARD,
-        "gateway.custody",
-        "gateway.gates",
-        "gateway.shares",
-        "gateway.waiting",
-    ),
-    **dict.fromkeys(ADAPTERS, INWARD),
-    **dict.fromkeys(DIALLING, INWARD),
-    "gateway.outbound": (*INWARD, *DIALLING),
-    "gateway.pictures": (*INWARD, "gateway.shares"),
-    "gateway.tokens": (*INWARD, "gateway.shares"),
-    SANDBOX: FOUNDATIONS,
-    "gateway.web": (
-        *INWARD,
-        "gateway.config",
-        "gateway.enquiries",
-        "gateway.erasure",
-        "gateway.explanation",
-        "gateway.failures",
-        "gateway.files",
-        "gateway.ids",
-        "gateway.records",
-        "gateway.retrying",
-        "gateway.roster",
-        "gateway.service",
-        "gateway.shares",
-        "gateway.tasks",
-        "gateway.usage",
-    ),
+    SHARES: ("gateway.errors",),
+    "gateway.process": (*INWARD, SHARES),
+    "gateway.services": (*INWARD, "gateway.process", SHARES, "gateway.ids"),
+    "gateway.background": (*INWARD, "gateway.process", SHARES),
+    **dict.fromkeys(ADAPTERS, (*INWARD, SHARES)),
+    "gateway.sandbox": FOUNDATIONS,
+    "gateway.web": (*INWARD, SHARES, "gateway.config", "gateway.ids", "gateway.services"),
     "gateway.wiring": (
         *INWARD,
-        *STAGES,
-        *ADAPTERS,
-        *DIALLING,
         *FOUNDATIONS,
+        *USE_CASES,
+        *ADAPTERS,
+        SHARES,
         "gateway.config",
         "gateway.web",
     ),
     "gateway.cli": (
         *INWARD,
         *FOUNDATIONS,
-        SANDBOX,
         "gateway.config",
-        "gateway.service",
+        "gateway.sandbox",
+        "gateway.services",
         "gateway.web",
         "gateway.wiring",
     ),
@@ -152,12 +73,12 @@ STANDARD_LIBRARY_ONLY = INWARD
 ONE_HOME: dict[str, tuple[str, ...]] = {
     # Library: the only layers that may know it.
     "click": ("gateway.cli",),
-    "diskcache": ("gateway.cache",),
-    "standardwebhooks": ("gateway.callbacks",),
-    "prometheus_client": ("gateway.metrics",),
+    "diskcache": ("gateway.adapters.response_cache",),
+    "standardwebhooks": ("gateway.adapters.webhook_sender",),
+    "prometheus_client": ("gateway.adapters.metrics",),
     "rich": ("gateway.cli",),
-    "sqlite3": ("gateway.cache", "gateway.ledger"),
-    "tiktoken": ("gateway.tokens",),
+    "sqlite3": ("gateway.adapters.response_cache", "gateway.adapters.ledger"),
+    "tiktoken": ("gateway.adapters.tokens",),
     "yaml": ("gateway.cli", "gateway.config"),
 }
 
@@ -296,40 +217,62 @@ def test_rules_point_one_way() -> None:
 
 def test_adapters_and_packages_do_not_know_their_siblings() -> None:
     for adapter in ADAPTERS:
-        assert not set(MAY_IMPORT[adapter]) & {*ADAPTERS, *STAGES, "gateway.wiring"}
+        assert not set(MAY_IMPORT[adapter]) & {*ADAPTERS, *USE_CASES, "gateway.wiring"}
     importers = [layer for layer, allowed in MAY_IMPORT.items() if set(allowed) & set(ADAPTERS)]
     assert importers == ["gateway.wiring"]
 
 
+def test_no_import_goes_in_a_circle() -> None:
+    known = {module.name: set[str]() for module in MODULES}
+    for module in MODULES:
+        is_package = module.path.name == "__init__.py"
+        for found in imports(module.tree(), module.name, is_package=is_package):
+            if found.target in known and found.target != module.name:
+                known[module.name].add(found.target)
+    list(TopologicalSorter(known).static_order())  # a circle raises CycleError
+
+
 BREACHES = [
-    ("gateway.core.orders", "import httpx2", "gateway.core imports the standard library only"),
-    ("gateway.core.orders", "from gateway import ports", "gateway.core may import gateway.errors"),
-    ("gateway.core.orders", "from ..ports import Ledger", "may import gateway.errors"),
-    ("gateway.core.orders", "from . import model", None),
-    ("gateway.core.orders", "from gateway import __version__", "does not look at the package"),
-    ("gateway.core.orders", "from os import environ", "imports os, but gateway.core is pure"),
-    ("gateway.core.orders", "def f():\n    import logging", "orders.py:2: imports logging"),
-    ("gateway.core.orders", "import urllib.parse, datetime, json", None),
-    ("gateway.core.orders", "import urllib.request", "imports urllib.request"),
-    ("gateway.core.orders", "async def f(): ...", "is asynchronous"),
-    ("gateway.core.orders", "now = datetime.now(UTC)", "reads the clock with now()"),
-    ("gateway.core.orders", "open('x')", "calls open()"),
+    ("gateway.core.codec", "import httpx2", "gateway.core imports the standard library only"),
+    ("gateway.core.codec", "from gateway import ports", "gateway.core may import gateway.errors"),
+    ("gateway.core.codec", "from ..ports import Ledger", "may import gateway.errors"),
+    ("gateway.core.codec", "from . import model", None),
+    ("gateway.core.codec", "from gateway import __version__", "does not look at the package"),
+    ("gateway.core.codec", "from os import environ", "imports os, but gateway.core is pure"),
+    ("gateway.core.codec", "def f():\n    import logging", "codec.py:2: imports logging"),
+    ("gateway.core.codec", "import urllib.parse, datetime, json", None),
+    ("gateway.core.codec", "import urllib.request", "imports urllib.request"),
+    ("gateway.core.codec", "async def f(): ...", "is asynchronous"),
+    ("gateway.core.codec", "now = datetime.now(UTC)", "reads the clock with now()"),
+    ("gateway.core.codec", "open('x')", "calls open()"),
     ("gateway.errors", "from gateway.core import model", "may import no other layer"),
-    ("gateway.ports", "import asyncio", None),
-    ("gateway.ports", "from gateway.service import Service", "gateway.ports may import"),
-    ("gateway.ledger.sqlite", "from gateway.cache import Cache", "gateway.ledger may import"),
-    ("gateway.ledger.sqlite", "from gateway.ledger.rows import job", None),
-    ("gateway.ledger.sqlite", "import sqlite3", None),
+    ("gateway.ports.ledger", "import asyncio", None),
+    (
+        "gateway.ports.ledger",
+        "from gateway.services.orders import Service",
+        "gateway.ports may import",
+    ),
+    (
+        "gateway.adapters.ledger.sqlite",
+        "from gateway.adapters.response_cache import Cache",
+        "gateway.adapters.ledger may",
+    ),
+    ("gateway.adapters.ledger.sqlite", "from gateway.adapters.ledger.rows import job", None),
+    ("gateway.adapters.ledger.sqlite", "import sqlite3", None),
     ("gateway.web.app", "import sqlite3", "may know sqlite3"),
-    ("gateway.web.app", "import gateway.ledger.sqlite", "gateway.web may import"),
-    ("gateway.service", "from gateway.wiring import build", "gateway.service may import"),
-    ("gateway.worker", "from gateway.service import Service", "gateway.worker may import"),
-    ("gateway.upstream.evolink", "import gateway.upstream.sandbox.app", "gateway.upstream may"),
-    ("gateway.upstream.sandbox.app", "from gateway.upstream.evolink import x", "sandbox may"),
-    ("gateway.upstream.sandbox.app", "from gateway.serving import InProcessServer", None),
-    ("gateway.wiring", "from gateway.ledger.sqlite import SqliteLedger", None),
+    ("gateway.web.app", "import gateway.adapters.ledger.sqlite", "gateway.web may import"),
+    ("gateway.services.orders", "from gateway.wiring import build", "gateway.services may"),
+    ("gateway.background.runs", "from gateway.services.orders import Service", "background may"),
+    ("gateway.adapters.evolink.client", "import gateway.sandbox.app", "evolink may"),
+    ("gateway.sandbox.app", "from gateway.adapters.evolink import x", "sandbox may"),
+    ("gateway.sandbox.app", "from gateway.serving import InProcessServer", None),
+    ("gateway.wiring", "from gateway.adapters.ledger.sqlite import SqliteLedger", None),
     ("gateway.cli.serve", "from gateway.wiring import build", None),
-    ("gateway.cli.serve", "from gateway.pictures.folder import Folder", "gateway.cli may import"),
+    (
+        "gateway.cli.serve",
+        "from gateway.adapters.pictures.folder import Folder",
+        "gateway.cli may import",
+    ),
     ("gateway", "import gateway.cli", "the package itself imports nothing"),
 ]
 

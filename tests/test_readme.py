@@ -18,7 +18,7 @@ import pytest
 from gateway import errors
 from gateway.cli import COMMANDS
 from gateway.config.schema import Part, Settings, yaml_name
-from gateway.upstream.sandbox.magic import read_magic
+from gateway.sandbox.magic import read_magic
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "README.md").read_text("utf-8")

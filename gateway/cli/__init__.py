@@ -27,7 +27,9 @@ class Entry:
 COMMANDS = {
     "serve": Entry("gateway.cli.serve:serve_command", "Run the gateway."),
     "sandbox": Entry("gateway.cli.sandbox:sandbox_command", "Run the simulated upstream alone."),
-    "demo": Entry("gateway.cli.demo:demo_command", "See it all work once, without key or config."),
+    "demo": Entry(
+        "gateway.cli.demo.command:demo_command", "See it all work once, without key or config."
+    ),
     "check": Entry("gateway.cli.check:check_command", "Validate the settings and show them."),
     "teams": Entry(
         "gateway.cli.teams:teams_command", "Create teams, give them budgets, change them."

@@ -21,13 +21,13 @@ import click
 from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
 from gateway.cli.store import strangeness
 from gateway.config import Settings, SettingsError
-from gateway.core.invariants import Invariant, Violation
-from gateway.core.pictures import MEDIA_TYPES
+from gateway.core.money.invariants import Invariant, Violation
+from gateway.core.picture_errors import MEDIA_TYPES
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.core.model import Picture
-    from gateway.ports import Ledger
+    from gateway.ports.ledger import Ledger
 
 EXIT_VIOLATED: Final = 1
 READ_BYTES: Final = 1024 * 1024

@@ -18,6 +18,7 @@ import yaml
 
 from gateway.cli.store import store_notices
 from gateway.config import Problem, Settings, SettingsError, load, load_listening, ways_out
+from gateway.config.notices import notices
 from gateway.config.schema import Server
 from gateway.core.addresses import is_loopback
 
@@ -61,16 +62,16 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
     except SettingsError as error:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
-    notices = [
-        *settings.notices(),
+    found = [
+        *notices(settings),
         *ways_out.told(settings, os.environ),
         *store_notices(settings),
     ]
     if as_json:
-        click.echo(_settings_json(settings, notices))
+        click.echo(_settings_json(settings, found))
         return
     click.echo(effective_yaml(settings), nl=False)
-    for notice in notices:
+    for notice in found:
         click.echo(f"notice: {notice}", err=True)
 
 

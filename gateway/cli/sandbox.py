@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gateway.upstream.sandbox import SandboxOptions
+    from gateway.sandbox import SandboxOptions
 
 _GRACE_SECONDS = 3.0
 
@@ -20,7 +20,7 @@ class _TeachingCommand(click.Command):
     """A command whose help ends in the table of magic words."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from gateway.upstream.sandbox.magic import WORDS
+        from gateway.sandbox.magic import WORDS
 
         rows = [(f"[sandbox:{word.form}]", word.effect) for word in WORDS.values()]
         with formatter.section("Magic words in a prompt"):
@@ -136,7 +136,7 @@ def sandbox_command(host: str, port: int, **flags: Any) -> None:
 
 
 def _options(flags: dict[str, Any]) -> SandboxOptions:
-    from gateway.upstream.sandbox import SandboxOptions
+    from gateway.sandbox import SandboxOptions
 
     try:
         return SandboxOptions(
@@ -158,8 +158,8 @@ def _options(flags: dict[str, Any]) -> SandboxOptions:
 
 
 async def _serve(options: SandboxOptions, host: str, port: int) -> None:
+    from gateway.sandbox import running_sandbox
     from gateway.serving import catch_stop_signals
-    from gateway.upstream.sandbox import running_sandbox
 
     stopped = catch_stop_signals()
     async with running_sandbox(

@@ -18,6 +18,7 @@ import click
 
 from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
 from gateway.config import Settings, SettingsError, with_address
+from gateway.config.notices import notices
 
 if TYPE_CHECKING:
     from gateway.wiring import Gateway
@@ -100,7 +101,7 @@ def sandbox_links(host: str | None, port: int | None) -> str | None:
 async def _serve_sandbox(host: str | None, port: int | None, public_url: str | None) -> int:
     from gateway.config import sandbox_settings
     from gateway.config.sandbox import TEAM_KEY
-    from gateway.upstream.sandbox import SandboxOptions, running_sandbox
+    from gateway.sandbox import SandboxOptions, running_sandbox
 
     async with running_sandbox(SandboxOptions()) as upstream:
         settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER, public_url=public_url)
@@ -119,7 +120,7 @@ async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int
     _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in settings.notices() if load else ():
+    for notice in notices(settings) if load else ():
         click.echo(f"notice: {notice}", err=True)
     gateway = Gateway(settings, load=load)
     try:

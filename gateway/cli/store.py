@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
-    from gateway.ports import Ledger
+    from gateway.ports.ledger import Ledger
 
 
 async def strangeness(ledger: Ledger, settings: Settings) -> list[str]:
@@ -21,7 +21,7 @@ async def strangeness(ledger: Ledger, settings: Settings) -> list[str]:
     ledger knows none yet."""
     import asyncio
 
-    from gateway.core.pictures import PictureProblem
+    from gateway.core.picture_errors import PictureProblem
     from gateway.wiring import require_store
 
     store_id = await ledger.store_id()

@@ -5,19 +5,12 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from gateway.config.rules import aliases, allowed_names
-from gateway.config.schema import (
-    Alerts,
-    ModelEntry,
-    RouteEntry,
-    Settings,
-    TeamEntry,
-    UpstreamEntry,
-)
-from gateway.core.accounts import Cap, Measure, Window
-from gateway.core.alerts import Alerting
+from gateway.config.schema import Alerts, ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
 from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, PriceRule, Route, Team
-from gateway.core.lifecycle import Rules
+from gateway.core.money.accounts import Cap, Measure, Window
+from gateway.core.money.alerts import Alerting
 from gateway.core.policy import Grant, Policy
+from gateway.core.runs.lifecycle import Rules
 
 CALLED_BACK_PACE = 4
 """How much slower an upstream is polled that calls when a task has ended."""

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from gateway.config import units, words
-from gateway.core import spellings
-from gateway.core.accounts import Window
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
+from gateway.core.money.accounts import Window
+from gateway.core.orders import spellings
 
 MASK = "********"
 

@@ -20,7 +20,7 @@ from gateway.config.problems import Path, dotted
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
 from gateway.core.catalog import Allow, Team
-from gateway.core.roster import ManagedTeam
+from gateway.core.teams.records import ManagedTeam
 from gateway.errors import InvalidRequest
 
 DEEPEST: Final = 4

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from gateway.config.schema import ModelEntry, Settings
-
+from gateway.config.schema import ModelEntry, Settings
 
 LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
 

@@ -15,8 +15,8 @@ from gateway.config.problems import Path
 from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
 from gateway.config.words import WEB, suggestion
 from gateway.core.addresses import check_url
-from gateway.core.outbox import signing_key
-from gateway.core.spellings import spelled
+from gateway.core.delivery import signing_key
+from gateway.core.orders.spellings import spelled
 
 Found = Iterator[tuple[Path, str]]
 MAX_RETRIES = 20

@@ -59,7 +59,6 @@ from gateway.config.fields import (
     WholeDays,
     whole,
 )
-from gateway.config.notices import notices
 from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
@@ -317,10 +316,6 @@ class Settings(Part):
     references: ReferenceLinks = ReferenceLinks()
     worker: Worker = Worker()
     teams: dict[Name, TeamEntry] = {}
-
-    def notices(self) -> list[str]:
-        """Harmless oddities, a sentence each, that `check` and the start of `serve` tell."""
-        return notices(self)
 
     def shown(self) -> Mapping[str, object]:
         """The effective settings by their YAML names, secrets masked, digests shortened."""

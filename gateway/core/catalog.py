@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.accounts import Cap
+from gateway.core.money.accounts import Cap
 
 
 class Mode(StrEnum):

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from gateway.core.accounts import Amounts, Windows
 from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState, Trouble
+from gateway.core.money.accounts import Amounts, Windows
 
 FORMAT: Final = 3
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.accounts import NOTHING, Amounts, Windows
+from gateway.core.money.accounts import NOTHING, Amounts, Windows
 
 
 @dataclass(frozen=True, slots=True)

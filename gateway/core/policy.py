@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
-from gateway.core.accounts import AccountKey
-from gateway.core.alerts import Alerting
-from gateway.core.budgets import account_keys
 from gateway.core.catalog import Catalog, Team
-from gateway.core.lifecycle import Rules
+from gateway.core.money.accounts import AccountKey
+from gateway.core.money.alerts import Alerting
+from gateway.core.money.budgets import account_keys
+from gateway.core.runs.lifecycle import Rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from gateway.core.accounts import USD_MICROS
-from gateway.core.budgets import rfc3339
 from gateway.core.model import Kept, Run
+from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.budgets import rfc3339
 
 
 def sidecar(run: Run, kept: Kept) -> dict[str, object]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.core.accounts import Account, AccountKey
-from gateway.core.history import Refusal, Step
 from gateway.core.model import Claim, Delivery, Job, KeptPicture, Run, Upload, Usage
-from gateway.core.roster import Change, ManagedTeam, TeamKey
+from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.runs.history import Refusal, Step
+from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Writes:
     the same job. An alert that is there already stays as it is, and so does a refusal. Of
     `pictures` only the times of erasure and the prompt are taken over. A run with an erased picture
     answers nobody any more; with its last one, and when it is in `wordless`, its words go from
-    wherever they lie (`gateway.core.words`).
+    wherever they lie (`gateway.core.runs.redaction`).
     """
 
     runs: tuple[Run, ...] = ()

@@ -16,20 +16,21 @@ from starlette.types import ASGIApp
 
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
-from gateway.ports import Observer
-from gateway.web import files, openai, wire
+from gateway.ports.observer import Observer
 from gateway.web.cors import Cors
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
-from gateway.web.enquiries import Enquiries
-from gateway.web.files import FilesApi
-from gateway.web.hints import Hints
-from gateway.web.images import Images
-from gateway.web.openai import OpenAI
-from gateway.web.openai_errors import right_base_url
-from gateway.web.operations import Operations
+from gateway.web.evolink import files, wire
+from gateway.web.evolink.account import Enquiries
+from gateway.web.evolink.files import FilesApi
+from gateway.web.evolink.images import Images
+from gateway.web.evolink.prefer import ClientGone
+from gateway.web.evolink.tasks import TaskLists
+from gateway.web.monitoring import Operations
+from gateway.web.openai import endpoints as openai
+from gateway.web.openai.endpoints import OpenAI
+from gateway.web.openai.errors import right_base_url
 from gateway.web.pictures import KeptPictures
-from gateway.web.prefer import ClientGone
-from gateway.web.tasks import TaskLists
+from gateway.web.upstream_callbacks import Hints
 
 log = structlog.get_logger("gateway.http")
 

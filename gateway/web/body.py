@@ -17,7 +17,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
-from gateway.shares import Shares
+from gateway.process.shares import Shares
 from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0

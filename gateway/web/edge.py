@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.ids import new_request_id
-from gateway.ports import Observer
+from gateway.ports.observer import Observer
 
 log = structlog.get_logger("gateway.http")
 

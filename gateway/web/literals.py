@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.texts import check_texts, path_of
+from gateway.core.orders.texts import check_texts, path_of
 from gateway.errors import InvalidRequest
 
 _LONG: Final = re.compile(rb"[0-9]{19}")

@@ -15,7 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from gateway.core.pictures import MEDIA_TYPES, PictureProblem
+from gateway.core.picture_errors import MEDIA_TYPES, PictureProblem
 from gateway.errors import NotFound, Unavailable
 
 CHUNK_BYTES: Final = 256 * 1024

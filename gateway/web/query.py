@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from gateway.errors import InvalidRequest
-from gateway.ports import Mark
+from gateway.ports.ledger import Mark
 from gateway.web.body import parse, read_body
 
 MAX_LIMIT: Final = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from gateway.web import wire
+from gateway.web.evolink import wire
 
 
 def json_response(value: object, *, status: int = 200) -> Response:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, tzinfo
 
-from gateway.core.accounts import USD_MICROS, Measure
-from gateway.core.budgets import NEVER, Standing
 from gateway.core.model import KeptPicture
+from gateway.core.money.accounts import USD_MICROS, Measure
+from gateway.core.money.budgets import NEVER, Standing
 from gateway.web.shapes import PictureShape, StandingShape
 
 

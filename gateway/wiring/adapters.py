@@ -12,19 +12,20 @@ from pathlib import Path
 
 import httpx2 as httpx
 
-from gateway.cache import DiskResponseCache, NoCache, response_cache
+from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
+from gateway.adapters.metrics import Metrics
+from gateway.adapters.pictures.folder import FolderPictures
+from gateway.adapters.pictures.marker import Marker
+from gateway.adapters.pictures.unproven import Unproven
+from gateway.adapters.response_cache import DiskResponseCache, NoCache, response_cache
+from gateway.adapters.tokens import TokenCounter
 from gateway.config import Settings
 from gateway.core.policy import Current
-from gateway.ledger.memory import MemoryLedger
-from gateway.ledger.sqlite import SqliteLedger
-from gateway.metrics import Metrics
-from gateway.pictures.folder import FolderPictures
-from gateway.pictures.marker import Marker
-from gateway.pictures.unproven import Unproven
-from gateway.ports import Clock, Ledger
-from gateway.tokens import TokenCounter
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import Ledger
+from gateway.wiring.callback_addresses import HintAddresses
 from gateway.wiring.connections import Connections, Outside, Trust
-from gateway.wiring.hinting import HintAddresses
 
 LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"

@@ -17,17 +17,18 @@ from typing import TypeVar
 
 import httpx2 as httpx
 
-from gateway.callbacks import AlertSender, CallbackSender
+from gateway.adapters.evolink.client import Account, EvolinkClient, Timeouts, Transports
+from gateway.adapters.evolink.files import EvolinkFiles
+from gateway.adapters.outbound.egress import NamedTransport
+from gateway.adapters.outbound.pinned import Fetcher, Way, pinned_client
+from gateway.adapters.outbound.resolver import CALLERS, LINKS, OURS, Ask, Bounds, Lookups, system
+from gateway.adapters.result_links import ResultLinks
+from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.config import Settings, schema, ways_out
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
-from gateway.egress import NamedTransport
-from gateway.lookups import CALLERS, LINKS, OURS, Ask, Bounds, Lookups, system
-from gateway.outbound import Fetcher, Way, pinned_client
-from gateway.ports import Callbacks, Clock
-from gateway.result_links import ResultLinks
-from gateway.upstream.client import Account, EvolinkClient, Timeouts, Transports
-from gateway.upstream.files import EvolinkFiles
+from gateway.ports.clock import Clock
+from gateway.ports.outbound import Callbacks
 
 S = TypeVar("S", bound=CallbackSender)
 

@@ -10,26 +10,19 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from gateway import volume
-from gateway.config import (
-    Settings,
-    SettingsError,
-    convert,
-    differences,
-    managed,
-    restart_needed,
-)
-from gateway.core.enrolment import Action
-from gateway.core.pictures import PictureProblem
+from gateway.config import Settings, SettingsError, convert, differences, managed, restart_needed
+from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
+from gateway.core.teams.changes import Action
 from gateway.errors import Unavailable
-from gateway.ports import Clock
+from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app
+from gateway.wiring import picture_store
 from gateway.wiring.adapters import make_adapters
 from gateway.wiring.connections import Outside
-from gateway.wiring.pages import House, make_endpoints
-from gateway.wiring.stages import Stages
+from gateway.wiring.endpoints import House, make_endpoints
+from gateway.wiring.services import Stages
 
 log = structlog.get_logger("gateway.wiring")
 
@@ -93,7 +86,7 @@ class Gateway:
             await adapters.hints.load()
             await adapters.ledger.open()
             await stages.roster.load()
-            await volume.recognise(adapters.ledger, adapters.pictures)
+            await picture_store.recognise(adapters.ledger, adapters.pictures)
             await stages.edits.open()
             await adapters.cache.open()
             await adapters.tokens.load()

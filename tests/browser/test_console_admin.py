@@ -17,7 +17,7 @@ from playwright.async_api import expect
 from receivers import Receive
 
 from gateway.config import Settings, parse
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 NASTY = "<img src=x onerror=alert(1)> </script><script>alert(2)</script> a lighthouse"
 LIMITED = {

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from gateway import logs
 from gateway.cli import main
 from gateway.cli.audit import IN_FOLDER, STORE, by_invariant, examine
-from gateway.cli.demo_client import Client
-from gateway.cli.demo_house import STUDIO, key_of, open_house
-from gateway.core.invariants import Invariant, Violation
+from gateway.cli.demo.client import Client
+from gateway.cli.demo.installation import STUDIO, key_of, open_house
+from gateway.core.money.invariants import Invariant, Violation
 
 SETTINGS = {
     "upstreams": {"evolink": {"base_url": "https://api.example.com", "api_key": "sk"}},

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from gateway.cli.demo_preview import preview
-from gateway.cli.demo_text import json_lines, short_link
+from gateway.cli.demo.preview import preview
+from gateway.cli.demo.text import json_lines, short_link
 
 DEMO = (sys.executable, "-m", "gateway", "demo", "--seconds", "0.3")
 PROMPT_LINE = "a lighthouse at dusk, oil on canvas"

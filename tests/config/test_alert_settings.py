@@ -8,7 +8,7 @@ import pytest
 from settings_samples import read
 
 from gateway.config import SettingsError, convert
-from gateway.core.alerts import Alerting
+from gateway.core.money.alerts import Alerting
 
 HOOK = "https://hooks.example.org/services/T0/very-secret?token=x"
 

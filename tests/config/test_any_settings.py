@@ -9,6 +9,7 @@ from settings_samples import DIGEST, ENVIRON
 from gateway.config import Settings, SettingsError, convert, parse
 from gateway.config.build import build
 from gateway.config.document import Document, Scalar, read_document
+from gateway.config.notices import notices
 
 WHOLE = f"""
 server: {{host: 127.0.0.1, port: 80, public_url: "http://a.example", admin_keys: ["{DIGEST}"]}}
@@ -97,4 +98,4 @@ def test_odd_characters_anywhere(place: int, odd: str) -> None:
 def usable(result: Settings) -> None:
     assert convert.policy(result, port=1).catalog.models
     assert result.shown()
-    assert isinstance(result.notices(), list)
+    assert isinstance(notices(result), list)

@@ -17,6 +17,7 @@ from settings_samples import DIGEST, ENVIRON, SECRET, read
 from gateway.cli import COMMANDS, main
 from gateway.cli.check import effective_yaml
 from gateway.config import load, parse
+from gateway.config.notices import notices
 from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import (
     Alerts,
@@ -211,7 +212,7 @@ teams:
   art: {{}}
   web: {{keys: ["{DIGEST}"], budgets: [{{usd: 1, per: day}}]}}
 """)
-    assert settings.notices() == [
+    assert notices(settings) == [
         "server.admin_keys: no admin key, so nobody can use the admin API",
         "storage.ledger: memory forgets budgets, tasks and spend when the gateway stops",
         "upstreams.t: may reach private addresses; meant for tests only",
@@ -230,7 +231,7 @@ models:
     limits: {{sizes: [1:1], qualities: [low]}}
     routes: [{{upstream: evolink, model: m, price: {rules}}}]
 """)
-    [notice] = [one for one in settings.notices() if one.startswith("models.")]
+    [notice] = [one for one in notices(settings) if one.startswith("models.")]
     assert notice == (
         "models.m.limits.resolutions: no list, and prices look at resolution: what they do not "
         "name is forwarded at the dearest price that it may mean"
@@ -240,7 +241,7 @@ models:
 def test_the_settings_of_trials_leave_no_price_open(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
     assert settings.models["gpt-image-2"].limits.resolutions == ("1K", "2K", "4K")
-    assert not [notice for notice in settings.notices() if notice.startswith("models.")]
+    assert not [notice for notice in notices(settings) if notice.startswith("models.")]
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.config import Settings, managed, sandbox_settings
-from gateway.core.accounts import Cap, Measure, Window
 from gateway.core.catalog import Mode
-from gateway.core.roster import ManagedTeam
+from gateway.core.money.accounts import Cap, Measure, Window
+from gateway.core.teams.records import ManagedTeam
 from gateway.errors import InvalidRequest
 
 SETTINGS = sandbox_settings("http://127.0.0.1:1", Path("data"))

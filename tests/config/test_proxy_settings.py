@@ -11,6 +11,7 @@ from settings_samples import read
 
 from gateway.cli.check import check_command
 from gateway.config import Settings, restart_needed, ways_out
+from gateway.config.notices import notices
 
 PROXY = "http://me:very-secret@proxy.example:3128"
 SHOWN = "http://me:********@proxy.example:3128"
@@ -62,7 +63,7 @@ def test_the_way_out_changes_without_a_restart() -> None:
     assert restart_needed(settings(), settings(PROXY)) == []
     inside = read("references: {allow_private_addresses: true}\n")
     assert restart_needed(read(), inside) == []
-    assert any(notice.startswith("references:") for notice in inside.notices())
+    assert any(notice.startswith("references:") for notice in notices(inside))
 
 
 def test_check_tells_where_things_go_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

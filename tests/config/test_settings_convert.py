@@ -15,8 +15,8 @@ from gateway.config import (
     with_address,
 )
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
-from gateway.core.accounts import Cap, Measure, Window
 from gateway.core.catalog import CacheScope, Mode, Pace, PriceRule
+from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.policy import Grant
 
 TEAM = f"""

@@ -12,7 +12,7 @@ import pytest
 from deployed import DEPLOY
 
 from gateway.config.schema import Server
-from gateway.web.openai_edits import FILES_BYTES
+from gateway.web.openai.edits import FILES_BYTES
 
 SITE = (DEPLOY / "nginx.conf").read_text("utf-8")
 

@@ -27,9 +27,9 @@ from house import FAST, ORGANISATION_KEY, House, digest, opened
 from prometheus_server import Labels, Prometheus, labels, prometheus
 from receivers import Receive
 
-from gateway.core.accounts import USD_MICROS
 from gateway.core.model import Usage
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.core.money.accounts import USD_MICROS
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 METRICS_KEY = "metrics-key"
 PRICES = {"gpt-image-1.5": (0.05, 0.08), "gpt-image-2": (0.03,)}

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from gateway.config import parse
+from gateway.core.delivery import Outcome
 from gateway.core.model import Delivery
-from gateway.core.outbox import Outcome
-from gateway.ports import Callbacks
+from gateway.ports.outbound import Callbacks
 from gateway.serving import InProcessServer
 from gateway.wiring import Gateway
 

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import Settings, parse
 from gateway.core.model import FINAL_STATES
-from gateway.ports import Clock
+from gateway.ports.clock import Clock
+from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 from gateway.wiring import Gateway, Outside
 
 ORGANISATION_KEY = "sk-organisation-secret"

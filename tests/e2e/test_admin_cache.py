@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
 
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
 from receivers import Receive
 
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 CALLBACKS = {
     "allow_private_addresses": True,

@@ -17,7 +17,7 @@ import pytest
 from house import ADMIN_KEY, FAST, PRICE_USD, House, opened, settings_text
 from processes import free_port, process
 
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 DOOMED = Path(__file__).with_name("doomed_operator.py")
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}

@@ -15,7 +15,7 @@ import structlog
 from house import FAST, TEAM_KEY, House, digest, house, opened
 from test_admin_teams import new_team, ok, refused
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 DAY_SECONDS = 86_400.0
 

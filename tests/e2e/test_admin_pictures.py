@@ -16,8 +16,8 @@ from house import FAST, OTHER_KEY, PRICE_USD, TEAM_KEY, House, opened, settings_
 
 from gateway.cli import main
 from gateway.core.model import Picture
-from gateway.core.pictures import StoreFull
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.core.picture_errors import StoreFull
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 PROMPT = "A red bicycle in the rain"
 

@@ -12,7 +12,7 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, house, opened
 from two_routes import two_routes
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 ONE_PICTURE = {"blue": {"budgets": [{"usd": 0.05, "per": "day"}]}}
 BEARER = {"Authorization": f"Bearer {TEAM_KEY}"}

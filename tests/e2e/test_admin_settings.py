@@ -13,8 +13,8 @@ from house import FAST, ORGANISATION_KEY, PRICE_USD, TEAM_KEY, House, digest, op
 from test_admin_teams import dollars, new_team, ok, refused
 
 from gateway.config import load
-from gateway.ports import Clock
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.ports.clock import Clock
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 SUCCESSFUL = "gateway_config_last_reload_successful"
 ROUTE = {"upstream": "evolink", "model": "gpt-image-2", "price": PRICE_USD}

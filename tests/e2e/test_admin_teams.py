@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from house import ADMIN_KEY, FAST, PRICE_USD, TEAM_KEY, House, house, opened
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 DEFAULTS = {
     "allow": {},

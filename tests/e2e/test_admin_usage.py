@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, house, opened
 
-from gateway.core.budgets import windows_at
 from gateway.core.model import Usage
+from gateway.core.money.budgets import windows_at
 from gateway.core.transaction import Keys, Writes
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 from gateway.wiring import LEDGER_NAME
 
 PARTS = ("day", "team", "model")

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from gateway.config import parse
 from gateway.core.transaction import Decide, Keys, View, Writes
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 SECRET = "whsec_c2VjcmV0LWtleS1vZi0yNC1ieXRlcw=="
 DAY = 86_400.0

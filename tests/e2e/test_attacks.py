@@ -30,13 +30,13 @@ from house import (
 )
 from processes import GATEWAY, free_port, process
 
+from gateway.background.runs import asking
 from gateway.config import parse
-from gateway.core import budgets
-from gateway.core.accounts import Window
+from gateway.core.money import budgets
+from gateway.core.money.accounts import Window
+from gateway.sandbox import running_sandbox
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox import running_sandbox
 from gateway.wiring import Gateway
-from gateway.worker import asking
 
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 

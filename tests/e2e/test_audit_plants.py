@@ -19,9 +19,9 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
 from test_admin_teams import new_team
 
-from gateway.core.invariants import Invariant, Violation
-from gateway.ledger.sqlite import SqliteLedger
-from gateway.upstream.sandbox import running_sandbox
+from gateway.adapters.ledger.sqlite import SqliteLedger
+from gateway.core.money.invariants import Invariant, Violation
+from gateway.sandbox import running_sandbox
 
 MODEL: Final = {"gpt-image-1.5": {"deadline": "2s"}}
 ORGANISATION: Final = {team: {"cache": {"scope": "organization"}} for team in ("blue", "green")}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from house import FAST, House, house, opened
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 TEN_PICTURES = {"blue": {"budgets": [{"usd": 0.5, "per": "day"}]}}
 

@@ -10,8 +10,8 @@ import pytest
 from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
 from gateway import ids
-from gateway.service import VETTING_ROUNDS
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
+from gateway.services.orders import VETTING_ROUNDS
 
 SAVED = 'gateway_saved_usd_total{how="%s",model="gpt-image-1.5",team="blue"}'
 

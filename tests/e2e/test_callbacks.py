@@ -25,8 +25,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.transaction import Keys, Writes
-from gateway.ports import DeliveryFilter
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.ports.ledger import DeliveryFilter
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 DOOMED = Path(__file__).with_name("doomed_courier.py")
 SECRET = "whsec_c2VjcmV0LWtleS1vZi0yNC1ieXRlcw=="

@@ -13,7 +13,7 @@ from house import ADMIN_KEY, TEAM_KEY, House, house
 from sdk import MODEL, sdk
 
 from gateway.web.edge import folded
-from gateway.web.operations import takes_gzip
+from gateway.web.monitoring import takes_gzip
 
 TEAM = {"Authorization": f"Bearer {TEAM_KEY}"}
 PAGE = "https://app.example.com"

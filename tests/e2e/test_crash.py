@@ -18,7 +18,7 @@ from house import FAST, PRICE_USD, TEAM_KEY, House, opened, settings_text
 from PIL import Image
 from processes import GATEWAY, free_port, process
 
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 DOOMED = Path(__file__).with_name("doomed.py")
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}

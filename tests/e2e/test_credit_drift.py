@@ -11,11 +11,11 @@ import pytest
 from house import FAST, House, opened
 from structlog.testing import capture_logs
 
-from gateway.credits import EVERY_SECONDS, FIRST_SECONDS, CreditWatch
-from gateway.ledger.memory import MemoryLedger
-from gateway.ports import Upstream, UsedCredits
-from gateway.upstream.answers import Answer, read_credits
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.adapters.evolink.answers import Answer, read_credits
+from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.background.credit_check import EVERY_SECONDS, FIRST_SECONDS, CreditWatch
+from gateway.ports.upstream import Upstream, UsedCredits
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 DRIFT = 'gateway_upstream_credit_drift{upstream="evolink"}'
 COMPARED = 'gateway_upstream_credits_compared_timestamp_seconds{upstream="evolink"}'

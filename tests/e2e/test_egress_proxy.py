@@ -21,7 +21,7 @@ from processes import GATEWAY, free_port, process
 from receivers import Receive, Receiver
 
 from gateway.core.addresses import Address, parse_address
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 from gateway.wiring import Outside
 
 API, FILES, LINKS = "evolink.test", "files.evolink.test", "pictures.test"

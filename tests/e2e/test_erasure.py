@@ -16,7 +16,7 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 ART, BOB = "SECRETPROMPT-A of art", "SECRETPROMPT-B of bob \u00fc"
 MARKS = (b"SECRETPROMPT", b"secretprompt")

@@ -15,7 +15,7 @@ from house import FAST, TEAM_KEY, opened, settings_text
 from processes import free_port, process
 from two_routes import CHEAP, DEAR, TwoRoutes, routes_settings
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 DOOMED = Path(__file__).with_name("doomed.py")
 PROMPT = "doomed on its way"

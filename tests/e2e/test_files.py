@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gateway import files
+from gateway.services import uploads
 from gateway.serving import InProcessServer
 
 BASE = "/api/v1/files"
@@ -42,9 +42,9 @@ def auth(key: str = TEAM_KEY) -> dict[str, str]:
 async def stream(
     one: House, content: bytes, *, key: str = TEAM_KEY, name: str = "cat.png", **fields: str
 ) -> httpx.Response:
-    files = {"file": (name, content, "image/png")}
+    uploads = {"file": (name, content, "image/png")}
     path = f"{BASE}/upload/stream"
-    return await one.client.post(path, files=files, data=fields, headers=auth(key))
+    return await one.client.post(path, files=uploads, data=fields, headers=auth(key))
 
 
 async def encoded(one: House, content: bytes, *, key: str = TEAM_KEY, **body: Any) -> Any:
@@ -372,8 +372,8 @@ async def test_answers_that_are_no_success(tmp_path: Path) -> None:
 
     app = Starlette(routes=[Route(f"{BASE}/upload/stream", odd, methods=["POST"])])
     async with InProcessServer(app).running() as store:
-        files = {"evolink": {"files_url": store.base_url}}
-        async with house(tmp_path, upstreams=files) as one:
+        uploads = {"evolink": {"files_url": store.base_url}}
+        async with house(tmp_path, upstreams=uploads) as one:
             for _ in ODD_ANSWERS:
                 answer = await stream(one, png())
                 assert is_refusal(answer, 502), answer.text
@@ -389,8 +389,8 @@ async def test_a_refusal_with_status_200_stays_as_it_is(tmp_path: Path) -> None:
 
     app = Starlette(routes=[Route(f"{BASE}/upload/stream", full, methods=["POST"])])
     async with InProcessServer(app).running() as store:
-        files = {"evolink": {"files_url": store.base_url}}
-        async with house(tmp_path, upstreams=files) as one:
+        uploads = {"evolink": {"files_url": store.base_url}}
+        async with house(tmp_path, upstreams=uploads) as one:
             answer = await stream(one, png())
             assert (answer.status_code, answer.json()) == (200, said)
 
@@ -422,8 +422,8 @@ async def test_sixty_megabytes_pass_through_little_memory(tmp_path: Path, way: s
 
     routes = [Route(f"{BASE}/upload/{way}", swallow, methods=["POST"])]
     async with InProcessServer(Starlette(routes=routes)).running() as store:
-        files = {"evolink": {"files_url": store.base_url}}
-        async with house(tmp_path, upstreams=files) as one:
+        uploads = {"evolink": {"files_url": store.base_url}}
+        async with house(tmp_path, upstreams=uploads) as one:
             kind = {"Content-Type": "multipart/form-data; boundary=xx"}
             tracemalloc.start()
             try:
@@ -508,8 +508,8 @@ async def test_a_shared_cache_meets_in_the_bytes_and_not_in_anothers_link(tmp_pa
 async def test_slow_uploads_of_one_team_hold_up_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "UPLOADS_AT_ONCE", 4)
-    monkeypatch.setattr(files, "UPLOADS_WAITING", 3)
+    monkeypatch.setattr(uploads, "UPLOADS_AT_ONCE", 4)
+    monkeypatch.setattr(uploads, "UPLOADS_WAITING", 3)
     async with house(tmp_path) as a_house:
         await slow_uploads(a_house)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from house import FAST, PRICE_USD, House, house
 
-from gateway.pictures.marker import NAME as MARKER
+from gateway.adapters.pictures.marker import NAME as MARKER
 
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 HELD = 'gateway_budget_held_usd{team="blue",window="day"}'

@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 KEY = {"Idempotency-Key": "order-17"}
 ORDERS = 'gateway_orders_total{model="gpt-image-1.5",team="blue",verdict="%s"}'
@@ -296,7 +296,7 @@ async def test_the_task_and_its_key_are_forgotten(tmp_path: Path) -> None:
 
 
 def _all_jobs() -> Any:
-    from gateway.ports import Old
+    from gateway.ports.ledger import Old
 
     return Old(jobs_before=4e9, claims_before=0, accounts_before=0, uploads_before=0)
 

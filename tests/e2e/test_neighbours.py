@@ -26,8 +26,9 @@ from receivers import Receive
 
 from gateway.core.model import Delivery
 from gateway.core.transaction import Keys, Writes
-from gateway.upstream.sandbox import running_sandbox
-from gateway.web import base64_file, openai_edits
+from gateway.sandbox import running_sandbox
+from gateway.web.evolink import base64_file
+from gateway.web.openai import edits
 
 pytestmark = pytest.mark.alone
 
@@ -169,7 +170,7 @@ async def test_forms_that_never_come_hold_up_no_other_team(a_house: House) -> No
 async def test_who_sends_next_to_nothing_of_a_form_is_cut(
     a_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_edits, "FORM_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(edits, "FORM_GRACE_SECONDS", 0.3)
     async with connections(a_house, 3, FORM) as tasks:
         lines = await asyncio.wait_for(asyncio.gather(*tasks), 5)
         assert all(b" 400 " in line for line in lines)
@@ -179,7 +180,7 @@ async def test_who_sends_next_to_nothing_of_a_form_is_cut(
 async def test_a_team_with_too_many_edits_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_edits, "FORMS_WAITING", 2)
+    monkeypatch.setattr(edits, "FORMS_WAITING", 2)
     async with house(tmp_path) as one, connections(one, 20, FORM):
         answer = await edit(one, drawn(), "x", OTHER_KEY)
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0

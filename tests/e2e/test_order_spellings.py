@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from house import FAST, TEAM_KEY, House, house, opened
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

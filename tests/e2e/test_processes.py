@@ -15,7 +15,7 @@ import pytest
 from house import ADMIN_KEY, FAST, TEAM_KEY, digest, settings_text
 from processes import GATEWAY, free_port, process
 
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 

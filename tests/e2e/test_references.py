@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway import references
 from gateway.config import parse
 from gateway.core.addresses import Address, parse_address
+from gateway.services import references
 from gateway.serving import InProcessServer
 from gateway.wiring import Outside
 

@@ -16,7 +16,7 @@ import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
 
 from gateway.core.addresses import Address, parse_address
-from gateway.upstream.sandbox import running_sandbox
+from gateway.sandbox import running_sandbox
 from gateway.wiring import Outside
 
 ATTACKERS = 60

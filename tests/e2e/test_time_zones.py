@@ -14,9 +14,9 @@ from house import FAST, House, opened
 from test_admin_settings import filed
 from test_admin_teams import booked, ok
 
-from gateway.core.accounts import Window
-from gateway.core.budgets import account_keys
-from gateway.upstream.sandbox import running_sandbox
+from gateway.core.money.accounts import Window
+from gateway.core.money.budgets import account_keys
+from gateway.sandbox import running_sandbox
 
 ZONES = (
     "UTC",

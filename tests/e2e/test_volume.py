@@ -15,9 +15,9 @@ import pytest
 from house import ADMIN_KEY, FAST, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
+from gateway.adapters.pictures.marker import NAME
 from gateway.errors import Unavailable
-from gateway.pictures.marker import NAME
-from gateway.upstream.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox, running_sandbox
 
 PROMPT = "a lighthouse"
 

@@ -17,8 +17,8 @@ from crowd import Client, crowd, many_files
 from house import FAST, TEAM_KEY, House, house, opened
 
 from gateway.core.model import Run
-from gateway.upstream.sandbox import running_sandbox
-from gateway.waiting import Board
+from gateway.process.waiters import Board
+from gateway.sandbox import running_sandbox
 
 pytestmark = pytest.mark.alone
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from house import FAST, ORGANISATION_KEY, House, opened
 
-from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, running_sandbox
+from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 
 CHEAP, DEAR = 50_000, 80_000
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from gateway.upstream.sandbox import RunningSandbox, SandboxOptions, SandboxState, running_sandbox
+from gateway.sandbox import RunningSandbox, SandboxOptions, SandboxState, running_sandbox
 
 START = 1_790_000_000.0
 

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.sandbox import SandboxOptions
+from gateway.sandbox.addresses import AddressError, outbound_request, public_address
+from gateway.sandbox.callbacks import CallbackError, check_callback_url
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox import SandboxOptions
-from gateway.upstream.sandbox.addresses import AddressError, outbound_request, public_address
-from gateway.upstream.sandbox.callbacks import CallbackError, check_callback_url
 
 
 class Receiver:

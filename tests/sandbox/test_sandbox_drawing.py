@@ -6,9 +6,9 @@ import io
 import pytest
 from PIL import Image
 
-from gateway.upstream.sandbox.drawing import Picture, draw
-from gateway.upstream.sandbox.lettering import fit_text, typeface_for
-from gateway.upstream.sandbox.studio import Studio
+from gateway.sandbox.drawing import Picture, draw
+from gateway.sandbox.lettering import fit_text, typeface_for
+from gateway.sandbox.studio import Studio
 
 
 def picture(prompt: str, *, seed: str = "1:1:0", scale: float = 0.25, **changes: object) -> Picture:

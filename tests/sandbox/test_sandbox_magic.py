@@ -6,8 +6,8 @@ import httpx2 as httpx
 import pytest
 from sandbox_bench import Bench, OpenBench
 
-from gateway.upstream.sandbox import SandboxOptions
-from gateway.upstream.sandbox.magic import WORDS, MagicError, read_magic, without_magic
+from gateway.sandbox import SandboxOptions
+from gateway.sandbox.magic import WORDS, MagicError, read_magic, without_magic
 
 
 @pytest.mark.parametrize(

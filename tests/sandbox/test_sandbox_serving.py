@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from starlette.applications import Starlette
 
 from gateway.cli.sandbox import sandbox_command
+from gateway.sandbox.magic import WORDS
 from gateway.serving import InProcessServer
-from gateway.upstream.sandbox.magic import WORDS
 
 
 async def test_a_taken_port_is_an_oserror() -> None:

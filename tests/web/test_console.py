@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
-from gateway.web.console import FOLDER, MEDIA_TYPES, POLICY, Console, read_assets
+from gateway.web.console_files import FOLDER, MEDIA_TYPES, POLICY, Console, read_assets
 
 ASSETS = sorted(read_assets(FOLDER))
 OWN = [name for name in ASSETS if not name.startswith("vendor/")]

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import ids
-from gateway.core.enrolment import Act
 from gateway.core.policy import Current
-from gateway.erasure import Erasure
-from gateway.ports import Clock
+from gateway.core.teams.changes import Act
+from gateway.ports.clock import Clock
+from gateway.services.erasure import Erasure
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.query import Asked, NoParameters, read_json, read_query

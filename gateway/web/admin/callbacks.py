@@ -10,13 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import ids
-from gateway.core import outbox
-from gateway.core.enrolment import Act
+from gateway.core import delivery
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.policy import Current
+from gateway.core.teams.changes import Act
 from gateway.errors import NotFound
-from gateway.ports import Clock, DeliveryFilter, Ledger
-from gateway.records import page
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import DeliveryFilter, Ledger
+from gateway.services.runs import page
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -90,7 +91,7 @@ def callback_shape(one: Delivery) -> CallbackShape:
         "kind": "alert" if one.job_id is None else "callback",
         "task": one.job_id,
         "team": one.team,
-        "host": outbox.receiver(one.url),
+        "host": delivery.receiver(one.url),
         "state": one.state.value,
         "attempts": one.attempts,
         "status": one.status,

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.core.enrolment import Action
 from gateway.core.policy import Current
-from gateway.core.roster import Change
-from gateway.ports import ChangeFilter, Ledger
-from gateway.records import light_page
+from gateway.core.teams.changes import Action
+from gateway.core.teams.records import Change
+from gateway.ports.ledger import ChangeFilter, Ledger
+from gateway.services.runs import light_page
 from gateway.web.auth import operator_of
 from gateway.web.query import Page, next_cursor, read_query
 from gateway.web.responses import json_response

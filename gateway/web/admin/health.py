@@ -11,11 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import __version__
-from gateway.core.breaker import BreakerState
-from gateway.core.budgets import windows_at
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
+from gateway.core.money.budgets import windows_at
 from gateway.core.policy import Current
-from gateway.ports import Clock, DeliveryFilter, Ledger, Mark, ResponseCache, RunFilter
+from gateway.core.runs.breaker import BreakerState
+from gateway.ports.cache import ResponseCache
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import DeliveryFilter, Ledger, Mark, RunFilter
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from gateway.config import Settings, units
 from gateway.core.policy import Current
-from gateway.core.roster import KeyState, TeamKey
-from gateway.ports import Clock
-from gateway.roster import Issued, Roster, TeamNotFound
+from gateway.core.teams.records import KeyState, TeamKey
+from gateway.ports.clock import Clock
+from gateway.services.teams import Issued, Roster, TeamNotFound
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
 from gateway.web.query import Asked, NoParameters, read_json, read_query

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import ids
-from gateway.core.enrolment import Act
 from gateway.core.policy import Current
-from gateway.erasure import Erasure
-from gateway.ports import Clock, PictureFilter
-from gateway.records import light_page
+from gateway.core.teams.changes import Act
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import PictureFilter
+from gateway.services.erasure import Erasure
+from gateway.services.runs import light_page
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.core.history import Refusal
 from gateway.core.policy import Current
-from gateway.ports import RefusalFilter
-from gateway.records import Records
+from gateway.core.runs.history import Refusal
+from gateway.ports.ledger import RefusalFilter
+from gateway.services.runs import Records
 from gateway.web.auth import operator_of
 from gateway.web.query import Timed, next_cursor, read_query
 from gateway.web.responses import json_response

@@ -13,16 +13,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import ids
-from gateway.core.enrolment import Act
-from gateway.core.history import Step
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
 from gateway.core.policy import Current, Policy
-from gateway.erasure import Erasure
+from gateway.core.runs.explanation import Story, summary, timings
+from gateway.core.runs.history import Step
+from gateway.core.teams.changes import Act
 from gateway.errors import InvalidRequest
-from gateway.explanation import Story, summary, timings
-from gateway.ports import Clock, RunFilter
-from gateway.records import Records
-from gateway.retrying import Retrying
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import RunFilter
+from gateway.services.erasure import Erasure
+from gateway.services.retries import Retrying
+from gateway.services.runs import Records
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.admin.unproven import set_aside_shape
 from gateway.web.auth import operator_of

@@ -17,10 +17,10 @@ from starlette.routing import Route
 from gateway.config import Settings, managed
 from gateway.core.catalog import Team
 from gateway.core.policy import Current
-from gateway.core.roster import KeyState
+from gateway.core.teams.records import KeyState
 from gateway.errors import InvalidRequest
-from gateway.ports import Clock
-from gateway.roster import Books, Roster, TeamNotFound
+from gateway.ports.clock import Clock
+from gateway.services.teams import Books, Roster, TeamNotFound
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.body import read_json

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.core.pictures import PictureProblem, SetAside
+from gateway.core.picture_errors import PictureProblem, SetAside
 from gateway.core.policy import Current
 from gateway.errors import NotFound, Unavailable
-from gateway.ports import Pictures
-from gateway.records import page
+from gateway.ports.pictures import Pictures
+from gateway.services.runs import page
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response

@@ -11,12 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.policy import Current
-from gateway.ports import Clock, Ledger, UsagePart
-from gateway.usage import period, report
-from gateway.web import usage_answers
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import Ledger, UsagePart
+from gateway.services.usage import period, report
+from gateway.web import usage_reports
 from gateway.web.auth import operator_of
 from gateway.web.query import read_query
-from gateway.web.usage_answers import UsageAsked, read_by
+from gateway.web.usage_reports import UsageAsked, read_by
 
 
 class AllUsageAsked(UsageAsked):
@@ -49,4 +50,4 @@ class UsageReports:
         days = period(asked.since, asked.until, now=self._clock(), zone=policy.zone)
         async with self._turns:
             found = await report(self._ledger, days, by, team=asked.team, model=asked.model)
-            return await usage_answers.answer(request, asked, found)
+            return await usage_reports.answer(request, asked, found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.errors import NotFound
-from gateway.web import openai_wire
+from gateway.web.openai import wire
 from gateway.web.openapi.operation import (
     Body,
     Door,
@@ -53,7 +53,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "image": listed(
                 {"type": "string", "contentMediaType": "application/octet-stream"},
                 minItems=1,
-                maxItems=openai_wire.MAX_PICTURES,
+                maxItems=wire.MAX_PICTURES,
             ),
             "mask": {"type": "string", "contentMediaType": "application/octet-stream"},
             "n": {"type": "integer", "minimum": 1, "maximum": MOST_PICTURES},

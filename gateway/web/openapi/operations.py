@@ -7,8 +7,8 @@ from typing import Final
 
 from typing_extensions import TypedDict
 
+from gateway.web.monitoring import MetricsDenied
 from gateway.web.openapi.operation import Door, Operation, answers_json
-from gateway.web.operations import MetricsDenied
 
 _TAG: Final = "Watching"
 

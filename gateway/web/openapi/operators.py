@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.config.schema import TeamEntry
-from gateway.erasure import PictureNotFound, RunNotFound, RunUnderWay
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, Unavailable
-from gateway.retrying import RunNotRetriable
-from gateway.roster import (
+from gateway.services.erasure import PictureNotFound, RunNotFound, RunUnderWay
+from gateway.services.retries import RunNotRetriable
+from gateway.services.teams import (
     KeyNotActive,
     KeyNotFound,
     Provisioned,
@@ -17,7 +17,7 @@ from gateway.roster import (
     TeamExists,
     TeamNotFound,
 )
-from gateway.web import gallery, shapes
+from gateway.web import shapes
 from gateway.web.admin import (
     cache,
     callbacks,
@@ -31,16 +31,10 @@ from gateway.web.admin import (
     unproven,
 )
 from gateway.web.admin import usage as all_usage
-from gateway.web.openapi.operation import (
-    REF,
-    Door,
-    Operation,
-    Schema,
-    answers_json,
-    takes_json,
-)
+from gateway.web.openapi.operation import REF, Door, Operation, Schema, answers_json, takes_json
 from gateway.web.query import NoParameters
-from gateway.web.team import OwnUsageAsked
+from gateway.web.team import pictures as gallery
+from gateway.web.team.summary import OwnUsageAsked
 
 _TEAMS: Final = "Teams and keys"
 _BOOKS: Final = "Usage and runs"

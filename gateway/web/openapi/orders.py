@@ -22,7 +22,7 @@ from gateway.errors import (
     Unavailable,
     UpstreamError,
 )
-from gateway.web import prefer, tasks
+from gateway.web.evolink import prefer, tasks
 from gateway.web.openapi.operation import Door, Header, Operation, Schema, answers_json, takes_json
 from gateway.web.openapi.schema import (
     MOST_PICTURES,

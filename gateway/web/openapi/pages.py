@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.policy import Current
-from gateway.web import console
+from gateway.web import console_files
 from gateway.web.openapi.document import document
 from gateway.web.pictures import names_tag
 
@@ -21,7 +21,7 @@ PAGE = "docs.html"
 class Described:
     """Open to everyone: it says what there is, and nothing of the settings but the address."""
 
-    def __init__(self, pages: console.Console, current: Current) -> None:
+    def __init__(self, pages: console_files.Console, current: Current) -> None:
         self._pages = pages
         self._current = current
         self._made: tuple[str, bytes, str] | None = None

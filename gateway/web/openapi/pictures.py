@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.core.pictures import MEDIA_TYPES
+from gateway.core.picture_errors import MEDIA_TYPES
 from gateway.errors import NotFound
 from gateway.web.openapi.operation import Door, Header, Operation
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.core.addresses import MAX_URL_CHARACTERS
+from gateway.web.evolink.wire import STATES_OF_STATUS
 from gateway.web.openapi.operation import Schema
-from gateway.web.wire import STATES_OF_STATUS
 
 MOST_PICTURES: Final = 10
 MOST_REFERENCES: Final = 16

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.errors import InvalidRequest, NotFound, RequestTooLarge, Unavailable, UpstreamError
-from gateway.web import files
+from gateway.web.evolink import files
 from gateway.web.openapi.operation import (
     Body,
     Door,

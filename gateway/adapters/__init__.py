@@ -1,0 +1,1 @@
+"""One for each thing outside; none knows another. Only `wiring` knows them."""

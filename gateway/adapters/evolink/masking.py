@@ -1,0 +1,98 @@
+"""How an answer comes in: bounded, and without the organisation's key, in whatever encoding.
+
+Every adapter that sends the key reads its answers here. Upstream may repeat the key in an error, a
+link or a header, and what it says reaches teams, the ledger and the log word by word.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Final
+
+import httpx2 as httpx
+
+from gateway.adapters.evolink.said import Answer
+
+REDACTED: Final = b"[redacted]"
+
+USED_HEADERS: Final = ("cf-ray", "content-type", "date", "idempotency-replayed", "retry-after",
+                       "server")  # fmt: skip
+"""All that anybody reads of an answer's head."""
+
+SHORTEST_CORE: Final = 8
+"""Base64 of fewer characters could be anything."""
+
+
+class Mask:
+    """Takes one secret out of bytes, however it is written there."""
+
+    def __init__(self, secret: str) -> None:
+        self._pattern = re.compile(_pattern(secret.encode())) if secret else None
+
+    def bytes(self, raw: bytes) -> bytes:
+        return self._pattern.sub(REDACTED, raw) if self._pattern else raw
+
+    def text(self, text: str) -> str:
+        raw = text.encode("utf-8", "surrogateescape")
+        return self.bytes(raw).decode("utf-8", "surrogateescape")
+
+
+async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> Answer:
+    """The answer with its whole body, or None as the body when that is larger than `max_bytes`.
+
+    It is masked as a whole: the key may lie across two pieces.
+    """
+    try:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > max_bytes:
+                break
+        whole = None if len(body) > max_bytes else mask.bytes(bytes(body))
+        return Answer(response.status_code, whole, _headers(response, mask))
+    finally:
+        await response.aclose()
+
+
+def _headers(response: httpx.Response, mask: Mask) -> dict[str, str]:
+    found = {name: response.headers.get(name) for name in USED_HEADERS}
+    return {name: mask.text(value) for name, value in found.items() if value is not None}
+
+
+def _pattern(secret: bytes) -> bytes:
+    """The secret plain, escaped for JSON, percent-encoded or as HTML, even mixed; hex; base64.
+
+    What is escaped may be escaped again, in a JSON text within JSON, say. Every repetition has a
+    bound, so that no body makes the search slow.
+    """
+    written = b"".join(_written(byte) for byte in secret)
+    whole = [b"(?i:" + written + b")", b"(?i:" + secret.hex().encode() + b")"]
+    return b"|".join([*whole, *(re.escape(core) for core in _base64_cores(secret))])
+
+
+def _written(byte: int) -> bytes:
+    code = b"%02x" % byte
+    forms = (
+        rb"\\{0,8}" + re.escape(bytes([byte])),
+        rb"\\{1,8}(?:u00|x)" + code,
+        rb"%(?:25){0,8}" + code,
+        rb"&(?:amp;){0,8}#(?:0{0,8}" + str(byte).encode() + rb"|x0{0,8}" + code + rb");",
+    )
+    return b"(?:" + b"|".join(forms) + b")"
+
+
+def _base64_cores(secret: bytes) -> set[bytes]:
+    """What base64 of any text with the secret in it has in common, in both alphabets.
+
+    The text before it shifts it by none, one or two bytes; what depends on neighbours is left out.
+    """
+    cores = set()
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + secret)
+        start = (shift * 8 + 5) // 6
+        end = (shift + len(secret)) * 8 // 6
+        core = encoded[start:end]
+        if len(core) >= SHORTEST_CORE:
+            cores |= {core, core.replace(b"+", b"-").replace(b"/", b"_")}
+    return cores

@@ -1,0 +1,1 @@
+"""The ledgers: one meaning (gateway.ports.ledger), several stores. Nothing is imported here."""

@@ -1,0 +1,209 @@
+"""The register of pictures and the teams' galleries in SQL: kept, erased, found.
+
+Plain blocking functions on any connection, as in `store`. They begin and end no transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from gateway.adapters.ledger import rows
+from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.listing import VERDICT_BITS, Where, page
+from gateway.adapters.ledger.picture_rows import (
+    KEPT_COLUMNS,
+    PICTURE_COLUMNS,
+    PICTURE_FACTS,
+    folded,
+    kept_from,
+    picture_from,
+    picture_rows,
+)
+from gateway.adapters.ledger.statements import PUT_RUN, RUN_BY_ID, insert
+from gateway.core.model import Job, KeptPicture, Picture, Run
+from gateway.core.runs.history import OUR_DETAILS
+from gateway.core.runs.redaction import wordless
+from gateway.core.transaction import ConstraintViolation
+from gateway.ports.ledger import Mark, PictureFilter
+
+TO_REMOVE: Final = "erased_at IS NOT NULL AND removed_at IS NULL"
+
+_SHOWN_BY: Final = (
+    "(SELECT job_id FROM gallery"
+    " WHERE gallery.team = pictures.team AND gallery.run_id = pictures.run_id)"
+)
+_KEPT: Final = f"{', '.join(KEPT_COLUMNS)}, {_SHOWN_BY}"
+
+ONCE: Final = "erased_at IS NULL AND again = 0"
+"""Of equal bytes one row, whoever made them: those that are counted."""
+
+PUT_PICTURE: Final = (
+    f"INSERT INTO pictures ({', '.join(PICTURE_COLUMNS)}, again)"
+    f" SELECT {', '.join('?' * len(PICTURE_COLUMNS))}, COUNT(*) FROM pictures"
+    f" WHERE digest = ? AND {ONCE} ON CONFLICT (id) DO NOTHING"
+)
+ERASE_PICTURE: Final = (
+    "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ? WHERE id = ?"
+)
+LEFT_OF_RUN: Final = "SELECT COUNT(*) FROM pictures WHERE run_id = ? AND erased_at IS NULL"
+UNSHARE: Final = "UPDATE runs SET shared = 0 WHERE id = ? AND shared = 1"
+_OF_ITS_JOBS: Final = "job_id IN (SELECT id FROM jobs WHERE run_id = ?)"
+WORDS_BESIDE: Final = (
+    "UPDATE steps SET detail = '' WHERE run_id = ? AND event NOT IN"
+    f" ({', '.join(repr(event) for event in sorted(OUR_DETAILS))})",
+    f"UPDATE deliveries SET body = NULL WHERE {_OF_ITS_JOBS}",
+    f"UPDATE refusals SET message = '', param = NULL WHERE {_OF_ITS_JOBS}",
+)
+"""What lies beside a run and may repeat its words."""
+
+SHOW: Final = (
+    f"{insert('gallery', ('team', 'run_id', 'job_id', 'at', 'noted'))}"
+    " ON CONFLICT (team, run_id) DO UPDATE SET noted = gallery.noted + excluded.noted"
+    " WHERE (gallery.noted & excluded.noted) = 0"
+)
+NOTE_VERDICT: Final = "UPDATE runs SET verdicts = verdicts + ? WHERE id = ? AND (verdicts & ?) = 0"
+
+MADE_BY: Final = f"SELECT {_KEPT} FROM pictures WHERE digest = ? ORDER BY created_at, run_id"
+PICTURE_TOTALS: Final = f"SELECT COUNT(*), COALESCE(SUM(size_bytes), 0) FROM pictures WHERE {ONCE}"
+PICTURES: Final = (
+    f"SELECT {', '.join(PICTURE_FACTS)} FROM pictures WHERE digest > ? AND {ONCE}"
+    " ORDER BY digest LIMIT ?"
+)
+UNREMOVED: Final = f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY erased_at, id LIMIT ?"
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def keep(db: Database, run: Run) -> None:
+    """Puts the pictures of a run that is done on record, also where another run made the same."""
+    for row in picture_rows(run):
+        db.execute(PUT_PICTURE, (*row, row[1]))
+
+
+def show(db: Database, job: Job) -> None:
+    """The run is in the gallery of the job's team from its first job on, and has its verdict."""
+    bit = VERDICT_BITS[job.verdict]
+    if db.execute(SHOW, (job.team, job.run_id, job.id, job.created_at, bit)).rowcount == 1:
+        db.execute(NOTE_VERDICT, (bit, job.run_id, bit))
+
+
+def erase(db: Database, one: KeptPicture) -> None:
+    """Takes the times of erasure and the prompt over; the run answers nobody any more.
+
+    With the last of its pictures it forgets its words, and keeps its numbers.
+    """
+    values = (one.prompt, folded(one.prompt), one.erased_at, one.removed_at)
+    if db.execute(ERASE_PICTURE, (*values, one.key)).rowcount != 1:
+        raise ConstraintViolation(f"there is no picture {one.picture.digest} of run {one.run_id}")
+    if one.erased_at is None:
+        return
+    db.execute(UNSHARE, (one.run_id,))
+    if not db.execute(LEFT_OF_RUN, (one.run_id,)).fetchall()[0][0]:
+        take_words(db, one.run_id)
+
+
+def take_words(db: Database, run_id: str) -> None:
+    """From the run and from whatever lies beside it."""
+    found = db.execute(RUN_BY_ID, (run_id,)).fetchall()
+    if not found:
+        raise ConstraintViolation(f"there is no run {run_id}")
+    db.execute(PUT_RUN, rows.run_row(wordless(rows.run_from(found[0]))))
+    for statement in WORDS_BESIDE:
+        db.execute(statement, (run_id,))
+
+
+# --- reads ---------------------------------------------------------------------------------------
+
+
+def made_by(db: Database, digest: str) -> tuple[KeptPicture, ...]:
+    """The records of these bytes, one for each run that made them, the oldest first."""
+    return tuple(kept_from(row) for row in db.execute(MADE_BY, (digest,)).fetchall())
+
+
+def picture_totals(db: Database) -> tuple[int, int]:
+    count, size_bytes = db.execute(PICTURE_TOTALS).fetchall()[0]
+    return int(count), int(size_bytes)
+
+
+def pictures(db: Database, after: str, limit: int) -> Sequence[Picture]:
+    found = db.execute(PICTURES, (after, limit)).fetchall()
+    return [picture_from(row) for row in found]
+
+
+def unremoved(db: Database, limit: int) -> Sequence[KeptPicture]:
+    return [kept_from(row) for row in db.execute(UNREMOVED, (limit,)).fetchall()]
+
+
+def find(
+    db: Database, asked: PictureFilter, after: Mark | None, limit: int
+) -> Sequence[KeptPicture]:
+    sql, values = find_statement(asked, after, limit)
+    return [_as_asked(kept_from(row), asked) for row in db.execute(sql, values).fetchall()]
+
+
+def find_statement(
+    asked: PictureFilter, after: Mark | None, limit: int
+) -> tuple[str, tuple[object, ...]]:
+    where = Where()
+    where.equal("run_id", asked.run_id)
+    if asked.task_id is not None:
+        task = "run_id IN (SELECT run_id FROM jobs WHERE id = ? UNION ALL {})"
+        seen = "SELECT run_id FROM gallery WHERE job_id = ?"
+        where.add(task.format(seen), asked.task_id, asked.task_id)
+    where.equal("team", asked.team, indexed=asked.run_id is None and asked.task_id is None)
+    _contains(where, "searched", asked.text)
+    where.between("created_at", asked.since, asked.until)
+    where.behind(("created_at", "id"), after)
+    return page("pictures", _KEPT, ("created_at", "id"), where, limit)
+
+
+def gallery(
+    db: Database, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
+) -> Sequence[KeptPicture]:
+    sql, values = gallery_statement(team, asked, after=after, limit=limit)
+    return [_as_asked(kept_from(row), asked) for row in db.execute(sql, values).fetchall()]
+
+
+_GALLERY: Final = ", ".join(
+    "gallery.at" if name == "created_at" else f"pictures.{name}" for name in KEPT_COLUMNS
+)
+
+
+def gallery_statement(
+    team: str, asked: PictureFilter, *, after: Mark | None, limit: int
+) -> tuple[str, tuple[object, ...]]:
+    """CROSS JOIN, so that it reads the team's part alone and stops when the page is full."""
+    where = Where()
+    where.equal("gallery.team", team)
+    where.equal("gallery.run_id", asked.run_id)
+    is_narrow = asked.run_id is not None or asked.task_id is not None
+    at = "COALESCE(gallery.at, 0)" if is_narrow else "gallery.at"  # no index for the time then
+    if asked.task_id is not None:
+        task = "gallery.run_id IN (SELECT run_id FROM jobs WHERE id = ? AND team = ? UNION ALL {})"
+        seen = "SELECT run_id FROM gallery WHERE job_id = ? AND COALESCE(team, '') = ?"
+        where.add(task.format(seen), asked.task_id, team, asked.task_id, team)
+    _contains(where, "pictures.searched", asked.text)
+    where.between(at, asked.since, asked.until)
+    if after is not None:
+        where.add(f"{at} <= ?", after[0])
+        where.add("(gallery.at < ? OR pictures.id < ?)", *after)
+    sql = (
+        f"SELECT {_GALLERY}, gallery.job_id FROM gallery CROSS JOIN pictures"
+        f" WHERE pictures.run_id = gallery.run_id AND pictures.erased_at IS NULL AND {where.sql}"
+        f" ORDER BY {at} DESC, pictures.id DESC LIMIT ?"
+    )
+    return sql, (*where.values, limit)
+
+
+def _contains(where: Where, column: str, text: str | None) -> None:
+    if text is not None:
+        literal = folded(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        where.add(f"{column} LIKE ? ESCAPE '\\'", f"%{literal}%")
+
+
+def _as_asked(one: KeptPicture, asked: PictureFilter) -> KeptPicture:
+    """Of all tasks that show it, the one that was asked for."""
+    return one if asked.task_id is None else replace(one, task_id=asked.task_id)

@@ -1,0 +1,215 @@
+"""What the ledger in SQLite answers: each read goes by one of the lanes, past the writer.
+
+The quick reads, the reports and the audit have a lane each, so that a long one never holds up a
+poll. What takes several statements reads them in one transaction, and so sees one state.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from gateway.adapters.ledger import (
+    account_store,
+    audit,
+    listing,
+    outbox_store,
+    picture_store,
+    reports,
+    sqlite_schema,
+    store,
+    team_store,
+)
+from gateway.adapters.ledger.lane import Lane
+from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
+from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.money.invariants import Violation
+from gateway.core.runs.history import Refusal, Step
+from gateway.core.teams.records import Change, ManagedTeam, TeamKey
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import (
+    ChangeFilter,
+    DeliveryFilter,
+    Mark,
+    PictureFilter,
+    RefusalFilter,
+    RunFilter,
+    UsagePart,
+)
+
+T = TypeVar("T")
+
+
+class SqliteReads:
+    """The reading half of `SqliteLedger`, which gives the lanes and the clock."""
+
+    _clock: Clock
+    _reader: Lane
+    _reports: Lane
+    _audit: Lane
+
+    # --- quick reads ---------------------------------------------------------------------------
+
+    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+        return await self._reader.call(lambda db: reports.job(db, job_id))
+
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+        wanted = tuple(job_ids)
+        return await self._reader.call(_snapshot(lambda db: reports.jobs(db, team, wanted)))
+
+    async def run(self, run_id: str) -> Run | None:
+        return await self._reader.call(lambda db: reports.run(db, run_id))
+
+    async def steps(self, run_id: str) -> Sequence[Step]:
+        return await self._reader.call(lambda db: team_store.steps(db, run_id))
+
+    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
+        return await self._reports.call(lambda db: team_store.refusals_named(db, name, limit))
+
+    async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
+        return await self._reader.call(_snapshot(team_store.roster))
+
+    async def next_due(self, now: float) -> float | None:
+        return await self._reader.call(reports.next_due)
+
+    async def next_delivery_due(self) -> float | None:
+        return await self._reader.call(outbox_store.next_due)
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        return await self._reader.call(lambda db: reports.delivery(db, delivery_id))
+
+    async def upload(self, team: str, upload_id: str) -> Upload | None:
+        return await self._reader.call(lambda db: reports.upload(db, team, upload_id))
+
+    async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
+        wanted = tuple(urls)
+        return await self._reader.call(_snapshot(lambda db: reports.digests(db, team, wanted)))
+
+    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        wanted = tuple(keys)
+        return await self._reader.call(_snapshot(lambda db: account_store.accounts(db, wanted)))
+
+    async def store_id(self) -> str | None:
+        return await self._reader.call(store.store_id)
+
+    async def oldest_unkept(self) -> float | None:
+        return await self._reader.call(reports.oldest_unkept)
+
+    # --- lists ---------------------------------------------------------------------------------
+
+    async def tasks(
+        self,
+        team: str,
+        *,
+        states: Sequence[RunState],
+        page: int,
+        page_size: int,
+        model: str | None = None,
+    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+        asked, slot = reports.Asked(team, tuple(states), model), reports.Slot(page, page_size)
+        return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
+
+    async def uploads(
+        self, team: str, *, now: float, page: int, page_size: int
+    ) -> tuple[Sequence[Upload], int]:
+        skip = (page - 1) * page_size
+        return await self._reports.call(
+            _snapshot(lambda db: reports.uploads(db, team, now, skip=skip, limit=page_size))
+        )
+
+    async def deliveries(
+        self, asked: DeliveryFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Delivery]:
+        return await self._reports.call(lambda db: listing.deliveries(db, asked, after, limit))
+
+    async def runs(self, asked: RunFilter, *, after: Mark | None, limit: int) -> Sequence[Run]:
+        return await self._reports.call(lambda db: listing.runs(db, asked, after, limit))
+
+    async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
+        return await self._reports.call(
+            _snapshot(lambda db: listing.jobs_of_run(db, run_id, limit))
+        )
+
+    async def refusals(
+        self, asked: RefusalFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Refusal]:
+        return await self._reports.call(lambda db: listing.refusals(db, asked, after, limit))
+
+    async def changes(
+        self, asked: ChangeFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Change]:
+        return await self._reports.call(lambda db: listing.changes(db, asked, after, limit))
+
+    async def find_pictures(
+        self, asked: PictureFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[KeptPicture]:
+        return await self._reports.call(lambda db: picture_store.find(db, asked, after, limit))
+
+    async def gallery(
+        self, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[KeptPicture]:
+        return await self._reports.call(
+            lambda db: picture_store.gallery(db, team, asked, after=after, limit=limit)
+        )
+
+    async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
+        return await self._reports.call(lambda db: picture_store.unremoved(db, limit))
+
+    # --- sums ----------------------------------------------------------------------------------
+
+    async def usage(
+        self, *, since_day: int | None = None, until_day: int | None = None
+    ) -> Sequence[Usage]:
+        return await self._reports.call(lambda db: reports.usage(db, since_day, until_day))
+
+    async def usage_by_day(
+        self,
+        *,
+        since_day: int,
+        until_day: int,
+        team: str | None = None,
+        model: str | None = None,
+        by: Collection[UsagePart] = frozenset(UsagePart),
+    ) -> Sequence[Usage]:
+        asked = reports.AskedUsage(since_day, until_day, team, model, frozenset(by))
+        return await self._reports.call(lambda db: reports.usage_by_day(db, asked))
+
+    async def run_counts(self) -> Mapping[RunState, int]:
+        return await self._reports.call(_snapshot(reports.run_counts))
+
+    async def picture_totals(self) -> tuple[int, int]:
+        return await self._reports.call(picture_store.picture_totals)
+
+    # --- the audit -----------------------------------------------------------------------------
+
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        return await self._audit.call(lambda db: picture_store.pictures(db, after, limit))
+
+    async def credits(self, upstream: str) -> tuple[float, int]:
+        """Adds up an index: some 0.1 µs a run, which no page should have to wait for."""
+        return await self._audit.call(_snapshot(lambda db: reports.credits_of(db, upstream)))
+
+    async def violations(self) -> Sequence[Violation]:
+        now = self._clock()
+        return await self._audit.call(
+            _snapshot(
+                lambda db: [
+                    *audit.violations(db, now, audit.SQLITE_CHECKS),
+                    *sqlite_schema.violations(db),
+                ]
+            )
+        )
+
+
+def _snapshot(read: Callable[[Any], T]) -> Callable[[sqlite3.Connection], T]:
+    """Several statements that must see the same state."""
+
+    def work(db: sqlite3.Connection) -> T:
+        db.execute("BEGIN")
+        try:
+            return read(db)
+        finally:
+            db.execute("COMMIT")
+
+    return work

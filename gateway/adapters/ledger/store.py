@@ -1,0 +1,194 @@
+"""What each method of the ledger means in SQL, on any connection that both dialects' adapters give.
+
+Plain blocking functions. They begin and end no transaction: that, locking and threads are the
+adapter's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from gateway.adapters.ledger import account_store, picture_store, rows, statements, team_store
+from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.rows import Row
+from gateway.core.model import Job, Run, RunState, Upload, Usage
+from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
+
+T = TypeVar("T")
+
+
+class DecisionRaised(Exception):
+    """Carries what `decide` raised past the adapter's translation of the store's own errors."""
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(str(original))
+        self.original = original
+
+
+def transact(db: Database, keys: Keys, decide: Decide[T]) -> T:
+    """Loads, decides, writes. What `decide` raises comes out inside `DecisionRaised`."""
+    view = load(db, keys)
+    try:
+        answer, writes = decide(view)
+    except BaseException as error:
+        raise DecisionRaised(error) from error
+    apply(db, writes, view)
+    return answer
+
+
+def load(db: Database, keys: Keys) -> View:
+    live = finished = run = claim = lost = superseded = None
+    owed: tuple[Job, ...] = ()
+    if keys.fingerprint is not None:
+        live = _one_run(db, statements.RUN_LIVE, keys.fingerprint)
+        finished = _one_run(db, statements.RUN_FINISHED, keys.fingerprint)
+        lost = _one_run(db, statements.RUN_LOST, keys.fingerprint)
+        superseded = _one_run(db, statements.RUN_SUPERSEDED, keys.fingerprint)
+    if keys.run_id is not None:
+        run = _one_run(db, statements.RUN_BY_ID, keys.run_id)
+        found = db.execute(statements.OWED_JOBS, (keys.run_id,)).fetchall()
+        owed = tuple(rows.job_from(row) for row in found)
+    if keys.claim is not None:
+        claim = _one(db, statements.CLAIM, keys.claim, rows.claim_from)
+    accounts = account_store.ready(db, keys.accounts)
+    if keys.counted is not None:
+        accounts = {**accounts, **account_store.counted(db, *keys.counted)}
+    view = View(accounts, live, finished, run, owed, claim)
+    if lost or superseded:
+        view = replace(view, lost=lost, superseded=superseded)
+    if keys.team is not None:
+        team, team_keys = team_store.managed(db, keys.team)
+        view = replace(view, managed=team, team_keys=team_keys)
+    if keys.picture is not None:
+        view = replace(view, pictures=picture_store.made_by(db, keys.picture))
+    return view
+
+
+def apply(db: Database, writes: Writes, view: View) -> None:
+    """Writes what differs from the view.
+
+    Runs that others can join go last: the fingerprint may be given up by one for another.
+    """
+    known = {run.id: run for run in (view.run, view.live, view.finished, view.superseded) if run}
+    for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
+        if run != known.get(run.id):
+            _put_run(db, run, known.get(run.id))
+    for job in writes.jobs:
+        _add_job(db, job)
+    for freed in writes.freed:
+        db.execute(statements.FREE_CLAIM, (freed.team, freed.key, freed.job_id))
+    for claim in writes.claims:
+        db.execute(statements.ADD_CLAIM, rows.claim_row(claim))
+    for delivery in writes.deliveries:
+        db.execute(statements.PUT_DELIVERY, rows.delivery_row(delivery))
+    for alert in writes.alerts:
+        db.execute(statements.ADD_ALERT, rows.delivery_row(alert))
+    for upload in writes.uploads:
+        _put_upload(db, upload)
+    changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
+    account_store.put(db, list(changed.values()))
+    for usage in writes.usage:
+        _add_usage(db, usage)
+    team_store.write(db, writes)
+    for picture in writes.pictures:
+        picture_store.erase(db, picture)
+    for run_id in writes.wordless:
+        picture_store.take_words(db, run_id)
+
+
+def _put_run(db: Database, run: Run, before: Run | None) -> None:
+    """The pictures are kept when the run becomes done; a later change keeps none anew."""
+    is_done = run.state is RunState.DONE
+    was_done = is_done and _state(db, run, before) == RunState.DONE
+    db.execute(statements.PUT_RUN, rows.run_row(run))
+    if before is None or before.state is not run.state:
+        db.execute(statements.TELL_JOBS, (run.state.value, run.id))
+    if is_done and not was_done:
+        picture_store.keep(db, run)
+
+
+def _state(db: Database, run: Run, before: Run | None) -> str | None:
+    """In which state the run was; None for a new one."""
+    if before is not None:
+        return before.state
+    found = db.execute(statements.RUN_STATE, (run.id,)).fetchall()
+    return str(found[0][0]) if found else None
+
+
+def _add_job(db: Database, job: Job) -> None:
+    if db.execute(statements.ADD_JOB, rows.job_row(job)).rowcount != 1:
+        raise ConstraintViolation(f"job {job.id} has no run {job.run_id}")
+    picture_store.show(db, job)
+
+
+def _add_usage(db: Database, usage: Usage) -> None:
+    """Failures alone may become fewer, which no row to insert can say."""
+    more = replace(usage, failed=max(0, usage.failed))
+    db.execute(statements.ADD_USAGE, rows.usage_row(more))
+    db.execute(statements.ADD_TOTAL, rows.total_row(more))
+    if usage.failed < 0:
+        db.execute(statements.FAIL_LESS, (usage.failed, usage.team, usage.model, usage.day))
+        db.execute(statements.FAIL_LESS_IN_ALL, (usage.failed, usage.team, usage.model))
+
+
+def _put_upload(db: Database, upload: Upload) -> None:
+    db.execute(statements.PUT_UPLOAD, rows.upload_row(upload))
+    db.execute(statements.DROP_URLS, (upload.team, upload.id))
+    for url in upload.urls:
+        db.execute(statements.PUT_URL, (upload.team, url, upload.id))
+
+
+def forget_upload(db: Database, team: str, upload_id: str) -> None:
+    """Its links go with it."""
+    db.execute(statements.FORGET_UPLOAD, (team, upload_id))
+
+
+def _one(db: Database, sql: str, values: Sequence[Any], read: Callable[[Row], T]) -> T | None:
+    found = db.execute(sql, values).fetchall()
+    return read(found[0]) if found else None
+
+
+def _one_run(db: Database, sql: str, value: str) -> Run | None:
+    return _one(db, sql, (value,), rows.run_from)
+
+
+def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
+    due = db.execute(statements.DUE_RUNS, (now, now, now, limit)).fetchall()
+    runs = [replace(rows.run_from(row), lease_owner=owner, lease_until=until) for row in due]
+    for run in runs:
+        db.execute(statements.LEASE_RUN, (owner, until, run.id))
+    return runs
+
+
+def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
+    """Up to `limit` finished runs that answer nobody any more; their fingerprints."""
+    named = () if team is None else (team,)
+    found = db.execute(statements.to_retire(team=team is not None), (*named, limit)).fetchall()
+    for run_id, _ in found:
+        db.execute(statements.RETIRE, (run_id,))
+    return [fingerprint for _, fingerprint in found]
+
+
+def store_id(db: Database) -> str | None:
+    found = db.execute(statements.STORE_ID).fetchall()
+    return str(found[0][0]) if found else None
+
+
+def note_store(db: Database, store_id: str) -> None:
+    db.execute(statements.FORGET_STORE)
+    db.execute(statements.NOTE_STORE, (store_id,))
+
+
+def void_leases(db: Database) -> None:
+    for statement in statements.VOID_LEASES:
+        db.execute(statement)
+
+
+# --- retention ---------------------------------------------------------------------------------
+
+
+def prune(statement: str, db: Database, *, before: float, limit: int) -> int:
+    """Runs one of the statements `PRUNE_...`; how many rows went."""
+    return db.execute(statement, (before, limit)).rowcount

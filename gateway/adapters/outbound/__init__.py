@@ -1,0 +1,1 @@
+"""Calls that go out: names looked up, addresses pinned, proxies taken."""

@@ -1,0 +1,177 @@
+"""The step keep: every picture of a run into our store, described, and then the run's own.
+
+Bytes are proven by the store, not here; what is no picture the store sets aside. A run owns
+pictures only by a commit, and between its last look at them and that commit nobody else has them
+in hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from gateway.background.runs.recording import Recorder
+from gateway.background.runs.tools import Bounds, Tools
+from gateway.core.links import cleaned
+from gateway.core.model import Kept, Run, RunState
+from gateway.core.picture_errors import (
+    LinkDead,
+    LinkForbidden,
+    NotAPicture,
+    Origin,
+    PictureProblem,
+    PictureTooLarge,
+    Undecodable,
+    name_of,
+)
+from gateway.core.provenance import sidecar
+from gateway.core.runs import lifecycle, losses
+from gateway.core.runs.events import KeepEvent, KeepFailed, Loss, PicturesKept
+from gateway.process.shares import Shares
+
+log = structlog.get_logger("gateway.runs")
+
+LOSSES: Final = (
+    # What a link's problem means for its picture: the first class that fits.
+    (LinkForbidden, Loss.REFUSED),
+    (LinkDead, Loss.GONE),
+    (PictureTooLarge, Loss.TOO_LARGE),
+    (Undecodable, Loss.UNDECODABLE),
+    (NotAPicture, Loss.FOREIGN),
+)
+
+
+class Keeper:
+    """Downloads and keeps, at most `bounds.downloads` at once, the teams in turn."""
+
+    def __init__(self, tools: Tools, recorder: Recorder, bounds: Bounds) -> None:
+        self._tools = tools
+        self._recorder = recorder
+        self._download_seconds = bounds.download_seconds
+        self._downloads = Shares(bounds.downloads)
+
+    async def keep(self, run: Run) -> KeepEvent:
+        """Brings every picture that is not kept yet into our store, side by side."""
+        if not run.links:  # closed at its deadline, tried again, and still not finished upstream
+            return KeepFailed("LinkDead: upstream shows no pictures yet", dead=True)
+        have = {kept.link for kept in await self._there(run.kept)} if run.kept else set()
+        missing = [link for link in run.links if link not in have]
+        results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
+        kept = tuple(one for one in results if isinstance(one, Kept))
+        problems = [one for one in results if isinstance(one, PictureProblem)]
+        if not problems:
+            return await self._describe(run, PicturesKept(kept))
+        return _failed(run, problems, kept)
+
+    async def own(self, run: Run, event: PicturesKept) -> tuple[Run, bool]:
+        """Commits that the pictures are kept, unless an erasure took one since: then once more.
+
+        Returns what `Recorder.record` does.
+        """
+        kept = (*run.kept, *event.kept)
+        async with self._tools.custody.of(one.picture.digest for one in kept):
+            there = await self._there(kept)
+            if len(there) == len(kept):
+                recorded = await self._recorder.record(run, event)
+                await self._tidy(*recorded)
+                return recorded
+            gone = "a picture was erased while it was kept"
+            return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
+
+    async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
+        """Those whose bytes are in the store; none while the store cannot tell."""
+        try:
+            if await self._tools.pictures.readable([one.picture for one in kept]):
+                return kept
+            read = self._tools.pictures.readable
+            return tuple([one for one in kept if await read([one.picture])])
+        except PictureProblem:
+            return ()
+
+    async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
+        limit = self._tools.current.policy.picture_limit_bytes
+        async with (
+            self._downloads.place(run.team),
+            self._tools.measured(run, "download") as outcome,
+        ):
+            try:
+                async with self._tools.links[run.upstream].stream(
+                    link, max_bytes=limit, timeout_seconds=self._download_seconds
+                ) as body:
+                    picture = await self._tools.pictures.keep(
+                        body, max_bytes=limit, origin=self._origin(run, link, body)
+                    )
+            except PictureProblem as problem:
+                outcome.append(problem)
+                return problem
+            except Exception as error:
+                log.exception("keeping failed", run=run.id)
+                outcome.append(error)
+                return PictureProblem(f"internal error: {type(error).__name__}")
+            return Kept(link, picture)
+
+    def _origin(self, run: Run, link: str, body: AsyncIterator[bytes]) -> Origin:
+        """Of the link only the host: the rest may be signed."""
+        return Origin(
+            run_id=run.id,
+            index=run.links.index(link),
+            team=run.team,
+            upstream=run.upstream,
+            host=_host(link),
+            media_type=str(getattr(body, "media_type", ""))[:100],
+            at=self._tools.clock(),
+        )
+
+    async def _tidy(self, run: Run, happened: bool) -> None:
+        """What was set aside of a run that has its pictures now is of no more use."""
+        if not happened or run.state is not RunState.DONE:
+            return
+        try:
+            await self._tools.pictures.forget_set_aside(run.id)
+        except PictureProblem as problem:
+            log.warning("set aside bytes not removed", run=run.id, reason=str(problem))
+
+    async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
+        """Provenance is written before the run is done: a kept picture is never without."""
+        after = lifecycle.advance(run, event, self._tools.clock(), self._tools.rules(run))
+        try:
+            for kept in after.kept:
+                await self._tools.pictures.describe(kept.picture, sidecar(after, kept))
+        except PictureProblem as problem:
+            return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
+        return event
+
+
+def _failed(run: Run, problems: Sequence[PictureProblem], kept: tuple[Kept, ...]) -> KeepFailed:
+    """What the problems of one round come to: the mildest, and whether time alone may mend it."""
+    found = [_loss(problem) for problem in problems]
+    lost = [loss for loss in found if loss is not None]
+    digests = [one.digest for one in problems if isinstance(one, NotAPicture)]
+    event = KeepFailed(
+        f"{name_of(problems[0])}: {problems[0]}",
+        dead=len(lost) == len(found),
+        kept=kept,
+        loss=min(lost, key=lambda loss: loss.value, default=Loss.GONE),
+        body=hashlib.sha256("".join(digests).encode()).hexdigest() if digests else "",
+        set_aside=any(one.set_aside for one in problems),
+    )
+    if losses.is_alike(run.trouble, event):
+        return replace(event, reason=f"{event.reason}; the same bytes as the time before")
+    return event
+
+
+def _loss(problem: PictureProblem) -> Loss | None:
+    return next((loss for kind, loss in LOSSES if isinstance(problem, kind)), None)
+
+
+def _host(link: str) -> str:
+    try:
+        return (urlsplit(cleaned(link)).hostname or "")[:253]
+    except ValueError:
+        return ""

@@ -1,0 +1,229 @@
+"""Leasing, and the way of one run from step to step until it has to wait or is final.
+
+The rule: what to do next is the core's to say; whatever came of it is committed before the next
+step begins. At most one drive per run goes on in a process, and each is a task that is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, assert_never
+
+import structlog
+
+from gateway.background.runs.asking import Asker
+from gateway.background.runs.keeping import Keeper
+from gateway.background.runs.recording import Recorder
+from gateway.background.runs.tools import Bounds, Tools
+from gateway.core.model import Run, RunState
+from gateway.core.runs import lifecycle
+from gateway.core.runs.breaker import BreakerState
+from gateway.core.runs.events import Event, Finished, Hinted, PicturesKept, Retry
+from gateway.core.runs.lifecycle import Rules
+from gateway.core.runs.schedule import RUN_LEASE_SECONDS
+from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
+from gateway.core.teams.changes import Act
+from gateway.core.transaction import Keys, View, Writes
+from gateway.errors import Unavailable
+from gateway.process.breakers import Gates, Permit
+
+log = structlog.get_logger("gateway.runs")
+
+BATCH: Final = 200
+"""Runs leased at a time: enough to keep every slot busy, small enough for one transaction."""
+
+IDLE_SECONDS: Final = 1.0
+"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+
+GATHER_SECONDS: Final = 0.02
+"""Runs due within this time of each other are leased together."""
+
+HINT_SECONDS: Final = 1.0
+"""Longer than most polls; upstream's call is not kept waiting for a slow one."""
+
+
+class Worker:
+    """Drives every run of this process. `owner` is its name on leases."""
+
+    def __init__(self, tools: Tools, bounds: Bounds, *, owner: str) -> None:
+        self.owner = owner
+        self._tools = tools
+        self._gates = Gates(tools.current, tools.clock, tools.observer)
+        self._asker = Asker(tools, self._gates, calls=bounds.calls)
+        self._recorder = Recorder(tools)
+        self._keeper = Keeper(tools, self._recorder, bounds)
+        self._driving: dict[str, asyncio.Task[None]] = {}
+        self._nudge = asyncio.Event()
+        self._wake_at = 0.0
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    # --- start and stop ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begins to lease due runs; whatever a former process left is taken up at once."""
+        self._loop = asyncio.create_task(self._lease_due_runs(), name="worker")
+
+    def start(self, run: Run) -> None:
+        """Drives a run whose intention to submit was just committed under our lease."""
+        self._drive_soon(run, intended=True)
+
+    def reconnected(self) -> None:
+        """The upstreams' settings have changed: each route gets a new chance at once."""
+        self._gates.forget()
+
+    def route_state(self, upstream: str, model: str) -> BreakerState:
+        """How the breaker of a route is."""
+        return self._gates.state(upstream, model)
+
+    async def hint(self, run_id: str) -> None:
+        """Upstream says that the run's task may have ended: it is asked after at once.
+
+        A step under way is waited for, so that the hint is not lost in it. Raises `Unavailable`.
+        """
+        if step := self._driving.get(run_id):
+            await asyncio.wait((step,), timeout=HINT_SECONDS)
+        now = self._tools.clock()
+
+        def decide(view: View) -> tuple[None, Writes]:
+            if view.run is None or view.run.state is not RunState.RUNNING:
+                return None, Writes()
+            return None, Writes(runs=(lifecycle.advance(view.run, Hinted(), now, Rules()),))
+
+        await self._tools.ledger.transact(Keys(run_id=run_id), decide)
+        self._wake_soon(now)
+
+    async def try_again(self, run: Run, act: Act) -> Run | None:
+        """An operator wants the run tried now; None: there is nothing to try.
+
+        A step under way is waited for. Raises `Unavailable`.
+        """
+        if step := self._driving.get(run.id):
+            await asyncio.wait((step,), timeout=HINT_SECONDS)
+        after = await self._recorder.try_again(run, act)
+        self._wake_soon(self._tools.clock())
+        return after
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes up nothing new and lets steps under way end, for at most this long.
+
+        What is cut then is what a crash would have cut: the next start recovers it.
+        """
+        self._stopping = True
+        self._nudge.set()
+        tasks = {*self._driving.values(), *([self._loop] if self._loop else [])}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def _lease_due_runs(self) -> None:
+        while not self._stopping:
+            try:
+                await self._lease_once()
+            except Unavailable as error:
+                log.warning("ledger unavailable", reason=error.message)
+                self._wake_soon(self._tools.clock() + IDLE_SECONDS)
+            await self._sleep()
+
+    async def _lease_once(self) -> None:
+        now = self._tools.clock()
+        self._wake_at = now + IDLE_SECONDS
+        leased = await self._tools.ledger.lease(
+            self.owner, now=now, until=now + RUN_LEASE_SECONDS, limit=BATCH
+        )
+        for run in leased:
+            self._drive_soon(run, intended=False)
+        if len(leased) == BATCH:
+            self._wake_soon(now)
+        elif (due := await self._tools.ledger.next_due(now)) is not None:
+            self._wake_soon(due)
+
+    async def _sleep(self) -> None:
+        """Until the next run is due, and at least one gathering time; a nudge looks again."""
+        earliest = time.monotonic() + GATHER_SECONDS
+        while not self._stopping:
+            self._nudge.clear()
+            until_due = self._wake_at - self._tools.clock()
+            # Bounded, because a clock that was set back would make it hours.
+            delay = min(max(earliest - time.monotonic(), until_due), IDLE_SECONDS)
+            if delay <= 0:
+                return
+            try:
+                async with asyncio.timeout(delay):
+                    await self._nudge.wait()
+            except TimeoutError:
+                return
+
+    def _wake_soon(self, at: float) -> None:
+        if at < self._wake_at:
+            self._wake_at = at
+            self._nudge.set()
+
+    def _drive_soon(self, run: Run, *, intended: bool) -> None:
+        if run.id in self._driving:
+            return  # our own lease ran out under a step that still goes on
+        task = asyncio.create_task(self._drive(run, intended=intended), name=f"drive {run.id}")
+        self._driving[run.id] = task
+        task.add_done_callback(lambda done: self._ended(run.id, done))
+
+    def _ended(self, run_id: str, done: asyncio.Task[None]) -> None:
+        """A drive that broke off leaves its lease to run out; then the run is taken up again."""
+        self._driving.pop(run_id, None)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("driving a run failed", run=run_id, exc_info=error)
+
+    # --- one run -------------------------------------------------------------------------------
+
+    async def _drive(self, run: Run, *, intended: bool) -> None:
+        """Step by step until the run has to wait or is final.
+
+        A permit is held from before an intention is committed until its submit begins.
+        """
+        permit: Permit | None = None
+        try:
+            while True:
+                event: Event
+                match next_step(run, self._tools.clock(), intended=intended):
+                    case Rest(until):
+                        self._rest(until)
+                        return
+                    case Feed(Retry()) | Poll() | Keep() if self._stopping:
+                        return
+                    case Feed(event):
+                        pass
+                    case Submit():
+                        permit, mine = None, permit
+                        event = await self._asker.submit(run, mine)
+                    case Poll():
+                        event = await self._asker.poll(run)
+                    case Keep(refresh):
+                        run = await self._refresh(run) if refresh else run
+                        event = await self._keeper.keep(run)
+                    case unknown:
+                        assert_never(unknown)
+                outlook, permit = self._gates.outlook(run, event)
+                if isinstance(event, PicturesKept):
+                    run, happened = await self._keeper.own(run, event)
+                else:
+                    run, happened = await self._recorder.record(run, event, outlook)
+                self._gates.follow(run)
+                intended = happened and run.state is RunState.SUBMITTING
+                if not intended:
+                    self._gates.leave(permit)
+                    permit = None
+        finally:
+            self._gates.leave(permit)
+
+    def _rest(self, until: float | None) -> None:
+        if until is not None:
+            self._wake_soon(until)
+
+    async def _refresh(self, run: Run) -> Run:
+        """Asks for the links once more before they are tried again."""
+        event = await self._asker.poll(run)
+        return (await self._recorder.record(run, event))[0] if isinstance(event, Finished) else run

@@ -1,0 +1,200 @@
+"""An event into the ledger, with the money, the callbacks and the step that follow from it.
+
+What upstream said is never forgotten while the process lives: a commit is tried until it is made.
+Whoever waits or watches is told after it, and can undo nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.background.runs.tools import Tools
+from gateway.core import delivery
+from gateway.core.model import Run, RunState
+from gateway.core.money.accounts import AccountKey
+from gateway.core.money.booking import book
+from gateway.core.money.budgets import ZoneChanged
+from gateway.core.runs import history, lifecycle, sharing
+from gateway.core.runs.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    Event,
+    Progressed,
+    TriedAgain,
+)
+from gateway.core.runs.lifecycle import IllegalTransition, Rules
+from gateway.core.runs.routing import NOWHERE, Outlook
+from gateway.core.teams.changes import Act, Action
+from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
+from gateway.errors import Unavailable
+
+log = structlog.get_logger("gateway.runs")
+
+RETRY_SECONDS: Final = 0.5
+
+
+class Recorder:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
+        """Commits the event and what follows from it.
+
+        Returns the run as it is then, and whether the event happened to it: news that came too
+        late changes nothing. Tried until it is committed: a store that is away for a while must
+        not make us forget what upstream said.
+        """
+        while True:
+            try:
+                keys = self._in_force(run)
+                before, after = await self._tools.ledger.transact(
+                    Keys(
+                        keys,
+                        counted=(run.team, run.created_at),
+                        fingerprint=run.fingerprint,
+                        run_id=run.id,
+                    ),
+                    self._fold(run, event, outlook, keys),
+                )
+                break
+            except ZoneChanged:
+                continue
+            except Unavailable as error:
+                log.warning("event waits for the ledger", run=run.id, reason=error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            except ConstraintViolation as error:
+                if not isinstance(event, Accepted):
+                    raise
+                log.error("upstream gave a task to two runs", run=run.id, reason=str(error))
+                event = AnswerLost("upstream named a task that belongs to another run")
+        if before is not after:
+            await self._announce(before, event, after)
+        return after, before is not after
+
+    async def try_again(self, run: Run, act: Act) -> Run | None:
+        """Has an operator's wish happen to the run, and writes down whose it was.
+
+        None: the run cannot be tried again. Raises `Unavailable`.
+        """
+        keys = Keys(counted=(run.team, run.created_at), fingerprint=run.fingerprint, run_id=run.id)
+        before, after = await self._tools.ledger.transact(
+            keys, partial(_take_up, self._tools.rules(run), act)
+        )
+        if before is None or after is None:
+            return None
+        await self._announce(before, TriedAgain(), after)
+        return after
+
+    def _in_force(self, run: Run) -> tuple[AccountKey, ...]:
+        """The accounts that the run counts in, in the windows that are in force now."""
+        return self._tools.current.policy.account_keys(run.team, run.created_at)
+
+    def _fold(
+        self, run: Run, event: Event, outlook: Outlook, keys: tuple[AccountKey, ...]
+    ) -> Callable[[View], tuple[tuple[Run, Run], Writes]]:
+        """The decision that lets the event happen to the run as the ledger has it now.
+
+        Limits and windows are those of the transaction, as for an order: a change counts for all
+        that is not decided yet. Raises `ZoneChanged` where `keys` are no longer in force.
+        """
+        now, rules = self._tools.clock(), self._tools.rules(run)
+
+        def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
+            if self._in_force(run) != keys:
+                raise ZoneChanged
+            before = view.run or run
+            team = self._tools.current.policy.teams.get(run.team)
+            accounts = {key: view.accounts[key] for key in keys}
+            within = outlook.within_budget(before, accounts, team)
+            try:
+                if before.attempts != run.attempts:
+                    raise IllegalTransition(f"{type(event).__name__} of an earlier attempt")
+                after = lifecycle.advance(before, event, now, replace(rules, outlook=within))
+            except IllegalTransition as stale:
+                log.warning("event came too late", run=run.id, reason=str(stale))
+                return (before, before), Writes()
+            after, back = sharing.settle(before, after, view)
+            deliveries = delivery.owed(before, after, view.owed, now=now)
+            step = history.note(before, event, after, now)
+            writes = book(before, after, view.accounts)
+            told = (step,) if step else ()
+            runs = writes.runs if back is None else (*writes.runs, back)
+            return (before, after), replace(writes, runs=runs, deliveries=deliveries, steps=told)
+
+        return decide
+
+    async def _announce(self, before: Run, event: Event, after: Run) -> None:
+        """Tells those who wait and watch, after the commit; nothing here can undo it."""
+        self._tools.board.publish(after)
+        if after.is_final:
+            self._tools.nudge_courier()
+        try:
+            self._tools.observer.advanced(before, event, after)
+            _log_event(before, event, after)
+            if after.state is RunState.DONE and after.shared:
+                ttl = self._tools.current.policy.cache_ttl_seconds
+                await self._tools.cache.put(after, ttl_seconds=ttl)
+        except Exception:
+            log.exception("telling of an event failed", run=after.id)
+
+
+def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run | None], Writes]:
+    """The decision that has the run tried again; where others can join another one, they do."""
+    before = view.run
+    if before is None:
+        return (None, None), Writes()
+    try:
+        after = lifecycle.advance(before, TriedAgain(), act.at, rules)
+    except IllegalTransition:
+        return (before, None), Writes()
+    if view.live is not None and view.live.id != after.id:
+        after = replace(after, shared=False)
+    step = history.note(before, TriedAgain(), after, act.at)
+    told = {"state": before.state.value, "failure": before.failure and before.failure.code}
+    change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))
+    writes = book(before, after, view.accounts)
+    return (before, after), replace(writes, steps=(step,) if step else (), changes=(change,))
+
+
+def _log_event(before: Run, event: Event, after: Run) -> None:
+    facts: dict[str, object] = {}
+    if before.route != after.route:
+        facts["former_route"] = before.route
+    if reason := getattr(event, "reason", None):
+        facts["reason"] = reason
+    if words := getattr(event, "words", None):
+        facts["upstream_said"] = words
+    if after.failure:
+        facts["failure"] = after.failure.code
+    if after.is_final:
+        facts["spent"] = after.spent.usd_micros
+        facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
+    log.log(
+        _level(event, after),
+        "run",
+        run=after.id,
+        happened=type(event).__name__,
+        before=str(before.state),
+        state=str(after.state),
+        team=after.team,
+        route=after.route,
+        upstream_task=after.upstream_task_id,
+        **facts,
+    )
+
+
+def _level(event: Event, after: Run) -> int:
+    """What somebody has to look at is a warning, money without pictures above all."""
+    lost = after.state is RunState.FAILED and (after.spent.usd_micros or after.spent.images)
+    if lost or isinstance(event, CredentialsRefused | AnswerLost):
+        return logging.WARNING
+    return logging.DEBUG if isinstance(event, Progressed) and not after.is_final else logging.INFO

@@ -1,0 +1,65 @@
+"""What the driver works with, and how much of it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.core.model import Run
+from gateway.core.picture_errors import name_of
+from gateway.core.policy import Current
+from gateway.core.runs.lifecycle import Rules
+from gateway.ports.cache import ResponseCache
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import Ledger
+from gateway.ports.observer import Observer
+from gateway.ports.outbound import Links
+from gateway.ports.pictures import Pictures
+from gateway.ports.upstream import Upstream
+from gateway.process.picture_locks import Custody
+from gateway.process.waiters import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is done at once, and how long a download may take."""
+
+    calls: int = 64
+    downloads: int = 8
+    download_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the driver works with; `upstreams` and `links` are by the settings' names.
+
+    `nudge_courier` is called after each commit that may owe callbacks.
+    """
+
+    ledger: Ledger
+    upstreams: Mapping[str, Upstream]
+    links: Mapping[str, Links]
+    pictures: Pictures
+    cache: ResponseCache
+    board: Board
+    observer: Observer
+    current: Current
+    clock: Clock
+    nudge_courier: Callable[[], None]
+    custody: Custody = field(default_factory=Custody)
+
+    def rules(self, run: Run) -> Rules:
+        """What the lifecycle goes by on the run's route, as the settings are now."""
+        return self.current.policy.rules.get(run.upstream) or Rules()
+
+    @contextlib.asynccontextmanager
+    async def measured(self, run: Run, operation: str) -> AsyncIterator[list[object]]:
+        """Times one call; the caller puts what came of it into the list (nothing: ok)."""
+        outcome: list[object] = []
+        start = time.perf_counter()
+        yield outcome
+        name = name_of(outcome[0]) if outcome else "Kept"
+        seconds = time.perf_counter() - start
+        self.observer.called(run.upstream, operation, name, seconds)

@@ -1,0 +1,276 @@
+"""The courier: leases due callbacks from the outbox, attempts each, records what came of it.
+
+Alerts to the operator are rows of the same outbox, and go out in the same way. It decides
+nothing: the outbox says what an attempt means and when there is another. A delivery is a row
+from the transaction that made it owed, so a process that dies loses none: each is made at
+least once, under the same id. What waits here and what is done at once is bounded for each
+team and each of its receiving hosts, so that one that hangs holds up its own callbacks only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.background.webhook_queues import Lines
+from gateway.core import delivery as outbox
+from gateway.core.delivery import Outcome
+from gateway.core.model import Delivery, DeliveryState, Job, Run
+from gateway.core.policy import Current
+from gateway.core.teams.changes import Act, Action
+from gateway.core.teams.records import Change
+from gateway.core.transaction import Keys, Writes
+from gateway.errors import Unavailable
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import Ledger
+from gateway.ports.observer import Observer
+from gateway.ports.outbound import Callbacks
+
+log = structlog.get_logger("gateway.callbacks")
+
+LEASE_SECONDS: Final = 300.0
+"""Long enough to wait here for a turn, and then to be attempted."""
+
+ATTEMPT_SECONDS: Final = 60.0
+"""What must be left of a lease when an attempt begins, so that it ends under it."""
+
+BATCH: Final = 200
+"""Deliveries leased at a time: a small transaction, and enough for every slot."""
+
+IN_HAND: Final = 500
+"""Deliveries of one team that wait here for their turn; the rest waits in the ledger."""
+
+LONG_LINE: Final = 125
+"""One host's deliveries beyond this many give their places here to others of the team when all
+that it may have here are taken."""
+
+PUT_OFF_SECONDS: Final = 30.0
+ROOM_SECONDS: Final = 0.2
+"""How often places are taken from a long line: a thousand a second, for 5 % of the ledger."""
+
+IDLE_SECONDS: Final = 1.0
+"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+
+GATHER_SECONDS: Final = 0.02
+"""News that come within this time of each other are one look at the ledger."""
+
+RECORD_RETRY_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the courier works with; `render` makes the body that a poll would answer."""
+
+    ledger: Ledger
+    observer: Observer
+    current: Current
+    clock: Clock
+    render: Callable[[Job, Run], bytes]
+
+
+class Courier:
+    """Makes every delivery of this process.
+
+    `callbacks` and `alerts` (without them the callbacks' way) may be exchanged while it runs.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        callbacks: Callbacks,
+        *,
+        concurrency: int,
+        owner: str,
+        alerts: Callbacks | None = None,
+    ) -> None:
+        self.callbacks = callbacks
+        self.alerts = alerts or callbacks
+        self._desk = desk
+        self._owner = owner
+        self._lines = Lines(concurrency)
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._nudge = asyncio.Event()
+        self._stopping = False
+        self._loop: asyncio.Task[None] | None = None
+
+    # --- start and stop ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Begins to lease; what a former process left undelivered is taken up at once."""
+        self._loop = asyncio.create_task(self._lease_due(), name="courier")
+
+    def nudge(self) -> None:
+        """Told that there may be something new in the outbox."""
+        self._nudge.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Begins nothing new and lets attempts under way end, for at most this long.
+
+        What is cut then, and what waits here, is delivered after the next start.
+        """
+        self._stopping = True
+        self._nudge.set()
+        tasks = {*self._attempts, *([self._loop] if self._loop else [])}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def redeliver(self, delivery_id: str, act: Act | None = None) -> Delivery | None:
+        """Begins a new series of attempts under the same id; None when there is no such callback.
+
+        One whose series is still going on is left to it. An alert goes where the settings say now.
+        """
+        found = await self._desk.ledger.delivery(delivery_id)
+        if found is None or found.state is DeliveryState.PENDING:
+            return found
+        after = outbox.again(found, now=self._desk.clock())
+        alerting = self._desk.current.policy.alerting
+        if after.job_id is None and alerting is not None:
+            after = replace(after, url=alerting.webhook)
+        await self._write((after,), changes=(_change(act, found, after),) if act else ())
+        self.nudge()
+        return after
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def _lease_due(self) -> None:
+        while not self._stopping:
+            sleep_seconds = IDLE_SECONDS
+            try:
+                sleep_seconds = await self._lease_once()
+            except Unavailable as error:
+                log.warning("ledger unavailable", reason=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(sleep_seconds):
+                    await self._nudge.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._nudge.clear()
+
+    async def _lease_once(self) -> float:
+        """Takes up to a batch of what is due, and returns how long to sleep then, in seconds."""
+        now = self._desk.clock()
+        due = await self._desk.ledger.next_delivery_due()
+        if due is None or due > now:
+            return IDLE_SECONDS if due is None else min(IDLE_SECONDS, due - now)
+        made_room = await self._make_room(now)
+        leased = await self._desk.ledger.lease_deliveries(
+            self._owner, now=now, until=now + LEASE_SECONDS, limit=BATCH, share=IN_HAND
+        )
+        for delivery in leased:
+            self._lines.add(delivery)
+        self._begin()
+        if made_room:
+            return ROOM_SECONDS
+        return 0.0 if leased else IDLE_SECONDS
+
+    async def _make_room(self, now: float) -> bool:
+        """Puts off the last ones of a team's longest line, so that those of its other hosts get
+        in."""
+        put_off = self._lines.put_off(more_than=IN_HAND, longest=LONG_LINE, most=BATCH)
+        if put_off:
+            await self._write(outbox.put_off(one, until=now + PUT_OFF_SECONDS) for one in put_off)
+        return bool(put_off)
+
+    # --- attempts ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Gives every free slot to whoever's turn it is."""
+        while not self._stopping and (delivery := self._lines.next()) is not None:
+            task = asyncio.create_task(self._attempt(delivery), name=f"deliver {delivery.id}")
+            self._attempts.add(task)
+            task.add_done_callback(partial(self._ended, delivery))
+
+    def _ended(self, delivery: Delivery, done: asyncio.Task[None]) -> None:
+        """An attempt that broke off leaves its lease to run out; then it is made again."""
+        self._attempts.discard(done)
+        self._lines.ended(delivery)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("an attempt failed", delivery=delivery.id, exc_info=error)
+        self._begin()
+        self.nudge()
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        now = self._desk.clock()
+        if delivery.lease_until <= now:
+            return  # it waited for too long, and may be someone else's by now
+        if delivery.lease_until < now + ATTEMPT_SECONDS:
+            # Given back as it was: it is the longest due, so it comes again first, and at once.
+            await self._write((outbox.put_off(delivery, until=delivery.due_at),))
+            return
+        outcome = await self._outcome(delivery)
+        after = outbox.after_attempt(
+            delivery,
+            outcome,
+            now=self._desk.clock(),
+            retries=self._desk.current.policy.callback_retries,
+        )
+        await self._write((after,))
+        self._desk.observer.called_back(after)
+        _log_attempt(after)
+
+    async def _outcome(self, delivery: Delivery) -> Outcome:
+        if delivery.job_id is None:
+            said = (delivery.body or "").encode()
+            return await self._deliver(self.alerts, delivery, lambda: said)
+        found = await self._found(delivery.job_id)
+        if found is None:
+            return Outcome(error="its task is not kept any more")
+        return await self._deliver(self.callbacks, delivery, partial(self._desk.render, *found))
+
+    async def _found(self, job_id: str) -> tuple[Job, Run] | None:
+        while True:
+            try:
+                return await self._desk.ledger.job(job_id)
+            except Unavailable as error:
+                log.warning("callback waits for the ledger", reason=error.message)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+
+    async def _deliver(
+        self, callbacks: Callbacks, delivery: Delivery, render: Callable[[], bytes]
+    ) -> Outcome:
+        try:
+            return await callbacks.deliver(delivery, render())
+        except Exception as error:  # one task that cannot be shown must not stop the others
+            log.exception("an attempt raised", delivery=delivery.id)
+            return Outcome(error=f"internal error: {type(error).__name__}")
+
+    async def _write(
+        self, deliveries: Iterable[Delivery], *, changes: tuple[Change, ...] = ()
+    ) -> None:
+        """Tried until it is committed: what is not recorded is done once more."""
+        writes = Writes(deliveries=tuple(deliveries), changes=changes)
+        while True:
+            try:
+                return await self._desk.ledger.transact(Keys(), lambda _: (None, writes))
+            except Unavailable as error:
+                log.warning("a callback's outcome waits for the ledger", reason=error.message)
+                await asyncio.sleep(RECORD_RETRY_SECONDS)
+
+
+def _change(act: Act, before: Delivery, after: Delivery) -> Change:
+    told = [json.dumps({"state": one.state, "attempts": one.attempts}) for one in (before, after)]
+    return act.change(Action.CALLBACK_REDELIVER, after.id, before=told[0], after=told[1])
+
+
+def _log_attempt(after: Delivery) -> None:
+    """Of the URL only the host: receivers put secrets of theirs into path and query."""
+    log.info(
+        "callback",
+        delivery=after.id,
+        task=after.job_id,
+        team=after.team,
+        host=outbox.receiver(after.url),
+        state=str(after.state),
+        attempt=after.attempts,
+        status=after.status,
+        reason=after.error,
+    )

@@ -1,0 +1,1 @@
+"""The demo: one story of real requests, told on a terminal."""

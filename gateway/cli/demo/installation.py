@@ -1,0 +1,97 @@
+"""The demo's house: a gateway in front of a simulated EvoLink, both on free loopback ports."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway import logs
+from gateway.config import Settings, sandbox_settings
+from gateway.config.sandbox import UPSTREAM, digest_of
+from gateway.config.schema import Poll, TeamEntry
+from gateway.core.catalog import CacheScope
+from gateway.errors import Unavailable
+from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
+from gateway.serving import InProcessServer
+from gateway.wiring import Gateway
+
+STUDIO: Final = "studio"
+MARKETING: Final = "marketing"
+BUDGETS_USD: Final = {STUDIO: "0.40", MARKETING: "1.00"}
+"""A day's. The studio's lets two pictures of medium quality pass and then not one of high."""
+
+PACE: Final = {"first": "200ms", "every": "200ms", "max": "500ms"}
+"""Quicker than one would ask a real upstream, so that the progress bar moves."""
+
+GRACE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What is running: the gateway at `base_url`, its settings, and the sandbox behind it."""
+
+    base_url: str
+    settings: Settings
+    sandbox: RunningSandbox
+
+
+def key_of(team: str) -> str:
+    """A key that opens nothing but this house."""
+    return f"{team}-demo-key"
+
+
+@contextlib.asynccontextmanager
+async def open_house(data_dir: Path, log: Path, *, seconds: float) -> AsyncIterator[House]:
+    """Gateway and sandbox for the length of the block; all state is in `data_dir`.
+
+    The gateway's log goes to the file `log`. Raises OSError when ports, folder or log cannot be
+    had.
+    """
+    options = SandboxOptions(seconds_per_picture=seconds)
+    with log.open("w", encoding="utf-8") as file:
+        logs.configure("json", "info", file)
+        try:
+            async with running_sandbox(options) as sandbox:
+                settings = _settings(sandbox.base_url, data_dir)
+                async with _running(settings) as base_url:
+                    yield House(base_url, settings, sandbox)
+        finally:
+            logs.flush()
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[str]:
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+    except Unavailable as error:
+        raise OSError(error.message) from error
+    http = InProcessServer(gateway.app)
+    try:
+        await http.start()
+        gateway.bound(http.bound_port)
+        yield http.base_url
+    finally:
+        await http.stop(GRACE_SECONDS)
+        await gateway.stop(GRACE_SECONDS)
+
+
+def _settings(base_url: str, data_dir: Path) -> Settings:
+    """Those of `serve --sandbox` with two teams that share their results."""
+    settings = sandbox_settings(base_url, data_dir, port=0)
+    upstream = settings.upstreams[UPSTREAM].model_copy(update={"poll": Poll.model_validate(PACE)})
+    teams = {name: _team(name, usd) for name, usd in BUDGETS_USD.items()}
+    return settings.model_copy(update={"upstreams": {UPSTREAM: upstream}, "teams": teams})
+
+
+def _team(name: str, usd: str) -> TeamEntry:
+    return TeamEntry.model_validate(
+        {
+            "keys": [digest_of(key_of(name))],
+            "budgets": [{"usd": usd, "per": "day"}],
+            "cache": {"scope": CacheScope.ORGANIZATION.value},
+        }
+    )

@@ -1,0 +1,146 @@
+"""When an operator is told that a team comes near a limit, and what the alert says.
+
+An alert belongs to the transaction that made it true: the one that admits an order, or that
+refuses one for want of room. Its id follows from team, limit, window and threshold, so that it
+is one per window, whoever works that out how often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.model import Delivery
+from gateway.core.money.accounts import (
+    USD_MICROS,
+    Account,
+    AccountKey,
+    Amounts,
+    Cap,
+    Measure,
+    Window,
+    Windows,
+)
+from gateway.core.money.budgets import NEVER, Standing, rfc3339, show_usd, standings
+
+TYPE: Final = "budget.threshold_reached"
+MEASURES: Final = (Measure.USD, Measure.IMAGES)
+"""What runs out. Limits on pace, such as runs per minute, are reached and left all the time."""
+
+_ID_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """Where alerts go, and at how many percent of a limit. Its address may hold a secret."""
+
+    webhook: str
+    thresholds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When an order was judged. `told` are ids of alerts that are known to be written."""
+
+    team: str
+    now: float
+    windows: Windows
+    renews_at: Callable[[Window], float]
+    told: frozenset[str] = frozenset()
+
+
+def alerts(
+    alerting: Alerting,
+    moment: Moment,
+    caps: Iterable[Cap],
+    accounts: Mapping[AccountKey, Account],
+    *,
+    refused: Amounts | None = None,
+) -> tuple[Delivery, ...]:
+    """One delivery for each threshold that the team has reached and nobody is known to be told of.
+
+    `accounts` are the team's as they are after the order. `refused` is what an order asked that
+    was denied: a limit that it would have broken counts as reached in full.
+    """
+    watched = [cap for cap in caps if cap.measure in MEASURES]
+    return tuple(
+        _delivery(alerting, moment, one, threshold, denied=denied)
+        for one in standings(watched, accounts, moment.renews_at)
+        for denied in [refused is not None and _breaks(one, refused)]
+        for threshold in alerting.thresholds
+        if denied or 100 * (one.spent + one.held) >= threshold * one.cap.limit
+        if alert_id(moment.team, one.cap, moment.windows, threshold) not in moment.told
+    )
+
+
+def alert_id(team: str, cap: Cap, windows: Windows, threshold: int) -> str:
+    """The same for the same limit, window and threshold. A limit that was changed is another."""
+    facts = [team, cap.rule, cap.limit, windows.start(cap.window), threshold]
+    digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode())
+    return f"alert_{digest.hexdigest()[:_ID_DIGITS]}"
+
+
+def _breaks(one: Standing, asked: Amounts) -> bool:
+    need = asked.usd_micros if one.cap.measure is Measure.USD else asked.images
+    return one.spent + one.held + need > one.cap.limit
+
+
+def _delivery(
+    alerting: Alerting, moment: Moment, one: Standing, threshold: int, *, denied: bool
+) -> Delivery:
+    return Delivery(
+        id=alert_id(moment.team, one.cap, moment.windows, threshold),
+        job_id=None,
+        team=moment.team,
+        url=alerting.webhook,
+        created_at=moment.now,
+        due_at=moment.now,
+        body=_body(moment, one, threshold, denied=denied),
+    )
+
+
+def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str:
+    """Amounts are US dollars for `usd`, else counts. Chat programs show `text` as it is, or
+    `content`, without which Discord refuses a message."""
+    is_money = one.cap.measure is Measure.USD
+    resets_at = None if one.renews_at == NEVER else rfc3339(one.renews_at)
+    text = _text(moment.team, one, resets_at, denied=denied)
+
+    def amount(value: int) -> float:
+        return value / USD_MICROS if is_money else value
+
+    said = {
+        "type": TYPE,
+        "timestamp": rfc3339(moment.now),
+        "data": {
+            "team": moment.team,
+            "rule": one.cap.rule,
+            "measure": one.cap.measure.value,
+            "window": one.cap.window.value,
+            "threshold": threshold,
+            "limit": amount(one.cap.limit),
+            "spent": amount(one.spent),
+            "held": amount(one.held),
+            "resets_at": resets_at,
+            "refused": denied,
+        },
+        "text": text,
+        "content": text,
+    }
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+
+
+def _text(team: str, one: Standing, resets_at: str | None, *, denied: bool) -> str:
+    cap, used = one.cap, one.spent + one.held
+    show = show_usd if cap.measure is Measure.USD else str
+    unit = "" if cap.measure is Measure.USD else " pictures"
+    per = "in total" if cap.window is Window.TOTAL else f"per {cap.window}"
+    share = 100 * used // cap.limit
+    said = f"Team {team} has used {share} % of its limit of {show(cap.limit)}{unit} {per}"
+    held = f", {show(one.held)} of it held for running orders" if one.held else ""
+    refused = " An order was refused because it needs more than is left." if denied else ""
+    renews = f"It renews at {resets_at}." if resets_at else "It does not renew."
+    return f"{said} ({show(used)}{held}).{refused} {renews}"

@@ -1,0 +1,198 @@
+"""Calendar windows, caps, and what a denial says.
+
+A cap is kept when spent + held + asked ≤ limit in every window at once. Windows are those of
+the operator's time zone: a day starts at local midnight, a week on Monday, a month on the 1st.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
+from typing import Final
+
+from gateway.core.money.accounts import (
+    FOREVER,
+    USD_MICROS,
+    Account,
+    AccountKey,
+    Amounts,
+    Cap,
+    Measure,
+    Window,
+    Windows,
+)
+
+LIVE_RETRY_SECONDS: Final = 5.0
+"""When a run slot frees is unknown; this is about the time of one picture."""
+
+NEVER: Final = float("inf")
+
+
+def windows_at(now: float, zone: tzinfo) -> Windows:
+    """The calendar windows that `now` (Unix seconds) lies in.
+
+    Minutes and hours are counted from local midnight, since there are zones 30 minutes off.
+    So they keep their length when clocks change, and only a day's last one may be cut short.
+    """
+    today = datetime.fromtimestamp(now, zone).date()
+    day = midnight(today, zone)
+    passed = int(now) - day
+    return Windows(
+        minute=int(now) - passed % 60,
+        hour=int(now) - passed % 3600,
+        day=day,
+        week=midnight(today - timedelta(days=today.weekday()), zone),
+        month=midnight(today.replace(day=1), zone),
+    )
+
+
+def resets_at(window: Window, now: float, zone: tzinfo) -> float:
+    """When the window that `now` lies in ends; infinity for `total`."""
+    if window is Window.TOTAL:
+        return NEVER
+    today = datetime.fromtimestamp(now, zone).date()
+    if window is Window.MONTH:
+        return midnight((today.replace(day=1) + timedelta(days=32)).replace(day=1), zone)
+    if window is Window.WEEK:
+        return midnight(today + timedelta(days=7 - today.weekday()), zone)
+    tomorrow = midnight(today + timedelta(days=1), zone)
+    if window is Window.DAY:
+        return tomorrow
+    length_seconds = 60 if window is Window.MINUTE else 3600
+    return min(windows_at(now, zone).start(window) + length_seconds, tomorrow)
+
+
+@lru_cache(maxsize=1024)
+def account_keys(team: str, at: float, zone: tzinfo) -> tuple[AccountKey, ...]:
+    """The team's account of each window that `at` (Unix seconds) lies in.
+
+    Remembered, since an order asks several times, and each event of a run again.
+    """
+    windows = windows_at(at, zone)
+    return tuple(
+        AccountKey(team, window, windows.start(window), _end(window, at, zone)) for window in Window
+    )
+
+
+def _end(window: Window, at: float, zone: tzinfo) -> int:
+    return FOREVER if window is Window.TOTAL else int(resets_at(window, at, zone))
+
+
+class ZoneChanged(Exception):
+    """The windows that a decision was to look at are no longer those in force: ask anew."""
+
+
+def midnight(day: date, zone: tzinfo) -> int:
+    """When a local day begins: its first midnight, or where that is skipped, when clocks jump."""
+    return int(datetime.combine(day, time(), zone).timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a team stands with one of its caps. Micro-dollars for `usd`, else counts.
+
+    `renews_at` is infinity for a cap that does not renew, and for one on runs at a time.
+    """
+
+    cap: Cap
+    spent: int
+    held: int
+    renews_at: float
+
+    @property
+    def left(self) -> int:
+        return max(0, self.cap.limit - self.spent - self.held)
+
+
+def standings(
+    caps: Iterable[Cap],
+    accounts: Mapping[AccountKey, Account],
+    renews_at: Callable[[Window], float],
+) -> Sequence[Standing]:
+    """The standing of each cap, in their order; `accounts` are one team's, of these windows."""
+    by_window = {key.window: account for key, account in accounts.items()}
+    return [_standing(cap, by_window[cap.window], renews_at) for cap in caps]
+
+
+def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:
+    if cap.measure is Measure.LIVE:
+        return Standing(cap, 0, account.held.runs, NEVER)
+    spent, held = _measured(cap, account.spent), _measured(cap, account.held)
+    return Standing(cap, spent, held, renews_at(cap.window))
+
+
+def _measured(cap: Cap, amounts: Amounts) -> int:
+    if cap.measure is Measure.USD:
+        return amounts.usd_micros
+    return amounts.images if cap.measure is Measure.IMAGES else amounts.runs
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A cap that an order would break: what there is, what it asks, and when it frees.
+
+    Amounts are micro-dollars for `usd`, else counts. `frees_at` is infinity when waiting
+    cannot help.
+    """
+
+    cap: Cap
+    used: int
+    asked: int
+    frees_at: float
+
+    @property
+    def sentence(self) -> str:
+        left = max(0, self.cap.limit - self.used)
+        show = show_usd if self.cap.measure is Measure.USD else str
+        unit = {
+            Measure.USD: "",
+            Measure.IMAGES: " pictures",
+            Measure.RUNS: " runs",
+            Measure.LIVE: " runs at a time",
+        }[self.cap.measure]
+        per = "in total" if self.cap.window is Window.TOTAL else f"per {self.cap.window}"
+        if self.cap.measure is Measure.LIVE:
+            per = "for this team"
+        return (
+            f"The team's limit of {show(self.cap.limit)}{unit} {per} would be exceeded: "
+            f"this request needs {show(self.asked)} and {show(left)} is left."
+        )
+
+
+def show_usd(micros: int) -> str:
+    text = f"{micros / USD_MICROS:.6f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"${whole}.{fraction.ljust(2, '0')}"
+
+
+def first_excess(
+    caps: Iterable[Cap],
+    accounts: Mapping[AccountKey, Account],
+    asked: Amounts,
+    *,
+    now: float,
+    renews_at: Callable[[Window], float],
+) -> Excess | None:
+    """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
+    excesses = [
+        Excess(one.cap, one.spent + one.held, need, _frees_at(one.cap, need, now, renews_at))
+        for one in standings(caps, accounts, renews_at)
+        for need in [_measured(one.cap, asked)]
+        if one.spent + one.held + need > one.cap.limit
+    ]
+    return max(excesses, key=lambda excess: excess.frees_at, default=None)
+
+
+def _frees_at(cap: Cap, need: int, now: float, renews_at: Callable[[Window], float]) -> float:
+    if need > cap.limit:
+        return NEVER
+    if cap.measure is Measure.LIVE:
+        return now + LIVE_RETRY_SECONDS
+    return renews_at(cap.window)
+
+
+def rfc3339(at: float) -> str:
+    """A Unix time as RFC 3339 in UTC, whole seconds: `2026-01-31T00:00:00Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

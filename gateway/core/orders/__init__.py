@@ -1,0 +1,1 @@
+"""What a request asks for: read, spelt, priced, named, and admitted."""

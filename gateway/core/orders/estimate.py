@@ -1,0 +1,78 @@
+"""What a team asks before it orders: an order's verdict and price, its budget, its models.
+
+Pure: the service looks things up, this puts them together. Nothing here spends or reserves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.model import Order
+from gateway.core.money.accounts import Measure
+from gateway.core.money.budgets import Standing
+from gateway.core.orders.admission import Ask, Denial, Denied, Doubtful, Hit, Joined, Settled
+from gateway.core.orders.pricing import ceiling, cheapest
+from gateway.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an order would come to now.
+
+    `verdict` is hit, join, start, deny or unknown (an identical order's outcome is unknown).
+    `ceiling_usd_micros` is the most it could cost if it were started; None: unpriced. `denial`
+    is what refuses it, or would if the team were not in shadow mode.
+    """
+
+    order: Order
+    verdict: str
+    ceiling_usd_micros: int | None
+    denial: Denial | None
+    standings: Sequence[Standing]
+
+
+def estimate(ask: Ask, decision: Settled, standings: Sequence[Standing]) -> Estimate:
+    priced = cheapest(ask.model, ask.order)
+    price = None if priced is None else ceiling(ask.order, priced[1]).usd_micros
+    verdict, denial = _verdict(decision)
+    return Estimate(ask.order, verdict, price, denial, standings)
+
+
+def _verdict(decision: Settled) -> tuple[str, Denial | None]:
+    match decision:
+        case Denied(denial):
+            return "deny", denial
+        case Doubtful():
+            return "unknown", None
+        case Hit(shadow=shadow):
+            return "hit", shadow
+        case Joined(shadow=shadow):
+            return "join", shadow
+        case _:
+            return "start", decision.shadow
+
+
+def models_of(team: Team, policy: Policy) -> Sequence[ImageModel]:
+    """The public models that the team may use, by name."""
+    allowed = team.allow.models
+    named = sorted(policy.catalog.models.items())
+    return [model for name, model in named if allowed is None or name in allowed]
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """A team's money over all its budgets, in micro-dollars.
+
+    `left` is what is left in the tightest budget, None where the team has none; `spent` what
+    it has ever spent.
+    """
+
+    left: int | None
+    spent: int
+
+
+def purse(standings: Sequence[Standing], spent_usd_micros: int) -> Purse:
+    money = [one.left for one in standings if one.cap.measure is Measure.USD]
+    return Purse(min(money, default=None), spent_usd_micros)

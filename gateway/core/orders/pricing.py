@@ -1,0 +1,97 @@
+"""What an order costs at most: the dearest price rule of a route that may fit it, times `n`.
+
+A rule fits for certain when the order says what the rule says. Where an order leaves a field
+open, or says what no list and no rule knows, any rule on that field may fit: upstream decides what
+it makes, so the order is priced at the dearest of them, never at what happens to come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.core.catalog import ImageModel, Limits, Route
+from gateway.core.model import Order
+from gateway.core.money.accounts import Amounts
+from gateway.core.orders.spellings import AUTO, pixels
+
+RESOLUTION: Final = "resolution"
+DOCUMENTED_DEFAULTS: Final[Mapping[str, Mapping[str, str]]] = {
+    # Beginning of upstream's names of models → what a field means there when it is left out. Only
+    # what its documents have always agreed on: of sizes and qualities they say different things.
+    "gpt-image-2": {RESOLUTION: "1K"},
+}
+PIXELS_OF_1K: Final = 2_000_000
+"""A size in pixels beyond it is worth a higher resolution, whatever the order calls it."""
+
+_OFFERS_ANYTHING: Final = Limits()
+
+
+def price_per_picture(route: Route, order: Order, limits: Limits = _OFFERS_ANYTHING) -> int | None:
+    """Micro-dollars per picture on this route; None where it may be that no rule fits."""
+    said = {name: _said(name, order, route, limits) for name in _named(route)}
+    dearest = 0
+    for rule in route.prices:
+        if any(said[name] not in (None, value) for name, value in rule.match):
+            continue
+        dearest = max(dearest, rule.usd_micros)
+        if all(said[name] == value for name, value in rule.match):
+            return dearest
+    return None
+
+
+def cheapest(model: ImageModel, order: Order) -> tuple[Route, int] | None:
+    """The cheapest route that has a price for the order, and that price per picture.
+
+    Routes of equal price keep the order of the settings. None: the order is unpriced.
+    """
+    priced = [
+        (route, price)
+        for route in model.routes
+        if (price := price_per_picture(route, order, model.limits)) is not None
+    ]
+    return min(priced, key=lambda pair: pair[1], default=None)
+
+
+def ceiling(order: Order, price_usd_micros: int) -> Amounts:
+    """What is held for the order: the most it can cost."""
+    return Amounts(usd_micros=price_usd_micros * order.n, images=order.n, runs=1)
+
+
+def priced_values(model: ImageModel) -> Mapping[str, frozenset[str]]:
+    """The fields that prices look at, with the values that some rule names."""
+    every = [_named(route) for route in model.routes]
+    names = {name for one in every for name in one}
+    return {name: frozenset().union(*(one.get(name, ()) for one in every)) for name in names}
+
+
+def _named(route: Route) -> Mapping[str, set[str]]:
+    named: dict[str, set[str]] = {}
+    for rule in route.prices:
+        for name, value in rule.match:
+            named.setdefault(name, set()).add(value)
+    return named
+
+
+def _said(name: str, order: Order, route: Route, limits: Limits) -> str | None:
+    """What the order certainly asks for in this field; None where that is not known."""
+    if name == RESOLUTION and pixels(order.body.get("size")) > PIXELS_OF_1K:
+        return None
+    value = order.body.get(name)
+    if value is None:
+        return _left_out(name, route)
+    if not isinstance(value, str):
+        return None
+    if value in _named(route)[name] or value == _left_out(name, route):
+        return value
+    listed = limits.lists.get(name)
+    return value if listed is not None and value in listed and value != AUTO else None
+
+
+def _left_out(name: str, route: Route) -> str | None:
+    known = (
+        fields.get(name)
+        for model, fields in DOCUMENTED_DEFAULTS.items()
+        if route.model.startswith(model)
+    )
+    return next(known, None)

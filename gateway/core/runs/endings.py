@@ -1,0 +1,137 @@
+"""How a run ends, and what becomes of its hold: settled, released, or spent in full.
+
+For the lifecycle only, whose table says when. Where upstream may have charged, the hold counts as
+spent: money fails closed. The texts are read by whoever ordered; upstream's links and our folders
+have no place in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.core.model import Failure, FailureKind, Run, RunState
+from gateway.core.money.accounts import NOTHING, Amounts
+from gateway.core.runs.events import CredentialsRefused, Refused, TaskFailed
+
+# --- settled -----------------------------------------------------------------------------------
+
+
+def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
+    """All its pictures are kept.
+
+    Where the settings say what a credit is worth, upstream's own count of credits is the cost;
+    else it is the route's price for each picture delivered, also where no credits are counted for
+    pictures that are there: upstream may bill them a moment later. It is never above the hold.
+    What was spent when the run failed before stays so.
+    """
+    if run.spent:
+        return replace(run, state=RunState.DONE, tries=0, finished_at=now, trouble=None)
+    images = min(len(run.kept), run.hold.images)
+    cost = _worth(run.credits_used, usd_micros_per_credit) or run.price_usd_micros * images
+    spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
+    return replace(
+        run,
+        state=RunState.DONE,
+        hold=NOTHING,
+        spent=spent,
+        tries=0,
+        finished_at=now,
+        trouble=None,
+    )
+
+
+# --- released ----------------------------------------------------------------------------------
+
+
+def refused(run: Run, event: Refused, now: float) -> Run:
+    """By upstream, which says why."""
+    failure = Failure(
+        FailureKind.REFUSED, event.code, event.message, status=event.status, body=event.body
+    )
+    return _release(run, failure, now)
+
+
+def credentials_refused(run: Run, event: CredentialsRefused, now: float) -> Run:
+    message = "The upstream provider refused the gateway's own key or balance."
+    failure = Failure(FailureKind.CREDENTIALS, "upstream_error", message, status=event.status)
+    return _release(run, failure, now)
+
+
+def not_taken(run: Run, now: float) -> Run:
+    message = "No upstream took the request before its deadline. Nothing was charged; try again."
+    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def declined(run: Run, now: float) -> Run:
+    """Every route that may serve it has declined it again and again, and took others meanwhile."""
+    message = (
+        "The upstream provider did not take this request, although it took others meanwhile. "
+        "Nothing was charged; change the request, or try again later."
+    )
+    return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def task_failed(
+    run: Run, event: TaskFailed, now: float, *, usd_micros_per_credit: float | None
+) -> Run:
+    """It counts as a run, and costs nothing, unless upstream says that it was charged all the same.
+
+    Then its credits are spent, cut to the hold; where it does not count them, or the settings do
+    not say what one is worth, that is the whole hold.
+    """
+    failure = Failure(FailureKind.TASK_FAILED, event.code, event.message)
+    cost = 0
+    if not event.is_free:
+        cost = _worth(event.credits_used, usd_micros_per_credit) or run.hold.usd_micros
+    spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), runs=1)
+    after = _release(run, failure, now)
+    return replace(after, task=event.task, credits_used=event.credits_used, spent=spent)
+
+
+# --- spent in full -----------------------------------------------------------------------------
+
+
+def outcome_unknown(run: Run, now: float) -> Run:
+    message = (
+        "The request was sent upstream and its answer was lost. "
+        "It counts as spent, since upstream may have charged for it."
+    )
+    return _charge(run, Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", message), now)
+
+
+def timed_out(run: Run, now: float) -> Run:
+    message = (
+        "Upstream did not finish the task before its deadline. "
+        "It counts as spent, since upstream may still charge for it."
+    )
+    return _charge(run, Failure(FailureKind.TIMED_OUT, "generation_timeout", message), now)
+
+
+def result_lost(run: Run, reason: str, now: float) -> Run:
+    message = f"Upstream made and charged the pictures, but they could not be kept: {reason}."
+    if run.kept:
+        count = f"{len(run.kept)} of {len(run.links)}"
+        message += f" Of its pictures {count} are kept all the same; the operator knows where."
+    return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
+
+
+def _worth(used: float | None, usd_micros_per_credit: float | None) -> int:
+    """What these credits cost in micro-dollars; 0 where that cannot be said."""
+    if not used or usd_micros_per_credit is None:
+        return 0
+    return round(used * usd_micros_per_credit)
+
+
+def _release(run: Run, failure: Failure, now: float) -> Run:
+    """Failed and not charged: the hold goes back."""
+    return replace(
+        run, state=RunState.FAILED, failure=failure, hold=NOTHING, finished_at=now, due_at=now
+    )
+
+
+def _charge(run: Run, failure: Failure, now: float) -> Run:
+    """Failed, and upstream charged it or may have: the hold is spent.
+
+    One that failed before and was tried again has spent it already, and holds nothing.
+    """
+    return replace(_release(run, failure, now), spent=run.spent + run.hold)

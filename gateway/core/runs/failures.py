@@ -1,0 +1,28 @@
+"""How a failed run looks to the one who asked for it.
+
+A run that failed before upstream accepted it is an HTTP error of the POST; for those who were
+already told a task id, and for everything later, it is the `error` of a failed task.
+"""
+
+from __future__ import annotations
+
+from gateway.core.model import Failure, FailureKind
+from gateway.errors import GatewayError, OutcomeUnknown, Unavailable, UpstreamError, UpstreamRefusal
+
+
+def submit_error(failure: Failure) -> GatewayError:
+    """The answer to the POST whose submit ended in this failure."""
+    if failure.kind is FailureKind.REFUSED and failure.status and failure.body is not None:
+        return UpstreamRefusal(failure.status, failure.body)
+    if failure.kind is FailureKind.CREDENTIALS:
+        return UpstreamError(
+            f"{failure.message} Nothing was charged. Your request is fine: tell the platform team."
+        )
+    if failure.kind is FailureKind.OUTCOME_UNKNOWN:
+        return OutcomeUnknown(failure.message)
+    return Unavailable(failure.message, retry_after_seconds=30)
+
+
+def task_error(failure: Failure) -> dict[str, object]:
+    """The `error` object of a failed task."""
+    return {"code": failure.code, "message": failure.message, "type": "task_error"}

@@ -1,0 +1,391 @@
+"""The run's life as a table: what may happen in which state, and what follows.
+
+Only this module changes a run. `advance` takes a run and an event and gives the next run; a
+pair that is not in the table raises. How a run ends is told in `endings`, and what the driver has
+to do next in `steps`. Money follows the run by itself: its `hold` and `spent` change here, and
+`booking` carries the difference to the accounts in the same transaction.
+
+    submitting ─accepted→ running ─finished→ keeping ─kept→ done
+
+A run that its route does not take, or whose task fails there for the provider's reasons, goes on
+with another route, or waits for one. Each submit is an attempt of its own with its own intention,
+its own idempotency key and its own price held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from gateway.core.catalog import Pace
+from gateway.core.model import FailureKind, Kept, Run, RunState
+from gateway.core.runs import answered, endings, losses, schedule
+from gateway.core.runs.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    DeadlinePassed,
+    Event,
+    Finished,
+    Hinted,
+    KeepFailed,
+    NotNow,
+    PicturesKept,
+    Progressed,
+    Refused,
+    Retry,
+    SubmitEvent,
+    TaskFailed,
+    TriedAgain,
+    Unreachable,
+)
+from gateway.core.runs.redaction import is_erased
+from gateway.core.runs.routing import NOWHERE, Alternative, Outlook, is_providers_fault
+from gateway.core.runs.steps import keep_until
+
+RESENDS: Final = 5
+"""A submit whose answer was lost is sent again this often at most, with growing waits between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`.
+
+    `resend`: upstream honours idempotency keys, so a submit whose answer was lost may be sent
+    again under the same key.
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    retry_first_seconds: float = 1.0
+    retry_max_seconds: float = 30.0
+    dead_after_seconds: float = 3600.0
+    usd_micros_per_credit: float | None = None
+    resend: bool = False
+    outlook: Outlook = NOWHERE
+
+
+class IllegalTransition(Exception):
+    """This event cannot happen in this state: a defect, or news that came too late."""
+
+
+def advance(run: Run, event: Event, now: float, rules: Rules) -> Run:
+    """The run after the event. Raises `IllegalTransition` for a pair that is not in the table.
+
+    A run that has to wait, or is final, gives its lease back.
+    """
+    try:
+        transition = TABLE[run.state, type(event)]
+    except KeyError:
+        raise IllegalTransition(f"{type(event).__name__} while {run.state}") from None
+    after = answered.noted(transition(run, event, now, rules), now)
+    if after.is_final or after.due_at > now:
+        after = replace(after, lease_owner=None, lease_until=0.0)
+    return after
+
+
+def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
+    return replace(
+        run,
+        state=RunState.RUNNING,
+        upstream_task_id=event.task_id,
+        accepted_at=now,
+        task=event.task,
+        tries=0,
+        due_at=now + rules.pace.first_seconds,
+    )
+
+
+def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
+    return endings.refused(run, event, now)
+
+
+def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: Rules) -> Run:
+    """A fault of one upstream account: as long as another route may serve, not the caller's."""
+    elsewhere = _elsewhere(run, now, rules)
+    return elsewhere or endings.credentials_refused(run, event, now)
+
+
+def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
+    """On to the next route; without one it waits, longer each time that it was refused.
+
+    Where the route takes others and declines this run again and again, it is not asked again.
+    """
+    if event.its_own:
+        elsewhere = _elsewhere(_without_route(run), now, rules)
+        return elsewhere or endings.declined(run, now)
+    if rules.outlook.go and now < run.deadline_at:
+        return _submit_on(run, rules.outlook.go, now)
+    return _wait(run, event.retry_after_seconds, now, rules)
+
+
+def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
+    """On the cheapest route that is up by now; while there is none it goes on waiting."""
+    if rules.outlook.go:
+        return _submit_on(run, rules.outlook.go, now)
+    if rules.outlook.waits:
+        return _queue(replace(run, due_at=_turn(run, now, rules)), now)
+    return _wait(run, None, now, rules)
+
+
+def _doubt(run: Run, _: AnswerLost, now: float, rules: Rules) -> Run:
+    return _ask_again(replace(run, state=RunState.UNSURE, tries=0), None, now, rules)
+
+
+def _refuse_or_doubt(run: Run, event: Refused, now: float, rules: Rules) -> Run:
+    """Only what is the answer to the same key says that the first time was not taken either."""
+    if event.replayed:
+        return endings.refused(run, event, now)
+    return _doubt_still(run, event, now, rules)
+
+
+def _doubt_still(run: Run, event: SubmitEvent, now: float, rules: Rules) -> Run:
+    """Whatever came of sending it again, the first time may have been taken."""
+    retry_after = event.retry_after_seconds if isinstance(event, NotNow) else None
+    return _ask_again(run, retry_after, now, rules)
+
+
+def _ask_again(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    """Due for the same submit under the same key, where that is allowed; else at the deadline.
+
+    It stays `unsure` meanwhile: that the request may have gone out is written already.
+    """
+    last = max(run.deadline_at, now)
+    if not rules.resend or run.tries >= RESENDS:
+        return replace(run, due_at=last)
+    after = _later(run, retry_after_seconds, now, rules)
+    return replace(after, due_at=min(after.due_at, last))
+
+
+def _progress(run: Run, event: Progressed, now: float, rules: Rules) -> Run:
+    if now >= run.deadline_at:
+        return endings.timed_out(run, now)
+    age = now - (run.accepted_at or run.created_at)
+    delay = schedule.poll_delay(
+        rules.pace,
+        age_seconds=age,
+        estimated_seconds=event.estimated_seconds,
+        progress=event.progress,
+    )
+    return replace(run, task=event.task, tries=0, due_at=min(now + delay, run.deadline_at))
+
+
+def _look_now(run: Run, _: Hinted, now: float, __: Rules) -> Run:
+    return replace(run, due_at=min(run.due_at, now))
+
+
+def _miss(run: Run, event: Unreachable, now: float, rules: Rules) -> Run:
+    if event.gone and now >= run.deadline_at:
+        return endings.timed_out(run, now)
+    return _later(run, event.retry_after_seconds, now, rules)
+
+
+def _finish(run: Run, event: Finished, now: float, _: Rules) -> Run:
+    return replace(
+        run,
+        state=RunState.KEEPING,
+        task=event.task,
+        links=event.links,
+        credits_used=event.credits_used,
+        upstream_finished_at=now,
+        tries=0,
+        due_at=now,
+    )
+
+
+def _refresh(run: Run, event: Finished, _: float, __: Rules) -> Run:
+    """Fresh links for the same pictures, told apart by their place in the list.
+
+    A task that was closed at its deadline and tried again shows its links now for the first time.
+    """
+    if not run.links:
+        return replace(run, task=event.task, links=event.links, credits_used=event.credits_used)
+    if len(event.links) != len(run.links):
+        return run
+    fresh = dict(zip(run.links, event.links, strict=True))
+    kept = tuple(replace(kept, link=fresh[kept.link]) for kept in run.kept)
+    return replace(run, task=event.task, links=event.links, kept=kept)
+
+
+def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
+    """Where the provider failed and not the request, another may succeed.
+
+    What was charged for all that is not paid once more elsewhere.
+    """
+    if is_providers_fault(event.code) and event.is_free:
+        elsewhere = _elsewhere(_without_route(run), now, rules)
+        if elsewhere is not None:
+            return elsewhere
+    return endings.task_failed(run, event, now, usd_micros_per_credit=rules.usd_micros_per_credit)
+
+
+def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
+    after = _with_kept(run, event.kept)
+    if len(after.kept) < len(after.links):
+        if len(after.kept) > len(run.kept):
+            return after
+        if now >= keep_until(run):
+            return endings.result_lost(after, losses.LINKS_DYING, now)
+        return _later(after, None, now, rules)
+    return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
+
+
+def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
+    """Dead links are counted; any other fault is waited out, and the count begins anew.
+
+    That wait is as long as keeping has lasted, so that it grows without a count of its own.
+    """
+    trouble = losses.noted(run.trouble, event, now)
+    after = replace(_with_kept(run, event.kept), trouble=trouble)
+    if losses.is_dead(run.trouble, event):
+        after = _later(after, None, now, rules)
+    else:
+        after = _keep_much_later(after, now, rules)
+    why = losses.why_lost(after, event, now, dead_after_seconds=rules.dead_after_seconds)
+    return endings.result_lost(after, why, now) if why else after
+
+
+def _keep_much_later(run: Run, now: float, rules: Rules) -> Run:
+    lasted = now - (run.upstream_finished_at or run.created_at)
+    wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
+    return _later(replace(run, tries=0), None, now, replace(rules, retry_first_seconds=wait))
+
+
+def _wait_no_longer(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
+    return replace(run, due_at=min(run.due_at, now))
+
+
+def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
+    """Its pictures may be had after all. They are spent already, and cost nothing once more."""
+    if not may_be_kept_yet(run):
+        raise IllegalTransition(f"{TriedAgain.__name__} of a run that has no pictures upstream")
+    return replace(
+        run,
+        state=RunState.KEEPING,
+        failure=None,
+        finished_at=None,
+        trouble=None,
+        tries=1,  # so that fresh links are asked for first
+        deadline_at=max(run.deadline_at, now),
+        due_at=now,
+    )
+
+
+def may_be_kept_yet(run: Run) -> bool:
+    """Whether a failed run was paid, and upstream can be asked for its pictures once more.
+
+    What was erased does not come back.
+    """
+    lost = (FailureKind.RESULT_LOST, FailureKind.TIMED_OUT)
+    if is_erased(run):
+        return False
+    return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
+
+
+def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
+    """The run on another route, or waiting for one; None where none can be hoped for."""
+    if now >= run.deadline_at:
+        return None
+    if rules.outlook.go:
+        return _submit_on(run, rules.outlook.go, now)
+    if rules.outlook.waits:
+        return _wait(_anew(run), None, now, rules)
+    return None
+
+
+def _without_route(run: Run) -> Run:
+    """The run, which its present route has failed: it is not asked again."""
+    return replace(run, tried=(*run.tried, run.route))
+
+
+def _submit_on(run: Run, route: Alternative, now: float) -> Run:
+    """The intention to submit on that route, with its price held instead of the former one."""
+    return replace(
+        _anew(run),
+        state=RunState.SUBMITTING,
+        upstream=route.upstream,
+        upstream_model=route.upstream_model,
+        price_usd_micros=route.price_usd_micros,
+        hold=route.hold(run),
+        attempts=run.attempts + 1,
+        due_at=now,
+    )
+
+
+def _anew(run: Run) -> Run:
+    """Without what a failed task left: its successor begins again at 0 %."""
+    return replace(run, upstream_task_id=None, accepted_at=None, task="{}")
+
+
+def _wait(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    """Refused once more: it waits for a route, and longer each time."""
+    if not rules.outlook.waits:
+        return _queue(_later(run, retry_after_seconds, now, rules), now)
+    after = _later(run, None, now, rules)
+    return _queue(replace(after, due_at=max(after.due_at, _turn(run, now, rules))), now)
+
+
+def _turn(run: Run, now: float, rules: Rules) -> float:
+    """When the first route may be asked that is worth waiting for, spread over all who wait."""
+    soonest = now + rules.retry_first_seconds
+    return schedule.spread(max(rules.outlook.comes_up_at or now, soonest), now, seed=run.id)
+
+
+def _queue(run: Run, now: float) -> Run:
+    """Waiting until it is due, and not beyond its deadline."""
+    due_at = min(run.due_at, max(run.deadline_at, now))
+    return replace(run, state=RunState.QUEUED, due_at=due_at)
+
+
+def _later(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
+    tries = run.tries + 1
+    delay = schedule.backoff(
+        tries,
+        first_seconds=rules.retry_first_seconds,
+        max_seconds=rules.retry_max_seconds,
+        seed=run.id,
+        retry_after_seconds=retry_after_seconds,
+    )
+    return replace(run, tries=tries, due_at=now + delay)
+
+
+def _with_kept(run: Run, kept: tuple[Kept, ...]) -> Run:
+    known = {one.link: one for one in (*run.kept, *kept)}
+    return replace(run, kept=tuple(known[link] for link in run.links if link in known))
+
+
+Transition = Callable[[Run, Any, float, Rules], Run]
+
+
+def _ends(ending: Callable[[Run, float], Run]) -> Transition:
+    """Whatever the event says and the rules are."""
+    return lambda run, _, now, __: ending(run, now)
+
+
+TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
+    (RunState.SUBMITTING, Accepted): _accept,
+    (RunState.SUBMITTING, Refused): _refuse,
+    (RunState.SUBMITTING, CredentialsRefused): _refuse_credentials,
+    (RunState.SUBMITTING, NotNow): _put_off,
+    (RunState.SUBMITTING, AnswerLost): _doubt,
+    (RunState.QUEUED, Retry): _retry,
+    (RunState.QUEUED, TriedAgain): _wait_no_longer,
+    (RunState.QUEUED, DeadlinePassed): _ends(endings.not_taken),
+    (RunState.UNSURE, Accepted): _accept,  # the answer came after all
+    (RunState.UNSURE, Refused): _refuse_or_doubt,
+    (RunState.UNSURE, NotNow): _doubt_still,
+    (RunState.UNSURE, CredentialsRefused): _doubt_still,
+    (RunState.UNSURE, AnswerLost): _doubt_still,
+    (RunState.UNSURE, DeadlinePassed): _ends(endings.outcome_unknown),
+    (RunState.RUNNING, Progressed): _progress,
+    (RunState.RUNNING, Unreachable): _miss,
+    (RunState.RUNNING, Finished): _finish,
+    (RunState.RUNNING, TaskFailed): _fail_task,
+    (RunState.RUNNING, Hinted): _look_now,
+    (RunState.RUNNING, DeadlinePassed): _ends(endings.timed_out),
+    (RunState.KEEPING, Finished): _refresh,
+    (RunState.KEEPING, PicturesKept): _keep,
+    (RunState.KEEPING, KeepFailed): _keep_later,
+    (RunState.KEEPING, TriedAgain): _wait_no_longer,
+    (RunState.FAILED, TriedAgain): _take_up_again,
+}

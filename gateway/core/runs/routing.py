@@ -1,0 +1,158 @@
+"""Which routes can make a run's pictures, cheapest first, and where it may go after an event.
+
+A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
+a wait; so a request that no route wants is not passed round in circles. A route whose task failed
+for the run, or that declines it again and again, is not asked again. A dearer route must fit into
+the team's budget.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.core.catalog import Catalog, ImageModel, Mode, Team
+from gateway.core.model import Order, Run
+from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
+from gateway.core.money.budgets import NEVER, first_excess
+from gateway.core.orders.pricing import price_per_picture
+from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
+
+PROVIDERS_FAULT: Final = frozenset(
+    {
+        "generation_timeout",
+        "model_unavailable",
+        "quota_exceeded",
+        "rate_limited",
+        "resource_exhausted",
+        "service_error",
+        "service_unavailable",
+        "unknown_error",
+        "upstream_error",
+    }
+)
+"""Codes of failed tasks that say nothing about the request: another route may succeed.
+
+Any other code (content, parameters, references, a cancelled task, or one we do not know) would
+most likely be the same elsewhere.
+"""
+
+PROVIDERS_CHANNELS: Final = "channel_"
+"""The vendor's internal codes for its own suppliers begin so."""
+
+
+def is_providers_fault(code: str) -> bool:
+    return code in PROVIDERS_FAULT or code.startswith(PROVIDERS_CHANNELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A route with its price per picture for one order."""
+
+    upstream: str
+    upstream_model: str
+    price_usd_micros: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.upstream}/{self.upstream_model}"
+
+    def hold(self, run: Run) -> Amounts:
+        """What the run holds when it is on this route."""
+        return replace(run.hold, usd_micros=self.price_usd_micros * run.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where a run may go on.
+
+    `go` is the cheapest route that may be asked now; leave for one submit on it was obtained.
+    `waits` are the routes that it may be worth waiting for, each with the time when it may be
+    asked.
+    """
+
+    go: Alternative | None = None
+    waits: tuple[tuple[Alternative, float], ...] = ()
+
+    @property
+    def comes_up_at(self) -> float | None:
+        return min((at for _, at in self.waits), default=None)
+
+    def within_budget(
+        self, run: Run, accounts: Mapping[AccountKey, Account], team: Team | None
+    ) -> Outlook:
+        """What is left when the budget has its say.
+
+        `accounts` are those that the run counts in, one for each window in force.
+        """
+        go = self.go if self.go and affordable(run, self.go, accounts, team) else None
+        waits = tuple(one for one in self.waits if affordable(run, one[0], accounts, team))
+        return Outlook(go, waits)
+
+
+NOWHERE: Final = Outlook()
+
+
+def by_price(model: ImageModel, order: Order) -> tuple[Alternative, ...]:
+    """The routes that have a price for the order, cheapest first; equals in the settings' order."""
+    priced = [
+        Alternative(route.upstream, route.model, price)
+        for route in model.routes
+        if (price := price_per_picture(route, order, model.limits)) is not None
+    ]
+    return tuple(sorted(priced, key=lambda route: route.price_usd_micros))
+
+
+def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
+    """The routes that the run may be on, its present one among them, cheapest first."""
+    model = catalog.models.get(run.model)
+    if model is None:
+        return ()
+    return tuple(route for route in by_price(model, _order(run)) if route.name not in run.tried)
+
+
+def moves(event: Event) -> bool:
+    """Whether the event may bring a run to another route."""
+    if isinstance(event, TaskFailed):
+        return is_providers_fault(event.code) and event.is_free
+    return isinstance(event, NotNow | CredentialsRefused | Retry)
+
+
+def next_after(
+    run: Run, event: Event, routes: Sequence[Alternative]
+) -> tuple[Sequence[Alternative], Sequence[Alternative]]:
+    """Of `routes`, those that may be asked at once after the event, and those to wait for."""
+    if isinstance(event, Retry):
+        return routes, routes
+    others = [route for route in routes if route.name != run.route]
+    if isinstance(event, TaskFailed) or (isinstance(event, NotNow) and event.its_own):
+        return others, others
+    names = [route.name for route in routes]
+    dearer = routes[names.index(run.route) + 1 :] if run.route in names else routes
+    return dearer, routes if isinstance(event, NotNow) else others
+
+
+def affordable(
+    run: Run, route: Alternative, accounts: Mapping[AccountKey, Account], team: Team | None
+) -> bool:
+    """Whether the run may hold the route's price instead of what it holds now.
+
+    It counts in the windows that it was ordered in. Nothing dearer is bought for a team that is
+    no more; in shadow mode everything is bought.
+    """
+    more = route.hold(run) - run.hold
+    if more.usd_micros <= 0:
+        return True
+    if team is None:
+        return False
+    caps = [cap for cap in team.caps if cap.measure is Measure.USD]
+    excess = first_excess(caps, accounts, more, now=0.0, renews_at=lambda _: NEVER)
+    return excess is None or team.mode is Mode.SHADOW
+
+
+def _order(run: Run) -> Order:
+    """The order that the run was made from, as far as prices look at it."""
+    body = json.loads(run.request)
+    return Order(run.model, "", run.n, body.get("size"), body.get("quality"), body)

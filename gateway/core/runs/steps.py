@@ -1,0 +1,96 @@
+"""What the driver has to do with a run now: a question to the run and the clock, and no change.
+
+The rule: whatever is to be done outside comes from here, and what comes of it goes to the
+lifecycle as an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.model import Run, RunState
+from gateway.core.runs.events import AnswerLost, DeadlinePassed, Event, Retry
+
+LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
+"""How long upstream's result links live after the task ended."""
+
+KEEP_MARGIN_SECONDS: Final = 1800.0
+"""Keeping is given up this long before the links die: by then every retry was had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Send the run's request upstream, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Ask upstream after the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Bring the pictures into our store; `refresh`: ask for fresh links first."""
+
+    refresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Nothing to do outside: this event has come by itself."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do now; `until` is None for a run that is final."""
+
+    until: float | None
+
+
+Step = Submit | Poll | Keep | Feed | Rest
+
+
+def next_step(run: Run, now: float, *, intended: bool) -> Step:
+    """What the driver has to do with a run it has leased.
+
+    `intended` says that this driver itself wrote the intention to submit a moment ago. A run
+    found `submitting` by anyone else was left by a process that died: nobody can know whether
+    its request went out. For the same reason an intention just written is carried out even if
+    the clock was set back since.
+    """
+    if run.is_final:
+        return Rest(None)
+    if run.state is RunState.SUBMITTING and intended:
+        return Submit()
+    if run.due_at > now:
+        return Rest(run.due_at)
+    match run.state:
+        case RunState.SUBMITTING:
+            return Feed(AnswerLost("the gateway was stopped while the request was going out"))
+        case RunState.QUEUED:
+            return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
+        case RunState.RUNNING:
+            hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
+            return Feed(DeadlinePassed()) if hopeless else Poll()
+        case RunState.KEEPING:
+            # However late it is, it is tried: the gateway may have been stopped meanwhile.
+            return Keep(refresh=run.tries > 0 or not run.links or now >= keep_until(run))
+        case RunState.UNSURE if now < run.deadline_at:
+            return Submit()
+        case _:
+            return Feed(DeadlinePassed())
+
+
+def _watch_until(run: Run) -> float:
+    """A paid task that cannot be asked after is not given up at the deadline but only when
+    its links must be dead: upstream may come back and have the pictures."""
+    return max(run.deadline_at, (run.accepted_at or run.created_at) + LINK_LIFETIME_SECONDS)
+
+
+def keep_until(run: Run) -> float:
+    """The time from which a failure to keep its pictures is the last one."""
+    finished = run.upstream_finished_at or run.created_at
+    return finished + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS

@@ -1,1 +1,0 @@
-"""The ledgers: one meaning (gateway.ports.Ledger), several stores. Nothing is imported here."""

@@ -1,0 +1,1 @@
+"""What several share in one process, and what therefore ends with it."""

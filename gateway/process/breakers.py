@@ -1,0 +1,285 @@
+"""Which routes may be asked now: how each route is, to this process.
+
+Whoever is about to submit obtains a permit first, before the intention is written, and tells
+afterwards what came of it. Deciding whether a run may go there is the core's and the ledger's;
+this module only knows how the routes are, and which runs wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from gateway.core.model import Run, RunState
+from gateway.core.policy import Current
+from gateway.core.runs import routing, trials
+from gateway.core.runs.breaker import BreakerPace, BreakerState
+from gateway.core.runs.events import (
+    Accepted,
+    CredentialsRefused,
+    Event,
+    Finished,
+    NotNow,
+    PollEvent,
+    Refused,
+    Retry,
+    SubmitEvent,
+    TaskFailed,
+    Why,
+)
+from gateway.core.runs.lifecycle import Rules
+from gateway.core.runs.route_health import Epochs, RouteHealth
+from gateway.core.runs.routing import NOWHERE, Alternative, Outlook
+from gateway.core.runs.schedule import RETRY_AFTER_MAX_SECONDS
+from gateway.core.runs.trials import Declined, Rank, Waiting
+from gateway.ports.clock import Clock
+from gateway.ports.observer import Observer
+
+R = TypeVar("R")
+
+NO_TROUBLE: Final = NotNow("the route is held back")
+"""What a route is taken to say that did not say anything itself."""
+
+MOST_REMEMBERED: Final = 10_000
+"""Runs that wait, and runs that a route has declined; of more, the oldest are forgotten."""
+
+PATIENCE_SHARE: Final = 3.0
+"""A trial is kept for a third of the time that the route was closed: all who wait come by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave for one submit of a run on a route, given in these epochs of its breakers."""
+
+    upstream: str
+    upstream_model: str
+    run_id: str
+    team: str
+    epochs: Epochs
+
+
+@dataclass(slots=True)
+class _Gate:
+    """How a route is, and what it said when it last did not take a submit.
+
+    `taken` counts the submits that it took, `declined` is by run, and `wasted` by team: the trials
+    of all that came to nothing. `kept_for` is whose turn it is, as it was last worked out: by
+    model, and by team unless it is for all.
+    """
+
+    health: RouteHealth = field(default_factory=RouteHealth)
+    trouble: NotNow | CredentialsRefused = NO_TROUBLE
+    taken: int = 0
+    declined: dict[str, Declined] = field(default_factory=dict)
+    wasted: dict[str, int] = field(default_factory=dict)
+    kept_for: dict[tuple[str, str], tuple[Rank, Waiting]] = field(default_factory=dict)
+
+    def rank(self, run_id: str, team: str) -> Rank:
+        known = self.declined.get(run_id)
+        return Rank(self.wasted.get(team, 0), known.times if known else 0)
+
+
+class Gates:
+    def __init__(self, current: Current, clock: Clock, observer: Observer) -> None:
+        self._current = current
+        self._clock = clock
+        self._observer = observer
+        self._gates: dict[tuple[str, str], _Gate] = {}
+        self._waiting: dict[str, Waiting] = {}
+
+    def forget(self) -> None:
+        """The upstreams were connected anew: what was known of them is void."""
+        for upstream, model in self._gates:
+            self._observer.route_turned(upstream, model, up=True)
+        self._gates.clear()
+
+    def state(self, upstream: str, model: str) -> BreakerState:
+        """How a route is; one that was never asked is closed."""
+        gate = self._gates.get((upstream, model))
+        return (gate.health if gate else RouteHealth()).state(self._clock())
+
+    def follow(self, run: Run) -> None:
+        """The run is so by now: those that wait have their turn, those that do not give it up."""
+        self._waiting.pop(run.id, None)
+        if run.state is RunState.QUEUED:
+            self._wait(Waiting(run.id, run.team, run.model, run.due_at))
+        elif run.state is not RunState.SUBMITTING:
+            for gate in self._gates.values():
+                gate.declined.pop(run.id, None)
+
+    def _wait(self, waiting: Waiting) -> None:
+        """In the line, and before those who it turns out stand behind."""
+        _remember(self._waiting, waiting.run_id, waiting)
+        for gate in self._gates.values():
+            rank = gate.rank(waiting.run_id, waiting.team)
+            for scope in ((waiting.model, ""), (waiting.model, waiting.team)):
+                if scope in gate.kept_for and rank < gate.kept_for[scope][0]:
+                    del gate.kept_for[scope]
+
+    # --- permits -------------------------------------------------------------------------------
+
+    def enter(self, run: Run) -> Permit | NotNow | CredentialsRefused:
+        """A permit for the route that the run is on, or what the route said before."""
+        permit = self._take(run, run.upstream, run.upstream_model, patient=False)
+        return permit or self._gate(run.upstream, run.upstream_model).trouble
+
+    def outlook(self, run: Run, event: Event) -> tuple[Outlook, Permit | None]:
+        """Where the run may go on after the event, and the permit for going there."""
+        if run.state is RunState.UNSURE or not routing.moves(event):
+            return NOWHERE, None  # what may have been taken is never sent elsewhere
+        routes = routing.alternatives(run, self._current.policy.catalog)
+        at_once, later = routing.next_after(run, event, routes)
+        go, permit = self._first_open(run, at_once, patient=isinstance(event, Retry))
+        hopeful = self._hopeful(later, event)
+        waits = tuple((route, self._up_at(route, run, event)) for route in hopeful)
+        return Outlook(go, waits), permit
+
+    def leave(self, permit: Permit | None) -> None:
+        """The permit was not used, or nobody will ever tell what came of it."""
+        if permit is not None:
+            gate = self._gate(permit.upstream, permit.upstream_model)
+            gate.health = gate.health.unused(permit.team, permit.epochs, self._clock())
+
+    # --- what became of it ---------------------------------------------------------------------
+
+    def submitted(self, permit: Permit, event: SubmitEvent) -> SubmitEvent:
+        """What came of the submit; the permit is given back with it.
+
+        Returns what it means for the run: a route that takes others may decline it for good.
+        """
+        gate = self._gate(permit.upstream, permit.upstream_model)
+        event = self._counted(gate, permit, event)
+        match event:
+            case Accepted() | Refused():
+                gate.trouble = NO_TROUBLE
+            case CredentialsRefused() | NotNow(its_own=False):
+                gate.trouble = replace(event, words="")  # it was said of another's order
+        now, pace = self._clock(), self._pace(permit.upstream)
+        after = gate.health.submitted(permit.team, permit.epochs, event, now, pace)
+        self._count_trial(gate, permit, after)
+        self._set(permit.upstream, permit.upstream_model, after)
+        return event
+
+    def polled(self, run: Run, event: PollEvent) -> None:
+        """What became of a task says whether its route delivers."""
+        health = self._gate(run.upstream, run.upstream_model).health
+        if isinstance(event, Finished):
+            self._set(run.upstream, run.upstream_model, health.delivered(run.team))
+        if isinstance(event, TaskFailed) and routing.is_providers_fault(event.code):
+            after = health.task_failed(run.team, self._clock(), self._pace(run.upstream))
+            self._set(run.upstream, run.upstream_model, after)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _counted(self, gate: _Gate, permit: Permit, event: SubmitEvent) -> SubmitEvent:
+        """The event, and whether it is the run's own fault by now."""
+        if isinstance(event, Accepted):
+            gate.taken += 1
+        if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
+            return event
+        known = gate.declined.pop(permit.run_id, Declined()).again(gate.taken)
+        _remember(gate.declined, permit.run_id, known)
+        return replace(event, its_own=known.is_its_own(gate.taken))
+
+    def _count_trial(self, gate: _Gate, permit: Permit, after: RouteHealth) -> None:
+        """A trial of all that leaves the route closed was wasted by the team that had it."""
+        gate.kept_for.clear()
+        if after.for_all.is_closed:
+            gate.wasted.clear()
+        elif not gate.health.for_all.is_closed:
+            gate.wasted[permit.team] = gate.wasted.get(permit.team, 0) + 1
+
+    def _first_open(
+        self, run: Run, routes: Sequence[Alternative], *, patient: bool
+    ) -> tuple[Alternative | None, Permit | None]:
+        for route in routes:
+            permit = self._take(run, route.upstream, route.upstream_model, patient=patient)
+            if permit is not None:
+                return route, permit
+            health = self._gate(route.upstream, route.upstream_model).health
+            if health.is_sound(run.team):
+                break  # busy, not ill: to wait for it is cheaper than to go on
+        return None, None
+
+    def _take(self, run: Run, upstream: str, model: str, *, patient: bool) -> Permit | None:
+        gate, now, team = self._gate(upstream, model), self._clock(), run.team
+        allowed = gate.health.allows(team, now, patient=patient)
+        if not allowed or self._is_anothers_turn(gate, run, now, self._pace(upstream)):
+            gate.health = gate.health.turned_away(team, now, self._pace(upstream))
+            return None
+        gate.health = gate.health.taken(team, now)
+        return Permit(upstream, model, run.id, team, gate.health.epochs(team))
+
+    def _is_anothers_turn(self, gate: _Gate, run: Run, now: float, pace: BreakerPace) -> bool:
+        """Whether this would be a trial, and one who comes soon stands before this run."""
+        trial = gate.health.trial_of(run.team)
+        if trial is None:
+            return False
+        late = pace.first_seconds
+        patience = max(late, trial.open_seconds / PATIENCE_SHARE)
+        of_all = trial is gate.health.for_all
+        scope = (run.model, "" if of_all else run.team)
+        first = gate.kept_for.pop(scope, None)
+        if first is None or not self._still_comes(first[1], run, now, patience, late):
+            line = self._line(gate, run, of_all=of_all)
+            coming = (one for one in line if trials.comes_soon(one[1], now, patience, late))
+            first = trials.first_in_line(coming)
+        if first is None:
+            return False
+        gate.kept_for[scope] = first
+        return first[0] < gate.rank(run.id, run.team)
+
+    def _still_comes(
+        self, first: Waiting, run: Run, now: float, patience: float, late: float
+    ) -> bool:
+        """Whether what was worked out when another asked still holds, and for this run too."""
+        waits = self._waiting.get(first.run_id) == first and first.run_id != run.id
+        return waits and trials.comes_soon(first, now, patience, late)
+
+    def _line(self, gate: _Gate, run: Run, *, of_all: bool) -> Iterable[tuple[Rank, Waiting]]:
+        """All others who wait for this trial: those of the team, or of every team."""
+        for one in self._waiting.values():
+            if one.model == run.model and one.run_id != run.id and (of_all or one.team == run.team):
+                yield gate.rank(one.run_id, one.team), one
+
+    def _hopeful(self, routes: Sequence[Alternative], event: Event) -> Sequence[Alternative]:
+        """Those of `routes` worth waiting for. A refused key or balance is not mended by waiting;
+        only a run that waits for something else may find it mended."""
+        if isinstance(event, Retry) or (isinstance(event, NotNow) and not event.its_own):
+            return routes
+        return [route for route in routes if not self._refuses_us(route)]
+
+    def _refuses_us(self, route: Alternative) -> bool:
+        gate = self._gate(route.upstream, route.upstream_model)
+        return isinstance(gate.trouble, CredentialsRefused)
+
+    def _up_at(self, route: Alternative, run: Run, event: Event) -> float:
+        now = self._clock()
+        at = self._gate(route.upstream, route.upstream_model).health.up_at(run.team, now)
+        if route.name != run.route or not isinstance(event, NotNow):
+            return at
+        asked = min(event.retry_after_seconds or 0.0, RETRY_AFTER_MAX_SECONDS)
+        return max(at, now + asked)
+
+    def _gate(self, upstream: str, model: str) -> _Gate:
+        """As many as the settings have named routes; those of former settings stay."""
+        return self._gates.setdefault((upstream, model), _Gate())
+
+    def _set(self, upstream: str, model: str, after: RouteHealth) -> None:
+        gate = self._gate(upstream, model)
+        turned = after.is_up is not gate.health.is_up
+        gate.health = after
+        if turned:
+            self._observer.route_turned(upstream, model, up=after.is_up)
+
+    def _pace(self, upstream: str) -> BreakerPace:
+        rules = self._current.policy.rules.get(upstream) or Rules()
+        return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds)
+
+
+def _remember(known: dict[str, R], name: str, value: R) -> None:
+    """The newest last; of too many, the oldest goes."""
+    known[name] = value
+    if len(known) > MOST_REMEMBERED:
+        del known[next(iter(known))]

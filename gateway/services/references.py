@@ -1,0 +1,171 @@
+"""What is known of an order's reference pictures before the order is named.
+
+A link that the team got by uploading counts by its bytes. Where the team's `references` setting
+says `fetch`, every link is fetched, proven to be a picture and counted by its bytes, before any
+money moves. Upstream gets the client's own links in either case. Nothing that is fetched is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+from weakref import WeakValueDictionary
+
+import structlog
+
+from gateway.core.catalog import ReferenceMode, Team
+from gateway.core.model import Order
+from gateway.core.orders.fingerprint import references
+from gateway.core.picture_errors import (
+    LinkDead,
+    LinkForbidden,
+    NotAPicture,
+    PictureProblem,
+    PictureTooLarge,
+    StoreFull,
+    TooCostly,
+)
+from gateway.errors import GatewayError, InvalidRequest, Unavailable
+from gateway.ports.clock import Clock
+from gateway.ports.ledger import Ledger
+from gateway.ports.outbound import Links
+from gateway.ports.pictures import Proof
+from gateway.process.shares import Shares
+
+log = structlog.get_logger("gateway.references")
+
+MAX_BYTES: Final = 50_000_000
+"""Upstream's own limit for a reference picture."""
+
+FETCH_SECONDS: Final = 20.0
+"""For all references of an order: clients give a POST 30 s, and the submit needs its share."""
+
+FETCHES: Final = 8
+"""At once, in all: each may hold `MAX_BYTES` of the disk."""
+
+MEMO_SECONDS: Final = 60.0
+"""A client that tries again, or polls by ordering, does so within about this time."""
+
+MEMO_ENTRIES: Final = 10_000
+
+_SAID: Final[tuple[tuple[type[PictureProblem], str], ...]] = (
+    # The first class that fits the problem gives the words.
+    (LinkForbidden, "it leads to an address that the gateway may not call"),
+    (LinkDead, "nothing can be fetched there"),
+    (PictureTooLarge, f"it has more than {MAX_BYTES // 1_000_000} MB"),
+    (TooCostly, "it takes too long to decode; save it in an ordinary way"),
+    (NotAPicture, "it is not a whole JPEG, PNG or WebP picture"),
+    (PictureProblem, "it could not be fetched whole; see whether the link works, and try again"),
+)
+
+
+@dataclass(slots=True)
+class _Task:
+    """One link of an order: where it stands, and whether its fetch has begun."""
+
+    place: str
+    url: str
+    begun: bool = False
+    digest: str | None = None
+
+
+class References:
+    """The stage between validation and naming. `links` gives what fetches for a team."""
+
+    def __init__(
+        self, ledger: Ledger, links: Callable[[str], Links], *, proof: Proof, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._proof = proof
+        self._memo = _Memo(clock)
+        self._places = Shares(FETCHES)
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def identify(self, team: Team, order: Order) -> Order:
+        """The order with the digest of each reference whose bytes are known.
+
+        Raises `InvalidRequest` naming the place of a reference that cannot be used, or
+        `Unavailable`.
+        """
+        places = references(order)
+        if not places:
+            return order
+        if team.references is ReferenceMode.FETCH:
+            return replace(order, digests=await self._fetched(team.name, places))
+        found = await self._ledger.digests(team.name, list(dict.fromkeys(places.values())))
+        return replace(order, digests={url: digest for url, digest in found.items() if digest})
+
+    async def _fetched(self, team: str, places: Mapping[str, str]) -> Mapping[str, str]:
+        """URL → digest of every reference; the first problem ends it all."""
+        first = {url: place for place, url in reversed(list(places.items()))}
+        tasks = [_Task(place, url) for url, place in first.items()]
+        try:
+            async with asyncio.timeout(FETCH_SECONDS), asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(self._learn(team, task))
+        except TimeoutError:
+            raise _too_slow(tasks) from None
+        except BaseExceptionGroup as problems:
+            raise problems.exceptions[0] from None
+        return {task.url: task.digest for task in tasks if task.digest is not None}
+
+    async def _learn(self, team: str, task: _Task) -> None:
+        """Finds out one digest. Whoever wants the same link at the same time waits for it."""
+        key = (team, task.url)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        async with turn:
+            task.digest = self._memo.get(key)
+            if task.digest is not None:
+                return
+            async with self._places.place(team):
+                task.begun = True
+                task.digest = await self._prove(team, task)
+            self._memo.put(key, task.digest)
+
+    async def _prove(self, team: str, task: _Task) -> str:
+        try:
+            async with self._links(team).stream(
+                task.url, max_bytes=MAX_BYTES, timeout_seconds=FETCH_SECONDS
+            ) as body:
+                picture = await self._proof.prove(body, max_bytes=MAX_BYTES, team=team)
+        except StoreFull as problem:
+            raise Unavailable(
+                "The gateway has no room to look at reference pictures just now; try again.",
+                retry_after_seconds=5,
+            ) from problem
+        except PictureProblem as problem:
+            log.info("reference refused", team=team, place=task.place, reason=str(problem))
+            said = next(words for kind, words in _SAID if isinstance(problem, kind))
+            raise InvalidRequest(f"'{task.place}': {said}.", param=task.place) from problem
+        return picture.digest
+
+
+class _Memo:
+    """(team, URL) → digest, for a short time and in a bounded number."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+
+    def get(self, key: tuple[str, str]) -> str | None:
+        digest, until = self._known.get(key, (None, 0.0))
+        return digest if until > self._clock() else None
+
+    def put(self, key: tuple[str, str], digest: str) -> None:
+        self._known.pop(key, None)
+        self._known[key] = (digest, self._clock() + MEMO_SECONDS)
+        if len(self._known) > MEMO_ENTRIES:
+            self._known.popitem(last=False)
+
+
+def _too_slow(tasks: list[_Task]) -> GatewayError:
+    for task in tasks:
+        if task.begun and task.digest is None:
+            said = f"it did not arrive within {FETCH_SECONDS:.0f} seconds"
+            return InvalidRequest(f"'{task.place}': {said}.", param=task.place)
+    message = "Too many reference pictures are being fetched just now; try again."
+    return Unavailable(message, retry_after_seconds=5)

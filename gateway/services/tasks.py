@@ -1,0 +1,114 @@
+"""What a team asks of its own tasks: one, many, and to be told when one has ended.
+
+    status: find → answer
+    wait: watch → find → wait → answer
+
+Only reads: what happens to a task's run is the worker's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.core.catalog import Team
+from gateway.core.model import Job, Run, RunState
+from gateway.core.policy import Current
+from gateway.core.transaction import Keys, Writes
+from gateway.errors import TaskNotFound
+from gateway.ports.ledger import Ledger
+from gateway.process.waiters import Board
+
+STAY_AWAY_SECONDS: Final = (5.0, 10.0)
+"""A restart is over by then; and they do not all come at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a poll finds."""
+
+    job: Job
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks are asked for: in these states, of this model (None: any), on this page."""
+
+    states: Sequence[RunState] = tuple(RunState)
+    model: str | None = None
+    page: int = 1
+    page_size: int = 20
+
+
+class Tasks:
+    """Anyone else's task is as unknown to a team as none at all."""
+
+    def __init__(self, ledger: Ledger, board: Board, current: Current) -> None:
+        self._ledger = ledger
+        self._board = board
+        self._current = current
+
+    async def status(self, team: Team, task_id: str) -> Task:
+        """The team's task as it is. Raises `TaskNotFound`."""
+        found = await self._ledger.job(task_id)
+        if found is None or found[0].team != team.name:
+            raise TaskNotFound("The requested task could not be found.", param="task_id")
+        return Task(*found)
+
+    def may_wait(self, team: str) -> bool:
+        """Whether one more client of the team may wait for its task."""
+        return self._board.takes_patient(team, self._current.policy.max_waiters)
+
+    def come_again_seconds(self, team: str) -> float | None:
+        """How long a client should stay away whose waiting was ended by our stop, or never begun;
+        None for one whose time was over."""
+        return None if self.may_wait(team) else random.uniform(*STAY_AWAY_SECONDS)
+
+    async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
+        """The team's task once it has ended, or as it is when the time is over."""
+        return await self.ended(await self.status(team, task_id), timeout_seconds)
+
+    async def ended(self, task: Task, timeout_seconds: float) -> Task:
+        """The task once it has ended, or as it is when the time is over.
+
+        While no more clients of its team may wait, it is told as it is at once.
+        """
+        team = task.job.team
+        if task.run.is_final or not self.may_wait(team):
+            return task
+        with self._board.watching(task.run.id, patient=team) as watch:
+            task = await self._again(task)  # what happened before we watched
+            if task.run.is_final:
+                return task
+            run = await watch.until(_is_final, timeout_seconds)
+        return replace(task, run=run) if run else await self._again(task)
+
+    async def _again(self, task: Task) -> Task:
+        found = await self._ledger.job(task.job.id)
+        return Task(*found) if found else task
+
+    async def page(self, team: Team, filters: TaskFilter) -> tuple[Sequence[Task], int]:
+        """One page of the team's tasks, newest first, and how many there are on all pages."""
+        found, total = await self._ledger.tasks(
+            team.name,
+            states=filters.states,
+            page=filters.page,
+            page_size=filters.page_size,
+            model=filters.model,
+        )
+        return [Task(*one) for one in found], total
+
+    async def batch(self, team: Team, task_ids: Sequence[str]) -> Sequence[Task]:
+        """Those of these tasks that are the team's, in the order asked."""
+        return [Task(*one) for one in await self._ledger.jobs(team.name, task_ids)]
+
+    async def run_now(self, run_id: str) -> Run | None:
+        """The run as the ledger has it."""
+        return await self._ledger.transact(Keys(run_id=run_id), lambda view: (view.run, Writes()))
+
+
+def _is_final(run: Run) -> bool:
+    return run.is_final

@@ -1,0 +1,134 @@
+"""`POST /v1/images/estimate`, `GET /v1/credits`, `GET /v1/models`: asking costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.core.catalog import ImageModel, PriceRule
+from gateway.core.money.accounts import USD_MICROS, Measure
+from gateway.core.money.budgets import NEVER, Standing, rfc3339
+from gateway.core.orders.estimate import Estimate, Purse, models_of
+from gateway.core.policy import Current
+from gateway.services.orders import Service
+from gateway.web.auth import team_of
+from gateway.web.body import Bodies
+from gateway.web.evolink import wire
+from gateway.web.responses import json_response
+from gateway.web.shown import usd
+
+CREDITS_PER_USD: Final = 68
+"""Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
+
+
+class Enquiries:
+    def __init__(self, service: Service, current: Current, bodies: Bodies) -> None:
+        self._service = service
+        self._bodies = bodies
+        self._current = current
+
+    async def estimate(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
+        freshness = wire.read_freshness(request.headers)
+        return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
+
+    async def credits(self, request: Request) -> Response:
+        team = team_of(request, self._current)
+        return json_response(credits_object(await self._service.purse(team)))
+
+    async def models(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        listed = [model_object(model) for model in models_of(team, policy)]
+        return json_response({"data": listed, "object": "list"})
+
+
+def estimate_object(estimate: Estimate) -> Mapping[str, object]:
+    """The estimate as JSON; `cost_usd` is what this order would cost, `price_usd` a new run."""
+    ceiling = estimate.ceiling_usd_micros
+    price = None if ceiling is None else usd(ceiling)
+    shown: dict[str, object] = {
+        "object": "image.generation.estimate",
+        "model": estimate.order.model,
+        "n": estimate.order.n,
+        "verdict": estimate.verdict,
+        "price_usd": price,
+        "cost_usd": price if estimate.verdict == "start" else 0,
+        "budgets": [standing_object(one) for one in estimate.standings],
+    }
+    if estimate.denial is not None:
+        error = estimate.denial
+        frees = None if error.frees_at == NEVER else rfc3339(error.frees_at)
+        shown["denial"] = {
+            "rule": error.rule,
+            "reason": str(error.reason),
+            "message": error.message,
+            "resets_at": frees,
+            "enforced": estimate.verdict == "deny",
+        }
+    return shown
+
+
+def standing_object(one: Standing) -> Mapping[str, object]:
+    """One limit: money in dollars, pictures and runs as counts."""
+    money = one.cap.measure is Measure.USD
+    show = usd if money else int
+    return {
+        "rule": one.cap.rule,
+        "unit": "usd" if money else str(one.cap.measure),
+        "window": str(one.cap.window),
+        "limit": show(one.cap.limit),
+        "spent": show(one.spent),
+        "held": show(one.held),
+        "left": show(one.left),
+        "resets_at": None if one.renews_at == NEVER else rfc3339(one.renews_at),
+    }
+
+
+def credits_object(purse: Purse) -> Mapping[str, object]:
+    """Upstream's shape, answered for the team: what its tightest budget leaves, as credits."""
+    left = _credits(purse.left or 0)
+    used = _credits(purse.spent)
+    token = {
+        "remaining_credits": left,
+        "unlimited_credits": purse.left is None,
+        "used_credits": used,
+    }
+    user = {"remaining_credits": left, "used_credits": used}
+    return {"data": {"token": token, "user": user}, "message": "", "success": True}
+
+
+def model_object(model: ImageModel) -> Mapping[str, object]:
+    """A model as in OpenAI's lists, with what it takes and costs per picture."""
+    limits = model.limits
+    return {
+        "id": model.name,
+        "object": "model",
+        "owned_by": wire.CACHE_NAME,
+        "max_n": limits.max_n,
+        "sizes": _sorted(limits.sizes),
+        "qualities": _sorted(limits.qualities),
+        "resolutions": _sorted(limits.resolutions),
+        "prices": [
+            {"usd": usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
+        ],
+    }
+
+
+def cheapest_rules(model: ImageModel) -> Sequence[PriceRule]:
+    """The rules of the route that is cheapest at its cheapest, in the order they are tried."""
+    routes = [route.prices for route in model.routes if route.prices]
+    return min(routes, key=lambda rules: min(rule.usd_micros for rule in rules), default=())
+
+
+def _sorted(values: frozenset[str] | None) -> list[str] | None:
+    return None if values is None else sorted(values)
+
+
+def _credits(micros: int) -> float:
+    return round(micros * CREDITS_PER_USD / USD_MICROS, 4)

@@ -1,0 +1,129 @@
+"""The file API, mirrored: what goes up, what a team has there, and its errors in their own shape.
+
+The shape differs from the rest of the surface: `{"success": ..., "code": N, "msg": ...}`. The
+team sees its own files only; upstream's answers are passed on as they came otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.core.catalog import Team
+from gateway.core.model import Upload
+from gateway.core.policy import Current
+from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
+from gateway.services.uploads import Answered, Files
+from gateway.web.auth import team_of
+from gateway.web.body import read_body
+from gateway.web.edge import UPSTREAM_SECONDS
+from gateway.web.evolink import wire
+from gateway.web.evolink.base64_file import Base64Files, parse_object, said_of_file
+from gateway.web.evolink.upload_form import read_upload
+from gateway.web.responses import json_response
+
+BASE: Final = "/api/v1/files"
+LINK_BODY_BYTES: Final = 64 * 1024
+"""Of a request that names a file by its link."""
+
+TOO_LARGE: Final = 40001
+"""The file API's own code; its other errors of ours have the HTTP status as their code."""
+
+PAGE_SIZE: Final = 20
+MAX_PAGE_SIZE: Final = 100
+_MAX_PAGE: Final = 1_000_000
+_ZONE: Final = timezone(timedelta(hours=8))  # the file API tells its times in this one
+
+
+class FilesApi:
+    """The routes under `/api/v1/files`."""
+
+    def __init__(self, files: Files, base64_files: Base64Files, current: Current) -> None:
+        self._files = files
+        self._base64_files = base64_files
+        self._current = current
+
+    async def upload_base64(self, request: Request) -> Response:
+        team = self._team(request)
+        limit = self._current.policy.upload_limit_bytes
+        async with self._base64_files.file(request, limit, team=team.name) as file:
+            return _told(request, await self._files.upload_content(team, file, file.fields))
+
+    async def upload_stream(self, request: Request) -> Response:
+        team = self._team(request)
+        limit = self._current.policy.upload_limit_bytes
+        async with aclosing(read_upload(request, limit_bytes=limit)) as form:
+            return _told(request, await self._files.upload_form(team, form))
+
+    async def upload_url(self, request: Request) -> Response:
+        team = self._team(request)
+        values = parse_object(await read_body(request, LINK_BODY_BYTES))
+        url = values.get("file_url")
+        if not isinstance(url, str):
+            raise InvalidRequest("file_url is required: an http or https URL", param="file_url")
+        return _told(request, await self._files.upload_link(team, url, said_of_file(values)))
+
+    async def list_files(self, request: Request) -> Response:
+        team = self._team(request)
+        page = _whole(request.query_params.get("page"), 1, _MAX_PAGE)
+        size = _whole(request.query_params.get("pageSize"), PAGE_SIZE, MAX_PAGE_SIZE)
+        uploads, total = await self._files.page(team, page, size)
+        data = {"files": _listed(uploads), "total": total}
+        return json_response({"code": 200, "data": data, "msg": "success", "success": True})
+
+    async def quota(self, request: Request) -> Response:
+        self._team(request)
+        return _told(request, await self._files.quota())
+
+    async def delete(self, request: Request) -> Response:
+        team = self._team(request)
+        return _told(request, await self._files.delete(team, request.path_params["file_id"]))
+
+    def _team(self, request: Request) -> Team:
+        return team_of(request, self._current)
+
+
+def is_files(path: str) -> bool:
+    """Whether errors on this path have the file API's shape."""
+    return path == BASE or path.startswith(f"{BASE}/")
+
+
+def error_answer(error: GatewayError) -> Response:
+    if isinstance(error, UpstreamRefusal):
+        content = wire.error_body(error)
+    else:
+        code = TOO_LARGE if error.status == 413 else error.status
+        content = wire.to_json({"code": code, "msg": error.message, "success": False})
+    return Response(
+        content,
+        status_code=error.status,
+        headers=wire.error_headers(error),
+        media_type="application/json",
+    )
+
+
+def _told(request: Request, answered: Answered) -> Response:
+    request.scope[UPSTREAM_SECONDS] = answered.upstream_seconds
+    return json_response(answered.answer)
+
+
+def _listed(uploads: Sequence[Upload]) -> list[dict[str, object]]:
+    return [
+        {
+            "file_id": upload.id,
+            "file_name": upload.name,
+            "file_size": upload.size_bytes,
+            "upload_time": datetime.fromtimestamp(int(upload.created_at), _ZONE).isoformat(),
+        }
+        for upload in uploads
+    ]
+
+
+def _whole(text: str | None, usual: int, most: int) -> int:
+    plain = text is not None and text.isascii() and text.isdecimal()
+    return min(max(int(text[:10]), 1), most) if text and plain else usual

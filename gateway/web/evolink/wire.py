@@ -1,0 +1,273 @@
+"""The wire of our own API: core values to JSON and headers, headers to core values.
+
+The task object is upstream's own, with our id, our links and our state put in. JSON is compact
+with sorted keys, as upstream's is: there are clients that read it with grep.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from gateway.core.model import Freshness, Job, Run, RunState, Verdict
+from gateway.core.orders.admission import Hit, Joined, Replayed, Settled, Started
+from gateway.core.runs.failures import task_error
+from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
+
+CACHE_NAME: Final = "image-gateway"
+IGNORED: Final = "; detail=client-control-ignored"
+"""Of a client whose `Cache-Control` would have passed the cache by, and may not."""
+
+TASK_TYPE: Final = "image"
+KEEPING_PROGRESS: Final = 99
+"""Upstream is finished, our copy is not: the client must not take it for complete yet."""
+
+STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
+    # A task's status → the states of its run. We cancel nothing, and show as failed what upstream
+    # cancelled. A run that upstream has taken is `processing` in lists from its first moment; the
+    # task itself says `pending` for as long as upstream's own does.
+    "pending": (RunState.SUBMITTING, RunState.QUEUED, RunState.UNSURE),
+    "processing": (RunState.RUNNING, RunState.KEEPING),
+    "completed": (RunState.DONE,),
+    "failed": (RunState.FAILED,),
+    "cancelled": (),
+}
+_STATUS: Final = {state: status for status, states in STATES_OF_STATUS.items() for state in states}
+
+MOULDS: Final = 64
+"""Ended runs whose task is kept rendered: those that many clients wait for at once."""
+
+_RESULT_FIELDS: Final = ("results", "result_data", "duration")
+_GREPPED: Final = ("id", "status")
+_AT_WORK: Final = ("processing", "running", "in_progress", "completed")
+_PAID: Final = ("credits_used", "credits_reserved", "estimated_cost")
+_MIN_ID_LENGTH: Final = 16
+"""A shorter task id may stand in a text by chance."""
+
+_DIRECTIVE: Final = re.compile(
+    # Possessive throughout: no text makes it go back and forth.
+    r'(?:^|,)\s*+([\w-]++)\s*+(?:=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s",]*+)))?+\s*+(?=,|$)',
+    re.ASCII,
+)
+
+
+def to_json(value: object) -> bytes:
+    """Sorted, except that no nested `id` or `status` comes before the object's own."""
+    if not isinstance(value, dict) or not any(_nested_before(value, name) for name in _GREPPED):
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    plain_first = sorted(value, key=lambda name: (isinstance(value[name], dict | list), name))
+    members = (
+        orjson.dumps(name) + b":" + orjson.dumps(value[name], option=orjson.OPT_SORT_KEYS)
+        for name in plain_first
+    )
+    return b"{" + b",".join(members) + b"}"
+
+
+def _nested_before(value: Mapping[str, Any], name: str) -> bool:
+    return name in value and any(_has_key(value[other], name) for other in value if other < name)
+
+
+def _has_key(value: object, name: str) -> bool:
+    if isinstance(value, dict):
+        return name in value or any(_has_key(one, name) for one in value.values())
+    return isinstance(value, list) and any(_has_key(one, name) for one in value)
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
+    """The task as the client sees it: upstream's last word, with our id and our links in it."""
+    task: dict[str, Any] = {
+        "object": "image.generation.task",
+        "type": TASK_TYPE,
+        **orjson.loads(run.task),
+        "created": int(job.created_at),
+        "id": job.id,
+        "model": run.model,
+    }
+    task.setdefault("task_info", {"can_cancel": False})
+    _show_state(task, run)
+    if job.verdict is Verdict.HIT and isinstance(task["task_info"], dict):
+        task["task_info"] = {**task["task_info"], "estimated_time": 0}  # else clients show a guess
+    if job.verdict is not Verdict.STARTED:
+        _show_free(task)
+    links = {kept.link: f"{public_url}/pictures/{kept.picture.name}" for kept in run.kept}
+    theirs = run.upstream_task_id or ""
+
+    def ours(text: str) -> str:
+        if text in links:
+            return links[text]
+        return text.replace(theirs, job.id) if len(theirs) >= _MIN_ID_LENGTH else text
+
+    return {name: _rewritten(value, ours) for name, value in task.items()}
+
+
+def task_body(job: Job, run: Run, public_url: str) -> bytes:
+    """The task object as JSON. Of an ended run it is rendered once for all its jobs, whose
+    answers differ in id and time alone."""
+    if not run.is_final:
+        return to_json(task_object(job, run, public_url))
+    mould = _mould(run, job.verdict, public_url)
+    created = b'"created":%d' % int(job.created_at)
+    return mould.replace(_MOULD_CREATED, created, 1).replace(_MOULD_ID, job.id.encode())
+
+
+_MOULD_JOB: Final = Job("task-unified-mould-5f0c8e1b7a64", "", "", Verdict.HIT, 2**53 - 1)
+_MOULD_ID: Final = _MOULD_JOB.id.encode()
+_MOULD_CREATED: Final = b'"created":%d' % int(_MOULD_JOB.created_at)
+
+
+@lru_cache(maxsize=MOULDS)
+def _mould(run: Run, verdict: Verdict, public_url: str) -> bytes:
+    return to_json(task_object(replace(_MOULD_JOB, verdict=verdict), run, public_url))
+
+
+def task_row(job: Job, run: Run) -> dict[str, object]:
+    """The task as one row of a list."""
+    task, done = task_object(job, run, ""), run.state is RunState.DONE
+    usage = task.get("usage")
+    spent = usage.get("credits_used") if done and isinstance(usage, dict) else 0
+    return {
+        "created_at": task["created"],
+        "credits_used": spent if isinstance(spent, int | float) else 0,
+        "has_error": run.state is RunState.FAILED,
+        "has_results": done,
+        "id": job.id,
+        "model": run.model,
+        "progress": task["progress"],
+        "status": _STATUS[run.state],
+        "type": TASK_TYPE,
+    }
+
+
+def _show_state(task: dict[str, Any], run: Run) -> None:
+    if run.state is RunState.DONE:
+        task.update(status="completed", progress=100)
+        return
+    for name in _RESULT_FIELDS:
+        task.pop(name, None)
+    if run.state is RunState.FAILED and run.failure is not None:
+        error = task.get("error")
+        task.update(status="failed", progress=0, task_info={"can_cancel": False})
+        task["error"] = {**(error if isinstance(error, dict) else {}), **task_error(run.failure)}
+        return
+    task.pop("error", None)  # a task that goes on has none, whatever a former answer said
+    if run.state is RunState.KEEPING:
+        task.update(status="processing", progress=KEEPING_PROGRESS)
+    elif run.state is RunState.RUNNING:
+        progress = task.get("progress")
+        whole = progress if type(progress) is int else 0
+        task["status"] = "processing" if task.get("status") in _AT_WORK else "pending"
+        task["progress"] = min(max(whole, 0), KEEPING_PROGRESS)
+    else:
+        task.update(status="pending", progress=0)
+
+
+def _show_free(task: dict[str, Any]) -> None:
+    """A hit or a joined task costs nothing; upstream's receipt belongs to the run's own job."""
+    task.pop("billing", None)
+    usage = task.get("usage")
+    if isinstance(usage, dict):
+        free = dict.fromkeys(usage.keys() & _PAID, 0)
+        task["usage"] = {name: free.get(name, usage[name]) for name in usage if name != "cost"}
+
+
+def _rewritten(value: Any, ours: Callable[[str], str]) -> Any:
+    """The value with `ours` applied to every text in it."""
+    if isinstance(value, str):
+        return ours(value)
+    if isinstance(value, list):
+        return [_rewritten(one, ours) for one in value]
+    if isinstance(value, dict):
+        return {name: _rewritten(one, ours) for name, one in value.items()}
+    return value
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def error_body(error: GatewayError) -> bytes:
+    """`{"error": {...}}` in upstream's shape; upstream's own refusals as they came."""
+    if isinstance(error, UpstreamRefusal):
+        return error.body.encode()
+    shown: dict[str, object] = {"code": error.code, "message": error.message, "type": error.type}
+    if error.param:
+        shown["param"] = error.param
+    return to_json({"error": {**shown, **error.extra}})
+
+
+def error_headers(error: GatewayError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedCoding):
+        headers["Accept-Encoding"] = ", ".join(error.accepted)  # RFC 9110, section 15.5.16
+    return headers
+
+
+# --- caching headers -----------------------------------------------------------------------------
+
+
+def read_freshness(headers: Mapping[str, str]) -> Freshness:
+    """`Cache-Control` of the request (RFC 9111, 5.2.1); what we do not know is ignored.
+
+    So is `Pragma`, which is deprecated (5.4), and which tools send with every request.
+    """
+    lines = [value for name, value in headers.items() if name.lower() == "cache-control"]
+    found = _directives(",".join(lines))
+    return Freshness(
+        no_cache="no-cache" in found,
+        no_store="no-store" in found,
+        only_if_cached="only-if-cached" in found,
+        max_age_seconds=_delta_seconds(found.get("max-age")),
+    )
+
+
+def _directives(text: str) -> dict[str, str | None]:
+    """Directives by lower-case name; of doubles the first counts (RFC 9111, 4.2.1)."""
+    found: dict[str, str | None] = {}
+    for match in _DIRECTIVE.finditer(text):
+        found.setdefault(match[1].lower(), match[2] if match[3] is None else match[3])
+    return found
+
+
+def _delta_seconds(text: str | None) -> float | None:
+    """RFC 9111, 1.2.2: whole seconds; what is not a number is no limit at all."""
+    text = (text or "").strip()
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return float(min(int(digits), 2**31)) if len(digits) <= 10 else float(2**31)
+
+
+def cache_status(
+    decision: Settled | Replayed, freshness: Freshness, *, ignored: bool = False
+) -> str:
+    """`Cache-Status` (RFC 9211) of the answer to an order.
+
+    `freshness` is what was honoured of the client's wishes; `ignored`: that was not all of them.
+    """
+    return f"{_cache_status(decision, freshness)}{IGNORED if ignored else ''}"
+
+
+def _cache_status(decision: Settled | Replayed, freshness: Freshness) -> str:
+    match decision:
+        case Hit(ttl_seconds=ttl):
+            return f"{CACHE_NAME}; hit; ttl={int(ttl)}"
+        case Joined():
+            return f"{CACHE_NAME}; fwd=miss; collapsed"
+        case Started(stored=stored):
+            bypassed = freshness.no_cache or freshness.no_store
+            why = "bypass" if bypassed else "miss"
+            return f"{CACHE_NAME}; fwd={why}{'; stored' if stored else ''}"
+        case _:
+            return f"{CACHE_NAME}; fwd=miss"

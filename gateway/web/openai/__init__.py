@@ -1,0 +1,1 @@
+"""The OpenAI Images API, in front of the same orders."""

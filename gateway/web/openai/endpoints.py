@@ -1,0 +1,196 @@
+"""The OpenAI Images API, synchronous, for OpenAI's own clients at the base URL `/openai/v1`.
+
+One more way in: the order, its admission, its run and its pictures are those of our own API;
+here an order is only taken in OpenAI's words, waited for, and answered in them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.core.catalog import Team
+from gateway.core.model import Freshness, Picture, Run, RunState
+from gateway.core.orders.admission import Replayed
+from gateway.core.orders.estimate import models_of
+from gateway.core.policy import Current
+from gateway.errors import GatewayError, NotCached, RateLimited
+from gateway.services.orders import Answer, Service, outcome_unknown
+from gateway.services.tasks import Tasks
+from gateway.web.auth import team_of
+from gateway.web.body import Bodies
+from gateway.web.edge import REQUEST_ID
+from gateway.web.evolink import wire
+from gateway.web.evolink.images import cache_status, read_key
+from gateway.web.evolink.prefer import while_connected
+from gateway.web.openai import errors
+from gateway.web.openai import wire as openai_wire
+from gateway.web.openai.answers import PicturesAnswer
+from gateway.web.openai.edits import Edits, add_upstream_seconds
+from gateway.web.openai.errors import ModelNotFound, StillRunning
+from gateway.web.openai.wire import Wish
+
+PREFIX: Final = "/openai/"
+
+CROWDED_SECONDS: Final = 10.0
+"""About what a picture takes: then one of those that wait has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads the requests: JSON, and the forms of edits."""
+
+    bodies: Bodies
+    edits: Edits
+
+
+class OpenAI:
+    """The endpoints. `locate` gives the file of a kept picture by its name."""
+
+    def __init__(
+        self,
+        service: Service,
+        tasks: Tasks,
+        current: Current,
+        readers: Readers,
+        *,
+        locate: Callable[[str], Path | None],
+    ) -> None:
+        self._service = service
+        self._tasks = tasks
+        self._current = current
+        self._readers = readers
+        self._locate = locate
+
+    async def generate(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        with self._service.reading(team, request.scope[REQUEST_ID]):
+            fields = await self._readers.bodies.read_json(
+                request, policy.body_limit_bytes, team.name
+            )
+            wish = openai_wire.read_wish(fields, policy.catalog)
+        return await self._made(request, team, wish, began=time.perf_counter())
+
+    async def edit(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        began = time.perf_counter()
+        with self._service.reading(team, request.scope[REQUEST_ID]):
+            wish = await self._readers.edits.wish(request, team, policy)
+        return await self._made(request, team, wish, began=began)
+
+    async def models(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
+        return _json(orjson.dumps(listed))
+
+    async def model(self, request: Request) -> Response:
+        policy = self._current.policy
+        team = team_of(request, self._current)
+        asked = request.path_params["model"]
+        found = policy.catalog.find(asked)
+        if found is None or found not in models_of(team, policy):
+            raise ModelNotFound(f"There is no model '{asked[:64]}' for this team.", param="model")
+        return _json(orjson.dumps(openai_wire.model_object(found.name)))
+
+    async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
+        """Orders the wish, waits for the pictures and answers with them."""
+        request_id = request.scope[REQUEST_ID]
+        with self._service.reading(team, request_id):
+            freshness, key = wire.read_freshness(request.headers), read_key(request)
+        answer = await self._ordered(request_id, team, wish, freshness, key)
+        add_upstream_seconds(request, answer.upstream_seconds)
+        run = answer.run
+        if not run.is_final:
+            start = time.perf_counter()
+            left = self._current.policy.openai_wait_seconds - (start - began)
+            async with while_connected(request):
+                run = (await self._tasks.wait(team, answer.job.id, left)).run
+            add_upstream_seconds(request, time.perf_counter() - start)
+        made = self._answer(team, run, wish)
+        if isinstance(answer.decision, Replayed):
+            made.headers["Idempotency-Replayed"] = "true"
+        else:
+            made.headers["Cache-Status"] = cache_status(answer)
+        return made
+
+    async def _ordered(
+        self, request_id: str, team: Team, wish: Wish, freshness: Freshness, key: str | None
+    ) -> Answer:
+        """The order taken; where it could not be waited for, only if its pictures are there.
+
+        Raises what `submit` raises, or `RateLimited`, before any money moves.
+        """
+        may_wait = self._tasks.may_wait(team.name)
+        asked = freshness if may_wait else replace(freshness, only_if_cached=True)
+        try:
+            return await self._service.submit(
+                team, wish.body, asked, key=key, request_id=request_id
+            )
+        except NotCached:
+            if may_wait or freshness.only_if_cached:
+                raise
+            raise RateLimited(
+                "Too many requests of this team wait for their pictures; this one was not taken. "
+                "Send it again when some of them have ended.",
+                retry_after_seconds=CROWDED_SECONDS,
+            ) from None
+
+    def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
+        """What became of the run, in OpenAI's words. Raises what is no picture."""
+        if run.failure is not None:
+            raise errors.failure_error(run.failure, charged=bool(run.spent.usd_micros))
+        if run.state is RunState.UNSURE:
+            raise outcome_unknown(run, team)
+        if run.state is not RunState.DONE:
+            raise StillRunning(
+                "The pictures are still being made, and will be kept. Send the identical request "
+                "again while they are: it joins them and costs nothing.",
+                retry_after_seconds=self._tasks.come_again_seconds(team.name),
+            )
+        told = openai_wire.facts(run)
+        if wish.as_links:
+            base = f"{self._current.policy.public_url}/pictures"
+            links = [f"{base}/{picture.name}" for picture in run.pictures]
+            return _json(openai_wire.with_links(told, links))
+        files = [(picture, self._file(picture)) for picture in run.pictures]
+        return PicturesAnswer(openai_wire.pictures_head(told), files)
+
+    def _file(self, picture: Picture) -> Path:
+        path = self._locate(picture.name)
+        if path is None:
+            raise GatewayError(f"The gateway has no place for a picture called {picture.name}.")
+        return path
+
+
+def is_meant(request: Request) -> bool:
+    """Whether a client of OpenAI's is looking for its endpoints elsewhere."""
+    return request.url.path.endswith(("/images/generations", "/images/edits"))
+
+
+def is_openai(path: str) -> bool:
+    """Whether errors on this path are told in OpenAI's shape."""
+    return path.startswith(PREFIX)
+
+
+def error_answer(error: GatewayError) -> Response:
+    shown = errors.as_openai(error)
+    return Response(
+        errors.error_body(shown),
+        status_code=shown.status,
+        headers={**wire.error_headers(shown), **errors.error_headers(shown)},
+        media_type="application/json",
+    )
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

@@ -1,0 +1,166 @@
+"""Errors in OpenAI's shape, such that its clients raise the right classes and retry what they may.
+
+They retry 408, 409, 429 and 5xx by themselves, as new requests; `X-Should-Retry: false` keeps
+them from it where that cannot help or might pay twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from gateway.core.model import Failure, FailureKind
+from gateway.core.runs.failures import submit_error
+from gateway.errors import (
+    BudgetExhausted,
+    CallerError,
+    GatewayError,
+    GenerationTimeout,
+    NotCached,
+    OutcomeUnknown,
+    RateLimited,
+    ResultLost,
+    Unauthorized,
+    UpstreamError,
+    UpstreamRefusal,
+)
+from gateway.web.openai.wire import parameter
+
+USER_ERROR: Final = "image_generation_user_error"
+BLOCKED: Final = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "input_moderation_failed",
+        "moderation_blocked",
+        "sensitive_content",
+    }
+)
+"""Codes of ours and upstream's that speak of what the picture would show."""
+
+CALLERS_TO_MEND: Final = frozenset(
+    {
+        "generation_failed_no_content",
+        "image_dimension_mismatch",
+        "image_processing_error",
+        "invalid_parameters",
+    }
+)
+"""Codes of failed tasks that only another request can mend."""
+
+PATIENCE_SECONDS: Final = 60.0
+"""The longest `Retry-After` that OpenAI's clients wait for; a longer one they cut to seconds."""
+
+
+class NotMakeable(CallerError):
+    """Upstream took the request and could not make this picture."""
+
+    type = USER_ERROR
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = "moderation_blocked" if code in BLOCKED else code
+
+
+class TaskBroken(GatewayError):
+    """Upstream's task failed through no fault of the request, and nothing was charged."""
+
+    status, code = 502, "upstream_error"
+
+
+class StillRunning(GatewayError):
+    """The longest wait is over and the picture is not there yet."""
+
+    status, code = 504, "still_running"
+
+
+class WrongBaseUrl(CallerError):
+    """A client of OpenAI's that would order a picture here and never find it in the answer."""
+
+    code = "wrong_base_url"
+
+    def __init__(self, public_url: str) -> None:
+        super().__init__(f"Nothing was ordered. {right_base_url(public_url)}")
+
+
+def right_base_url(public_url: str) -> str:
+    return f"The base URL for OpenAI's clients is {public_url}/openai/v1."
+
+
+class ModelNotFound(CallerError):
+    status, code = 404, "model_not_found"
+
+
+NEVER_AGAIN: Final = (BudgetExhausted, NotCached, OutcomeUnknown, ResultLost, UpstreamError)
+"""The clients would send these once more by themselves; that cannot help, or might cost."""
+
+
+def failure_error(failure: Failure, *, charged: bool = False) -> GatewayError:
+    """What a failed run is to the one who waited for its pictures; `charged`: it has cost money."""
+    match failure.kind:
+        case FailureKind.REFUSED | FailureKind.CREDENTIALS | FailureKind.UNAVAILABLE:
+            return submit_error(failure)
+        case FailureKind.OUTCOME_UNKNOWN:
+            return OutcomeUnknown(failure.message)
+        case FailureKind.TIMED_OUT:
+            return GenerationTimeout(failure.message)
+        case FailureKind.TASK_FAILED:
+            if failure.code in BLOCKED | CALLERS_TO_MEND:
+                return NotMakeable(failure.code, failure.message)
+            if charged:
+                said = f"The task failed upstream and was charged all the same: {failure.message}"
+                return ResultLost(said)
+            return TaskBroken(failure.message)
+        case _:
+            return ResultLost(failure.message)
+
+
+def error_body(error: GatewayError) -> bytes:
+    """`{"error": {...}}` with OpenAI's four members, always."""
+    shown = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param and parameter(error.param),
+        "code": "invalid_api_key" if isinstance(error, Unauthorized) else error.code,
+    }
+    return orjson.dumps({"error": {**error.extra, **shown}})
+
+
+def as_openai(error: GatewayError) -> GatewayError:
+    """The error that OpenAI's clients understand: a refusal of upstream's is put in its words."""
+    if isinstance(error, UpstreamRefusal):
+        return _refusal(error)
+    if isinstance(error, BudgetExhausted):
+        error.status = 429  # theirs for `insufficient_quota`; they know no 402
+    return error
+
+
+def error_headers(error: GatewayError) -> dict[str, str]:
+    """`x-should-retry` overrules what the clients would do by the status alone."""
+    too_long = isinstance(error, RateLimited) and (
+        (error.retry_after_seconds or 0.0) > PATIENCE_SECONDS
+    )
+    if too_long or error.status == 409 or isinstance(error, NEVER_AGAIN):
+        return {"X-Should-Retry": "false"}
+    return {}
+
+
+def _refusal(refused: UpstreamRefusal) -> GatewayError:
+    try:
+        parsed: Any = orjson.loads(refused.body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    body = parsed if isinstance(parsed, dict) else {}
+    told = body.get("error", {"message": body.get("msg")})  # the file API's errors have a `msg`
+    told = told if isinstance(told, dict) else {}
+    code, message, param = (str(told.get(name) or "") for name in ("code", "message", "param"))
+    error: GatewayError
+    if code in BLOCKED:
+        error = NotMakeable(code, message)
+    else:
+        error = CallerError(message or "The upstream provider refused the request.")
+        error.status, error.code = refused.status, code or "invalid_request"
+    error.param = param or None
+    error.upstream_seconds = refused.upstream_seconds
+    return error

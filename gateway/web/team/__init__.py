@@ -1,0 +1,1 @@
+"""What a team may know of itself, by its own key."""

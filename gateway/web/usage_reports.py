@@ -1,0 +1,156 @@
+"""A report of usage as JSON or CSV, for operators and teams: the same columns, the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Sequence
+from typing import Final, Literal, cast
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.core.model import Usage
+from gateway.core.money.accounts import USD_MICROS
+from gateway.errors import InvalidRequest
+from gateway.ports.ledger import UsagePart
+from gateway.services.usage import Line, Report
+from gateway.web.evolink import wire
+from gateway.web.query import Asked
+from gateway.web.shapes import CountersShape, UsageRowShape, UsageShape
+from gateway.web.shown import usd
+
+CSV: Final = "text/csv"
+JSON: Final = "application/json"
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet takes a cell that begins so for something to be computed."""
+
+COLUMNS: Final = tuple(CountersShape.__annotations__)
+
+
+class UsageAsked(Asked):
+    """Which days, and as what. Days are those of the operator's time zone."""
+
+    since: str | None = Field(
+        None, alias="from", description="The first day; without it the first of the month."
+    )
+    until: str | None = Field(
+        None, alias="to", description="The last day, itself included; without it today."
+    )
+    model: str | None = Field(None, description="Only this model, by its public name.")
+    format: Literal["json", "csv"] | None = Field(
+        None, description="Without it what `Accept` prefers, else JSON."
+    )
+
+
+def read_by(text: str, parts: Sequence[UsagePart]) -> tuple[UsagePart, ...]:
+    """What the rows are told apart by, such as `day,model`. Raises `InvalidRequest`."""
+    named = [name.strip() for name in text.split(",")]
+    known = {part.value: part for part in parts}
+    found = tuple(known[name] for name in named if name in known)
+    if len(found) != len(named) or len(set(found)) != len(found):
+        some = ", ".join(parts)
+        raise InvalidRequest(f"'by' must name some of {some}, each once.", param="by")
+    return found
+
+
+async def answer(request: Request, asked: UsageAsked, report: Report) -> Response:
+    """The report in the form that was asked for; it is written on another thread."""
+    if asked.format == "csv" or (asked.format is None and _prefers_csv(request)):
+        body = await asyncio.to_thread(as_csv, report)
+        name = f"usage-{report.period.first}-to-{report.period.last}.csv"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(body, headers=headers, media_type=CSV)
+    return Response(await asyncio.to_thread(_as_json, report), media_type=JSON)
+
+
+def _prefers_csv(request: Request) -> bool:
+    """Whether CSV is accepted, and JSON is not named before it."""
+    named = [one.partition(";")[0].strip() for one in request.headers.get("accept", "").split(",")]
+    return next((one for one in named if one in (CSV, JSON)), JSON) == CSV
+
+
+def _as_json(report: Report) -> bytes:
+    return wire.to_json(shape(report))
+
+
+def shape(report: Report) -> UsageShape:
+    return {
+        "from": report.period.first.isoformat(),
+        "to": report.period.last.isoformat(),
+        "timezone": str(report.period.zone),
+        "by": _names(report),
+        "data": [
+            cast(UsageRowShape, {**_parts(report, line), **counters(line.usage)})
+            for line in report.lines
+        ],
+        "totals": counters(report.totals),
+    }
+
+
+def counters(usage: Usage) -> CountersShape:
+    return {
+        "hits": usage.hits,
+        "joined": usage.joined,
+        "started": usage.started,
+        "failed": usage.failed,
+        "images_generated": usage.images_generated,
+        "images_cache": usage.images_cache,
+        "spent_usd": usd(usage.spent_usd_micros),
+        "saved_usd": usd(usage.saved_hit_usd_micros + usage.saved_joined_usd_micros),
+        "saved_hit_usd": usd(usage.saved_hit_usd_micros),
+        "saved_joined_usd": usd(usage.saved_joined_usd_micros),
+        "bypassed": usage.bypassed,
+        "bypassed_usd": usd(usage.spent_bypassed_usd_micros),
+    }
+
+
+def as_csv(report: Report) -> str:
+    """A header line and the rows; dollars with six decimals, so that nothing is lost."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*_names(report), *COLUMNS])
+    for line in report.lines:
+        parts = [harmless(part) for part in _parts(report, line).values()]
+        writer.writerow([*parts, *_amounts(line.usage)])
+    return text.getvalue()
+
+
+def _amounts(usage: Usage) -> list[str]:
+    saved = usage.saved_hit_usd_micros + usage.saved_joined_usd_micros
+    counts = (usage.hits, usage.joined, usage.started, usage.failed)
+    images = (usage.images_generated, usage.images_cache)
+    money = (
+        usage.spent_usd_micros,
+        saved,
+        usage.saved_hit_usd_micros,
+        usage.saved_joined_usd_micros,
+    )
+    bypassed = (str(usage.bypassed), _dollars(usage.spent_bypassed_usd_micros))
+    return [*map(str, (*counts, *images)), *map(_dollars, money), *bypassed]
+
+
+def _dollars(micros: int) -> str:
+    return f"{micros // USD_MICROS}.{micros % USD_MICROS:06d}"
+
+
+def harmless(cell: str) -> str:
+    """The text as a spreadsheet shows it, and does not compute it."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def _parts(report: Report, line: Line) -> dict[str, str]:
+    """What tells the line apart, in the order that was asked for."""
+    told = {
+        UsagePart.DAY: line.day.isoformat() if line.day else "",
+        UsagePart.TEAM: line.usage.team,
+        UsagePart.MODEL: line.usage.model,
+    }
+    return {part.value: told[part] for part in report.by}
+
+
+def _names(report: Report) -> list[str]:
+    return [part.value for part in report.by]

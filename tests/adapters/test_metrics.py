@@ -1,0 +1,785 @@
+"""Metrics: everything there from the start, nothing that input can make, every number true."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway import __version__
+from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.metrics import Metrics, scrape
+from gateway.adapters.metrics.closed_lists import CALL_OUTCOMES, KEEP_FAILURES, ROUTES, UNKNOWN
+from gateway.config import sandbox_settings
+from gateway.core import picture_errors
+from gateway.core.catalog import Catalog, ImageModel, Limits, Mode, PriceRule, Route, Team
+from gateway.core.model import FailureKind, Freshness, Kept, Order, Picture, Run, RunState, Verdict
+from gateway.core.money.accounts import Account, Cap, Measure, Window
+from gateway.core.money.booking import book
+from gateway.core.money.budgets import account_keys, resets_at, windows_at
+from gateway.core.orders.admission import Ask, Denial, Denied, Reason, Started, admit
+from gateway.core.policy import Current, Policy
+from gateway.core.runs import events
+from gateway.core.runs.lifecycle import Rules, advance
+from gateway.core.transaction import Keys, View, Writes
+from gateway.errors import Unavailable
+from gateway.web.app import routes
+from gateway.wiring import Gateway
+
+NOW = 1_760_000_000.0
+PRICE = 13_000
+DAY_CAP, TOTAL_CAP = 50_000_000, 5_000_000_000
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def route(model: str) -> Route:
+    return Route("evolink", model, (PriceRule(PRICE),))
+
+
+CATALOG = Catalog(
+    {
+        "gpt-image-1.5": ImageModel(
+            "gpt-image-1.5",
+            (route("gpt-image-1.5-beta"), route("gpt-image-1.5")),
+            Limits(qualities=frozenset({"low", "high"})),
+        ),
+        "other-model": ImageModel("other-model", (route("other-model"),)),
+    }
+)
+TEAMS = {
+    "marketing": Team(
+        "marketing",
+        (
+            Cap(Measure.USD, Window.DAY, DAY_CAP),
+            Cap(Measure.USD, Window.DAY, 2 * DAY_CAP),
+            Cap(Measure.USD, Window.TOTAL, TOTAL_CAP),
+            Cap(Measure.IMAGES, Window.DAY, 200),
+        ),
+    ),
+    "design": Team("design", (Cap(Measure.USD, Window.MONTH, 3 * PRICE),)),
+}
+POLICY = Policy(CATALOG, TEAMS, {}, rules={"evolink": Rules()})
+
+
+class Disk:
+    async def free_bytes(self) -> int:
+        return 123_456_789_012
+
+
+class Cache:
+    async def size(self) -> tuple[int, int]:
+        return 5, 4096
+
+
+def make(ledger: Any, policy: Policy = POLICY, **others: Any) -> Metrics:
+    parts: dict[str, Any] = {"pictures": Disk(), "cache": Cache(), "clock": lambda: NOW, **others}
+    return Metrics(ledger=ledger, current=Current(policy, lambda: NOW), **parts)
+
+
+@pytest.fixture
+async def ledger() -> MemoryLedger:
+    ledger = MemoryLedger(clock=lambda: NOW)
+    await ledger.open()
+    return ledger
+
+
+@pytest.fixture
+def metrics(ledger: MemoryLedger) -> Metrics:
+    return make(ledger)
+
+
+async def scraped(metrics: Metrics) -> Series:
+    body, _ = await metrics.render()
+    return parsed(body)
+
+
+def parsed(body: bytes) -> Series:
+    samples: Series = {}
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in samples, f"twice: {key}"
+            samples[key] = sample.value
+    return samples
+
+
+def value(series: Series, name: str, **labels: str) -> float:
+    return series[name, frozenset(labels.items())]
+
+
+def combinations(series: Series, name: str) -> set[frozenset[tuple[str, str]]]:
+    return {labels for series_name, labels in series if series_name == name}
+
+
+def every(**values: Iterable[str]) -> set[frozenset[tuple[str, str]]]:
+    return {frozenset(zip(values, some, strict=True)) for some in product(*values.values())}
+
+
+# --- from the start ------------------------------------------------------------------------------
+
+MODELS = [*CATALOG.models, UNKNOWN]
+OUTCOMES = ["done", *FailureKind]
+FROM_THE_START = {
+    "gateway_orders_total": every(team=[*TEAMS, UNKNOWN], model=MODELS, verdict=Verdict),
+    "gateway_denials_total": every(team=[*TEAMS, UNKNOWN], reason=Reason, mode=Mode),
+    "gateway_overhead_seconds_count": every(route=ROUTES),
+    "gateway_run_seconds_count": every(
+        model=["gpt-image-1.5"], quality=["low", "high", "default", "other"], outcome=OUTCOMES
+    )
+    | every(model=["other-model"], quality=["default", "other"], outcome=OUTCOMES)
+    | every(model=[UNKNOWN], quality=["other"], outcome=OUTCOMES),
+    "gateway_runs": every(state=RunState),
+    "gateway_spend_usd_total": every(team=TEAMS, model=CATALOG.models),
+    "gateway_saved_usd_total": every(team=TEAMS, model=CATALOG.models, how=["hit", "joined"]),
+    "gateway_images_total": every(team=TEAMS, model=CATALOG.models, source=["generated", "cache"]),
+    "gateway_budget_spent_usd": every(team=["marketing"], window=["day", "total"])
+    | every(team=["design"], window=["month"]),
+    "gateway_budget_held_usd": every(team=["marketing"], window=["day", "total"])
+    | every(team=["design"], window=["month"]),
+    "gateway_oldest_unkept_seconds": every(),
+    "gateway_keep_failures_total": every(
+        reason=["dead", "broken", "not_a_picture", "too_large", "store_full", "error"]
+    ),
+    "gateway_pictures": every(),
+    "gateway_picture_bytes": every(),
+    "gateway_cache_requests_total": every(result=["hit", "miss", "stale", "error"]),
+    "gateway_ledger_violations": every(),
+    "gateway_upstream_credit_drift": every(upstream=["evolink"]),
+    "gateway_upstream_credits_compared_timestamp_seconds": every(upstream=["evolink"]),
+    "gateway_free_floor_bytes": every(),
+}
+
+
+@pytest.mark.parametrize("name", FROM_THE_START)
+async def test_everything_is_0_from_the_start(metrics: Metrics, name: str) -> None:
+    series = await scraped(metrics)
+    assert combinations(series, name) == FROM_THE_START[name]
+    assert all(series[name, labels] == 0 for labels in FROM_THE_START[name])
+
+
+async def test_calls_upstream_and_requests_are_0_from_the_start(metrics: Metrics) -> None:
+    series = await scraped(metrics)
+    for operation, outcomes in CALL_OUTCOMES.items():
+        for outcome in [*outcomes.values(), "error"]:
+            labels = {"upstream": "evolink", "operation": operation, "outcome": outcome}
+            assert value(series, "gateway_upstream_seconds_count", **labels) == 0
+    for template, (methods, statuses) in ROUTES.items():
+        assert value(series, "gateway_http_request_seconds_count", route=template) == 0
+        for method, status in product(methods, [*map(str, statuses), "4xx"]):
+            labels = {"route": template, "method": method, "status": status}
+            assert value(series, "gateway_http_requests_total", **labels) == 0
+
+
+async def test_gauges_that_are_not_0(metrics: Metrics) -> None:
+    metrics.reloaded(successful=True, at=NOW)
+    series = await scraped(metrics)
+    for model in ("gpt-image-1.5-beta", "gpt-image-1.5", "other-model"):
+        labels = {"upstream": "evolink", "route": f"evolink/{model}"}
+        assert value(series, "gateway_upstream_up", **labels) == 1
+    assert value(series, "gateway_build_info", version=__version__) == 1
+    assert value(series, "gateway_free_bytes") == 123_456_789_012
+    assert value(series, "gateway_cache_entries") == 5
+    assert value(series, "gateway_cache_bytes") == 4096
+    assert value(series, "gateway_config_last_reload_successful") == 1
+    assert value(series, "gateway_config_last_reload_timestamp_seconds") == NOW
+    assert value(series, "process_open_fds") > 0
+    assert combinations(series, "python_info")
+
+
+async def test_budgets_show_the_tightest_cap_and_when_it_renews(metrics: Metrics) -> None:
+    series = await scraped(metrics)
+    assert value(series, "gateway_budget_usd", team="marketing", window="day") == 50
+    assert value(series, "gateway_budget_usd", team="marketing", window="total") == 5000
+    assert value(series, "gateway_budget_usd", team="design", window="month") == 0.039
+    renews = "gateway_budget_resets_timestamp_seconds"
+    assert value(series, renews, team="marketing", window="day") == resets_at(
+        Window.DAY, NOW, POLICY.zone
+    )
+    assert combinations(series, renews) == {
+        frozenset({("team", "marketing"), ("window", "day")}),
+        frozenset({("team", "design"), ("window", "month")}),
+    }
+
+
+def test_routes_are_those_of_the_web(tmp_path: Path) -> None:
+    served: dict[str, set[str]] = {}
+    for route in routes(Gateway(sandbox_settings("http://127.0.0.1:9", tmp_path)).endpoints):
+        served.setdefault(route.path, set()).update(route.methods or ())
+    listed = {template: set(methods) for template, (methods, _) in ROUTES.items()}
+    del listed[UNKNOWN]
+    assert served == listed, "add the new route to gateway/adapters/metrics/closed_lists.py"
+
+
+def test_a_problem_is_counted_under_the_word_of_its_kind() -> None:
+    class Gone(picture_errors.LinkForbidden): ...
+
+    named = (
+        Gone("gone"),
+        picture_errors.StoreFull("full"),
+        picture_errors.PictureProblem("odd"),
+        OSError(),
+    )
+    assert [KEEP_FAILURES.get(picture_errors.name_of(one), "error") for one in named] == [
+        "dead",
+        "store_full",
+        "error",
+        "error",
+    ]
+    assert picture_errors.name_of(events.NotNow("busy")) == "NotNow"
+
+
+def test_every_outcome_has_a_word() -> None:
+    def names(union: object) -> set[str]:
+        return {one.__name__ for one in get_args(union)}
+
+    assert set(CALL_OUTCOMES["submit"]) == names(events.SubmitEvent)
+    assert set(CALL_OUTCOMES["poll"]) == names(events.PollEvent)
+    problems = {one.__name__ for one in picture_errors.PictureProblem.__subclasses__()}
+    assert set(KEEP_FAILURES) == problems
+    assert set(CALL_OUTCOMES["download"]) == problems | {"Kept"}
+
+
+# --- form ----------------------------------------------------------------------------------------
+
+
+async def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        assert os.environ.get("CI") != "true", "promtool must be there in CI"
+        pytest.skip("promtool is not installed")
+    metrics.order("marketing", "gpt-image-1.5", Verdict.HIT)
+    metrics.http_request("/healthz", "GET", 200, 0.01)
+    body, content_type = await metrics.render("application/openmetrics-text;version=1.0.0")
+    assert content_type == "text/plain; version=0.0.4; charset=utf-8"
+    checked = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+async def test_strange_names_survive(ledger: MemoryLedger) -> None:
+    name = 'a "team" of \\n,\n{x="y"} 5 ü'
+    policy = replace(POLICY, teams={name: Team(name, (Cap(Measure.USD, Window.DAY, 1),))})
+    metrics = make(ledger, policy)
+    metrics.order(name, "gpt-image-1.5", Verdict.STARTED)
+    series = await scraped(metrics)
+    labels = {"team": name, "model": "gpt-image-1.5"}
+    assert value(series, "gateway_orders_total", **labels, verdict="started") == 1
+    assert value(series, "gateway_budget_usd", team=name, window="day") == 1e-6
+
+
+async def test_buckets_include_their_upper_end(metrics: Metrics) -> None:
+    for seconds in (0.0004, 0.0005, 0.0051, 0.3, 99.0):
+        metrics.overhead("/healthz", seconds)
+    series = await scraped(metrics)
+    bucket = partial(value, series, "gateway_overhead_seconds_bucket", route="/healthz")
+    counts = [bucket(le=end) for end in ("0.0005", "0.001", "0.005", "0.01", "1.0", "+Inf")]
+    assert counts == [2, 2, 2, 3, 4, 5]
+    assert value(series, "gateway_overhead_seconds_count", route="/healthz") == 5
+    total = value(series, "gateway_overhead_seconds_sum", route="/healthz")
+    assert total == pytest.approx(99.306)
+
+
+# --- no input makes a series ---------------------------------------------------------------------
+
+NAMES = st.text(max_size=12) | st.sampled_from(
+    [*TEAMS, *CATALOG.models, *ROUTES, "evolink", "GET", "HEAD", "low", "submit", "Kept", "hit"]
+)
+SECONDS = st.floats(0, 1e6)
+EVENTS = st.sampled_from(
+    [
+        events.Accepted("t", "{}"),
+        events.NotNow("busy"),
+        events.CredentialsRefused(401, "no"),
+        events.Unreachable("cut"),
+        events.DeadlinePassed(),
+    ]
+) | st.builds(events.KeepFailed, NAMES, st.booleans())
+TOLD = st.one_of(
+    st.tuples(st.just("order"), NAMES, NAMES, st.sampled_from(Verdict)),
+    st.tuples(
+        st.just("denied"),
+        NAMES,
+        st.builds(Denial, st.sampled_from(Reason), NAMES, NAMES),
+        st.sampled_from(Mode),
+    ),
+    st.tuples(st.just("overhead"), NAMES, SECONDS),
+    st.tuples(st.just("called"), NAMES, NAMES, NAMES, SECONDS),
+    st.tuples(st.just("cache_looked_up"), NAMES),
+    st.tuples(st.just("http_request"), NAMES, NAMES, st.integers(-5, 10_000), SECONDS),
+    st.tuples(st.just("advanced"), NAMES, NAMES, NAMES, NAMES, EVENTS),
+)
+COUNTED_BY = {
+    "order": "gateway_orders_total",
+    "denied": "gateway_denials_total",
+    "overhead": "gateway_overhead_seconds_count",
+    "called": "gateway_upstream_seconds_count",
+    "cache_looked_up": "gateway_cache_requests_total",
+    "http_request": "gateway_http_requests_total",
+    "advanced": "gateway_run_seconds_count",
+}
+
+
+def tell(metrics: Metrics, name: str, *args: Any) -> None:
+    if name == "advanced":
+        model, quality, upstream, upstream_model, event = args
+        before = a_run(model=model, quality=quality, upstream=upstream)
+        before = replace(before, upstream_model=upstream_model)
+        after = replace(before, state=RunState.DONE, finished_at=NOW + 1)
+        metrics.advanced(before, event, after)
+    else:
+        getattr(metrics, name)(*args)
+
+
+@settings(deadline=None, max_examples=20)
+@given(told=st.lists(TOLD, max_size=60))
+async def test_no_input_makes_a_series_and_every_one_counts(told: list[tuple[Any, ...]]) -> None:
+    ledger = MemoryLedger()
+    await ledger.open()
+    metrics = make(ledger)
+    before = await scraped(metrics)
+    for name, *args in told:
+        tell(metrics, name, *args)
+    after = await scraped(metrics)
+    assert after.keys() == before.keys()
+    for name, series in COUNTED_BY.items():
+        counted = sum(after[series, labels] for labels in combinations(after, series))
+        assert counted == sum(1 for one in told if one[0] == name)
+
+
+async def test_strangers_are_counted_under_their_stand_ins(metrics: Metrics) -> None:
+    metrics.order("nobody", "", Verdict.INVALID)
+    metrics.order("design", "gpt-7", Verdict.INVALID)
+    metrics.called("elsewhere", "submit", "Accepted", 1.0)
+    metrics.called("evolink", "submit", "Kept", 1.0)
+    metrics.http_request("/v1/tasks/{task_id}", "GET", 418, 1.0)
+    metrics.http_request("/v1/tasks/{task_id}", "BREW", 405, 1.0)
+    metrics.http_request("/wp-login.php", "GET", 404, 1.0)
+    metrics.http_request("/healthz", "GET", 0, 1.0)
+    metrics.cache_looked_up("burnt")
+    finish(metrics, a_run(model="gpt-7", quality="high"))
+    finish(metrics, a_run(model="gpt-image-1.5", quality="ultra"))
+    finish(metrics, a_run(model="other-model", quality=""))
+    series = await scraped(metrics)
+    requests = partial(value, series, "gateway_http_requests_total")
+    calls = partial(value, series, "gateway_upstream_seconds_count", operation="submit")
+    runs = partial(value, series, "gateway_run_seconds_count", outcome="done")
+    orders = partial(value, series, "gateway_orders_total", verdict="invalid")
+    assert orders(team="unknown", model="unknown") == orders(team="design", model="unknown") == 1
+    assert calls(upstream="other", outcome="accepted") == 1
+    assert calls(upstream="evolink", outcome="error") == 1
+    assert requests(route="/v1/tasks/{task_id}", method="GET", status="4xx") == 1
+    assert requests(route="/v1/tasks/{task_id}", method="other", status="4xx") == 1
+    assert requests(route="unknown", method="other", status="4xx") == 1
+    assert requests(route="/healthz", method="GET", status="5xx") == 1
+    assert value(series, "gateway_cache_requests_total", result="error") == 1
+    assert runs(model="unknown", quality="other") == 1
+    assert runs(model="gpt-image-1.5", quality="other") == 1
+    assert runs(model="other-model", quality="default") == 1
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def a_run(*, model: str = "gpt-image-1.5", quality: str = "low", upstream: str = "evolink") -> Run:
+    ask = an_ask("a run", model=model, quality=quality)
+    decision, _ = admit(ask, View(accounts={key: Account(key) for key in ask.keys().accounts}))
+    assert isinstance(decision, Started)
+    return replace(decision.run, upstream=upstream)
+
+
+def finish(metrics: Metrics, run: Run, *, seconds: float = 1.0) -> None:
+    after = replace(run, state=RunState.DONE, finished_at=run.created_at + seconds)
+    metrics.advanced(run, events.PicturesKept(()), after)
+
+
+async def test_a_run_is_timed_once_when_it_ends(metrics: Metrics) -> None:
+    run = a_run()
+    running = advance(run, events.Accepted("task-1", "{}"), NOW + 1, Rules())
+    metrics.advanced(run, events.Accepted("task-1", "{}"), running)
+    failed = advance(running, events.TaskFailed("{}", "x", "y"), NOW + 42, Rules())
+    metrics.advanced(running, events.TaskFailed("{}", "x", "y"), failed)
+    finish(metrics, run, seconds=31)
+    series = await scraped(metrics)
+    at = {"model": "gpt-image-1.5", "quality": "low"}
+    assert value(series, "gateway_run_seconds_sum", **at, outcome="task_failed") == 42
+    assert value(series, "gateway_run_seconds_sum", **at, outcome="done") == 31
+    assert sum(v for (name, _), v in series.items() if name == "gateway_run_seconds_count") == 2
+
+
+async def test_a_route_is_up_as_its_breaker_says(metrics: Metrics) -> None:
+    metrics.route_turned("evolink", "gpt-image-1.5-beta", up=False)
+    metrics.route_turned("evolink", "nobody declared it", up=False)
+    up = partial(value, await scraped(metrics), "gateway_upstream_up", upstream="evolink")
+    assert up(route="evolink/gpt-image-1.5-beta") == 0
+    assert up(route="evolink/gpt-image-1.5") == 1
+    metrics.declare(POLICY)
+    metrics.route_turned("evolink", "gpt-image-1.5", up=False)
+    metrics.route_turned("evolink", "gpt-image-1.5", up=True)
+    up = partial(value, await scraped(metrics), "gateway_upstream_up", upstream="evolink")
+    assert up(route="evolink/gpt-image-1.5-beta") == 0
+    assert up(route="evolink/gpt-image-1.5") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("LinkDead: files.example.org answered 404", "dead"),
+        ("StoreFull: no room", "store_full"),
+        ("PictureProblem: internal error: KeyError", "error"),
+    ],
+)
+async def test_keep_failures_have_a_reason(metrics: Metrics, reason: str, word: str) -> None:
+    run = a_run()
+    metrics.advanced(run, events.KeepFailed(reason, dead=False), run)
+    assert value(await scraped(metrics), "gateway_keep_failures_total", reason=word) == 1
+
+
+async def test_a_refused_reload_keeps_the_time_of_the_settings_in_force(metrics: Metrics) -> None:
+    metrics.reloaded(successful=True, at=NOW)
+    metrics.reloaded(successful=False, at=NOW + 60)
+    metrics.ledger_checked(3)
+    series = await scraped(metrics)
+    assert value(series, "gateway_config_last_reload_successful") == 0
+    assert value(series, "gateway_config_last_reload_timestamp_seconds") == NOW
+    assert value(series, "gateway_ledger_violations") == 3
+
+
+async def test_a_reload_adds_series_and_keeps_counters(ledger: MemoryLedger) -> None:
+    current = Current(POLICY, lambda: NOW)
+    metrics = Metrics(ledger=ledger, pictures=Disk(), cache=Cache(), current=current)  # type: ignore[arg-type]
+    metrics.order("design", "other-model", Verdict.HIT)
+    models = {"new-model": ImageModel("new-model", (Route("second", "new", ()),))}
+    teams = {"marketing": TEAMS["marketing"], "sales": Team("sales")}
+    current.policy = Policy(Catalog(models), teams, {})
+    metrics.declare(current.policy)
+    metrics.order("sales", "new-model", Verdict.STARTED)
+    series = await scraped(metrics)
+    orders = partial(value, series, "gateway_orders_total")
+    assert orders(team="design", model="other-model", verdict="hit") == 1
+    assert orders(team="sales", model="new-model", verdict="started") == 1
+    assert value(series, "gateway_spend_usd_total", team="sales", model="new-model") == 0
+    assert combinations(series, "gateway_upstream_up") == every(
+        upstream=["second"], route=["second/new"]
+    )
+    labels = {"operation": "poll", "outcome": "finished"}
+    assert value(series, "gateway_upstream_seconds_count", upstream="second", **labels) == 0
+    assert ("design", "month") not in {
+        (dict(labels)["team"], dict(labels)["window"])
+        for labels in combinations(series, "gateway_budget_usd")
+    }
+
+
+# --- what the ledger says ------------------------------------------------------------------------
+
+
+_numbers = iter(range(1, 10**9))
+
+
+def an_ask(
+    prompt: str,
+    *,
+    team: str = "marketing",
+    model: str = "gpt-image-1.5",
+    quality: str = "low",
+    n: int = 1,
+    now: float = NOW,
+) -> Ask:
+    number = next(_numbers)
+    known = CATALOG.models.get(model) or ImageModel(model, (route(model),))
+    body = {"prompt": prompt, "n": n, "quality": quality}
+    return Ask(
+        order=Order(model, prompt, n, None, quality, body),
+        team=TEAMS[team],
+        model=known,
+        fingerprint=json.dumps([model, body]),
+        freshness=Freshness(),
+        ttl_seconds=86_400,
+        windows=windows_at(now, POLICY.zone),
+        zone=POLICY.zone,
+        now=now,
+        job_id=f"job-{number}",
+        run_id=f"run-{number}",
+        lease_owner="test",
+        lease_until=now + 60,
+    )
+
+
+class Life:
+    """Orders and events as service and worker bring them about, without their I/O."""
+
+    def __init__(self, ledger: MemoryLedger, metrics: Metrics) -> None:
+        self.ledger = ledger
+        self.metrics = metrics
+
+    async def order(self, ask: Ask) -> Any:
+        if (finished := await self._finished(ask)) is not None:
+            ask = replace(ask, vetted={finished.id: True})
+        decision: Any = await self.ledger.transact(ask.keys(), partial(admit, ask))
+        if isinstance(decision, Denied):
+            self.metrics.order(ask.team.name, ask.order.model, Verdict.DENIED)
+            self.metrics.denied(ask.team.name, decision.denial, Mode.ENFORCE)
+        else:
+            self.metrics.order(ask.team.name, ask.order.model, decision.job.verdict)
+        return decision
+
+    async def _finished(self, ask: Ask) -> Run | None:
+        keys = Keys(fingerprint=ask.fingerprint)
+        return await self.ledger.transact(keys, lambda view: (view.finished, Writes()))
+
+    async def happen(self, run: Run, *happened: events.Event, now: float = NOW) -> Run:
+        for event in happened:
+            counting = account_keys(run.team, run.created_at, POLICY.zone)
+            keys = Keys(accounts=counting, run_id=run.id)
+            before, run = await self.ledger.transact(keys, partial(self._decide, event, now))
+            self.metrics.advanced(before, event, run)
+        return run
+
+    def _decide(self, event: events.Event, now: float, view: Any) -> Any:
+        after = advance(view.run, event, now, Rules())
+        return (view.run, after), book(view.run, after, view.accounts)
+
+    async def make(self, run: Run, *, now: float = NOW) -> Run:
+        """From accepted to done, with one picture of 1000 bytes for each asked."""
+        links = tuple(f"https://files.example.org/{run.id}-{i}.png" for i in range(run.n))
+        kept = tuple(Kept(link, a_picture(link)) for link in links)
+        return await self.happen(
+            run,
+            events.Accepted(f"task-{run.id}", "{}"),
+            events.Finished("{}", links),
+            events.PicturesKept(kept),
+            now=now,
+        )
+
+
+def a_picture(link: str) -> Picture:
+    return Picture(hashlib.sha256(link.encode()).hexdigest(), "png", 1000, 10, 10)
+
+
+async def test_numbers_are_the_ledgers(ledger: MemoryLedger, metrics: Metrics) -> None:
+    life = Life(ledger, metrics)
+    first = await life.order(an_ask("a dog", n=2))
+    await life.order(an_ask("a dog", n=2))  # joins
+    await life.make(first.run, now=NOW + 20)
+    await life.order(an_ask("a dog", n=2, now=NOW + 30))  # hits
+    failed = await life.order(an_ask("a cat"))
+    await life.happen(
+        failed.run, events.Accepted("task-x", "{}"), events.TaskFailed("{}", "bad", "no")
+    )
+    kept_later = await life.order(an_ask("a bird", team="design"))
+    await life.happen(
+        kept_later.run,
+        events.Accepted("task-y", "{}"),
+        events.Finished("{}", ("https://files.example.org/bird.png",)),
+        now=NOW - 90,
+    )
+    refused = await life.order(an_ask("an expensive bird", team="design", n=3))
+    assert isinstance(refused, Denied)
+
+    series = await scraped(metrics)
+    model = {"model": "gpt-image-1.5"}
+    marketing, design = {"team": "marketing", **model}, {"team": "design", **model}
+    spent = partial(value, series, "gateway_spend_usd_total")
+    saved = partial(value, series, "gateway_saved_usd_total")
+    images = partial(value, series, "gateway_images_total")
+    assert (spent(**marketing), spent(**design)) == (0.026, 0)
+    assert (saved(**marketing, how="hit"), saved(**marketing, how="joined")) == (0.026, 0.026)
+    assert images(**marketing, source="generated") == 2
+    assert images(**marketing, source="cache") == 4
+    orders = partial(value, series, "gateway_orders_total", **marketing)
+    assert [orders(verdict=one) for one in Verdict] == [1, 1, 2, 0, 0]
+    assert (
+        value(series, "gateway_denials_total", team="design", reason="budget", mode="enforce") == 1
+    )
+    budget = partial(value, series, team="design", window="month")
+    assert budget("gateway_budget_usd") == 0.039
+    assert budget("gateway_budget_spent_usd") == 0
+    assert budget("gateway_budget_held_usd") == 0.013
+    daily = partial(value, series, team="marketing", window="day")
+    assert daily("gateway_budget_spent_usd") == 0.026
+    assert daily("gateway_budget_held_usd") == 0
+    counts = {state: value(series, "gateway_runs", state=state) for state in RunState}
+    assert counts == await ledger.run_counts()
+    assert counts[RunState.DONE] == counts[RunState.FAILED] == counts[RunState.KEEPING] == 1
+    assert value(series, "gateway_oldest_unkept_seconds") == 90
+    assert value(series, "gateway_pictures") == 2
+    assert value(series, "gateway_picture_bytes") == 2000
+    assert await ledger.violations() == []
+
+    total = sum(row.spent_usd_micros for row in await ledger.usage())
+    shown = sum(v for (name, _), v in series.items() if name == "gateway_spend_usd_total")
+    assert round(shown * 1_000_000) == total
+
+
+async def test_budgets_are_those_of_the_current_window(ledger: MemoryLedger) -> None:
+    now = [NOW]
+    metrics = make(ledger, clock=lambda: now[0])
+    life = Life(ledger, metrics)
+    started = await life.order(an_ask("a dog"))
+    await life.make(started.run)
+    spent = "gateway_budget_spent_usd"
+    assert value(await scraped(metrics), spent, team="marketing", window="day") == 0.013
+    now[0] += 86_400
+    tomorrow = await scraped(metrics)
+    assert value(tomorrow, spent, team="marketing", window="day") == 0
+    assert value(tomorrow, spent, team="marketing", window="total") == 0.013
+
+
+async def test_history_of_a_removed_team_stays(ledger: MemoryLedger) -> None:
+    life = Life(ledger, make(ledger))
+    started = await life.order(an_ask("a dog"))
+    await life.make(started.run)
+    after = make(ledger, Policy(Catalog({}), {}, {}))
+    series = await scraped(after)
+    labels = {"team": "marketing", "model": "gpt-image-1.5"}
+    assert value(series, "gateway_spend_usd_total", **labels) == 0.013
+
+
+# --- scrapes -------------------------------------------------------------------------------------
+
+
+class Moody:
+    """A ledger whose every method first does what the test says."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.ledger = ledger
+        self.calls: list[str] = []
+        self.mood: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(name)
+            await self.mood()
+            return await getattr(self.ledger, name)(*args, **kwargs)
+
+        return call
+
+
+async def unavailable() -> None:
+    raise Unavailable("the disk is gone")
+
+
+async def hanging() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("mood", [unavailable, hanging])
+async def test_a_ledger_that_fails_costs_no_scrape(
+    ledger: MemoryLedger, mood: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrape, "READ_SECONDS", 0.05)
+    moody = Moody(ledger)
+    metrics = make(moody)
+    moody.mood = mood
+    never_read = await scraped(metrics)
+    assert not combinations(never_read, "gateway_spend_usd_total")
+    assert not combinations(never_read, "gateway_runs")
+    assert value(never_read, "gateway_free_bytes") == 123_456_789_012
+
+    moody.mood = partial(asyncio.sleep, 0)
+    life = Life(ledger, metrics)
+    started = await life.order(an_ask("a dog"))
+    await life.make(started.run)
+    read = await scraped(metrics)
+    moody.mood = mood
+    metrics.order("design", "other-model", Verdict.HIT)
+    again = await scraped(metrics)
+    assert again.keys() == read.keys()
+    labels = {"team": "marketing", "model": "gpt-image-1.5"}
+    assert value(again, "gateway_spend_usd_total", **labels) == 0.013
+    fresh = {"team": "design", "model": "other-model", "verdict": "hit"}
+    assert value(again, "gateway_orders_total", **fresh) == 1
+
+
+async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: MemoryLedger) -> None:
+    class Broken:
+        async def free_bytes(self) -> int:
+            raise OSError("gone")
+
+        async def size(self) -> tuple[int, int]:
+            raise RuntimeError("gone")
+
+    series = await scraped(make(ledger, pictures=Broken(), cache=Broken()))
+    assert not combinations(series, "gateway_free_bytes")
+    assert not combinations(series, "gateway_cache_bytes")
+    assert value(series, "gateway_pictures") == 0
+
+
+async def test_scrapes_at_the_same_time_share_one(ledger: MemoryLedger) -> None:
+    moody = Moody(ledger)
+    metrics = make(moody)
+    bodies = await asyncio.gather(*(metrics.render() for _ in range(20)))
+    assert moody.calls.count("usage") == 1
+    assert len({id(body) for body, _ in bodies}) == 1
+    await metrics.render()
+    assert moody.calls.count("usage") == 2
+
+
+async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: MemoryLedger) -> None:
+    gate = asyncio.Event()
+    moody = Moody(ledger)
+
+    async def wait() -> None:
+        await gate.wait()
+
+    moody.mood = wait
+    metrics = make(moody)
+    impatient = asyncio.create_task(metrics.render())
+    patient = asyncio.create_task(metrics.render())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    gate.set()
+    body, _ = await patient
+    assert b"gateway_runs" in body
+
+
+def many_teams(count: int, models: int) -> Policy:
+    caps = (Cap(Measure.USD, Window.DAY, DAY_CAP), Cap(Measure.USD, Window.MONTH, DAY_CAP))
+    names = [f"model-{number}" for number in range(models)]
+    catalog = Catalog({name: ImageModel(name, (route(name),)) for name in names})
+    teams = [Team(f"team-{number}", caps) for number in range(count)]
+    return Policy(catalog, {team.name: team for team in teams}, {})
+
+
+async def longest_pause(metrics: Metrics) -> float:
+    """The longest time for which a scrape kept the event loop from its turn, in seconds."""
+    scrape = asyncio.create_task(metrics.render())
+    longest, last = 0.0, time.perf_counter()
+    while not scrape.done():
+        await asyncio.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+    return longest
+
+
+@pytest.mark.alone
+async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: MemoryLedger) -> None:
+    metrics = make(ledger, many_teams(200, 5))
+    body, _ = await metrics.render()
+    assert body.count(b"\n") > 15_000
+    pauses = [await longest_pause(metrics) for _ in range(8)]
+    assert min(pauses) < 0.010, pauses  # the least disturbed by what else the machine does
+
+
+async def test_a_reload_with_many_teams_is_quick(ledger: MemoryLedger) -> None:
+    policy = many_teams(20, 5)
+
+    def once() -> float:
+        metrics = make(ledger)
+        started = time.perf_counter()
+        metrics.declare(policy)
+        return time.perf_counter() - started
+
+    assert min(once() for _ in range(5)) < 0.010

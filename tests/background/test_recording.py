@@ -1,0 +1,116 @@
+"""What an event comes to is decided by the policy of its transaction, not of its arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.background.runs.recording import Recorder
+from gateway.background.runs.tools import Tools
+from gateway.core.catalog import Catalog, Team
+from gateway.core.model import Run, RunState
+from gateway.core.money.accounts import Amounts, Cap, Measure, Window
+from gateway.core.money.booking import book
+from gateway.core.money.budgets import account_keys, windows_at
+from gateway.core.policy import Current, Policy
+from gateway.core.runs.events import NotNow
+from gateway.core.runs.routing import Alternative, Outlook
+from gateway.core.transaction import Decide, Keys, View, Writes
+from gateway.process.waiters import Board
+
+T = TypeVar("T")
+
+NOW = 1_800_003_600.0  # 2027-01-15, nine in the morning in UTC
+DEARER = Outlook(go=Alternative("dear", "pictures", 30_000))
+
+
+class Late(MemoryLedger):
+    """Somebody changes the settings while the transaction waits for its turn."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
+        self.meanwhile()
+        return await super().transact(keys, decide)
+
+
+def a_run(at: float = NOW, **fields: object) -> Run:
+    base = Run(
+        id=f"run-{at:.0f}",
+        fingerprint=f"f-{at:.0f}",
+        team="blue",
+        model="m",
+        quality="",
+        n=1,
+        request="{}",
+        upstream="cheap",
+        upstream_model="pictures",
+        price_usd_micros=10_000,
+        windows=windows_at(at, UTC),
+        hold=Amounts(10_000, 1, 1),
+        created_at=at,
+        deadline_at=at + 900,
+        due_at=at,
+    )
+    return replace(base, **fields)
+
+
+def a_policy(limit: int, zone: str) -> Policy:
+    team = Team("blue", caps=(Cap(Measure.USD, Window.DAY, limit),))
+    return Policy(Catalog({}), {"blue": team}, {}, zone=ZoneInfo(zone))
+
+
+async def ordered(ledger: MemoryLedger, run: Run) -> None:
+    keys = Keys(account_keys("blue", run.created_at, UTC), counted=("blue", run.created_at))
+
+    def decide(view: View) -> tuple[None, Writes]:
+        return None, book(None, run, view.accounts)
+
+    await ledger.transact(keys, decide)
+
+
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [
+        (a_policy(60_000, "UTC"), RunState.SUBMITTING),
+        (a_policy(29_999, "UTC"), RunState.QUEUED),
+        (a_policy(60_000, "Asia/Tokyo"), RunState.SUBMITTING),
+        (a_policy(50_000, "Asia/Tokyo"), RunState.QUEUED),  # there it was today still
+        (replace(a_policy(60_000, "UTC"), teams={}), RunState.QUEUED),
+    ],
+)
+async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
+    after: Policy, state: RunState
+) -> None:
+    ledger = Late(clock=lambda: NOW)
+    await ledger.open()
+    yesterday = replace(a_run(NOW - 10 * 3600), hold=Amounts(30_000, 1, 1))
+    run = a_run()
+    for one in (yesterday, run):
+        await ordered(ledger, one)
+    current = Current(a_policy(60_000, "UTC"), lambda: NOW)
+    ledger.meanwhile = lambda: setattr(current, "policy", after)  # type: ignore[method-assign]
+    nothing: Any = SimpleNamespace(advanced=lambda *_: None)
+    tools = Tools(
+        ledger=ledger,
+        upstreams={},
+        links={},
+        pictures=nothing,
+        cache=nothing,
+        board=Board(),
+        observer=nothing,
+        current=current,
+        clock=lambda: NOW,
+        nudge_courier=lambda: None,
+    )
+    went, happened = await Recorder(tools).record(run, NotNow("busy"), DEARER)
+    assert happened
+    assert went.state is state
+    assert went.hold.usd_micros == (30_000 if state is RunState.SUBMITTING else 10_000)

@@ -1,0 +1,335 @@
+"""The gates of the routes: permits, what is told of them, and where a run may go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
+from gateway.core.model import Run, RunState
+from gateway.core.money.accounts import Amounts, Windows
+from gateway.core.policy import Current, Policy
+from gateway.core.runs.breaker import FAILURES, FULL_ROOM
+from gateway.core.runs.events import (
+    Accepted,
+    AnswerLost,
+    CredentialsRefused,
+    Event,
+    Finished,
+    NotNow,
+    Refused,
+    Retry,
+    SubmitEvent,
+    TaskFailed,
+    Why,
+)
+from gateway.core.runs.lifecycle import Rules
+from gateway.core.runs.routing import NOWHERE
+from gateway.process.breakers import Gates, Permit
+
+NOW = 1_800_000_000.0
+ROUTES = tuple(
+    Route(name, "pictures", (PriceRule(usd_micros),))
+    for name, usd_micros in (("dear", 30_000), ("cheap", 10_000), ("middle", 20_000))
+)
+BUSY, NO_KEY = NotNow("HTTP 503"), CredentialsRefused(401, "unauthorized")
+BROKEN = TaskFailed("{}", "service_error", "sorry")
+
+
+@dataclass
+class World:
+    """Gates over three routes, with a clock to turn and a record of what turned."""
+
+    now: float = NOW
+    up: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rules = {route.upstream: Rules(retry_max_seconds=60.0) for route in ROUTES}
+        catalog = Catalog({"m": ImageModel("m", ROUTES)})
+        current = Current(Policy(catalog, {}, {}, rules=rules), lambda: 0.0)
+        self.gates = Gates(current, lambda: self.now, self)  # type: ignore[arg-type]
+
+    def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
+        self.up[upstream] = up
+
+    def submits(
+        self, upstream: str, event: SubmitEvent, times: int = 1, **run: object
+    ) -> SubmitEvent:
+        """What the last of so many submits means for the run."""
+        for _ in range(times):
+            permit = self.gates.enter(on(upstream, **run))
+            assert isinstance(permit, Permit)
+            told = self.gates.submitted(permit, event)
+        return told
+
+    def goes(self, run: Run, event: Event) -> str | None:
+        """Where the run goes on; the permit is given back."""
+        outlook, permit = self.gates.outlook(run, event)
+        assert (permit is None) == (outlook.go is None)
+        self.gates.leave(permit)
+        return outlook.go.upstream if outlook.go else None
+
+    def waits(self, run: Run, event: Event) -> dict[str, float]:
+        outlook, permit = self.gates.outlook(run, event)
+        self.gates.leave(permit)
+        return {route.upstream: at - self.now for route, at in outlook.waits}
+
+
+def on(upstream: str, **fields: object) -> Run:
+    base = Run(
+        id="run_" + "a" * 32,
+        fingerprint="f" * 64,
+        team="blue",
+        model="m",
+        quality="",
+        n=1,
+        request="{}",
+        upstream=upstream,
+        upstream_model="pictures",
+        price_usd_micros=10_000,
+        windows=Windows(0, 0, 0, 0, 0),
+        hold=Amounts(10_000, 1, 1),
+        created_at=NOW,
+        deadline_at=NOW + 900,
+        due_at=NOW,
+    )
+    return replace(base, **fields)
+
+
+QUEUED = on("cheap", state=RunState.QUEUED)
+
+
+def test_a_run_that_is_not_taken_goes_to_the_next_cheapest() -> None:
+    world = World()
+    assert world.goes(on("cheap"), BUSY) == "middle"
+    assert world.goes(on("middle"), BUSY) == "dear"
+    assert world.goes(on("dear"), BUSY) is None
+    assert world.goes(on("middle"), BROKEN) == "cheap"
+    assert world.goes(on("middle", tried=("cheap/pictures",)), BROKEN) == "dear"
+    assert world.goes(QUEUED, Retry()) == "cheap"
+    for event in (Accepted("t", "{}"), AnswerLost(""), Refused(400, "{}", "", "")):
+        assert world.gates.outlook(on("cheap"), event) == (NOWHERE, None)
+
+
+def test_a_route_that_fails_is_passed_over_until_its_time() -> None:
+    world = World()
+    world.submits("middle", BUSY, FAILURES)
+    assert world.up == {"middle": False}
+    assert world.goes(on("cheap"), BUSY) == "dear"
+    assert world.gates.enter(on("middle")) == BUSY, "without a call, it says what it said before"
+    assert world.waits(on("cheap"), NotNow("", 5.0)) == {"cheap": 5, "middle": 1, "dear": 0}
+    world.now += 1
+    assert world.goes(on("cheap"), BUSY) == "middle"
+    world.submits("middle", Accepted("t", "{}"))
+    assert world.up == {"middle": True}
+
+
+def test_a_half_open_route_has_one_trial_however_many_ask() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES)
+    world.now += 1
+    runs = [world.gates.outlook(QUEUED, Retry()) for _ in range(100)]
+    went = [outlook.go.upstream for outlook, _ in runs if outlook.go]
+    assert went.count("cheap") == 1 and set(went) == {"cheap", "middle"}
+
+
+def test_when_all_are_out_runs_wait_and_come_back_one_by_one() -> None:
+    world = World()
+    for route in ROUTES:
+        world.submits(route.upstream, BUSY, FAILURES)
+    assert world.goes(QUEUED, Retry()) is None
+    assert set(world.waits(QUEUED, Retry()).values()) == {1.0}
+    world.now += 1
+    for _ in ROUTES:
+        assert world.gates.outlook(QUEUED, Retry())[1] is not None
+    turns = []
+    for _ in range(50):
+        outlook, permit = world.gates.outlook(QUEUED, Retry())
+        assert permit is None and outlook.comes_up_at is not None
+        turns.append(outlook.comes_up_at)
+    assert turns == sorted(set(turns)) and turns[0] > world.now
+
+
+def test_runs_that_wait_do_not_all_go_to_a_route_that_is_up_nor_to_a_dearer_one() -> None:
+    world = World()
+    went = [world.gates.outlook(QUEUED, Retry())[0].go for _ in range(3 * FULL_ROOM)]
+    assert sum(1 for route in went if route and route.upstream == "cheap") == FULL_ROOM
+    assert sum(1 for route in went if route is None) == 2 * FULL_ROOM
+    assert isinstance(world.gates.enter(on("cheap")), Permit), "a new order passes"
+
+
+@pytest.mark.parametrize("event", [NO_KEY, BROKEN])
+def test_a_refused_key_is_not_waited_for(event: Event) -> None:
+    world = World()
+    assert set(world.waits(on("dear"), event)) == {"cheap", "middle"}
+    world.submits("middle", NO_KEY)
+    assert set(world.waits(on("dear"), event)) == {"cheap"}
+    assert set(world.waits(on("dear"), BUSY)) == {"cheap", "middle", "dear"}
+    world.submits("middle", Accepted("t", "{}"))
+    assert set(world.waits(on("dear"), event)) == {"cheap", "middle"}
+    world.submits("cheap", NO_KEY, FAILURES)
+    assert world.gates.enter(on("cheap")) == NO_KEY
+
+
+def test_a_route_whose_tasks_fail_is_out_too_and_refusals_never_count() -> None:
+    world = World()
+    world.submits("cheap", Refused(400, "{}", "invalid_request", "no"), 20)
+    for _ in range(20):
+        world.gates.polled(on("cheap"), TaskFailed("{}", "content_policy_violation", "no"))
+    assert world.up == {}
+    delivered = Finished("{}", ("https://files.example.org/1.png",))
+    for event in (BROKEN, BROKEN, delivered, BROKEN, BROKEN, BROKEN):
+        world.submits("cheap", Accepted("t", "{}"))
+        world.gates.polled(on("cheap"), event)
+    assert world.up == {"cheap": False}
+
+
+def test_new_connections_are_a_new_chance() -> None:
+    world = World()
+    world.submits("cheap", NO_KEY, FAILURES)
+    world.gates.forget()
+    assert world.up == {"cheap": True}
+    world.submits("cheap", Accepted("t", "{}"))
+
+
+def test_a_run_that_may_have_been_taken_is_never_sent_elsewhere() -> None:
+    unsure = on("cheap", state=RunState.UNSURE)
+    assert World().gates.outlook(unsure, BUSY) == (NOWHERE, None)
+
+
+def test_a_model_that_is_no_longer_offered_has_no_routes() -> None:
+    outlook, permit = World().gates.outlook(replace(QUEUED, model="gone"), Retry())
+    assert (outlook.go, outlook.waits, permit) == (None, (), None)
+
+
+# --- one's own and others' -----------------------------------------------------------------------
+
+
+def waiting(name: str, team: str = "blue", due_at: float = NOW) -> Run:
+    return on("cheap", id=name, team=team, state=RunState.QUEUED, due_at=due_at)
+
+
+def test_what_is_declined_for_one_team_is_not_closed_to_another() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES)
+    assert world.up == {"cheap": False}
+    assert world.gates.enter(on("cheap")) == BUSY
+    world.submits("cheap", Accepted("t", "{}"), team="green")
+    assert world.up == {"cheap": True}
+    assert not isinstance(world.gates.enter(on("cheap")), Permit), "blue still waits"
+    for _ in range(20):
+        world.now += 100
+        world.submits("cheap", BUSY)
+        world.submits("cheap", Accepted("t", "{}"), team="green")
+
+
+def test_what_was_said_of_ones_order_is_not_told_to_another() -> None:
+    world = World()
+    for event in (NotNow("HTTP 503", words="about a cat"), CredentialsRefused(401, "", "a cat")):
+        world.gates.forget()
+        world.submits("cheap", event, FAILURES)
+        told = world.gates.enter(on("cheap"))
+        assert told == event and isinstance(told, NotNow | CredentialsRefused)
+        assert told.words == ""
+
+
+def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
+    world = World()
+    for times in range(1, 4):
+        told = world.submits("cheap", BUSY, id="poison")
+        assert isinstance(told, NotNow) and told.its_own is (times == 3)
+        world.submits("cheap", Accepted("t", "{}"), id=f"other {times}")
+    outlook, _ = world.gates.outlook(on("cheap"), told)
+    assert outlook.go and outlook.go.upstream == "middle"
+    assert "cheap" not in {route.upstream for route, _ in outlook.waits}
+    for event in (NotNow("", why=Why.PASSING), NotNow("", why=Why.NEVER_SENT)):
+        for _ in range(9):
+            told = world.submits("middle", event, id="patient")
+            assert isinstance(told, NotNow) and not told.its_own, "it may be so for every request"
+            world.submits("middle", Accepted("t", "{}"))
+
+
+def test_without_others_that_are_taken_no_run_is_given_up() -> None:
+    world = World()
+    for _ in range(20):
+        world.now += 100
+        told = world.submits("cheap", BUSY)
+        assert isinstance(told, NotNow) and not told.its_own
+
+
+def test_the_trial_goes_to_the_run_that_was_declined_least() -> None:
+    world = World()
+    runs = [waiting(name, due_at=NOW + 1) for name in ("often", "once", "never")]
+    world.submits("cheap", BUSY, 2, id="often")
+    world.submits("cheap", BUSY, 1, id="once")
+    for run in runs:
+        world.gates.follow(run)
+    world.now += 1
+    had = []
+    for _ in range(3):
+        for run in [one for one in runs if one.id not in had]:
+            permit = world.gates.enter(run)
+            if isinstance(permit, Permit):
+                had.append(run.id)
+                world.gates.follow(replace(run, state=RunState.SUBMITTING))
+                world.gates.leave(permit)  # nothing came of it
+                break
+    assert had == ["never", "once", "often"]
+
+
+def test_the_trial_of_all_goes_round_the_teams() -> None:
+    world = World()
+    away = NotNow("", why=Why.NEVER_SENT)
+    world.submits("cheap", away, FAILURES)
+    runs = {f"{team} {n}": (team, n) for team in ("art", "bob", "eve") for n in range(40)}
+    had = []
+    for _ in range(6):
+        world.now += 100
+        for name, (team, _) in runs.items():
+            world.gates.follow(waiting(name, team, world.now))
+        for name, (team, _) in runs.items():
+            permit = world.gates.enter(waiting(name, team))
+            if isinstance(permit, Permit):
+                had.append(team)
+                world.gates.submitted(permit, away)
+    assert sorted(had[:3]) == sorted(had[3:]) == ["art", "bob", "eve"]
+
+
+def test_a_trial_is_not_kept_for_a_run_that_does_not_come() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="poison")
+    world.gates.follow(waiting("late", due_at=NOW + 500))
+    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.now += 1
+    assert not isinstance(world.gates.enter(waiting("poison")), Permit)
+    world.gates.follow(replace(waiting("gone"), state=RunState.FAILED))
+    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="poison")
+    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.now += 3
+    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+
+
+def test_a_long_line_is_not_searched_by_each_who_asks() -> None:
+    world = World()
+    world.submits("cheap", BUSY, FAILURES, id="0")
+    runs = [waiting(str(number), due_at=NOW + 1) for number in range(5_000)]
+    for run in runs:
+        world.gates.follow(run)
+    world.now += 1
+    searches = 0
+    line = world.gates._line
+
+    def counted(*args: object, **more: object) -> object:
+        nonlocal searches
+        searches += 1
+        return line(*args, **more)  # type: ignore[arg-type]
+
+    world.gates._line = counted  # type: ignore[method-assign, assignment]
+    for run in runs:
+        if isinstance(world.gates.enter(run), Permit):
+            break
+        world.gates.follow(replace(run, due_at=NOW + 2))
+    assert searches < 5
