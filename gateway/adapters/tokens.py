@@ -43,7 +43,7 @@ _SPLIT_PATTERN = "|".join(
 )
 
 
-class TokenCounter:
+class TiktokenCounter:
     """Counts tokens on one thread of its own; the vocabulary is loaded there once and kept.
 
     One thread is the bound: counting is pure CPU work, more threads would only compete for it.

@@ -40,7 +40,7 @@ ACCOUNTS_KEPT_SECONDS: Final = 7 * 86_400.0
 """Minute and hour accounts are of no use to anyone after a week."""
 
 
-class Housekeeper:
+class Maintenance:
     """Runs the chores. `enough()` is the newest word on disk space, without a system call."""
 
     def __init__(

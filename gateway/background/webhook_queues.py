@@ -23,7 +23,7 @@ _Line = list[tuple[float, str]]
 """A heap: since when each is due, and its id."""
 
 
-class Lines:
+class WebhookQueues:
     """What waits and what is under way; each delivery once."""
 
     def __init__(self, slots: int) -> None:

@@ -1,4 +1,4 @@
-"""The courier: leases due callbacks from the outbox, attempts each, records what came of it.
+"""The webhooks: leases due callbacks from the outbox, attempts each, records what came of it.
 
 Alerts to the operator are rows of the same outbox, and go out in the same way. It decides
 nothing: the outbox says what an attempt means and when there is another. A delivery is a row
@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from gateway.background.webhook_queues import Lines
+from gateway.background.webhook_queues import WebhookQueues
 from gateway.core import delivery as outbox
 from gateway.core.delivery import Outcome
 from gateway.core.model import Delivery, DeliveryState, Job, Run
@@ -65,7 +65,7 @@ RECORD_RETRY_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class WebhooksDeps:
     """What the courier works with; `render` makes the body that a poll would answer."""
 
     ledger: Ledger
@@ -75,7 +75,7 @@ class Desk:
     render: Callable[[Job, Run], bytes]
 
 
-class Courier:
+class Webhooks:
     """Makes every delivery of this process.
 
     `callbacks` and `alerts` (without them the callbacks' way) may be exchanged while it runs.
@@ -83,7 +83,7 @@ class Courier:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: WebhooksDeps,
         callbacks: Callbacks,
         *,
         concurrency: int,
@@ -94,7 +94,7 @@ class Courier:
         self.alerts = alerts or callbacks
         self._desk = desk
         self._owner = owner
-        self._lines = Lines(concurrency)
+        self._lines = WebhookQueues(concurrency)
         self._attempts: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._stopping = False

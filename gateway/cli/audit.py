@@ -74,7 +74,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AuditReport:
     totals: Totals
     findings: Sequence[Finding]
 
@@ -150,7 +150,7 @@ def _settings(path: Path | None, data_dir: Path | None) -> Settings:
     return settings.model_copy(update={"storage": storage})
 
 
-def _as_text(report: Report) -> str:
+def _as_text(report: AuditReport) -> str:
     return "\n".join([*_lines(report.findings), "", report.closing])
 
 
@@ -161,7 +161,7 @@ def _lines(findings: Iterable[Finding]) -> Iterator[str]:
             yield f"            {violation}"
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: AuditReport) -> str:
     totals = report.totals
     answer = {
         "ok": report.adds_up,
@@ -190,7 +190,7 @@ def _count(number: int, noun: str) -> str:
 # --- the examination -----------------------------------------------------------------------------
 
 
-async def examine(settings: Settings, *, deep: bool) -> Report:
+async def examine(settings: Settings, *, deep: bool) -> AuditReport:
     """Checks ledger and picture folder. Raises `Unavailable` when the ledger cannot be read."""
     import asyncio
 
@@ -218,7 +218,7 @@ async def examine(settings: Settings, *, deep: bool) -> Report:
     if deep:
         misnamed = await asyncio.to_thread(_first, _misnamed(folder))
         findings += [Finding(DIGESTS, misnamed), Finding(SIZES, unlike)]
-    return Report(totals, findings)
+    return AuditReport(totals, findings)
 
 
 async def _totals(ledger: Ledger) -> Totals:

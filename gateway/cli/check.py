@@ -19,7 +19,7 @@ import yaml
 from gateway.cli.store import store_notices
 from gateway.config import Problem, Settings, SettingsError, load, load_listening, ways_out
 from gateway.config.notices import notices
-from gateway.config.schema import Server
+from gateway.config.schema import ServerSettings
 from gateway.core.addresses import is_loopback
 
 DEFAULT_PATH = Path("config.yaml")
@@ -56,7 +56,7 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
     try:
         if alive:
             # `serve --sandbox` needs no file.
-            _ask(load_listening(path, os.environ) if path.exists() else Server())
+            _ask(load_listening(path, os.environ) if path.exists() else ServerSettings())
             return
         settings = load_settings(path)
     except SettingsError as error:
@@ -75,7 +75,7 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         click.echo(f"notice: {notice}", err=True)
 
 
-def _ask(server: Server) -> None:
+def _ask(server: ServerSettings) -> None:
     """Exits 1 when nobody answers at the address of these settings.
 
     A gateway may have been told to listen on more than they say: then loopback answers as well.

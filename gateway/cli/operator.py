@@ -40,7 +40,7 @@ LARGEST_ANSWER_BYTES: Final = 64_000_000
 KEY_TEXT: Final = re.compile(r"[\x21-\x7e]+")
 
 
-class Refused(click.ClickException):
+class RequestRefused(click.ClickException):
     """The gateway's own no."""
 
     exit_code = EXIT_REFUSED
@@ -71,7 +71,7 @@ class Operator:
             self._client.close()
 
     def get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> bytes:
-        """The JSON of a successful answer. Raises `Refused` and `Unanswered`, as all here do."""
+        """The JSON of a successful answer. Raises `RequestRefused` or `Unanswered`, as all here."""
         with self._opened("GET", path, query=query) as response:
             return self._whole(response)
 
@@ -209,7 +209,7 @@ class Operator:
         hint = ""
         if response.status_code == 401:
             hint = f"\nIs --key or {KEY_VARIABLE} a key whose digest is in server.admin_keys?"
-        return Refused(plain_lines(str(message)) + hint)
+        return RequestRefused(plain_lines(str(message)) + hint)
 
     def _stranger(self, status: int, media_type: str, start: bytes) -> Unanswered:
         text = plain(re.sub(r"<[^>]*>", " ", start.decode("utf-8", "replace"))).strip()

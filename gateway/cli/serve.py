@@ -89,13 +89,13 @@ def sandbox_links(host: str | None, port: int | None) -> str | None:
     Beyond loopback it listens in a container or for a colleague: whoever tries it out has
     published the port on the machine where the browser is.
     """
-    from gateway.config.schema import Server
+    from gateway.config.schema import ServerSettings
 
-    if host is None or Server(host=host).is_loopback:
+    if host is None or ServerSettings(host=host).is_loopback:
         return None
     if port == 0:
         raise click.UsageError("with a --host beyond loopback name the --port: links contain it.")
-    return f"http://127.0.0.1:{port or Server().port}"
+    return f"http://127.0.0.1:{port or ServerSettings().port}"
 
 
 async def _serve_sandbox(host: str | None, port: int | None, public_url: str | None) -> int:

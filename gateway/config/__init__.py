@@ -15,7 +15,7 @@ from gateway.config.problems import Problem, SettingsError
 from gateway.config.reload import differences, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings
-from gateway.config.schema import Server, Settings
+from gateway.config.schema import ServerSettings, Settings
 
 __all__ = [
     "Problem",
@@ -38,7 +38,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     return parse(_text(path), environ, path.name)
 
 
-def load_listening(path: Path, environ: Mapping[str, str]) -> Server:
+def load_listening(path: Path, environ: Mapping[str, str]) -> ServerSettings:
     """Where the gateway of this file listens; in what else is wrong there the rest is the default.
 
     A running gateway keeps its last good settings, so a mistake in its file does not make it ill.

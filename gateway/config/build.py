@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from gateway.config.document import Document
 from gateway.config.problems import Path, SettingsError
 from gateway.config.rules import Names, check
-from gateway.config.schema import Part, Server, Settings, yaml_name
+from gateway.config.schema import Part, ServerSettings, Settings, yaml_name
 from gateway.config.words import nearest, suggestion
 
 ENTRY_SECTIONS = frozenset({"upstreams", "models", "teams"})
@@ -46,7 +46,7 @@ def build(document: Document) -> Settings:
     return settings
 
 
-def listening(document: Document) -> Server | None:
+def listening(document: Document) -> ServerSettings | None:
     """The document's address to listen on; None when a mistake may have made another one of it."""
     value = document.value.get("server") if isinstance(document.value, dict) else None
     section = {} if value is None else value
@@ -54,12 +54,14 @@ def listening(document: Document) -> Server | None:
     if unread or not isinstance(document.value, dict) or not isinstance(section, dict):
         return None
     try:
-        return Server.model_validate(section)
+        return ServerSettings.model_validate(section)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     if any(one["loc"][0] in _ADDRESS or one["type"] == "extra_forbidden" for one in details):
         return None
-    return Server.model_validate({name: section[name] for name in _ADDRESS if name in section})
+    return ServerSettings.model_validate(
+        {name: section[name] for name in _ADDRESS if name in section}
+    )
 
 
 class _Draft:

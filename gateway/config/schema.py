@@ -92,7 +92,7 @@ class Log(Part):
     prompts: Flag = False
 
 
-class Server(Part):
+class ServerSettings(Part):
     host: Text = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8080
     public_url: Address | None = None
@@ -139,7 +139,7 @@ class Storage(Part):
     retention: Retention = Retention()
 
 
-class Poll(Part):
+class PollSettings(Part):
     first_seconds: Seconds = 3.0
     every_seconds: Seconds = 4.0
     max_seconds: Seconds = 15.0
@@ -156,7 +156,7 @@ class UpstreamEntry(Part):
     base_url: BaseAddress
     files_url: Address | None = None
     api_key: Secret
-    poll: Poll = Poll()
+    poll: PollSettings = PollSettings()
     timeout: Timeout = Timeout()
     allow_private_addresses: Flag = False
     usd_micros_per_credit: MoneyAboveZero | None = None
@@ -224,7 +224,7 @@ class Cache(Part):
     remember_lost_seconds: SecondsOrNone = 900.0
 
 
-class Callbacks(Part):
+class CallbackSettings(Part):
     timeout_seconds: Seconds = 10.0
     retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
     signing_secret: SecretOrNone = None
@@ -250,16 +250,16 @@ class ReferenceLinks(Part):
     proxy: Proxy = None
 
 
-class Retry(Part):
+class RetrySettings(Part):
     first_seconds: Seconds = 1.0
     max_seconds: Seconds = 30.0
     dead_after_seconds: Seconds = 3600.0
 
 
-class Worker(Part):
+class WorkerSettings(Part):
     concurrency: Annotated[int, whole(1, 10_000)] = 64
     downloads: Annotated[int, whole(1, 1_000)] = 16
-    retry: Retry = Retry()
+    retry: RetrySettings = RetrySettings()
 
 
 class Budget(Part):
@@ -306,15 +306,15 @@ class TeamEntry(Part):
 class Settings(Part):
     """All settings, typed and checked; `load`, `parse` and `sandbox_settings` make them."""
 
-    server: Server = Server()
+    server: ServerSettings = ServerSettings()
     storage: Storage = Storage()
     upstreams: dict[Name, UpstreamEntry] = {}
     models: dict[Name, ModelEntry] = {}
     cache: Cache = Cache()
-    callbacks: Callbacks = Callbacks()
+    callbacks: CallbackSettings = CallbackSettings()
     alerts: Alerts = Alerts()
     references: ReferenceLinks = ReferenceLinks()
-    worker: Worker = Worker()
+    worker: WorkerSettings = WorkerSettings()
     teams: dict[Name, TeamEntry] = {}
 
     def shown(self) -> Mapping[str, object]:

@@ -80,23 +80,23 @@ class _Gate:
         return Rank(self.wasted.get(team, 0), known.times if known else 0)
 
 
-class Gates:
+class Breakers:
     def __init__(self, current: Current, clock: Clock, observer: Observer) -> None:
         self._current = current
         self._clock = clock
         self._observer = observer
-        self._gates: dict[tuple[str, str], _Gate] = {}
+        self._breakers: dict[tuple[str, str], _Gate] = {}
         self._waiting: dict[str, Waiting] = {}
 
     def forget(self) -> None:
         """The upstreams were connected anew: what was known of them is void."""
-        for upstream, model in self._gates:
+        for upstream, model in self._breakers:
             self._observer.route_turned(upstream, model, up=True)
-        self._gates.clear()
+        self._breakers.clear()
 
     def state(self, upstream: str, model: str) -> BreakerState:
         """How a route is; one that was never asked is closed."""
-        gate = self._gates.get((upstream, model))
+        gate = self._breakers.get((upstream, model))
         return (gate.health if gate else RouteHealth()).state(self._clock())
 
     def follow(self, run: Run) -> None:
@@ -105,13 +105,13 @@ class Gates:
         if run.state is RunState.QUEUED:
             self._wait(Waiting(run.id, run.team, run.model, run.due_at))
         elif run.state is not RunState.SUBMITTING:
-            for gate in self._gates.values():
+            for gate in self._breakers.values():
                 gate.declined.pop(run.id, None)
 
     def _wait(self, waiting: Waiting) -> None:
         """In the line, and before those who it turns out stand behind."""
         _remember(self._waiting, waiting.run_id, waiting)
-        for gate in self._gates.values():
+        for gate in self._breakers.values():
             rank = gate.rank(waiting.run_id, waiting.team)
             for scope in ((waiting.model, ""), (waiting.model, waiting.team)):
                 if scope in gate.kept_for and rank < gate.kept_for[scope][0]:
@@ -264,7 +264,7 @@ class Gates:
 
     def _gate(self, upstream: str, model: str) -> _Gate:
         """As many as the settings have named routes; those of former settings stay."""
-        return self._gates.setdefault((upstream, model), _Gate())
+        return self._breakers.setdefault((upstream, model), _Gate())
 
     def _set(self, upstream: str, model: str, after: RouteHealth) -> None:
         gate = self._gate(upstream, model)

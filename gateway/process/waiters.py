@@ -34,16 +34,16 @@ Look = Callable[[str], Awaitable[Run | None]]
 """Run id → the run as the ledger has it now. May raise `Unavailable`."""
 
 
-class Board:
+class Waiters:
     """Runs that have gone on, and the requests that wait for it."""
 
     def __init__(self, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._silence_seconds = silence_seconds
         self._watched: dict[str, _Audience] = {}
-        self._patient: dict[Watch, str] = {}  # the team that each is of
+        self._patient: dict[Waiter, str] = {}  # the team that each is of
         self._patient_of: Counter[str] = Counter()
         self._wheel = _Wheel(self._wake)
-        self._to_wake: deque[Watch] = deque()
+        self._to_wake: deque[Waiter] = deque()
         self._waking: asyncio.Handle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._released = False
@@ -56,13 +56,13 @@ class Board:
             self._wake([watch for watch in audience.watches if watch.hear(run)])
 
     @contextmanager
-    def watching(self, run_id: str, *, patient: str | None = None) -> Iterator[Watch]:
+    def watching(self, run_id: str, *, patient: str | None = None) -> Iterator[Waiter]:
         """Everything published about the run from now on. Watch first, then read the ledger.
 
         `patient` names the team of a client that asked to wait: it is counted, and let go by
         `release`.
         """
-        watch = Watch(self._wheel)
+        watch = Waiter(self._wheel)
         audience = self._watched.get(run_id)
         if audience is None:
             audience = self._watched[run_id] = _Audience(asyncio.get_running_loop().time())
@@ -123,7 +123,7 @@ class Board:
 
     # --- waking ----------------------------------------------------------------------------------
 
-    def _wake(self, watches: Iterable[Watch]) -> None:
+    def _wake(self, watches: Iterable[Waiter]) -> None:
         self._to_wake.extend(watches)
         if self._to_wake and self._waking is None:
             self._waking = asyncio.get_running_loop().call_soon(self._wake_some)
@@ -136,7 +136,7 @@ class Board:
         self._wake(())
 
 
-class Watch:
+class Waiter:
     """One waiter's view of a run's news."""
 
     __slots__ = ("_future", "_let_go", "_news", "_reached", "_wheel")
@@ -190,19 +190,19 @@ class _Audience:
 
     def __init__(self, now: float) -> None:
         self.heard_at = now
-        self.watches: dict[Watch, None] = {}
+        self.watches: dict[Waiter, None] = {}
 
 
 class _Wheel:
     """The time of all waiters: one timer, set for the next tick in which someone's time is over."""
 
-    def __init__(self, wake: Callable[[Iterable[Watch]], None]) -> None:
+    def __init__(self, wake: Callable[[Iterable[Waiter]], None]) -> None:
         self._wake = wake
-        self._ticks: dict[int, dict[Watch, None]] = {}
+        self._ticks: dict[int, dict[Waiter, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0
 
-    def add(self, watch: Watch, seconds: float) -> int:
+    def add(self, watch: Waiter, seconds: float) -> int:
         """Returns the tick, which `remove` wants to know."""
         now = asyncio.get_running_loop().time()
         tick = math.ceil((now + seconds) / TICK_SECONDS)
@@ -211,7 +211,7 @@ class _Wheel:
             self._set(tick)
         return tick
 
-    def remove(self, watch: Watch, tick: int) -> None:
+    def remove(self, watch: Waiter, tick: int) -> None:
         waiting = self._ticks.get(tick)
         if waiting is None:
             return

@@ -31,7 +31,7 @@ from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger, Mark, PictureFilter
 from gateway.ports.pictures import Pictures
-from gateway.process.picture_locks import Custody
+from gateway.process.picture_locks import PictureLocks
 
 log = structlog.get_logger("gateway.erasure")
 
@@ -61,18 +61,18 @@ class RunUnderWay(CallerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class ErasureDeps:
     ledger: Ledger
     pictures: Pictures
     cache: ResponseCache
 
 
 class Erasure:
-    def __init__(self, stores: Stores, custody: Custody, *, clock: Clock) -> None:
+    def __init__(self, stores: ErasureDeps, picture_locks: PictureLocks, *, clock: Clock) -> None:
         self._ledger = stores.ledger
         self._pictures = stores.pictures
         self._cache = stores.cache
-        self._custody = custody
+        self._picture_locks = picture_locks
         self._clock = clock
         self._is_scrubbed = False
 
@@ -88,7 +88,7 @@ class Erasure:
 
         Raises `PictureNotFound`, and `Unavailable` when the bytes could not be removed yet.
         """
-        async with self._custody.of([digest]):
+        async with self._picture_locks.of([digest]):
             found = await self._ledger.transact(Keys(picture=digest), partial(_intend, act))
             if found is None:
                 message = "There is no picture with this digest on record."
@@ -149,7 +149,7 @@ class Erasure:
         try:
             await self.erase(picture.digest, act)
         except PictureNotFound:
-            async with self._custody.of([picture.digest]):
+            async with self._picture_locks.of([picture.digest]):
                 try:
                     await self._pictures.remove(picture)
                 except PictureProblem as problem:
@@ -164,7 +164,7 @@ class Erasure:
         left = await self._ledger.unremoved(limit=FINISHED_AT_ONCE)
         for digest in dict.fromkeys(one.picture.digest for one in left):
             try:
-                async with self._custody.of([digest]):
+                async with self._picture_locks.of([digest]):
                     await self._remove(digest)
             except (PictureProblem, Unavailable) as problem:
                 log.warning("picture not removed yet", picture=digest, reason=str(problem))

@@ -61,7 +61,7 @@ from gateway.ports.ledger import Ledger
 from gateway.ports.observer import Observer
 from gateway.ports.pictures import Pictures
 from gateway.ports.tokens import TokenCounter
-from gateway.process.waiters import Board
+from gateway.process.waiters import Waiters
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
 
@@ -107,20 +107,20 @@ class Room(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class OrdersDeps:
     """What the service is built from."""
 
     ledger: Ledger
     cache: ResponseCache
     pictures: Pictures
     tokens: TokenCounter
-    board: Board
+    waiters: Waiters
     worker: Starter
     room: Room
     observer: Observer
     current: Current
     clock: Clock
-    nudge_courier: Callable[[], None]
+    nudge_webhooks: Callable[[], None]
     references: References
     refusals: Refusals
 
@@ -134,8 +134,8 @@ def _look(ask: Ask) -> Decide[Judgement]:
     return lambda view: (admission.judge(ask, view)[0], Writes())
 
 
-class Service:
-    def __init__(self, parts: Parts) -> None:
+class Orders:
+    def __init__(self, parts: OrdersDeps) -> None:
         self._parts = parts
         self._stopping = False
         self._told: dict[str, frozenset[str]] = {}
@@ -175,7 +175,7 @@ class Service:
         told = ask.freshness, ask.ignored
         if isinstance(decision, Hit):
             if decision.job.callback_url is not None:
-                self._parts.nudge_courier()
+                self._parts.nudge_webhooks()
             return Answer(decision.job, decision.run, decision, *told)
         asked = time.perf_counter()
         try:
@@ -353,7 +353,7 @@ class Service:
     async def _on_its_way(self, decision: Joined | Started | Replayed, wait_seconds: float) -> Run:
         """The run once there is something to answer, or as it is when the time is over."""
         run = decision.run
-        with self._parts.board.watching(run.id) as watch:
+        with self._parts.waiters.watching(run.id) as watch:
             if isinstance(decision, Started):
                 self._parts.worker.start(run)
             elif not _is_answer(run):
@@ -370,7 +370,7 @@ class Service:
         """
         known = self._told.get(team, frozenset())
         self._told[team] = (known if len(known) < TOLD_PER_TEAM else frozenset()) | {*ids}
-        self._parts.nudge_courier()
+        self._parts.nudge_webhooks()
 
     def _tell(self, ask: Ask, decision: Settled | Replayed, request_id: str) -> None:
         """One line and one count per order, after the fact. A replay is no order of its own."""

@@ -33,7 +33,7 @@ sends such ones should not be able to fill the memory of those who look at them.
 T = TypeVar("T")
 
 
-class Records:
+class Runs:
     def __init__(self, ledger: Ledger, refusals: Refusals, pictures: Pictures) -> None:
         self._ledger = ledger
         self._pictures = pictures

@@ -19,7 +19,7 @@ from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import TaskNotFound
 from gateway.ports.ledger import Ledger
-from gateway.process.waiters import Board
+from gateway.process.waiters import Waiters
 
 STAY_AWAY_SECONDS: Final = (5.0, 10.0)
 """A restart is over by then; and they do not all come at once."""
@@ -46,9 +46,9 @@ class TaskFilter:
 class Tasks:
     """Anyone else's task is as unknown to a team as none at all."""
 
-    def __init__(self, ledger: Ledger, board: Board, current: Current) -> None:
+    def __init__(self, ledger: Ledger, waiters: Waiters, current: Current) -> None:
         self._ledger = ledger
-        self._board = board
+        self._waiters = waiters
         self._current = current
 
     async def status(self, team: Team, task_id: str) -> Task:
@@ -60,7 +60,7 @@ class Tasks:
 
     def may_wait(self, team: str) -> bool:
         """Whether one more client of the team may wait for its task."""
-        return self._board.takes_patient(team, self._current.policy.max_waiters)
+        return self._waiters.takes_patient(team, self._current.policy.max_waiters)
 
     def come_again_seconds(self, team: str) -> float | None:
         """How long a client should stay away whose waiting was ended by our stop, or never begun;
@@ -79,7 +79,7 @@ class Tasks:
         team = task.job.team
         if task.run.is_final or not self.may_wait(team):
             return task
-        with self._board.watching(task.run.id, patient=team) as watch:
+        with self._waiters.watching(task.run.id, patient=team) as watch:
             task = await self._again(task)  # what happened before we watched
             if task.run.is_final:
                 return task

@@ -110,7 +110,7 @@ class _Read:
     notices: Sequence[str]
 
 
-class Roster:
+class Teams:
     """Teams and keys. Made with the policy of the settings; `load` adds what the ledger has."""
 
     def __init__(

@@ -78,7 +78,7 @@ class Answered:
     upload: Upload | None = None
 
 
-class Files:
+class Uploads:
     """Uploads, the team's list, quota and deletion.
 
     `stores` names the file stores in the order of the settings; new files go to the first.

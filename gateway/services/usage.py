@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class UsageReport:
     period: Period
     by: tuple[UsagePart, ...]
     lines: Sequence[Line]
@@ -112,7 +112,7 @@ async def report(
     *,
     team: str | None = None,
     model: str | None = None,
-) -> Report:
+) -> UsageReport:
     """The report of these days. Raises `InvalidRequest` when it is too long, `Unavailable`."""
     rows: list[Usage] = []
     for part in _spans(period) if UsagePart.DAY in by else [period]:
@@ -141,7 +141,7 @@ def period(first: str | None, last: str | None, *, now: float, zone: tzinfo) -> 
     return Period(since, until, zone)
 
 
-def grouped(rows: Iterable[Usage], days: Period, by: tuple[UsagePart, ...]) -> Report:
+def grouped(rows: Iterable[Usage], days: Period, by: tuple[UsagePart, ...]) -> UsageReport:
     """The rows summed by these parts and sorted by them, in their order."""
     dates: dict[int, date] = {}
     sums: dict[tuple[date | None, str, str], tuple[int, ...]] = {}
@@ -157,7 +157,7 @@ def grouped(rows: Iterable[Usage], days: Period, by: tuple[UsagePart, ...]) -> R
     totals = tuple(map(sum, zip(*sums.values(), strict=True))) or _counters(NO_USAGE)
     lines = [Line(key[0], _usage(key[1], key[2], found)) for key, found in sums.items()]
     lines.sort(key=lambda line: tuple(_place(line, part) for part in by))
-    return Report(days, by, lines, _usage("", "", totals))
+    return UsageReport(days, by, lines, _usage("", "", totals))
 
 
 def _spans(whole: Period) -> Iterator[Period]:

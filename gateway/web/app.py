@@ -20,7 +20,7 @@ from gateway.ports.observer import Observer
 from gateway.web.cors import Cors
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
 from gateway.web.evolink import files, wire
-from gateway.web.evolink.account import Enquiries
+from gateway.web.evolink.account import AccountPages
 from gateway.web.evolink.files import FilesApi
 from gateway.web.evolink.images import Images
 from gateway.web.evolink.prefer import ClientGone
@@ -48,7 +48,7 @@ class Endpoints:
     images: Images
     files: FilesApi
     tasks: TaskLists
-    enquiries: Enquiries
+    enquiries: AccountPages
     openai: OpenAI
     pictures: KeptPictures
     operations: Operations

@@ -26,17 +26,17 @@ QUERY_BYTES: Final = 16 * 1024
 """Longer than any question that can be asked here; what is longer is not even taken apart."""
 
 
-class Asked(BaseModel):
+class Query(BaseModel):
     """What a request may say; anything else is refused by its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class NoParameters(Asked):
+class NoParameters(Query):
     """Nothing can be asked of it."""
 
 
-class Page(Asked):
+class Page(Query):
     """Part of a list, newest first."""
 
     limit: int = Field(USUAL_LIMIT, ge=1, le=MAX_LIMIT, description="Rows at most.")
@@ -73,7 +73,7 @@ class Timed(Page):
         return since, until
 
 
-A = TypeVar("A", bound=Asked)
+A = TypeVar("A", bound=Query)
 
 
 def read_query(request: Request, model: type[A]) -> A:

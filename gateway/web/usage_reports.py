@@ -16,9 +16,9 @@ from gateway.core.model import Usage
 from gateway.core.money.accounts import USD_MICROS
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import UsagePart
-from gateway.services.usage import Line, Report
+from gateway.services.usage import Line, UsageReport
 from gateway.web.evolink import wire
-from gateway.web.query import Asked
+from gateway.web.query import Query
 from gateway.web.shapes import CountersShape, UsageRowShape, UsageShape
 from gateway.web.shown import usd
 
@@ -31,7 +31,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 COLUMNS: Final = tuple(CountersShape.__annotations__)
 
 
-class UsageAsked(Asked):
+class UsageAsked(Query):
     """Which days, and as what. Days are those of the operator's time zone."""
 
     since: str | None = Field(
@@ -57,7 +57,7 @@ def read_by(text: str, parts: Sequence[UsagePart]) -> tuple[UsagePart, ...]:
     return found
 
 
-async def answer(request: Request, asked: UsageAsked, report: Report) -> Response:
+async def answer(request: Request, asked: UsageAsked, report: UsageReport) -> Response:
     """The report in the form that was asked for; it is written on another thread."""
     if asked.format == "csv" or (asked.format is None and _prefers_csv(request)):
         body = await asyncio.to_thread(as_csv, report)
@@ -73,11 +73,11 @@ def _prefers_csv(request: Request) -> bool:
     return next((one for one in named if one in (CSV, JSON)), JSON) == CSV
 
 
-def _as_json(report: Report) -> bytes:
+def _as_json(report: UsageReport) -> bytes:
     return wire.to_json(shape(report))
 
 
-def shape(report: Report) -> UsageShape:
+def shape(report: UsageReport) -> UsageShape:
     return {
         "from": report.period.first.isoformat(),
         "to": report.period.last.isoformat(),
@@ -108,7 +108,7 @@ def counters(usage: Usage) -> CountersShape:
     }
 
 
-def as_csv(report: Report) -> str:
+def as_csv(report: UsageReport) -> str:
     """A header line and the rows; dollars with six decimals, so that nothing is lost."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -142,7 +142,7 @@ def harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
-def _parts(report: Report, line: Line) -> dict[str, str]:
+def _parts(report: UsageReport, line: Line) -> dict[str, str]:
     """What tells the line apart, in the order that was asked for."""
     told = {
         UsagePart.DAY: line.day.isoformat() if line.day else "",
@@ -152,5 +152,5 @@ def _parts(report: Report, line: Line) -> dict[str, str]:
     return {part.value: told[part] for part in report.by}
 
 
-def _names(report: Report) -> list[str]:
+def _names(report: UsageReport) -> list[str]:
     return [part.value for part in report.by]

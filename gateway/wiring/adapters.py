@@ -19,7 +19,7 @@ from gateway.adapters.pictures.folder import FolderPictures
 from gateway.adapters.pictures.marker import Marker
 from gateway.adapters.pictures.unproven import Unproven
 from gateway.adapters.response_cache import DiskResponseCache, NoCache, response_cache
-from gateway.adapters.tokens import TokenCounter
+from gateway.adapters.tokens import TiktokenCounter
 from gateway.config import Settings
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
@@ -39,7 +39,7 @@ class Adapters:
     ledger: Ledger
     pictures: FolderPictures
     cache: DiskResponseCache | NoCache
-    tokens: TokenCounter
+    tokens: TiktokenCounter
     hints: HintAddresses
     connections: Connections
     metrics: Metrics
@@ -67,7 +67,7 @@ def make_adapters(
         ledger=ledger,
         pictures=pictures,
         cache=cache,
-        tokens=TokenCounter(),
+        tokens=TiktokenCounter(),
         hints=hints,
         connections=Connections(settings, trust, clock=clock, hint_url=hints.url, outside=outside),
         metrics=Metrics(ledger=ledger, pictures=pictures, cache=cache, current=current),

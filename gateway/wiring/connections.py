@@ -17,11 +17,19 @@ from typing import TypeVar
 
 import httpx2 as httpx
 
-from gateway.adapters.evolink.client import Account, EvolinkClient, Timeouts, Transports
+from gateway.adapters.evolink.client import EvolinkClient, Timeouts, Transports, VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.pinned import Fetcher, Way, pinned_client
-from gateway.adapters.outbound.resolver import CALLERS, LINKS, OURS, Ask, Bounds, Lookups, system
+from gateway.adapters.outbound.resolver import (
+    CALLERS,
+    LINKS,
+    OURS,
+    Ask,
+    Lookups,
+    ResolverBounds,
+    system,
+)
 from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.config import Settings, schema, ways_out
@@ -48,7 +56,7 @@ class Outside:
     ask: Ask = system
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
-    def lookups(self, bounds: Bounds) -> Lookups:
+    def lookups(self, bounds: ResolverBounds) -> Lookups:
         return Lookups(bounds, ask=self.ask)
 
 
@@ -174,7 +182,9 @@ class Connections:
             way=Way(ways_out.proxies(entry.proxy, self._outside.environ)),
         )
 
-    def _sender(self, kind: type[S], entry: schema.Callbacks | schema.Alerts, names: Lookups) -> S:
+    def _sender(
+        self, kind: type[S], entry: schema.CallbackSettings | schema.Alerts, names: Lookups
+    ) -> S:
         shared = self._settings.callbacks
         proxies = ways_out.proxies(entry.proxy, self._outside.environ)
         client = pinned_client(
@@ -197,7 +207,7 @@ class Connections:
 def _client(
     entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
 ) -> EvolinkClient:
-    account = Account(
+    account = VendorAccount(
         base_url=entry.base_url,
         api_key=entry.api_key.get_secret_value(),
         user_agent=entry.user_agent,
@@ -214,6 +224,6 @@ def _client(
 
 
 def _file_store(entry: UpstreamEntry, files_url: str, transports: Transports) -> EvolinkFiles:
-    account = Account(files_url, entry.api_key.get_secret_value(), entry.user_agent)
+    account = VendorAccount(files_url, entry.api_key.get_secret_value(), entry.user_agent)
     connect_seconds = entry.timeout.connect_seconds
     return EvolinkFiles(account, connect_seconds=connect_seconds, transports=transports)

@@ -10,23 +10,23 @@ from gateway.config.notices import notices
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.services.retries import Retrying
-from gateway.services.runs import Records
+from gateway.services.runs import Runs
 from gateway.web.admin.cache import CachePages
 from gateway.web.admin.callbacks import CallbackHistory
 from gateway.web.admin.changes import Changes
-from gateway.web.admin.health import Health, Life, Watch
+from gateway.web.admin.health import HealthDeps, HealthPage, Life
 from gateway.web.admin.keys import TeamKeys
 from gateway.web.admin.pictures import PictureRegister
 from gateway.web.admin.refusals import RefusedOrders
-from gateway.web.admin.runs import RunErasure, Runs
+from gateway.web.admin.runs import RunErasure, RunPages
 from gateway.web.admin.settings import Reread, SettingsPage
-from gateway.web.admin.teams import Teams
+from gateway.web.admin.teams import ManagedTeams
 from gateway.web.admin.unproven import UnprovenPages
 from gateway.web.admin.usage import UsageReports
 from gateway.web.app import Endpoints, Section
 from gateway.web.body import Bodies
 from gateway.web.console_files import Console
-from gateway.web.evolink.account import Enquiries
+from gateway.web.evolink.account import AccountPages
 from gateway.web.evolink.base64_file import Base64Files
 from gateway.web.evolink.files import FilesApi
 from gateway.web.evolink.images import Images
@@ -39,11 +39,11 @@ from gateway.web.team.pictures import Gallery
 from gateway.web.team.summary import TeamPages
 from gateway.web.upstream_callbacks import Hints
 from gateway.wiring.adapters import Adapters
-from gateway.wiring.services import Stages
+from gateway.wiring.services import Services
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class EndpointsDeps:
     """What the pages show and ask: the parts, and the gateway's own life.
 
     `settings` gives those in force, `reread` reads them again, `unready` says why no order can
@@ -51,7 +51,7 @@ class House:
     """
 
     adapters: Adapters
-    stages: Stages
+    services: Services
     current: Current
     clock: Clock
     life: Life
@@ -60,78 +60,78 @@ class House:
     unready: Callable[[], Awaitable[Sequence[str]]]
 
 
-def make_endpoints(house: House) -> Endpoints:
-    adapters, stages, current, clock = house.adapters, house.stages, house.current, house.clock
+def make_endpoints(house: EndpointsDeps) -> Endpoints:
+    adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     bodies = Bodies()
     return Endpoints(
-        images=Images(stages.service, stages.tasks, current, bodies, clock),
-        files=FilesApi(stages.make_files(), Base64Files(adapters.folder), current),
-        tasks=TaskLists(stages.tasks, current, bodies),
-        enquiries=Enquiries(stages.service, current, bodies),
+        images=Images(services.service, services.tasks, current, bodies, clock),
+        files=FilesApi(services.make_files(), Base64Files(adapters.folder), current),
+        tasks=TaskLists(services.tasks, current, bodies),
+        enquiries=AccountPages(services.service, current, bodies),
         openai=OpenAI(
-            stages.service,
-            stages.tasks,
+            services.service,
+            services.tasks,
             current,
-            Readers(bodies, stages.edits),
+            Readers(bodies, services.edits),
             locate=adapters.pictures.path,
         ),
         pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
         operations=Operations(current, unready=house.unready, render=adapters.metrics.render),
-        hints=Hints(stages.take_hint),
+        hints=Hints(services.take_hint),
         sections=(*_for_all(house), *_for_operators(house)),
     )
 
 
-def _for_all(house: House) -> Sequence[Section]:
+def _for_all(house: EndpointsDeps) -> Sequence[Section]:
     """The console, the description, and the pages that operators and teams both have."""
     ledger, current, clock = house.adapters.ledger, house.current, house.clock
     console = Console()
-    records = Records(ledger, house.stages.refusals, house.adapters.pictures)
-    retrying = Retrying(ledger, house.stages.worker.try_again)
+    records = Runs(ledger, house.services.refusals, house.adapters.pictures)
+    retrying = Retrying(ledger, house.services.worker.try_again)
     return (
         console,
         Described(console, current),
         UsageReports(ledger, current, clock),
-        Runs(records, retrying, current, clock),
+        RunPages(records, retrying, current, clock),
         RefusedOrders(records, current),
         TeamPages(ledger, current, clock),
         Gallery(ledger, current),
     )
 
 
-def _for_operators(house: House) -> Sequence[Section]:
-    adapters, stages, current, clock = house.adapters, house.stages, house.current, house.clock
+def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
+    adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     return (
-        Teams(stages.roster, current, house.settings, clock),
-        TeamKeys(stages.roster, current, house.settings, clock),
+        ManagedTeams(services.roster, current, house.settings, clock),
+        TeamKeys(services.roster, current, house.settings, clock),
         Changes(adapters.ledger, current),
         SettingsPage(
             current,
             settings=house.settings,
-            notices=lambda: [*notices(house.settings()), *stages.roster.notices],
+            notices=lambda: [*notices(house.settings()), *services.roster.notices],
             reread=house.reread,
         ),
-        Health(
-            Watch(
+        HealthPage(
+            HealthDeps(
                 ledger=adapters.ledger,
                 cache=adapters.cache,
                 current=current,
                 clock=clock,
-                chores=stages.housekeeper,
+                chores=services.maintenance,
                 life=house.life,
                 unready=house.unready,
-                route_state=stages.worker.route_state,
+                route_state=services.worker.route_state,
             )
         ),
-        PictureRegister(stages.erasure, current, clock),
-        RunErasure(stages.erasure, current, clock, flush=stages.refusals.flush),
+        PictureRegister(services.erasure, current, clock),
+        RunErasure(services.erasure, current, clock, flush=services.refusals.flush),
         UnprovenPages(adapters.pictures, current),
         CachePages(
-            stages.erasure,
+            services.erasure,
             current,
             clock,
             size_limit_bytes=house.settings().cache.size_limit_bytes,
             requests=adapters.metrics.cache_requests,
         ),
-        CallbackHistory(adapters.ledger, stages.courier.redeliver, current, clock),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),
     )

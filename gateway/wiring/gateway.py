@@ -21,8 +21,8 @@ from gateway.web.app import build_app
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import make_adapters
 from gateway.wiring.connections import Outside
-from gateway.wiring.endpoints import House, make_endpoints
-from gateway.wiring.services import Stages
+from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
+from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
 
@@ -59,11 +59,11 @@ class Gateway:
             callback_tls=callback_tls,
             outside=outside or Outside(),
         )
-        self._stages = Stages(settings, self._adapters, self._current, clock)
+        self._services = Services(settings, self._adapters, self._current, clock)
         self.ledger = self._adapters.ledger
-        self.credit_watch = self._stages.credit_watch
-        self.courier = self._stages.courier
-        self.worker = self._stages.worker
+        self.credit_watch = self._services.credit_watch
+        self.webhooks = self._services.webhooks
+        self.worker = self._services.worker
         self.endpoints = make_endpoints(self._house())
         metrics = self._adapters.metrics
         self.app = build_app(
@@ -80,17 +80,17 @@ class Gateway:
 
         Raises `Unavailable` when a store cannot be had; then nothing is left open.
         """
-        adapters, stages, folder = self._adapters, self._stages, self._adapters.folder
+        adapters, services, folder = self._adapters, self._services, self._adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await adapters.hints.load()
             await adapters.ledger.open()
-            await stages.roster.load()
+            await services.roster.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
-            await stages.edits.open()
+            await services.edits.open()
             await adapters.cache.open()
             await adapters.tokens.load()
-            await stages.housekeeper.start()
+            await services.maintenance.start()
         except OSError as error:
             await adapters.ledger.close()
             raise Unavailable(f"The folder {folder} cannot be used: {error}.") from error
@@ -100,10 +100,10 @@ class Gateway:
         except BaseException:
             await adapters.ledger.close()
             raise
-        stages.board.start(stages.tasks.run_now)
-        stages.worker.run()
-        stages.courier.run()
-        stages.refusals.run()
+        services.waiters.start(services.tasks.run_now)
+        services.worker.run()
+        services.webhooks.run()
+        services.refusals.run()
         self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
@@ -116,20 +116,22 @@ class Gateway:
     def stop_taking(self) -> None:
         """New orders are answered 503 from now on; what was taken goes on."""
         self._stopping = True
-        self._stages.service.stop_taking()
-        self._stages.board.release()
+        self._services.service.stop_taking()
+        self._services.waiters.release()
 
     async def stop(self, grace_seconds: float) -> None:
         """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
-        adapters, stages = self._adapters, self._stages
+        adapters, services = self._adapters, self._services
         self.stop_taking()
-        await stages.board.stop()
-        await asyncio.gather(stages.worker.stop(grace_seconds), stages.courier.stop(grace_seconds))
-        await stages.housekeeper.stop()
-        await stages.refusals.stop()
+        await services.waiters.stop()
+        await asyncio.gather(
+            services.worker.stop(grace_seconds), services.webhooks.stop(grace_seconds)
+        )
+        await services.maintenance.stop()
+        await services.refusals.stop()
         await adapters.connections.aclose()
-        await stages.courier.callbacks.aclose()
-        await stages.courier.alerts.aclose()
+        await services.webhooks.callbacks.aclose()
+        await services.webhooks.alerts.aclose()
         await adapters.cache.close()
         await adapters.pictures.close()
         await adapters.ledger.close()
@@ -143,15 +145,15 @@ class Gateway:
         Returns the changed settings that only a restart brings into effect.
         """
         former = self.settings
-        connections, courier = self._adapters.connections, self._stages.courier
+        connections, webhooks = self._adapters.connections, self._services.webhooks
         proxies = connections.proxies_told()
         if connections.reload(settings):
-            self._stages.worker.reconnected()
+            self._services.worker.reconnected()
         self._tell_proxies(known=proxies)
         if (settings.callbacks, settings.alerts) != (former.callbacks, former.alerts):
-            connections.retire(courier.callbacks, courier.alerts)
-            courier.callbacks = connections.callbacks()
-            courier.alerts = connections.alerts()
+            connections.retire(webhooks.callbacks, webhooks.alerts)
+            webhooks.callbacks = connections.callbacks()
+            webhooks.alerts = connections.alerts()
         self._install(settings)
         self._note_reload(successful=True)
         self.settings = settings
@@ -173,7 +175,7 @@ class Gateway:
                 raise
             changed = differences(self.settings, settings)
             before, after = (json.dumps(managed.plain(shown)) for shown in changed)
-            await self._stages.roster.note(
+            await self._services.roster.note(
                 Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
             )
             return self.reload(settings)
@@ -191,7 +193,7 @@ class Gateway:
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
         policy = convert.policy(settings, port=self._port)
-        self._stages.roster.install(policy, managed.reader(settings))
+        self._services.roster.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:
         self._adapters.metrics.reloaded(successful=successful, at=self._clock())
@@ -201,10 +203,10 @@ class Gateway:
 
     # --- what the pages ask --------------------------------------------------------------------
 
-    def _house(self) -> House:
-        return House(
+    def _house(self) -> EndpointsDeps:
+        return EndpointsDeps(
             adapters=self._adapters,
-            stages=self._stages,
+            services=self._services,
             current=self._current,
             clock=self._clock,
             life=self._life,
@@ -219,7 +221,7 @@ class Gateway:
         problem = await self._adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
-        elif not self._stages.housekeeper.has_space():
+        elif not self._services.maintenance.has_space():
             reasons.append("free disk space is below storage.free_space_floor")
         try:
             await self.ledger.next_due(self._clock())

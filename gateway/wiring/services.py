@@ -5,28 +5,28 @@ from __future__ import annotations
 import secrets
 
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
-from gateway.background.maintenance import Housekeeper
-from gateway.background.runs import Bounds, Tools, Worker
-from gateway.background.webhooks import Courier, Desk
+from gateway.background.maintenance import Maintenance
+from gateway.background.runs import RunBounds, RunsDeps, Worker
+from gateway.background.webhooks import Webhooks, WebhooksDeps
 from gateway.config import Settings, managed
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
-from gateway.process.picture_locks import Custody
-from gateway.process.waiters import Board
-from gateway.services.erasure import FINISH_SECONDS, Erasure, Stores
-from gateway.services.orders import Parts, Service
+from gateway.process.picture_locks import PictureLocks
+from gateway.process.waiters import Waiters
+from gateway.services.erasure import FINISH_SECONDS, Erasure, ErasureDeps
+from gateway.services.orders import Orders, OrdersDeps
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
 from gateway.services.tasks import Tasks
-from gateway.services.teams import Roster
-from gateway.services.uploads import Files
+from gateway.services.teams import Teams
+from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
 from gateway.wiring.adapters import Adapters
 
 
-class Stages:
+class Services:
     """One of each, in the order in which they need each other."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Stages:
         self._current = current
         self._clock = clock
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
-        self.roster = Roster(
+        self.roster = Teams(
             ledger,
             current,
             clock=clock,
@@ -44,10 +44,10 @@ class Stages:
             installed=metrics.declare,
         )
         self.refusals = Refusals(ledger, metrics, clock=clock)
-        self.board = Board()
-        self.custody = Custody()
+        self.waiters = Waiters()
+        self.picture_locks = PictureLocks()
         self.erasure = Erasure(
-            Stores(ledger, adapters.pictures, adapters.cache), self.custody, clock=clock
+            ErasureDeps(ledger, adapters.pictures, adapters.cache), self.picture_locks, clock=clock
         )
         self.credit_watch = CreditWatch(
             ledger,
@@ -56,25 +56,25 @@ class Stages:
             clock=clock,
             tell=metrics.credits_compared,
         )
-        self.housekeeper = self._make_housekeeper()
-        self.courier = self._make_courier(settings)
+        self.maintenance = self._make_housekeeper()
+        self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
         self.service = self._make_service()
-        self.tasks = Tasks(ledger, self.board, current)
+        self.tasks = Tasks(ledger, self.waiters, current)
         self.edits = Edits(
             self.make_files(),
             proof=adapters.pictures,
-            room=self.housekeeper,
+            room=self.maintenance,
             folder=adapters.folder / "forms",
             clock=clock,
         )
 
-    def make_files(self) -> Files:
+    def make_files(self) -> Uploads:
         """The story of an upload; whoever has one takes turns of its own."""
-        return Files(
+        return Uploads(
             self._adapters.ledger,
             self._adapters.connections.stores,
             current=self._current,
@@ -88,27 +88,27 @@ class Stages:
             await self.worker.hint(run_id)
         return run_id is not None
 
-    def _make_housekeeper(self) -> Housekeeper:
-        housekeeper = Housekeeper(
+    def _make_housekeeper(self) -> Maintenance:
+        maintenance = Maintenance(
             self._adapters.ledger,
             self._adapters.pictures,
             current=self._current,
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
         )
-        housekeeper.also("credits", LOOK_SECONDS, self.credit_watch.look)
-        housekeeper.also("erasures", FINISH_SECONDS, self.erasure.finish)
-        return housekeeper
+        maintenance.also("credits", LOOK_SECONDS, self.credit_watch.look)
+        maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
+        return maintenance
 
-    def _make_courier(self, settings: Settings) -> Courier:
-        desk = Desk(
+    def _make_webhooks(self, settings: Settings) -> Webhooks:
+        desk = WebhooksDeps(
             ledger=self._adapters.ledger,
             observer=self._adapters.metrics,
             current=self._current,
             clock=self._clock,
             render=self._render_task,
         )
-        return Courier(
+        return Webhooks(
             desk,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
@@ -121,38 +121,38 @@ class Stages:
         return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
 
     def _make_worker(self, settings: Settings) -> Worker:
-        tools = Tools(
+        tools = RunsDeps(
             ledger=self._adapters.ledger,
             upstreams=self._adapters.connections.upstreams,
             links=self._adapters.connections.links,
             pictures=self._adapters.pictures,
             cache=self._adapters.cache,
-            board=self.board,
+            waiters=self.waiters,
             observer=self._adapters.metrics,
             current=self._current,
             clock=self._clock,
-            nudge_courier=self.courier.nudge,
-            custody=self.custody,
+            nudge_webhooks=self.webhooks.nudge,
+            picture_locks=self.picture_locks,
         )
         worker = settings.worker
         longest = [e.timeout.download_seconds for e in settings.upstreams.values()]
-        bounds = Bounds(worker.concurrency, worker.downloads, max(longest, default=120.0))
+        bounds = RunBounds(worker.concurrency, worker.downloads, max(longest, default=120.0))
         return Worker(tools, bounds, owner=f"gateway-{secrets.token_hex(6)}")
 
-    def _make_service(self) -> Service:
-        return Service(
-            Parts(
+    def _make_service(self) -> Orders:
+        return Orders(
+            OrdersDeps(
                 ledger=self._adapters.ledger,
                 cache=self._adapters.cache,
                 pictures=self._adapters.pictures,
                 tokens=self._adapters.tokens,
-                board=self.board,
+                waiters=self.waiters,
                 worker=self.worker,
-                room=self.housekeeper,
+                room=self.maintenance,
                 observer=self._adapters.metrics,
                 current=self._current,
                 clock=self._clock,
-                nudge_courier=self.courier.nudge,
+                nudge_webhooks=self.webhooks.nudge,
                 references=self.references,
                 refusals=self.refusals,
             )

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters import tokens
-from gateway.adapters.tokens import PIECE_CHARACTERS, TokenCounter
+from gateway.adapters.tokens import PIECE_CHARACTERS, TiktokenCounter
 
 VOCABULARY = Path(tokens.__file__).parent / "vocabulary" / "o200k_base.tiktoken.gz"
 
 
 @pytest.fixture(scope="module")
-def counter() -> Iterator[TokenCounter]:
-    counter = TokenCounter()
+def counter() -> Iterator[TiktokenCounter]:
+    counter = TiktokenCounter()
     yield counter
     counter.close()
 
@@ -59,7 +59,7 @@ KNOWN_COUNTS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), KNOWN_COUNTS)
-async def test_known_counts(counter: TokenCounter, text: str, expected: int) -> None:
+async def test_known_counts(counter: TiktokenCounter, text: str, expected: int) -> None:
     assert await counter.count(text) == expected
 
 
@@ -73,7 +73,7 @@ def test_split_pattern_is_tiktokens(official: dict[str, object]) -> None:
     assert official["pattern"] == tokens._SPLIT_PATTERN
 
 
-def test_no_text_has_more_tokens_than_bytes(counter: TokenCounter) -> None:
+def test_no_text_has_more_tokens_than_bytes(counter: TiktokenCounter) -> None:
     @given(st.text(max_size=300))
     def holds(text: str) -> None:
         count = counter._count(text)
@@ -85,7 +85,9 @@ def test_no_text_has_more_tokens_than_bytes(counter: TokenCounter) -> None:
 @pytest.mark.parametrize(
     "character", [" ", "\n", "\t", "a", "A", "^", "1", "😀", "\u0301", "\x00", "\u0627"]
 )
-async def test_hostile_megabyte_is_counted_quickly(counter: TokenCounter, character: str) -> None:
+async def test_hostile_megabyte_is_counted_quickly(
+    counter: TiktokenCounter, character: str
+) -> None:
     text = character * (2**20 // len(character.encode()))
     await counter.load()
     started = time.thread_time()
@@ -96,7 +98,7 @@ async def test_hostile_megabyte_is_counted_quickly(counter: TokenCounter, charac
     assert len(text.encode()) / 128 <= count <= len(text.encode())
 
 
-async def test_cutting_a_long_text_changes_the_count_little(counter: TokenCounter) -> None:
+async def test_cutting_a_long_text_changes_the_count_little(counter: TiktokenCounter) -> None:
     sentence = "The quick brown fox jumps over the lazy dog, and then it rests. "
     text = sentence * (4 * PIECE_CHARACTERS // len(sentence))
     in_pieces = await counter.count(text)
@@ -105,7 +107,7 @@ async def test_cutting_a_long_text_changes_the_count_little(counter: TokenCounte
 
 
 async def test_many_callers_share_one_thread_and_get_their_own_answers() -> None:
-    counter = TokenCounter()
+    counter = TiktokenCounter()
     try:
         counts = await asyncio.gather(*(counter.count("a " * size) for size in range(1, 51)))
         own = [t for t in threading.enumerate() if t in counter._thread._threads]
@@ -117,7 +119,7 @@ async def test_many_callers_share_one_thread_and_get_their_own_answers() -> None
         counter.close()
 
 
-async def test_counting_leaves_the_event_loop_free(counter: TokenCounter) -> None:
+async def test_counting_leaves_the_event_loop_free(counter: TiktokenCounter) -> None:
     await counter.load()
     turns = 0
 
@@ -135,7 +137,7 @@ async def test_counting_leaves_the_event_loop_free(counter: TokenCounter) -> Non
 
 
 async def test_nothing_is_counted_after_close() -> None:
-    counter = TokenCounter()
+    counter = TiktokenCounter()
     assert await counter.count("one") == 1
     counter.close()
     with pytest.raises(RuntimeError):

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.adapters.ledger.memory import MemoryLedger
 from gateway.adapters.pictures.folder import FolderPictures
-from gateway.background.maintenance import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Housekeeper
+from gateway.background.maintenance import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Maintenance
 from gateway.core.catalog import Catalog, Team
 from gateway.core.model import Claim, Run, Upload
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Window, Windows
@@ -44,7 +44,7 @@ async def cleaned(writes: Writes, folder: Path, policy: Policy = POLICY) -> Memo
     await ledger.open()
     await pictures.open()
     await ledger.transact(Keys(), lambda _: (None, writes))
-    keeper = Housekeeper(
+    keeper = Maintenance(
         ledger,
         pictures,
         current=Current(policy, lambda: NOW),

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.adapters.ledger.memory import MemoryLedger
-from gateway.background.runs.recording import Recorder
-from gateway.background.runs.tools import Tools
+from gateway.background.runs.deps import RunsDeps
+from gateway.background.runs.recording import RunRecorder
 from gateway.core.catalog import Catalog, Team
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Cap, Measure, Window
@@ -23,7 +23,7 @@ from gateway.core.policy import Current, Policy
 from gateway.core.runs.events import NotNow
 from gateway.core.runs.routing import Alternative, Outlook
 from gateway.core.transaction import Decide, Keys, View, Writes
-from gateway.process.waiters import Board
+from gateway.process.waiters import Waiters
 
 T = TypeVar("T")
 
@@ -98,19 +98,19 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
     current = Current(a_policy(60_000, "UTC"), lambda: NOW)
     ledger.meanwhile = lambda: setattr(current, "policy", after)  # type: ignore[method-assign]
     nothing: Any = SimpleNamespace(advanced=lambda *_: None)
-    tools = Tools(
+    tools = RunsDeps(
         ledger=ledger,
         upstreams={},
         links={},
         pictures=nothing,
         cache=nothing,
-        board=Board(),
+        waiters=Waiters(),
         observer=nothing,
         current=current,
         clock=lambda: NOW,
-        nudge_courier=lambda: None,
+        nudge_webhooks=lambda: None,
     )
-    went, happened = await Recorder(tools).record(run, NotNow("busy"), DEARER)
+    went, happened = await RunRecorder(tools).record(run, NotNow("busy"), DEARER)
     assert happened
     assert went.state is state
     assert went.hold.usd_micros == (30_000 if state is RunState.SUBMITTING else 10_000)

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from gateway.adapters.ledger.memory import MemoryLedger
-from gateway.background.webhooks import ATTEMPT_SECONDS, IN_HAND, LEASE_SECONDS, Courier, Desk
+from gateway.background.webhooks import (
+    ATTEMPT_SECONDS,
+    IN_HAND,
+    LEASE_SECONDS,
+    Webhooks,
+    WebhooksDeps,
+)
 from gateway.core.catalog import Catalog
 from gateway.core.delivery import Outcome, owes, receiver
 from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState, Verdict
@@ -118,15 +124,15 @@ class Round:
         render = options.pop("render", lambda job, run: job.id.encode())
         policy = Policy(Catalog({}), {}, {}, callback_retries=options.pop("retries", (0.01,)))
         observer: Any = self.watcher
-        desk = Desk(ledger, observer, Current(policy, self.clock), self.clock, render)
+        desk = WebhooksDeps(ledger, observer, Current(policy, self.clock), self.clock, render)
         concurrency = options.pop("concurrency", 16)
-        self.courier = Courier(desk, receivers, concurrency=concurrency, owner="here")
+        self.webhooks = Webhooks(desk, receivers, concurrency=concurrency, owner="here")
 
     async def owe(self, *jobs: Job) -> None:
         rows = tuple(one for each in jobs for one in owes(each, self.clock()))
         writes = Writes(runs=(RUN,), jobs=jobs, deliveries=rows)
         await self.ledger.transact(Keys(), lambda _: (None, writes))
-        self.courier.nudge()
+        self.webhooks.nudge()
 
     async def told(self, count: int) -> list[Delivery]:
         async with asyncio.timeout(10):
@@ -141,11 +147,11 @@ async def a_round(
 ) -> AsyncIterator[Round]:
     one = Round(ledger or MemoryLedger(), receivers or Receivers(), **options)
     await one.ledger.open()
-    one.courier.run()
+    one.webhooks.run()
     try:
         yield one
     finally:
-        await one.courier.stop(0.05)
+        await one.webhooks.stop(0.05)
         await one.ledger.close()
 
 
@@ -205,9 +211,9 @@ async def test_one_that_is_going_on_is_not_begun_anew() -> None:
     async with a_round(receivers=Receivers(a=never)) as one:
         await one.owe(job(1, "a"))
         [row] = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=9)
-        again = await one.courier.redeliver(row.id)
+        again = await one.webhooks.redeliver(row.id)
         assert again is not None and (again.id, again.created_at) == (row.id, row.created_at)
-        assert await one.courier.redeliver("msg_0") is None
+        assert await one.webhooks.redeliver("msg_0") is None
 
 
 async def test_a_host_has_a_quarter_of_the_slots() -> None:
@@ -229,7 +235,7 @@ async def test_a_long_line_makes_room_for_other_hosts() -> None:
         [delivery] = await one.told(1)
         assert delivery.url == "https://b.example.com/5000"
         assert time.monotonic() - start < 5
-        held = len(one.courier._lines)
+        held = len(one.webhooks._lines)
         rows = await one.ledger.deliveries(DeliveryFilter(), after=None, limit=5000)
     assert held <= 2000
     assert sum(row.attempts for row in rows) == 1  # what was put off was not tried
@@ -271,7 +277,7 @@ async def test_a_lease_that_ran_out_in_the_line_is_renewed_in_it() -> None:
         while not receivers.taken:
             await asyncio.sleep(0.01)
         now += LEASE_SECONDS + 1
-        one.courier.nudge()
+        one.webhooks.nudge()
         until = time.monotonic() + 5
         while (await one.ledger.next_delivery_due() or 0.0) < now:
             assert time.monotonic() < until
@@ -294,7 +300,7 @@ async def test_a_team_that_calls_thousands_of_hosts_that_hang_holds_up_no_other(
             assert (await one.told(number + 1))[-1].team == "green"
             assert time.monotonic() - start < 1
         assert len(receivers.taken) == 16 // 2 + 3
-        assert len(one.courier._lines) <= IN_HAND
+        assert len(one.webhooks._lines) <= IN_HAND
 
 
 async def test_an_alert_does_not_wait_behind_its_teams_callbacks() -> None:
@@ -304,7 +310,7 @@ async def test_an_alert_does_not_wait_behind_its_teams_callbacks() -> None:
         now = one.clock()
         alert = Delivery("alert_1", None, "blue", "https://ops.test/", now, now, body="{}")
         await one.ledger.transact(Keys(), lambda _: (None, Writes(alerts=(alert,))))
-        one.courier.nudge()
+        one.webhooks.nudge()
         assert [each.id for each in await one.told(1)] == ["alert_1"]
 
 
@@ -325,7 +331,7 @@ async def test_a_host_that_hangs_for_one_team_is_called_for_another() -> None:
 async def test_nothing_is_begun_once_stopped() -> None:
     receivers = Receivers()
     async with a_round(receivers=receivers) as one:
-        await one.courier.stop(1)
+        await one.webhooks.stop(1)
         await one.owe(job(1, "a"))
         await asyncio.sleep(0.1)
     assert receivers.taken == []

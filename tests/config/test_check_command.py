@@ -22,12 +22,12 @@ from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import (
     Alerts,
     Cache,
-    Callbacks,
+    CallbackSettings,
     Part,
-    Server,
+    ServerSettings,
     Settings,
     Storage,
-    Worker,
+    WorkerSettings,
     yaml_name,
 )
 
@@ -68,12 +68,12 @@ def test_the_reference_shows_its_settings(runner: CliRunner) -> None:
 
 def test_the_reference_shows_the_defaults() -> None:
     settings = load(REFERENCE, ENVIRON)
-    assert settings.server == Server()
+    assert settings.server == ServerSettings()
     assert settings.storage == Storage()
     assert settings.cache == Cache()
-    assert settings.callbacks == Callbacks()
+    assert settings.callbacks == CallbackSettings()
     assert settings.alerts == Alerts()
-    assert settings.worker == Worker()
+    assert settings.worker == WorkerSettings()
     bare = read().upstreams["evolink"]
     shown = settings.upstreams["evolink"]
     assert (shown.poll, shown.timeout, shown.max_connections) == (

@@ -62,13 +62,13 @@ def boards() -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(BOARDS.iterdir())}
 
 
-def panels(board: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
+def panels(waiters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in waiters["panels"] if panel["type"] != "row"]
 
 
 def asked_by_panels() -> Iterator[Asked]:
-    for name, board in boards().items():
-        for panel in panels(board):
+    for name, waiters in boards().items():
+        for panel in panels(waiters):
             for target in panel["targets"]:
                 where = f"{name} / {panel['title']} / {target['refId']}"
                 yield Asked(where, target["expr"], target["legendFormat"])

@@ -66,7 +66,7 @@ def compiled(folder: Path, texts: dict[str, str]) -> str:
 
 
 def test_grafanas_types_know_every_word(typescript: Path) -> None:
-    told = compiled(typescript, {name: json.dumps(board) for name, board in boards().items()})
+    told = compiled(typescript, {name: json.dumps(waiters) for name, waiters in boards().items()})
     assert told == ""
 
 
@@ -88,12 +88,12 @@ def test_grafanas_types_find_a_slip(typescript: Path) -> None:
 
 
 def test_boards_are_found_again_and_lead_to_each_other() -> None:
-    assert {board["uid"] for board in boards().values()} == {
+    assert {waiters["uid"] for waiters in boards().values()} == {
         f"image-gateway-{name}" for name in boards()
     }
-    for board in boards().values():
-        (link,) = board["links"]
-        assert link["tags"] == board["tags"] == ["image-gateway"]
+    for waiters in boards().values():
+        (link,) = waiters["links"]
+        assert link["tags"] == waiters["tags"] == ["image-gateway"]
         assert link["includeVars"] and link["keepTime"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deployed import DEPLOY
 
-from gateway.config.schema import Server
+from gateway.config.schema import ServerSettings
 from gateway.web.openai.edits import FILES_BYTES
 
 SITE = (DEPLOY / "nginx.conf").read_text("utf-8")
@@ -24,11 +24,11 @@ def told(directive: str) -> str:
 
 def test_it_waits_longer_and_takes_more_than_the_gateway() -> None:
     for directive in ("proxy_read_timeout", "proxy_send_timeout"):
-        assert int(told(directive).removesuffix("s")) > Server().openai_wait_seconds
+        assert int(told(directive).removesuffix("s")) > ServerSettings().openai_wait_seconds
     room = int(told("client_max_body_size").removesuffix("m")) * 1024 * 1024
-    assert room > max(FILES_BYTES, Server().upload_limit_bytes)
+    assert room > max(FILES_BYTES, ServerSettings().upload_limit_bytes)
     assert told("proxy_request_buffering") == "off"
-    assert f":{Server().port};" in SITE
+    assert f":{ServerSettings().port};" in SITE
 
 
 def test_nginx_takes_it(tmp_path: Path) -> None:

@@ -160,9 +160,9 @@ async def wrong(seen: Prometheus, where: str, expr: str) -> list[str]:
     return [] if await seen.ask(asked) else [f"{where}: nothing for {asked}"]
 
 
-async def column(seen: Prometheus, board: str, title: str, heading: str) -> dict[Labels, float]:
+async def column(seen: Prometheus, waiters: str, title: str, heading: str) -> dict[Labels, float]:
     """What a panel shows: of a table, the column of that heading."""
-    (panel,) = [one for one in panels(boards()[board]) if one["title"] == title]
+    (panel,) = [one for one in panels(boards()[waiters]) if one["title"] == title]
     (target,) = [one for one in panel["targets"] if heading in ("", one["legendFormat"])]
     return await seen.ask(QUOTED.sub(lambda found: MEANT[found[0]], target["expr"]))
 

@@ -40,7 +40,7 @@ class Deadly:
 async def main(settings: str, port: int, certificates: str) -> None:
     trust = ssl.create_default_context(cafile=certificates)
     gateway = Gateway(parse(Path(settings).read_text(), {}), callback_tls=trust)
-    gateway.courier.callbacks = Deadly(gateway.courier.callbacks)
+    gateway.webhooks.callbacks = Deadly(gateway.webhooks.callbacks)
     await gateway.start()
     http = InProcessServer(gateway.app, port=port)
     await http.start()

@@ -224,15 +224,15 @@ async def test_redelivery_is_a_new_series_under_the_same_id(home: House, receive
     await home.post(callback_url=receiver.url())
     [failed] = await ended(home)
     assert failed.state is DeliveryState.FAILED
-    begun = await home.gateway.courier.redeliver(failed.id)
+    begun = await home.gateway.webhooks.redeliver(failed.id)
     assert begun is not None and begun.state is DeliveryState.PENDING
     await receiver.called(5)
     [delivered] = await ended(home)
     assert (delivered.id, delivered.attempts) == (failed.id, 1)
     assert receiver.by_id == {failed.id: 5}
-    await home.gateway.courier.redeliver(failed.id)  # also of one that was delivered
+    await home.gateway.webhooks.redeliver(failed.id)  # also of one that was delivered
     await receiver.called(6)
-    assert await home.gateway.courier.redeliver("msg_unknown") is None
+    assert await home.gateway.webhooks.redeliver("msg_unknown") is None
 
 
 async def test_the_log_says_one_line_per_attempt_and_no_secret(
@@ -284,7 +284,7 @@ async def pending(home: House, url: str, count: int) -> None:
         for i in range(count)
     )
     await home.gateway.ledger.transact(Keys(), lambda _: (None, Writes(deliveries=rows)))
-    home.gateway.courier.nudge()
+    home.gateway.webhooks.nudge()
 
 
 @pytest.mark.alone

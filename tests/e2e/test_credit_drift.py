@@ -11,7 +11,7 @@ import pytest
 from house import FAST, House, opened
 from structlog.testing import capture_logs
 
-from gateway.adapters.evolink.answers import Answer, read_credits
+from gateway.adapters.evolink.answers import VendorAnswer, read_credits
 from gateway.adapters.ledger.memory import MemoryLedger
 from gateway.background.credit_check import EVERY_SECONDS, FIRST_SECONDS, CreditWatch
 from gateway.ports.upstream import Upstream, UsedCredits
@@ -209,10 +209,10 @@ BODIES = (
 
 @pytest.mark.parametrize("body", BODIES)
 def test_an_answer_that_does_not_say_is_none(body: bytes | None) -> None:
-    assert read_credits(Answer(200, body, {})) is None
+    assert read_credits(VendorAnswer(200, body, {})) is None
 
 
 def test_an_answer_says_what_the_key_has_used() -> None:
     body = b'{"data":{"token":{"used_credits":583.5571},"user":{"used_credits":1}}}'
-    assert read_credits(Answer(200, body, {})) == 583.5571
-    assert read_credits(Answer(401, body, {})) is None
+    assert read_credits(VendorAnswer(200, body, {})) == 583.5571
+    assert read_credits(VendorAnswer(401, body, {})) is None

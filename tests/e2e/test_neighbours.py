@@ -348,7 +348,7 @@ async def test_callbacks_to_thousands_of_hosts_that_hang_hold_up_no_other_team(
             for n in range(2_200)
         )  # fmt: skip
         await one.gateway.ledger.transact(Keys(), lambda _: (None, Writes(deliveries=rows)))
-        one.gateway.courier.nudge()
+        one.gateway.webhooks.nudge()
         await asyncio.sleep(0.5)
         await is_undisturbed(told, usual)
         await one.stop()

@@ -17,7 +17,7 @@ from crowd import Client, crowd, many_files
 from house import FAST, TEAM_KEY, House, house, opened
 
 from gateway.core.model import Run
-from gateway.process.waiters import Board
+from gateway.process.waiters import Waiters
 from gateway.sandbox import running_sandbox
 
 pytestmark = pytest.mark.alone
@@ -39,7 +39,7 @@ async def until(condition: Any, seconds: float = 10) -> None:
 
 
 def waiters(one: House) -> int:
-    return len(one.gateway._stages.board._patient)
+    return len(one.gateway._services.waiters._patient)
 
 
 async def test_an_order_is_answered_with_its_pictures(a_house: House) -> None:
@@ -224,15 +224,17 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
     """Here the worker publishes on a board of its own, as another process would."""
     async with house(tmp_path) as one:
         gateway = one.gateway
-        await gateway._stages.board.stop()
+        await gateway._services.waiters.stop()
         recorder = gateway.worker._recorder
-        recorder._tools = replace(recorder._tools, board=Board())
-        board = Board(silence_seconds=0.3)
-        gateway._stages.service._parts = replace(gateway._stages.service._parts, board=board)
-        gateway._stages.tasks._board = board
-        board.start(gateway._stages.tasks.run_now)
+        recorder._tools = replace(recorder._tools, waiters=Waiters())
+        waiters = Waiters(silence_seconds=0.3)
+        gateway._services.service._parts = replace(
+            gateway._services.service._parts, waiters=waiters
+        )
+        gateway._services.tasks._waiters = waiters
+        waiters.start(gateway._services.tasks.run_now)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
-        await board.stop()
+        await waiters.stop()
         assert answer.json()["status"] == "completed"
 
 
@@ -289,14 +291,14 @@ async def test_thousands_wait_for_fifty_runs(tmp_path: Path) -> None:
     changes = {"upstreams": {"evolink": {"poll": STEADY}}, "models": LONG}
     async with house(tmp_path, **changes) as one:
         ends: dict[str, float] = {}
-        publish = one.gateway._stages.board.publish
+        publish = one.gateway._services.waiters.publish
 
         def noting(run: Run) -> None:
             if run.is_final:
                 ends.setdefault(run.id, time.perf_counter())
             publish(run)
 
-        one.gateway._stages.board.publish = noting  # type: ignore[method-assign]
+        one.gateway._services.waiters.publish = noting  # type: ignore[method-assign]
         async with crowd(200, one.http.bound_port) as clients:
             await wave(one, clients, 2, ends)  # what is made once and stays is there now
         await settled_blocks()

@@ -26,7 +26,7 @@ from gateway.core.runs.events import (
 )
 from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.routing import NOWHERE
-from gateway.process.breakers import Gates, Permit
+from gateway.process.breakers import Breakers, Permit
 
 NOW = 1_800_000_000.0
 ROUTES = tuple(
@@ -48,7 +48,7 @@ class World:
         rules = {route.upstream: Rules(retry_max_seconds=60.0) for route in ROUTES}
         catalog = Catalog({"m": ImageModel("m", ROUTES)})
         current = Current(Policy(catalog, {}, {}, rules=rules), lambda: 0.0)
-        self.gates = Gates(current, lambda: self.now, self)  # type: ignore[arg-type]
+        self.breakers = Breakers(current, lambda: self.now, self)  # type: ignore[arg-type]
 
     def route_turned(self, upstream: str, model: str, *, up: bool) -> None:
         self.up[upstream] = up
@@ -58,21 +58,21 @@ class World:
     ) -> SubmitEvent:
         """What the last of so many submits means for the run."""
         for _ in range(times):
-            permit = self.gates.enter(on(upstream, **run))
+            permit = self.breakers.enter(on(upstream, **run))
             assert isinstance(permit, Permit)
-            told = self.gates.submitted(permit, event)
+            told = self.breakers.submitted(permit, event)
         return told
 
     def goes(self, run: Run, event: Event) -> str | None:
         """Where the run goes on; the permit is given back."""
-        outlook, permit = self.gates.outlook(run, event)
+        outlook, permit = self.breakers.outlook(run, event)
         assert (permit is None) == (outlook.go is None)
-        self.gates.leave(permit)
+        self.breakers.leave(permit)
         return outlook.go.upstream if outlook.go else None
 
     def waits(self, run: Run, event: Event) -> dict[str, float]:
-        outlook, permit = self.gates.outlook(run, event)
-        self.gates.leave(permit)
+        outlook, permit = self.breakers.outlook(run, event)
+        self.breakers.leave(permit)
         return {route.upstream: at - self.now for route, at in outlook.waits}
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_is_not_taken_goes_to_the_next_cheapest() -> None:
     assert world.goes(on("middle", tried=("cheap/pictures",)), BROKEN) == "dear"
     assert world.goes(QUEUED, Retry()) == "cheap"
     for event in (Accepted("t", "{}"), AnswerLost(""), Refused(400, "{}", "", "")):
-        assert world.gates.outlook(on("cheap"), event) == (NOWHERE, None)
+        assert world.breakers.outlook(on("cheap"), event) == (NOWHERE, None)
 
 
 def test_a_route_that_fails_is_passed_over_until_its_time() -> None:
@@ -117,7 +117,7 @@ def test_a_route_that_fails_is_passed_over_until_its_time() -> None:
     world.submits("middle", BUSY, FAILURES)
     assert world.up == {"middle": False}
     assert world.goes(on("cheap"), BUSY) == "dear"
-    assert world.gates.enter(on("middle")) == BUSY, "without a call, it says what it said before"
+    assert world.breakers.enter(on("middle")) == BUSY, "without a call, it says what it said before"
     assert world.waits(on("cheap"), NotNow("", 5.0)) == {"cheap": 5, "middle": 1, "dear": 0}
     world.now += 1
     assert world.goes(on("cheap"), BUSY) == "middle"
@@ -129,7 +129,7 @@ def test_a_half_open_route_has_one_trial_however_many_ask() -> None:
     world = World()
     world.submits("cheap", BUSY, FAILURES)
     world.now += 1
-    runs = [world.gates.outlook(QUEUED, Retry()) for _ in range(100)]
+    runs = [world.breakers.outlook(QUEUED, Retry()) for _ in range(100)]
     went = [outlook.go.upstream for outlook, _ in runs if outlook.go]
     assert went.count("cheap") == 1 and set(went) == {"cheap", "middle"}
 
@@ -142,10 +142,10 @@ def test_when_all_are_out_runs_wait_and_come_back_one_by_one() -> None:
     assert set(world.waits(QUEUED, Retry()).values()) == {1.0}
     world.now += 1
     for _ in ROUTES:
-        assert world.gates.outlook(QUEUED, Retry())[1] is not None
+        assert world.breakers.outlook(QUEUED, Retry())[1] is not None
     turns = []
     for _ in range(50):
-        outlook, permit = world.gates.outlook(QUEUED, Retry())
+        outlook, permit = world.breakers.outlook(QUEUED, Retry())
         assert permit is None and outlook.comes_up_at is not None
         turns.append(outlook.comes_up_at)
     assert turns == sorted(set(turns)) and turns[0] > world.now
@@ -153,10 +153,10 @@ def test_when_all_are_out_runs_wait_and_come_back_one_by_one() -> None:
 
 def test_runs_that_wait_do_not_all_go_to_a_route_that_is_up_nor_to_a_dearer_one() -> None:
     world = World()
-    went = [world.gates.outlook(QUEUED, Retry())[0].go for _ in range(3 * FULL_ROOM)]
+    went = [world.breakers.outlook(QUEUED, Retry())[0].go for _ in range(3 * FULL_ROOM)]
     assert sum(1 for route in went if route and route.upstream == "cheap") == FULL_ROOM
     assert sum(1 for route in went if route is None) == 2 * FULL_ROOM
-    assert isinstance(world.gates.enter(on("cheap")), Permit), "a new order passes"
+    assert isinstance(world.breakers.enter(on("cheap")), Permit), "a new order passes"
 
 
 @pytest.mark.parametrize("event", [NO_KEY, BROKEN])
@@ -169,37 +169,37 @@ def test_a_refused_key_is_not_waited_for(event: Event) -> None:
     world.submits("middle", Accepted("t", "{}"))
     assert set(world.waits(on("dear"), event)) == {"cheap", "middle"}
     world.submits("cheap", NO_KEY, FAILURES)
-    assert world.gates.enter(on("cheap")) == NO_KEY
+    assert world.breakers.enter(on("cheap")) == NO_KEY
 
 
 def test_a_route_whose_tasks_fail_is_out_too_and_refusals_never_count() -> None:
     world = World()
     world.submits("cheap", Refused(400, "{}", "invalid_request", "no"), 20)
     for _ in range(20):
-        world.gates.polled(on("cheap"), TaskFailed("{}", "content_policy_violation", "no"))
+        world.breakers.polled(on("cheap"), TaskFailed("{}", "content_policy_violation", "no"))
     assert world.up == {}
     delivered = Finished("{}", ("https://files.example.org/1.png",))
     for event in (BROKEN, BROKEN, delivered, BROKEN, BROKEN, BROKEN):
         world.submits("cheap", Accepted("t", "{}"))
-        world.gates.polled(on("cheap"), event)
+        world.breakers.polled(on("cheap"), event)
     assert world.up == {"cheap": False}
 
 
 def test_new_connections_are_a_new_chance() -> None:
     world = World()
     world.submits("cheap", NO_KEY, FAILURES)
-    world.gates.forget()
+    world.breakers.forget()
     assert world.up == {"cheap": True}
     world.submits("cheap", Accepted("t", "{}"))
 
 
 def test_a_run_that_may_have_been_taken_is_never_sent_elsewhere() -> None:
     unsure = on("cheap", state=RunState.UNSURE)
-    assert World().gates.outlook(unsure, BUSY) == (NOWHERE, None)
+    assert World().breakers.outlook(unsure, BUSY) == (NOWHERE, None)
 
 
 def test_a_model_that_is_no_longer_offered_has_no_routes() -> None:
-    outlook, permit = World().gates.outlook(replace(QUEUED, model="gone"), Retry())
+    outlook, permit = World().breakers.outlook(replace(QUEUED, model="gone"), Retry())
     assert (outlook.go, outlook.waits, permit) == (None, (), None)
 
 
@@ -214,10 +214,10 @@ def test_what_is_declined_for_one_team_is_not_closed_to_another() -> None:
     world = World()
     world.submits("cheap", BUSY, FAILURES)
     assert world.up == {"cheap": False}
-    assert world.gates.enter(on("cheap")) == BUSY
+    assert world.breakers.enter(on("cheap")) == BUSY
     world.submits("cheap", Accepted("t", "{}"), team="green")
     assert world.up == {"cheap": True}
-    assert not isinstance(world.gates.enter(on("cheap")), Permit), "blue still waits"
+    assert not isinstance(world.breakers.enter(on("cheap")), Permit), "blue still waits"
     for _ in range(20):
         world.now += 100
         world.submits("cheap", BUSY)
@@ -227,9 +227,9 @@ def test_what_is_declined_for_one_team_is_not_closed_to_another() -> None:
 def test_what_was_said_of_ones_order_is_not_told_to_another() -> None:
     world = World()
     for event in (NotNow("HTTP 503", words="about a cat"), CredentialsRefused(401, "", "a cat")):
-        world.gates.forget()
+        world.breakers.forget()
         world.submits("cheap", event, FAILURES)
-        told = world.gates.enter(on("cheap"))
+        told = world.breakers.enter(on("cheap"))
         assert told == event and isinstance(told, NotNow | CredentialsRefused)
         assert told.words == ""
 
@@ -240,7 +240,7 @@ def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
         told = world.submits("cheap", BUSY, id="poison")
         assert isinstance(told, NotNow) and told.its_own is (times == 3)
         world.submits("cheap", Accepted("t", "{}"), id=f"other {times}")
-    outlook, _ = world.gates.outlook(on("cheap"), told)
+    outlook, _ = world.breakers.outlook(on("cheap"), told)
     assert outlook.go and outlook.go.upstream == "middle"
     assert "cheap" not in {route.upstream for route, _ in outlook.waits}
     for event in (NotNow("", why=Why.PASSING), NotNow("", why=Why.NEVER_SENT)):
@@ -264,16 +264,16 @@ def test_the_trial_goes_to_the_run_that_was_declined_least() -> None:
     world.submits("cheap", BUSY, 2, id="often")
     world.submits("cheap", BUSY, 1, id="once")
     for run in runs:
-        world.gates.follow(run)
+        world.breakers.follow(run)
     world.now += 1
     had = []
     for _ in range(3):
         for run in [one for one in runs if one.id not in had]:
-            permit = world.gates.enter(run)
+            permit = world.breakers.enter(run)
             if isinstance(permit, Permit):
                 had.append(run.id)
-                world.gates.follow(replace(run, state=RunState.SUBMITTING))
-                world.gates.leave(permit)  # nothing came of it
+                world.breakers.follow(replace(run, state=RunState.SUBMITTING))
+                world.breakers.leave(permit)  # nothing came of it
                 break
     assert had == ["never", "once", "often"]
 
@@ -287,29 +287,29 @@ def test_the_trial_of_all_goes_round_the_teams() -> None:
     for _ in range(6):
         world.now += 100
         for name, (team, _) in runs.items():
-            world.gates.follow(waiting(name, team, world.now))
+            world.breakers.follow(waiting(name, team, world.now))
         for name, (team, _) in runs.items():
-            permit = world.gates.enter(waiting(name, team))
+            permit = world.breakers.enter(waiting(name, team))
             if isinstance(permit, Permit):
                 had.append(team)
-                world.gates.submitted(permit, away)
+                world.breakers.submitted(permit, away)
     assert sorted(had[:3]) == sorted(had[3:]) == ["art", "bob", "eve"]
 
 
 def test_a_trial_is_not_kept_for_a_run_that_does_not_come() -> None:
     world = World()
     world.submits("cheap", BUSY, FAILURES, id="poison")
-    world.gates.follow(waiting("late", due_at=NOW + 500))
-    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.breakers.follow(waiting("late", due_at=NOW + 500))
+    world.breakers.follow(waiting("gone", due_at=NOW + 1))
     world.now += 1
-    assert not isinstance(world.gates.enter(waiting("poison")), Permit)
-    world.gates.follow(replace(waiting("gone"), state=RunState.FAILED))
-    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+    assert not isinstance(world.breakers.enter(waiting("poison")), Permit)
+    world.breakers.follow(replace(waiting("gone"), state=RunState.FAILED))
+    assert isinstance(world.breakers.enter(waiting("poison")), Permit)
     world = World()
     world.submits("cheap", BUSY, FAILURES, id="poison")
-    world.gates.follow(waiting("gone", due_at=NOW + 1))
+    world.breakers.follow(waiting("gone", due_at=NOW + 1))
     world.now += 3
-    assert isinstance(world.gates.enter(waiting("poison")), Permit)
+    assert isinstance(world.breakers.enter(waiting("poison")), Permit)
 
 
 def test_a_long_line_is_not_searched_by_each_who_asks() -> None:
@@ -317,19 +317,19 @@ def test_a_long_line_is_not_searched_by_each_who_asks() -> None:
     world.submits("cheap", BUSY, FAILURES, id="0")
     runs = [waiting(str(number), due_at=NOW + 1) for number in range(5_000)]
     for run in runs:
-        world.gates.follow(run)
+        world.breakers.follow(run)
     world.now += 1
     searches = 0
-    line = world.gates._line
+    line = world.breakers._line
 
     def counted(*args: object, **more: object) -> object:
         nonlocal searches
         searches += 1
         return line(*args, **more)  # type: ignore[arg-type]
 
-    world.gates._line = counted  # type: ignore[method-assign, assignment]
+    world.breakers._line = counted  # type: ignore[method-assign, assignment]
     for run in runs:
-        if isinstance(world.gates.enter(run), Permit):
+        if isinstance(world.breakers.enter(run), Permit):
             break
-        world.gates.follow(replace(run, due_at=NOW + 2))
+        world.breakers.follow(replace(run, due_at=NOW + 2))
     assert searches < 5

@@ -13,7 +13,7 @@ import pytest
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Windows
 from gateway.errors import Unavailable
-from gateway.process.waiters import WAKE_BATCH, Board, Watch
+from gateway.process.waiters import WAKE_BATCH, Waiter, Waiters
 
 RUN = Run(
     id="run_1",
@@ -41,10 +41,10 @@ def final(run: Run) -> bool:
 
 
 @contextmanager
-def empty_after(board: Board) -> Iterator[None]:
+def empty_after(waiters: Waiters) -> Iterator[None]:
     yield
-    assert not board._watched and not board._patient and not board._patient_of
-    assert not board._wheel._ticks and board._wheel._timer is None
+    assert not waiters._watched and not waiters._patient and not waiters._patient_of
+    assert not waiters._wheel._ticks and waiters._wheel._timer is None
 
 
 async def begun(*tasks: asyncio.Task[Run | None]) -> None:
@@ -55,72 +55,72 @@ async def begun(*tasks: asyncio.Task[Run | None]) -> None:
 
 
 async def test_only_the_news_that_are_waited_for_wake() -> None:
-    board = Board()
-    with empty_after(board), board.watching(RUN.id) as watch:
+    waiters = Waiters()
+    with empty_after(waiters), waiters.watching(RUN.id) as watch:
         waiting = asyncio.create_task(watch.until(final, 5))
         await begun(waiting)
-        board.publish(RUNNING)
-        board.publish(replace(DONE, id="run_of_another"))
+        waiters.publish(RUNNING)
+        waiters.publish(replace(DONE, id="run_of_another"))
         await begun(waiting)
-        board.publish(DONE)
-        board.publish(replace(DONE, tries=1))  # what comes later changes nothing
+        waiters.publish(DONE)
+        waiters.publish(replace(DONE, tries=1))  # what comes later changes nothing
         assert await waiting is DONE
 
 
 async def test_news_between_watching_and_waiting_are_not_missed() -> None:
-    board = Board()
-    with empty_after(board), board.watching(RUN.id) as watch:
-        board.publish(DONE)
+    waiters = Waiters()
+    with empty_after(waiters), waiters.watching(RUN.id) as watch:
+        waiters.publish(DONE)
         assert await watch.until(final, 5) is DONE
 
 
 async def test_time_runs_out_within_a_tick_and_not_before() -> None:
-    board = Board()
-    with empty_after(board):
+    waiters = Waiters()
+    with empty_after(waiters):
         for seconds in (0.0, 0.15, 0.3):
             start = time.monotonic()
-            with board.watching(RUN.id) as watch:
+            with waiters.watching(RUN.id) as watch:
                 assert await watch.until(final, seconds) is None
             assert time.monotonic() - start >= seconds - 0.002
 
 
 async def test_each_waits_for_as_long_as_it_said() -> None:
-    board = Board()
+    waiters = Waiters()
     ended: list[float] = []
 
     async def wait(seconds: float) -> None:
-        with board.watching(RUN.id) as watch:
+        with waiters.watching(RUN.id) as watch:
             await watch.until(final, seconds)
         ended.append(seconds)
 
-    with empty_after(board):
+    with empty_after(waiters):
         await asyncio.gather(*(wait(seconds) for seconds in (0.5, 0.05, 0.25)))
     assert ended == [0.05, 0.25, 0.5]
 
 
 async def test_a_waiter_that_is_cancelled_leaves_nothing_behind() -> None:
-    board = Board()
+    waiters = Waiters()
 
     async def wait() -> None:
-        with board.watching(RUN.id, patient="blue") as watch:
+        with waiters.watching(RUN.id, patient="blue") as watch:
             await watch.until(final, 60)
 
-    with empty_after(board):
+    with empty_after(waiters):
         waiting = [asyncio.create_task(wait()) for _ in range(3)]
         await asyncio.sleep(0)
-        assert len(board._patient) == 3
+        assert len(waiters._patient) == 3
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_cancelled_waiter_in_the_batch_does_not_keep_the_others() -> None:
-    board = Board()
-    with ExitStack() as watching, empty_after(board):
-        watches = [watching.enter_context(board.watching(RUN.id)) for _ in range(3)]
+    waiters = Waiters()
+    with ExitStack() as watching, empty_after(waiters):
+        watches = [watching.enter_context(waiters.watching(RUN.id)) for _ in range(3)]
         tasks = [asyncio.create_task(watch.until(final, 5)) for watch in watches]
         await begun(*tasks)
-        board.publish(DONE)
+        waiters.publish(DONE)
         tasks[0].cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(answers[0], asyncio.CancelledError)
@@ -130,10 +130,10 @@ async def test_a_cancelled_waiter_in_the_batch_does_not_keep_the_others() -> Non
 
 async def test_thousands_are_woken_in_turns() -> None:
     """In one turn of the loop at most one batch goes on, whatever was published in it."""
-    board = Board()
+    waiters = Waiters()
     turn, woken = 0, []
 
-    async def wait(watch: Watch) -> None:
+    async def wait(watch: Waiter) -> None:
         assert await watch.until(final, 60) is not None
         woken.append(turn)
 
@@ -145,12 +145,12 @@ async def test_thousands_are_woken_in_turns() -> None:
 
     with ExitStack() as watching:
         runs = [replace(DONE, id=f"run_{i}") for i in range(20)]
-        watches = [watching.enter_context(board.watching(r.id)) for r in runs for _ in range(150)]
+        watches = [watching.enter_context(waiters.watching(r.id)) for r in runs for _ in range(150)]
         tasks = [asyncio.create_task(wait(watch)) for watch in watches]
         await asyncio.sleep(0)
         counting = asyncio.create_task(count_turns())
         for run in runs:
-            board.publish(run)
+            waiters.publish(run)
         await asyncio.gather(*tasks)
         counting.cancel()
     assert len(woken) == 3000
@@ -160,27 +160,27 @@ async def test_thousands_are_woken_in_turns() -> None:
 
 
 async def test_patience_is_counted_and_let_go() -> None:
-    board = Board()
-    with empty_after(board):
-        with board.watching(RUN.id, patient="blue") as first, board.watching(RUN.id) as second:
-            assert not board.takes_patient("blue", 1) and board.takes_patient("blue", 3)
+    waiters = Waiters()
+    with empty_after(waiters):
+        with waiters.watching(RUN.id, patient="blue") as first, waiters.watching(RUN.id) as second:
+            assert not waiters.takes_patient("blue", 1) and waiters.takes_patient("blue", 3)
             patient = asyncio.create_task(first.until(final, 60))
             submit = asyncio.create_task(second.until(final, 60))
             await begun(patient, submit)
-            board.release()
+            waiters.release()
             assert await patient is None
-            assert not board.takes_patient("blue", 3)
+            assert not waiters.takes_patient("blue", 3)
             await begun(submit)  # whoever waits for its submit goes on waiting
-            board.publish(DONE)
+            waiters.publish(DONE)
             assert await submit is DONE
-        with board.watching(RUN.id, patient="blue") as late:
-            board.release()
+        with waiters.watching(RUN.id, patient="blue") as late:
+            waiters.release()
             assert await late.until(final, 60) is None
 
 
 async def test_a_silent_run_is_looked_up() -> None:
     """Its news may be another process's; while the store is away the next round looks again."""
-    board = Board(silence_seconds=0.06)
+    waiters = Waiters(silence_seconds=0.06)
     looked: list[str] = []
 
     async def look(run_id: str) -> Run | None:
@@ -189,25 +189,25 @@ async def test_a_silent_run_is_looked_up() -> None:
             raise Unavailable("away")
         return RUNNING if len(looked) == 2 else DONE
 
-    board.start(look)
-    with empty_after(board), board.watching(RUN.id) as watch:
+    waiters.start(look)
+    with empty_after(waiters), waiters.watching(RUN.id) as watch:
         assert await watch.until(final, 10) == DONE
-    await board.stop()
+    await waiters.stop()
     assert looked == [RUN.id] * 3
 
 
 async def test_a_run_with_news_is_not_looked_up() -> None:
-    board = Board(silence_seconds=0.2)
+    waiters = Waiters(silence_seconds=0.2)
 
     async def look(_: str) -> Run | None:
         pytest.fail("it was heard of")
 
-    board.start(look)
-    with board.watching(RUN.id) as watch:
+    waiters.start(look)
+    with waiters.watching(RUN.id) as watch:
         waiting = asyncio.create_task(watch.until(final, 10))
         for _ in range(10):
             await asyncio.sleep(0.04)
-            board.publish(RUNNING)
-        board.publish(DONE)
+            waiters.publish(RUNNING)
+        waiters.publish(DONE)
         assert await waiting is DONE
-    await board.stop()
+    await waiters.stop()

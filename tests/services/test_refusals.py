@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.adapters.ledger.memory import MemoryLedger
-from gateway.adapters.metrics.recorder import Recorder
+from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.catalog import Catalog
 from gateway.core.model import Verdict
 from gateway.core.policy import Policy
@@ -67,7 +67,7 @@ def clock() -> Hands:
 
 @pytest.fixture
 def refusals(ledger: Lame, clock: Hands) -> Refusals:
-    return Refusals(ledger, Recorder(EMPTY), clock=clock)
+    return Refusals(ledger, MetricsRecorder(EMPTY), clock=clock)
 
 
 def refuse(refusals: Refusals, request_id: str, team: str = "blue", message: str = "No.") -> None:

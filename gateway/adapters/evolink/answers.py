@@ -12,12 +12,12 @@ from typing import Any, Final
 import orjson
 
 from gateway.adapters.evolink.charges import credits_used, is_charged, sane_number
-from gateway.adapters.evolink.said import Answer, error_object
+from gateway.adapters.evolink.said import VendorAnswer, error_object
 from gateway.adapters.evolink.submitted import read_submit
 from gateway.core.links import is_link, is_path
 from gateway.core.runs.events import Finished, PollEvent, Progressed, TaskFailed, Unreachable
 
-__all__ = ["MAX_LINKS", "Answer", "read_credits", "read_poll", "read_submit"]
+__all__ = ["MAX_LINKS", "VendorAnswer", "read_credits", "read_poll", "read_submit"]
 
 DONE: Final = frozenset({"completed", "complete", "succeeded", "success", "finished", "done"})
 """The first is the vendor's; what its suppliers and relays say for it means paid pictures too."""
@@ -29,7 +29,7 @@ MAX_LINKS: Final = 64
 """At most ten pictures are ordered at once; an answer with far more links is not about them."""
 
 
-def read_poll(answer: Answer) -> PollEvent:
+def read_poll(answer: VendorAnswer) -> PollEvent:
     """The meaning of the answer to a poll."""
     task = answer.json_object()
     if answer.status != 200 or task is None or not isinstance(task.get("status"), str):
@@ -61,7 +61,7 @@ def read_poll(answer: Answer) -> PollEvent:
     return Progressed(text, _whole(task.get("progress")), sane_number(estimated))
 
 
-def read_credits(answer: Answer) -> float | None:
+def read_credits(answer: VendorAnswer) -> float | None:
     """The credits that the key has used, or None when the answer does not say."""
     told = answer.json_object() if answer.status == 200 else None
     data = told.get("data") if told else None

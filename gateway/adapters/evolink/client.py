@@ -51,7 +51,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class VendorAccount:
     """Where the vendor is and who we are there.
 
     `not_taken` are codes of its own that say that nobody took an order, beyond the known ones.
@@ -69,7 +69,7 @@ class EvolinkClient:
 
     def __init__(
         self,
-        account: Account,
+        account: VendorAccount,
         timeouts: Timeouts,
         *,
         transports: Transports = straight,
@@ -133,7 +133,9 @@ class EvolinkClient:
         used = answers.read_credits(answer)
         return None if used is None else UsedCredits(self._mark, used)
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> answers.Answer:
+    async def _send(
+        self, client: httpx.AsyncClient, request: httpx.Request
+    ) -> answers.VendorAnswer:
         response = await client.send(request, stream=True)
         return await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
 
@@ -163,7 +165,7 @@ class _Departure:
 
 
 def _client(
-    account: Account, timeouts: Timeouts, transports: Transports, *, keepalive: int
+    account: VendorAccount, timeouts: Timeouts, transports: Transports, *, keepalive: int
 ) -> httpx.AsyncClient:
     limits = httpx.Limits(
         max_connections=account.max_connections,

@@ -19,9 +19,9 @@ from urllib.parse import quote, unquote
 import httpx2 as httpx
 import orjson
 
-from gateway.adapters.evolink.client import Account, Transports, straight
+from gateway.adapters.evolink.client import Transports, VendorAccount, straight
 from gateway.adapters.evolink.masking import Mask, received
-from gateway.adapters.evolink.said import Answer
+from gateway.adapters.evolink.said import VendorAnswer
 from gateway.errors import UpstreamError, UpstreamRefusal
 from gateway.ports.files import FormField, FormFile, FormPiece, StoredFile
 
@@ -55,7 +55,11 @@ class EvolinkFiles:
     """See gateway.ports.files.FileStore; `account` names the file host."""
 
     def __init__(
-        self, account: Account, *, connect_seconds: float = 5.0, transports: Transports = straight
+        self,
+        account: VendorAccount,
+        *,
+        connect_seconds: float = 5.0,
+        transports: Transports = straight,
     ) -> None:
         self._base_url = account.base_url.rstrip("/")
         self._mask = Mask(account.api_key)
@@ -238,7 +242,7 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-def _understood(told: Answer) -> dict[str, Any]:
+def _understood(told: VendorAnswer) -> dict[str, Any]:
     """The answer when it says success; errors may come with HTTP 200, so `success` decides."""
     answer, status = told.json_object(), told.status
     if answer is None or 300 <= status < 400:

@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx2 as httpx
 
-from gateway.adapters.evolink.said import Answer
+from gateway.adapters.evolink.said import VendorAnswer
 
 REDACTED: Final = b"[redacted]"
 
@@ -38,7 +38,7 @@ class Mask:
         return self.bytes(raw).decode("utf-8", "surrogateescape")
 
 
-async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> Answer:
+async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> VendorAnswer:
     """The answer with its whole body, or None as the body when that is larger than `max_bytes`.
 
     It is masked as a whole: the key may lie across two pieces.
@@ -50,7 +50,7 @@ async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> A
             if len(body) > max_bytes:
                 break
         whole = None if len(body) > max_bytes else mask.bytes(bytes(body))
-        return Answer(response.status_code, whole, _headers(response, mask))
+        return VendorAnswer(response.status_code, whole, _headers(response, mask))
     finally:
         await response.aclose()
 

@@ -24,7 +24,7 @@ SHORTEST_PART: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VendorAnswer:
     """An HTTP answer; `body` is None when it was too large to be one of the vendor's.
 
     The names in `headers` are lower case, or it does not matter there.
@@ -65,7 +65,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class VendorProblem:
     """An error of the vendor. `number` is its code where that is a number or reads as one.
 
     `bare`: it was no object but a text, which may be anybody's.
@@ -79,13 +79,13 @@ class Problem:
     bare: bool = False
 
 
-def error_object(parsed: Mapping[str, Any] | None) -> Problem | None:
+def error_object(parsed: Mapping[str, Any] | None) -> VendorProblem | None:
     """The vendor's `error` object: `{"error": {"code", "message", "type", "param"}}`."""
     error = parsed.get("error") if parsed else None
     return _problem(error) if isinstance(error, dict) else None
 
 
-def any_error(parsed: Mapping[str, Any] | None) -> Problem | None:
+def any_error(parsed: Mapping[str, Any] | None) -> VendorProblem | None:
     """An error in any shape: its object, a bare text, or `{"code", "msg"}` without one."""
     if not parsed:
         return None
@@ -93,7 +93,7 @@ def any_error(parsed: Mapping[str, Any] | None) -> Problem | None:
         return found
     error = parsed.get("error")
     if isinstance(error, str) and error.strip():
-        return Problem(_spelt(error), error, None, bare=True)
+        return VendorProblem(_spelt(error), error, None, bare=True)
     return _problem(parsed) if "code" in parsed else None
 
 
@@ -102,7 +102,7 @@ def code_of(text: str) -> str:
     return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
-def words(answer: Answer, problem: Problem | None, prompt: str) -> str:
+def words(answer: VendorAnswer, problem: VendorProblem | None, prompt: str) -> str:
     """The first of what upstream said, in one line; its own text where there is no message.
 
     A prompt that it repeats is left out: it is erased with its pictures, and these words are not.
@@ -111,14 +111,14 @@ def words(answer: Answer, problem: Problem | None, prompt: str) -> str:
     return _without(_one_line(_without(said, prompt)), _one_line(prompt))[:WORDS]
 
 
-def _problem(source: Mapping[str, Any]) -> Problem | None:
+def _problem(source: Mapping[str, Any]) -> VendorProblem | None:
     code, param = source.get("code"), source.get("param")
     told = [source.get(name) for name in ("message", "msg")]
     message = next((one for one in told if isinstance(one, str)), "")
     if not code and not message:
         return None
     kind = source.get("type")
-    return Problem(
+    return VendorProblem(
         code=str(code) if isinstance(code, str | int) else "",
         message=message,
         param=param if isinstance(param, str) and param else None,

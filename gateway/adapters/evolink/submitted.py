@@ -38,7 +38,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.adapters.evolink.said import Answer, Problem, any_error, code_of, words
+from gateway.adapters.evolink.said import VendorAnswer, VendorProblem, any_error, code_of, words
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -206,7 +206,7 @@ class Meaning(StrEnum):
 
 
 def read_submit(
-    answer: Answer, *, not_taken: Collection[str] = (), prompt: str = ""
+    answer: VendorAnswer, *, not_taken: Collection[str] = (), prompt: str = ""
 ) -> SubmitEvent:
     """What the answer to a submit means.
 
@@ -227,7 +227,9 @@ def read_submit(
     return _event(meaning, status, answer, problem, words(answer, problem, prompt))
 
 
-def _meaning(answer: Answer, problem: Problem | None, not_taken: Collection[str]) -> Meaning:
+def _meaning(
+    answer: VendorAnswer, problem: VendorProblem | None, not_taken: Collection[str]
+) -> Meaning:
     """The rows of the table from its second on."""
     code = code_of(problem.code) if problem else ""
     late = bool(TIME_OUT.search(code)) and answer.status not in (408, 429)
@@ -241,7 +243,7 @@ def _meaning(answer: Answer, problem: Problem | None, not_taken: Collection[str]
     return _by_status(answer.status, answer, problem)
 
 
-def _by_status(status: int, answer: Answer, problem: Problem | None) -> Meaning:
+def _by_status(status: int, answer: VendorAnswer, problem: VendorProblem | None) -> Meaning:
     if status in (408, 429):
         return Meaning.PASSING
     if status < 400:
@@ -255,7 +257,7 @@ def _by_status(status: int, answer: Answer, problem: Problem | None) -> Meaning:
     return Meaning.UNKNOWN
 
 
-def _refused_by(status: int, problem: Problem | None) -> Meaning:
+def _refused_by(status: int, problem: VendorProblem | None) -> Meaning:
     """Whether a 4xx speaks of the request or of us."""
     if status in (401, 402):
         return Meaning.OUR_KEY
@@ -268,7 +270,7 @@ def _refused_by(status: int, problem: Problem | None) -> Meaning:
     return Meaning.OUR_KEY if ours or about_model else Meaning.REFUSED
 
 
-def _unavailable(answer: Answer, problem: Problem | None) -> Meaning:
+def _unavailable(answer: VendorAnswer, problem: VendorProblem | None) -> Meaning:
     if problem and not problem.bare:
         lost = LOST_BEHIND_IT.search(problem.message)
         doubtful = lost or problem.number not in (None, 503, 429)
@@ -278,7 +280,7 @@ def _unavailable(answer: Answer, problem: Problem | None) -> Meaning:
     return Meaning.PASSING if nobody else Meaning.UNKNOWN
 
 
-def _is_from_the_cdn(answer: Answer) -> bool:
+def _is_from_the_cdn(answer: VendorAnswer) -> bool:
     """Its two signs: a relay that copies a status copies neither."""
     server = answer.headers.get("server", "").strip().lower()
     return server == "cloudflare" and bool(answer.headers.get("cf-ray", "").strip())
@@ -288,7 +290,7 @@ def _is_about_us(code: str) -> bool:
     return code in OUR_KEY or code in OUR_BALANCE or code.startswith(OUR_ACCOUNT)
 
 
-def _stands_for(problem: Problem | None) -> int | None:
+def _stands_for(problem: VendorProblem | None) -> int | None:
     """The status that an error in a 200 would have had; None where it says nothing known."""
     if problem is None:
         return None
@@ -323,7 +325,7 @@ def _names_a_task(parsed: Mapping[str, Any] | None) -> bool:
 
 
 def _event(
-    meaning: Meaning, status: int, answer: Answer, problem: Problem | None, said: str
+    meaning: Meaning, status: int, answer: VendorAnswer, problem: VendorProblem | None, said: str
 ) -> SubmitEvent:
     code = problem.code if problem and (code_of(problem.code) != "" and not problem.bare) else ""
     reason = f"HTTP {answer.status} {code}".strip()
@@ -339,14 +341,16 @@ def _event(
             return NotNow(reason, answer.retry_after_seconds(), why, words=said)
 
 
-def _of_unknown(answer: Answer, problem: Problem | None, reason: str) -> str:
+def _of_unknown(answer: VendorAnswer, problem: VendorProblem | None, reason: str) -> str:
     if problem:
         return reason
     what = "task" if answer.status < 300 else "error"
     return f"{reason} without a readable {what}"
 
 
-def _refusal(status: int, answer: Answer, problem: Problem | None, said: str) -> Refused:
+def _refusal(
+    status: int, answer: VendorAnswer, problem: VendorProblem | None, said: str
+) -> Refused:
     """Upstream's JSON as it came; what clients could not read is put into words of our own."""
     code = (problem and problem.code) or "invalid_request"
     message = (problem and problem.message) or (

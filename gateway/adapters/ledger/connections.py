@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from gateway.adapters.ledger.lane import Outcome, Work
+from gateway.adapters.ledger.lane import Work, WorkOutcome
 from gateway.adapters.ledger.store import DecisionRaised
 from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
@@ -126,17 +126,17 @@ class Reader(Connected):
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         super().__init__(path, read_only=True, busy_seconds=busy_seconds)
 
-    def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
+    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
         return [self._one(work) for work in batch]
 
-    def _one(self, work: Work) -> Outcome:
+    def _one(self, work: Work) -> WorkOutcome:
         try:
-            return Outcome(work(self.connection()))
+            return WorkOutcome(work(self.connection()))
         except sqlite3.Error as error:
             self.drop()
-            return Outcome(error=unavailable(error))
+            return WorkOutcome(error=unavailable(error))
         except BaseException as error:
-            return Outcome(error=error)
+            return WorkOutcome(error=error)
 
 
 class Writer(Connected):
@@ -151,8 +151,8 @@ class Writer(Connected):
             empty_log(self.connection())
         self.drop()
 
-    def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
-        outcomes: list[Outcome] = []
+    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
+        outcomes: list[WorkOutcome] = []
         try:
             db = self.connection()
             db.execute("BEGIN IMMEDIATE")
@@ -164,18 +164,18 @@ class Writer(Connected):
         return outcomes
 
 
-def _undone_alone(db: sqlite3.Connection, work: Work) -> Outcome:
+def _undone_alone(db: sqlite3.Connection, work: Work) -> WorkOutcome:
     db.execute("SAVEPOINT work")
     try:
-        outcome = Outcome(work(db))
+        outcome = WorkOutcome(work(db))
     except DecisionRaised as error:
-        outcome = Outcome(error=error.original)
+        outcome = WorkOutcome(error=error.original)
     except DEFECTS as error:
-        outcome = Outcome(error=ConstraintViolation(str(error)))
+        outcome = WorkOutcome(error=ConstraintViolation(str(error)))
     except sqlite3.Error:
         raise
     except BaseException as error:
-        outcome = Outcome(error=error)
+        outcome = WorkOutcome(error=error)
     if outcome.error is not None:
         db.execute("ROLLBACK TO work")
     db.execute("RELEASE work")
@@ -183,8 +183,8 @@ def _undone_alone(db: sqlite3.Connection, work: Work) -> Outcome:
 
 
 def _nothing_written(
-    outcomes: Sequence[Outcome], size: int, error: sqlite3.Error
-) -> Sequence[Outcome]:
+    outcomes: Sequence[WorkOutcome], size: int, error: sqlite3.Error
+) -> Sequence[WorkOutcome]:
     """What a decision raised still comes out; all else failed with the store."""
     kept = [one if one.error else None for one in outcomes] + [None] * (size - len(outcomes))
-    return [one or Outcome(error=unavailable(error)) for one in kept]
+    return [one or WorkOutcome(error=unavailable(error)) for one in kept]

@@ -22,7 +22,7 @@ RETRY_AFTER_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WorkOutcome:
     """What a piece of work came to: an answer, or what it raised."""
 
     answer: Any = None
@@ -36,7 +36,7 @@ Work = Callable[[Any], Any]
 class Server(Protocol):
     """Serves a lane; both methods are called in the lane's own thread only."""
 
-    def serve(self, batch: Sequence[Work]) -> Sequence[Outcome]:
+    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
         """Does the work in order; one outcome for each. Never raises."""
 
     def close(self) -> None: ...
@@ -45,7 +45,7 @@ class Server(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Ticket:
     work: Work
-    future: asyncio.Future[Outcome]
+    future: asyncio.Future[WorkOutcome]
 
 
 class Lane:
@@ -126,7 +126,7 @@ class Lane:
 
     # --- back on the loop ----------------------------------------------------------------------
 
-    def _resolve(self, batch: Sequence[_Ticket], outcomes: Sequence[Outcome]) -> None:
+    def _resolve(self, batch: Sequence[_Ticket], outcomes: Sequence[WorkOutcome]) -> None:
         self._waiting -= len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             if not ticket.future.done():

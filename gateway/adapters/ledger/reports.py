@@ -39,7 +39,7 @@ def jobs(db: Database, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job,
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TaskQuery:
     """Which tasks are asked for."""
 
     team: str
@@ -56,7 +56,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedUsage:
+class UsageQuery:
     """The days in [since, until), and what is kept apart."""
 
     since_day: int
@@ -66,7 +66,7 @@ class AskedUsage:
     by: frozenset[UsagePart]
 
 
-def tasks(db: Database, asked: Asked, slot: Slot) -> tuple[Sequence[tuple[Job, Run]], int]:
+def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[tuple[Job, Run]], int]:
     """Two statements. Both read the team's part of an index alone: about 0.2 µs a job."""
     states = tuple(state.value for state in dict.fromkeys(asked.states))
     if not states:
@@ -149,7 +149,7 @@ def run_counts(db: Database) -> Mapping[RunState, int]:
     return counts
 
 
-def usage_by_day(db: Database, asked: AskedUsage) -> Sequence[Usage]:
+def usage_by_day(db: Database, asked: UsageQuery) -> Sequence[Usage]:
     """About 2 µs for each row that comes out, and 1 µs for each that is summed."""
     named = [name for name in (asked.team, asked.model) if name is not None]
     sql = statements.usage_by_day(

@@ -107,7 +107,7 @@ class SqliteReads:
         page_size: int,
         model: str | None = None,
     ) -> tuple[Sequence[tuple[Job, Run]], int]:
-        asked, slot = reports.Asked(team, tuple(states), model), reports.Slot(page, page_size)
+        asked, slot = reports.TaskQuery(team, tuple(states), model), reports.Slot(page, page_size)
         return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
 
     async def uploads(
@@ -172,7 +172,7 @@ class SqliteReads:
         model: str | None = None,
         by: Collection[UsagePart] = frozenset(UsagePart),
     ) -> Sequence[Usage]:
-        asked = reports.AskedUsage(since_day, until_day, team, model, frozenset(by))
+        asked = reports.UsageQuery(since_day, until_day, team, model, frozenset(by))
         return await self._reports.call(lambda db: reports.usage_by_day(db, asked))
 
     async def run_counts(self) -> Mapping[RunState, int]:

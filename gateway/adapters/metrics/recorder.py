@@ -37,7 +37,7 @@ from gateway.core.policy import Policy
 from gateway.core.runs.events import Event, KeepFailed
 
 
-class Recorder:
+class MetricsRecorder:
     """See gateway.ports.observer; besides, HTTP requests, reloads and the ledger's check."""
 
     def __init__(self, policy: Policy) -> None:

@@ -20,7 +20,7 @@ from prometheus_client import (
 
 from gateway.adapters.metrics.exposition import CONTENT_TYPE, gauge
 from gateway.adapters.metrics.reading import Reading, families_of, read_ledger
-from gateway.adapters.metrics.recorder import Recorder
+from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.policy import Current
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
@@ -38,7 +38,7 @@ SLICE_PIECES: Final = 50
 PAUSE_SECONDS: Final = 0.0003
 
 
-class Metrics(Recorder):
+class Metrics(MetricsRecorder):
     """The recorder, together with what the stores know.
 
     A store that does not answer costs the scrape nothing: its last reading is shown again. One

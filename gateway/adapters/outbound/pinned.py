@@ -217,7 +217,7 @@ class _Limits:
             raise FetchTooLarge(f"{host} sends more than {self._max_bytes} bytes")
 
 
-class Body:
+class ResponseBody:
     """The bytes behind a link while they arrive: iterate over it once.
 
     Iterating raises FetchFailed or FetchTooLarge. `content_length` is what the server promised.
@@ -281,7 +281,7 @@ class Fetcher:
     @asynccontextmanager
     async def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[Body]:
+    ) -> AsyncIterator[ResponseBody]:
         """Opens `url` (http or https, 8 kB), following up to 5 redirects that keep the rules.
 
         `timeout_seconds` bounds the whole fetch. Raises FetchRefused, FetchGone, FetchFailed or
@@ -291,7 +291,7 @@ class Fetcher:
             max_bytes=max_bytes, timeout_seconds=timeout_seconds, stall_seconds=self._stall_seconds
         )
         response = await self._open(url, limits)
-        body = Body(response, limits)
+        body = ResponseBody(response, limits)
         try:
             limits.check_size(body.content_length, response.request.url.host)
             yield body

@@ -28,7 +28,7 @@ Ask = Callable[[str], Sequence[Address]]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ResolverBounds:
     """Of the look-ups of one kind of name; `share` and `line` are a team's.
 
     `seconds` is how long an answer is waited for; its thread may go on without anybody. A name
@@ -43,13 +43,13 @@ class Bounds:
     hung_seconds: float = 0.0
 
 
-OURS: Final = Bounds()
+OURS: Final = ResolverBounds()
 """Of names that the operator chose: asked for again at once when they fail."""
 
-LINKS: Final = Bounds(hung_seconds=30.0)
+LINKS: Final = ResolverBounds(hung_seconds=30.0)
 """Of the hosts of result links, which upstream chose."""
 
-CALLERS: Final = Bounds(threads=64, share=8, line=64, failed_seconds=5.0, hung_seconds=60.0)
+CALLERS: Final = ResolverBounds(threads=64, share=8, line=64, failed_seconds=5.0, hung_seconds=60.0)
 """Of names that teams chose: eight teams must conspire before another one waits."""
 
 
@@ -79,7 +79,7 @@ class Lookups:
 
     def __init__(
         self,
-        bounds: Bounds = OURS,
+        bounds: ResolverBounds = OURS,
         *,
         ask: Ask = system,
         clock: Callable[[], float] = time.monotonic,

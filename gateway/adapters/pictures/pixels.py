@@ -27,7 +27,7 @@ _MAX_CHUNKS: Final = 1_000_000
 TOO_SHORT: Final = "it ends too early"
 
 
-class Parts(io.RawIOBase):
+class PixelParts(io.RawIOBase):
     """Some parts of a file as one file."""
 
     def __init__(self, file: IO[bytes], parts: Iterable[Part]) -> None:
@@ -81,7 +81,7 @@ def pixels_of(kind: str, file: IO[bytes]) -> IO[bytes]:
     Raises Undecodable for a file that is cut or damaged where its pixels are.
     """
     split = _SPLITTERS.get(kind)
-    return file if split is None else io.BufferedReader(Parts(file, split(file)), _BLOCK_BYTES)
+    return file if split is None else io.BufferedReader(PixelParts(file, split(file)), _BLOCK_BYTES)
 
 
 def _exactly(file: IO[bytes], size_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ is awaited, and everything it does at once is bounded.
 
 from __future__ import annotations
 
+from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.loop import Worker
-from gateway.background.runs.tools import Bounds, Tools
 
-__all__ = ["Bounds", "Tools", "Worker"]
+__all__ = ["RunBounds", "RunsDeps", "Worker"]

@@ -12,11 +12,11 @@ from typing import Final, TypeVar
 
 import structlog
 
-from gateway.background.runs.tools import Tools
+from gateway.background.runs.deps import RunsDeps
 from gateway.core.model import Run
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
 from gateway.ports.upstream import Upstream
-from gateway.process.breakers import Gates, Permit
+from gateway.process.breakers import Breakers, Permit
 from gateway.process.shares import Shares
 
 log = structlog.get_logger("gateway.runs")
@@ -31,16 +31,16 @@ only has the ledger could say that it was not sent, and a stop would leave it in
 class Asker:
     """Submits and polls, at most `calls` of each at once, the teams in turn."""
 
-    def __init__(self, tools: Tools, gates: Gates, *, calls: int) -> None:
+    def __init__(self, tools: RunsDeps, breakers: Breakers, *, calls: int) -> None:
         self._tools = tools
-        self._gates = gates
+        self._breakers = breakers
         self._submits = Shares(calls)
         self._polls = Shares(calls)
 
     async def submit(self, run: Run, permit: Permit | None) -> SubmitEvent:
         """What upstream says; or what the route said before, while it may not be asked."""
         upstream = self._tools.upstreams.get(run.upstream)
-        entered = permit or self._gates.enter(run)
+        entered = permit or self._breakers.enter(run)
         if not isinstance(entered, Permit):
             return entered
         try:
@@ -51,13 +51,13 @@ class Asker:
             else:
                 event = await self._send(upstream, run)
         except BaseException:
-            self._gates.leave(entered)
+            self._breakers.leave(entered)
             raise
         if event is None:  # our own crowd, which says nothing of the route
-            self._gates.leave(entered)
+            self._breakers.leave(entered)
             crowd = "too many submits are under way; this one was not sent"
             return NotNow(crowd, why=Why.NEVER_SENT)
-        return self._gates.submitted(entered, event)
+        return self._breakers.submitted(entered, event)
 
     async def _send(self, upstream: Upstream, run: Run) -> SubmitEvent | None:
         """What upstream says; None when no slot came free in time, and nothing was sent."""
@@ -90,7 +90,7 @@ class Asker:
                 lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")
             )
             outcome.append(event)
-            self._gates.polled(run, event)
+            self._breakers.polled(run, event)
         return event
 
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from gateway.background.runs.recording import Recorder
-from gateway.background.runs.tools import Bounds, Tools
+from gateway.background.runs.deps import RunBounds, RunsDeps
+from gateway.background.runs.recording import RunRecorder
 from gateway.core.links import cleaned
 from gateway.core.model import Kept, Run, RunState
 from gateway.core.picture_errors import (
@@ -50,7 +50,7 @@ LOSSES: Final = (
 class Keeper:
     """Downloads and keeps, at most `bounds.downloads` at once, the teams in turn."""
 
-    def __init__(self, tools: Tools, recorder: Recorder, bounds: Bounds) -> None:
+    def __init__(self, tools: RunsDeps, recorder: RunRecorder, bounds: RunBounds) -> None:
         self._tools = tools
         self._recorder = recorder
         self._download_seconds = bounds.download_seconds
@@ -72,10 +72,10 @@ class Keeper:
     async def own(self, run: Run, event: PicturesKept) -> tuple[Run, bool]:
         """Commits that the pictures are kept, unless an erasure took one since: then once more.
 
-        Returns what `Recorder.record` does.
+        Returns what `RunRecorder.record` does.
         """
         kept = (*run.kept, *event.kept)
-        async with self._tools.custody.of(one.picture.digest for one in kept):
+        async with self._tools.picture_locks.of(one.picture.digest for one in kept):
             there = await self._there(kept)
             if len(there) == len(kept):
                 recorded = await self._recorder.record(run, event)

@@ -13,9 +13,9 @@ from typing import Final, assert_never
 import structlog
 
 from gateway.background.runs.asking import Asker
+from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.keeping import Keeper
-from gateway.background.runs.recording import Recorder
-from gateway.background.runs.tools import Bounds, Tools
+from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
@@ -26,7 +26,7 @@ from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
-from gateway.process.breakers import Gates, Permit
+from gateway.process.breakers import Breakers, Permit
 
 log = structlog.get_logger("gateway.runs")
 
@@ -46,12 +46,12 @@ HINT_SECONDS: Final = 1.0
 class Worker:
     """Drives every run of this process. `owner` is its name on leases."""
 
-    def __init__(self, tools: Tools, bounds: Bounds, *, owner: str) -> None:
+    def __init__(self, tools: RunsDeps, bounds: RunBounds, *, owner: str) -> None:
         self.owner = owner
         self._tools = tools
-        self._gates = Gates(tools.current, tools.clock, tools.observer)
-        self._asker = Asker(tools, self._gates, calls=bounds.calls)
-        self._recorder = Recorder(tools)
+        self._breakers = Breakers(tools.current, tools.clock, tools.observer)
+        self._asker = Asker(tools, self._breakers, calls=bounds.calls)
+        self._recorder = RunRecorder(tools)
         self._keeper = Keeper(tools, self._recorder, bounds)
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._nudge = asyncio.Event()
@@ -71,11 +71,11 @@ class Worker:
 
     def reconnected(self) -> None:
         """The upstreams' settings have changed: each route gets a new chance at once."""
-        self._gates.forget()
+        self._breakers.forget()
 
     def route_state(self, upstream: str, model: str) -> BreakerState:
         """How the breaker of a route is."""
-        return self._gates.state(upstream, model)
+        return self._breakers.state(upstream, model)
 
     async def hint(self, run_id: str) -> None:
         """Upstream says that the run's task may have ended: it is asked after at once.
@@ -206,18 +206,18 @@ class Worker:
                         event = await self._keeper.keep(run)
                     case unknown:
                         assert_never(unknown)
-                outlook, permit = self._gates.outlook(run, event)
+                outlook, permit = self._breakers.outlook(run, event)
                 if isinstance(event, PicturesKept):
                     run, happened = await self._keeper.own(run, event)
                 else:
                     run, happened = await self._recorder.record(run, event, outlook)
-                self._gates.follow(run)
+                self._breakers.follow(run)
                 intended = happened and run.state is RunState.SUBMITTING
                 if not intended:
-                    self._gates.leave(permit)
+                    self._breakers.leave(permit)
                     permit = None
         finally:
-            self._gates.leave(permit)
+            self._breakers.leave(permit)
 
     def _rest(self, until: float | None) -> None:
         if until is not None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from gateway.background.runs.tools import Tools
+from gateway.background.runs.deps import RunsDeps
 from gateway.core import delivery
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import AccountKey
@@ -42,8 +42,8 @@ log = structlog.get_logger("gateway.runs")
 RETRY_SECONDS: Final = 0.5
 
 
-class Recorder:
-    def __init__(self, tools: Tools) -> None:
+class RunRecorder:
+    def __init__(self, tools: RunsDeps) -> None:
         self._tools = tools
 
     async def record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
@@ -134,9 +134,9 @@ class Recorder:
 
     async def _announce(self, before: Run, event: Event, after: Run) -> None:
         """Tells those who wait and watch, after the commit; nothing here can undo it."""
-        self._tools.board.publish(after)
+        self._tools.waiters.publish(after)
         if after.is_final:
-            self._tools.nudge_courier()
+            self._tools.nudge_webhooks()
         try:
             self._tools.observer.advanced(before, event, after)
             _log_event(before, event, after)

@@ -11,7 +11,7 @@ from typing import Final
 from gateway import logs
 from gateway.config import Settings, sandbox_settings
 from gateway.config.sandbox import UPSTREAM, digest_of
-from gateway.config.schema import Poll, TeamEntry
+from gateway.config.schema import PollSettings, TeamEntry
 from gateway.core.catalog import CacheScope
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
@@ -30,7 +30,7 @@ GRACE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Installation:
     """What is running: the gateway at `base_url`, its settings, and the sandbox behind it."""
 
     base_url: str
@@ -44,7 +44,7 @@ def key_of(team: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_house(data_dir: Path, log: Path, *, seconds: float) -> AsyncIterator[House]:
+async def open_house(data_dir: Path, log: Path, *, seconds: float) -> AsyncIterator[Installation]:
     """Gateway and sandbox for the length of the block; all state is in `data_dir`.
 
     The gateway's log goes to the file `log`. Raises OSError when ports, folder or log cannot be
@@ -57,7 +57,7 @@ async def open_house(data_dir: Path, log: Path, *, seconds: float) -> AsyncItera
             async with running_sandbox(options) as sandbox:
                 settings = _settings(sandbox.base_url, data_dir)
                 async with _running(settings) as base_url:
-                    yield House(base_url, settings, sandbox)
+                    yield Installation(base_url, settings, sandbox)
         finally:
             logs.flush()
 
@@ -82,7 +82,9 @@ async def _running(settings: Settings) -> AsyncIterator[str]:
 def _settings(base_url: str, data_dir: Path) -> Settings:
     """Those of `serve --sandbox` with two teams that share their results."""
     settings = sandbox_settings(base_url, data_dir, port=0)
-    upstream = settings.upstreams[UPSTREAM].model_copy(update={"poll": Poll.model_validate(PACE)})
+    upstream = settings.upstreams[UPSTREAM].model_copy(
+        update={"poll": PollSettings.model_validate(PACE)}
+    )
     teams = {name: _team(name, usd) for name, usd in BUDGETS_USD.items()}
     return settings.model_copy(update={"upstreams": {UPSTREAM: upstream}, "teams": teams})
 

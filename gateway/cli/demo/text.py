@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.sandbox import TEAM_KEY
-from gateway.config.schema import Server
+from gateway.config.schema import ServerSettings
 
 DIGEST_SHOWN: Final = 12
 """Of 64 characters: enough to tell pictures apart."""
@@ -63,7 +63,7 @@ def next_commands() -> Sequence[tuple[str, Sequence[str]]]:
     named = program.name == "image-gateway"
     serve = f"{_as_typed(program) if named else 'python -m gateway'} serve --sandbox"
     curl = (
-        f"curl http://127.0.0.1:{Server().port}/v1/images/generations \\",
+        f"curl http://127.0.0.1:{ServerSettings().port}/v1/images/generations \\",
         f"  -H 'Authorization: Bearer {TEAM_KEY}' \\",
         """  -d '{"model":"gpt-image-1.5","prompt":"a red bicycle","quality":"low"}'""",
     )

@@ -16,12 +16,12 @@ from gateway.ports.clock import Clock
 from gateway.services.erasure import Erasure
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
-from gateway.web.query import Asked, NoParameters, read_json, read_query
+from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import CacheShape, PurgedShape
 
 
-class PurgeCache(Asked):
+class PurgeCache(Query):
     """Whose answers."""
 
     team: str | None = Field(

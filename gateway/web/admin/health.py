@@ -59,7 +59,7 @@ class Chores(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class HealthDeps:
     """What is looked at. `unready` lists why no order can be taken now."""
 
     ledger: Ledger
@@ -72,8 +72,8 @@ class Watch:
     route_state: Callable[[str, str], BreakerState]
 
 
-class Health:
-    def __init__(self, watch: Watch) -> None:
+class HealthPage:
+    def __init__(self, watch: HealthDeps) -> None:
         self._watch = watch
 
     def routes(self) -> list[Route]:

@@ -18,10 +18,10 @@ from gateway.config import Settings, units
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState, TeamKey
 from gateway.ports.clock import Clock
-from gateway.services.teams import Issued, Roster, TeamNotFound
+from gateway.services.teams import Issued, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
-from gateway.web.query import Asked, NoParameters, read_json, read_query
+from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
 from gateway.web.shown import moment
@@ -33,7 +33,7 @@ PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
 Grace = Annotated[float, BeforeValidator(units.duration("0s", "90d"), json_schema_input_type=str)]
 
 
-class IssueKey(Asked):
+class IssueKey(Query):
     """A new key."""
 
     label: str = Field(
@@ -41,7 +41,7 @@ class IssueKey(Asked):
     )
 
 
-class RotateKey(Asked):
+class RotateKey(Query):
     """A new key for an old one."""
 
     grace_seconds: Grace = Field(
@@ -61,7 +61,7 @@ class TeamKeys:
 
     def __init__(
         self,
-        roster: Roster,
+        roster: Teams,
         current: Current,
         settings: Callable[[], Settings],
         clock: Clock,

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from gateway.core.policy import Current
 from gateway.core.runs.history import Refusal
 from gateway.ports.ledger import RefusalFilter
-from gateway.services.runs import Records
+from gateway.services.runs import Runs
 from gateway.web.auth import operator_of
 from gateway.web.query import Timed, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -29,7 +29,7 @@ class RefusalsAsked(Timed):
 
 
 class RefusedOrders:
-    def __init__(self, records: Records, current: Current) -> None:
+    def __init__(self, records: Runs, current: Current) -> None:
         self._records = records
         self._current = current
 

@@ -23,7 +23,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.ledger import RunFilter
 from gateway.services.erasure import Erasure
 from gateway.services.retries import Retrying
-from gateway.services.runs import Records
+from gateway.services.runs import Runs
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.admin.unproven import set_aside_shape
 from gateway.web.auth import operator_of
@@ -70,10 +70,8 @@ class RunsAsked(Timed):
         )
 
 
-class Runs:
-    def __init__(
-        self, records: Records, retrying: Retrying, current: Current, clock: Clock
-    ) -> None:
+class RunPages:
+    def __init__(self, records: Runs, retrying: Retrying, current: Current, clock: Clock) -> None:
         self._records = records
         self._retrying = retrying
         self._current = current

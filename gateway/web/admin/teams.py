@@ -20,11 +20,11 @@ from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState
 from gateway.errors import InvalidRequest
 from gateway.ports.clock import Clock
-from gateway.services.teams import Books, Roster, TeamNotFound
+from gateway.services.teams import Books, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.body import read_json
-from gateway.web.query import Asked, NoParameters, read_query
+from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
 from gateway.web.shown import moment, standing, usd
@@ -32,18 +32,18 @@ from gateway.web.shown import moment, standing, usd
 LIVE: Final = (KeyState.ACTIVE, KeyState.EXPIRING)
 
 
-class FindTeams(Asked):
+class FindTeams(Query):
     """Which teams."""
 
     q: str = Field("", max_length=200, description="Part of the name or the description.")
 
 
-class Teams:
+class ManagedTeams:
     """`settings` gives those in force."""
 
     def __init__(
         self,
-        roster: Roster,
+        roster: Teams,
         current: Current,
         settings: Callable[[], Settings],
         clock: Clock,

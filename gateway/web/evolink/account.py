@@ -13,7 +13,7 @@ from gateway.core.money.accounts import USD_MICROS, Measure
 from gateway.core.money.budgets import NEVER, Standing, rfc3339
 from gateway.core.orders.estimate import Estimate, Purse, models_of
 from gateway.core.policy import Current
-from gateway.services.orders import Service
+from gateway.services.orders import Orders
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.evolink import wire
@@ -24,8 +24,8 @@ CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
 
 
-class Enquiries:
-    def __init__(self, service: Service, current: Current, bodies: Bodies) -> None:
+class AccountPages:
+    def __init__(self, service: Orders, current: Current, bodies: Bodies) -> None:
         self._service = service
         self._bodies = bodies
         self._current = current

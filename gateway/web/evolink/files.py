@@ -18,7 +18,7 @@ from gateway.core.catalog import Team
 from gateway.core.model import Upload
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
-from gateway.services.uploads import Answered, Files
+from gateway.services.uploads import Answered, Uploads
 from gateway.web.auth import team_of
 from gateway.web.body import read_body
 from gateway.web.edge import UPSTREAM_SECONDS
@@ -43,7 +43,7 @@ _ZONE: Final = timezone(timedelta(hours=8))  # the file API tells its times in t
 class FilesApi:
     """The routes under `/api/v1/files`."""
 
-    def __init__(self, files: Files, base64_files: Base64Files, current: Current) -> None:
+    def __init__(self, files: Uploads, base64_files: Base64Files, current: Current) -> None:
         self._files = files
         self._base64_files = base64_files
         self._current = current

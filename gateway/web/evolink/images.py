@@ -14,7 +14,7 @@ from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports.clock import Clock
-from gateway.services.orders import Answer, Service
+from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Task, Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
@@ -36,7 +36,7 @@ class Images:
 
     def __init__(
         self,
-        service: Service,
+        service: Orders,
         tasks: Tasks,
         current: Current,
         bodies: Bodies,

@@ -27,7 +27,7 @@ from gateway.ports.files import FormFile, FormPiece
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
 from gateway.services.orders import Room
-from gateway.services.uploads import Files
+from gateway.services.uploads import Uploads
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.openai import wire
 from gateway.web.openai.form import FormLimits, SpooledFile, received_form
@@ -67,7 +67,7 @@ class Edits:
     """Reads edits. `folder` is where forms are written down meanwhile."""
 
     def __init__(
-        self, files: Files, *, proof: Proof, room: Room, folder: Path, clock: Clock
+        self, files: Uploads, *, proof: Proof, room: Room, folder: Path, clock: Clock
     ) -> None:
         self._files = files
         self._room = room

@@ -22,7 +22,7 @@ from gateway.core.orders.admission import Replayed
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, NotCached, RateLimited
-from gateway.services.orders import Answer, Service, outcome_unknown
+from gateway.services.orders import Answer, Orders, outcome_unknown
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
@@ -56,7 +56,7 @@ class OpenAI:
 
     def __init__(
         self,
-        service: Service,
+        service: Orders,
         tasks: Tasks,
         current: Current,
         readers: Readers,

@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, Unauthorized, UnsupportedCoding
 from gateway.web.openapi import clients, operations, operators
 from gateway.web.openapi.operation import REF, Door, Header, Operation, Schema, Shape
 from gateway.web.openapi.schema import ref
-from gateway.web.query import Asked
+from gateway.web.query import Query
 
 DOORS: Final[Mapping[Door, Schema]] = {
     Door.TEAM: {"type": "http", "scheme": "bearer", "description": "A team's key."},
@@ -139,7 +139,7 @@ def _query_schemas(one: Operation) -> Mapping[str, Schema]:
     return _properties(one.query)
 
 
-def _properties(model: type[Asked]) -> Mapping[str, Schema]:
+def _properties(model: type[Query]) -> Mapping[str, Schema]:
     """A model of query parameters; what may be left out there is absent here and never null."""
     schema = model.model_json_schema(ref_template=REF)
     known = schema.get("$defs", {})

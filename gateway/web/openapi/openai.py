@@ -8,9 +8,9 @@ from typing import Final
 from gateway.errors import NotFound
 from gateway.web.openai import wire
 from gateway.web.openapi.operation import (
-    Body,
     Door,
     Operation,
+    RequestBody,
     Schema,
     Tongue,
     answers_json,
@@ -102,7 +102,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "Edit pictures, synchronously",
         Door.TEAM,
         answers_json(ref("Images")),
-        body=Body({"multipart/form-data": ref("Edit")}),
+        body=RequestBody({"multipart/form-data": ref("Edit")}),
         refusals=ORDER_REFUSALS,
         tongue=Tongue.OPENAI,
     ),

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway.errors import GatewayError
-from gateway.web.query import Asked
+from gateway.web.query import Query
 
 Schema = Mapping[str, Any]
 """A JSON schema (2020-12), as OpenAPI 3.1 takes it."""
@@ -39,7 +39,7 @@ class Tongue(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """A request's body: its media types, each with its shape."""
 
     content: Mapping[str, Shape]
@@ -71,8 +71,8 @@ class Operation:
     door: Door
     answers: Mapping[str, Shape | None]
     description: str = ""
-    query: type[Asked] | None = None
-    body: Body | None = None
+    query: type[Query] | None = None
+    body: RequestBody | None = None
     path_words: Mapping[str, str] = field(default_factory=dict)
     headers: Sequence[Header] = ()
     answer_headers: Sequence[Header] = ()
@@ -88,5 +88,5 @@ def answers_json(shape: Shape) -> Mapping[str, Shape | None]:
     return {JSON: shape}
 
 
-def takes_json(shape: Shape, *, required: bool = True) -> Body:
-    return Body({JSON: shape}, required)
+def takes_json(shape: Shape, *, required: bool = True) -> RequestBody:
+    return RequestBody({JSON: shape}, required)

@@ -8,9 +8,9 @@ from typing import Final
 from gateway.errors import InvalidRequest, NotFound, RequestTooLarge, Unavailable, UpstreamError
 from gateway.web.evolink import files
 from gateway.web.openapi.operation import (
-    Body,
     Door,
     Operation,
+    RequestBody,
     Schema,
     Tongue,
     answers_json,
@@ -82,7 +82,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "Upload a file as a form",
         Door.TEAM,
         _UPLOADED,
-        body=Body(
+        body=RequestBody(
             {
                 "multipart/form-data": open_object(
                     {

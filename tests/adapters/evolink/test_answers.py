@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.evolink.answers import MAX_LINKS, Answer, read_poll, read_submit
+from gateway.adapters.evolink.answers import MAX_LINKS, VendorAnswer, read_poll, read_submit
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -35,9 +35,11 @@ HTML = b"<html><title>502 Bad Gateway</title></html>"
 A, B, C = (f"https://files.test/account/{name}.png" for name in "abc")
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int, body: Any = b"", **headers: str) -> VendorAnswer:
     raw = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-    return Answer(status, raw, {name.replace("_", "-"): value for name, value in headers.items()})
+    return VendorAnswer(
+        status, raw, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def problem(code: Any, **more: Any) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def test_a_task_id_means_accepted(status: int) -> None:
         (answer(500, problem("paid_outcome_unknown")), AnswerLost),
     ],
 )
-def test_how_the_answer_to_a_submit_is_read(got: Answer, kind: type[Event]) -> None:
+def test_how_the_answer_to_a_submit_is_read(got: VendorAnswer, kind: type[Event]) -> None:
     assert type(read_submit(got)) is kind
 
 
@@ -331,7 +333,7 @@ def test_a_task_that_goes_on(
         (answer(200, problem("task_not_found")), False),
     ],
 )
-def test_a_poll_that_makes_no_sense(got: Answer, gone: bool) -> None:
+def test_a_poll_that_makes_no_sense(got: VendorAnswer, gone: bool) -> None:
     event = read_poll(got)
     assert isinstance(event, Unreachable) and event.gone is gone
 
@@ -368,7 +370,7 @@ POLL_EVENTS = (Progressed, Finished, TaskFailed, Unreachable)
 @STEADY
 @given(st.integers(200, 599), bodies, headers)
 def test_no_answer_raises(status: int, body: bytes | None, some: dict[str, str]) -> None:
-    got = Answer(status, body, some)
+    got = VendorAnswer(status, body, some)
     submitted, polled = read_submit(got), read_poll(got)
     assert isinstance(submitted, SUBMIT_EVENTS) and isinstance(polled, POLL_EVENTS)
     if isinstance(submitted, Accepted):
@@ -408,7 +410,7 @@ def _keys(value: Any) -> set[str]:
 @given(st.sampled_from(["retry-after", "date"]), st.text(max_size=60))
 def test_no_header_raises(name: str, value: str) -> None:
     date = "Fri, 02 Jan 2026 00:00:30 GMT"
-    event = read_submit(Answer(429, b"", {"retry-after": date, "date": date, name: value}))
+    event = read_submit(VendorAnswer(429, b"", {"retry-after": date, "date": date, name: value}))
     assert isinstance(event, NotNow)
 
 

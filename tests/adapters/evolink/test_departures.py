@@ -11,7 +11,7 @@ import pytest
 import trustme
 from egress_proxy import EgressProxy, Refuse, answering, hang, hang_up
 
-from gateway.adapters.evolink.client import Account, EvolinkClient, Timeouts
+from gateway.adapters.evolink.client import EvolinkClient, Timeouts, VendorAccount
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.resolver import Lookups
 from gateway.core.addresses import Address
@@ -46,7 +46,7 @@ def no_name(name: str) -> Sequence[Address]:
 
 async def submit(base_url: str, trust: ssl.SSLContext, proxy: str | None = None) -> SubmitEvent:
     client = EvolinkClient(
-        Account(base_url, "sk-key", "test"),
+        VendorAccount(base_url, "sk-key", "test"),
         Timeouts(connect_seconds=0.3, submit_seconds=0.5, poll_seconds=0.5),
         transports=lambda limits: NamedTransport(
             Lookups(ask=no_name), tls=trust, limits=limits, proxy=proxy
@@ -173,7 +173,7 @@ async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     pool = httpx.AsyncHTTPTransport(verify=trust, limits=httpx.Limits(max_connections=1))
     patient, hurried = (
         EvolinkClient(
-            Account(f"http://127.0.0.1:{port}", "sk-key", "test"),
+            VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test"),
             Timeouts(connect_seconds=0.2, submit_seconds=seconds, poll_seconds=seconds),
             transports=lambda _: pool,
         )

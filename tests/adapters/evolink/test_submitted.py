@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.adapters.evolink.answers import Answer, read_submit
+from gateway.adapters.evolink.answers import VendorAnswer, read_submit
 from gateway.adapters.evolink.submitted import CROWDED, NOBODY_TOOK_IT, OUR_BALANCE, OUR_KEY
 from gateway.core.runs.events import (
     Accepted,
@@ -32,9 +32,11 @@ BODIES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def answer(status: int, body: Any = b"", **headers: str) -> Answer:
+def answer(status: int, body: Any = b"", **headers: str) -> VendorAnswer:
     raw = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-    return Answer(status, raw, {name.replace("_", "-"): value for name, value in headers.items()})
+    return VendorAnswer(
+        status, raw, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def error(code: Any = None, **more: Any) -> dict[str, Any]:
@@ -57,7 +59,9 @@ def kind(event: SubmitEvent) -> object:
 @pytest.mark.parametrize("status", [500, 501, 502, 504, 505, 507, 520, 524, 527, 529, 561, 599])
 @pytest.mark.parametrize("signs", [{}, CDN], ids=["", "cdn"])
 def test_whatever_may_have_arrived_is_unknown(status: int, body: Any, signs: Any) -> None:
-    event = read_submit(Answer(status, answer(status, body).body, {**signs, "retry-after": "1"}))
+    event = read_submit(
+        VendorAnswer(status, answer(status, body).body, {**signs, "retry-after": "1"})
+    )
     assert isinstance(event, AnswerLost) and event.heard
 
 
@@ -65,9 +69,9 @@ def test_whatever_may_have_arrived_is_unknown(status: int, body: Any, signs: Any
 @pytest.mark.parametrize("status", [521, 522, 523, 525, 526, 530])
 def test_what_the_cdn_never_delivered_needs_its_signs(status: int, body: Any) -> None:
     raw = answer(status, body).body
-    assert kind(read_submit(Answer(status, raw, CDN))) is PASSING
+    assert kind(read_submit(VendorAnswer(status, raw, CDN))) is PASSING
     shout = {"server": "Cloudflare", "cf-ray": "1-A"}
-    assert kind(read_submit(Answer(status, raw, shout))) is PASSING
+    assert kind(read_submit(VendorAnswer(status, raw, shout))) is PASSING
     for signs in (
         {},
         {"server": "cloudflare"},
@@ -75,7 +79,7 @@ def test_what_the_cdn_never_delivered_needs_its_signs(status: int, body: Any) ->
         {"server": "cloudflare", "cf-ray": " "},
         {"server": "nginx", "cf-ray": "8f-FRA"},
     ):
-        assert kind(read_submit(Answer(status, raw, signs))) is UNKNOWN
+        assert kind(read_submit(VendorAnswer(status, raw, signs))) is UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_a_503_that_can_be_read(body: Any, means: object) -> None:
         (answer(404, error("model_not_found", param="model")), REFUSED),
     ],
 )
-def test_other_statuses(got: Answer, means: object) -> None:
+def test_other_statuses(got: VendorAnswer, means: object) -> None:
     assert kind(read_submit(got)) is means
 
 
@@ -307,7 +311,7 @@ def test_only_upstreams_own_error_with_the_sign_is_the_answer_to_the_same_key() 
 # --- upstream's words ----------------------------------------------------------------------------
 
 
-def words(got: Answer, prompt: str = "") -> str:
+def words(got: VendorAnswer, prompt: str = "") -> str:
     event = read_submit(got, prompt=prompt)
     assert not isinstance(event, Accepted)
     return event.words

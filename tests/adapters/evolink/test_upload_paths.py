@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.adapters.evolink.client import Account
+from gateway.adapters.evolink.client import VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles, _wished
 from gateway.ports.files import FormField, FormFile, FormPiece, StoredFile
 from gateway.serving import InProcessServer
@@ -84,7 +84,7 @@ async def sent(store: Store, *pieces: FormPiece) -> StoredFile:
 
     app = Starlette(routes=[Route("/api/v1/files/upload/stream", store.take, methods=["POST"])])
     async with InProcessServer(app).running() as server:
-        files = EvolinkFiles(Account(server.base_url, "sk-key", "test"))
+        files = EvolinkFiles(VendorAccount(server.base_url, "sk-key", "test"))
         try:
             return await files.upload_form(form(), folder=FOLDER)
         finally:

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from gateway.adapters.outbound.resolver import CALLERS, Bounds, Lookups, system
+from gateway.adapters.outbound.resolver import CALLERS, Lookups, ResolverBounds, system
 from gateway.core.addresses import Address
 
 
@@ -76,7 +76,7 @@ async def stopped(*tasks: asyncio.Task[Sequence[Address]]) -> None:
 
 
 async def test_a_team_whose_names_hang_stops_no_other(names: Names) -> None:
-    lookups = Lookups(Bounds(threads=6, share=2), ask=names)
+    lookups = Lookups(ResolverBounds(threads=6, share=2), ask=names)
     slow = asking(lookups, "art", *(f"slow{n}.art" for n in range(40)))
     await until(lambda: names.now["art"] == 2)
     for number in range(20):
@@ -86,7 +86,7 @@ async def test_a_team_whose_names_hang_stops_no_other(names: Names) -> None:
 
 
 async def test_free_threads_go_to_the_teams_in_turn(names: Names) -> None:
-    lookups = Lookups(Bounds(threads=2, share=2), ask=names)
+    lookups = Lookups(ResolverBounds(threads=2, share=2), ask=names)
     first = asking(lookups, "art", *(f"slow{n}.art" for n in range(6)))
     await until(lambda: names.now["art"] == 2)
     second = asking(lookups, "bob", "slow0.bob", "slow1.bob")
@@ -106,7 +106,7 @@ async def test_one_thread_for_many_who_ask_the_same(names: Names) -> None:
 
 
 async def test_who_gives_up_in_line_costs_no_thread(names: Names) -> None:
-    lookups = Lookups(Bounds(share=1), ask=names)
+    lookups = Lookups(ResolverBounds(share=1), ask=names)
     hanging = asking(lookups, "art", "slow.art")
     await until(lambda: names.now["art"] == 1)
     with pytest.raises(TimeoutError):
@@ -119,7 +119,7 @@ async def test_who_gives_up_in_line_costs_no_thread(names: Names) -> None:
 
 
 async def test_a_teams_line_has_an_end(names: Names) -> None:
-    lookups = Lookups(Bounds(share=1, line=3), ask=names)
+    lookups = Lookups(ResolverBounds(share=1, line=3), ask=names)
     waiting = asking(lookups, "art", *(f"slow{n}.art" for n in range(4)))
     await until(lambda: names.now["art"] == 1)
     with pytest.raises(TimeoutError, match="of the same team wait already"):
@@ -130,7 +130,7 @@ async def test_a_teams_line_has_an_end(names: Names) -> None:
 
 async def test_a_name_that_hangs_is_given_up_and_remembered(names: Names) -> None:
     clock = Moved()
-    lookups = Lookups(Bounds(seconds=0.05, hung_seconds=60), ask=names, clock=clock)
+    lookups = Lookups(ResolverBounds(seconds=0.05, hung_seconds=60), ask=names, clock=clock)
     with pytest.raises(OSError, match=r"no answer within 0\.05 s$"):
         await lookups("slow.art", 443, team="art")
     for team in ("art", "bob"):
@@ -144,7 +144,7 @@ async def test_a_name_that_hangs_is_given_up_and_remembered(names: Names) -> Non
 
 
 async def test_a_thread_that_hangs_keeps_its_place_until_it_is_back(names: Names) -> None:
-    lookups = Lookups(Bounds(share=1, seconds=0.05), ask=names)
+    lookups = Lookups(ResolverBounds(share=1, seconds=0.05), ask=names)
     with pytest.raises(OSError, match="no answer"):
         await lookups("slow.art", 443, team="art")
     waiting = asking(lookups, "art", "fine.art")
@@ -155,7 +155,7 @@ async def test_a_thread_that_hangs_keeps_its_place_until_it_is_back(names: Names
 
 
 async def test_an_answer_that_comes_late_ends_the_memory(names: Names) -> None:
-    lookups = Lookups(Bounds(seconds=0.05, hung_seconds=600), ask=names)
+    lookups = Lookups(ResolverBounds(seconds=0.05, hung_seconds=600), ask=names)
     with pytest.raises(OSError, match="no answer"):
         await lookups("slow.art", 443)
     names.go.set()
@@ -257,7 +257,7 @@ def test_a_process_ends_while_a_look_up_hangs() -> None:
 
 def test_threads_end_with_their_look_up(names: Names) -> None:
     async def ask() -> None:
-        lookups = Lookups(Bounds(seconds=0.05), ask=names)
+        lookups = Lookups(ResolverBounds(seconds=0.05), ask=names)
         await asyncio.gather(
             *(lookups(f"slow{n}.x", 443) for n in range(5)), return_exceptions=True
         )

@@ -18,12 +18,12 @@ from gateway.ports.observer import Observer
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Pictures
 from gateway.ports.upstream import Upstream
-from gateway.process.picture_locks import Custody
-from gateway.process.waiters import Board
+from gateway.process.picture_locks import PictureLocks
+from gateway.process.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RunBounds:
     """How much is done at once, and how long a download may take."""
 
     calls: int = 64
@@ -32,10 +32,10 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class RunsDeps:
     """What the driver works with; `upstreams` and `links` are by the settings' names.
 
-    `nudge_courier` is called after each commit that may owe callbacks.
+    `nudge_webhooks` is called after each commit that may owe callbacks.
     """
 
     ledger: Ledger
@@ -43,12 +43,12 @@ class Tools:
     links: Mapping[str, Links]
     pictures: Pictures
     cache: ResponseCache
-    board: Board
+    waiters: Waiters
     observer: Observer
     current: Current
     clock: Clock
-    nudge_courier: Callable[[], None]
-    custody: Custody = field(default_factory=Custody)
+    nudge_webhooks: Callable[[], None]
+    picture_locks: PictureLocks = field(default_factory=PictureLocks)
 
     def rules(self, run: Run) -> Rules:
         """What the lifecycle goes by on the run's route, as the settings are now."""
