@@ -164,8 +164,9 @@ def test_no_color_and_ctrl_c(place: Place) -> None:
 
 def test_what_goes_wrong_is_said_and_is_the_exit_status(place: Place) -> None:
     poor = (
-        "from gateway.cli import demo_house, main\n"
-        "demo_house.BUDGETS_USD['studio'] = '0.01'\n"
+        "from gateway.cli import main\n"
+        "from gateway.cli.demo import installation\n"
+        "installation.BUDGETS_USD['studio'] = '0.01'\n"
         "main(['demo', '--keep', 'left'])"
     )
     result = place.run(sys.executable, "-c", poor)

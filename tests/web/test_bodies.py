@@ -57,7 +57,11 @@ async def test_other_codings_are_named(coding: str) -> None:
     assert coding.split(",", maxsplit=1)[0] in caught.value.message and caught.value.status == 415
 
 
-@pytest.mark.parametrize("body", [gzip.compress(BODY)[:-9], BODY, gzip.compress(BODY) + b"more"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(BODY)[:-9], BODY, gzip.compress(BODY) + b"more"],
+    ids=["cut", "plain", "more"],
+)
 async def test_what_is_no_whole_stream_is_said_so(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="no whole gzip stream"):
         await read_body(request(body, "gzip"), 1000)

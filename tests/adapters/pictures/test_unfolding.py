@@ -61,7 +61,14 @@ async def test_a_bomb_is_bounded(store: FolderPictures, tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.part")) == []
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b"<html>"), gzip.compress(PNG[:-20]), b"\x1f\x8b?"])
+NO_PICTURES = {
+    "page": gzip.compress(b"<html>"),
+    "cut": gzip.compress(PNG[:-20]),
+    "head": b"\x1f\x8b?",
+}
+
+
+@pytest.mark.parametrize("data", NO_PICTURES.values(), ids=list(NO_PICTURES))
 async def test_what_is_no_picture_once_it_is_unfolded(store: FolderPictures, data: bytes) -> None:
     with pytest.raises(NotAPicture) as problem:
         await store.keep(stream(data), max_bytes=LIMIT, origin=ORIGIN)
