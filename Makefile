@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test bench lint format lock clean
+.PHONY: help demo run quick test bench lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,10 @@ run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no
 # As many processes as processors, a file's tests in one of them: some measure, and some share a server.
 test: $(DEVELOPMENT) ## run all tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m 'not slow and not alone' \
+	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
 bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every page with a large ledger
 	@$(BIN)/python -m benchmarks.hot_paths

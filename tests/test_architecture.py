@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says what the code says: the diagram, the module list, the paths."""
+"""The pages about the code say what it says: the diagram, the rooms, the paths, the decisions."""
 
 from __future__ import annotations
 
@@ -172,9 +172,27 @@ def test_the_module_list_is_complete_and_true() -> None:
     assert listed_modules() == existing_modules()
 
 
-NAMED = sorted(set(re.findall(r"`([\w/]+(?:\.(?:py|md)|/))`", PAGE)))
+PAGES = [
+    ROOT / "ARCHITECTURE.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs/decisions").glob("*.md"),
+]
+NAMED = sorted(
+    (name, str(page.relative_to(ROOT)))
+    for page in PAGES
+    for name in set(re.findall(r"`([\w/]+(?:\.(?:py|md|yaml)|/))`", page.read_text("utf-8")))
+)
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_every_path_on_the_page_exists(name: str) -> None:
-    assert any((folder / name).exists() for folder in (ROOT, ROOT / "gateway")), name
+@pytest.mark.parametrize(("name", "page"), NAMED)
+def test_every_path_on_a_page_exists(name: str, page: str) -> None:
+    assert any((folder / name).exists() for folder in (ROOT, ROOT / "gateway")), f"{name} in {page}"
+
+
+def test_every_decision_has_its_date_and_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text("utf-8")
+    for page in folder.glob("[0-9]*.md"):
+        title, dated = page.read_text("utf-8").split("\n\n")[:2]
+        assert re.fullmatch(r"Decided \d{4}-\d{2}-\d{2}\.", dated), page.name
+        assert f"- [{title.removeprefix('# ')}]({page.name})" in index
