@@ -197,8 +197,6 @@ async def examine(settings: Settings, *, deep: bool) -> AuditReport:
     from gateway.wiring import LEDGER_NAME, make_ledger
 
     data_dir = Path(settings.storage.data_dir)
-    if settings.storage.ledger == "memory":
-        raise Unavailable("storage.ledger is memory, which only the running gateway can see.")
     if not (data_dir / LEDGER_NAME).is_file():
         raise Unavailable(f"there is no {data_dir / LEDGER_NAME}; name the folder with --data-dir.")
     folder = data_dir / "pictures"

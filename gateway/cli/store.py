@@ -40,8 +40,6 @@ def store_notices(settings: Settings) -> Sequence[str]:
     from gateway import serving
     from gateway.wiring import LEDGER_NAME
 
-    if settings.storage.ledger == "memory":
-        return []
     if not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
         return []
     try:

@@ -24,8 +24,6 @@ def _server(settings: Settings) -> Iterator[str]:
         yield "server.admin_keys: no admin key, so nobody can use the admin API"
     if not (settings.server.metrics_keys or settings.server.is_private):
         yield "server.metrics_keys: none, and public_url is not loopback: only admin keys scrape"
-    if settings.storage.ledger == "memory":
-        yield "storage.ledger: memory forgets budgets, tasks and spend when the gateway stops"
     for name, upstream in settings.upstreams.items():
         if upstream.allow_private_addresses:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"

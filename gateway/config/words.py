@@ -125,8 +125,12 @@ def header_line(value: object) -> str:
 def ledger(value: str) -> str:
     if value.startswith(("postgresql://", "postgres://")):
         raise ValueError("PostgreSQL is not available in this version; use sqlite")
-    if value not in ("sqlite", "memory"):
-        raise ValueError("must be sqlite, or memory for a trial that forgets everything")
+    if value == "memory":
+        raise ValueError(
+            "a ledger in memory is no longer available; use sqlite, with a new data_dir for a trial"
+        )
+    if value != "sqlite":
+        raise ValueError("must be sqlite")
     return value
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2 as httpx
 
-from gateway.adapters.ledger.memory import MemoryLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics import Metrics
 from gateway.adapters.pictures.folder import FolderPictures
@@ -76,8 +75,6 @@ def make_adapters(
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:
     """The ledger the settings name; `read_only` reads one that a running gateway holds."""
-    if settings.storage.ledger == "memory":
-        return MemoryLedger(clock=clock)
     path = Path(settings.storage.data_dir) / LEDGER_NAME
     return SqliteLedger(path, clock=clock, read_only=read_only)
 

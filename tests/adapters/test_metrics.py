@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics import Metrics, scrape
 from gateway.adapters.metrics.closed_lists import CALL_OUTCOMES, KEEP_FAILURES, ROUTES, UNKNOWN
 from gateway.config import sandbox_settings
@@ -33,6 +33,7 @@ from gateway.core.money.budgets import account_keys, resets_at, windows_at
 from gateway.core.orders.admission import Ask, Denial, Denied, Reason, Started, admit
 from gateway.core.policy import Current, Policy
 from gateway.core.runs import events
+from gateway.core.runs.history import note
 from gateway.core.runs.lifecycle import Rules, advance
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
@@ -90,14 +91,15 @@ def make(ledger: Any, policy: Policy = POLICY, **others: Any) -> Metrics:
 
 
 @pytest.fixture
-async def ledger() -> MemoryLedger:
-    ledger = MemoryLedger(clock=lambda: NOW)
+async def ledger(tmp_path: Path) -> AsyncIterator[SqliteLedger]:
+    ledger = SqliteLedger(tmp_path / "ledger.db", clock=lambda: NOW)
     await ledger.open()
-    return ledger
+    yield ledger
+    await ledger.close()
 
 
 @pytest.fixture
-def metrics(ledger: MemoryLedger) -> Metrics:
+def metrics(ledger: SqliteLedger) -> Metrics:
     return make(ledger)
 
 
@@ -268,7 +270,7 @@ async def test_promtool_has_nothing_to_say(metrics: Metrics) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-async def test_strange_names_survive(ledger: MemoryLedger) -> None:
+async def test_strange_names_survive(ledger: SqliteLedger) -> None:
     name = 'a "team" of \\n,\n{x="y"} 5 ü'
     policy = replace(POLICY, teams={name: Team(name, (Cap(Measure.USD, Window.DAY, 1),))})
     metrics = make(ledger, policy)
@@ -342,11 +344,15 @@ def tell(metrics: Metrics, name: str, *args: Any) -> None:
         getattr(metrics, name)(*args)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # nothing writes to the ledger
+)
 @given(told=st.lists(TOLD, max_size=60))
-async def test_no_input_makes_a_series_and_every_one_counts(told: list[tuple[Any, ...]]) -> None:
-    ledger = MemoryLedger()
-    await ledger.open()
+async def test_no_input_makes_a_series_and_every_one_counts(
+    ledger: SqliteLedger, told: list[tuple[Any, ...]]
+) -> None:
     metrics = make(ledger)
     before = await scraped(metrics)
     for name, *args in told:
@@ -456,7 +462,7 @@ async def test_a_refused_reload_keeps_the_time_of_the_settings_in_force(metrics:
     assert value(series, "gateway_ledger_violations") == 3
 
 
-async def test_a_reload_adds_series_and_keeps_counters(ledger: MemoryLedger) -> None:
+async def test_a_reload_adds_series_and_keeps_counters(ledger: SqliteLedger) -> None:
     current = Current(POLICY, lambda: NOW)
     metrics = Metrics(ledger=ledger, pictures=Disk(), cache=Cache(), current=current)  # type: ignore[arg-type]
     metrics.order("design", "other-model", Verdict.HIT)
@@ -519,7 +525,7 @@ def an_ask(
 class Life:
     """Orders and events as service and worker bring them about, without their I/O."""
 
-    def __init__(self, ledger: MemoryLedger, metrics: Metrics) -> None:
+    def __init__(self, ledger: SqliteLedger, metrics: Metrics) -> None:
         self.ledger = ledger
         self.metrics = metrics
 
@@ -548,7 +554,9 @@ class Life:
 
     def _decide(self, event: events.Event, now: float, view: Any) -> Any:
         after = advance(view.run, event, now, Rules())
-        return (view.run, after), book(view.run, after, view.accounts)
+        step = note(view.run, event, after, now)
+        writes = replace(book(view.run, after, view.accounts), steps=(step,) if step else ())
+        return (view.run, after), writes
 
     async def make(self, run: Run, *, now: float = NOW) -> Run:
         """From accepted to done, with one picture of 1000 bytes for each asked."""
@@ -567,7 +575,7 @@ def a_picture(link: str) -> Picture:
     return Picture(hashlib.sha256(link.encode()).hexdigest(), "png", 1000, 10, 10)
 
 
-async def test_numbers_are_the_ledgers(ledger: MemoryLedger, metrics: Metrics) -> None:
+async def test_numbers_are_the_ledgers(ledger: SqliteLedger, metrics: Metrics) -> None:
     life = Life(ledger, metrics)
     first = await life.order(an_ask("a dog", n=2))
     await life.order(an_ask("a dog", n=2))  # joins
@@ -622,7 +630,7 @@ async def test_numbers_are_the_ledgers(ledger: MemoryLedger, metrics: Metrics) -
     assert round(shown * 1_000_000) == total
 
 
-async def test_budgets_are_those_of_the_current_window(ledger: MemoryLedger) -> None:
+async def test_budgets_are_those_of_the_current_window(ledger: SqliteLedger) -> None:
     now = [NOW]
     metrics = make(ledger, clock=lambda: now[0])
     life = Life(ledger, metrics)
@@ -636,7 +644,7 @@ async def test_budgets_are_those_of_the_current_window(ledger: MemoryLedger) -> 
     assert value(tomorrow, spent, team="marketing", window="total") == 0.013
 
 
-async def test_history_of_a_removed_team_stays(ledger: MemoryLedger) -> None:
+async def test_history_of_a_removed_team_stays(ledger: SqliteLedger) -> None:
     life = Life(ledger, make(ledger))
     started = await life.order(an_ask("a dog"))
     await life.make(started.run)
@@ -652,7 +660,7 @@ async def test_history_of_a_removed_team_stays(ledger: MemoryLedger) -> None:
 class Moody:
     """A ledger whose every method first does what the test says."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
+    def __init__(self, ledger: SqliteLedger) -> None:
         self.ledger = ledger
         self.calls: list[str] = []
         self.mood: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
@@ -676,7 +684,7 @@ async def hanging() -> None:
 
 @pytest.mark.parametrize("mood", [unavailable, hanging])
 async def test_a_ledger_that_fails_costs_no_scrape(
-    ledger: MemoryLedger, mood: Any, monkeypatch: pytest.MonkeyPatch
+    ledger: SqliteLedger, mood: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scrape, "READ_SECONDS", 0.05)
     moody = Moody(ledger)
@@ -702,7 +710,7 @@ async def test_a_ledger_that_fails_costs_no_scrape(
     assert value(again, "gateway_orders_total", **fresh) == 1
 
 
-async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: MemoryLedger) -> None:
+async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: SqliteLedger) -> None:
     class Broken:
         async def free_bytes(self) -> int:
             raise OSError("gone")
@@ -716,7 +724,7 @@ async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: MemoryLedger) -> N
     assert value(series, "gateway_pictures") == 0
 
 
-async def test_scrapes_at_the_same_time_share_one(ledger: MemoryLedger) -> None:
+async def test_scrapes_at_the_same_time_share_one(ledger: SqliteLedger) -> None:
     moody = Moody(ledger)
     metrics = make(moody)
     bodies = await asyncio.gather(*(metrics.render() for _ in range(20)))
@@ -726,7 +734,7 @@ async def test_scrapes_at_the_same_time_share_one(ledger: MemoryLedger) -> None:
     assert moody.calls.count("usage") == 2
 
 
-async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: MemoryLedger) -> None:
+async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: SqliteLedger) -> None:
     gate = asyncio.Event()
     moody = Moody(ledger)
 
@@ -765,7 +773,7 @@ async def longest_pause(metrics: Metrics) -> float:
 
 
 @pytest.mark.alone
-async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: MemoryLedger) -> None:
+async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: SqliteLedger) -> None:
     metrics = make(ledger, many_teams(200, 5))
     body, _ = await metrics.render()
     assert body.count(b"\n") > 15_000
@@ -773,7 +781,7 @@ async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: MemoryLedger)
     assert min(pauses) < 0.010, pauses  # the least disturbed by what else the machine does
 
 
-async def test_a_reload_with_many_teams_is_quick(ledger: MemoryLedger) -> None:
+async def test_a_reload_with_many_teams_is_quick(ledger: SqliteLedger) -> None:
     policy = many_teams(20, 5)
 
     def once() -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from gateway.adapters.ledger.memory import MemoryLedger
+import pytest
+
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.background.maintenance import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Maintenance
 from gateway.core.catalog import Catalog, Team
@@ -24,11 +28,11 @@ POLICY = Policy(
 )
 
 
-class Watched(MemoryLedger):
+class Watched(SqliteLedger):
     """Tells when a pruning has left nothing to do."""
 
-    def __init__(self) -> None:
-        super().__init__(clock=lambda: NOW)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=lambda: NOW)
         self.clean = asyncio.Event()
 
     async def prune(self, old: Old, *, limit: int) -> int:
@@ -38,28 +42,42 @@ class Watched(MemoryLedger):
         return pruned
 
 
-async def cleaned(writes: Writes, folder: Path, policy: Policy = POLICY) -> MemoryLedger:
-    """A ledger with these records, after the housekeeper's first round."""
-    ledger, pictures = Watched(), FolderPictures(folder)
-    await ledger.open()
-    await pictures.open()
-    await ledger.transact(Keys(), lambda _: (None, writes))
-    keeper = Maintenance(
-        ledger,
-        pictures,
-        current=Current(policy, lambda: NOW),
-        clock=lambda: NOW,
-        checked=lambda _: None,
-    )
-    await keeper.start()
-    async with asyncio.timeout(5):
-        await ledger.clean.wait()
-    await keeper.stop()
-    await pictures.close()
-    return ledger
+class Clean(Protocol):
+    async def __call__(self, writes: Writes, policy: Policy = POLICY) -> SqliteLedger: ...
 
 
-async def look(ledger: MemoryLedger, keys: Keys) -> View:
+@pytest.fixture
+async def cleaned(tmp_path: Path) -> AsyncIterator[Clean]:
+    """Gives ledgers with some records, each after the housekeeper's first round."""
+    opened: list[Watched] = []
+
+    async def clean(writes: Writes, policy: Policy = POLICY) -> SqliteLedger:
+        folder = tmp_path / str(len(opened))
+        ledger, pictures = Watched(folder / "ledger.db"), FolderPictures(folder)
+        opened.append(ledger)
+        await ledger.open()
+        await pictures.open()
+        await ledger.transact(Keys(), lambda _: (None, writes))
+        keeper = Maintenance(
+            ledger,
+            pictures,
+            current=Current(policy, lambda: NOW),
+            clock=lambda: NOW,
+            checked=lambda _: None,
+        )
+        await keeper.start()
+        async with asyncio.timeout(5):
+            await ledger.clean.wait()
+        await keeper.stop()
+        await pictures.close()
+        return ledger
+
+    yield clean
+    for ledger in opened:
+        await ledger.close()
+
+
+async def look(ledger: SqliteLedger, keys: Keys) -> View:
     return await ledger.transact(keys, lambda view: (view, Writes()))
 
 
@@ -67,36 +85,36 @@ def claim(key: str, age_seconds: float) -> Claim:
     return Claim("alpha", key, "digest", "task", NOW - age_seconds)
 
 
-async def test_idempotency_keys_are_kept_for_as_long_as_the_settings_say(tmp_path: Path) -> None:
+async def test_idempotency_keys_are_kept_for_as_long_as_the_settings_say(cleaned: Clean) -> None:
     writes = Writes(claims=(claim("old", 2 * DAY + 1), claim("new", 2 * DAY - 1)))
-    ledger = await cleaned(writes, tmp_path)
+    ledger = await cleaned(writes)
     assert (await look(ledger, Keys(claim=("alpha", "old")))).claim is None
     assert (await look(ledger, Keys(claim=("alpha", "new")))).claim is not None
-    ledger = await cleaned(writes, tmp_path, replace(POLICY, claims_retention_seconds=DAY))
+    ledger = await cleaned(writes, replace(POLICY, claims_retention_seconds=DAY))
     assert (await look(ledger, Keys(claim=("alpha", "new")))).claim is None
 
 
-async def test_a_link_names_its_file_for_as_long_as_the_cache_answers(tmp_path: Path) -> None:
+async def test_a_link_names_its_file_for_as_long_as_the_cache_answers(cleaned: Clean) -> None:
     uploads = [
         Upload(f"file-{age}", "alpha", "evolink", "d", "a.png", 1, (f"u{age}",), NOW, NOW - age)
         for age in (3 * DAY + 1, 3 * DAY - 1)
     ]
-    ledger = await cleaned(Writes(uploads=tuple(uploads)), tmp_path)
+    ledger = await cleaned(Writes(uploads=tuple(uploads)))
     urls = [upload.urls[0] for upload in uploads]
     assert await ledger.digests("alpha", urls) == {urls[1]: "d"}
 
 
-async def test_short_accounts_go_when_their_week_is_over(tmp_path: Path) -> None:
+async def test_short_accounts_go_when_their_week_is_over(cleaned: Clean) -> None:
     ends = int(NOW - ACCOUNTS_KEPT_SECONDS)
     keys = [
         AccountKey("alpha", Window.MINUTE, start, start + 60) for start in (ends - 60, ends + 60)
     ]
     accounts = [Account(key, spent=Amounts(1, 1, 1)) for key in keys]
-    ledger = await cleaned(Writes(accounts=tuple(accounts)), tmp_path)
+    ledger = await cleaned(Writes(accounts=tuple(accounts)))
     assert await ledger.accounts(keys) == {keys[0]: Account(keys[0]), keys[1]: accounts[1]}
 
 
-async def test_accounts_of_a_zone_that_is_new_in_force_are_made(tmp_path: Path) -> None:
+async def test_accounts_of_a_zone_that_is_new_in_force_are_made(cleaned: Clean) -> None:
     """So that no order, and no reading of the metrics, has to add up a month."""
     run = Run(
         id="run", fingerprint="f", team="alpha", model="m", quality="", n=1, request="{}",
@@ -104,15 +122,15 @@ async def test_accounts_of_a_zone_that_is_new_in_force_are_made(tmp_path: Path) 
         hold=Amounts(5, 1, 1), created_at=NOW, deadline_at=NOW, due_at=NOW,
     )  # fmt: skip
     policy = replace(POLICY, teams={run.team: Team(run.team)}, zone=ZoneInfo("Asia/Kathmandu"))
-    ledger = await cleaned(Writes(runs=(run,)), tmp_path, policy)
+    ledger = await cleaned(Writes(runs=(run,)), policy)
     made = (await look(ledger, Keys(counted=(run.team, NOW)))).accounts
     assert {key: one.held for key, one in made.items()} == dict.fromkeys(
         policy.account_keys(run.team, NOW), run.hold
     )
 
 
-async def test_pruning_goes_on_until_nothing_old_is_left(tmp_path: Path) -> None:
+async def test_pruning_goes_on_until_nothing_old_is_left(cleaned: Clean) -> None:
     claims = [claim(f"key-{n}", 9 * DAY) for n in range(2 * PRUNE_ROWS)]
-    ledger = await cleaned(Writes(claims=tuple(claims)), tmp_path)
+    ledger = await cleaned(Writes(claims=tuple(claims)))
     for last in (claims[0], claims[-1]):
         assert (await look(ledger, Keys(claim=(last.team, last.key)))).claim is None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.runs.deps import RunsDeps
 from gateway.background.runs.recording import RunRecorder
 from gateway.core.catalog import Catalog, Team
@@ -31,7 +32,7 @@ NOW = 1_800_003_600.0  # 2027-01-15, nine in the morning in UTC
 DEARER = Outlook(go=Alternative("dear", "pictures", 30_000))
 
 
-class Late(MemoryLedger):
+class Late(SqliteLedger):
     """Somebody changes the settings while the transaction waits for its turn."""
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
@@ -67,7 +68,7 @@ def a_policy(limit: int, zone: str) -> Policy:
     return Policy(Catalog({}), {"blue": team}, {}, zone=ZoneInfo(zone))
 
 
-async def ordered(ledger: MemoryLedger, run: Run) -> None:
+async def ordered(ledger: SqliteLedger, run: Run) -> None:
     keys = Keys(account_keys("blue", run.created_at, UTC), counted=("blue", run.created_at))
 
     def decide(view: View) -> tuple[None, Writes]:
@@ -87,9 +88,9 @@ async def ordered(ledger: MemoryLedger, run: Run) -> None:
     ],
 )
 async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
-    after: Policy, state: RunState
+    tmp_path: Path, after: Policy, state: RunState
 ) -> None:
-    ledger = Late(clock=lambda: NOW)
+    ledger = Late(tmp_path / "ledger.db", clock=lambda: NOW)
     await ledger.open()
     yesterday = replace(a_run(NOW - 10 * 3600), hold=Amounts(30_000, 1, 1))
     run = a_run()
@@ -111,6 +112,7 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
         nudge_webhooks=lambda: None,
     )
     went, happened = await RunRecorder(tools).record(run, NotNow("busy"), DEARER)
+    await ledger.close()
     assert happened
     assert went.state is state
     assert went.hold.usd_micros == (30_000 if state is RunState.SUBMITTING else 10_000)

@@ -1,16 +1,19 @@
-"""The courier over a ledger in memory: what it does when stores, receivers and clocks misbehave."""
+"""The courier over a ledger: what it does when stores, receivers and clocks misbehave."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.webhooks import (
     ATTEMPT_SECONDS,
     IN_HAND,
@@ -59,11 +62,11 @@ class Watcher:
         self.told.append(delivery)
 
 
-class Shaky(MemoryLedger):
+class Shaky(SqliteLedger):
     """A store that is away for the next `away` calls of what is named."""
 
-    def __init__(self, **away: int) -> None:
-        super().__init__()
+    def __init__(self, path: Path, **away: int) -> None:
+        super().__init__(path)
         self._away = away
 
     def _fail(self, what: str) -> None:
@@ -117,7 +120,7 @@ def job(number: int, host: str, *, team: str = "blue") -> Job:
 class Round:
     """One courier with its ledger and its receivers."""
 
-    def __init__(self, ledger: MemoryLedger, receivers: Receivers, **options: Any) -> None:
+    def __init__(self, ledger: SqliteLedger, receivers: Receivers, **options: Any) -> None:
         self.ledger = ledger
         self.watcher = Watcher()
         self.clock: Callable[[], float] = options.pop("clock", time.time)
@@ -143,26 +146,33 @@ class Round:
 
 @contextlib.asynccontextmanager
 async def a_round(
-    ledger: MemoryLedger | None = None, receivers: Receivers | None = None, **options: Any
+    ledger: Callable[[Path], SqliteLedger] = SqliteLedger,
+    receivers: Receivers | None = None,
+    *,
+    folder: Path | None = None,
+    **options: Any,
 ) -> AsyncIterator[Round]:
-    one = Round(ledger or MemoryLedger(), receivers or Receivers(), **options)
-    await one.ledger.open()
-    one.webhooks.run()
-    try:
-        yield one
-    finally:
-        await one.webhooks.stop(0.05)
-        await one.ledger.close()
+    """Its ledger lies in the folder, or in one of its own."""
+    with tempfile.TemporaryDirectory() as own:
+        made = ledger((folder or Path(own)) / "ledger.db")
+        one = Round(made, receivers or Receivers(), **options)
+        await one.ledger.open()
+        one.webhooks.run()
+        try:
+            yield one
+        finally:
+            await one.webhooks.stop(0.05)
+            await one.ledger.close()
 
 
-async def test_what_a_former_process_left_is_delivered() -> None:
-    first = Round(MemoryLedger(), Receivers())
+async def test_what_a_former_process_left_is_delivered(tmp_path: Path) -> None:
+    first = Round(SqliteLedger(tmp_path / "ledger.db"), Receivers())
     await first.ledger.open()
     await first.owe(job(1, "a"))
     now = time.time()
     await first.ledger.lease_deliveries("gone", now=now, until=now + LEASE_SECONDS, limit=9)
     await first.ledger.close()
-    async with a_round(first.ledger) as second:
+    async with a_round(folder=tmp_path) as second:
         [delivery] = await second.told(1)
         assert delivery.state is DeliveryState.DELIVERED
         assert await second.ledger.delivery(delivery.id) == delivery
@@ -171,24 +181,24 @@ async def test_what_a_former_process_left_is_delivered() -> None:
 @pytest.mark.parametrize("what", ["job", "next_delivery_due"])
 async def test_a_store_that_is_away_holds_it_up_and_loses_nothing(what: str) -> None:
     receivers = Receivers()
-    async with a_round(Shaky(**{what: 1}), receivers) as one:
+    async with a_round(partial(Shaky, **{what: 1}), receivers) as one:
         await one.owe(job(1, "a"))
         [delivery] = await one.told(1)
     assert (delivery.state, receivers.taken) == (DeliveryState.DELIVERED, [delivery.id])
 
 
 async def test_an_outcome_is_recorded_once_the_store_is_back() -> None:
-    ledger, receivers = Shaky(), Receivers()
+    receivers = Receivers()
+    async with a_round(Shaky, receivers) as one:
 
-    async def falls_away() -> Outcome:
-        ledger._away["transact"] = 1
-        return Outcome(200)
+        async def falls_away() -> Outcome:
+            one.ledger._away["transact"] = 1
+            return Outcome(200)
 
-    receivers._hosts["a"] = falls_away
-    async with a_round(ledger, receivers) as one:
+        receivers._hosts["a"] = falls_away
         await one.owe(job(1, "a"))
         [delivery] = await one.told(1)
-        assert await ledger.delivery(delivery.id) == delivery
+        assert await one.ledger.delivery(delivery.id) == delivery
     assert (delivery.state, receivers.taken) == (DeliveryState.DELIVERED, [delivery.id])
 
 

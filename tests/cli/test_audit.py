@@ -214,7 +214,7 @@ def test_unreadable_provenance_is_found(data_dir: Path) -> None:
     [
         (None, "there is no such file"),
         ("server: {prot: 1}", "did you mean 'port'?"),
-        ("storage: {ledger: memory}", "storage.ledger is memory"),
+        ("storage: {ledger: memory}", "storage.ledger: a ledger in memory is no longer available"),
         ("storage: {data_dir: /nowhere}", "there is no /nowhere/ledger.sqlite3"),
     ],
 )

@@ -201,7 +201,6 @@ def test_what_is_no_settings_file(
 
 def test_notices(tmp_path: Path) -> None:
     settings = read(f"""
-storage: {{ledger: memory}}
 upstreams:
   t: {{base_url: "http://127.0.0.1:1", api_key: k, allow_private_addresses: true}}
 models:
@@ -214,7 +213,6 @@ teams:
 """)
     assert notices(settings) == [
         "server.admin_keys: no admin key, so nobody can use the admin API",
-        "storage.ledger: memory forgets budgets, tasks and spend when the gateway stops",
         "upstreams.t: may reach private addresses; meant for tests only",
         "models.m.limits.sizes: no list, so upstream judges every size",
         "models.m.routes: no price for quality high; such orders are refused",

@@ -182,7 +182,7 @@ RESTARTS = {
     "server: {host: localhost, public_url: 'http://127.0.0.1:1'}": ["server.host"],
     "server: {port: 1, shutdown_grace: 1s}": ["server.port", "server.shutdown_grace"],
     "server: {log: {level: debug}}": ["server.log.level"],
-    "storage: {data_dir: ./other, ledger: memory}": ["storage.data_dir", "storage.ledger"],
+    "storage: {data_dir: ./other}": ["storage.data_dir"],
     "cache: {size_limit: 2GB}": ["cache.size_limit"],
     "worker: {concurrency: 2, downloads: 2}": ["worker.concurrency", "worker.downloads"],
 }

@@ -112,17 +112,6 @@ async def test_a_new_team_orders_at_once_within_its_budget(a_house: House) -> No
     assert await a_house.violations() == []
 
 
-async def test_a_ledger_in_memory_has_teams_too(tmp_path: Path) -> None:
-    async with house(tmp_path, storage={"ledger": "memory"}) as one:
-        key = await new_team(one, **dollars(1))
-        await one.made("one", key=key)
-        assert (await one.post("two", key=key)).status_code == 402
-        await ok(one, "DELETE", "teams/art")
-        assert (await one.post("two", key=key)).status_code == 401
-        assert len((await ok(one, "GET", "audit"))["data"]) == 3
-        assert await one.violations() == []
-
-
 async def test_a_changed_cap_counts_at_once_and_keeps_what_was_spent(a_house: House) -> None:
     key = await new_team(a_house, **dollars(1))
     await a_house.made("one", key=key)

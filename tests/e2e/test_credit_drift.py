@@ -12,7 +12,7 @@ from house import FAST, House, opened
 from structlog.testing import capture_logs
 
 from gateway.adapters.evolink.answers import VendorAnswer, read_credits
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.credit_check import EVERY_SECONDS, FIRST_SECONDS, CreditWatch
 from gateway.ports.upstream import Upstream, UsedCredits
 from gateway.sandbox import RunningSandbox, running_sandbox
@@ -144,7 +144,7 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self.now, self.account, self.path = 1000.0, Told(), path
         self.told: dict[str, tuple[float, float]] = {}
-        self.ledger = MemoryLedger(clock=lambda: self.now)
+        self.ledger = SqliteLedger(path.parent / "ledger.db", clock=lambda: self.now)
 
     def watch(self) -> CreditWatch:
         upstreams: Mapping[str, Upstream] = {"evolink": self.account}  # type: ignore[dict-item]
@@ -156,10 +156,11 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(tmp_path: Path) -> Watched:
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     one = Watched(tmp_path / "credits.json")
     await one.ledger.open()
-    return one
+    yield one
+    await one.ledger.close()
 
 
 async def test_upstream_is_asked_after_a_while_and_then_now_and_then(watched: Watched) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.catalog import Catalog
 from gateway.core.model import Verdict
 from gateway.core.policy import Policy
 from gateway.core.runs.history import Refusal
-from gateway.core.transaction import Decide, Keys
+from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
 from gateway.ports.ledger import RefusalFilter
 from gateway.services import refusals as recorder
@@ -25,22 +26,25 @@ from gateway.services.refusals import Refusals
 EMPTY = Policy(Catalog({}), teams={}, keys={})
 
 
-class Lame(MemoryLedger):
+class Lame(SqliteLedger):
     """A ledger that is away while `trouble` is set; `writes` counts the rows of each batch."""
 
     trouble: Exception | None = None
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.writes: list[int] = []
 
     async def transact(self, keys: Keys, decide: Decide[Any]) -> Any:
         if self.trouble:
             raise self.trouble
-        before = len(self._tables.roster.refusals)
-        answer = await super().transact(keys, decide)
-        self.writes.append(len(self._tables.roster.refusals) - before)
-        return answer
+
+        def counted(view: View) -> tuple[Any, Writes]:
+            answer, writes = decide(view)
+            self.writes.append(len(writes.refusals))
+            return answer, writes
+
+        return await super().transact(keys, counted)
 
 
 class Hands:
@@ -53,8 +57,8 @@ class Hands:
 
 
 @pytest.fixture
-async def ledger() -> AsyncIterator[Lame]:
-    one = Lame()
+async def ledger(tmp_path: Path) -> AsyncIterator[Lame]:
+    one = Lame(tmp_path / "ledger.db")
     await one.open()
     yield one
     await one.close()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.adapters.ledger.memory import MemoryLedger
+from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.core.model import Usage
 from gateway.core.money.budgets import windows_at
 from gateway.core.transaction import Keys, Writes
@@ -42,6 +43,14 @@ ROWS = (
     a_row("2026-01-01", "blue", spent_usd_micros=333_333, images_generated=2),
     a_row("2026-01-02", "blue", spent_usd_micros=666_667, joined=1, saved_joined_usd_micros=7),
 )
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[SqliteLedger]:
+    one = SqliteLedger(tmp_path / "ledger.db")
+    await one.open()
+    yield one
+    await one.close()
 
 
 # --- days ----------------------------------------------------------------------------------------
@@ -151,19 +160,17 @@ def test_nothing_is_a_report_too() -> None:
     assert (shown["from"], shown["to"], shown["timezone"]) == ("2026-01-01", "2026-01-31", "UTC")
 
 
-async def test_too_many_rows_are_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_rows_are_refused_with_advice(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(usage, "MOST_ROWS", 3)
-    ledger = MemoryLedger()
-    await ledger.open()
     await ledger.transact(Keys(), lambda _: (None, Writes(usage=ROWS)))
     assert len((await report(ledger, january(), (TEAM, MODEL))).lines) == 3
     with pytest.raises(InvalidRequest, match="Narrow it"):
         await report(ledger, january(), PARTS)
 
 
-async def test_a_long_time_is_read_in_parts_that_leave_no_day_out() -> None:
-    ledger = MemoryLedger()
-    await ledger.open()
+async def test_a_long_time_is_read_in_parts_that_leave_no_day_out(ledger: SqliteLedger) -> None:
     first = date(2024, 12, 15)
     days = [first + timedelta(days=number) for number in range(500)]
     rows = tuple(a_row(day.isoformat(), hits=1) for day in days)

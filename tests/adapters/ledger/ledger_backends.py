@@ -1,4 +1,4 @@
-"""Every ledger under one roof: a third adapter joins by one more entry in `BACKENDS`."""
+"""Every ledger under one roof: another adapter joins by one more entry in `BACKENDS`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ledger_builders import NOW
 
-from gateway.adapters.ledger.memory import MemoryLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.ports.ledger import Ledger
 
@@ -40,13 +39,8 @@ class Backend:
             await self._current.close()
 
 
-def memory(_: Path, clock: Clock) -> Backend:
-    only = MemoryLedger(clock=clock)
-    return Backend(lambda: only)
-
-
 def sqlite(folder: Path, clock: Clock) -> Backend:
     return Backend(lambda: SqliteLedger(folder / "ledger.db", clock=clock))
 
 
-BACKENDS = {"memory": memory, "sqlite": sqlite}
+BACKENDS = {"sqlite": sqlite}

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_backends import BACKENDS, Clock
+from ledger_backends import Clock, sqlite
 from ledger_builders import a_job, a_picture, a_run, done, failed, look, now_is, older
 
 from gateway.core.model import Run
@@ -95,13 +95,11 @@ async def prove(ledger: Ledger, runs: dict[str, Run], now: float) -> None:
         assert (await look(ledger, accounts=keys)).accounts == expected
 
 
-async def live(
-    backend: str, start: datetime, moves: list[tuple[str, tzinfo, float]], *, thorough: bool
-) -> None:
+async def live(start: datetime, moves: list[tuple[str, tzinfo, float]], *, thorough: bool) -> None:
     clock = Clock()
     clock.now = start.timestamp()
     with folder() as path:
-        store = BACKENDS[backend](path, clock)
+        store = sqlite(path, clock)
         ledger = await store.again()
         runs: dict[str, Run] = {}
         for number, (what, zone, seconds) in enumerate(moves):
@@ -143,15 +141,7 @@ def test_every_window_of_every_zone_has_what_was_ordered_in_it(
     start: datetime, moves: list[tuple[str, tzinfo, float]], thorough: bool
 ) -> None:
     """Not `thorough`: only the accounts that the moves themselves ask for come to be there."""
-    asyncio.run(live("memory", start, moves, thorough=thorough))
-
-
-@given(start=st.sampled_from(NEAR), moves=MOVES, thorough=st.booleans())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_so_it_is_on_disk(
-    start: datetime, moves: list[tuple[str, tzinfo, float]], thorough: bool
-) -> None:
-    asyncio.run(live("sqlite", start, moves, thorough=thorough))
+    asyncio.run(live(start, moves, thorough=thorough))
 
 
 async def test_a_run_that_settles_later_counts_in_the_windows_of_every_zone_since(
