@@ -6,7 +6,7 @@ in the opposite order.
     gateway.py       a gateway's life: start, stop, reload
     adapters.py      what stands for the world outside, each made from its settings
     connections.py   those that the settings may change meanwhile: upstreams, receivers
-    hinting.py       the addresses at which upstream calls
+    callback_addresses.py  the addresses at which upstream calls
     stages.py        the stories and drivers, each with what it works with
     pages.py         what is served: one expression for all doors
 """

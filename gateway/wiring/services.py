@@ -14,7 +14,7 @@ from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
-from gateway.services.erasure import FINISH_SECONDS, Erasure, ErasureDeps
+from gateway.services.erasure import FINISH_SECONDS, Erasure
 from gateway.services.orders import Orders, OrdersDeps
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
@@ -36,7 +36,7 @@ class Services:
         self._current = current
         self._clock = clock
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
-        self.roster = Teams(
+        self.teams = Teams(
             ledger,
             current,
             clock=clock,
@@ -47,7 +47,11 @@ class Services:
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()
         self.erasure = Erasure(
-            ErasureDeps(ledger, adapters.pictures, adapters.cache), self.picture_locks, clock=clock
+            ledger,
+            adapters.pictures,
+            adapters.cache,
+            picture_locks=self.picture_locks,
+            clock=clock,
         )
         self.credit_watch = CreditWatch(
             ledger,
@@ -56,13 +60,13 @@ class Services:
             clock=clock,
             tell=metrics.credits_compared,
         )
-        self.maintenance = self._make_housekeeper()
+        self.maintenance = self._make_maintenance()
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
-        self.service = self._make_service()
+        self.orders = self._make_orders()
         self.tasks = Tasks(ledger, self.waiters, current)
         self.edits = Edits(
             self.make_files(),
@@ -88,7 +92,7 @@ class Services:
             await self.worker.hint(run_id)
         return run_id is not None
 
-    def _make_housekeeper(self) -> Maintenance:
+    def _make_maintenance(self) -> Maintenance:
         maintenance = Maintenance(
             self._adapters.ledger,
             self._adapters.pictures,
@@ -101,7 +105,7 @@ class Services:
         return maintenance
 
     def _make_webhooks(self, settings: Settings) -> Webhooks:
-        desk = WebhooksDeps(
+        deps = WebhooksDeps(
             ledger=self._adapters.ledger,
             observer=self._adapters.metrics,
             current=self._current,
@@ -109,7 +113,7 @@ class Services:
             render=self._render_task,
         )
         return Webhooks(
-            desk,
+            deps,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
             owner=f"courier-{secrets.token_hex(6)}",
@@ -121,7 +125,7 @@ class Services:
         return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
 
     def _make_worker(self, settings: Settings) -> Worker:
-        tools = RunsDeps(
+        deps = RunsDeps(
             ledger=self._adapters.ledger,
             upstreams=self._adapters.connections.upstreams,
             links=self._adapters.connections.links,
@@ -137,9 +141,9 @@ class Services:
         worker = settings.worker
         longest = [e.timeout.download_seconds for e in settings.upstreams.values()]
         bounds = RunBounds(worker.concurrency, worker.downloads, max(longest, default=120.0))
-        return Worker(tools, bounds, owner=f"gateway-{secrets.token_hex(6)}")
+        return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
 
-    def _make_service(self) -> Orders:
+    def _make_orders(self) -> Orders:
         return Orders(
             OrdersDeps(
                 ledger=self._adapters.ledger,
