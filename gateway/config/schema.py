@@ -2,14 +2,17 @@
 
 The YAML names are the contract's. In Python a name ends in its unit (`ttl_seconds`,
 `size_limit_bytes`, `usd_micros`), which the YAML leaves out. All values are typed here, so
-that nobody else parses; what involves more than one setting is checked in `rules`.
+that nobody else parses; what involves more than one setting is checked in `rules`. A default
+stands here and nowhere else. What a running gateway takes over is `Reloadable`: the policy, what
+is looked up order by order, and the upstreams, which are connected anew. The rest has become
+folders, sockets or tasks by the time of a reload.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -63,6 +66,10 @@ from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
+RELOADABLE: Final = "reloadable"
+T = TypeVar("T")
+Reloadable = Annotated[T, RELOADABLE]
+"""A setting, or a whole section, whose change needs no restart."""
 
 
 def yaml_name(name: str) -> str:
@@ -89,23 +96,23 @@ class Part(BaseModel):
 class Log(Part):
     format: Format = LogFormat.AUTO  # auto: console on a terminal, else json
     level: Level = LogLevel.INFO
-    prompts: Flag = False
+    prompts: Reloadable[Flag] = False
 
 
 class ServerSettings(Part):
     host: Text = "127.0.0.1"
     port: Annotated[int, whole(0, 65535)] = 8080
-    public_url: Address | None = None
-    admin_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
-    metrics_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
-    timezone: TimeZone = "UTC"
+    public_url: Reloadable[Address | None] = None
+    admin_keys: Reloadable[tuple[KeyDigest, ...]] = Field(default=(), repr=False)
+    metrics_keys: Reloadable[tuple[KeyDigest, ...]] = Field(default=(), repr=False)
+    timezone: Reloadable[TimeZone] = "UTC"
     log: Log = Log()
-    body_limit_bytes: BodyBytes = 1_048_576
-    upload_limit_bytes: UploadBytes = 100_000_000
-    openai_wait_seconds: Seconds = 290.0
-    openai_sdk_on_v1: Flag = False
-    cors_origins: tuple[Origin, ...] = ()
-    max_waiters: Annotated[int, whole(0, 1_000_000)] = 10_000
+    body_limit_bytes: Reloadable[BodyBytes] = 1_048_576
+    upload_limit_bytes: Reloadable[UploadBytes] = 100_000_000
+    openai_wait_seconds: Reloadable[Seconds] = 290.0
+    openai_sdk_on_v1: Reloadable[Flag] = False
+    cors_origins: Reloadable[tuple[Origin, ...]] = ()
+    max_waiters: Reloadable[Annotated[int, whole(0, 1_000_000)]] = 10_000
     shutdown_grace_seconds: Seconds = 30.0
 
     @property
@@ -134,9 +141,9 @@ class Storage(Part):
     data_dir: Text = "./data"
     ledger: LedgerPlace = "sqlite"
     pictures: PicturesPlace = "folder"
-    free_space_floor_bytes: FloorBytes = 1_000_000_000
-    picture_limit_bytes: Bytes = 64_000_000
-    retention: Retention = Retention()
+    free_space_floor_bytes: Reloadable[FloorBytes] = 1_000_000_000
+    picture_limit_bytes: Reloadable[Bytes] = 64_000_000
+    retention: Reloadable[Retention] = Retention()
 
 
 class PollSettings(Part):
@@ -217,19 +224,19 @@ class ModelEntry(Part):
 
 
 class Cache(Part):
-    ttl_seconds: Days = 30 * 86_400.0
+    ttl_seconds: Reloadable[Days] = 30 * 86_400.0
     size_limit_bytes: CacheBytes = 1_000_000_000
-    scope: Scope = CacheScope.TEAM
-    client_control: Control = ClientControl.HONOUR
-    remember_lost_seconds: SecondsOrNone = 900.0
+    scope: Reloadable[Scope] = CacheScope.TEAM
+    client_control: Reloadable[Control] = ClientControl.HONOUR
+    remember_lost_seconds: Reloadable[SecondsOrNone] = 900.0
 
 
 class CallbackSettings(Part):
-    timeout_seconds: Seconds = 10.0
-    retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
-    signing_secret: SecretOrNone = None
-    allow_private_addresses: Flag = False
-    proxy: Proxy = None
+    timeout_seconds: Reloadable[Seconds] = 10.0
+    retries: Reloadable[tuple[Seconds, ...]] = (1.0, 2.0, 4.0)
+    signing_secret: Reloadable[SecretOrNone] = None
+    allow_private_addresses: Reloadable[Flag] = False
+    proxy: Reloadable[Proxy] = None
     concurrency: Annotated[int, whole(1, 1_000)] = 16
 
 
@@ -259,7 +266,7 @@ class RetrySettings(Part):
 class WorkerSettings(Part):
     concurrency: Annotated[int, whole(1, 10_000)] = 64
     downloads: Annotated[int, whole(1, 1_000)] = 16
-    retry: RetrySettings = RetrySettings()
+    retry: Reloadable[RetrySettings] = RetrySettings()
 
 
 class Budget(Part):
@@ -308,14 +315,14 @@ class Settings(Part):
 
     server: ServerSettings = ServerSettings()
     storage: Storage = Storage()
-    upstreams: dict[Name, UpstreamEntry] = {}
-    models: dict[Name, ModelEntry] = {}
+    upstreams: Reloadable[dict[Name, UpstreamEntry]] = {}
+    models: Reloadable[dict[Name, ModelEntry]] = {}
     cache: Cache = Cache()
     callbacks: CallbackSettings = CallbackSettings()
-    alerts: Alerts = Alerts()
-    references: ReferenceLinks = ReferenceLinks()
+    alerts: Reloadable[Alerts] = Alerts()
+    references: Reloadable[ReferenceLinks] = ReferenceLinks()
     worker: WorkerSettings = WorkerSettings()
-    teams: dict[Name, TeamEntry] = {}
+    teams: Reloadable[dict[Name, TeamEntry]] = {}
 
     def shown(self) -> Mapping[str, object]:
         """The effective settings by their YAML names, secrets masked, digests shortened."""

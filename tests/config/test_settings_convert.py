@@ -165,13 +165,21 @@ RELOADS = [
     "server: {timezone: Asia/Tokyo}",
     "server: {public_url: https://images.example}",
     "server: {body_limit: 2MiB}",
+    "server: {upload_limit: 5MB}",
+    "server: {max_waiters: 7}",
+    "server: {openai_wait: 1m}",
+    "server: {openai_sdk_on_v1: true}",
+    "server: {cors_origins: ['https://app.example']}",
     "server: {log: {prompts: true}}",
     "storage: {free_space_floor: 2GB}",
     "storage: {picture_limit: 2MB}",
     "storage: {retention: {jobs: 2d}}",
     "storage: {retention: {idempotency_keys: 2d}}",
+    "storage: {retention: {refusals: 2d}}",
     "cache: {ttl: 1d}",
+    "cache: {remember_lost: 1m}",
     "callbacks: {allow_private_addresses: true}",
+    "callbacks: {retries: [5s]}",
     "worker: {retry: {first: 2s}}",
     "alerts: {webhook: 'https://hooks.example/x'}",
     UPSTREAM.format(key="k", rest="poll: {every: 5s}"),
@@ -216,6 +224,8 @@ def test_upstreams_are_connected_anew_without_a_restart(text: str) -> None:
 def test_what_needs_a_restart_is_named(text: str, paths: list[str]) -> None:
     assert restart_needed(base(""), base(text)) == paths
     assert restart_needed(base(text), base(text)) == []
+    if "server.host" not in paths:  # the base of links follows the address
+        assert convert.policy(base(""), port=1) == convert.policy(base(text), port=1)
 
 
 @pytest.mark.parametrize(
