@@ -5,7 +5,15 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from gateway.config.rules import aliases, allowed_names
-from gateway.config.schema import Alerts, ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
+from gateway.config.schema import (
+    Alerts,
+    ModelEntry,
+    RetrySettings,
+    RouteEntry,
+    Settings,
+    TeamEntry,
+    UpstreamEntry,
+)
 from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, PriceRule, Route, Team
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting
@@ -37,32 +45,9 @@ def timezone(settings: Settings) -> ZoneInfo:
     return ZoneInfo(settings.server.timezone)
 
 
-def rules(settings: Settings) -> dict[str, Rules]:
-    """Pace, back-off and the worth of a credit, by upstream."""
-    retry = settings.worker.retry
-    return {
-        name: Rules(
-            pace=_pace(u),
-            retry_first_seconds=retry.first_seconds,
-            retry_max_seconds=retry.max_seconds,
-            dead_after_seconds=retry.dead_after_seconds,
-            usd_micros_per_credit=u.usd_micros_per_credit,
-            resend=u.resend_after_lost_answer,
-        )
-        for name, u in settings.upstreams.items()
-    }
-
-
-def _pace(entry: UpstreamEntry) -> Pace:
-    """An upstream that calls when it is done is asked less often."""
-    slower = CALLED_BACK_PACE if entry.callbacks else 1
-    poll = entry.poll
-    return Pace(poll.first_seconds * slower, poll.every_seconds * slower, poll.max_seconds * slower)
-
-
 def policy(settings: Settings, *, port: int) -> Policy:
     """All that a reload can change, as one value; `port` is the one that is really served."""
-    server, storage = settings.server, settings.storage
+    server, storage, retry = settings.server, settings.storage, settings.worker.retry
     return Policy(
         catalog=catalog(settings),
         teams=teams(settings),
@@ -89,7 +74,25 @@ def policy(settings: Settings, *, port: int) -> Policy:
         claims_retention_seconds=storage.retention.idempotency_keys_seconds,
         refusals_retention_seconds=storage.retention.refusals_seconds,
         log_prompts=server.log.prompts,
-        rules=rules(settings),
+        rules={name: _rules(entry, retry) for name, entry in settings.upstreams.items()},
+        other_rules=_rules(UpstreamEntry.model_construct(), retry),
+    )
+
+
+def _rules(entry: UpstreamEntry, retry: RetrySettings) -> Rules:
+    """An upstream that calls when it is done is asked less often."""
+    slower, poll = CALLED_BACK_PACE if entry.callbacks else 1, entry.poll
+    return Rules(
+        pace=Pace(
+            first_seconds=poll.first_seconds * slower,
+            every_seconds=poll.every_seconds * slower,
+            max_seconds=poll.max_seconds * slower,
+        ),
+        retry_first_seconds=retry.first_seconds,
+        retry_max_seconds=retry.max_seconds,
+        dead_after_seconds=retry.dead_after_seconds,
+        usd_micros_per_credit=entry.usd_micros_per_credit,
+        resend=entry.resend_after_lost_answer,
     )
 
 

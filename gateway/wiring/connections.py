@@ -152,7 +152,11 @@ class Connections:
                 self._retired.append(self._files.pop(name))
             if entry.files_url is not None:
                 transports = self._transports(name, entry, entry.files_url)
-                self._files[name] = _file_store(entry, entry.files_url, transports)
+                self._files[name] = EvolinkFiles(
+                    _account(entry, entry.files_url),
+                    connect_seconds=entry.timeout.connect_seconds,
+                    transports=transports,
+                )
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""
@@ -207,23 +211,20 @@ class Connections:
 def _client(
     entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
 ) -> EvolinkClient:
-    account = VendorAccount(
-        base_url=entry.base_url,
-        api_key=entry.api_key.get_secret_value(),
-        user_agent=entry.user_agent,
-        max_connections=entry.max_connections,
-        not_taken=entry.not_taken,
-    )
     timeout = entry.timeout
     return EvolinkClient(
-        account,
+        _account(entry, entry.base_url),
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
         transports=transports,
         callback_url=callback_url,
     )
 
 
-def _file_store(entry: UpstreamEntry, files_url: str, transports: Transports) -> EvolinkFiles:
-    account = VendorAccount(files_url, entry.api_key.get_secret_value(), entry.user_agent)
-    connect_seconds = entry.timeout.connect_seconds
-    return EvolinkFiles(account, connect_seconds=connect_seconds, transports=transports)
+def _account(entry: UpstreamEntry, url: str) -> VendorAccount:
+    return VendorAccount(
+        base_url=url,
+        api_key=entry.api_key.get_secret_value(),
+        user_agent=entry.user_agent,
+        max_connections=entry.max_connections,
+        not_taken=entry.not_taken,
+    )

@@ -139,8 +139,8 @@ class Services:
             picture_locks=self.picture_locks,
         )
         worker = settings.worker
-        longest = [e.timeout.download_seconds for e in settings.upstreams.values()]
-        bounds = RunBounds(worker.concurrency, worker.downloads, max(longest, default=120.0))
+        longest = max(entry.timeout.download_seconds for entry in settings.upstreams.values())
+        bounds = RunBounds(worker.concurrency, worker.downloads, longest)
         return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
 
     def _make_orders(self) -> Orders:

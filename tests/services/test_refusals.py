@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from core_samples import a_policy
 from structlog.testing import capture_logs
 
 from gateway.adapters.ledger.memory import MemoryLedger
 from gateway.adapters.metrics.recorder import MetricsRecorder
-from gateway.core.catalog import Catalog
 from gateway.core.model import Verdict
-from gateway.core.policy import Policy
 from gateway.core.runs.history import Refusal
 from gateway.core.transaction import Decide, Keys
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
@@ -22,7 +21,7 @@ from gateway.ports.ledger import RefusalFilter
 from gateway.services import refusals as recorder
 from gateway.services.refusals import Refusals
 
-EMPTY = Policy(Catalog({}), teams={}, keys={})
+EMPTY = a_policy()
 
 
 class Lame(MemoryLedger):

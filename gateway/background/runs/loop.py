@@ -20,7 +20,6 @@ from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
 from gateway.core.runs.events import Event, Finished, Hinted, PicturesKept, Retry
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.schedule import RUN_LEASE_SECONDS
 from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
@@ -87,9 +86,11 @@ class Worker:
         now = self._deps.clock()
 
         def decide(view: View) -> tuple[None, Writes]:
-            if view.run is None or view.run.state is not RunState.RUNNING:
+            run = view.run
+            if run is None or run.state is not RunState.RUNNING:
                 return None, Writes()
-            return None, Writes(runs=(lifecycle.advance(view.run, Hinted(), now, Rules()),))
+            hinted = lifecycle.advance(run, Hinted(), now, self._deps.rules(run))
+            return None, Writes(runs=(hinted,))
 
         await self._deps.ledger.transact(Keys(run_id=run_id), decide)
         self._wake_soon(now)
