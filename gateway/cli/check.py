@@ -17,8 +17,8 @@ import click
 import yaml
 
 from gateway.cli.store import store_notices
-from gateway.config import Problem, Settings, SettingsError, load, load_listening, ways_out
-from gateway.config.notices import notices
+from gateway.config import Problem, Settings, SettingsError, load, load_listening
+from gateway.config.notices import notices, proxy_notices
 from gateway.config.schema import ServerSettings
 from gateway.core.addresses import is_loopback
 
@@ -64,7 +64,7 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         raise SystemExit(EXIT_PROBLEMS) from None
     found = [
         *notices(settings),
-        *ways_out.told(settings, os.environ),
+        *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]
     if as_json:

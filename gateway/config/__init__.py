@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config.build import build, listening
-from gateway.config.document import read_document
-from gateway.config.problems import Problem, SettingsError
+from gateway.config.document import Problem, SettingsError, read_document
 from gateway.config.reload import differences, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
+
+from pydantic import SecretStr
 
 from gateway.config.rules import aliases, allowed_names
 from gateway.config.schema import (
@@ -18,6 +21,7 @@ from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, Price
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting
 from gateway.core.policy import Grant, Policy
+from gateway.core.proxies import Proxies, always, of_environment
 from gateway.core.runs.lifecycle import Rules
 
 CALLED_BACK_PACE = 4
@@ -43,6 +47,11 @@ def keys(settings: Settings) -> dict[str, Grant]:
 def timezone(settings: Settings) -> ZoneInfo:
     """The zone of the budget windows."""
     return ZoneInfo(settings.server.timezone)
+
+
+def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
+    """The ways out of a section whose `proxy` is `named`; without one the environment's."""
+    return of_environment(environ) if named is None else always(named.get_secret_value())
 
 
 def policy(settings: Settings, *, port: int) -> Policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.config.problems import Path, dotted
+from gateway.config.document import Path, dotted
 from gateway.config.schema import RELOADABLE, Part, Settings, yaml_name
 
 

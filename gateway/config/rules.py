@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.config.problems import Path
+from gateway.config.document import Path
 from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
 from gateway.config.words import WEB, suggestion
 from gateway.core.addresses import check_url

@@ -18,19 +18,28 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway import __version__
-from gateway.config import units
-from gateway.config.fields import (
-    Address,
-    BaseAddress,
+from gateway.config.units import (
     BodyBytes,
     Bytes,
-    CacheBytes,
-    Control,
+    BytesOrNone,
     Count,
     Days,
+    MoneyAboveZero,
+    Percent,
+    Price,
+    Seconds,
+    SecondsOrNone,
+    UploadBytes,
+    WholeDays,
+    an_int,
+    usd_micros,
+)
+from gateway.config.words import (
+    Address,
+    BaseAddress,
+    Control,
     Description,
     Flag,
-    FloorBytes,
     Format,
     FreeValue,
     HeaderLine,
@@ -39,28 +48,20 @@ from gateway.config.fields import (
     Level,
     LogFormat,
     LogLevel,
-    MoneyAboveZero,
     Name,
     Origin,
     Per,
-    Percent,
     PicturesPlace,
-    Price,
     Proxy,
     References,
     Scope,
-    Seconds,
-    SecondsOrNone,
     Secret,
     SecretOrNone,
     Size,
     TeamMode,
     Text,
     TimeZone,
-    UploadBytes,
     Webhook,
-    WholeDays,
-    whole,
 )
 from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
@@ -81,7 +82,7 @@ def _price_list(value: object) -> object:
     """A bare amount is a list of one rule that fits every order."""
     if isinstance(value, list | tuple):
         return value
-    units.usd_micros(value)  # a wrong amount is told here, at the price itself
+    usd_micros(value)  # a wrong amount is told here, at the price itself
     return [{"usd": value}]
 
 
@@ -101,7 +102,7 @@ class Log(Part):
 
 class ServerSettings(Part):
     host: Text = "127.0.0.1"
-    port: Annotated[int, whole(0, 65535)] = 8080
+    port: Annotated[int, an_int(0, 65535)] = 8080
     public_url: Reloadable[Address | None] = None
     admin_keys: Reloadable[tuple[KeyDigest, ...]] = Field(default=(), repr=False)
     metrics_keys: Reloadable[tuple[KeyDigest, ...]] = Field(default=(), repr=False)
@@ -112,7 +113,7 @@ class ServerSettings(Part):
     openai_wait_seconds: Reloadable[Seconds] = 290.0
     openai_sdk_on_v1: Reloadable[Flag] = False
     cors_origins: Reloadable[tuple[Origin, ...]] = ()
-    max_waiters: Reloadable[Annotated[int, whole(0, 1_000_000)]] = 10_000
+    max_waiters: Reloadable[Annotated[int, an_int(0, 1_000_000)]] = 10_000
     shutdown_grace_seconds: Seconds = 30.0
 
     @property
@@ -141,7 +142,7 @@ class Storage(Part):
     data_dir: Text = "./data"
     ledger: LedgerPlace = "sqlite"
     pictures: PicturesPlace = "folder"
-    free_space_floor_bytes: Reloadable[FloorBytes] = 1_000_000_000
+    free_space_floor_bytes: Reloadable[BytesOrNone] = 1_000_000_000
     picture_limit_bytes: Reloadable[Bytes] = 64_000_000
     retention: Reloadable[Retention] = Retention()
 
@@ -169,7 +170,7 @@ class UpstreamEntry(Part):
     usd_micros_per_credit: MoneyAboveZero | None = None
     resend_after_lost_answer: Flag = False
     not_taken: tuple[Text, ...] = ()
-    max_connections: Annotated[int, whole(1, 10_000)] = 100
+    max_connections: Annotated[int, an_int(1, 10_000)] = 100
     callbacks: Flag = False
     proxy: Proxy = None  # None: as the environment says, here and below
     user_agent: HeaderLine = f"image-gateway/{__version__}"
@@ -203,8 +204,8 @@ class ModelLimits(Part):
 
     prompt_tokens: Count | None = None
     prompt_characters: Count | None = None
-    max_n: Annotated[int, whole(1, 10)] = 10
-    max_image_urls: Annotated[int, whole(0, 16)] = 16
+    max_n: Annotated[int, an_int(1, 10)] = 10
+    max_image_urls: Annotated[int, an_int(0, 16)] = 16
     sizes: tuple[Size, ...] | None = None
     qualities: tuple[Text, ...] | None = None
     resolutions: tuple[Text, ...] | None = None
@@ -225,7 +226,7 @@ class ModelEntry(Part):
 
 class Cache(Part):
     ttl_seconds: Reloadable[Days] = 30 * 86_400.0
-    size_limit_bytes: CacheBytes = 1_000_000_000
+    size_limit_bytes: BytesOrNone = 1_000_000_000
     scope: Reloadable[Scope] = CacheScope.TEAM
     client_control: Reloadable[Control] = ClientControl.HONOUR
     remember_lost_seconds: Reloadable[SecondsOrNone] = 900.0
@@ -237,7 +238,7 @@ class CallbackSettings(Part):
     signing_secret: Reloadable[SecretOrNone] = None
     allow_private_addresses: Reloadable[Flag] = False
     proxy: Reloadable[Proxy] = None
-    concurrency: Annotated[int, whole(1, 1_000)] = 16
+    concurrency: Annotated[int, an_int(1, 1_000)] = 16
 
 
 class Alerts(Part):
@@ -264,8 +265,8 @@ class RetrySettings(Part):
 
 
 class WorkerSettings(Part):
-    concurrency: Annotated[int, whole(1, 10_000)] = 64
-    downloads: Annotated[int, whole(1, 1_000)] = 16
+    concurrency: Annotated[int, an_int(1, 10_000)] = 64
+    downloads: Annotated[int, an_int(1, 1_000)] = 16
     retry: Reloadable[RetrySettings] = RetrySettings()
 
 
@@ -291,7 +292,7 @@ class TeamAllow(Part):
     models: tuple[Name, ...] | None = None
     sizes: tuple[Size, ...] | None = None
     qualities: tuple[Text, ...] | None = None
-    max_n: Annotated[int, whole(1, 10)] | None = None
+    max_n: Annotated[int, an_int(1, 10)] | None = None
 
 
 class TeamCache(Part):

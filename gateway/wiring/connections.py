@@ -32,7 +32,8 @@ from gateway.adapters.outbound.resolver import (
 )
 from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
-from gateway.config import Settings, schema, ways_out
+from gateway.config import Settings, convert, schema
+from gateway.config.notices import proxy_notices
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
@@ -122,7 +123,7 @@ class Connections:
 
     def proxies_told(self) -> Sequence[str]:
         """A sentence for everything that goes through a proxy."""
-        return ways_out.told(self._settings, self._outside.environ)
+        return proxy_notices(self._settings, self._outside.environ)
 
     def retire(self, *senders: Callbacks) -> None:
         """These have a successor."""
@@ -160,7 +161,7 @@ class Connections:
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""
-        proxy = ways_out.proxies(entry.proxy, self._outside.environ).for_url(url)
+        proxy = convert.proxies(entry.proxy, self._outside.environ).for_url(url)
 
         def make(limits: httpx.Limits) -> NamedTransport:
             resolver, tls = self._upstream_names[name], self._trust.upstreams
@@ -169,7 +170,7 @@ class Connections:
         return make
 
     def _fetcher(self, name: str, entry: UpstreamEntry) -> Fetcher:
-        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
+        proxies = convert.proxies(entry.proxy, self._outside.environ)
         return Fetcher(
             allow_private=entry.allow_private_addresses,
             verify=self._trust.upstreams,
@@ -183,14 +184,14 @@ class Connections:
             allow_private=entry.allow_private_addresses,
             verify=self._trust.upstreams,
             resolver=self._callers_names,
-            way=Way(ways_out.proxies(entry.proxy, self._outside.environ)),
+            way=Way(convert.proxies(entry.proxy, self._outside.environ)),
         )
 
     def _sender(
         self, kind: type[S], entry: schema.CallbackSettings | schema.Alerts, names: Lookups
     ) -> S:
         shared = self._settings.callbacks
-        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
+        proxies = convert.proxies(entry.proxy, self._outside.environ)
         client = pinned_client(
             timeout=httpx.Timeout(shared.timeout_seconds),
             allow_private=entry.allow_private_addresses,
