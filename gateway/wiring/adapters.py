@@ -24,7 +24,7 @@ from gateway.config import Settings
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
-from gateway.wiring.callback_addresses import HintAddresses
+from gateway.wiring.callback_addresses import CallbackAddresses
 from gateway.wiring.connections import Connections, Outside, Trust
 
 LEDGER_NAME = "ledger.sqlite3"
@@ -40,7 +40,7 @@ class Adapters:
     pictures: FolderPictures
     cache: DiskResponseCache | NoCache
     tokens: TiktokenCounter
-    hints: HintAddresses
+    callback_addresses: CallbackAddresses
     connections: Connections
     metrics: Metrics
 
@@ -59,7 +59,7 @@ def make_adapters(
     unproven = Unproven(folder / "unproven")
     pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)
     cache = response_cache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
-    hints = HintAddresses(folder / "callback.key", current)
+    addresses = CallbackAddresses(folder / "callback.key", current)
     tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
     trust = Trust(upstreams=tls, receivers=callback_tls or tls)
     return Adapters(
@@ -68,8 +68,10 @@ def make_adapters(
         pictures=pictures,
         cache=cache,
         tokens=TiktokenCounter(),
-        hints=hints,
-        connections=Connections(settings, trust, clock=clock, hint_url=hints.url, outside=outside),
+        callback_addresses=addresses,
+        connections=Connections(
+            settings, trust, clock=clock, callback_url=addresses.url, outside=outside
+        ),
         metrics=Metrics(ledger=ledger, pictures=pictures, cache=cache, current=current),
     )
 

@@ -64,7 +64,7 @@ class Outside:
 class Connections:
     """The clients of the settings in force; `upstreams` and `links` are by upstream's name.
 
-    One that the settings no longer name stays, for the runs that are with it. `hint_url` gives
+    One that the settings no longer name stays, for the runs that are with it. `callback_url` gives
     the address at which upstream may call about a run.
     """
 
@@ -74,7 +74,7 @@ class Connections:
         trust: Trust,
         *,
         clock: Clock,
-        hint_url: Callable[[Run], str],
+        callback_url: Callable[[Run], str],
         outside: Outside,
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
@@ -84,7 +84,7 @@ class Connections:
         self._settings = settings
         self._trust = trust
         self._clock = clock
-        self._hint_url = hint_url
+        self._callback_url = callback_url
         self._outside = outside
         self._upstream_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, OURS))
         self._link_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, LINKS))
@@ -146,7 +146,7 @@ class Connections:
             self.upstreams[name] = _client(
                 entry,
                 self._transports(name, entry, entry.base_url),
-                self._hint_url if entry.callbacks else None,
+                self._callback_url if entry.callbacks else None,
             )
             self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
             if name in self._files:

@@ -65,7 +65,7 @@ def make_endpoints(deps: EndpointsDeps) -> Endpoints:
     bodies = Bodies()
     return Endpoints(
         images=Images(services.orders, services.tasks, current, bodies, clock),
-        files=FilesApi(services.make_files(), Base64Files(adapters.folder), current),
+        files=FilesApi(services.uploads, Base64Files(adapters.folder), current),
         tasks=TaskLists(services.tasks, current, bodies),
         enquiries=AccountPages(services.orders, current, bodies),
         openai=OpenAI(
@@ -77,7 +77,7 @@ def make_endpoints(deps: EndpointsDeps) -> Endpoints:
         ),
         pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
         operations=Operations(current, unready=deps.unready, render=adapters.metrics.render),
-        hints=Hints(services.take_hint),
+        hints=Hints(adapters.callback_addresses.run_of, services.worker.hint),
         sections=(*_for_all(deps), *_for_operators(deps)),
     )
 

@@ -83,7 +83,7 @@ class Gateway:
         adapters, services, folder = self.adapters, self.services, self.adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
-            await adapters.hints.load()
+            await adapters.callback_addresses.load()
             await adapters.ledger.open()
             await services.teams.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)

@@ -1,4 +1,4 @@
-"""The stories and the drivers, each with exactly what it works with; built and not started."""
+"""The use cases and what runs in the background, each with what it works with; not started."""
 
 from __future__ import annotations
 
@@ -68,29 +68,23 @@ class Services:
         )
         self.orders = self._make_orders()
         self.tasks = Tasks(ledger, self.waiters, current)
+        self.uploads = self._make_uploads()
         self.edits = Edits(
-            self.make_files(),
+            self._make_uploads(),
             proof=adapters.pictures,
             room=self.maintenance,
             folder=adapters.folder / "forms",
             clock=clock,
         )
 
-    def make_files(self) -> Uploads:
-        """The story of an upload; whoever has one takes turns of its own."""
+    def _make_uploads(self) -> Uploads:
+        """Whoever has one takes turns of its own."""
         return Uploads(
             self._adapters.ledger,
             self._adapters.connections.stores,
             current=self._current,
             clock=self._clock,
         )
-
-    async def take_hint(self, token: str) -> bool:
-        """Upstream has called; False when the address is not ours. Raises `Unavailable`."""
-        run_id = self._adapters.hints.run_of(token)
-        if run_id is not None:
-            await self.worker.hint(run_id)
-        return run_id is not None
 
     def _make_maintenance(self) -> Maintenance:
         maintenance = Maintenance(
