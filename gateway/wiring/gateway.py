@@ -19,7 +19,7 @@ from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app
 from gateway.wiring import picture_store
-from gateway.wiring.adapters import make_adapters
+from gateway.wiring.adapters import Adapters
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
@@ -52,7 +52,7 @@ class Gateway:
         self._life = Life()
         self._stopping = False
         self._current = Current(convert.policy(settings, port=self._port), clock)
-        self.adapters = make_adapters(
+        self.adapters = Adapters(
             settings,
             self._current,
             clock=clock,
