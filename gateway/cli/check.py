@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -142,15 +142,14 @@ def _settings_json(settings: Settings, notices: Sequence[str]) -> str:
 
 
 def _problems_json(error: SettingsError) -> str:
-    return json.dumps({"ok": False, "problems": list(_plain(error.problems))}, indent=2)
-
-
-def _plain(problems: Iterable[Problem]) -> Iterable[dict[str, object]]:
-    for problem in problems:
-        yield {
+    problems = [
+        {
             "file": problem.name,
             "line": problem.line,
             "column": problem.column,
             "path": problem.dotted,
             "message": problem.message,
         }
+        for problem in error.problems
+    ]
+    return json.dumps({"ok": False, "problems": problems}, indent=2)

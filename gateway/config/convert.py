@@ -44,11 +44,6 @@ def keys(settings: Settings) -> dict[str, Grant]:
     return {digest: Grant(name) for name, team in settings.teams.items() for digest in team.keys}
 
 
-def timezone(settings: Settings) -> ZoneInfo:
-    """The zone of the budget windows."""
-    return ZoneInfo(settings.server.timezone)
-
-
 def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
     """The ways out of a section whose `proxy` is `named`; without one the environment's."""
     return of_environment(environ) if named is None else always(named.get_secret_value())
@@ -64,7 +59,7 @@ def policy(settings: Settings, *, port: int) -> Policy:
         provisioned=frozenset(settings.teams),
         admin_keys=frozenset(server.admin_keys),
         metrics_keys=frozenset(server.metrics_keys),
-        zone=timezone(settings),
+        zone=ZoneInfo(server.timezone),
         public_url=server.links_base(port),
         cache_ttl_seconds=settings.cache.ttl_seconds,
         remember_lost_seconds=settings.cache.remember_lost_seconds,

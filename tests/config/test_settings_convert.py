@@ -1,11 +1,15 @@
 """Settings become the core's types; a reload knows what it can take over."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from settings_samples import DIGEST, read
 
+from gateway.adapters.evolink.client import Timeouts
+from gateway.background.runs import RunBounds
 from gateway.config import (
     Settings,
     SettingsError,
@@ -17,7 +21,9 @@ from gateway.config import (
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
 from gateway.core.catalog import CacheScope, Mode, Pace, PriceRule
 from gateway.core.money.accounts import Cap, Measure, Window
-from gateway.core.policy import Grant
+from gateway.core.policy import Grant, Policy
+from gateway.core.runs.breaker import BreakerPace
+from gateway.core.runs.lifecycle import Rules
 
 TEAM = f"""
 teams:
@@ -212,6 +218,19 @@ def test_what_a_reload_takes_over_is_in_the_policy(text: str) -> None:
     old, new = base(""), base(text)
     assert restart_needed(old, new) == []
     assert convert.policy(old, port=1) != convert.policy(new, port=1)
+
+
+@pytest.mark.parametrize("kind", [Policy, Rules, Pace, BreakerPace, RunBounds, Timeouts])
+def test_a_default_of_a_setting_stands_in_the_schema_alone(kind: Any) -> None:
+    given = {one.name for one in fields(kind) if one.default is not MISSING}
+    assert given <= {"outlook"}, "what is reckoned for each step, and is no setting"
+
+
+def test_a_run_of_an_upstream_that_left_the_settings_goes_by_those_of_the_worker() -> None:
+    policy = convert.policy(base("worker: {retry: {first: 2s, dead_after: 2h}}"), port=1)
+    rules = policy.rules_of("gone")
+    assert (rules.retry_first_seconds, rules.dead_after_seconds) == (2.0, 7200.0)
+    assert rules == policy.rules_of("evolink")
 
 
 @pytest.mark.parametrize("text", RECONNECTS)
