@@ -28,7 +28,10 @@ log = structlog.get_logger("gateway.wiring")
 
 
 class Gateway:
-    """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile."""
+    """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile.
+
+    `adapters` and `services` are what it is made of, where a test may take the place of one.
+    """
 
     def __init__(
         self,
