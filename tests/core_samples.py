@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, settings
 
+from gateway.config import Settings, convert
 from gateway.core.catalog import Catalog, ImageModel, Limits, PriceRule, Route, Team
 from gateway.core.model import Freshness, Job, Kept, Order, Picture, Run, RunState, Usage
 from gateway.core.money.accounts import NOTHING, Account, AccountKey, Amounts
@@ -18,6 +19,7 @@ from gateway.core.money.budgets import account_keys, windows_at
 from gateway.core.orders.admission import Ask, Decision, admit
 from gateway.core.orders.fingerprint import fingerprint
 from gateway.core.orders.validation import read_order
+from gateway.core.policy import Policy
 from gateway.core.runs.events import Event
 from gateway.core.runs.lifecycle import Rules, advance
 from gateway.core.runs.sharing import settle
@@ -63,6 +65,15 @@ MODEL: Final = ImageModel(
 CATALOG: Final = Catalog({MODEL.name: MODEL}, {"gpt-image-1.5-lite": MODEL.name})
 
 _numbers = count(1)
+
+
+def a_policy(**fields: Any) -> Policy:
+    """What the default settings come to, with other fields where they are given."""
+    return replace(convert.policy(Settings(), port=8080), **fields)
+
+
+def some_rules(**fields: Any) -> Rules:
+    return replace(a_policy().other_rules, **fields)
 
 
 def an_order(**fields: Any) -> Order:

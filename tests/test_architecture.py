@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from core_samples import some_rules
 
 from gateway.core.model import (
     FINAL_STATES,
@@ -38,7 +39,7 @@ from gateway.core.runs.events import (
     TriedAgain,
     Unreachable,
 )
-from gateway.core.runs.lifecycle import TABLE, IllegalTransition, Rules, advance
+from gateway.core.runs.lifecycle import TABLE, IllegalTransition, advance
 from gateway.core.runs.routing import Alternative, Outlook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +120,7 @@ def transitions() -> set[tuple[str, str, str]]:
     for state, event, outlook in product(RunState, EVENTS, OUTLOOKS):
         for run in runs(state):
             try:
-                after = advance(run, event, NOW, Rules(outlook=outlook))
+                after = advance(run, event, NOW, some_rules(outlook=outlook))
             except IllegalTransition:
                 continue
             found.add((str(state), str(after.state), type(event).__name__))

@@ -232,6 +232,16 @@ def test_no_import_goes_in_a_circle() -> None:
     list(TopologicalSorter(known).static_order())  # a circle raises CycleError
 
 
+def test_a_class_name_has_one_meaning() -> None:
+    """The sandbox may use the gateway's words: it knows nothing of it."""
+    homes: dict[str, list[str]] = {}
+    for module in MODULES:
+        for node in module.tree().body if not within(module.name, "gateway.sandbox") else ():
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module.name)
+    assert not {name: found for name, found in homes.items() if len(found) > 1}
+
+
 BREACHES = [
     ("gateway.core.codec", "import httpx2", "gateway.core imports the standard library only"),
     ("gateway.core.codec", "from gateway import ports", "gateway.core may import gateway.errors"),

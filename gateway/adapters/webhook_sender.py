@@ -50,7 +50,7 @@ class CallbackSender:
         client: httpx.AsyncClient,
         *,
         clock: Clock,
-        timeout_seconds: float = 10.0,
+        timeout_seconds: float,
         signing_secret: str | None = None,
         allow_private: bool = False,
     ) -> None:

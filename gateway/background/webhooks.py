@@ -83,7 +83,7 @@ class Webhooks:
 
     def __init__(
         self,
-        desk: WebhooksDeps,
+        deps: WebhooksDeps,
         callbacks: Callbacks,
         *,
         concurrency: int,
@@ -92,7 +92,7 @@ class Webhooks:
     ) -> None:
         self.callbacks = callbacks
         self.alerts = alerts or callbacks
-        self._desk = desk
+        self._deps = deps
         self._owner = owner
         self._lines = WebhookQueues(concurrency)
         self._attempts: set[asyncio.Task[None]] = set()
@@ -129,11 +129,11 @@ class Webhooks:
 
         One whose series is still going on is left to it. An alert goes where the settings say now.
         """
-        found = await self._desk.ledger.delivery(delivery_id)
+        found = await self._deps.ledger.delivery(delivery_id)
         if found is None or found.state is DeliveryState.PENDING:
             return found
-        after = outbox.again(found, now=self._desk.clock())
-        alerting = self._desk.current.policy.alerting
+        after = outbox.again(found, now=self._deps.clock())
+        alerting = self._deps.current.policy.alerting
         if after.job_id is None and alerting is not None:
             after = replace(after, url=alerting.webhook)
         await self._write((after,), changes=(_change(act, found, after),) if act else ())
@@ -157,12 +157,12 @@ class Webhooks:
 
     async def _lease_once(self) -> float:
         """Takes up to a batch of what is due, and returns how long to sleep then, in seconds."""
-        now = self._desk.clock()
-        due = await self._desk.ledger.next_delivery_due()
+        now = self._deps.clock()
+        due = await self._deps.ledger.next_delivery_due()
         if due is None or due > now:
             return IDLE_SECONDS if due is None else min(IDLE_SECONDS, due - now)
         made_room = await self._make_room(now)
-        leased = await self._desk.ledger.lease_deliveries(
+        leased = await self._deps.ledger.lease_deliveries(
             self._owner, now=now, until=now + LEASE_SECONDS, limit=BATCH, share=IN_HAND
         )
         for delivery in leased:
@@ -199,7 +199,7 @@ class Webhooks:
         self.nudge()
 
     async def _attempt(self, delivery: Delivery) -> None:
-        now = self._desk.clock()
+        now = self._deps.clock()
         if delivery.lease_until <= now:
             return  # it waited for too long, and may be someone else's by now
         if delivery.lease_until < now + ATTEMPT_SECONDS:
@@ -210,11 +210,11 @@ class Webhooks:
         after = outbox.after_attempt(
             delivery,
             outcome,
-            now=self._desk.clock(),
-            retries=self._desk.current.policy.callback_retries,
+            now=self._deps.clock(),
+            retries=self._deps.current.policy.callback_retries,
         )
         await self._write((after,))
-        self._desk.observer.called_back(after)
+        self._deps.observer.called_back(after)
         _log_attempt(after)
 
     async def _outcome(self, delivery: Delivery) -> Outcome:
@@ -224,12 +224,12 @@ class Webhooks:
         found = await self._found(delivery.job_id)
         if found is None:
             return Outcome(error="its task is not kept any more")
-        return await self._deliver(self.callbacks, delivery, partial(self._desk.render, *found))
+        return await self._deliver(self.callbacks, delivery, partial(self._deps.render, *found))
 
     async def _found(self, job_id: str) -> tuple[Job, Run] | None:
         while True:
             try:
-                return await self._desk.ledger.job(job_id)
+                return await self._deps.ledger.job(job_id)
             except Unavailable as error:
                 log.warning("callback waits for the ledger", reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)
@@ -250,7 +250,7 @@ class Webhooks:
         writes = Writes(deliveries=tuple(deliveries), changes=changes)
         while True:
             try:
-                return await self._desk.ledger.transact(Keys(), lambda _: (None, writes))
+                return await self._deps.ledger.transact(Keys(), lambda _: (None, writes))
             except Unavailable as error:
                 log.warning("a callback's outcome waits for the ledger", reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)

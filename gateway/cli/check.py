@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -17,8 +17,8 @@ import click
 import yaml
 
 from gateway.cli.store import store_notices
-from gateway.config import Problem, Settings, SettingsError, load, load_listening, ways_out
-from gateway.config.notices import notices
+from gateway.config import Problem, Settings, SettingsError, load, load_listening
+from gateway.config.notices import notices, proxy_notices
 from gateway.config.schema import ServerSettings
 from gateway.core.addresses import is_loopback
 
@@ -64,7 +64,7 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         raise SystemExit(EXIT_PROBLEMS) from None
     found = [
         *notices(settings),
-        *ways_out.told(settings, os.environ),
+        *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]
     if as_json:
@@ -142,15 +142,14 @@ def _settings_json(settings: Settings, notices: Sequence[str]) -> str:
 
 
 def _problems_json(error: SettingsError) -> str:
-    return json.dumps({"ok": False, "problems": list(_plain(error.problems))}, indent=2)
-
-
-def _plain(problems: Iterable[Problem]) -> Iterable[dict[str, object]]:
-    for problem in problems:
-        yield {
+    problems = [
+        {
             "file": problem.name,
             "line": problem.line,
             "column": problem.column,
             "path": problem.dotted,
             "message": problem.message,
         }
+        for problem in error.problems
+    ]
+    return json.dumps({"ok": False, "problems": problems}, indent=2)

@@ -68,10 +68,13 @@ class _Chance(click.ParamType[tuple[str, float]]):
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--key", help="The only key to accept. Default: any that begins with sk-.")
+@click.option(
+    "--key", "accepted_key", help="The only key to accept. Default: any that begins with sk-."
+)
 @click.option("--public-url", help="Base of result links, when clients come by another address.")
 @click.option(
     "--seconds",
+    "seconds_per_picture",
     type=click.FloatRange(0, 86_400),
     default=4.0,
     show_default=True,
@@ -95,6 +98,7 @@ class _Chance(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--link-lifetime",
+    "link_lifetime_seconds",
     type=click.FloatRange(0),
     default=86_400.0,
     show_default=True,
@@ -102,11 +106,13 @@ class _Chance(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--model",
-    "models",
+    "more_models",
     multiple=True,
     help="A further name of a model; it takes what gpt-image-2 takes. Repeatable.",
 )
-@click.option("--deny-model", multiple=True, help="A model that answers 403. Repeatable.")
+@click.option(
+    "--deny-model", "denied_models", multiple=True, help="A model that answers 403. Repeatable."
+)
 @click.option("--submits-per-minute", type=click.IntRange(1), help="Submits beyond it answer 429.")
 @click.option(
     "--picture-scale",
@@ -136,22 +142,15 @@ def sandbox_command(host: str, port: int, **flags: Any) -> None:
 
 
 def _options(flags: dict[str, Any]) -> SandboxOptions:
+    """The flags have the names of the options' fields."""
     from gateway.sandbox import SandboxOptions
 
     try:
         return SandboxOptions(
-            accepted_key=flags["key"],
-            public_url=flags["public_url"],
-            seconds_per_picture=flags["seconds"],
-            rates=dict(flags["rates"]),
-            seed=flags["seed"],
-            account_credits=flags["account_credits"],
-            link_lifetime_seconds=flags["link_lifetime"],
-            more_models=frozenset(flags["models"]),
-            denied_models=frozenset(flags["deny_model"]),
-            submits_per_minute=flags["submits_per_minute"],
-            picture_scale=flags["picture_scale"],
-            allow_private_addresses=flags["allow_private_addresses"],
+            rates=dict(flags.pop("rates")),
+            more_models=frozenset(flags.pop("more_models")),
+            denied_models=frozenset(flags.pop("denied_models")),
+            **flags,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -168,11 +168,9 @@ def _reload_on_hangup(gateway: Gateway) -> None:
     async def reload() -> None:
         try:
             waiting = await gateway.reread(actor=HANGUP)
-        except SettingsError as error:
-            log.error("reload refused, the last good settings stay", problems=explain(error))
-            return
-        except Unavailable as error:
-            log.error("reload refused, the last good settings stay", problems=error.message)
+        except (SettingsError, Unavailable) as error:
+            said = explain(error) if isinstance(error, SettingsError) else error.message
+            log.error("reload refused, the last good settings stay", problems=said)
             return
         if waiting is None:
             log.warning("nothing to reload: the sandbox's settings are built in")

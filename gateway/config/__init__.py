@@ -2,6 +2,18 @@
 
 `load` and `parse` read; `sandbox_settings` needs no file; `convert` turns settings into the
 core's types; `restart_needed` compares two sets for a reload. Importing this does no I/O.
+
+    document.py   YAML text to a tree of text, each part with its place; problems
+    units.py      kinds of settings with a number in them: how each is read and shown
+    words.py      kinds of settings of words
+    schema.py     every setting: its kind, its default, whether a reload takes it over
+    rules.py      what no single setting can know
+    build.py      a document to settings, or every problem at once
+    convert.py    settings to the core's types
+    notices.py    what is allowed and yet worth a sentence
+    reload.py     what of a change needs a restart, and what has changed
+    managed.py    teams made at run time, held to the same rules
+    sandbox.py    the settings of `serve --sandbox`
 """
 
 from __future__ import annotations
@@ -10,8 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config.build import build, listening
-from gateway.config.document import read_document
-from gateway.config.problems import Problem, SettingsError
+from gateway.config.document import Problem, SettingsError, read_document
 from gateway.config.reload import differences, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings

@@ -13,8 +13,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.document import Document
-from gateway.config.problems import Path, SettingsError
+from gateway.config.document import Document, Path, SettingsError
 from gateway.config.rules import Names, check
 from gateway.config.schema import Part, ServerSettings, Settings, yaml_name
 from gateway.config.words import nearest, suggestion

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
+from pydantic import SecretStr
+
 from gateway.config.rules import aliases, allowed_names
-from gateway.config.schema import Alerts, ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
+from gateway.config.schema import (
+    Alerts,
+    ModelEntry,
+    RetrySettings,
+    RouteEntry,
+    Settings,
+    TeamEntry,
+    UpstreamEntry,
+)
 from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, PriceRule, Route, Team
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting
 from gateway.core.policy import Grant, Policy
+from gateway.core.proxies import Proxies, always, of_environment
 from gateway.core.runs.lifecycle import Rules
 
 CALLED_BACK_PACE = 4
@@ -32,37 +44,14 @@ def keys(settings: Settings) -> dict[str, Grant]:
     return {digest: Grant(name) for name, team in settings.teams.items() for digest in team.keys}
 
 
-def timezone(settings: Settings) -> ZoneInfo:
-    """The zone of the budget windows."""
-    return ZoneInfo(settings.server.timezone)
-
-
-def rules(settings: Settings) -> dict[str, Rules]:
-    """Pace, back-off and the worth of a credit, by upstream."""
-    retry = settings.worker.retry
-    return {
-        name: Rules(
-            pace=_pace(u),
-            retry_first_seconds=retry.first_seconds,
-            retry_max_seconds=retry.max_seconds,
-            dead_after_seconds=retry.dead_after_seconds,
-            usd_micros_per_credit=u.usd_micros_per_credit,
-            resend=u.resend_after_lost_answer,
-        )
-        for name, u in settings.upstreams.items()
-    }
-
-
-def _pace(entry: UpstreamEntry) -> Pace:
-    """An upstream that calls when it is done is asked less often."""
-    slower = CALLED_BACK_PACE if entry.callbacks else 1
-    poll = entry.poll
-    return Pace(poll.first_seconds * slower, poll.every_seconds * slower, poll.max_seconds * slower)
+def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
+    """The ways out of a section whose `proxy` is `named`; without one the environment's."""
+    return of_environment(environ) if named is None else always(named.get_secret_value())
 
 
 def policy(settings: Settings, *, port: int) -> Policy:
     """All that a reload can change, as one value; `port` is the one that is really served."""
-    server, storage = settings.server, settings.storage
+    server, storage, retry = settings.server, settings.storage, settings.worker.retry
     return Policy(
         catalog=catalog(settings),
         teams=teams(settings),
@@ -70,7 +59,7 @@ def policy(settings: Settings, *, port: int) -> Policy:
         provisioned=frozenset(settings.teams),
         admin_keys=frozenset(server.admin_keys),
         metrics_keys=frozenset(server.metrics_keys),
-        zone=timezone(settings),
+        zone=ZoneInfo(server.timezone),
         public_url=server.links_base(port),
         cache_ttl_seconds=settings.cache.ttl_seconds,
         remember_lost_seconds=settings.cache.remember_lost_seconds,
@@ -89,7 +78,25 @@ def policy(settings: Settings, *, port: int) -> Policy:
         claims_retention_seconds=storage.retention.idempotency_keys_seconds,
         refusals_retention_seconds=storage.retention.refusals_seconds,
         log_prompts=server.log.prompts,
-        rules=rules(settings),
+        rules={name: _rules(entry, retry) for name, entry in settings.upstreams.items()},
+        other_rules=_rules(UpstreamEntry.model_construct(), retry),
+    )
+
+
+def _rules(entry: UpstreamEntry, retry: RetrySettings) -> Rules:
+    """An upstream that calls when it is done is asked less often."""
+    slower, poll = CALLED_BACK_PACE if entry.callbacks else 1, entry.poll
+    return Rules(
+        pace=Pace(
+            first_seconds=poll.first_seconds * slower,
+            every_seconds=poll.every_seconds * slower,
+            max_seconds=poll.max_seconds * slower,
+        ),
+        retry_first_seconds=retry.first_seconds,
+        retry_max_seconds=retry.max_seconds,
+        dead_after_seconds=retry.dead_after_seconds,
+        usd_micros_per_credit=entry.usd_micros_per_credit,
+        resend=entry.resend_after_lost_answer,
     )
 
 

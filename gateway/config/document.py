@@ -1,4 +1,4 @@
-"""YAML text to a tree of mappings, lists and text, with the place of every path.
+"""YAML text to a tree of mappings, lists and text, with the place of every path and problem.
 
 A scalar stays the text that stands in the file: the field that it belongs to decides how it is
 read. So `no`, `010`, `1:1` and `12:30:00` mean what they say instead of what YAML 1.1 makes of
@@ -10,20 +10,21 @@ scalar values, never in keys, after the structure is known: a value cannot add s
 what was put in is not searched again. What came from outside is text and stays text; a field
 of numbers reads it as it would read the same characters in the file.
 
-It must not know any setting's name.
+A problem never carries a value that came from outside or stands in a secret's field. It must
+not know any setting's name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import cast
 
 import yaml
 
-from gateway.config.problems import Path, Problem
+Path = tuple[str | int, ...]
 
 VALUES_LIMIT = 100_000  # aliases can blow a small file up; no real settings come near
 DEPTH_LIMIT = 50  # the settings need six
@@ -34,6 +35,44 @@ HIDDEN = {code: code + 0x10F000 for code in range(0x20, 0x7F)}  # for private us
 SHOWN_AGAIN = {hidden: code for code, hidden in HIDDEN.items()}
 REFERENCE = re.compile(r"\$\$|\$\{([^}]*)\}?")
 VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it stands (`line` and `column` count from 1) and how to mend it.
+
+    `line` is None for settings that were not read from a file.
+    """
+
+    path: Path
+    message: str
+    name: str = "settings"
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def dotted(self) -> str:
+        return dotted(self.path)
+
+    def __str__(self) -> str:
+        place = self.name if self.line is None else f"{self.name}:{self.line}:{self.column}"
+        return f"{place} {self.dotted}: {self.message}" if self.path else f"{place} {self.message}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` lists every reason in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: (p.line or 0, p.column or 0, p.dotted))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def dotted(path: Path) -> str:
+    """`("teams", "art", "keys", 0)` as people write it: `teams.art.keys[0]`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
 
 
 class Scalar(str):

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from gateway.config import convert, words
 from gateway.config.build import message
-from gateway.config.problems import Path, dotted
+from gateway.config.document import Path, dotted
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
 from gateway.core.catalog import Allow, Team

@@ -1,17 +1,23 @@
 """What is allowed in the settings and yet worth a sentence to whoever runs the gateway.
 
-Pure; it must not know where the settings came from.
+Pure: the environment is given. It must not know where the settings came from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Final
 
+from pydantic import SecretStr
+
+from gateway.config.convert import proxies
 from gateway.config.schema import ModelEntry, Settings
+from gateway.core.proxies import masked, of_environment
 
 LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
+CALLED_BACK: Final = ("https://any.invalid",)
+FETCHED: Final = (*CALLED_BACK, "http://any.invalid")
 
 
 def notices(settings: Settings) -> list[str]:
@@ -78,3 +84,42 @@ def _teams(settings: Settings) -> Iterator[str]:
             yield f"teams.{name}.keys: no keys, so nobody can order for this team"
         if not (team.budgets or team.limits.images):
             yield f"teams.{name}.budgets: no budget and no picture count, so spend has no bound"
+
+
+def proxy_notices(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each section that uses a proxy, and for each variable that is no good."""
+    return [
+        *of_environment(environ).problems,
+        *_upstream_proxies(settings, environ),
+        *_other_proxies(settings, environ),
+    ]
+
+
+def _upstream_proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    for name, entry in settings.upstreams.items():
+        proxy = proxies(entry.proxy, environ).for_url(entry.base_url)
+        if proxy is not None:
+            yield f"upstreams.{name}: goes through the proxy {masked(proxy)}{_by(entry.proxy)}"
+
+
+def _other_proxies(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    sections = {
+        "callbacks": (settings.callbacks.proxy, CALLED_BACK),
+        "references": (settings.references.proxy, FETCHED),
+    }
+    for name, (named, samples) in sections.items():
+        ways = proxies(named, environ)
+        found = dict.fromkeys(one for one in map(ways.for_url, samples) if one is not None)
+        if found:
+            shown = " and ".join(masked(one) for one in found)
+            rule = "which itself has to refuse internal addresses"
+            yield f"{name}: go through the proxy {shown}{_by(named)}, {rule}"
+    webhook = settings.alerts.webhook
+    url = webhook.get_secret_value() if webhook else ""
+    proxy = proxies(settings.alerts.proxy, environ).for_url(url)
+    if proxy is not None:
+        yield f"alerts: go through the proxy {masked(proxy)}{_by(settings.alerts.proxy)}"
+
+
+def _by(named: SecretStr | None) -> str:
+    return " of the environment" if named is None else ""

@@ -4,40 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.config.problems import Path, dotted
-from gateway.config.schema import Part, Settings, yaml_name
-
-# What ends up in the policy, a value that is looked up order by order, and the upstreams, which
-# are connected anew. The rest has become folders, sockets or tasks by the time of a reload.
-RELOADABLE: tuple[Path, ...] = (
-    ("models",),
-    ("teams",),
-    ("server", "admin_keys"),
-    ("server", "metrics_keys"),
-    ("server", "timezone"),
-    ("server", "public_url"),
-    ("server", "body_limit"),
-    ("server", "openai_wait"),
-    ("server", "openai_sdk_on_v1"),
-    ("server", "cors_origins"),
-    ("server", "log", "prompts"),
-    ("storage", "free_space_floor"),
-    ("storage", "picture_limit"),
-    ("storage", "retention"),
-    ("upstreams",),
-    ("cache", "scope"),
-    ("cache", "client_control"),
-    ("cache", "remember_lost"),
-    ("cache", "ttl"),
-    ("callbacks", "timeout"),
-    ("callbacks", "retries"),
-    ("callbacks", "signing_secret"),
-    ("callbacks", "allow_private_addresses"),
-    ("callbacks", "proxy"),
-    ("alerts",),
-    ("references",),
-    ("worker", "retry"),
-)
+from gateway.config.document import Path, dotted
+from gateway.config.schema import RELOADABLE, Part, Settings, yaml_name
 
 
 def restart_needed(old: Settings, new: Settings) -> list[str]:
@@ -63,7 +31,16 @@ def _at(shown: object, path: Path) -> object:
 
 
 def _is_reloadable(path: Path) -> bool:
-    return any(path[: len(prefix)] == prefix for prefix in RELOADABLE)
+    """Whether the setting at `path`, or a section that it is in, is marked so in the schema."""
+    section: type[Part] = Settings
+    for step in path:
+        field = next(f for name, f in section.model_fields.items() if yaml_name(name) == step)
+        if RELOADABLE in field.metadata:
+            return True
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Part)):
+            return False
+        section = field.annotation
+    return False
 
 
 def _changes(old: object, new: object, path: Path) -> list[Path]:

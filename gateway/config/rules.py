@@ -11,8 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.config.problems import Path
-from gateway.config.schema import ModelEntry, RouteEntry, Settings, TeamEntry, UpstreamEntry
+from gateway.config.document import Path
+from gateway.config.schema import (
+    Alerts,
+    CallbackSettings,
+    ModelEntry,
+    RouteEntry,
+    Settings,
+    TeamEntry,
+    UpstreamEntry,
+)
 from gateway.config.words import WEB, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
@@ -84,18 +92,14 @@ def _hints(settings: Settings) -> Found:
 
 
 def _callbacks(settings: Settings) -> Found:
-    secret = settings.callbacks.signing_secret
-    key = secret.get_secret_value() if secret else ""
-    yield from _signing(("callbacks", "signing_secret"), key)
+    yield from _signing("callbacks", settings.callbacks)
     if len(settings.callbacks.retries) > MAX_RETRIES:
         yield ("callbacks", "retries"), f"at most {MAX_RETRIES} further tries"
 
 
 def _alerts(settings: Settings) -> Found:
     alerts = settings.alerts
-    secret = alerts.signing_secret
-    key = secret.get_secret_value() if secret else ""
-    yield from _signing(("alerts", "signing_secret"), key)
+    yield from _signing("alerts", alerts)
     url = alerts.webhook.get_secret_value() if alerts.webhook else None
     inside = not alerts.allow_private_addresses
     if url and inside and check_url(url, schemes=WEB, allow_private=False) is not None:
@@ -108,11 +112,13 @@ def _alerts(settings: Settings) -> Found:
             yield ("alerts", "thresholds", index), f"{threshold}% is there already"
 
 
-def _signing(path: Path, secret: str) -> Found:
+def _signing(section: str, entry: CallbackSettings | Alerts) -> Found:
+    secret = entry.signing_secret
     try:
-        signing_key(secret)
+        signing_key(secret.get_secret_value() if secret else "")
     except ValueError:
-        yield path, "what follows whsec_ must be base64; any other text is taken as it stands"
+        rule = "what follows whsec_ must be base64; any other text is taken as it stands"
+        yield (section, "signing_secret"), rule
 
 
 def _aliases(settings: Settings, names: Names) -> Found:
@@ -156,7 +162,8 @@ def _defaults(path: Path, model: ModelEntry) -> Found:
         if field in RESERVED_DEFAULTS:
             yield (*path, field), "cannot have a default: every order says it itself"
         elif allowed is not None and spelled(field, value, frozenset(allowed)) not in allowed:
-            yield (*path, field), f"{value!r} is not in the model's limits{_near(value, allowed)}"
+            near = suggestion(value, allowed)
+            yield (*path, field), f"{value!r} is not in the model's limits{near}"
     count = model.defaults.get("n", 1)
     if not isinstance(count, int) or not 1 <= count <= model.limits.max_n:
         yield (*path, "n"), f"must be a whole number from 1 to max_n, {model.limits.max_n}"
@@ -164,7 +171,7 @@ def _defaults(path: Path, model: ModelEntry) -> Found:
 
 def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Found:
     if route.upstream not in names.upstreams:
-        near = _near(route.upstream, names.upstreams)
+        near = suggestion(route.upstream, names.upstreams)
         yield (*path, "upstream"), f"no upstream is called {route.upstream!r}{near}"
     if not route.price:
         yield (*path, "price"), "unpriced: an empty list, so every order would be refused"
@@ -172,7 +179,7 @@ def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Fo
         for field, value in rule.match:
             allowed = model.limits.lists.get(field)
             if allowed is not None and value not in allowed:
-                near = _near(value, allowed)
+                near = suggestion(value, allowed)
                 yield (
                     (*path, "price", index, field),
                     f"never matches: the model does not offer {field} {value!r}{near}",
@@ -201,7 +208,7 @@ def team_problems(path: Path, team: TeamEntry, settings: Settings, names: Names)
         offered = {value for values in lists for value in values}
         for index, value in enumerate(getattr(allow, field) or ()):
             if value not in offered:
-                near = _near(value, offered)
+                near = suggestion(value, offered)
                 yield (*path, "allow", field, index), f"no model offers {value!r}{near}"
 
 
@@ -215,7 +222,7 @@ def _allowed_models(path: Path, team: TeamEntry, settings: Settings, names: Name
     known = {*names.models, *aliases(settings)}
     for index, name in enumerate(team.allow.models or ()):
         if name not in known and not names.broken:
-            yield (*path, index), f"no model is called {name!r}{_near(name, known)}"
+            yield (*path, index), f"no model is called {name!r}{suggestion(name, known)}"
 
 
 def _keys(settings: Settings) -> Found:
@@ -245,7 +252,3 @@ def allowed_names(settings: Settings, team: TeamEntry) -> list[str]:
     by_alias = aliases(settings)
     resolved = [by_alias.get(name, name) for name in team.allow.models]
     return [name for name in resolved if name in settings.models]
-
-
-def _near(value: object, words: frozenset[str] | set[str] | tuple[str, ...]) -> str:
-    return suggestion(value, sorted(words))

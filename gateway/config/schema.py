@@ -2,67 +2,31 @@
 
 The YAML names are the contract's. In Python a name ends in its unit (`ttl_seconds`,
 `size_limit_bytes`, `usd_micros`), which the YAML leaves out. All values are typed here, so
-that nobody else parses; what involves more than one setting is checked in `rules`.
+that nobody else parses; what involves more than one setting is checked in `rules`. A default
+stands here and nowhere else. What a running gateway takes over is `Reloadable`: the policy, what
+is looked up order by order, and the upstreams, which are connected anew. The rest has become
+folders, sockets or tasks by the time of a reload.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway import __version__
-from gateway.config import units
-from gateway.config.fields import (
-    Address,
-    BaseAddress,
-    BodyBytes,
-    Bytes,
-    CacheBytes,
-    Control,
-    Count,
-    Days,
-    Description,
-    Flag,
-    FloorBytes,
-    Format,
-    FreeValue,
-    HeaderLine,
-    KeyDigest,
-    LedgerPlace,
-    Level,
-    LogFormat,
-    LogLevel,
-    MoneyAboveZero,
-    Name,
-    Origin,
-    Per,
-    Percent,
-    PicturesPlace,
-    Price,
-    Proxy,
-    References,
-    Scope,
-    Seconds,
-    SecondsOrNone,
-    Secret,
-    SecretOrNone,
-    Size,
-    TeamMode,
-    Text,
-    TimeZone,
-    UploadBytes,
-    Webhook,
-    WholeDays,
-    whole,
-)
+from gateway.config import units, words
 from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
+RELOADABLE: Final = "reloadable"
+T = TypeVar("T")
+Reloadable = Annotated[T, RELOADABLE]
+"""A setting, or a whole section, whose change needs no restart."""
 
 
 def yaml_name(name: str) -> str:
@@ -87,26 +51,26 @@ class Part(BaseModel):
 
 
 class Log(Part):
-    format: Format = LogFormat.AUTO  # auto: console on a terminal, else json
-    level: Level = LogLevel.INFO
-    prompts: Flag = False
+    format: words.Format = words.LogFormat.AUTO  # auto: console on a terminal, else json
+    level: words.Level = words.LogLevel.INFO
+    prompts: Reloadable[words.Flag] = False
 
 
 class ServerSettings(Part):
-    host: Text = "127.0.0.1"
-    port: Annotated[int, whole(0, 65535)] = 8080
-    public_url: Address | None = None
-    admin_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
-    metrics_keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
-    timezone: TimeZone = "UTC"
+    host: words.Text = "127.0.0.1"
+    port: Annotated[int, units.an_int(0, 65535)] = 8080
+    public_url: Reloadable[words.Address | None] = None
+    admin_keys: Reloadable[tuple[words.KeyDigest, ...]] = Field(default=(), repr=False)
+    metrics_keys: Reloadable[tuple[words.KeyDigest, ...]] = Field(default=(), repr=False)
+    timezone: Reloadable[words.TimeZone] = "UTC"
     log: Log = Log()
-    body_limit_bytes: BodyBytes = 1_048_576
-    upload_limit_bytes: UploadBytes = 100_000_000
-    openai_wait_seconds: Seconds = 290.0
-    openai_sdk_on_v1: Flag = False
-    cors_origins: tuple[Origin, ...] = ()
-    max_waiters: Annotated[int, whole(0, 1_000_000)] = 10_000
-    shutdown_grace_seconds: Seconds = 30.0
+    body_limit_bytes: Reloadable[units.BodyBytes] = 1_048_576
+    upload_limit_bytes: Reloadable[units.UploadBytes] = 100_000_000
+    openai_wait_seconds: Reloadable[units.Seconds] = 290.0
+    openai_sdk_on_v1: Reloadable[words.Flag] = False
+    cors_origins: Reloadable[tuple[words.Origin, ...]] = ()
+    max_waiters: Reloadable[Annotated[int, units.an_int(0, 1_000_000)]] = 10_000
+    shutdown_grace_seconds: units.Seconds = 30.0
 
     @property
     def is_loopback(self) -> bool:
@@ -125,56 +89,56 @@ class ServerSettings(Part):
 
 
 class Retention(Part):
-    jobs_seconds: WholeDays = 400 * 86_400.0
-    idempotency_keys_seconds: WholeDays = 7 * 86_400.0
-    refusals_seconds: WholeDays = 30 * 86_400.0
+    jobs_seconds: units.WholeDays = 400 * 86_400.0
+    idempotency_keys_seconds: units.WholeDays = 7 * 86_400.0
+    refusals_seconds: units.WholeDays = 30 * 86_400.0
 
 
 class Storage(Part):
-    data_dir: Text = "./data"
-    ledger: LedgerPlace = "sqlite"
-    pictures: PicturesPlace = "folder"
-    free_space_floor_bytes: FloorBytes = 1_000_000_000
-    picture_limit_bytes: Bytes = 64_000_000
-    retention: Retention = Retention()
+    data_dir: words.Text = "./data"
+    ledger: words.LedgerPlace = "sqlite"
+    pictures: words.PicturesPlace = "folder"
+    free_space_floor_bytes: Reloadable[units.BytesOrNone] = 1_000_000_000
+    picture_limit_bytes: Reloadable[units.Bytes] = 64_000_000
+    retention: Reloadable[Retention] = Retention()
 
 
 class PollSettings(Part):
-    first_seconds: Seconds = 3.0
-    every_seconds: Seconds = 4.0
-    max_seconds: Seconds = 15.0
+    first_seconds: units.Seconds = 3.0
+    every_seconds: units.Seconds = 4.0
+    max_seconds: units.Seconds = 15.0
 
 
 class Timeout(Part):
-    connect_seconds: Seconds = 5.0
-    submit_seconds: Seconds = 25.0
-    poll_seconds: Seconds = 20.0
-    download_seconds: Seconds = 120.0
+    connect_seconds: units.Seconds = 5.0
+    submit_seconds: units.Seconds = 25.0
+    poll_seconds: units.Seconds = 20.0
+    download_seconds: units.Seconds = 120.0
 
 
 class UpstreamEntry(Part):
-    base_url: BaseAddress
-    files_url: Address | None = None
-    api_key: Secret
+    base_url: words.BaseAddress
+    files_url: words.Address | None = None
+    api_key: words.Secret
     poll: PollSettings = PollSettings()
     timeout: Timeout = Timeout()
-    allow_private_addresses: Flag = False
-    usd_micros_per_credit: MoneyAboveZero | None = None
-    resend_after_lost_answer: Flag = False
-    not_taken: tuple[Text, ...] = ()
-    max_connections: Annotated[int, whole(1, 10_000)] = 100
-    callbacks: Flag = False
-    proxy: Proxy = None  # None: as the environment says, here and below
-    user_agent: HeaderLine = f"image-gateway/{__version__}"
+    allow_private_addresses: words.Flag = False
+    usd_micros_per_credit: units.MoneyAboveZero | None = None
+    resend_after_lost_answer: words.Flag = False
+    not_taken: tuple[words.Text, ...] = ()
+    max_connections: Annotated[int, units.an_int(1, 10_000)] = 100
+    callbacks: words.Flag = False
+    proxy: words.Proxy = None  # None: as the environment says, here and below
+    user_agent: words.HeaderLine = f"image-gateway/{__version__}"
 
 
 class PriceEntry(Part):
     """US dollars per picture for orders whose named fields have these values."""
 
-    size: Size | None = None
-    quality: Text | None = None
-    resolution: Text | None = None
-    usd_micros: Price
+    size: words.Size | None = None
+    quality: words.Text | None = None
+    resolution: words.Text | None = None
+    usd_micros: units.Price
 
     @property
     def match(self) -> tuple[tuple[str, str], ...]:
@@ -183,8 +147,8 @@ class PriceEntry(Part):
 
 
 class RouteEntry(Part):
-    upstream: Name
-    model: Name
+    upstream: words.Name
+    model: words.Name
     price: Annotated[tuple[PriceEntry, ...], BeforeValidator(_price_list)]
 
 
@@ -194,13 +158,13 @@ class ModelLimits(Part):
     An order's value of a field without a list is priced at the dearest that it may mean.
     """
 
-    prompt_tokens: Count | None = None
-    prompt_characters: Count | None = None
-    max_n: Annotated[int, whole(1, 10)] = 10
-    max_image_urls: Annotated[int, whole(0, 16)] = 16
-    sizes: tuple[Size, ...] | None = None
-    qualities: tuple[Text, ...] | None = None
-    resolutions: tuple[Text, ...] | None = None
+    prompt_tokens: units.Count | None = None
+    prompt_characters: units.Count | None = None
+    max_n: Annotated[int, units.an_int(1, 10)] = 10
+    max_image_urls: Annotated[int, units.an_int(0, 16)] = 16
+    sizes: tuple[words.Size, ...] | None = None
+    qualities: tuple[words.Text, ...] | None = None
+    resolutions: tuple[words.Text, ...] | None = None
 
     @property
     def lists(self) -> Mapping[str, tuple[str, ...] | None]:
@@ -209,98 +173,98 @@ class ModelLimits(Part):
 
 
 class ModelEntry(Part):
-    aliases: tuple[Name, ...] = ()
+    aliases: tuple[words.Name, ...] = ()
     limits: ModelLimits = ModelLimits()
-    defaults: dict[str, FreeValue] = {}
-    deadline_seconds: Seconds = 900.0
+    defaults: dict[str, words.FreeValue] = {}
+    deadline_seconds: units.Seconds = 900.0
     routes: tuple[RouteEntry, ...]
 
 
 class Cache(Part):
-    ttl_seconds: Days = 30 * 86_400.0
-    size_limit_bytes: CacheBytes = 1_000_000_000
-    scope: Scope = CacheScope.TEAM
-    client_control: Control = ClientControl.HONOUR
-    remember_lost_seconds: SecondsOrNone = 900.0
+    ttl_seconds: Reloadable[units.Days] = 30 * 86_400.0
+    size_limit_bytes: units.BytesOrNone = 1_000_000_000
+    scope: Reloadable[words.Scope] = CacheScope.TEAM
+    client_control: Reloadable[words.Control] = ClientControl.HONOUR
+    remember_lost_seconds: Reloadable[units.SecondsOrNone] = 900.0
 
 
 class CallbackSettings(Part):
-    timeout_seconds: Seconds = 10.0
-    retries: tuple[Seconds, ...] = (1.0, 2.0, 4.0)
-    signing_secret: SecretOrNone = None
-    allow_private_addresses: Flag = False
-    proxy: Proxy = None
-    concurrency: Annotated[int, whole(1, 1_000)] = 16
+    timeout_seconds: Reloadable[units.Seconds] = 10.0
+    retries: Reloadable[tuple[units.Seconds, ...]] = (1.0, 2.0, 4.0)
+    signing_secret: Reloadable[words.SecretOrNone] = None
+    allow_private_addresses: Reloadable[words.Flag] = False
+    proxy: Reloadable[words.Proxy] = None
+    concurrency: Annotated[int, units.an_int(1, 1_000)] = 16
 
 
 class Alerts(Part):
     """Told of teams that come near a limit; None: nobody is."""
 
-    webhook: Webhook = None
-    thresholds: tuple[Percent, ...] = (80, 100)
-    signing_secret: SecretOrNone = None
-    allow_private_addresses: Flag = False
-    proxy: Proxy = None
+    webhook: words.Webhook = None
+    thresholds: tuple[units.Percent, ...] = (80, 100)
+    signing_secret: words.SecretOrNone = None
+    allow_private_addresses: words.Flag = False
+    proxy: words.Proxy = None
 
 
 class ReferenceLinks(Part):
     """How the gateway itself fetches what teams' links to reference pictures name."""
 
-    allow_private_addresses: Flag = False
-    proxy: Proxy = None
+    allow_private_addresses: words.Flag = False
+    proxy: words.Proxy = None
 
 
 class RetrySettings(Part):
-    first_seconds: Seconds = 1.0
-    max_seconds: Seconds = 30.0
-    dead_after_seconds: Seconds = 3600.0
+    first_seconds: units.Seconds = 1.0
+    max_seconds: units.Seconds = 30.0
+    dead_after_seconds: units.Seconds = 3600.0
 
 
 class WorkerSettings(Part):
-    concurrency: Annotated[int, whole(1, 10_000)] = 64
-    downloads: Annotated[int, whole(1, 1_000)] = 16
-    retry: RetrySettings = RetrySettings()
+    concurrency: Annotated[int, units.an_int(1, 10_000)] = 64
+    downloads: Annotated[int, units.an_int(1, 1_000)] = 16
+    retry: Reloadable[RetrySettings] = RetrySettings()
 
 
 class Budget(Part):
-    usd_micros: MoneyAboveZero
-    per: Per
+    usd_micros: units.MoneyAboveZero
+    per: words.Per
 
 
 class ImageCount(Part):
-    count: Count
-    per: Per
+    count: units.Count
+    per: words.Per
 
 
 class TeamLimits(Part):
     images: tuple[ImageCount, ...] = ()
-    runs_per_minute: Count | None = None
-    concurrent_runs: Count | None = None
+    runs_per_minute: units.Count | None = None
+    concurrent_runs: units.Count | None = None
 
 
 class TeamAllow(Part):
     """What the team may ask for; None means anything that the models offer."""
 
-    models: tuple[Name, ...] | None = None
-    sizes: tuple[Size, ...] | None = None
-    qualities: tuple[Text, ...] | None = None
-    max_n: Annotated[int, whole(1, 10)] | None = None
+    models: tuple[words.Name, ...] | None = None
+    sizes: tuple[words.Size, ...] | None = None
+    qualities: tuple[words.Text, ...] | None = None
+    max_n: Annotated[int, units.an_int(1, 10)] | None = None
 
 
 class TeamCache(Part):
-    scope: Scope | None = None  # None: the scope of the `cache` section
-    client_control: Control | None = None  # None: that of the `cache` section
+    scope: words.Scope | None = None  # None: the scope of the `cache` section
+    client_control: words.Control | None = None  # None: that of the `cache` section
 
 
 class TeamEntry(Part):
-    description: Description | None = None
-    keys: tuple[KeyDigest, ...] = Field(default=(), repr=False)
+    description: words.Description | None = None
+    keys: tuple[words.KeyDigest, ...] = Field(default=(), repr=False)
     budgets: tuple[Budget, ...] = ()
     limits: TeamLimits = TeamLimits()
     allow: TeamAllow = TeamAllow()
     cache: TeamCache = TeamCache()
-    mode: TeamMode = Mode.ENFORCE
-    references: References = ReferenceMode.TRUST
+    mode: words.TeamMode = Mode.ENFORCE
+    references: words.References = ReferenceMode.TRUST
 
 
 class Settings(Part):
@@ -308,14 +272,14 @@ class Settings(Part):
 
     server: ServerSettings = ServerSettings()
     storage: Storage = Storage()
-    upstreams: dict[Name, UpstreamEntry] = {}
-    models: dict[Name, ModelEntry] = {}
+    upstreams: Reloadable[dict[words.Name, UpstreamEntry]] = {}
+    models: Reloadable[dict[words.Name, ModelEntry]] = {}
     cache: Cache = Cache()
     callbacks: CallbackSettings = CallbackSettings()
-    alerts: Alerts = Alerts()
-    references: ReferenceLinks = ReferenceLinks()
+    alerts: Reloadable[Alerts] = Alerts()
+    references: Reloadable[ReferenceLinks] = ReferenceLinks()
     worker: WorkerSettings = WorkerSettings()
-    teams: dict[Name, TeamEntry] = {}
+    teams: Reloadable[dict[words.Name, TeamEntry]] = {}
 
     def shown(self) -> Mapping[str, object]:
         """The effective settings by their YAML names, secrets masked, digests shortened."""

@@ -1,8 +1,9 @@
-"""How a setting with a number in it is read: whole numbers, durations, sizes, money.
+"""Settings with a number in them: how each kind is read, its bounds, and how it is shown again.
 
 Every reader takes what stands in the file (text) or a Python value of the right type, returns
 the typed value, and raises ValueError with a sentence that says what would be right. The
-`show_` functions are their inverses. It must not know any setting's name.
+`show_` functions are their inverses; the types at the end join the two. It must not know any
+setting's name.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from gateway.config.words import shown
+
+N = TypeVar("N", int, float)
 
 DURATION_MILLIS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SIZE_BYTES = {
@@ -31,34 +37,25 @@ NUMBER_UNIT = re.compile(r"((?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,12})?)([A-Za-z]*)
 AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]+)?")
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
-    """A reader of whole numbers from `low` to `high`, both included."""
+def bounded(read: Callable[[object], N], low: object, high: object) -> Callable[[object], N]:
+    """A reader of what `read` reads, from `low` to `high`, both included."""
+    least, most = read(low), read(high)
 
-    def read(value: object) -> int:
-        if isinstance(value, str) and WHOLE.fullmatch(value):
-            number = int(value)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            number = value
-        else:
-            raise ValueError(f"must be a whole number, not {shown(value)}")
-        if not low <= number <= high:
+    def read_within(value: object) -> N:
+        number = read(value)
+        if not least <= number <= most:
             raise ValueError(f"must be between {low} and {high}, not {shown(value)}")
         return number
 
-    return read
+    return read_within
 
 
-def duration(low: str, high: str) -> Callable[[object], float]:
-    """A reader of durations, in seconds, from `low` to `high`, both included."""
-    limits = seconds(low), seconds(high)
-
-    def read(value: object) -> float:
-        number = seconds(value)
-        if not limits[0] <= number <= limits[1]:
-            raise ValueError(f"must be between {low} and {high}, not {shown(value)}")
-        return number
-
-    return read
+def whole(value: object) -> int:
+    if isinstance(value, str) and WHOLE.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"must be a whole number, not {shown(value)}")
 
 
 def seconds(value: object) -> float:
@@ -70,23 +67,7 @@ def seconds(value: object) -> float:
 
 
 def show_seconds(value: float) -> str:
-    """The duration in the largest unit that gives a whole number."""
-    millis = round(value * 1000)
-    fits = [unit for unit, scale in DURATION_MILLIS.items() if millis % scale == 0]
-    return f"{millis // DURATION_MILLIS[fits[-1]]}{fits[-1]}" if millis else "0s"
-
-
-def size(low: str, high: str) -> Callable[[object], int]:
-    """A reader of sizes, in bytes, from `low` to `high`, both included."""
-    limits = size_bytes(low), size_bytes(high)
-
-    def read(value: object) -> int:
-        number = size_bytes(value)
-        if not limits[0] <= number <= limits[1]:
-            raise ValueError(f"must be between {low} and {high}, not {shown(value)}")
-        return number
-
-    return read
+    return _in_largest_unit(round(value * 1000), DURATION_MILLIS, nothing="0s")
 
 
 def size_bytes(value: object) -> int:
@@ -98,9 +79,7 @@ def size_bytes(value: object) -> int:
 
 
 def show_size(value: int) -> str:
-    """The size in the largest unit that gives a whole number."""
-    fits = [unit for unit, scale in SIZE_BYTES.items() if value % scale == 0]
-    return f"{value // SIZE_BYTES[fits[-1]]}{fits[-1]}" if value else "0B"
+    return _in_largest_unit(value, SIZE_BYTES, nothing="0B")
 
 
 def usd_micros(value: object) -> int:
@@ -127,7 +106,7 @@ def percent(value: object) -> int:
     """`80%` or 80: a whole number of percent from 1 to 100."""
     written = value.removesuffix("%") if isinstance(value, str) else value
     try:
-        return whole(1, 100)(written)
+        return bounded(whole, 1, 100)(written)
     except ValueError:
         raise ValueError(f"must be a percentage from 1% to 100%, not {shown(value)}") from None
 
@@ -153,7 +132,43 @@ def _scaled(value: object, scales: dict[str, int], *, plain: int) -> int | None:
     return int(scaled) if scaled == int(scaled) else None
 
 
+def _in_largest_unit(number: int, scales: dict[str, int], *, nothing: str) -> str:
+    """In the largest unit that gives a whole number."""
+    unit = [unit for unit, scale in scales.items() if number % scale == 0][-1]
+    return f"{number // scales[unit]}{unit}" if number else nothing
+
+
 def _amount_text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"must be an amount in US dollars such as 0.013, not {shown(value)}")
     return format(Decimal(str(value)), "f") if isinstance(value, float) else str(value)
+
+
+# --- the types -----------------------------------------------------------------------------------
+
+
+def an_int(low: int, high: int) -> Any:
+    """The type of a whole number from `low` to `high`, to stand in `Annotated[int, ...]`."""
+    said = Annotated[int, Field(ge=low, le=high)]
+    return BeforeValidator(bounded(whole, low, high), json_schema_input_type=said)
+
+
+_SHOW_SECONDS = PlainSerializer(show_seconds)
+_SHOW_BYTES = PlainSerializer(show_size)
+_SHOW_USD = PlainSerializer(show_usd)
+Seconds = Annotated[float, BeforeValidator(bounded(seconds, "1ms", "1d")), _SHOW_SECONDS]
+SecondsOrNone = Annotated[float, BeforeValidator(bounded(seconds, "0s", "1d")), _SHOW_SECONDS]
+WholeDays = Annotated[float, BeforeValidator(bounded(seconds, "1d", "36500d")), _SHOW_SECONDS]
+Days = Annotated[float, BeforeValidator(bounded(seconds, "1s", "36500d")), _SHOW_SECONDS]
+Bytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "1000TB")), _SHOW_BYTES]
+BodyBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "64MiB")), _SHOW_BYTES]
+UploadBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "1GB")), _SHOW_BYTES]
+BytesOrNone = Annotated[int, BeforeValidator(bounded(size_bytes, "0B", "1000TB")), _SHOW_BYTES]
+Price = Annotated[int, BeforeValidator(usd_micros), _SHOW_USD]
+MoneyAboveZero = Annotated[
+    int,
+    BeforeValidator(usd_micros_above_zero, json_schema_input_type=Annotated[float, Field(gt=0)]),
+    _SHOW_USD,
+]
+Percent = Annotated[int, BeforeValidator(percent), PlainSerializer(show_percent)]
+Count = Annotated[int, an_int(1, 1_000_000_000)]

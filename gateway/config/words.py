@@ -1,8 +1,9 @@
-"""How a setting of words is read: text, truths, choices, names, secrets, digests, addresses.
+"""Settings of words: text, truths, choices, names, secrets, digests, addresses.
 
 Every reader takes what stands in the file, returns the typed value, and raises ValueError with
 a sentence that says what would be right. A message never shows text that came from outside the
-file, nor any text of a field that may hold a secret. It must not know any setting's name.
+file, nor any text of a field that may hold a secret. The types at the end join each reader with
+how its value is shown again. It must not know any setting's name.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config.document import Scalar
 from gateway.core.addresses import check_url
+from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
+from gateway.core.money.accounts import Window
+from gateway.core.orders import spellings
 from gateway.core.proxies import masked, proxy_problem
 
 E = TypeVar("E", bound=StrEnum)
@@ -28,6 +33,7 @@ HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
 WEB = frozenset({"http", "https"})
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
+MASK = "********"
 DESCRIPTION_CHARACTERS = 1_000
 
 
@@ -109,9 +115,9 @@ def secret(value: object) -> str:
     return str(value)
 
 
-def secret_or_none(value: object) -> str | None:
-    """The same for a secret that may be left out: `${NAME:-}` gives empty text."""
-    return None if value is None or value == "" else secret(value)
+def optional(read: Callable[[object], str]) -> Callable[[object], str | None]:
+    """A reader of what may be left out: `${NAME:-}` gives empty text."""
+    return lambda value: None if value is None or value == "" else read(value)
 
 
 def header_line(value: object) -> str:
@@ -193,10 +199,8 @@ def _as_browsers_write(host: str) -> str:
         raise ValueError("must be an address that starts with https:// or http://") from None
 
 
-def webhook(value: object) -> str | None:
+def webhook(value: object) -> str:
     """An http or https address of a receiver; what follows the host may be a secret."""
-    if value is None or value == "":
-        return None
     written = text(value)
     problem = check_url(written, schemes=WEB, allow_private=True)
     if problem is not None:
@@ -212,10 +216,8 @@ def show_webhook(value: SecretStr | None) -> str | None:
     return f"{parts.scheme}://{parts.netloc}/..."
 
 
-def proxy(value: object) -> str | None:
+def proxy(value: object) -> str:
     """An http or https proxy, whose user name and password may be in it."""
-    if value is None or value == "":
-        return None
     written = text(value)
     problem = proxy_problem(written)
     if problem is not None:
@@ -244,3 +246,75 @@ def json_value(value: object) -> object:
     if re.fullmatch(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,14}", value):
         return float(value)
     return str(value)
+
+
+def time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        close = suggestion(name, available_timezones())
+        raise ValueError(f"must be an IANA time zone such as Europe/Paris{close}") from None
+    return name
+
+
+def without_version(address: str) -> str:
+    """Clients are often given the base with `/v1`; the paths below it are ours to add."""
+    return address.removesuffix("/v1")
+
+
+# --- the types -----------------------------------------------------------------------------------
+
+
+class LogFormat(StrEnum):
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class BudgetWindow(StrEnum):
+    """The windows of budgets and picture counts; the core has `minute` for runs besides."""
+
+    HOUR = Window.HOUR
+    DAY = Window.DAY
+    WEEK = Window.WEEK
+    MONTH = Window.MONTH
+    TOTAL = Window.TOTAL
+
+
+_TEXT = BeforeValidator(text)
+_SHOW_SECRET = PlainSerializer(lambda _: MASK)
+
+Text = Annotated[str, _TEXT]
+Description = Annotated[str, _TEXT, AfterValidator(short)]
+Size = Annotated[str, _TEXT, AfterValidator(spellings.size)]
+Name = Annotated[str, BeforeValidator(name)]
+Flag = Annotated[bool, BeforeValidator(boolean)]
+Address = Annotated[str, BeforeValidator(web_address)]
+Origin = Annotated[str, BeforeValidator(origin)]
+Secret = Annotated[SecretStr, BeforeValidator(secret), _SHOW_SECRET]
+SecretOrNone = Annotated[SecretStr | None, BeforeValidator(optional(secret)), _SHOW_SECRET]
+KeyDigest = Annotated[str, BeforeValidator(digest), PlainSerializer(show_digest)]
+BaseAddress = Annotated[Address, AfterValidator(without_version)]
+TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
+HeaderLine = Annotated[str, BeforeValidator(header_line)]
+Webhook = Annotated[
+    SecretStr | None, BeforeValidator(optional(webhook)), PlainSerializer(show_webhook)
+]
+Proxy = Annotated[SecretStr | None, BeforeValidator(optional(proxy)), PlainSerializer(show_proxy)]
+LedgerPlace = Annotated[Text, AfterValidator(ledger)]
+PicturesPlace = Annotated[Text, AfterValidator(pictures)]
+Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]
+Level = Annotated[LogLevel, BeforeValidator(choice(LogLevel)), PlainSerializer(str)]
+Per = Annotated[BudgetWindow, BeforeValidator(choice(BudgetWindow)), PlainSerializer(str)]
+Control = Annotated[ClientControl, BeforeValidator(choice(ClientControl)), PlainSerializer(str)]
+Scope = Annotated[CacheScope, BeforeValidator(choice(CacheScope)), PlainSerializer(str)]
+References = Annotated[ReferenceMode, BeforeValidator(choice(ReferenceMode)), PlainSerializer(str)]
+TeamMode = Annotated[Mode, BeforeValidator(choice(Mode)), PlainSerializer(str)]
+FreeValue = Annotated[object, BeforeValidator(json_value)]

@@ -104,7 +104,7 @@ class ImageModel:
     routes: tuple[Route, ...]
     limits: Limits = Limits()
     defaults: tuple[tuple[str, object], ...] = ()
-    deadline_seconds: float = 900.0
+    deadline_seconds: float = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,6 @@ class Catalog:
 class Pace:
     """How often a running task is asked after, in seconds."""
 
-    first_seconds: float = 3.0
-    every_seconds: float = 4.0
-    max_seconds: float = 15.0
+    first_seconds: float
+    every_seconds: float
+    max_seconds: float

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from dataclasses import dataclass
+from datetime import tzinfo
 
 from gateway.core.catalog import Catalog, Team
 from gateway.core.money.accounts import AccountKey
@@ -26,40 +26,46 @@ class Policy:
     """Everything an operator may change while the gateway runs.
 
     `teams` and `keys` hold those of the settings and those made at run time; `provisioned` names
-    the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key, `rules` maps the
-    name of an upstream to its pace, back-off and what a credit is worth.
+    the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key. `rules` maps the
+    name of an upstream to its pace, back-off and what a credit is worth, `other_rules` are those
+    of an upstream that the settings no longer name.
     """
 
     catalog: Catalog
     teams: Mapping[str, Team]
     keys: Mapping[str, Grant]
-    provisioned: frozenset[str] = frozenset()
-    admin_keys: frozenset[str] = frozenset()
-    metrics_keys: frozenset[str] = frozenset()
-    zone: tzinfo = UTC
-    public_url: str = ""
-    cache_ttl_seconds: float = 30 * 86_400.0
-    remember_lost_seconds: float = 900.0
-    free_space_floor_bytes: int = 0
-    picture_limit_bytes: int = 64 * 1024 * 1024
-    body_limit_bytes: int = 1024 * 1024
-    upload_limit_bytes: int = 100_000_000
-    openai_wait_seconds: float = 290.0
-    openai_sdk_on_v1: bool = False
-    cors_origins: frozenset[str] = frozenset()
-    max_waiters: int = 10_000
-    private_callbacks: bool = False
-    callback_retries: tuple[float, ...] = (1.0, 2.0, 4.0)
-    alerting: Alerting | None = None
-    jobs_retention_seconds: float = 400 * 86_400.0
-    claims_retention_seconds: float = 7 * 86_400.0
-    refusals_retention_seconds: float = 30 * 86_400.0
-    log_prompts: bool = False
-    rules: Mapping[str, Rules] = field(default_factory=dict)
+    provisioned: frozenset[str]
+    admin_keys: frozenset[str]
+    metrics_keys: frozenset[str]
+    zone: tzinfo
+    public_url: str
+    cache_ttl_seconds: float
+    remember_lost_seconds: float
+    free_space_floor_bytes: int
+    picture_limit_bytes: int
+    body_limit_bytes: int
+    upload_limit_bytes: int
+    openai_wait_seconds: float
+    openai_sdk_on_v1: bool
+    cors_origins: frozenset[str]
+    max_waiters: int
+    private_callbacks: bool
+    callback_retries: tuple[float, ...]
+    alerting: Alerting | None
+    jobs_retention_seconds: float
+    claims_retention_seconds: float
+    refusals_retention_seconds: float
+    log_prompts: bool
+    rules: Mapping[str, Rules]
+    other_rules: Rules
 
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
         """The team's accounts of that time, in the windows that are in force."""
         return account_keys(team, at, self.zone)
+
+    def rules_of(self, upstream: str) -> Rules:
+        """What the lifecycle goes by for runs that are with this upstream."""
+        return self.rules.get(upstream, self.other_rules)
 
 
 class Current:

@@ -28,7 +28,6 @@ from gateway.core.runs.events import (
     TaskFailed,
     Why,
 )
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.route_health import Epochs, RouteHealth
 from gateway.core.runs.routing import NOWHERE, Alternative, Outlook
 from gateway.core.runs.schedule import RETRY_AFTER_MAX_SECONDS
@@ -274,7 +273,7 @@ class Breakers:
             self._observer.route_turned(upstream, model, up=after.is_up)
 
     def _pace(self, upstream: str) -> BreakerPace:
-        rules = self._current.policy.rules.get(upstream) or Rules()
+        rules = self._current.policy.rules_of(upstream)
         return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds)
 
 

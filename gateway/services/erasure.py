@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -60,18 +60,19 @@ class RunUnderWay(CallerError):
     status, code = 409, "run_under_way"
 
 
-@dataclass(frozen=True, slots=True)
-class ErasureDeps:
-    ledger: Ledger
-    pictures: Pictures
-    cache: ResponseCache
-
-
 class Erasure:
-    def __init__(self, stores: ErasureDeps, picture_locks: PictureLocks, *, clock: Clock) -> None:
-        self._ledger = stores.ledger
-        self._pictures = stores.pictures
-        self._cache = stores.cache
+    def __init__(
+        self,
+        ledger: Ledger,
+        pictures: Pictures,
+        cache: ResponseCache,
+        *,
+        picture_locks: PictureLocks,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._pictures = pictures
+        self._cache = cache
         self._picture_locks = picture_locks
         self._clock = clock
         self._is_scrubbed = False

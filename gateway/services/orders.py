@@ -135,8 +135,8 @@ def _look(ask: Ask) -> Decide[Judgement]:
 
 
 class Orders:
-    def __init__(self, parts: OrdersDeps) -> None:
-        self._parts = parts
+    def __init__(self, deps: OrdersDeps) -> None:
+        self._deps = deps
         self._stopping = False
         self._told: dict[str, frozenset[str]] = {}
 
@@ -160,8 +160,8 @@ class Orders:
         if self._stopping:
             raise Unavailable("The gateway is being restarted.", retry_after_seconds=5)
         began = time.perf_counter()
-        policy = self._parts.current.policy
-        with self._parts.refusals.invalid(team.name, _known_model(body, policy), request_id):
+        policy = self._deps.current.policy
+        with self._deps.refusals.invalid(team.name, _known_model(body, policy), request_id):
             order = await self._read(team, body, policy)
             ask = self._name(team, order, freshness, policy)
             decision = await self._admit_once(ask, key)
@@ -175,7 +175,7 @@ class Orders:
         told = ask.freshness, ask.ignored
         if isinstance(decision, Hit):
             if decision.job.callback_url is not None:
-                self._parts.nudge_webhooks()
+                self._deps.nudge_webhooks()
             return Answer(decision.job, decision.run, decision, *told)
         asked = time.perf_counter()
         try:
@@ -183,17 +183,17 @@ class Orders:
             run = answered(await self._on_its_way(decision, left), team)
         except GatewayError as error:
             error.upstream_seconds = time.perf_counter() - asked
-            self._parts.refusals.answered(ask, decision.job, error, request_id)
+            self._deps.refusals.answered(ask, decision.job, error, request_id)
             raise
         return Answer(decision.job, run, decision, *told, time.perf_counter() - asked)
 
     def reading(self, team: Team, request_id: str) -> AbstractContextManager[None]:
         """Around what reads an order before `submit` sees it: what is wrong there is told too."""
-        return self._parts.refusals.invalid(team.name, "", request_id)
+        return self._deps.refusals.invalid(team.name, "", request_id)
 
     async def estimate(self, team: Team, body: object, freshness: Freshness) -> Estimate:
         """What an order would come to if it were sent now. Changes nothing, counts nothing."""
-        policy = self._parts.current.policy
+        policy = self._deps.current.policy
         ask = self._name(team, await self._read(team, body, policy), freshness, policy)
         decision: Settled = await self._admit(ask, _look)
         return enquiries.estimate(ask, decision, await self._standings(team))
@@ -202,7 +202,7 @@ class Orders:
         """The team's money over all its budgets."""
         standings = await self._standings(team)
         total = total_key(team.name)
-        spent = (await self._parts.ledger.accounts([total]))[total].spent
+        spent = (await self._deps.ledger.accounts([total]))[total].spent
         return enquiries.purse(standings, spent.usd_micros)
 
     # --- the stages ----------------------------------------------------------------------------
@@ -213,12 +213,12 @@ class Orders:
         )
         limits = policy.catalog.models[order.model].limits
         if validation.needs_counting(order, limits):
-            count = await self._parts.tokens.count(order.prompt, team=team.name)
+            count = await self._deps.tokens.count(order.prompt, team=team.name)
             validation.check_prompt_tokens(count, limits)
-        return await self._parts.references.identify(team, order)
+        return await self._deps.references.identify(team, order)
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:
-        now, heard = self._parts.clock(), honoured(freshness, team.client_control)
+        now, heard = self._deps.clock(), honoured(freshness, team.client_control)
         return Ask(
             order=order,
             team=team,
@@ -233,17 +233,17 @@ class Orders:
             now=now,
             job_id=ids.new_task_id(now),
             run_id=ids.new_run_id(),
-            lease_owner=self._parts.worker.owner,
+            lease_owner=self._deps.worker.owner,
             lease_until=now + RUN_LEASE_SECONDS,
-            room=self._parts.room.enough(),
+            room=self._deps.room.enough(),
             alerting=policy.alerting,
             told=self._told.get(team.name, frozenset()),
         )
 
     async def _standings(self, team: Team) -> Sequence[Standing]:
-        now, zone = self._parts.clock(), self._parts.current.policy.zone
+        now, zone = self._deps.clock(), self._deps.current.policy.zone
         keys = budgets.account_keys(team.name, now, zone)
-        accounts = await self._parts.ledger.accounts(keys)
+        accounts = await self._deps.ledger.accounts(keys)
         return budgets.standings(
             team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
         )
@@ -257,7 +257,7 @@ class Orders:
             decision: Settled | Claimed = await self._admit(ask, self._decide)
             if not isinstance(decision, Claimed):
                 return decision
-            found = await self._parts.ledger.job(decision.claim.job_id)
+            found = await self._deps.ledger.job(decision.claim.job_id)
             match admission.replay(ask, decision.claim, found):
                 case Replayed() as replayed:
                     return replayed
@@ -280,7 +280,7 @@ class Orders:
         Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
         other windows by now: their accounts have to be loaded first.
         """
-        policy = self._parts.current.policy
+        policy = self._deps.current.policy
         team = policy.teams.get(ask.team.name)
         if team is None:
             raise Unauthorized("This team was just deleted, or taken out of the settings.")
@@ -294,7 +294,7 @@ class Orders:
         for rounds_left in reversed(range(VETTING_ROUNDS)):
             ask = self._in_zone(ask)
             try:
-                decision = await self._parts.ledger.transact(ask.keys(), decide(ask))
+                decision = await self._deps.ledger.transact(ask.keys(), decide(ask))
             except budgets.ZoneChanged:
                 continue
             except ConstraintViolation:
@@ -308,7 +308,7 @@ class Orders:
         raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
 
     def _in_zone(self, ask: Ask) -> Ask:
-        zone = self._parts.current.policy.zone
+        zone = self._deps.current.policy.zone
         if zone == ask.zone:
             return ask
         return replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
@@ -318,7 +318,7 @@ class Orders:
         ask = await self._find_cached(ask)
         if ask.cached is None:
             try:
-                await self._parts.pictures.require()
+                await self._deps.pictures.require()
             except PictureProblem:
                 raise _store_away() from None
         return ask
@@ -326,10 +326,10 @@ class Orders:
     async def _find_cached(self, ask: Ask) -> Ask:
         if ask.bypasses or ask.freshness.no_cache:
             return ask
-        cached = await self._parts.cache.get(ask.fingerprint)
+        cached = await self._deps.cache.get(ask.fingerprint)
         fresh = cached is not None and admission.answer_hit(ask, cached) is not None
         stale_or_hit = "hit" if fresh else "stale"
-        self._parts.observer.cache_looked_up("miss" if cached is None else stale_or_hit)
+        self._deps.observer.cache_looked_up("miss" if cached is None else stale_or_hit)
         return await self._vet(replace(ask, cached=cached), cached) if fresh and cached else ask
 
     async def _asked_anew(self, ask: Ask) -> Ask:
@@ -338,26 +338,26 @@ class Orders:
         That is a cached run of a cache that outlived its ledger, or a task id that is taken.
         """
         if ask.cached is not None:
-            await self._parts.cache.delete(ask.fingerprint)
+            await self._deps.cache.delete(ask.fingerprint)
         return replace(ask, cached=None, job_id=ids.new_task_id(ask.now))
 
     async def _vet(self, ask: Ask, run: Run) -> Ask:
         try:
-            readable = await self._parts.pictures.readable(run.pictures)
+            readable = await self._deps.pictures.readable(run.pictures)
         except PictureProblem:  # nobody knows: to make it anew might be to pay twice
             raise _store_away() from None
         if not readable:
-            await self._parts.cache.delete(ask.fingerprint)
+            await self._deps.cache.delete(ask.fingerprint)
         return replace(ask, vetted={**ask.vetted, run.id: readable})
 
     async def _on_its_way(self, decision: Joined | Started | Replayed, wait_seconds: float) -> Run:
         """The run once there is something to answer, or as it is when the time is over."""
         run = decision.run
-        with self._parts.waiters.watching(run.id) as watch:
+        with self._deps.waiters.watching(run.id) as watch:
             if isinstance(decision, Started):
-                self._parts.worker.start(run)
+                self._deps.worker.start(run)
             elif not _is_answer(run):
-                found = await self._parts.ledger.job(decision.job.id)
+                found = await self._deps.ledger.job(decision.job.id)
                 run = found[1] if found else run
             if not _is_answer(run):
                 run = await watch.until(_is_answer, wait_seconds) or run
@@ -370,7 +370,7 @@ class Orders:
         """
         known = self._told.get(team, frozenset())
         self._told[team] = (known if len(known) < TOLD_PER_TEAM else frozenset()) | {*ids}
-        self._parts.nudge_webhooks()
+        self._deps.nudge_webhooks()
 
     def _tell(self, ask: Ask, decision: Settled | Replayed, request_id: str) -> None:
         """One line and one count per order, after the fact. A replay is no order of its own."""
@@ -379,11 +379,11 @@ class Orders:
             log.info("order replayed", team=ask.team.name, task=job.id, run=run.id)
             return
         verdict, facts = _facts(decision)
-        self._parts.observer.order(ask.team.name, ask.order.model, verdict)
-        self._parts.refusals.judged(ask, decision, request_id)
+        self._deps.observer.order(ask.team.name, ask.order.model, verdict)
+        self._deps.refusals.judged(ask, decision, request_id)
         if isinstance(decision, Hit | Joined | Started) and decision.shadow:
             facts["shadow"] = decision.shadow.rule
-        if self._parts.current.policy.log_prompts:
+        if self._deps.current.policy.log_prompts:
             facts["prompt"] = ask.order.prompt
         log.info("order", verdict=str(verdict), team=ask.team.name, model=ask.order.model, **facts)
 

@@ -14,12 +14,17 @@ from gateway.errors import NotFound
 
 
 class Hints:
-    """`take` acts on a token, and tells whether it is one of ours."""
+    """`run_of` gives the id of the run behind a token, None where it is not one of ours."""
 
-    def __init__(self, take: Callable[[str], Awaitable[bool]]) -> None:
-        self._take = take
+    def __init__(
+        self, run_of: Callable[[str], str | None], hint: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._run_of = run_of
+        self._hint = hint
 
     async def called(self, request: Request) -> Response:
-        if not await self._take(request.path_params["token"]):
+        run_id = self._run_of(request.path_params["token"])
+        if run_id is None:
             raise NotFound("There is nothing to call here.")
+        await self._hint(run_id)
         return Response(status_code=200)

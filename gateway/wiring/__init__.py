@@ -3,12 +3,13 @@
 Building does no I/O; `start` opens the stores in the order that recovery needs, `stop` lets go
 in the opposite order.
 
-    gateway.py       a gateway's life: start, stop, reload
-    adapters.py      what stands for the world outside, each made from its settings
-    connections.py   those that the settings may change meanwhile: upstreams, receivers
-    hinting.py       the addresses at which upstream calls
-    stages.py        the stories and drivers, each with what it works with
-    pages.py         what is served: one expression for all doors
+    gateway.py             a gateway's life: start, stop, reload
+    adapters.py            what stands for the world outside, each made from its settings
+    connections.py         those that the settings may change meanwhile: upstreams, receivers
+    callback_addresses.py  the addresses at which upstream calls
+    picture_store.py       whether the picture folder is the one that the ledger knows
+    services.py            the use cases, and what runs in the background
+    endpoints.py           what is served
 """
 
 from __future__ import annotations

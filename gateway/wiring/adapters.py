@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2 as httpx
@@ -17,60 +16,53 @@ from gateway.adapters.metrics import Metrics
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.adapters.pictures.marker import Marker
 from gateway.adapters.pictures.unproven import Unproven
-from gateway.adapters.response_cache import DiskResponseCache, NoCache, response_cache
+from gateway.adapters.response_cache import response_cache
 from gateway.adapters.tokens import TiktokenCounter
 from gateway.config import Settings
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
-from gateway.wiring.callback_addresses import HintAddresses
+from gateway.wiring.callback_addresses import CallbackAddresses
 from gateway.wiring.connections import Connections, Outside, Trust
 
 LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
 
 
-@dataclass(frozen=True, slots=True)
 class Adapters:
-    """One of each. `folder` is where those live that keep something."""
+    """One of each that the settings name; nothing is opened yet.
 
-    folder: Path
-    ledger: Ledger
-    pictures: FolderPictures
-    cache: DiskResponseCache | NoCache
-    tokens: TiktokenCounter
-    hints: HintAddresses
-    connections: Connections
-    metrics: Metrics
+    `folder` is where those live that keep something.
+    """
 
-
-def make_adapters(
-    settings: Settings,
-    current: Current,
-    *,
-    clock: Clock,
-    callback_tls: ssl.SSLContext | None,
-    outside: Outside,
-) -> Adapters:
-    """Makes what the settings name; nothing is opened yet."""
-    folder = Path(settings.storage.data_dir)
-    ledger = make_ledger(settings, clock)
-    unproven = Unproven(folder / "unproven")
-    pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)
-    cache = response_cache(folder / "cache", size_limit_bytes=settings.cache.size_limit_bytes)
-    hints = HintAddresses(folder / "callback.key", current)
-    tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
-    trust = Trust(upstreams=tls, receivers=callback_tls or tls)
-    return Adapters(
-        folder=folder,
-        ledger=ledger,
-        pictures=pictures,
-        cache=cache,
-        tokens=TiktokenCounter(),
-        hints=hints,
-        connections=Connections(settings, trust, clock=clock, hint_url=hints.url, outside=outside),
-        metrics=Metrics(ledger=ledger, pictures=pictures, cache=cache, current=current),
-    )
+    def __init__(
+        self,
+        settings: Settings,
+        current: Current,
+        *,
+        clock: Clock,
+        callback_tls: ssl.SSLContext | None,
+        outside: Outside,
+    ) -> None:
+        folder = self.folder = Path(settings.storage.data_dir)
+        self.ledger = make_ledger(settings, clock)
+        unproven = Unproven(folder / "unproven")
+        self.pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)
+        limit_bytes = settings.cache.size_limit_bytes
+        self.cache = response_cache(folder / "cache", size_limit_bytes=limit_bytes)
+        self.tokens = TiktokenCounter()
+        self.callback_addresses = CallbackAddresses(folder / "callback.key", current)
+        tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
+        self.connections = Connections(
+            settings,
+            Trust(upstreams=tls, receivers=callback_tls or tls),
+            clock=clock,
+            callback_url=self.callback_addresses.url,
+            outside=outside,
+        )
+        self.metrics = Metrics(
+            ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current
+        )
 
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:

@@ -11,7 +11,7 @@ from gateway.core.model import Run
 from gateway.core.policy import Current
 
 
-class HintAddresses:
+class CallbackAddresses:
     """`path` is the file of the secret; before `load`, no address is ours."""
 
     def __init__(self, path: Path, current: Current) -> None:

@@ -32,7 +32,8 @@ from gateway.adapters.outbound.resolver import (
 )
 from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
-from gateway.config import Settings, schema, ways_out
+from gateway.config import Settings, convert, schema
+from gateway.config.notices import proxy_notices
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
@@ -63,7 +64,7 @@ class Outside:
 class Connections:
     """The clients of the settings in force; `upstreams` and `links` are by upstream's name.
 
-    One that the settings no longer name stays, for the runs that are with it. `hint_url` gives
+    One that the settings no longer name stays, for the runs that are with it. `callback_url` gives
     the address at which upstream may call about a run.
     """
 
@@ -73,7 +74,7 @@ class Connections:
         trust: Trust,
         *,
         clock: Clock,
-        hint_url: Callable[[Run], str],
+        callback_url: Callable[[Run], str],
         outside: Outside,
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
@@ -83,7 +84,7 @@ class Connections:
         self._settings = settings
         self._trust = trust
         self._clock = clock
-        self._hint_url = hint_url
+        self._callback_url = callback_url
         self._outside = outside
         self._upstream_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, OURS))
         self._link_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, LINKS))
@@ -122,7 +123,7 @@ class Connections:
 
     def proxies_told(self) -> Sequence[str]:
         """A sentence for everything that goes through a proxy."""
-        return ways_out.told(self._settings, self._outside.environ)
+        return proxy_notices(self._settings, self._outside.environ)
 
     def retire(self, *senders: Callbacks) -> None:
         """These have a successor."""
@@ -145,18 +146,22 @@ class Connections:
             self.upstreams[name] = _client(
                 entry,
                 self._transports(name, entry, entry.base_url),
-                self._hint_url if entry.callbacks else None,
+                self._callback_url if entry.callbacks else None,
             )
             self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
             if name in self._files:
                 self._retired.append(self._files.pop(name))
             if entry.files_url is not None:
                 transports = self._transports(name, entry, entry.files_url)
-                self._files[name] = _file_store(entry, entry.files_url, transports)
+                self._files[name] = EvolinkFiles(
+                    _account(entry, entry.files_url),
+                    connect_seconds=entry.timeout.connect_seconds,
+                    transports=transports,
+                )
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""
-        proxy = ways_out.proxies(entry.proxy, self._outside.environ).for_url(url)
+        proxy = convert.proxies(entry.proxy, self._outside.environ).for_url(url)
 
         def make(limits: httpx.Limits) -> NamedTransport:
             resolver, tls = self._upstream_names[name], self._trust.upstreams
@@ -165,7 +170,7 @@ class Connections:
         return make
 
     def _fetcher(self, name: str, entry: UpstreamEntry) -> Fetcher:
-        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
+        proxies = convert.proxies(entry.proxy, self._outside.environ)
         return Fetcher(
             allow_private=entry.allow_private_addresses,
             verify=self._trust.upstreams,
@@ -179,14 +184,14 @@ class Connections:
             allow_private=entry.allow_private_addresses,
             verify=self._trust.upstreams,
             resolver=self._callers_names,
-            way=Way(ways_out.proxies(entry.proxy, self._outside.environ)),
+            way=Way(convert.proxies(entry.proxy, self._outside.environ)),
         )
 
     def _sender(
         self, kind: type[S], entry: schema.CallbackSettings | schema.Alerts, names: Lookups
     ) -> S:
         shared = self._settings.callbacks
-        proxies = ways_out.proxies(entry.proxy, self._outside.environ)
+        proxies = convert.proxies(entry.proxy, self._outside.environ)
         client = pinned_client(
             timeout=httpx.Timeout(shared.timeout_seconds),
             allow_private=entry.allow_private_addresses,
@@ -207,23 +212,20 @@ class Connections:
 def _client(
     entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
 ) -> EvolinkClient:
-    account = VendorAccount(
-        base_url=entry.base_url,
-        api_key=entry.api_key.get_secret_value(),
-        user_agent=entry.user_agent,
-        max_connections=entry.max_connections,
-        not_taken=entry.not_taken,
-    )
     timeout = entry.timeout
     return EvolinkClient(
-        account,
+        _account(entry, entry.base_url),
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
         transports=transports,
         callback_url=callback_url,
     )
 
 
-def _file_store(entry: UpstreamEntry, files_url: str, transports: Transports) -> EvolinkFiles:
-    account = VendorAccount(files_url, entry.api_key.get_secret_value(), entry.user_agent)
-    connect_seconds = entry.timeout.connect_seconds
-    return EvolinkFiles(account, connect_seconds=connect_seconds, transports=transports)
+def _account(entry: UpstreamEntry, url: str) -> VendorAccount:
+    return VendorAccount(
+        base_url=url,
+        api_key=entry.api_key.get_secret_value(),
+        user_agent=entry.user_agent,
+        max_connections=entry.max_connections,
+        not_taken=entry.not_taken,
+    )

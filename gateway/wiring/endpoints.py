@@ -60,34 +60,34 @@ class EndpointsDeps:
     unready: Callable[[], Awaitable[Sequence[str]]]
 
 
-def make_endpoints(house: EndpointsDeps) -> Endpoints:
-    adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
+def make_endpoints(deps: EndpointsDeps) -> Endpoints:
+    adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
     bodies = Bodies()
     return Endpoints(
-        images=Images(services.service, services.tasks, current, bodies, clock),
-        files=FilesApi(services.make_files(), Base64Files(adapters.folder), current),
+        images=Images(services.orders, services.tasks, current, bodies, clock),
+        files=FilesApi(services.uploads, Base64Files(adapters.folder), current),
         tasks=TaskLists(services.tasks, current, bodies),
-        enquiries=AccountPages(services.service, current, bodies),
+        enquiries=AccountPages(services.orders, current, bodies),
         openai=OpenAI(
-            services.service,
+            services.orders,
             services.tasks,
             current,
             Readers(bodies, services.edits),
             locate=adapters.pictures.path,
         ),
         pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
-        operations=Operations(current, unready=house.unready, render=adapters.metrics.render),
-        hints=Hints(services.take_hint),
-        sections=(*_for_all(house), *_for_operators(house)),
+        operations=Operations(current, unready=deps.unready, render=adapters.metrics.render),
+        hints=Hints(adapters.callback_addresses.run_of, services.worker.hint),
+        sections=(*_for_all(deps), *_for_operators(deps)),
     )
 
 
-def _for_all(house: EndpointsDeps) -> Sequence[Section]:
+def _for_all(deps: EndpointsDeps) -> Sequence[Section]:
     """The console, the description, and the pages that operators and teams both have."""
-    ledger, current, clock = house.adapters.ledger, house.current, house.clock
+    ledger, current, clock = deps.adapters.ledger, deps.current, deps.clock
     console = Console()
-    records = Runs(ledger, house.services.refusals, house.adapters.pictures)
-    retrying = Retrying(ledger, house.services.worker.try_again)
+    records = Runs(ledger, deps.services.refusals, deps.adapters.pictures)
+    retrying = Retrying(ledger, deps.services.worker.try_again)
     return (
         console,
         Described(console, current),
@@ -99,17 +99,17 @@ def _for_all(house: EndpointsDeps) -> Sequence[Section]:
     )
 
 
-def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
-    adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
+def _for_operators(deps: EndpointsDeps) -> Sequence[Section]:
+    adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
     return (
-        ManagedTeams(services.roster, current, house.settings, clock),
-        TeamKeys(services.roster, current, house.settings, clock),
+        ManagedTeams(services.teams, current, deps.settings, clock),
+        TeamKeys(services.teams, current, deps.settings, clock),
         Changes(adapters.ledger, current),
         SettingsPage(
             current,
-            settings=house.settings,
-            notices=lambda: [*notices(house.settings()), *services.roster.notices],
-            reread=house.reread,
+            settings=deps.settings,
+            notices=lambda: [*notices(deps.settings()), *services.teams.notices],
+            reread=deps.reread,
         ),
         HealthPage(
             HealthDeps(
@@ -118,8 +118,8 @@ def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
                 current=current,
                 clock=clock,
                 chores=services.maintenance,
-                life=house.life,
-                unready=house.unready,
+                life=deps.life,
+                unready=deps.unready,
                 route_state=services.worker.route_state,
             )
         ),
@@ -130,7 +130,7 @@ def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
             services.erasure,
             current,
             clock,
-            size_limit_bytes=house.settings().cache.size_limit_bytes,
+            size_limit_bytes=deps.settings().cache.size_limit_bytes,
             requests=adapters.metrics.cache_requests,
         ),
         CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),

@@ -19,7 +19,7 @@ from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app
 from gateway.wiring import picture_store
-from gateway.wiring.adapters import make_adapters
+from gateway.wiring.adapters import Adapters
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
@@ -28,7 +28,10 @@ log = structlog.get_logger("gateway.wiring")
 
 
 class Gateway:
-    """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile."""
+    """One gateway process: `app` to serve, `start` and `stop` around it, `reload` meanwhile.
+
+    `adapters` and `services` are what it is made of, where a test may take the place of one.
+    """
 
     def __init__(
         self,
@@ -52,20 +55,20 @@ class Gateway:
         self._life = Life()
         self._stopping = False
         self._current = Current(convert.policy(settings, port=self._port), clock)
-        self._adapters = make_adapters(
+        self.adapters = Adapters(
             settings,
             self._current,
             clock=clock,
             callback_tls=callback_tls,
             outside=outside or Outside(),
         )
-        self._services = Services(settings, self._adapters, self._current, clock)
-        self.ledger = self._adapters.ledger
-        self.credit_watch = self._services.credit_watch
-        self.webhooks = self._services.webhooks
-        self.worker = self._services.worker
-        self.endpoints = make_endpoints(self._house())
-        metrics = self._adapters.metrics
+        self.services = Services(settings, self.adapters, self._current, clock)
+        self.ledger = self.adapters.ledger
+        self.credit_watch = self.services.credit_watch
+        self.webhooks = self.services.webhooks
+        self.worker = self.services.worker
+        self.endpoints = make_endpoints(self._endpoints_deps())
+        metrics = self.adapters.metrics
         self.app = build_app(
             self.endpoints,
             current=self._current,
@@ -80,12 +83,12 @@ class Gateway:
 
         Raises `Unavailable` when a store cannot be had; then nothing is left open.
         """
-        adapters, services, folder = self._adapters, self._services, self._adapters.folder
+        adapters, services, folder = self.adapters, self.services, self.adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
-            await adapters.hints.load()
+            await adapters.callback_addresses.load()
             await adapters.ledger.open()
-            await services.roster.load()
+            await services.teams.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await services.edits.open()
             await adapters.cache.open()
@@ -116,12 +119,12 @@ class Gateway:
     def stop_taking(self) -> None:
         """New orders are answered 503 from now on; what was taken goes on."""
         self._stopping = True
-        self._services.service.stop_taking()
-        self._services.waiters.release()
+        self.services.orders.stop_taking()
+        self.services.waiters.release()
 
     async def stop(self, grace_seconds: float) -> None:
         """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
-        adapters, services = self._adapters, self._services
+        adapters, services = self.adapters, self.services
         self.stop_taking()
         await services.waiters.stop()
         await asyncio.gather(
@@ -145,10 +148,10 @@ class Gateway:
         Returns the changed settings that only a restart brings into effect.
         """
         former = self.settings
-        connections, webhooks = self._adapters.connections, self._services.webhooks
+        connections, webhooks = self.adapters.connections, self.services.webhooks
         proxies = connections.proxies_told()
         if connections.reload(settings):
-            self._services.worker.reconnected()
+            self.services.worker.reconnected()
         self._tell_proxies(known=proxies)
         if (settings.callbacks, settings.alerts) != (former.callbacks, former.alerts):
             connections.retire(webhooks.callbacks, webhooks.alerts)
@@ -175,14 +178,14 @@ class Gateway:
                 raise
             changed = differences(self.settings, settings)
             before, after = (json.dumps(managed.plain(shown)) for shown in changed)
-            await self._services.roster.note(
+            await self.services.teams.note(
                 Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
             )
             return self.reload(settings)
 
     def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
         """What goes through a proxy, which is no one's first thought when it cannot connect."""
-        for sentence in self._adapters.connections.proxies_told():
+        for sentence in self.adapters.connections.proxies_told():
             if sentence not in known:
                 log.info("proxy", said=sentence)
 
@@ -193,20 +196,20 @@ class Gateway:
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
         policy = convert.policy(settings, port=self._port)
-        self._services.roster.install(policy, managed.reader(settings))
+        self.services.teams.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:
-        self._adapters.metrics.reloaded(successful=successful, at=self._clock())
+        self.adapters.metrics.reloaded(successful=successful, at=self._clock())
         self._life.successful = successful
         if successful:
             self._life.reloaded_at = self._clock()
 
     # --- what the pages ask --------------------------------------------------------------------
 
-    def _house(self) -> EndpointsDeps:
+    def _endpoints_deps(self) -> EndpointsDeps:
         return EndpointsDeps(
-            adapters=self._adapters,
-            services=self._services,
+            adapters=self.adapters,
+            services=self.services,
             current=self._current,
             clock=self._clock,
             life=self._life,
@@ -218,10 +221,10 @@ class Gateway:
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
         reasons = ["the gateway is stopping"] if self._stopping else []
-        problem = await self._adapters.pictures.problem()
+        problem = await self.adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
-        elif not self._services.maintenance.has_space():
+        elif not self.services.maintenance.has_space():
             reasons.append("free disk space is below storage.free_space_floor")
         try:
             await self.ledger.next_due(self._clock())

@@ -1,4 +1,4 @@
-"""The stories and the drivers, each with exactly what it works with; built and not started."""
+"""The use cases and what runs in the background, each with what it works with; not started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
-from gateway.services.erasure import FINISH_SECONDS, Erasure, ErasureDeps
+from gateway.services.erasure import FINISH_SECONDS, Erasure
 from gateway.services.orders import Orders, OrdersDeps
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
@@ -36,7 +36,7 @@ class Services:
         self._current = current
         self._clock = clock
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
-        self.roster = Teams(
+        self.teams = Teams(
             ledger,
             current,
             clock=clock,
@@ -47,7 +47,11 @@ class Services:
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()
         self.erasure = Erasure(
-            ErasureDeps(ledger, adapters.pictures, adapters.cache), self.picture_locks, clock=clock
+            ledger,
+            adapters.pictures,
+            adapters.cache,
+            picture_locks=self.picture_locks,
+            clock=clock,
         )
         self.credit_watch = CreditWatch(
             ledger,
@@ -56,24 +60,25 @@ class Services:
             clock=clock,
             tell=metrics.credits_compared,
         )
-        self.maintenance = self._make_housekeeper()
+        self.maintenance = self._make_maintenance()
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
-        self.service = self._make_service()
+        self.orders = self._make_orders()
         self.tasks = Tasks(ledger, self.waiters, current)
+        self.uploads = self._make_uploads()
         self.edits = Edits(
-            self.make_files(),
+            self._make_uploads(),
             proof=adapters.pictures,
             room=self.maintenance,
             folder=adapters.folder / "forms",
             clock=clock,
         )
 
-    def make_files(self) -> Uploads:
-        """The story of an upload; whoever has one takes turns of its own."""
+    def _make_uploads(self) -> Uploads:
+        """Whoever has one takes turns of its own."""
         return Uploads(
             self._adapters.ledger,
             self._adapters.connections.stores,
@@ -81,14 +86,7 @@ class Services:
             clock=self._clock,
         )
 
-    async def take_hint(self, token: str) -> bool:
-        """Upstream has called; False when the address is not ours. Raises `Unavailable`."""
-        run_id = self._adapters.hints.run_of(token)
-        if run_id is not None:
-            await self.worker.hint(run_id)
-        return run_id is not None
-
-    def _make_housekeeper(self) -> Maintenance:
+    def _make_maintenance(self) -> Maintenance:
         maintenance = Maintenance(
             self._adapters.ledger,
             self._adapters.pictures,
@@ -101,7 +99,7 @@ class Services:
         return maintenance
 
     def _make_webhooks(self, settings: Settings) -> Webhooks:
-        desk = WebhooksDeps(
+        deps = WebhooksDeps(
             ledger=self._adapters.ledger,
             observer=self._adapters.metrics,
             current=self._current,
@@ -109,7 +107,7 @@ class Services:
             render=self._render_task,
         )
         return Webhooks(
-            desk,
+            deps,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
             owner=f"courier-{secrets.token_hex(6)}",
@@ -121,7 +119,7 @@ class Services:
         return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
 
     def _make_worker(self, settings: Settings) -> Worker:
-        tools = RunsDeps(
+        deps = RunsDeps(
             ledger=self._adapters.ledger,
             upstreams=self._adapters.connections.upstreams,
             links=self._adapters.connections.links,
@@ -135,11 +133,11 @@ class Services:
             picture_locks=self.picture_locks,
         )
         worker = settings.worker
-        longest = [e.timeout.download_seconds for e in settings.upstreams.values()]
-        bounds = RunBounds(worker.concurrency, worker.downloads, max(longest, default=120.0))
-        return Worker(tools, bounds, owner=f"gateway-{secrets.token_hex(6)}")
+        longest = max(entry.timeout.download_seconds for entry in settings.upstreams.values())
+        bounds = RunBounds(worker.concurrency, worker.downloads, longest)
+        return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
 
-    def _make_service(self) -> Orders:
+    def _make_orders(self) -> Orders:
         return Orders(
             OrdersDeps(
                 ledger=self._adapters.ledger,

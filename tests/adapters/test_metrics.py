@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from core_samples import a_policy, some_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,7 +35,7 @@ from gateway.core.orders.admission import Ask, Denial, Denied, Reason, Started, 
 from gateway.core.policy import Current, Policy
 from gateway.core.runs import events
 from gateway.core.runs.history import note
-from gateway.core.runs.lifecycle import Rules, advance
+from gateway.core.runs.lifecycle import advance
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.web.app import routes
@@ -50,14 +51,19 @@ def route(model: str) -> Route:
     return Route("evolink", model, (PriceRule(PRICE),))
 
 
+def a_model(name: str, *routes: Route) -> ImageModel:
+    return ImageModel(name, routes, deadline_seconds=900.0)
+
+
 CATALOG = Catalog(
     {
         "gpt-image-1.5": ImageModel(
             "gpt-image-1.5",
             (route("gpt-image-1.5-beta"), route("gpt-image-1.5")),
             Limits(qualities=frozenset({"low", "high"})),
+            deadline_seconds=900.0,
         ),
-        "other-model": ImageModel("other-model", (route("other-model"),)),
+        "other-model": a_model("other-model", route("other-model")),
     }
 )
 TEAMS = {
@@ -72,7 +78,9 @@ TEAMS = {
     ),
     "design": Team("design", (Cap(Measure.USD, Window.MONTH, 3 * PRICE),)),
 }
-POLICY = Policy(CATALOG, TEAMS, {}, rules={"evolink": Rules()})
+POLICY = a_policy(
+    catalog=CATALOG, teams=TEAMS, free_space_floor_bytes=0, rules={"evolink": some_rules()}
+)
 
 
 class Disk:
@@ -412,9 +420,9 @@ def finish(metrics: Metrics, run: Run, *, seconds: float = 1.0) -> None:
 
 async def test_a_run_is_timed_once_when_it_ends(metrics: Metrics) -> None:
     run = a_run()
-    running = advance(run, events.Accepted("task-1", "{}"), NOW + 1, Rules())
+    running = advance(run, events.Accepted("task-1", "{}"), NOW + 1, some_rules())
     metrics.advanced(run, events.Accepted("task-1", "{}"), running)
-    failed = advance(running, events.TaskFailed("{}", "x", "y"), NOW + 42, Rules())
+    failed = advance(running, events.TaskFailed("{}", "x", "y"), NOW + 42, some_rules())
     metrics.advanced(running, events.TaskFailed("{}", "x", "y"), failed)
     finish(metrics, run, seconds=31)
     series = await scraped(metrics)
@@ -466,9 +474,9 @@ async def test_a_reload_adds_series_and_keeps_counters(ledger: SqliteLedger) -> 
     current = Current(POLICY, lambda: NOW)
     metrics = Metrics(ledger=ledger, pictures=Disk(), cache=Cache(), current=current)  # type: ignore[arg-type]
     metrics.order("design", "other-model", Verdict.HIT)
-    models = {"new-model": ImageModel("new-model", (Route("second", "new", ()),))}
+    models = {"new-model": a_model("new-model", Route("second", "new", ()))}
     teams = {"marketing": TEAMS["marketing"], "sales": Team("sales")}
-    current.policy = Policy(Catalog(models), teams, {})
+    current.policy = a_policy(catalog=Catalog(models), teams=teams)
     metrics.declare(current.policy)
     metrics.order("sales", "new-model", Verdict.STARTED)
     series = await scraped(metrics)
@@ -503,7 +511,7 @@ def an_ask(
     now: float = NOW,
 ) -> Ask:
     number = next(_numbers)
-    known = CATALOG.models.get(model) or ImageModel(model, (route(model),))
+    known = CATALOG.models.get(model) or a_model(model, route(model))
     body = {"prompt": prompt, "n": n, "quality": quality}
     return Ask(
         order=Order(model, prompt, n, None, quality, body),
@@ -553,7 +561,7 @@ class Life:
         return run
 
     def _decide(self, event: events.Event, now: float, view: Any) -> Any:
-        after = advance(view.run, event, now, Rules())
+        after = advance(view.run, event, now, some_rules())
         step = note(view.run, event, after, now)
         writes = replace(book(view.run, after, view.accounts), steps=(step,) if step else ())
         return (view.run, after), writes
@@ -648,7 +656,7 @@ async def test_history_of_a_removed_team_stays(ledger: SqliteLedger) -> None:
     life = Life(ledger, make(ledger))
     started = await life.order(an_ask("a dog"))
     await life.make(started.run)
-    after = make(ledger, Policy(Catalog({}), {}, {}))
+    after = make(ledger, a_policy())
     series = await scraped(after)
     labels = {"team": "marketing", "model": "gpt-image-1.5"}
     assert value(series, "gateway_spend_usd_total", **labels) == 0.013
@@ -757,9 +765,9 @@ async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: Sqlit
 def many_teams(count: int, models: int) -> Policy:
     caps = (Cap(Measure.USD, Window.DAY, DAY_CAP), Cap(Measure.USD, Window.MONTH, DAY_CAP))
     names = [f"model-{number}" for number in range(models)]
-    catalog = Catalog({name: ImageModel(name, (route(name),)) for name in names})
+    catalog = Catalog({name: a_model(name, route(name)) for name in names})
     teams = [Team(f"team-{number}", caps) for number in range(count)]
-    return Policy(catalog, {team.name: team for team in teams}, {})
+    return a_policy(catalog=catalog, teams={team.name: team for team in teams})
 
 
 async def longest_pause(metrics: Metrics) -> float:

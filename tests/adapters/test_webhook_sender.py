@@ -52,6 +52,7 @@ async def attempt(
     client = pinned_client(
         timeout=httpx.Timeout(5), verify=trust, resolver=resolver, allow_private=allow_private
     )
+    options = {"timeout_seconds": 10.0, **options}
     sender = CallbackSender(client, clock=time.time, allow_private=allow_private, **options)
     try:
         return await sender.deliver(a_delivery(url), BODY)
@@ -90,7 +91,7 @@ async def test_the_signature_is_the_standards(
 async def test_a_broken_secret_is_refused_at_once() -> None:
     async with pinned_client(timeout=httpx.Timeout(5)) as client:
         with pytest.raises(ValueError, match=r"."):
-            CallbackSender(client, clock=time.time, signing_secret="whsec_!")
+            CallbackSender(client, clock=time.time, timeout_seconds=10.0, signing_secret="whsec_!")
 
 
 async def test_a_redirect_is_not_followed(receive: Receive, trust: ssl.SSLContext) -> None:
@@ -293,7 +294,7 @@ def saying(status: int, body: bytes) -> Answer:
 
 async def alerted(receiver: Receiver, trust: ssl.SSLContext, path: str) -> Outcome:
     client = pinned_client(timeout=httpx.Timeout(5), verify=trust, allow_private=True)
-    sender = AlertSender(client, clock=time.time, allow_private=True)
+    sender = AlertSender(client, clock=time.time, timeout_seconds=10.0, allow_private=True)
     try:
         return await sender.deliver(a_delivery(receiver.url(path)), BODY)
     finally:

@@ -10,11 +10,12 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import pytest
+from core_samples import a_policy
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.background.maintenance import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Maintenance
-from gateway.core.catalog import Catalog, Team
+from gateway.core.catalog import Team
 from gateway.core.model import Claim, Run, Upload
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Window, Windows
 from gateway.core.policy import Current, Policy
@@ -23,9 +24,7 @@ from gateway.ports.ledger import Old
 
 NOW = 1_760_000_000.0
 DAY = 86_400.0
-POLICY = Policy(
-    Catalog({}), teams={}, keys={}, cache_ttl_seconds=3 * DAY, claims_retention_seconds=2 * DAY
-)
+POLICY = a_policy(cache_ttl_seconds=3 * DAY, claims_retention_seconds=2 * DAY)
 
 
 class Watched(SqliteLedger):

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
+from core_samples import a_policy
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.runs.deps import RunsDeps
 from gateway.background.runs.recording import RunRecorder
-from gateway.core.catalog import Catalog, Team
+from gateway.core.catalog import Team
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Cap, Measure, Window
 from gateway.core.money.booking import book
@@ -63,9 +64,9 @@ def a_run(at: float = NOW, **fields: object) -> Run:
     return replace(base, **fields)
 
 
-def a_policy(limit: int, zone: str) -> Policy:
+def limited(limit: int, zone: str) -> Policy:
     team = Team("blue", caps=(Cap(Measure.USD, Window.DAY, limit),))
-    return Policy(Catalog({}), {"blue": team}, {}, zone=ZoneInfo(zone))
+    return a_policy(teams={"blue": team}, zone=ZoneInfo(zone))
 
 
 async def ordered(ledger: SqliteLedger, run: Run) -> None:
@@ -80,11 +81,11 @@ async def ordered(ledger: SqliteLedger, run: Run) -> None:
 @pytest.mark.parametrize(
     ("after", "state"),
     [
-        (a_policy(60_000, "UTC"), RunState.SUBMITTING),
-        (a_policy(29_999, "UTC"), RunState.QUEUED),
-        (a_policy(60_000, "Asia/Tokyo"), RunState.SUBMITTING),
-        (a_policy(50_000, "Asia/Tokyo"), RunState.QUEUED),  # there it was today still
-        (replace(a_policy(60_000, "UTC"), teams={}), RunState.QUEUED),
+        (limited(60_000, "UTC"), RunState.SUBMITTING),
+        (limited(29_999, "UTC"), RunState.QUEUED),
+        (limited(60_000, "Asia/Tokyo"), RunState.SUBMITTING),
+        (limited(50_000, "Asia/Tokyo"), RunState.QUEUED),  # there it was today still
+        (replace(limited(60_000, "UTC"), teams={}), RunState.QUEUED),
     ],
 )
 async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
@@ -96,7 +97,7 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
     run = a_run()
     for one in (yesterday, run):
         await ordered(ledger, one)
-    current = Current(a_policy(60_000, "UTC"), lambda: NOW)
+    current = Current(limited(60_000, "UTC"), lambda: NOW)
     ledger.meanwhile = lambda: setattr(current, "policy", after)  # type: ignore[method-assign]
     nothing: Any = SimpleNamespace(advanced=lambda *_: None)
     tools = RunsDeps(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core_samples import a_policy
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.webhooks import (
@@ -21,11 +22,10 @@ from gateway.background.webhooks import (
     Webhooks,
     WebhooksDeps,
 )
-from gateway.core.catalog import Catalog
 from gateway.core.delivery import Outcome, owes, receiver
 from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState, Verdict
 from gateway.core.money.accounts import NOTHING, Windows
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import Unavailable
 from gateway.ports.ledger import DeliveryFilter
@@ -125,7 +125,7 @@ class Round:
         self.watcher = Watcher()
         self.clock: Callable[[], float] = options.pop("clock", time.time)
         render = options.pop("render", lambda job, run: job.id.encode())
-        policy = Policy(Catalog({}), {}, {}, callback_retries=options.pop("retries", (0.01,)))
+        policy = a_policy(callback_retries=options.pop("retries", (0.01,)))
         observer: Any = self.watcher
         desk = WebhooksDeps(ledger, observer, Current(policy, self.clock), self.clock, render)
         concurrency = options.pop("concurrency", 16)

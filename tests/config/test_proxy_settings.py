@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from settings_samples import read
 
 from gateway.cli.check import check_command
-from gateway.config import Settings, restart_needed, ways_out
-from gateway.config.notices import notices
+from gateway.config import Settings, restart_needed
+from gateway.config.notices import notices, proxy_notices
 
 PROXY = "http://me:very-secret@proxy.example:3128"
 SHOWN = "http://me:********@proxy.example:3128"
@@ -34,8 +34,8 @@ def test_a_password_is_never_shown() -> None:
 
 def test_what_is_not_set_is_left_to_the_environment() -> None:
     one = settings()
-    assert ways_out.told(one, {}) == []
-    told = ways_out.told(one, {"HTTPS_PROXY": PROXY})
+    assert proxy_notices(one, {}) == []
+    told = proxy_notices(one, {"HTTPS_PROXY": PROXY})
     assert [sentence.partition(":")[0] for sentence in told] == [
         "upstreams.evolink",
         "callbacks",
@@ -43,18 +43,18 @@ def test_what_is_not_set_is_left_to_the_environment() -> None:
         "alerts",
     ]
     assert all(f"{SHOWN} of the environment" in sentence for sentence in told)
-    told = ways_out.told(one, {"HTTPS_PROXY": PROXY, "no_proxy": "api.example"})
+    told = proxy_notices(one, {"HTTPS_PROXY": PROXY, "no_proxy": "api.example"})
     assert "upstreams.evolink" not in "".join(told)
 
 
 def test_the_settings_go_before_the_environment() -> None:
-    told = ways_out.told(settings(PROXY), {"HTTPS_PROXY": "http://other", "NO_PROXY": "*"})
+    told = proxy_notices(settings(PROXY), {"HTTPS_PROXY": "http://other", "NO_PROXY": "*"})
     assert len(told) == 4
     assert all(SHOWN in sentence and "environment" not in sentence for sentence in told)
 
 
 def test_a_variable_that_is_no_good_is_told() -> None:
-    [told] = ways_out.told(settings(), {"ALL_PROXY": "socks5://me:very-secret@a.example"})
+    [told] = proxy_notices(settings(), {"ALL_PROXY": "socks5://me:very-secret@a.example"})
     assert told.startswith("ALL_PROXY names a SOCKS proxy") and "very-secret" not in told
 
 

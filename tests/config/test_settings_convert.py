@@ -1,11 +1,15 @@
 """Settings become the core's types; a reload knows what it can take over."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from settings_samples import DIGEST, read
 
+from gateway.adapters.evolink.client import Timeouts
+from gateway.background.runs import RunBounds
 from gateway.config import (
     Settings,
     SettingsError,
@@ -17,7 +21,9 @@ from gateway.config import (
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
 from gateway.core.catalog import CacheScope, Mode, Pace, PriceRule
 from gateway.core.money.accounts import Cap, Measure, Window
-from gateway.core.policy import Grant
+from gateway.core.policy import Grant, Policy
+from gateway.core.runs.breaker import BreakerPace
+from gateway.core.runs.lifecycle import Rules
 
 TEAM = f"""
 teams:
@@ -165,13 +171,21 @@ RELOADS = [
     "server: {timezone: Asia/Tokyo}",
     "server: {public_url: https://images.example}",
     "server: {body_limit: 2MiB}",
+    "server: {upload_limit: 5MB}",
+    "server: {max_waiters: 7}",
+    "server: {openai_wait: 1m}",
+    "server: {openai_sdk_on_v1: true}",
+    "server: {cors_origins: ['https://app.example']}",
     "server: {log: {prompts: true}}",
     "storage: {free_space_floor: 2GB}",
     "storage: {picture_limit: 2MB}",
     "storage: {retention: {jobs: 2d}}",
     "storage: {retention: {idempotency_keys: 2d}}",
+    "storage: {retention: {refusals: 2d}}",
     "cache: {ttl: 1d}",
+    "cache: {remember_lost: 1m}",
     "callbacks: {allow_private_addresses: true}",
+    "callbacks: {retries: [5s]}",
     "worker: {retry: {first: 2s}}",
     "alerts: {webhook: 'https://hooks.example/x'}",
     UPSTREAM.format(key="k", rest="poll: {every: 5s}"),
@@ -206,6 +220,19 @@ def test_what_a_reload_takes_over_is_in_the_policy(text: str) -> None:
     assert convert.policy(old, port=1) != convert.policy(new, port=1)
 
 
+@pytest.mark.parametrize("kind", [Policy, Rules, Pace, BreakerPace, RunBounds, Timeouts])
+def test_a_default_of_a_setting_stands_in_the_schema_alone(kind: Any) -> None:
+    given = {one.name for one in fields(kind) if one.default is not MISSING}
+    assert given <= {"outlook"}, "what is reckoned for each step, and is no setting"
+
+
+def test_a_run_of_an_upstream_that_left_the_settings_goes_by_those_of_the_worker() -> None:
+    policy = convert.policy(base("worker: {retry: {first: 2s, dead_after: 2h}}"), port=1)
+    rules = policy.rules_of("gone")
+    assert (rules.retry_first_seconds, rules.dead_after_seconds) == (2.0, 7200.0)
+    assert rules == policy.rules_of("evolink")
+
+
 @pytest.mark.parametrize("text", RECONNECTS)
 def test_upstreams_are_connected_anew_without_a_restart(text: str) -> None:
     assert base("").upstreams != base(text).upstreams
@@ -216,6 +243,8 @@ def test_upstreams_are_connected_anew_without_a_restart(text: str) -> None:
 def test_what_needs_a_restart_is_named(text: str, paths: list[str]) -> None:
     assert restart_needed(base(""), base(text)) == paths
     assert restart_needed(base(text), base(text)) == []
+    if "server.host" not in paths:  # the base of links follows the address
+        assert convert.policy(base(""), port=1) == convert.policy(base(text), port=1)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from core_samples import NOW, a_run
+from core_samples import NOW, a_run, some_rules
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.callback_tokens import KEY_BYTES, run_of, token
 from gateway.core.model import RunState
 from gateway.core.runs.events import Hinted
-from gateway.core.runs.lifecycle import Rules, advance
+from gateway.core.runs.lifecycle import advance
 
 KEY = b"k" * KEY_BYTES
 RUN_ID = "run_" + "a" * 32
@@ -46,6 +46,6 @@ def test_no_text_is_a_token_by_chance(text: str) -> None:
 
 def test_a_hint_makes_a_run_due_and_nothing_more() -> None:
     run = a_run(state=RunState.RUNNING, due_at=NOW + 60)
-    after = advance(run, Hinted(), NOW, Rules())
+    after = advance(run, Hinted(), NOW, some_rules())
     assert (after.due_at, after.state) == (NOW, RunState.RUNNING)
-    assert advance(after, Hinted(), NOW + 1, Rules()).due_at == NOW
+    assert advance(after, Hinted(), NOW + 1, some_rules()).due_at == NOW

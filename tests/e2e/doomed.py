@@ -42,15 +42,15 @@ def armed(owner: object, name: str, when: str, count: int) -> None:
 
 async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
     gateway = Gateway(parse(Path(settings).read_text(), {}))
-    tools = gateway.worker._tools
+    adapters = gateway.adapters
     operation, _, upstream = operation.partition("@")
     owners = {
-        "transact": tools.ledger,
-        "submit": tools.upstreams[upstream or "evolink"],
-        "poll": tools.upstreams["evolink"],
-        "keep": tools.pictures,
-        "describe": tools.pictures,
-        "put": tools.cache,
+        "transact": adapters.ledger,
+        "submit": adapters.connections.upstreams[upstream or "evolink"],
+        "poll": adapters.connections.upstreams["evolink"],
+        "keep": adapters.pictures,
+        "describe": adapters.pictures,
+        "put": adapters.cache,
     }
     await gateway.start()
     armed(owners[operation], operation, when, count)

@@ -39,14 +39,14 @@ def armed_for_acts(owner: object, name: str, when: str, count: int) -> None:
 
 async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
     gateway = Gateway(parse(Path(settings).read_text(), {}))
-    tools = gateway.worker._tools
+    adapters = gateway.adapters
     owners = {
-        "transact": tools.ledger,
-        "retire": tools.ledger,
-        "remove": tools.pictures,
-        "forget": tools.cache,
-        "scrub": tools.ledger,
-        "clear": tools.cache,
+        "transact": adapters.ledger,
+        "retire": adapters.ledger,
+        "remove": adapters.pictures,
+        "forget": adapters.cache,
+        "scrub": adapters.ledger,
+        "clear": adapters.cache,
     }
     await gateway.start()
     armed_for_acts(owners[operation], operation, when, count)

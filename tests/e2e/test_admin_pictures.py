@@ -234,7 +234,7 @@ def _broken(home: House) -> list[str]:
         asked.append(picture.digest)
         raise StoreFull("read-only")
 
-    home.gateway._adapters.pictures.remove = remove  # type: ignore[method-assign]
+    home.gateway.adapters.pictures.remove = remove  # type: ignore[method-assign]
     return asked
 
 
@@ -255,7 +255,7 @@ async def the_same_bytes(home: House) -> tuple[Any, Picture]:
 
         yield chunks()
 
-    home.gateway._adapters.connections.links["evolink"].stream = stream  # type: ignore[method-assign,assignment]
+    home.gateway.adapters.connections.links["evolink"].stream = stream  # type: ignore[method-assign,assignment]
     [kept] = await home.gateway.ledger.pictures(after="", limit=10)
     assert kept.name == f"{digest}.{extension}"
     return task, kept
@@ -279,7 +279,7 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
 ) -> None:
     """The erasure comes whole between the moment the run has kept the bytes and its commit."""
     _, picture = await the_same_bytes(home)
-    pictures = home.gateway._adapters.pictures
+    pictures = home.gateway.adapters.pictures
     describe, answers = pictures.describe, list[int]()
 
     async def erase_then(one: Picture, sidecar: Mapping[str, object]) -> None:
@@ -301,7 +301,7 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
 async def test_an_erasure_waits_for_a_commit_that_has_begun(home: House, tmp_path: Path) -> None:
     """A run looks whether the bytes are there and owns them; nothing comes in between."""
     _, picture = await the_same_bytes(home)
-    pictures = home.gateway._adapters.pictures
+    pictures = home.gateway.adapters.pictures
     readable, erasing = pictures.readable, list[asyncio.Task[Any]]()
 
     async def erase_meanwhile(asked: Sequence[Picture]) -> bool:

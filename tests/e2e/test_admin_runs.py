@@ -157,7 +157,7 @@ async def test_a_denied_order_is_explained_at_once_and_after_a_restart(tmp_path:
             answer = await one.post("the second", headers={"X-Request-Id": "mine-1"})
             assert answer.status_code == 402
             story = await refusal_of(one, answer)
-            assert one.gateway._services.refusals.find("mine-1")  # not even written yet
+            assert one.gateway.services.refusals.find("mine-1")  # not even written yet
         finally:
             await one.stop()
         refusal = story["refusal"]

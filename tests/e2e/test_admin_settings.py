@@ -81,10 +81,10 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
     async with filed(tmp_path) as one:
         key = await new_team(one.house, **dollars(1))
         reloaded = await one.reload(
-            teams={"blue": dollars(1)}, worker={"concurrency": 3}, server={"max_waiters": 7}
+            teams={"blue": dollars(1)}, worker={"concurrency": 3}, server={"shutdown_grace": "7s"}
         )
         assert reloaded["reloaded"] is True
-        assert reloaded["restart_needed"] == ["server.max_waiters", "worker.concurrency"]
+        assert reloaded["restart_needed"] == ["server.shutdown_grace", "worker.concurrency"]
         assert (await one.house.post("one")).status_code == 200
         assert (await one.house.post("two")).status_code == 402
         assert (await one.house.post("three", key=key)).status_code == 200, "those made meanwhile"
@@ -92,7 +92,7 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
         assert (await one.house.metrics())[SUCCESSFUL] == 1
         (change,) = (await ok(one.house, "GET", "audit?action=settings.reload"))["data"]
         assert change["subject"] == "settings"
-        changed = {"server.max_waiters", "teams.blue.budgets", "worker.concurrency"}
+        changed = {"server.shutdown_grace", "teams.blue.budgets", "worker.concurrency"}
         assert change["before"].keys() == change["after"].keys() == changed
         assert change["before"]["teams.blue.budgets"] == []
         assert change["after"]["teams.blue.budgets"] == dollars(1)["budgets"]

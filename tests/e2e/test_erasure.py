@@ -70,7 +70,7 @@ async def same_bytes_of_two(home: House) -> str:
 
         yield chunks()
 
-    home.gateway._adapters.connections.links["evolink"].stream = stream  # type: ignore[method-assign,assignment]
+    home.gateway.adapters.connections.links["evolink"].stream = stream  # type: ignore[method-assign,assignment]
     other = await home.made(BOB, key=OTHER_KEY)
     assert other["results"][0].endswith(name)
     return name.partition(".")[0]
@@ -109,7 +109,7 @@ async def test_an_erasure_reaches_every_run_that_made_the_bytes(home: House) -> 
 
 
 async def test_of_a_run_that_failed_nothing_is_left_that_upstream_repeated(home: House) -> None:
-    client = home.gateway._adapters.connections.upstreams["evolink"]
+    client = home.gateway.adapters.connections.upstreams["evolink"]
     poll = client.poll
 
     async def quoting(task_id: str) -> Any:
@@ -136,7 +136,7 @@ async def test_of_a_run_that_failed_nothing_is_left_that_upstream_repeated(home:
 @pytest.mark.parametrize("named", ["run", "refusal"])
 async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House, named: str) -> None:
     """An order that upstream did not take: its words are with the run and with the refusal."""
-    client = home.gateway._adapters.connections.upstreams["evolink"]
+    client = home.gateway.adapters.connections.upstreams["evolink"]
     submit = client.submit
 
     async def quoting(run: Any) -> Any:

@@ -248,7 +248,7 @@ async def test_a_killed_submit_is_asked_for_again(tmp_path: Path) -> None:
     """What a crash left `submitting` is the same doubt; here the lease says who it was."""
     async with running_sandbox(FAST) as sandbox:
         one = await opened(sandbox, tmp_path, upstreams=RESENDING)
-        upstream = one.gateway.worker._tools.upstreams["evolink"]
+        upstream = one.gateway.adapters.connections.upstreams["evolink"]
         real = upstream.submit
         reached = asyncio.Event()
 

@@ -167,10 +167,10 @@ async def test_an_erasure_is_not_done_while_the_folder_is_away(home: House) -> N
     away = taken_away(folder(home))
     answer = await home.admin("DELETE", f"pictures/{digest}")
     assert answer.status_code == 503, answer.text
-    await home.gateway._services.erasure.finish()
+    await home.gateway.services.erasure.finish()
     assert len(await home.gateway.ledger.unremoved(limit=9)) == 1
     back(away, folder(home))
-    await home.gateway._services.erasure.finish()
+    await home.gateway.services.erasure.finish()
     assert await home.gateway.ledger.unremoved(limit=9) == []
     assert [*folder(home).glob("??/*")] == []
 

@@ -39,7 +39,7 @@ async def until(condition: Any, seconds: float = 10) -> None:
 
 
 def waiters(one: House) -> int:
-    return len(one.gateway._services.waiters._patient)
+    return len(one.gateway.services.waiters._patient)
 
 
 async def test_an_order_is_answered_with_its_pictures(a_house: House) -> None:
@@ -224,15 +224,13 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
     """Here the worker publishes on a board of its own, as another process would."""
     async with house(tmp_path) as one:
         gateway = one.gateway
-        await gateway._services.waiters.stop()
+        await gateway.services.waiters.stop()
         recorder = gateway.worker._recorder
-        recorder._tools = replace(recorder._tools, waiters=Waiters())
+        recorder._deps = replace(recorder._deps, waiters=Waiters())
         waiters = Waiters(silence_seconds=0.3)
-        gateway._services.service._parts = replace(
-            gateway._services.service._parts, waiters=waiters
-        )
-        gateway._services.tasks._waiters = waiters
-        waiters.start(gateway._services.tasks.run_now)
+        gateway.services.orders._deps = replace(gateway.services.orders._deps, waiters=waiters)
+        gateway.services.tasks._waiters = waiters
+        waiters.start(gateway.services.tasks.run_now)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
         await waiters.stop()
         assert answer.json()["status"] == "completed"
@@ -291,14 +289,14 @@ async def test_thousands_wait_for_fifty_runs(tmp_path: Path) -> None:
     changes = {"upstreams": {"evolink": {"poll": STEADY}}, "models": LONG}
     async with house(tmp_path, **changes) as one:
         ends: dict[str, float] = {}
-        publish = one.gateway._services.waiters.publish
+        publish = one.gateway.services.waiters.publish
 
         def noting(run: Run) -> None:
             if run.is_final:
                 ends.setdefault(run.id, time.perf_counter())
             publish(run)
 
-        one.gateway._services.waiters.publish = noting  # type: ignore[method-assign]
+        one.gateway.services.waiters.publish = noting  # type: ignore[method-assign]
         async with crowd(200, one.http.bound_port) as clients:
             await wave(one, clients, 2, ends)  # what is made once and stays is there now
         await settled_blocks()

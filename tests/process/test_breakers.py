@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
+from core_samples import a_policy, some_rules
 
 from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Windows
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Current
 from gateway.core.runs.breaker import FAILURES, FULL_ROOM
 from gateway.core.runs.events import (
     Accepted,
@@ -24,7 +25,6 @@ from gateway.core.runs.events import (
     TaskFailed,
     Why,
 )
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.routing import NOWHERE
 from gateway.process.breakers import Breakers, Permit
 
@@ -45,9 +45,9 @@ class World:
     up: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rules = {route.upstream: Rules(retry_max_seconds=60.0) for route in ROUTES}
-        catalog = Catalog({"m": ImageModel("m", ROUTES)})
-        current = Current(Policy(catalog, {}, {}, rules=rules), lambda: 0.0)
+        rules = {route.upstream: some_rules(retry_max_seconds=60.0) for route in ROUTES}
+        catalog = Catalog({"m": ImageModel("m", ROUTES, deadline_seconds=900.0)})
+        current = Current(a_policy(catalog=catalog, rules=rules), lambda: 0.0)
         self.breakers = Breakers(current, lambda: self.now, self)  # type: ignore[arg-type]
 
     def route_turned(self, upstream: str, model: str, *, up: bool) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core_samples import a_policy
 from structlog.testing import capture_logs
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics.recorder import MetricsRecorder
-from gateway.core.catalog import Catalog
 from gateway.core.model import Verdict
-from gateway.core.policy import Policy
 from gateway.core.runs.history import Refusal
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
@@ -23,7 +22,7 @@ from gateway.ports.ledger import RefusalFilter
 from gateway.services import refusals as recorder
 from gateway.services.refusals import Refusals
 
-EMPTY = Policy(Catalog({}), teams={}, keys={})
+EMPTY = a_policy()
 
 
 class Lame(SqliteLedger):

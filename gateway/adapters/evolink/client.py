@@ -45,9 +45,9 @@ def straight(limits: httpx.Limits) -> httpx.AsyncBaseTransport:
 class Timeouts:
     """Seconds: to connect, for a whole submit, for a whole poll."""
 
-    connect_seconds: float = 5.0
-    submit_seconds: float = 25.0
-    poll_seconds: float = 20.0
+    connect_seconds: float
+    submit_seconds: float
+    poll_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class VendorAccount:
     base_url: str
     api_key: str
     user_agent: str
-    max_connections: int = 100
+    max_connections: int
     not_taken: Collection[str] = ()
 
 

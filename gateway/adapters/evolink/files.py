@@ -58,7 +58,7 @@ class EvolinkFiles:
         self,
         account: VendorAccount,
         *,
-        connect_seconds: float = 5.0,
+        connect_seconds: float,
         transports: Transports = straight,
     ) -> None:
         self._base_url = account.base_url.rstrip("/")

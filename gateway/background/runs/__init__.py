@@ -9,7 +9,7 @@ is awaited, and everything it does at once is bounded.
     asking.py      the steps submit and watch: calls to upstream
     keeping.py     the step keep: pictures into our store, and the run's own
     recording.py   an event into the ledger, and to those who wait for it
-    tools.py       what all of these work with
+    deps.py        what all of these work with
 """
 
 from __future__ import annotations

@@ -31,15 +31,15 @@ only has the ledger could say that it was not sent, and a stop would leave it in
 class Asker:
     """Submits and polls, at most `calls` of each at once, the teams in turn."""
 
-    def __init__(self, tools: RunsDeps, breakers: Breakers, *, calls: int) -> None:
-        self._tools = tools
+    def __init__(self, deps: RunsDeps, breakers: Breakers, *, calls: int) -> None:
+        self._deps = deps
         self._breakers = breakers
         self._submits = Shares(calls)
         self._polls = Shares(calls)
 
     async def submit(self, run: Run, permit: Permit | None) -> SubmitEvent:
         """What upstream says; or what the route said before, while it may not be asked."""
-        upstream = self._tools.upstreams.get(run.upstream)
+        upstream = self._deps.upstreams.get(run.upstream)
         entered = permit or self._breakers.enter(run)
         if not isinstance(entered, Permit):
             return entered
@@ -67,7 +67,7 @@ class Asker:
         except TimeoutError:
             return None
         try:
-            async with self._tools.measured(run, "submit") as outcome:
+            async with self._deps.measured(run, "submit") as outcome:
                 event = await _never_raising(
                     lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
                 )
@@ -78,13 +78,13 @@ class Asker:
 
     async def poll(self, run: Run) -> PollEvent:
         """How the run's task stands upstream."""
-        upstream = self._tools.upstreams.get(run.upstream)
+        upstream = self._deps.upstreams.get(run.upstream)
         if upstream is None or run.upstream_task_id is None:
             return Unreachable(f"the settings no longer name the upstream {run.upstream!r}")
         task_id = run.upstream_task_id
         async with (
             self._polls.place(run.team),
-            self._tools.measured(run, "poll") as outcome,
+            self._deps.measured(run, "poll") as outcome,
         ):
             event = await _never_raising(
                 lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")

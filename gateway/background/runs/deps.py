@@ -26,9 +26,9 @@ from gateway.process.waiters import Waiters
 class RunBounds:
     """How much is done at once, and how long a download may take."""
 
-    calls: int = 64
-    downloads: int = 8
-    download_seconds: float = 120.0
+    calls: int
+    downloads: int
+    download_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class RunsDeps:
 
     def rules(self, run: Run) -> Rules:
         """What the lifecycle goes by on the run's route, as the settings are now."""
-        return self.current.policy.rules.get(run.upstream) or Rules()
+        return self.current.policy.rules_of(run.upstream)
 
     @contextlib.asynccontextmanager
     async def measured(self, run: Run, operation: str) -> AsyncIterator[list[object]]:

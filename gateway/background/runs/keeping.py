@@ -50,8 +50,8 @@ LOSSES: Final = (
 class Keeper:
     """Downloads and keeps, at most `bounds.downloads` at once, the teams in turn."""
 
-    def __init__(self, tools: RunsDeps, recorder: RunRecorder, bounds: RunBounds) -> None:
-        self._tools = tools
+    def __init__(self, deps: RunsDeps, recorder: RunRecorder, bounds: RunBounds) -> None:
+        self._deps = deps
         self._recorder = recorder
         self._download_seconds = bounds.download_seconds
         self._downloads = Shares(bounds.downloads)
@@ -75,7 +75,7 @@ class Keeper:
         Returns what `RunRecorder.record` does.
         """
         kept = (*run.kept, *event.kept)
-        async with self._tools.picture_locks.of(one.picture.digest for one in kept):
+        async with self._deps.picture_locks.of(one.picture.digest for one in kept):
             there = await self._there(kept)
             if len(there) == len(kept):
                 recorded = await self._recorder.record(run, event)
@@ -87,24 +87,24 @@ class Keeper:
     async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
         """Those whose bytes are in the store; none while the store cannot tell."""
         try:
-            if await self._tools.pictures.readable([one.picture for one in kept]):
+            if await self._deps.pictures.readable([one.picture for one in kept]):
                 return kept
-            read = self._tools.pictures.readable
+            read = self._deps.pictures.readable
             return tuple([one for one in kept if await read([one.picture])])
         except PictureProblem:
             return ()
 
     async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
-        limit = self._tools.current.policy.picture_limit_bytes
+        limit = self._deps.current.policy.picture_limit_bytes
         async with (
             self._downloads.place(run.team),
-            self._tools.measured(run, "download") as outcome,
+            self._deps.measured(run, "download") as outcome,
         ):
             try:
-                async with self._tools.links[run.upstream].stream(
+                async with self._deps.links[run.upstream].stream(
                     link, max_bytes=limit, timeout_seconds=self._download_seconds
                 ) as body:
-                    picture = await self._tools.pictures.keep(
+                    picture = await self._deps.pictures.keep(
                         body, max_bytes=limit, origin=self._origin(run, link, body)
                     )
             except PictureProblem as problem:
@@ -125,7 +125,7 @@ class Keeper:
             upstream=run.upstream,
             host=_host(link),
             media_type=str(getattr(body, "media_type", ""))[:100],
-            at=self._tools.clock(),
+            at=self._deps.clock(),
         )
 
     async def _tidy(self, run: Run, happened: bool) -> None:
@@ -133,16 +133,16 @@ class Keeper:
         if not happened or run.state is not RunState.DONE:
             return
         try:
-            await self._tools.pictures.forget_set_aside(run.id)
+            await self._deps.pictures.forget_set_aside(run.id)
         except PictureProblem as problem:
             log.warning("set aside bytes not removed", run=run.id, reason=str(problem))
 
     async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
         """Provenance is written before the run is done: a kept picture is never without."""
-        after = lifecycle.advance(run, event, self._tools.clock(), self._tools.rules(run))
+        after = lifecycle.advance(run, event, self._deps.clock(), self._deps.rules(run))
         try:
             for kept in after.kept:
-                await self._tools.pictures.describe(kept.picture, sidecar(after, kept))
+                await self._deps.pictures.describe(kept.picture, sidecar(after, kept))
         except PictureProblem as problem:
             return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
         return event

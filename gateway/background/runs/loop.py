@@ -20,7 +20,6 @@ from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
 from gateway.core.runs.events import Event, Finished, Hinted, PicturesKept, Retry
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.schedule import RUN_LEASE_SECONDS
 from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
@@ -46,13 +45,13 @@ HINT_SECONDS: Final = 1.0
 class Worker:
     """Drives every run of this process. `owner` is its name on leases."""
 
-    def __init__(self, tools: RunsDeps, bounds: RunBounds, *, owner: str) -> None:
+    def __init__(self, deps: RunsDeps, bounds: RunBounds, *, owner: str) -> None:
         self.owner = owner
-        self._tools = tools
-        self._breakers = Breakers(tools.current, tools.clock, tools.observer)
-        self._asker = Asker(tools, self._breakers, calls=bounds.calls)
-        self._recorder = RunRecorder(tools)
-        self._keeper = Keeper(tools, self._recorder, bounds)
+        self._deps = deps
+        self._breakers = Breakers(deps.current, deps.clock, deps.observer)
+        self._asker = Asker(deps, self._breakers, calls=bounds.calls)
+        self._recorder = RunRecorder(deps)
+        self._keeper = Keeper(deps, self._recorder, bounds)
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._nudge = asyncio.Event()
         self._wake_at = 0.0
@@ -84,14 +83,16 @@ class Worker:
         """
         if step := self._driving.get(run_id):
             await asyncio.wait((step,), timeout=HINT_SECONDS)
-        now = self._tools.clock()
+        now = self._deps.clock()
 
         def decide(view: View) -> tuple[None, Writes]:
-            if view.run is None or view.run.state is not RunState.RUNNING:
+            run = view.run
+            if run is None or run.state is not RunState.RUNNING:
                 return None, Writes()
-            return None, Writes(runs=(lifecycle.advance(view.run, Hinted(), now, Rules()),))
+            hinted = lifecycle.advance(run, Hinted(), now, self._deps.rules(run))
+            return None, Writes(runs=(hinted,))
 
-        await self._tools.ledger.transact(Keys(run_id=run_id), decide)
+        await self._deps.ledger.transact(Keys(run_id=run_id), decide)
         self._wake_soon(now)
 
     async def try_again(self, run: Run, act: Act) -> Run | None:
@@ -102,7 +103,7 @@ class Worker:
         if step := self._driving.get(run.id):
             await asyncio.wait((step,), timeout=HINT_SECONDS)
         after = await self._recorder.try_again(run, act)
-        self._wake_soon(self._tools.clock())
+        self._wake_soon(self._deps.clock())
         return after
 
     async def stop(self, grace_seconds: float) -> None:
@@ -127,20 +128,20 @@ class Worker:
                 await self._lease_once()
             except Unavailable as error:
                 log.warning("ledger unavailable", reason=error.message)
-                self._wake_soon(self._tools.clock() + IDLE_SECONDS)
+                self._wake_soon(self._deps.clock() + IDLE_SECONDS)
             await self._sleep()
 
     async def _lease_once(self) -> None:
-        now = self._tools.clock()
+        now = self._deps.clock()
         self._wake_at = now + IDLE_SECONDS
-        leased = await self._tools.ledger.lease(
+        leased = await self._deps.ledger.lease(
             self.owner, now=now, until=now + RUN_LEASE_SECONDS, limit=BATCH
         )
         for run in leased:
             self._drive_soon(run, intended=False)
         if len(leased) == BATCH:
             self._wake_soon(now)
-        elif (due := await self._tools.ledger.next_due(now)) is not None:
+        elif (due := await self._deps.ledger.next_due(now)) is not None:
             self._wake_soon(due)
 
     async def _sleep(self) -> None:
@@ -148,7 +149,7 @@ class Worker:
         earliest = time.monotonic() + GATHER_SECONDS
         while not self._stopping:
             self._nudge.clear()
-            until_due = self._wake_at - self._tools.clock()
+            until_due = self._wake_at - self._deps.clock()
             # Bounded, because a clock that was set back would make it hours.
             delay = min(max(earliest - time.monotonic(), until_due), IDLE_SECONDS)
             if delay <= 0:
@@ -188,7 +189,7 @@ class Worker:
         try:
             while True:
                 event: Event
-                match next_step(run, self._tools.clock(), intended=intended):
+                match next_step(run, self._deps.clock(), intended=intended):
                     case Rest(until):
                         self._rest(until)
                         return

@@ -43,8 +43,8 @@ RETRY_SECONDS: Final = 0.5
 
 
 class RunRecorder:
-    def __init__(self, tools: RunsDeps) -> None:
-        self._tools = tools
+    def __init__(self, deps: RunsDeps) -> None:
+        self._deps = deps
 
     async def record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
         """Commits the event and what follows from it.
@@ -56,7 +56,7 @@ class RunRecorder:
         while True:
             try:
                 keys = self._in_force(run)
-                before, after = await self._tools.ledger.transact(
+                before, after = await self._deps.ledger.transact(
                     Keys(
                         keys,
                         counted=(run.team, run.created_at),
@@ -86,8 +86,8 @@ class RunRecorder:
         None: the run cannot be tried again. Raises `Unavailable`.
         """
         keys = Keys(counted=(run.team, run.created_at), fingerprint=run.fingerprint, run_id=run.id)
-        before, after = await self._tools.ledger.transact(
-            keys, partial(_take_up, self._tools.rules(run), act)
+        before, after = await self._deps.ledger.transact(
+            keys, partial(_take_up, self._deps.rules(run), act)
         )
         if before is None or after is None:
             return None
@@ -96,7 +96,7 @@ class RunRecorder:
 
     def _in_force(self, run: Run) -> tuple[AccountKey, ...]:
         """The accounts that the run counts in, in the windows that are in force now."""
-        return self._tools.current.policy.account_keys(run.team, run.created_at)
+        return self._deps.current.policy.account_keys(run.team, run.created_at)
 
     def _fold(
         self, run: Run, event: Event, outlook: Outlook, keys: tuple[AccountKey, ...]
@@ -106,13 +106,13 @@ class RunRecorder:
         Limits and windows are those of the transaction, as for an order: a change counts for all
         that is not decided yet. Raises `ZoneChanged` where `keys` are no longer in force.
         """
-        now, rules = self._tools.clock(), self._tools.rules(run)
+        now, rules = self._deps.clock(), self._deps.rules(run)
 
         def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
             if self._in_force(run) != keys:
                 raise ZoneChanged
             before = view.run or run
-            team = self._tools.current.policy.teams.get(run.team)
+            team = self._deps.current.policy.teams.get(run.team)
             accounts = {key: view.accounts[key] for key in keys}
             within = outlook.within_budget(before, accounts, team)
             try:
@@ -134,15 +134,15 @@ class RunRecorder:
 
     async def _announce(self, before: Run, event: Event, after: Run) -> None:
         """Tells those who wait and watch, after the commit; nothing here can undo it."""
-        self._tools.waiters.publish(after)
+        self._deps.waiters.publish(after)
         if after.is_final:
-            self._tools.nudge_webhooks()
+            self._deps.nudge_webhooks()
         try:
-            self._tools.observer.advanced(before, event, after)
+            self._deps.observer.advanced(before, event, after)
             _log_event(before, event, after)
             if after.state is RunState.DONE and after.shared:
-                ttl = self._tools.current.policy.cache_ttl_seconds
-                await self._tools.cache.put(after, ttl_seconds=ttl)
+                ttl = self._deps.current.policy.cache_ttl_seconds
+                await self._deps.cache.put(after, ttl_seconds=ttl)
         except Exception:
             log.exception("telling of an event failed", run=after.id)
 

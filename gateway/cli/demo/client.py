@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DemoReply:
     status: int
     headers: Mapping[str, str]
     json: Mapping[str, Any]
@@ -84,7 +84,7 @@ class Client:
     def order(self, key: str, body: Mapping[str, object]) -> Request:
         return Request("POST", f"{self.base_url}/v1/images/generations", key, body)
 
-    async def send(self, request: Request) -> Reply:
+    async def send(self, request: Request) -> DemoReply:
         """The answer, whatever its status; raises `Surprise` when none comes."""
         started = time.perf_counter()
         try:
@@ -99,7 +99,7 @@ class Client:
         except (httpx.HTTPError, ValueError) as error:
             raise Surprise(f"{request.method} {request.url}: {error!r}") from error
         expect(isinstance(value, dict), f"{request.method} {request.url} gave no JSON object")
-        return Reply(response.status_code, response.headers, value, seconds)
+        return DemoReply(response.status_code, response.headers, value, seconds)
 
     async def progress(self, key: str, task_id: str) -> AsyncIterator[Mapping[str, Any]]:
         """Polls a task until it has ended; yields what each poll says, the last one included."""

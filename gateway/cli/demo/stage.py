@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from gateway.cli.demo.client import Reply, Request, Spend
+from gateway.cli.demo.client import DemoReply, Request, Spend
 from gateway.cli.demo.text import json_lines, next_commands, short_link, short_time
 
 WIDTH: Final = 80
@@ -138,7 +138,7 @@ class Stage:
         if request.body is not None:
             self._json(">", request.body)
 
-    def answer(self, answer: Reply) -> None:
+    def answer(self, answer: DemoReply) -> None:
         self._wire("<", f"{_status(answer)} [quiet]in {short_time(answer.seconds)}[/]")
         if answer.cache_status:
             self._wire("<", f"Cache-Status: [head]{answer.cache_status}[/]")
@@ -149,7 +149,7 @@ class Stage:
             shown["results"] = [short_link(link) for link in shown["results"]]
         self._json("<", shown, partly=len(shown) < len(answer.json))
 
-    def answers(self, answers: Mapping[str, Reply]) -> None:
+    def answers(self, answers: Mapping[str, DemoReply]) -> None:
         """Several answers at once, a line for each; keys say whose they are."""
         table = Table.grid(padding=(0, 1))
         for name, answer in answers.items():
@@ -238,7 +238,7 @@ class Bars:
         self._last[name] = status
 
 
-def _status(answer: Reply) -> str:
+def _status(answer: DemoReply) -> str:
     style = "good" if answer.status == 200 else "bad"
     return f"[{style}]{answer.status} {STATUS_WORDS.get(answer.status, '')}[/]"
 

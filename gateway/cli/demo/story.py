@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.cli.audit import examine
-from gateway.cli.demo.client import Client, Reply, Request, Spend, expect
+from gateway.cli.demo.client import Client, DemoReply, Request, Spend, expect
 from gateway.cli.demo.installation import BUDGETS_USD, MARKETING, STUDIO, Installation, key_of
 from gateway.cli.demo.stage import Stage
 from gateway.cli.demo.text import short_link
@@ -212,7 +212,7 @@ def _check_books(rows: Sequence[Spend]) -> None:
 # --- what scenes share ---------------------------------------------------------------------------
 
 
-async def _sent(scene: Scene, request: Request, *, status: int, key: bool = False) -> Reply:
+async def _sent(scene: Scene, request: Request, *, status: int, key: bool = False) -> DemoReply:
     """Shows a request, with its key if asked, and its answer."""
     scene.stage.request(request, key=key)
     answer = await scene.client.send(request)
@@ -231,13 +231,13 @@ async def _refused(scene: Scene, body: Mapping[str, object], *, status: int) -> 
     return error
 
 
-async def _watch(scene: Scene, answers: Mapping[str, Reply]) -> list[tuple[str, float]]:
+async def _watch(scene: Scene, answers: Mapping[str, DemoReply]) -> list[tuple[str, float]]:
     """Polls each team's task to its end: the picture's link and the seconds it took."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     with scene.stage.progress(list(answers)) as bars:
 
-        async def follow(team: str, answer: Reply) -> tuple[str, float]:
+        async def follow(team: str, answer: DemoReply) -> tuple[str, float]:
             def show(task: Mapping[str, Any]) -> None:
                 bars.show(team, str(task.get("status")), int(task.get("progress", 0)))
 

@@ -29,8 +29,8 @@ PERMIT_SECONDS: Final = 180.0
 class BreakerPace:
     """How long a breaker stays open: `first_seconds`, doubling each time up to `max_seconds`."""
 
-    first_seconds: float = 1.0
-    max_seconds: float = 60.0
+    first_seconds: float
+    max_seconds: float
 
 
 class BreakerState(StrEnum):

@@ -15,7 +15,7 @@ its own idempotency key and its own price held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.core.catalog import Pace
@@ -56,12 +56,12 @@ class Rules:
     again under the same key.
     """
 
-    pace: Pace = field(default_factory=Pace)
-    retry_first_seconds: float = 1.0
-    retry_max_seconds: float = 30.0
-    dead_after_seconds: float = 3600.0
-    usd_micros_per_credit: float | None = None
-    resend: bool = False
+    pace: Pace
+    retry_first_seconds: float
+    retry_max_seconds: float
+    dead_after_seconds: float
+    usd_micros_per_credit: float | None
+    resend: bool
     outlook: Outlook = NOWHERE
 
 

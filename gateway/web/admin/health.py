@@ -73,8 +73,8 @@ class HealthDeps:
 
 
 class HealthPage:
-    def __init__(self, watch: HealthDeps) -> None:
-        self._watch = watch
+    def __init__(self, deps: HealthDeps) -> None:
+        self._deps = deps
 
     def routes(self) -> list[Route]:
         return [
@@ -83,19 +83,19 @@ class HealthPage:
         ]
 
     async def health(self, request: Request) -> Response:
-        watch = self._watch
-        operator_of(request, watch.current.policy)
+        deps = self._deps
+        operator_of(request, deps.current.policy)
         read_query(request, NoParameters)
-        now, ledger = watch.clock(), watch.ledger
-        reasons = list(await watch.unready())
+        now, ledger = deps.clock(), deps.ledger
+        reasons = list(await deps.unready())
         oldest = await ledger.oldest_unkept()
         pictures, picture_bytes = await ledger.picture_totals()
-        entries, cache_bytes = await watch.cache.size()
+        entries, cache_bytes = await deps.cache.size()
         answer: HealthShape = {
             "ready": not reasons,
             "reasons": reasons,
             "version": __version__,
-            "started_at": instant(watch.life.started_at),
+            "started_at": instant(deps.life.started_at),
             "now": instant(now),
             "routes": self._routes(),
             "runs": {state.value: count for state, count in (await ledger.run_counts()).items()},
@@ -106,20 +106,20 @@ class HealthPage:
             "cache": {"entries": entries, "bytes": cache_bytes},
             "ledger": self._check(),
             "settings": {
-                "reloaded_at": moment(watch.life.reloaded_at),
-                "successful": watch.life.successful,
+                "reloaded_at": moment(deps.life.reloaded_at),
+                "successful": deps.life.successful,
             },
         }
         return json_response(answer)
 
     async def summary(self, request: Request) -> Response:
-        watch = self._watch
-        policy = watch.current.policy
+        deps = self._deps
+        policy = deps.current.policy
         operator_of(request, policy)
         read_query(request, NoParameters)
-        windows = windows_at(watch.clock(), policy.zone)
-        today = await watch.ledger.usage(since_day=windows.day)
-        month = await watch.ledger.usage(since_day=windows.month)
+        windows = windows_at(deps.clock(), policy.zone)
+        today = await deps.ledger.usage(since_day=windows.day)
+        month = await deps.ledger.usage(since_day=windows.month)
         answer: OverviewShape = {
             "spent_today_usd": usd(_spent(today)),
             "spent_month_usd": usd(_spent(month)),
@@ -137,10 +137,10 @@ class HealthPage:
 
     def _routes(self) -> list[RouteHealthShape]:
         """Every route of the settings once, whatever models it serves."""
-        models = self._watch.current.policy.catalog.models.values()
+        models = self._deps.current.policy.catalog.models.values()
         routes = {route.name: route for model in models for route in model.routes}
         states = {
-            name: self._watch.route_state(route.upstream, route.model)
+            name: self._deps.route_state(route.upstream, route.model)
             for name, route in routes.items()
         }
         return [
@@ -156,7 +156,7 @@ class HealthPage:
 
     async def _queue(self, now: float) -> QueueShape:
         pending = DeliveryFilter(state=DeliveryState.PENDING)
-        owed = await self._watch.ledger.deliveries(pending, after=None, limit=COUNTED)
+        owed = await self._deps.ledger.deliveries(pending, after=None, limit=COUNTED)
         return {"due": await self._due(now), "callbacks_pending": len(owed)}
 
     async def _due(self, now: float) -> int:
@@ -164,7 +164,7 @@ class HealthPage:
         live, due = RunFilter(states=tuple(LIVE_STATES)), 0
         after: Mark | None = None
         for _ in range(COUNTED // COUNTED_AT_ONCE):
-            runs = await self._watch.ledger.runs(live, after=after, limit=COUNTED_AT_ONCE)
+            runs = await self._deps.ledger.runs(live, after=after, limit=COUNTED_AT_ONCE)
             due += sum(run.due_at <= now and run.lease_until <= now for run in runs)
             if len(runs) < COUNTED_AT_ONCE:
                 break
@@ -172,11 +172,11 @@ class HealthPage:
         return due
 
     def _disk(self) -> DiskShape:
-        floor_bytes = self._watch.current.policy.free_space_floor_bytes
-        return {"free_bytes": self._watch.chores.free_bytes, "floor_bytes": floor_bytes}
+        floor_bytes = self._deps.current.policy.free_space_floor_bytes
+        return {"free_bytes": self._deps.chores.free_bytes, "floor_bytes": floor_bytes}
 
     def _check(self) -> LedgerHealthShape:
-        last = self._watch.chores.last_check
+        last = self._deps.chores.last_check
         if last is None:
             return {"violations": None, "checked_at": None}
         violations, at = last

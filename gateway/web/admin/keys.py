@@ -30,7 +30,9 @@ LABEL_CHARACTERS: Final = 100
 PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
 """A key of the settings has no id of its own: it is told by the start of its digest."""
 
-Grace = Annotated[float, BeforeValidator(units.duration("0s", "90d"), json_schema_input_type=str)]
+Grace = Annotated[
+    float, BeforeValidator(units.bounded(units.seconds, "0s", "90d"), json_schema_input_type=str)
+]
 
 
 class IssueKey(Query):

@@ -46,7 +46,7 @@ def no_name(name: str) -> Sequence[Address]:
 
 async def submit(base_url: str, trust: ssl.SSLContext, proxy: str | None = None) -> SubmitEvent:
     client = EvolinkClient(
-        VendorAccount(base_url, "sk-key", "test"),
+        VendorAccount(base_url, "sk-key", "test", 100),
         Timeouts(connect_seconds=0.3, submit_seconds=0.5, poll_seconds=0.5),
         transports=lambda limits: NamedTransport(
             Lookups(ask=no_name), tls=trust, limits=limits, proxy=proxy
@@ -173,7 +173,7 @@ async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     pool = httpx.AsyncHTTPTransport(verify=trust, limits=httpx.Limits(max_connections=1))
     patient, hurried = (
         EvolinkClient(
-            VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test"),
+            VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
             Timeouts(connect_seconds=0.2, submit_seconds=seconds, poll_seconds=seconds),
             transports=lambda _: pool,
         )

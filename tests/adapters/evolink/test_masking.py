@@ -256,7 +256,11 @@ async def test_no_adapter_that_sends_the_key_passes_it_on(
     text = json.dumps({"upstreams": {"one": upstream}, "models": {"m": {"routes": [route]}}})
     tls = httpx.create_ssl_context()
     connections = Connections(
-        parse(text, {}), Trust(tls, tls), clock=time.time, hint_url=lambda _: "", outside=Outside()
+        parse(text, {}),
+        Trust(tls, tls),
+        clock=time.time,
+        callback_url=lambda _: "",
+        outside=Outside(),
     )
     asked = 0
     async with server:

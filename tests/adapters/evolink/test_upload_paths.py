@@ -84,7 +84,9 @@ async def sent(store: Store, *pieces: FormPiece) -> StoredFile:
 
     app = Starlette(routes=[Route("/api/v1/files/upload/stream", store.take, methods=["POST"])])
     async with InProcessServer(app).running() as server:
-        files = EvolinkFiles(VendorAccount(server.base_url, "sk-key", "test"))
+        files = EvolinkFiles(
+            VendorAccount(server.base_url, "sk-key", "test", 100), connect_seconds=5.0
+        )
         try:
             return await files.upload_form(form(), folder=FOLDER)
         finally:

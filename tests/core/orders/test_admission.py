@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core_samples import MODEL, NOW, PRICE, TTL, Books, a_run, an_ask, an_order, kept, keys_of
+from core_samples import (
+    MODEL,
+    NOW,
+    PRICE,
+    TTL,
+    Books,
+    a_run,
+    an_ask,
+    an_order,
+    kept,
+    keys_of,
+    some_rules,
+)
 
 from gateway.core.catalog import (
     Allow,
@@ -48,7 +60,6 @@ from gateway.core.runs.events import (
     PicturesKept,
     Refused,
 )
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import (
     BudgetExhausted,
@@ -63,7 +74,7 @@ from gateway.errors import (
     Unavailable,
 )
 
-RULES = Rules()
+RULES = some_rules()
 LINK = "https://files.test/a.png"
 ALPHA = Team("alpha")
 NO_CACHE, NO_STORE = Freshness(no_cache=True), Freshness(no_store=True)

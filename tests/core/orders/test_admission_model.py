@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from core_samples import MODEL, PRICE, TTL, Books, an_ask, an_order, keys_of
+from core_samples import MODEL, PRICE, TTL, Books, an_ask, an_order, keys_of, some_rules
 from core_samples import NOW as START
 from core_samples import kept as kept_picture
 from hypothesis import HealthCheck, settings
@@ -34,12 +34,11 @@ from gateway.core.runs.events import (
     TaskFailed,
     Unreachable,
 )
-from gateway.core.runs.lifecycle import Rules
 from gateway.core.runs.routing import Outlook, alternatives, moves, next_after
 from gateway.core.transaction import Keys, Writes
 
 S = RunState
-RULES = Rules(usd_micros_per_credit=14_705.9)
+RULES = some_rules(usd_micros_per_credit=14_705.9)
 CAPS = (
     Cap(Measure.USD, Window.HOUR, 4 * PRICE),
     Cap(Measure.USD, Window.DAY, 6 * PRICE),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from core_samples import NOW, PRICE, a_run
+from core_samples import NOW, PRICE, a_run, some_rules
 
 from gateway.core.model import FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING, Amounts
@@ -24,7 +24,7 @@ from gateway.core.runs.lifecycle import RESENDS, Rules, advance
 from gateway.core.runs.routing import Alternative, Outlook
 from gateway.core.runs.steps import Feed, Rest, Submit, next_step
 
-PLAIN, RESENDING = Rules(), Rules(resend=True)
+PLAIN, RESENDING = some_rules(), some_rules(resend=True)
 LOST = AnswerLost("cut")
 STILL_LOST: list[SubmitEvent] = [
     LOST,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from core_samples import NOW, PRICE, a_run, an_ask, kept
+from core_samples import NOW, PRICE, a_run, an_ask, kept, some_rules
 from core_samples import Books as Ledger
 
 from gateway.core.catalog import Mode, Team
@@ -38,7 +38,7 @@ from gateway.core.runs.history import (
     last_number,
     note,
 )
-from gateway.core.runs.lifecycle import Rules, advance
+from gateway.core.runs.lifecycle import advance
 from gateway.core.runs.routing import Alternative, Outlook
 
 A, B = "https://files.test/a.png", "https://files.test/b.png"
@@ -63,7 +63,7 @@ class Life:
             self.now += 1.0
             before = self.run
             self.run = advance(
-                before, event, self.now, Rules(outlook=Outlook(go), dead_after_seconds=1.0)
+                before, event, self.now, some_rules(outlook=Outlook(go), dead_after_seconds=1.0)
             )
             if step := note(before, event, self.run, self.now):
                 self.steps.append(step)

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, get_args
 
 import pytest
-from core_samples import MODEL, NOW, PRICE, STEADY, a_run, kept
+from core_samples import MODEL, NOW, PRICE, STEADY, a_run, kept, some_rules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,10 +50,10 @@ from gateway.core.runs.steps import (
 )
 
 S = RunState
-RULES = Rules()
+RULES = some_rules()
 DEARER = Alternative("spare", "gpt-image-1.5", 3 * PRICE)
-GOING = Rules(outlook=Outlook(DEARER))
-WAITING = Rules(outlook=Outlook(None, ((DEARER, NOW + 100.0),)))
+GOING = some_rules(outlook=Outlook(DEARER))
+WAITING = some_rules(outlook=Outlook(None, ((DEARER, NOW + 100.0),)))
 A, B, C = (f"https://files.test/{name}.png" for name in "abc")
 HOUR = 3600.0
 
@@ -282,7 +282,7 @@ def test_those_who_wait_do_not_come_back_all_at_once() -> None:
 
 
 def test_a_run_that_waits_is_not_looked_at_without_a_pause() -> None:
-    now_up = Rules(outlook=Outlook(None, ((DEARER, NOW - 50),)))
+    now_up = some_rules(outlook=Outlook(None, ((DEARER, NOW - 50),)))
     for state, event in MOVING:
         assert advance(in_state(state), event, NOW, now_up).due_at > NOW + 0.7
 
@@ -422,7 +422,7 @@ def test_upstream_may_make_fewer_or_more_pictures_than_asked(count: int) -> None
 def test_credits_are_the_cost_where_their_worth_is_known(
     credits_used: float | None, worth: float, cost: int
 ) -> None:
-    rules = Rules(usd_micros_per_credit=worth)
+    rules = some_rules(usd_micros_per_credit=worth)
     run = advance(in_state(S.RUNNING), Finished("{}", (A, B), credits_used), NOW + 9, rules)
     done = advance(run, EVENTS[PicturesKept], NOW + 10, rules)
     assert done.spent == Amounts(cost, 2, 1)
@@ -528,7 +528,7 @@ def test_a_lost_run_is_kept_without_being_paid_again() -> None:
     run = revived(links=(A, B), kept=(kept(B),), upstream_finished_at=NOW)
     assert next_step(run, NOW + 10, intended=False) == Keep(refresh=True)
     assert (run.failure, run.finished_at, run.hold, run.spent) == (None, None, NOTHING, SPENT)
-    done = advance(run, PicturesKept((kept(A),)), NOW + 11, Rules(usd_micros_per_credit=1.0))
+    done = advance(run, PicturesKept((kept(A),)), NOW + 11, some_rules(usd_micros_per_credit=1.0))
     assert (done.state, done.spent, done.kept) == (S.DONE, SPENT, (kept(A), kept(B)))
 
 
@@ -645,7 +645,7 @@ def test_an_intention_is_carried_out_though_the_clock_was_set_back() -> None:
 
 # --- every life ends -----------------------------------------------------------------------------
 
-SLOW = Rules(
+SLOW = some_rules(
     pace=Pace(first_seconds=30, every_seconds=60, max_seconds=300),
     retry_first_seconds=300,
     retry_max_seconds=900,

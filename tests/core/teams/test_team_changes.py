@@ -6,10 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from core_samples import CATALOG, NOW
+from core_samples import CATALOG, NOW, a_policy
 
 from gateway.core.catalog import Team
-from gateway.core.policy import Current, Grant, Policy
+from gateway.core.policy import Current, Grant
 from gateway.core.teams.changes import (
     Act,
     Exists,
@@ -176,8 +176,8 @@ def test_no_record_of_a_change_has_a_digest() -> None:
 # --- the policy that follows ---------------------------------------------------------------------
 
 GREEN = Team("green")
-SETTINGS = Policy(
-    CATALOG,
+SETTINGS = a_policy(
+    catalog=CATALOG,
     teams={"green": GREEN},
     keys={"green-digest": Grant("green")},
     provisioned=frozenset({"green"}),

@@ -37,7 +37,8 @@ from gateway.web.openai.wire import facts, read_fields, read_wish
 
 def model(name: str, *upstream_models: str) -> ImageModel:
     prices = (PriceRule(10),)
-    return ImageModel(name, tuple(Route("evolink", one, prices) for one in upstream_models))
+    routes = tuple(Route("evolink", one, prices) for one in upstream_models)
+    return ImageModel(name, routes, deadline_seconds=900.0)
 
 
 OLD = model("gpt-image-1.5", "gpt-image-1.5-beta", "gpt-image-1.5")
