@@ -18,6 +18,7 @@ import structlog
 
 from gateway import ids
 from gateway.core.catalog import Team
+from gateway.core.instants import rfc3339
 from gateway.core.model import Claim, Freshness, Job, Order, Run, Verdict
 from gateway.core.money import budgets
 from gateway.core.money.accounts import total_key
@@ -436,6 +437,6 @@ def outcome_unknown(run: Run, team: Team) -> OutcomeUnknown:
         )
     return OutcomeUnknown(
         "The request was sent upstream and its answer was lost, so it may or may not have been "
-        f"paid. Nothing was sent again. Until {budgets.rfc3339(run.deadline_at)} at least the same "
+        f"paid. Nothing was sent again. Until {rfc3339(run.deadline_at)} at least the same "
         f"request gets this answer; {admission.knowingly(team)}"
     )

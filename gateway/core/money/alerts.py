@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.instants import rfc3339, rfc3339_if_ever
 from gateway.core.model import Delivery
 from gateway.core.money.accounts import (
-    USD_MICROS,
     Account,
     AccountKey,
     Amounts,
@@ -24,7 +24,8 @@ from gateway.core.money.accounts import (
     Window,
     Windows,
 )
-from gateway.core.money.budgets import NEVER, Standing, rfc3339, show_usd, standings
+from gateway.core.money.budgets import Standing, standings
+from gateway.core.money.usd import dollars, show_usd
 
 TYPE: Final = "budget.threshold_reached"
 MEASURES: Final = (Measure.USD, Measure.IMAGES)
@@ -105,13 +106,9 @@ def _delivery(
 def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str:
     """Amounts are US dollars for `usd`, else counts. Chat programs show `text` as it is, or
     `content`, without which Discord refuses a message."""
-    is_money = one.cap.measure is Measure.USD
-    resets_at = None if one.renews_at == NEVER else rfc3339(one.renews_at)
+    amount = dollars if one.cap.measure is Measure.USD else int
+    resets_at = rfc3339_if_ever(one.renews_at)
     text = _text(moment.team, one, resets_at, denied=denied)
-
-    def amount(value: int) -> float:
-        return value / USD_MICROS if is_money else value
-
     said = {
         "type": TYPE,
         "timestamp": rfc3339(moment.now),

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from gateway import ids
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
+from gateway.core.money.usd import dollars
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
@@ -39,7 +40,7 @@ from gateway.web.shapes import (
     TimingsShape,
     WholeRunShape,
 )
-from gateway.web.shown import instant, moment, picture, usd
+from gateway.web.shown import instant, moment, picture
 
 PROMPT_CHARACTERS: Final = 200
 """As much of a prompt as a row of a list shows."""
@@ -171,9 +172,9 @@ def run_shape(run: Run) -> RunShape:
         "created_at": instant(run.created_at),
         "finished_at": moment(run.finished_at),
         "seconds": _seconds(timings(run).total),
-        "price_usd": usd(run.price_usd_micros),
-        "held_usd": usd(run.hold.usd_micros),
-        "spent_usd": usd(run.spent.usd_micros),
+        "price_usd": dollars(run.price_usd_micros),
+        "held_usd": dollars(run.hold.usd_micros),
+        "spent_usd": dollars(run.spent.usd_micros),
         "joins": sum(count for _, count in run.joins),
         "attempts": run.attempts,
         "failure": run.failure.code if run.failure else None,
@@ -216,9 +217,9 @@ def whole_run(run: Run) -> WholeRunShape:
         "finished_at": moment(run.finished_at),
         "deadline_at": instant(run.deadline_at),
         "seconds": _seconds(timings(run).total),
-        "price_usd": usd(run.price_usd_micros),
-        "held_usd": usd(run.hold.usd_micros),
-        "spent_usd": usd(run.spent.usd_micros),
+        "price_usd": dollars(run.price_usd_micros),
+        "held_usd": dollars(run.hold.usd_micros),
+        "spent_usd": dollars(run.spent.usd_micros),
         "joins": sum(count for _, count in run.joins),
         "attempts": run.attempts,
         "tried": list(run.tried),

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.config import Settings, managed
 from gateway.core.catalog import Team
+from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState
 from gateway.errors import InvalidRequest
@@ -27,7 +28,7 @@ from gateway.web.body import read_json
 from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
-from gateway.web.shown import moment, standing, usd
+from gateway.web.shown import moment, standing
 
 LIVE: Final = (KeyState.ACTIVE, KeyState.EXPIRING)
 
@@ -140,8 +141,8 @@ class ManagedTeams:
             "settings": settings,
             "standing": [standing(one) for one in books.standings],
             "keys": self._live_keys(team.name),
-            "spent_usd": usd(books.spent),
-            "spent_month_usd": usd(books.spent_this_month),
+            "spent_usd": dollars(books.spent),
+            "spent_month_usd": dollars(books.spent_this_month),
             "created_at": moment(made.created_at) if made else None,
             "changed_at": moment(made.changed_at) if made else None,
         }

@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.catalog import ImageModel, PriceRule
-from gateway.core.money.accounts import USD_MICROS, Measure
-from gateway.core.money.budgets import NEVER, Standing, rfc3339
+from gateway.core.instants import rfc3339_if_ever
+from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.budgets import Standing
+from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import Estimate, Purse, models_of
 from gateway.core.policy import Current
 from gateway.services.orders import Orders
@@ -18,7 +20,7 @@ from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.evolink import wire
 from gateway.web.responses import json_response
-from gateway.web.shown import usd
+from gateway.web.shown import standing
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
@@ -51,7 +53,7 @@ class AccountPages:
 def estimate_object(estimate: Estimate) -> Mapping[str, object]:
     """The estimate as JSON; `cost_usd` is what this order would cost, `price_usd` a new run."""
     ceiling = estimate.ceiling_usd_micros
-    price = None if ceiling is None else usd(ceiling)
+    price = None if ceiling is None else dollars(ceiling)
     shown: dict[str, object] = {
         "object": "image.generation.estimate",
         "model": estimate.order.model,
@@ -59,35 +61,24 @@ def estimate_object(estimate: Estimate) -> Mapping[str, object]:
         "verdict": estimate.verdict,
         "price_usd": price,
         "cost_usd": price if estimate.verdict == "start" else 0,
-        "budgets": [standing_object(one) for one in estimate.standings],
+        "budgets": [_budget(one) for one in estimate.standings],
     }
     if estimate.denial is not None:
         error = estimate.denial
-        frees = None if error.frees_at == NEVER else rfc3339(error.frees_at)
         shown["denial"] = {
             "rule": error.rule,
             "reason": str(error.reason),
             "message": error.message,
-            "resets_at": frees,
+            "resets_at": rfc3339_if_ever(error.frees_at),
             "enforced": estimate.verdict == "deny",
         }
     return shown
 
 
-def standing_object(one: Standing) -> Mapping[str, object]:
-    """One limit: money in dollars, pictures and runs as counts."""
-    money = one.cap.measure is Measure.USD
-    show = usd if money else int
-    return {
-        "rule": one.cap.rule,
-        "unit": "usd" if money else str(one.cap.measure),
-        "window": str(one.cap.window),
-        "limit": show(one.cap.limit),
-        "spent": show(one.spent),
-        "held": show(one.held),
-        "left": show(one.left),
-        "resets_at": None if one.renews_at == NEVER else rfc3339(one.renews_at),
-    }
+def _budget(one: Standing) -> Mapping[str, object]:
+    """One limit as on other pages; what it counts is called `unit` here."""
+    shown = standing(one)
+    return {("unit" if name == "measure" else name): value for name, value in shown.items()}
 
 
 def credits_object(purse: Purse) -> Mapping[str, object]:
@@ -115,7 +106,7 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "qualities": _sorted(limits.qualities),
         "resolutions": _sorted(limits.resolutions),
         "prices": [
-            {"usd": usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
+            {"usd": dollars(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
         ],
     }
 

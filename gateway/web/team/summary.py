@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.catalog import ImageModel, Team
+from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
 from gateway.ports.clock import Clock
@@ -21,7 +22,7 @@ from gateway.web.evolink.account import cheapest_rules
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import OfferShape, PriceShape, TeamSummaryShape
-from gateway.web.shown import standing, usd
+from gateway.web.shown import standing
 from gateway.web.usage_reports import UsageAsked, read_by
 
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
@@ -67,9 +68,9 @@ def summary_shape(team: Team, found: Summary, policy: Policy) -> TeamSummaryShap
         "team": team.name,
         "mode": team.mode.value,
         "standing": [standing(one) for one in found.standings],
-        "spent_usd": usd(found.spent),
-        "spent_month_usd": usd(found.spent_month),
-        "saved_usd": usd(found.saved),
+        "spent_usd": dollars(found.spent),
+        "spent_month_usd": dollars(found.spent_month),
+        "saved_usd": dollars(found.saved),
         "models": [offer(model, team) for model in models_of(team, policy)],
         "timezone": str(policy.zone),
         "public_url": policy.public_url,
@@ -87,7 +88,7 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
         "max_image_urls": limits.max_image_urls,
         "prompt_tokens": limits.prompt_tokens,
         "prices": [
-            cast(PriceShape, {"usd": usd(rule.usd_micros), **dict(rule.match)})
+            cast(PriceShape, {"usd": dollars(rule.usd_micros), **dict(rule.match)})
             for rule in cheapest_rules(model)
         ],
     }
