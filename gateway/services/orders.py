@@ -21,8 +21,6 @@ from gateway.core.catalog import Team
 from gateway.core.instants import rfc3339
 from gateway.core.model import Claim, Freshness, Job, Order, Run, Verdict
 from gateway.core.money import budgets
-from gateway.core.money.accounts import total_key
-from gateway.core.money.budgets import Standing
 from gateway.core.orders import admission, validation
 from gateway.core.orders import estimate as enquiries
 from gateway.core.orders.admission import (
@@ -40,7 +38,7 @@ from gateway.core.orders.admission import (
     Started,
     Unvetted,
 )
-from gateway.core.orders.estimate import Estimate, Purse
+from gateway.core.orders.estimate import Estimate
 from gateway.core.orders.fingerprint import claim_digest, fingerprint
 from gateway.core.orders.freshness import honoured
 from gateway.core.picture_errors import PictureProblem
@@ -197,14 +195,7 @@ class Orders:
         policy = self._parts.current.policy
         ask = self._name(team, await self._read(team, body, policy), freshness, policy)
         decision: Settled = await self._admit(ask, _look)
-        return enquiries.estimate(ask, decision, await self._standings(team))
-
-    async def purse(self, team: Team) -> Purse:
-        """The team's money over all its budgets."""
-        standings = await self._standings(team)
-        total = total_key(team.name)
-        spent = (await self._parts.ledger.accounts([total]))[total].spent
-        return enquiries.purse(standings, spent.usd_micros)
+        return enquiries.estimate(ask, decision)
 
     # --- the stages ----------------------------------------------------------------------------
 
@@ -239,14 +230,6 @@ class Orders:
             room=self._parts.room.enough(),
             alerting=policy.alerting,
             told=self._told.get(team.name, frozenset()),
-        )
-
-    async def _standings(self, team: Team) -> Sequence[Standing]:
-        now, zone = self._parts.clock(), self._parts.current.policy.zone
-        keys = budgets.account_keys(team.name, now, zone)
-        accounts = await self._parts.ledger.accounts(keys)
-        return budgets.standings(
-            team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
         )
 
     async def _admit_once(self, ask: Ask, key: str | None) -> Settled | Replayed:

@@ -67,7 +67,7 @@ def make_endpoints(house: EndpointsDeps) -> Endpoints:
         images=Images(services.service, services.tasks, current, bodies, clock),
         files=FilesApi(services.make_files(), Base64Files(adapters.folder), current),
         tasks=TaskLists(services.tasks, current, bodies),
-        enquiries=AccountPages(services.service, current, bodies),
+        enquiries=AccountPages(services.service, services.standings, current, bodies),
         openai=OpenAI(
             services.service,
             services.tasks,
@@ -94,7 +94,7 @@ def _for_all(house: EndpointsDeps) -> Sequence[Section]:
         UsageReports(ledger, current, clock),
         RunPages(records, retrying, current, clock),
         RefusedOrders(records, current),
-        TeamPages(ledger, current, clock),
+        TeamPages(ledger, house.services.standings, current, clock),
         Gallery(ledger, current),
     )
 
@@ -102,13 +102,13 @@ def _for_all(house: EndpointsDeps) -> Sequence[Section]:
 def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     return (
-        ManagedTeams(services.roster, current, house.settings, clock),
-        TeamKeys(services.roster, current, house.settings, clock),
+        ManagedTeams(services.teams, services.policy, services.standings, current, house.settings),
+        TeamKeys(services.teams, services.policy, current, house.settings, clock),
         Changes(adapters.ledger, current),
         SettingsPage(
             current,
             settings=house.settings,
-            notices=lambda: [*notices(house.settings()), *services.roster.notices],
+            notices=lambda: [*notices(house.settings()), *services.policy.notices],
             reread=house.reread,
         ),
         HealthPage(

@@ -85,7 +85,7 @@ class Gateway:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await adapters.hints.load()
             await adapters.ledger.open()
-            await services.roster.load()
+            await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await services.edits.open()
             await adapters.cache.open()
@@ -175,7 +175,7 @@ class Gateway:
                 raise
             changed = differences(self.settings, settings)
             before, after = (json.dumps(managed.plain(shown)) for shown in changed)
-            await self._services.roster.note(
+            await self._services.teams.note(
                 Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
             )
             return self.reload(settings)
@@ -193,7 +193,7 @@ class Gateway:
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
         policy = convert.policy(settings, port=self._port)
-        self._services.roster.install(policy, managed.reader(settings))
+        self._services.policy.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:
         self._adapters.metrics.reloaded(successful=successful, at=self._clock())

@@ -140,7 +140,11 @@ class MemoryReads:
         return self._tables.accounts_of(keys)
 
     async def usage(
-        self, *, since_day: int | None = None, until_day: int | None = None
+        self,
+        *,
+        since_day: int | None = None,
+        until_day: int | None = None,
+        team: str | None = None,
     ) -> Sequence[Usage]:
         await self._turn()
         totals: dict[tuple[str, str], Usage] = {}
@@ -150,7 +154,7 @@ class MemoryReads:
             ):
                 key = (one.team, one.model)
                 totals[key] = add(totals.get(key, Usage(*key, 0)), one)
-        return [totals[key] for key in sorted(totals)]
+        return [totals[key] for key in sorted(totals) if team in (None, key[0])]
 
     async def usage_by_day(
         self,

@@ -15,7 +15,8 @@ from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger, UsagePart
-from gateway.services.usage import Summary, period, report, summary
+from gateway.services.standings import Standings, TeamStanding
+from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
 from gateway.web.evolink.account import cheapest_rules
@@ -35,8 +36,11 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, standings: Standings, current: Current, clock: Clock
+    ) -> None:
         self._ledger = ledger
+        self._standings = standings
         self._current = current
         self._clock = clock
 
@@ -50,8 +54,9 @@ class TeamPages:
         policy = self._current.policy
         team = team_of(request, self._current)
         read_query(request, NoParameters)
-        found = await summary(self._ledger, team, now=self._clock(), zone=policy.zone)
-        return json_response(summary_shape(team, found, policy))
+        saved = await saved_usd_micros(self._ledger, team.name)
+        found = await self._standings.of(team)
+        return json_response(summary_shape(team, found, saved, policy))
 
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
@@ -63,14 +68,16 @@ class TeamPages:
         return await usage_reports.answer(request, asked, found)
 
 
-def summary_shape(team: Team, found: Summary, policy: Policy) -> TeamSummaryShape:
+def summary_shape(
+    team: Team, found: TeamStanding, saved_usd_micros: int, policy: Policy
+) -> TeamSummaryShape:
     return {
         "team": team.name,
         "mode": team.mode.value,
-        "standing": [standing(one) for one in found.standings],
-        "spent_usd": dollars(found.spent),
-        "spent_month_usd": dollars(found.spent_month),
-        "saved_usd": dollars(found.saved),
+        "standing": [standing(one) for one in found.limits],
+        "spent_usd": dollars(found.spent_usd_micros),
+        "spent_month_usd": dollars(found.spent_month_usd_micros),
+        "saved_usd": dollars(saved_usd_micros),
         "models": [offer(model, team) for model in models_of(team, policy)],
         "timezone": str(policy.zone),
         "public_url": policy.public_url,

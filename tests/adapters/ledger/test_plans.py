@@ -60,6 +60,7 @@ HOT = {
     "oldest unkept": statements.OLDEST_UNKEPT,
     "live counts": statements.LIVE_COUNTS,
     "usage ever": statements.USAGE_EVER,
+    "usage of one team ever": statements.USAGE_EVER_OF_TEAM,
     "void leases of runs": statements.VOID_LEASES[0],
     "void leases of deliveries": statements.VOID_LEASES[1],
     "picture totals": picture_store.PICTURE_TOTALS,
