@@ -15,7 +15,6 @@ from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.core.teams.changes import merged
 from gateway.core.teams.records import ManagedTeam, TeamKey
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
 
 log = structlog.get_logger("gateway.roster")
@@ -41,14 +40,12 @@ class PolicyInForce:
         ledger: Ledger,
         current: Current,
         *,
-        clock: Clock,
         read: ReadTeam,
         installed: Callable[[Policy], None],
     ) -> None:
         """`installed` is told of each policy that was put in force."""
         self._ledger = ledger
         self._current = current
-        self._clock = clock
         self._settings = current.policy
         self._read = read
         self._installed = installed
@@ -84,7 +81,7 @@ class PolicyInForce:
 
     def live_keys(self, name: str) -> int:
         """How many of them open something now."""
-        now = self._clock()
+        now = self._current.clock()
         return sum(key.ends_at > now for key in self.keys(name))
 
     def _merge(self) -> None:
@@ -95,7 +92,7 @@ class PolicyInForce:
         read = [self._as_read(team) for team in self.managed.values()]
         teams = [one.team for one in read]
         keys = [key for team in teams for key in self._keys.get(team.name, {}).values()]
-        self._current.policy = merged(settings, teams, keys, self._clock())
+        self._current.policy = merged(settings, teams, keys, self._current.clock())
         self._notice([*hidden, *(notice for one in read for notice in one.notices)])
         self._installed(self._current.policy)
 

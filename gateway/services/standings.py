@@ -15,7 +15,6 @@ from gateway.core.money import budgets
 from gateway.core.money.accounts import Measure, Window
 from gateway.core.money.budgets import Standing
 from gateway.core.policy import Current
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
 
 
@@ -35,10 +34,9 @@ class TeamStanding:
 
 
 class Standings:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, current: Current) -> None:
         self._ledger = ledger
         self._current = current
-        self._clock = clock
 
     async def of(self, team: Team) -> TeamStanding:
         """Raises `Unavailable`."""
@@ -46,7 +44,7 @@ class Standings:
 
     async def of_all(self, teams: Iterable[Team]) -> Mapping[str, TeamStanding]:
         """By their names, all looked up at once. Raises `Unavailable`."""
-        teams, now, zone = list(teams), self._clock(), self._current.policy.zone
+        teams, now, zone = list(teams), self._current.clock(), self._current.policy.zone
         keys = {team.name: budgets.account_keys(team.name, now, zone) for team in teams}
         accounts = await self._ledger.accounts(key for some in keys.values() for key in some)
         resets_at = partial(budgets.resets_at, now=now, zone=zone)

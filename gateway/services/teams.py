@@ -24,7 +24,6 @@ from gateway.core.teams.changes import Act, Action, Exists, Missing, NotActive, 
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import CallerError, NotFound
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
 from gateway.services.policy import PolicyInForce
 
@@ -88,13 +87,10 @@ class Rotated:
 class Teams:
     """What operators do to teams and keys; those of the settings are not changed here."""
 
-    def __init__(
-        self, ledger: Ledger, current: Current, in_force: PolicyInForce, *, clock: Clock
-    ) -> None:
+    def __init__(self, ledger: Ledger, current: Current, in_force: PolicyInForce) -> None:
         self._ledger = ledger
         self._current = current
         self._in_force = in_force
-        self._clock = clock
         self._changing = asyncio.Lock()
 
     # --- changing teams ------------------------------------------------------------------------
@@ -225,7 +221,7 @@ class Teams:
             raise _no_team(name)
 
     def _act(self, actor: str) -> Act:
-        return Act(ids.new_change_id(), self._clock(), actor)
+        return Act(ids.new_change_id(), self._current.clock(), actor)
 
 
 def _no_team(name: str) -> TeamNotFound:

@@ -84,17 +84,17 @@ def make_endpoints(house: EndpointsDeps) -> Endpoints:
 
 def _for_all(house: EndpointsDeps) -> Sequence[Section]:
     """The console, the description, and the pages that operators and teams both have."""
-    ledger, current, clock = house.adapters.ledger, house.current, house.clock
+    ledger, current = house.adapters.ledger, house.current
     console = Console()
     records = Runs(ledger, house.services.refusals, house.adapters.pictures)
     retrying = Retrying(ledger, house.services.worker.try_again)
     return (
         console,
         Described(console, current),
-        UsageReports(ledger, current, clock),
-        RunPages(records, retrying, current, clock),
+        UsageReports(ledger, current),
+        RunPages(records, retrying, current),
         RefusedOrders(records, current),
-        TeamPages(ledger, house.services.standings, current, clock),
+        TeamPages(ledger, house.services.standings, current),
         Gallery(ledger, current),
     )
 
@@ -103,7 +103,7 @@ def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, house.settings),
-        TeamKeys(services.teams, services.policy, current, house.settings, clock),
+        TeamKeys(services.teams, services.policy, current, house.settings),
         Changes(adapters.ledger, current),
         SettingsPage(
             current,
@@ -123,15 +123,15 @@ def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
                 route_state=services.worker.route_state,
             )
         ),
-        PictureRegister(services.erasure, current, clock),
-        RunErasure(services.erasure, current, clock, flush=services.refusals.flush),
+        PictureRegister(adapters.ledger, services.erasure, current),
+        RunErasure(services.erasure, current, flush=services.refusals.flush),
         UnprovenPages(adapters.pictures, current),
         CachePages(
             services.erasure,
+            adapters.cache,
             current,
-            clock,
             size_limit_bytes=house.settings().cache.size_limit_bytes,
             requests=adapters.metrics.cache_requests,
         ),
-        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current),
     )

@@ -39,14 +39,10 @@ class Services:
         self._clock = clock
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
         self.policy = PolicyInForce(
-            ledger,
-            current,
-            clock=clock,
-            read=managed.reader(settings),
-            installed=metrics.declare,
+            ledger, current, read=managed.reader(settings), installed=metrics.declare
         )
-        self.teams = Teams(ledger, current, self.policy, clock=clock)
-        self.standings = Standings(ledger, current, clock)
+        self.teams = Teams(ledger, current, self.policy)
+        self.standings = Standings(ledger, current)
         self.refusals = Refusals(ledger, metrics, clock=clock)
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()

@@ -70,9 +70,9 @@ def alerts(
     return tuple(
         _delivery(alerting, moment, one, threshold, denied=denied)
         for one in standings(watched, accounts, moment.renews_at)
-        for denied in [refused is not None and _breaks(one, refused)]
+        for denied in [refused is not None and one.lacks_room_for(refused)]
         for threshold in alerting.thresholds
-        if denied or 100 * (one.spent + one.held) >= threshold * one.cap.limit
+        if denied or 100 * one.used >= threshold * one.cap.limit
         if alert_id(moment.team, one.cap, moment.windows, threshold) not in moment.told
     )
 
@@ -82,11 +82,6 @@ def alert_id(team: str, cap: Cap, windows: Windows, threshold: int) -> str:
     facts = [team, cap.rule, cap.limit, windows.start(cap.window), threshold]
     digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode())
     return f"alert_{digest.hexdigest()[:_ID_DIGITS]}"
-
-
-def _breaks(one: Standing, asked: Amounts) -> bool:
-    need = asked.usd_micros if one.cap.measure is Measure.USD else asked.images
-    return one.spent + one.held + need > one.cap.limit
 
 
 def _delivery(
@@ -131,7 +126,7 @@ def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str
 
 
 def _text(team: str, one: Standing, resets_at: str | None, *, denied: bool) -> str:
-    cap, used = one.cap, one.spent + one.held
+    cap, used = one.cap, one.used
     show = show_usd if cap.measure is Measure.USD else str
     unit = "" if cap.measure is Measure.USD else " pictures"
     per = "in total" if cap.window is Window.TOTAL else f"per {cap.window}"

@@ -101,8 +101,16 @@ class Standing:
     renews_at: float
 
     @property
+    def used(self) -> int:
+        return self.spent + self.held
+
+    @property
     def left(self) -> int:
-        return max(0, self.cap.limit - self.spent - self.held)
+        return max(0, self.cap.limit - self.used)
+
+    def lacks_room_for(self, asked: Amounts) -> bool:
+        """Whether an order of so much would break the limit."""
+        return self.used + _measured(self.cap, asked) > self.cap.limit
 
 
 def standings(
@@ -170,10 +178,10 @@ def first_excess(
 ) -> Excess | None:
     """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
     excesses = [
-        Excess(one.cap, one.spent + one.held, need, _frees_at(one.cap, need, now, renews_at))
+        Excess(one.cap, one.used, need, _frees_at(one.cap, need, now, renews_at))
         for one in standings(caps, accounts, renews_at)
+        if one.lacks_room_for(asked)
         for need in [_measured(one.cap, asked)]
-        if one.spent + one.held + need > one.cap.limit
     ]
     return max(excesses, key=lambda excess: excess.frees_at, default=None)
 

@@ -17,7 +17,6 @@ from starlette.routing import Route
 from gateway.config import Settings, units
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState, TeamKey
-from gateway.ports.clock import Clock
 from gateway.services.policy import PolicyInForce
 from gateway.services.teams import Issued, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
@@ -66,13 +65,11 @@ class TeamKeys:
         in_force: PolicyInForce,
         current: Current,
         settings: Callable[[], Settings],
-        clock: Clock,
     ) -> None:
         self._teams = teams
         self._in_force = in_force
         self._current = current
         self._settings = settings
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         base = "/admin/v1/teams/{team}/keys"
@@ -138,7 +135,7 @@ class TeamKeys:
             "team": key.team,
             "label": key.label,
             "provisioned": False,
-            "state": key.state(self._clock()).value,
+            "state": key.state(self._current.clock()).value,
             "created_at": moment(key.created_at),
             "expires_at": moment(key.expires_at),
             "revoked_at": moment(key.revoked_at),

@@ -12,19 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import ids
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
-from gateway.core.teams.changes import Act
 from gateway.errors import InvalidRequest
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import RunFilter
 from gateway.services.erasure import Erasure
 from gateway.services.retries import Retrying
 from gateway.services.runs import Runs
+from gateway.web.admin import act_of
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.admin.unproven import set_aside_shape
 from gateway.web.auth import operator_of
@@ -72,11 +70,10 @@ class RunsAsked(Timed):
 
 
 class RunPages:
-    def __init__(self, records: Runs, retrying: Retrying, current: Current, clock: Clock) -> None:
+    def __init__(self, records: Runs, retrying: Retrying, current: Current) -> None:
         self._records = records
         self._retrying = retrying
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -103,9 +100,8 @@ class RunPages:
         return json_response(explanation(story, policy))
 
     async def retry(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
-        act = Act(ids.new_change_id(), self._clock(), actor)
         run = await self._retrying.retry(request.path_params["id"], act)
         return json_response(run_shape(run))
 
@@ -117,26 +113,19 @@ class RunErasure:
     """
 
     def __init__(
-        self,
-        erasure: Erasure,
-        current: Current,
-        clock: Clock,
-        *,
-        flush: Callable[[], Awaitable[object]],
+        self, erasure: Erasure, current: Current, *, flush: Callable[[], Awaitable[object]]
     ) -> None:
         self._erasure = erasure
         self._current = current
-        self._clock = clock
         self._flush = flush
 
     def routes(self) -> list[Route]:
         return [Route("/admin/v1/runs/{id}", self.erase, methods=["DELETE"])]
 
     async def erase(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
         await self._flush()
-        act = Act(ids.new_change_id(), self._clock(), actor)
         erased = await self._erasure.erase_run(request.path_params["id"], act)
         return json_response(run_shape(erased))
 

@@ -13,7 +13,6 @@ from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger, UsagePart
 from gateway.services.standings import Standings, TeamStanding
 from gateway.services.usage import period, report, saved_usd_micros
@@ -36,13 +35,10 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(
-        self, ledger: Ledger, standings: Standings, current: Current, clock: Clock
-    ) -> None:
+    def __init__(self, ledger: Ledger, standings: Standings, current: Current) -> None:
         self._ledger = ledger
         self._standings = standings
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -63,7 +59,7 @@ class TeamPages:
         team = team_of(request, self._current)
         asked = read_query(request, OwnUsageAsked)
         by = read_by(asked.by, OWN_PARTS)
-        days = period(asked.since, asked.until, now=self._clock(), zone=policy.zone)
+        days = period(asked.since, asked.until, now=self._current.clock(), zone=policy.zone)
         found = await report(self._ledger, days, by, team=team.name, model=asked.model)
         return await usage_reports.answer(request, asked, found)
 
