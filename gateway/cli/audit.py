@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.cli.formats import counted
 from gateway.cli.store import strangeness
 from gateway.config import Settings, SettingsError
 from gateway.core.money.invariants import Invariant, Violation
+from gateway.core.money.usd import dollars, show_usd
 from gateway.core.picture_errors import MEDIA_TYPES
 from gateway.errors import Unavailable
 
@@ -85,14 +87,15 @@ class AuditReport:
     @property
     def closing(self) -> str:
         """The verdict in one line."""
-        counted = (
-            f"{_count(self.totals.runs, 'run')}, {_count(self.totals.pictures, 'picture')},"
-            f" {_usd(self.totals.spent_usd_micros)} spent"
+        totals = self.totals
+        counts = (
+            f"{counted(totals.runs, 'run')}, {counted(totals.pictures, 'picture')},"
+            f" {show_usd(totals.spent_usd_micros, thousands=',')} spent"
         )
         if self.adds_up:
-            return f"{counted}: the ledger adds up."
+            return f"{counts}: the ledger adds up."
         broken = sum(not finding.holds for finding in self.findings)
-        return f"{counted}: {_count(broken, 'invariant')} violated."
+        return f"{counts}: {counted(broken, 'invariant')} violated."
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -168,23 +171,13 @@ def _as_json(report: AuditReport) -> str:
         "runs": totals.runs,
         "pictures": totals.pictures,
         "picture_bytes": totals.picture_bytes,
-        "spent_usd": totals.spent_usd_micros / 1_000_000,
+        "spent_usd": dollars(totals.spent_usd_micros),
         "invariants": [
             {"invariant": one.invariant, "ok": one.holds, "violations": list(one.violations)}
             for one in report.findings
         ],
     }
     return json.dumps(answer, indent=2)
-
-
-def _usd(micros: int) -> str:
-    """Dollars with the decimals they need, at least two."""
-    whole, _, fraction = f"{micros / 1_000_000:,.6f}".rstrip("0").partition(".")
-    return f"${whole}.{fraction.ljust(2, '0')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # --- the examination -----------------------------------------------------------------------------

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.formats import counted, lasting, number, plain, size
-from gateway.cli.operator import Operator, confirm, connected
+from gateway.cli.operator import Operator, confirm, confirmed, connected
 from gateway.cli.tables import facts
 
 if TYPE_CHECKING:
     from gateway.web.shapes import CacheShape, PurgedShape
 
 
-@click.group("cache", short_help="Look at the response cache, and purge it.")
+@click.group("cache")
 def cache_command() -> None:
     """The response cache: finished pictures that answer identical orders for nothing.
 
@@ -38,7 +39,7 @@ def stats_command(operator: Operator) -> None:
 
 @cache_command.command("purge", short_help="Let no old picture answer a new order.")
 @click.option("--team", help="Only this team's answers.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@confirmed
 @connected
 def purge_command(operator: Operator, team: str | None, yes: bool) -> None:
     """From now on identical orders are made, and paid, anew. Pictures and links stay.
@@ -53,7 +54,7 @@ def purge_command(operator: Operator, team: str | None, yes: bool) -> None:
     operator.show(operator.send("POST", "cache/purge", body), _purged)
 
 
-def _stats(cache: CacheShape) -> str:
+def _stats(cache: CacheShape) -> Iterator[str]:
     asked = cache["requests"]
     every = sum((asked["hit"], asked["miss"], asked["stale"]))
     share = f" ({asked['hit'] / every:.0%})" if every else ""
@@ -67,7 +68,7 @@ def _stats(cache: CacheShape) -> str:
         ("had none", number(asked["miss"])),
         ("had one too old", number(asked["stale"])),
     ]
-    return "\n".join(facts(pairs))
+    return facts(pairs)
 
 
 def _purged(answer: PurgedShape) -> str:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.formats import NOTHING, minute, number, plain
-from gateway.cli.lists import Listing, filters, limited
+from gateway.cli.lists import Listing, list_options
 from gateway.cli.operator import Operator, connected, path_of
-from gateway.cli.tables import Column, Table
+from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
     from gateway.web.shapes import CallbackShape
 
 
-@click.group("callbacks", short_help="See which callbacks failed, and repeat them.")
+@click.group("callbacks")
 def callbacks_command() -> None:
     """Callbacks: calls that tell a team's server that a task has ended, and alerts.
 
@@ -26,13 +26,11 @@ def callbacks_command() -> None:
 
 
 @callbacks_command.command("list", short_help="Callbacks, the newest first.")
-@filters(
+@list_options(
     team="Only this team's.",
     task="Only of this task.",
     state="Only in this state, e.g. pending, delivered or failed.",
 )
-@limited
-@connected
 def list_command(operator: Operator, **given: Any) -> None:
     """Callbacks and alerts, the newest first, each with the last answer of its receiver.
 
@@ -40,7 +38,7 @@ def list_command(operator: Operator, **given: Any) -> None:
       image-gateway callbacks list --team marketing
       image-gateway callbacks list --state failed --all
     """
-    Listing("callbacks", given).show(operator, Table(*CALLBACKS), nothing="no such callback.")
+    Listing("callbacks", given).show(operator, CALLBACKS, nothing="no such callback.")
 
 
 @callbacks_command.command("redeliver", short_help="Make a call again.")

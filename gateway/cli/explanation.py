@@ -42,11 +42,7 @@ ERASED: Final = "(erased)"
 """In the place of a prompt: it is erased together with its picture."""
 
 
-def explain(told: ExplanationShape) -> str:
-    return "\n".join(_lines(told))
-
-
-def _lines(told: ExplanationShape) -> Iterator[str]:
+def explain(told: ExplanationShape) -> Iterator[str]:
     width = min(READING_WIDTH, screen_width())
     run, refusal, timings = told["run"], told["refusal"], told["timings"]
     for sentence in told["summary"].splitlines():

@@ -10,6 +10,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.usd import show_usd
+
 NOTHING: Final = "-"
 JOINER: Final = "\u200d"
 """Holds emoji together; without it their parts stand side by side, which is readable."""
@@ -20,10 +23,7 @@ BAD: Final = frozenset({"failed", "revoked", "expired", "denied", "invalid", "de
 
 def money(usd: float) -> str:
     """`$1.23`; with four or six decimals where two would not be exact."""
-    micros = round(usd * 1_000_000)
-    decimals = 2 if micros % 10_000 == 0 else 4 if micros % 100 == 0 else 6
-    sign = "-" if micros < 0 else ""
-    return f"{sign}${abs(micros) / 1_000_000:,.{decimals}f}"
+    return show_usd(round(usd * USD_MICROS), thousands=",", step=2)
 
 
 def number(value: float) -> str:

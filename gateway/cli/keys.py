@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
 
 
-@click.group("keys", short_help="Issue, rotate and revoke the teams' keys.")
+@click.group("keys")
 def keys_command() -> None:
     """Keys of teams: what their clients send as 'Authorization: Bearer ...'.
 
@@ -123,10 +123,9 @@ def _revoked(key: KeyShape) -> str:
     return f"Key {plain(key['id'])} of team {plain(key['team'])} opens nothing any more."
 
 
-def _table(answer: KeysShape) -> str:
-    if not answer["data"]:
-        return "no keys yet: 'image-gateway keys issue TEAM' makes one."
-    return "\n".join(Table(*KEYS).lines(answer["data"]))
+def _table(answer: KeysShape) -> Iterator[str]:
+    nothing = "no keys yet: 'image-gateway keys issue TEAM' makes one."
+    return Table(*KEYS).lines_or(answer["data"], nothing)
 
 
 def _end(key: KeyShape) -> str:

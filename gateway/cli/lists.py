@@ -6,31 +6,17 @@ Nothing is held but a page, so that `--all` of a million rows is only a matter o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
-from gateway.cli.operator import Operator, Unanswered
-from gateway.cli.tables import Table, say
+from gateway.cli.operator import Operator, Unanswered, connected
+from gateway.cli.tables import Column, Table, say
 
 USUAL_LIMIT: Final = 50
 PAGE_LIMIT: Final = 500
 """The most that the API gives at a time."""
-
-
-def limited(command: Callable[..., None]) -> Callable[..., None]:
-    """The options `--limit` and `--all`."""
-    command = click.option("--all", "everything", is_flag=True, help="All rows, page by page.")(
-        command
-    )
-    return click.option(
-        "--limit",
-        type=click.IntRange(1),
-        default=USUAL_LIMIT,
-        show_default=True,
-        help="Rows at most; the newest are first.",
-    )(command)
 
 
 def filters(**help_of: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -41,6 +27,24 @@ def filters(**help_of: str) -> Callable[[Callable[..., None]], Callable[..., Non
             parameter = name.rstrip("_")
             command = click.option(f"--{parameter}", parameter, help=text)(command)
         return command
+
+    return add
+
+
+def list_options(**help_of: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a list command: its filters, `--limit` and `--all`, and the connection."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        command = connected(command)
+        every = click.option("--all", "everything", is_flag=True, help="All rows, page by page.")
+        limit = click.option(
+            "--limit",
+            type=click.IntRange(1),
+            default=USUAL_LIMIT,
+            show_default=True,
+            help="Rows at most; the newest are first.",
+        )
+        return filters(**help_of)(limit(every(command)))
 
     return add
 
@@ -60,7 +64,7 @@ class Listing:
         limit = int(self._query.pop("limit"))
         self._left = None if self._query.pop("everything") else limit
 
-    def show(self, operator: Operator, table: Table[Any], *, nothing: str) -> None:
+    def show(self, operator: Operator, columns: Sequence[Column[Any]], *, nothing: str) -> None:
         """Prints it; `nothing` is said where there is no row. Raises what `Operator.get` raises."""
         if operator.as_json and self._left is not None and self._left <= PAGE_LIMIT:
             operator.show_json(operator.get(self._path, {**self._query, "limit": self._left}))
@@ -68,7 +72,7 @@ class Listing:
         if operator.as_json:
             self._show_json(operator)
             return
-        empty, following = True, None
+        table, empty, following = Table(*columns), True, None
         for page in self._pages(operator):
             with operator.understood():
                 rows, following = page["data"], page["next"]

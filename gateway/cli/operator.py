@@ -101,13 +101,14 @@ class Operator:
             raise self._stranger(200, "application/json", answer)
         return value
 
-    def show(self, answer: bytes, text: Callable[[Any], str]) -> None:
-        """Prints an answer: as it is with `--json`, else the text that is made of it."""
+    def show(self, answer: bytes, text: Callable[[Any], str | Iterable[str]]) -> None:
+        """Prints an answer: as it is with `--json`, else the text or lines that are made of it."""
         if self.as_json:
             self.show_json(answer)
             return
         with self.understood():
-            shown = text(self.read(answer))
+            made = text(self.read(answer))
+            shown = made if isinstance(made, str) else "\n".join(made)
         say(shown)
 
     def show_json(self, answer: bytes) -> None:
@@ -266,6 +267,10 @@ def path_of(*parts: str) -> str:
         if part in ("", ".", ".."):
             raise click.UsageError(f"{part!r} is no name and no id.")
     return "/".join(quote(part, safe="") for part in parts)
+
+
+confirmed = click.option("--yes", is_flag=True, help="Do not ask.")
+"""The option of a command that asks with `confirm`."""
 
 
 def confirm(question: str, *, yes: bool) -> None:

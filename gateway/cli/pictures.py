@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.formats import minute, plain, size
-from gateway.cli.lists import SPAN, Listing, filters, limited
-from gateway.cli.operator import Operator, confirm, connected, path_of
-from gateway.cli.tables import Column, Table
+from gateway.cli.lists import SPAN, Listing, list_options
+from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
+from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
     from gateway.web.shapes import PictureShape, SetAsideShape
 
 
-@click.group("pictures", short_help="Find pictures, and erase them.")
+@click.group("pictures")
 def pictures_command() -> None:
     """Pictures that are kept, by team, task, prompt or time.
 
@@ -29,15 +29,13 @@ def pictures_command() -> None:
 @click.option(
     "--unproven", is_flag=True, help="Instead: paid bytes that are no picture, set aside."
 )
-@filters(
+@list_options(
     team="Only this team's.",
     task="Only of this task.",
     run="Only of this run.",
     query="Only with these words in their prompt.",
     **SPAN,
 )
-@limited
-@connected
 def list_command(operator: Operator, query: str | None, unproven: bool, **given: Any) -> None:
     """Pictures, the newest first, each with its digest, which is its name.
 
@@ -50,7 +48,7 @@ def list_command(operator: Operator, query: str | None, unproven: bool, **given:
         _list_unproven(operator, query, given)
         return
     listing = Listing("pictures", {**given, "q": query})
-    listing.show(operator, Table(*PICTURES), nothing="no such picture.")
+    listing.show(operator, PICTURES, nothing="no such picture.")
 
 
 def _list_unproven(operator: Operator, query: str | None, given: dict[str, Any]) -> None:
@@ -58,7 +56,7 @@ def _list_unproven(operator: Operator, query: str | None, given: dict[str, Any])
     if named := [name for name, value in without.items() if value is not None]:
         raise click.UsageError(f"--unproven goes with --team and --run, not with --{named[0]}.")
     listing = Listing("pictures/unproven", given)
-    listing.show(operator, Table(*UNPROVEN), nothing="nothing is set aside.")
+    listing.show(operator, UNPROVEN, nothing="nothing is set aside.")
 
 
 @pictures_command.command("fetch", short_help="Fetch paid bytes that are no picture.")
@@ -78,7 +76,7 @@ def fetch_command(operator: Operator, name: str) -> None:
 
 @pictures_command.command("erase", short_help="Erase a picture for ever.")
 @click.argument("digest")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@confirmed
 @connected
 def erase_command(operator: Operator, digest: str, yes: bool) -> None:
     """Erases a picture: its bytes, its provenance file, its prompt, and the answers it is in.

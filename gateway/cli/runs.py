@@ -8,15 +8,15 @@ import click
 
 from gateway.cli.explanation import ERASED, explain
 from gateway.cli.formats import NOTHING, lasting, minute, money, number, plain
-from gateway.cli.lists import SPAN, Listing, filters, limited
-from gateway.cli.operator import Operator, confirm, connected, path_of
-from gateway.cli.tables import Column, Table
+from gateway.cli.lists import SPAN, Listing, list_options
+from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
+from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
     from gateway.web.shapes import RefusalShape, RunShape
 
 
-@click.group("runs", short_help="What was ordered, and why it went as it did.")
+@click.group("runs")
 def runs_command() -> None:
     """Runs: each is one paid piece of work upstream, however many orders share it.
 
@@ -28,7 +28,7 @@ def runs_command() -> None:
 
 
 @runs_command.command("list", short_help="Runs, the newest first.")
-@filters(
+@list_options(
     team="Only this team's.",
     model="Only of this model.",
     state="submitting, queued, unsure, running, keeping, done or failed.",
@@ -36,8 +36,6 @@ def runs_command() -> None:
     route="Only on this route, e.g. evolink/gpt-image-1.5.",
     **SPAN,
 )
-@limited
-@connected
 def list_command(operator: Operator, **given: Any) -> None:
     """Runs, the newest first.
 
@@ -46,7 +44,7 @@ def list_command(operator: Operator, **given: Any) -> None:
       image-gateway runs list --state failed --limit 10
       image-gateway runs list --all --json
     """
-    Listing("runs", given).show(operator, Table(*RUNS), nothing="no such run.")
+    Listing("runs", given).show(operator, RUNS, nothing="no such run.")
 
 
 @runs_command.command("show", short_help="Explain one run, task or refusal.")
@@ -86,14 +84,12 @@ def _tried(run: RunShape) -> str:
 
 
 @runs_command.command("refusals", short_help="Refused orders, the newest first.")
-@filters(
+@list_options(
     team="Only this team's.",
     verdict="denied (a limit), invalid (the order itself) or failed (at upstream).",
     reason="Only for this reason, e.g. budget or model_not_allowed.",
     **SPAN,
 )
-@limited
-@connected
 def refusals_command(operator: Operator, **given: Any) -> None:
     """Orders that were refused, or would have been if their team were not in shadow mode.
 
@@ -101,12 +97,12 @@ def refusals_command(operator: Operator, **given: Any) -> None:
       image-gateway runs refusals --team marketing
       image-gateway runs refusals --verdict denied --from 2026-01-31
     """
-    Listing("refusals", given).show(operator, Table(*REFUSALS), nothing="nothing was refused.")
+    Listing("refusals", given).show(operator, REFUSALS, nothing="nothing was refused.")
 
 
 @runs_command.command("erase", short_help="Erase what was said of a run for ever.")
 @click.argument("id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@confirmed
 @connected
 def erase_command(operator: Operator, yes: bool, **given: str) -> None:
     """Erases the words of a run that has ended: its prompt, upstream's answers, its pictures.

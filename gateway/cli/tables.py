@@ -67,6 +67,10 @@ class Table(Generic[Row]):
             yield "-" * (sum(self._widths) + len(GAP) * (len(self._widths) - 1))
             yield click.style(self._row(row), bold=True)
 
+    def lines_or(self, rows: Sequence[Row], nothing: str) -> Iterator[str]:
+        """The table of all rows there are, or in its place what is said when there are none."""
+        return self.lines(rows) if rows else iter([nothing])
+
     def _fit(self, rows: Sequence[Row]) -> None:
         needed = {
             column.title: max(formats.cells(text) for text in (column.title, *_cells(column, rows)))

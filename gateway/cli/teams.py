@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
-from gateway.cli.lists import Listing, filters, limited
-from gateway.cli.operator import Operator, confirm, connected, path_of
+from gateway.cli.lists import Listing, filters, list_options
+from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
 from gateway.cli.tables import Column, Table, facts
 from gateway.cli.team_settings import read_settings, settings_options, without_absent
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.web.shapes import ChangeShape, StandingShape, TeamShape, TeamsShape
 
 
-@click.group("teams", short_help="Create teams, give them budgets, change them.")
+@click.group("teams")
 def teams_command() -> None:
     """Teams: who may order, and for how much.
 
@@ -99,7 +99,7 @@ def change_command(operator: Operator, team: str, **given: Any) -> None:
 
 @teams_command.command("delete", short_help="End a team and its keys.")
 @click.argument("team")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@confirmed
 @connected
 def delete_command(operator: Operator, team: str, yes: bool) -> None:
     """Ends a team: its keys open nothing any more. Its pictures and its past numbers stay.
@@ -115,9 +115,7 @@ def delete_command(operator: Operator, team: str, yes: bool) -> None:
 
 @teams_command.command("changes", short_help="Who changed what, and when.")
 @click.argument("team", required=False)
-@filters(action="Only one kind, e.g. team.change.", actor="Only those of one admin key.")
-@limited
-@connected
+@list_options(action="Only one kind, e.g. team.change.", actor="Only those of one admin key.")
 def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
     """Who changed what, and when: of one team with its keys, or everything that operators did.
 
@@ -130,16 +128,14 @@ def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
       image-gateway teams changes --action key.revoke --all
     """
     listing = Listing("audit", {**given, "subject": team})
-    listing.show(operator, Table(*CHANGES), nothing="nothing was changed.")
+    listing.show(operator, CHANGES, nothing="nothing was changed.")
 
 
 # --- the list ------------------------------------------------------------------------------------
 
 
-def _overview(answer: TeamsShape) -> str:
-    if not answer["data"]:
-        return "there is no such team."
-    return "\n".join(Table(*TEAMS).lines(answer["data"]))
+def _overview(answer: TeamsShape) -> Iterator[str]:
+    return Table(*TEAMS).lines_or(answer["data"], "there is no such team.")
 
 
 def _nearest(team: TeamShape) -> str:
@@ -184,11 +180,7 @@ TEAMS: tuple[Column[TeamShape], ...] = (
 # --- one team ------------------------------------------------------------------------------------
 
 
-def _whole(team: TeamShape) -> str:
-    return "\n".join(_whole_lines(team))
-
-
-def _whole_lines(team: TeamShape) -> Iterator[str]:
+def _whole(team: TeamShape) -> Iterator[str]:
     yield click.style(plain(team["name"]), bold=True)
     settings = team["settings"]
     made = f"{instant(team['created_at'])}, changed {instant(team['changed_at'])}"

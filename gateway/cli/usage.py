@@ -20,7 +20,7 @@ FOR_PEOPLE = "team"
 """A table by day, team and model has thousands of lines before anybody has narrowed it down."""
 
 
-@click.command("usage", short_help="Where the money went.")
+@click.command("usage")
 @filters(
     **SPAN,
     team="Only this team.",
@@ -52,11 +52,7 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
         operator.show(operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE}), _table)
 
 
-def _table(usage: UsageShape) -> str:
-    return "\n".join(_lines(usage))
-
-
-def _lines(usage: UsageShape) -> Iterator[str]:
+def _table(usage: UsageShape) -> Iterator[str]:
     yield f"{plain(usage['from'])} to {plain(usage['to'])}, days in {plain(usage['timezone'])}"
     yield ""
     if not usage["data"]:

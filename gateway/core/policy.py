@@ -69,15 +69,18 @@ class Policy:
 
 
 class Current:
-    """The policy in force. Readers take `.policy` once per decision and keep that value."""
+    """The policy in force, and the clock (Unix seconds) by which its keys end.
+
+    Readers take `.policy` once per decision and keep that value.
+    """
 
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self.policy = policy
-        self._clock = clock
+        self.clock = clock
 
     def granted(self, digest: str) -> Team | None:
         """The team whose key has this digest; None for a key that is unknown or has ended."""
         grant = self.policy.keys.get(digest)
-        if grant is None or grant.until <= self._clock():
+        if grant is None or grant.until <= self.clock():
             return None
         return self.policy.teams.get(grant.team)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from gateway.core.instants import rfc3339
 from gateway.core.model import Kept, Run
-from gateway.core.money.accounts import USD_MICROS
-from gateway.core.money.budgets import rfc3339
+from gateway.core.money.usd import dollars
 
 
 def sidecar(run: Run, kept: Kept) -> dict[str, object]:
@@ -30,7 +30,7 @@ def sidecar(run: Run, kept: Kept) -> dict[str, object]:
         "upstream": run.upstream,
         "upstream_model": run.upstream_model,
         "upstream_task": run.upstream_task_id,
-        "cost_usd": run.spent.usd_micros / USD_MICROS,
+        "cost_usd": dollars(run.spent.usd_micros),
         "created_at": rfc3339(run.created_at),
         "kept_at": rfc3339(run.finished_at or run.created_at),
     }

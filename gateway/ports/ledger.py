@@ -201,7 +201,11 @@ class Ledger(Protocol):
         """The accounts as last committed, each with what its runs have."""
 
     async def usage(
-        self, *, since_day: int | None = None, until_day: int | None = None
+        self,
+        *,
+        since_day: int | None = None,
+        until_day: int | None = None,
+        team: str | None = None,
     ) -> Sequence[Usage]:
         """Totals by team and model over the days in [since, until); `day` is 0 in them."""
 

@@ -29,7 +29,7 @@ from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import CallerError, NotFound, Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger, Mark, PictureFilter
+from gateway.ports.ledger import Ledger
 from gateway.ports.pictures import Pictures
 from gateway.process.picture_locks import PictureLocks
 
@@ -76,12 +76,6 @@ class Erasure:
         self._picture_locks = picture_locks
         self._clock = clock
         self._is_scrubbed = False
-
-    async def page(
-        self, asked: PictureFilter, *, after: Mark | None, limit: int
-    ) -> Sequence[KeptPicture]:
-        """Pictures on record, erased ones too, newest first."""
-        return await self._ledger.find_pictures(asked, after=after, limit=limit)
 
     async def erase(self, digest: str, act: Act) -> KeptPicture:
         """Takes the picture away for good, and the words of every run that made it; one that is
@@ -177,10 +171,6 @@ class Erasure:
                 await self._ledger.scrub()
                 self._is_scrubbed = True
 
-    async def cached(self) -> tuple[int, int]:
-        """How many answers the response cache holds ready, and their bytes."""
-        return await self._cache.size()
-
     async def purge(self, team: str | None, act: Act) -> int:
         """Answers nobody any more from the finished runs of this team; None: from any.
 
@@ -198,7 +188,7 @@ class Erasure:
         return purged
 
     async def _remove(self, digest: str) -> None:
-        """Under custody, so that no run owns the picture between its removal and the record."""
+        """Under its lock, so that no run owns the picture between its removal and the record."""
         keys = Keys(picture=digest)
         found = await self._ledger.transact(keys, lambda view: (view.pictures, Writes()))
         left = [one for one in found if _is_left(one)]

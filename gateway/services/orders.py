@@ -18,10 +18,9 @@ import structlog
 
 from gateway import ids
 from gateway.core.catalog import Team
+from gateway.core.instants import rfc3339
 from gateway.core.model import Claim, Freshness, Job, Order, Run, Verdict
 from gateway.core.money import budgets
-from gateway.core.money.accounts import total_key
-from gateway.core.money.budgets import Standing
 from gateway.core.orders import admission, validation
 from gateway.core.orders import estimate as enquiries
 from gateway.core.orders.admission import (
@@ -39,7 +38,7 @@ from gateway.core.orders.admission import (
     Started,
     Unvetted,
 )
-from gateway.core.orders.estimate import Estimate, Purse
+from gateway.core.orders.estimate import Estimate
 from gateway.core.orders.fingerprint import claim_digest, fingerprint
 from gateway.core.orders.freshness import honoured
 from gateway.core.picture_errors import PictureProblem
@@ -196,14 +195,7 @@ class Orders:
         policy = self._deps.current.policy
         ask = self._name(team, await self._read(team, body, policy), freshness, policy)
         decision: Settled = await self._admit(ask, _look)
-        return enquiries.estimate(ask, decision, await self._standings(team))
-
-    async def purse(self, team: Team) -> Purse:
-        """The team's money over all its budgets."""
-        standings = await self._standings(team)
-        total = total_key(team.name)
-        spent = (await self._deps.ledger.accounts([total]))[total].spent
-        return enquiries.purse(standings, spent.usd_micros)
+        return enquiries.estimate(ask, decision)
 
     # --- the stages ----------------------------------------------------------------------------
 
@@ -238,14 +230,6 @@ class Orders:
             room=self._deps.room.enough(),
             alerting=policy.alerting,
             told=self._told.get(team.name, frozenset()),
-        )
-
-    async def _standings(self, team: Team) -> Sequence[Standing]:
-        now, zone = self._deps.clock(), self._deps.current.policy.zone
-        keys = budgets.account_keys(team.name, now, zone)
-        accounts = await self._deps.ledger.accounts(keys)
-        return budgets.standings(
-            team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
         )
 
     async def _admit_once(self, ask: Ask, key: str | None) -> Settled | Replayed:
@@ -436,6 +420,6 @@ def outcome_unknown(run: Run, team: Team) -> OutcomeUnknown:
         )
     return OutcomeUnknown(
         "The request was sent upstream and its answer was lost, so it may or may not have been "
-        f"paid. Nothing was sent again. Until {budgets.rfc3339(run.deadline_at)} at least the same "
+        f"paid. Nothing was sent again. Until {rfc3339(run.deadline_at)} at least the same "
         f"request gets this answer; {admission.knowingly(team)}"
     )

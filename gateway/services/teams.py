@@ -1,9 +1,8 @@
-"""The story of teams and keys: those of the settings, and those that operators make meanwhile.
+"""What operators do to teams and keys at run time.
 
-    change: look → decide → write with its record → install → answer
+    change: look → decide → write with its record → put in force → answer
 
-Whatever changes either side ends in `_install`: one policy is made of both and put in force, so
-that nobody else sees two kinds of teams. The settings' own teams are not changed here.
+What an act means is decided in `core.teams.changes`; here it is committed and put in force.
 """
 
 from __future__ import annotations
@@ -12,25 +11,21 @@ import asyncio
 import hashlib
 import secrets
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import structlog
 
 from gateway import ids
-from gateway.core.catalog import Team
-from gateway.core.money import budgets
-from gateway.core.money.accounts import Window
-from gateway.core.money.budgets import Standing
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Current
 from gateway.core.teams import changes
 from gateway.core.teams.changes import Act, Action, Exists, Missing, NotActive, Rotation, StillTwo
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import CallerError, NotFound
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
+from gateway.services.policy import PolicyInForce
 
 log = structlog.get_logger("gateway.roster")
 
@@ -43,9 +38,6 @@ SECRET_BYTES: Final = 32
 """256 bits: nobody guesses it, so that one quick digest is enough to keep it by."""
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
-
-ReadTeam = Callable[[ManagedTeam], tuple[Team, Sequence[str]]]
-"""A stored team → the team under the settings in force, and what is to be noticed about it."""
 
 
 class TeamNotFound(NotFound):
@@ -92,131 +84,20 @@ class Rotated:
     replaced: TeamKey
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """How a team stands: with each of its caps, and what it has spent, in micro-dollars."""
-
-    standings: Sequence[Standing]
-    spent: int
-    spent_this_month: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A stored team as it is in force."""
-
-    document: str
-    team: Team
-    notices: Sequence[str]
-
-
 class Teams:
-    """Teams and keys. Made with the policy of the settings; `load` adds what the ledger has."""
+    """What operators do to teams and keys; those of the settings are not changed here."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        current: Current,
-        *,
-        clock: Clock,
-        read: ReadTeam,
-        installed: Callable[[Policy], None],
-    ) -> None:
-        """`installed` is told of each policy that was put in force."""
+    def __init__(self, ledger: Ledger, current: Current, in_force: PolicyInForce) -> None:
         self._ledger = ledger
         self._current = current
-        self._clock = clock
-        self._settings = current.policy
-        self._read = read
-        self._installed = installed
-        self._teams: dict[str, ManagedTeam] = {}
-        self._keys: dict[str, dict[str, TeamKey]] = {}
-        self._managed: Mapping[str, ManagedTeam] = {}
-        self._in_force: dict[str, _Read] = {}
-        self._notices: Sequence[str] = ()
+        self._in_force = in_force
         self._changing = asyncio.Lock()
-
-    # --- what is in force ----------------------------------------------------------------------
-
-    async def load(self) -> None:
-        """Puts in force what the ledger has. To be called once the ledger is open."""
-        self._take_over(*await self._ledger.roster())
-        self._install()
-
-    def install(self, settings: Policy, read: ReadTeam) -> None:
-        """Puts new settings in force, together with the teams that were made at run time."""
-        self._settings, self._read = settings, read
-        self._in_force.clear()
-        self._install()
-
-    def _take_over(self, teams: Iterable[ManagedTeam], keys: Iterable[TeamKey]) -> None:
-        for team in teams:
-            self._teams[team.name] = team
-        for key in keys:
-            self._keys.setdefault(key.team, {})[key.id] = key
-
-    def _install(self) -> None:
-        settings = self._settings
-        there = {name: team for name, team in self._teams.items() if team.deleted_at is None}
-        hidden = [_hidden(name) for name in there if name in settings.provisioned]
-        self._managed = {name: there[name] for name in there if name not in settings.provisioned}
-        read = [self._as_read(team) for team in self._managed.values()]
-        teams = [one.team for one in read]
-        keys = [key for team in teams for key in self._keys.get(team.name, {}).values()]
-        self._current.policy = changes.merged(settings, teams, keys, self._clock())
-        self._notice([*hidden, *(notice for one in read for notice in one.notices)])
-        self._installed(self._current.policy)
-
-    def _as_read(self, team: ManagedTeam) -> _Read:
-        """Read again only when its document or the settings are others: there may be hundreds."""
-        known = self._in_force.get(team.name)
-        if known is None or known.document != team.document:
-            known = _Read(team.document, *self._read(team))
-            self._in_force[team.name] = known
-        return known
-
-    def _notice(self, notices: Sequence[str]) -> None:
-        for notice in notices:
-            if notice not in self._notices:
-                log.warning("team and settings disagree", notice=notice)
-        self._notices = notices
-
-    @property
-    def notices(self) -> Sequence[str]:
-        """What does not go together with the settings, in sentences."""
-        return self._notices
-
-    # --- looking -------------------------------------------------------------------------------
-
-    @property
-    def managed(self) -> Mapping[str, ManagedTeam]:
-        """The teams made at run time that are in force, by name."""
-        return self._managed
-
-    def keys(self, name: str) -> Sequence[TeamKey]:
-        """Every key that a team made at run time ever had, the oldest first."""
-        return list(self._keys.get(name, {}).values()) if name in self.managed else []
-
-    async def books(self, teams: Iterable[Team]) -> Mapping[str, Books]:
-        """How these teams stand, by name, all looked up at once."""
-        teams, now, zone = list(teams), self._clock(), self._current.policy.zone
-        asked = {team.name: budgets.account_keys(team.name, now, zone) for team in teams}
-        found = await self._ledger.accounts(key for keys in asked.values() for key in keys)
-        books = {}
-        for team in teams:
-            accounts = {key: found[key] for key in asked[team.name]}
-            spent = {key.window: one.spent.usd_micros for key, one in accounts.items()}
-            standings = budgets.standings(
-                team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
-            )
-            books[team.name] = Books(standings, spent[Window.TOTAL], spent[Window.MONTH])
-        return books
 
     # --- changing teams ------------------------------------------------------------------------
 
     async def create(self, name: str, document: str, *, actor: str) -> ManagedTeam:
         """Raises `TeamExists`."""
-        if name in self._settings.provisioned:
+        if name in self._current.policy.provisioned:
             raise TeamExists(f"The settings file has a team {name!r} already.", param="name")
         act = self._act(actor)
         made = await self._change(name, lambda view: changes.create(view, name, document, act))
@@ -317,8 +198,7 @@ class Teams:
         async with self._changing:  # so that what is installed later was committed later
             answer, writes = await self._ledger.transact(Keys(team=name), with_writes)
             if writes.changes:
-                self._take_over(writes.teams, writes.team_keys)
-                self._install()
+                self._in_force.adopt(writes.teams, writes.team_keys)
         for change in writes.changes:
             log.info(change.action, subject=change.subject, actor=change.actor)
         return answer
@@ -332,23 +212,16 @@ class Teams:
         await self._ledger.transact(Keys(), lambda _: (None, Writes()))
 
     def _require(self, name: str) -> None:
-        if name in self._settings.provisioned:
+        if name in self._current.policy.provisioned:
             raise Provisioned(
                 f"The team {name!r} comes from the settings file and is changed there: edit "
                 f"teams.{name}, then reload with POST /admin/v1/settings/reload or SIGHUP."
             )
-        if name not in self.managed:
+        if name not in self._in_force.managed:
             raise _no_team(name)
 
     def _act(self, actor: str) -> Act:
-        return Act(ids.new_change_id(), self._clock(), actor)
-
-
-def _hidden(name: str) -> str:
-    return (
-        f"teams.{name}: a team of this name was made through the admin API; it and its keys are "
-        "out of force while the settings file has one"
-    )
+        return Act(ids.new_change_id(), self._current.clock(), actor)
 
 
 def _no_team(name: str) -> TeamNotFound:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta, tzinfo
 from operator import add, attrgetter
 from typing import Final
 
-from gateway.core.catalog import Team
 from gateway.core.model import Usage
-from gateway.core.money import budgets
-from gateway.core.money.accounts import Window
-from gateway.core.money.budgets import Standing, midnight
+from gateway.core.money.budgets import midnight
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Ledger, UsagePart
 
@@ -30,20 +27,8 @@ MOST_DAYS: Final = 3660
 
 SPAN_DAYS: Final = 31
 
-COUNTERS: Final = (
-    "hits",
-    "joined",
-    "started",
-    "failed",
-    "images_generated",
-    "images_cache",
-    "spent_usd_micros",
-    "saved_hit_usd_micros",
-    "saved_joined_usd_micros",
-    "bypassed",
-    "spent_bypassed_usd_micros",
-)
-"""In the order of `Usage`'s own fields."""
+COUNTERS: Final = tuple(one.name for one in fields(Usage))[3:]
+"""All but team, model and day."""
 
 _counters: Final[Callable[[Usage], tuple[int, ...]]] = attrgetter(*COUNTERS)
 NO_USAGE: Final = Usage("", "", 0)
@@ -82,27 +67,10 @@ class UsageReport:
     totals: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a team stands: with each of its limits, and in micro-dollars over all its models."""
-
-    standings: Sequence[Standing]
-    spent: int
-    spent_month: int
-    saved: int
-
-
-async def summary(ledger: Ledger, team: Team, *, now: float, zone: tzinfo) -> Summary:
-    """Raises `Unavailable`."""
-    accounts = await ledger.accounts(budgets.account_keys(team.name, now, zone))
-    by_window = {key.window: account for key, account in accounts.items()}
-    ever = [one for one in await ledger.usage() if one.team == team.name]
-    return Summary(
-        budgets.standings(team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)),
-        spent=by_window[Window.TOTAL].spent.usd_micros,
-        spent_month=by_window[Window.MONTH].spent.usd_micros,
-        saved=sum(one.saved_hit_usd_micros + one.saved_joined_usd_micros for one in ever),
-    )
+async def saved_usd_micros(ledger: Ledger, team: str) -> int:
+    """What the team ever saved over all its models. Raises `Unavailable`."""
+    ever = await ledger.usage(team=team)
+    return sum(one.saved_hit_usd_micros + one.saved_joined_usd_micros for one in ever)
 
 
 async def report(

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, tzinfo
-
+from gateway.core.instants import NEVER, rfc3339
 from gateway.core.model import KeptPicture
-from gateway.core.money.accounts import USD_MICROS, Measure
-from gateway.core.money.budgets import NEVER, Standing
+from gateway.core.money.accounts import Measure
+from gateway.core.money.budgets import Standing
+from gateway.core.money.usd import dollars
 from gateway.web.shapes import PictureShape, StandingShape
 
 
-def usd(micros: int) -> float:
-    """Micro-dollars as US dollars."""
-    return micros / USD_MICROS
-
-
 def moment(at: float | None) -> str | None:
-    """A Unix time as RFC 3339 in UTC, to the millisecond; None stays None, and so does never."""
+    """The same; None where there is no time, and for never."""
     return None if at is None or at == NEVER else instant(at)
 
 
 def instant(at: float) -> str:
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return f"{text.removesuffix('+00:00').removesuffix('.000')}Z"
-
-
-def day(start: float, zone: tzinfo) -> str:
-    """The start of a day (Unix seconds) as its date in the zone."""
-    return day_of(start, zone).isoformat()
-
-
-def day_of(at: float, zone: tzinfo) -> date:
-    return datetime.fromtimestamp(at, zone).date()
+    """A Unix time as RFC 3339 in UTC, to the millisecond."""
+    return rfc3339(at, "milliseconds")
 
 
 def standing(one: Standing) -> StandingShape:
-    amount = usd if one.cap.measure is Measure.USD else int
+    amount = dollars if one.cap.measure is Measure.USD else int
     return {
         "rule": one.cap.rule,
         "measure": one.cap.measure.value,

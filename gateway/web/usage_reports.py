@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, cast
 
 from pydantic import Field
@@ -13,14 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.model import Usage
-from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.usd import dollars, exact_usd
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import UsagePart
 from gateway.services.usage import Line, UsageReport
 from gateway.web.evolink import wire
 from gateway.web.query import Query
 from gateway.web.shapes import CountersShape, UsageRowShape, UsageShape
-from gateway.web.shown import usd
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
@@ -92,6 +91,11 @@ def shape(report: UsageReport) -> UsageShape:
 
 
 def counters(usage: Usage) -> CountersShape:
+    return cast(CountersShape, _counters(usage, dollars))
+
+
+def _counters(usage: Usage, money: Callable[[int], float | str]) -> dict[str, float | str]:
+    """The counters by their names; `money` shows micro-dollars."""
     return {
         "hits": usage.hits,
         "joined": usage.joined,
@@ -99,12 +103,12 @@ def counters(usage: Usage) -> CountersShape:
         "failed": usage.failed,
         "images_generated": usage.images_generated,
         "images_cache": usage.images_cache,
-        "spent_usd": usd(usage.spent_usd_micros),
-        "saved_usd": usd(usage.saved_hit_usd_micros + usage.saved_joined_usd_micros),
-        "saved_hit_usd": usd(usage.saved_hit_usd_micros),
-        "saved_joined_usd": usd(usage.saved_joined_usd_micros),
+        "spent_usd": money(usage.spent_usd_micros),
+        "saved_usd": money(usage.saved_hit_usd_micros + usage.saved_joined_usd_micros),
+        "saved_hit_usd": money(usage.saved_hit_usd_micros),
+        "saved_joined_usd": money(usage.saved_joined_usd_micros),
         "bypassed": usage.bypassed,
-        "bypassed_usd": usd(usage.spent_bypassed_usd_micros),
+        "bypassed_usd": money(usage.spent_bypassed_usd_micros),
     }
 
 
@@ -115,26 +119,8 @@ def as_csv(report: UsageReport) -> str:
     writer.writerow([*_names(report), *COLUMNS])
     for line in report.lines:
         parts = [harmless(part) for part in _parts(report, line).values()]
-        writer.writerow([*parts, *_amounts(line.usage)])
+        writer.writerow([*parts, *_counters(line.usage, exact_usd).values()])
     return text.getvalue()
-
-
-def _amounts(usage: Usage) -> list[str]:
-    saved = usage.saved_hit_usd_micros + usage.saved_joined_usd_micros
-    counts = (usage.hits, usage.joined, usage.started, usage.failed)
-    images = (usage.images_generated, usage.images_cache)
-    money = (
-        usage.spent_usd_micros,
-        saved,
-        usage.saved_hit_usd_micros,
-        usage.saved_joined_usd_micros,
-    )
-    bypassed = (str(usage.bypassed), _dollars(usage.spent_bypassed_usd_micros))
-    return [*map(str, (*counts, *images)), *map(_dollars, money), *bypassed]
-
-
-def _dollars(micros: int) -> str:
-    return f"{micros // USD_MICROS}.{micros % USD_MICROS:06d}"
 
 
 def harmless(cell: str) -> str:

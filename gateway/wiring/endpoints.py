@@ -67,7 +67,7 @@ def make_endpoints(deps: EndpointsDeps) -> Endpoints:
         images=Images(services.orders, services.tasks, current, bodies, clock),
         files=FilesApi(services.uploads, Base64Files(adapters.folder), current),
         tasks=TaskLists(services.tasks, current, bodies),
-        enquiries=AccountPages(services.orders, current, bodies),
+        enquiries=AccountPages(services.orders, services.standings, current, bodies),
         openai=OpenAI(
             services.orders,
             services.tasks,
@@ -84,17 +84,17 @@ def make_endpoints(deps: EndpointsDeps) -> Endpoints:
 
 def _for_all(deps: EndpointsDeps) -> Sequence[Section]:
     """The console, the description, and the pages that operators and teams both have."""
-    ledger, current, clock = deps.adapters.ledger, deps.current, deps.clock
+    ledger, current = deps.adapters.ledger, deps.current
     console = Console()
     records = Runs(ledger, deps.services.refusals, deps.adapters.pictures)
     retrying = Retrying(ledger, deps.services.worker.try_again)
     return (
         console,
         Described(console, current),
-        UsageReports(ledger, current, clock),
-        RunPages(records, retrying, current, clock),
+        UsageReports(ledger, current),
+        RunPages(records, retrying, current),
         RefusedOrders(records, current),
-        TeamPages(ledger, current, clock),
+        TeamPages(ledger, deps.services.standings, current),
         Gallery(ledger, current),
     )
 
@@ -102,13 +102,13 @@ def _for_all(deps: EndpointsDeps) -> Sequence[Section]:
 def _for_operators(deps: EndpointsDeps) -> Sequence[Section]:
     adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
     return (
-        ManagedTeams(services.teams, current, deps.settings, clock),
-        TeamKeys(services.teams, current, deps.settings, clock),
+        ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),
+        TeamKeys(services.teams, services.policy, current, deps.settings),
         Changes(adapters.ledger, current),
         SettingsPage(
             current,
             settings=deps.settings,
-            notices=lambda: [*notices(deps.settings()), *services.teams.notices],
+            notices=lambda: [*notices(deps.settings()), *services.policy.notices],
             reread=deps.reread,
         ),
         HealthPage(
@@ -123,15 +123,15 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[Section]:
                 route_state=services.worker.route_state,
             )
         ),
-        PictureRegister(services.erasure, current, clock),
-        RunErasure(services.erasure, current, clock, flush=services.refusals.flush),
+        PictureRegister(adapters.ledger, services.erasure, current),
+        RunErasure(services.erasure, current, flush=services.refusals.flush),
         UnprovenPages(adapters.pictures, current),
         CachePages(
             services.erasure,
+            adapters.cache,
             current,
-            clock,
             size_limit_bytes=deps.settings().cache.size_limit_bytes,
             requests=adapters.metrics.cache_requests,
         ),
-        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current),
     )

@@ -88,7 +88,7 @@ class Gateway:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await adapters.callback_addresses.load()
             await adapters.ledger.open()
-            await services.teams.load()
+            await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await services.edits.open()
             await adapters.cache.open()
@@ -196,7 +196,7 @@ class Gateway:
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
         policy = convert.policy(settings, port=self._port)
-        self.services.teams.install(policy, managed.reader(settings))
+        self.services.policy.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:
         self.adapters.metrics.reloaded(successful=successful, at=self._clock())

@@ -16,8 +16,10 @@ from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
 from gateway.services.erasure import FINISH_SECONDS, Erasure
 from gateway.services.orders import Orders, OrdersDeps
+from gateway.services.policy import PolicyInForce
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
+from gateway.services.standings import Standings
 from gateway.services.tasks import Tasks
 from gateway.services.teams import Teams
 from gateway.services.uploads import Uploads
@@ -36,13 +38,11 @@ class Services:
         self._current = current
         self._clock = clock
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
-        self.teams = Teams(
-            ledger,
-            current,
-            clock=clock,
-            read=managed.reader(settings),
-            installed=metrics.declare,
+        self.policy = PolicyInForce(
+            ledger, current, read=managed.reader(settings), installed=metrics.declare
         )
+        self.teams = Teams(ledger, current, self.policy)
+        self.standings = Standings(ledger, current)
         self.refusals = Refusals(ledger, metrics, clock=clock)
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()

@@ -11,13 +11,8 @@ from typing import Final
 
 from gateway.adapters.ledger import rows
 from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, REFUSAL_COLUMNS
 from gateway.adapters.ledger.statements import ENDED, PENDING
-from gateway.adapters.ledger.team_rows import (
-    CHANGE_COLUMNS,
-    REFUSAL_COLUMNS,
-    change_from,
-    refusal_from,
-)
 from gateway.core.model import Delivery, DeliveryState, Job, Run, Verdict
 from gateway.core.runs.history import Refusal
 from gateway.core.teams.records import Change
@@ -147,7 +142,7 @@ def refusals(
     db: Database, asked: RefusalFilter, after: Mark | None, limit: int
 ) -> Sequence[Refusal]:
     sql, values = refusals_statement(asked, after, limit)
-    return [refusal_from(row) for row in db.execute(sql, values).fetchall()]
+    return [Refusal(*row) for row in db.execute(sql, values).fetchall()]
 
 
 def refusals_statement(asked: RefusalFilter, after: Mark | None, limit: int) -> Statement:
@@ -163,7 +158,7 @@ def refusals_statement(asked: RefusalFilter, after: Mark | None, limit: int) -> 
 
 def changes(db: Database, asked: ChangeFilter, after: Mark | None, limit: int) -> Sequence[Change]:
     sql, values = changes_statement(asked, after, limit)
-    return [change_from(row) for row in db.execute(sql, values).fetchall()]
+    return [Change(*row) for row in db.execute(sql, values).fetchall()]
 
 
 def changes_statement(asked: ChangeFilter, after: Mark | None, limit: int) -> Statement:

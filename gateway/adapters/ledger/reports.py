@@ -127,14 +127,20 @@ def _single(db: Database, statement: str) -> float | None:
     return None if value is None else float(value)
 
 
-def usage(db: Database, since_day: int | None, until_day: int | None) -> Sequence[Usage]:
+def usage(
+    db: Database, since_day: int | None, until_day: int | None, team: str | None
+) -> Sequence[Usage]:
     """The totals of all days are kept ready: they are read at every scrape."""
-    if since_day is None and until_day is None:
-        return [rows.usage_from(row) for row in db.execute(statements.USAGE_EVER).fetchall()]
-    since = -MAX_DAY if since_day is None else since_day
-    until = MAX_DAY if until_day is None else until_day
-    found = db.execute(statements.USAGE_TOTALS, (since, until)).fetchall()
-    return [rows.usage_from(row) for row in found]
+    if since_day is None and until_day is None and team is None:
+        found = db.execute(statements.USAGE_EVER).fetchall()
+    elif since_day is None and until_day is None:
+        found = db.execute(statements.USAGE_EVER_OF_TEAM, (team,)).fetchall()
+    else:
+        since = -MAX_DAY if since_day is None else since_day
+        until = MAX_DAY if until_day is None else until_day
+        found = db.execute(statements.USAGE_TOTALS, (since, until)).fetchall()
+    every = (rows.usage_from(row) for row in found)
+    return [one for one in every if team in (None, one.team)]
 
 
 def run_counts(db: Database) -> Mapping[RunState, int]:

@@ -6,7 +6,7 @@ Each takes the numbers of one place and says where it is. All ledgers say them i
 from __future__ import annotations
 
 from gateway.adapters.ledger.rows import USAGE_COUNTERS
-from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.usd import exact_usd
 
 
 def say_account(team: str, window: str, start: int, *amounts: int) -> str:
@@ -93,15 +93,13 @@ def say_missing_picture(run_id: str, digest: str) -> str:
 
 
 def _amounts(usd_micros: int, images: int, runs: int) -> str:
-    return f"{_usd(usd_micros)}, {images} pictures, {runs} runs"
+    return f"{exact_usd(usd_micros)} USD, {images} pictures, {runs} runs"
 
 
 def _counters(started: int, failed: int, images: int, usd_micros: int) -> str:
-    return f"{started} started, {failed} failed, {images} pictures, {_usd(usd_micros)} spent"
-
-
-def _usd(usd_micros: int) -> str:
-    return f"{usd_micros / USD_MICROS:.6f} USD"
+    return (
+        f"{started} started, {failed} failed, {images} pictures, {exact_usd(usd_micros)} USD spent"
+    )
 
 
 def say_total(team: str, model: str, *counters: int) -> str:

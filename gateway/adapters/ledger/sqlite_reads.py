@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from gateway.adapters.ledger import (
     account_store,
     audit,
+    history_store,
     listing,
     outbox_store,
     picture_store,
@@ -62,10 +63,10 @@ class SqliteReads:
         return await self._reader.call(lambda db: reports.run(db, run_id))
 
     async def steps(self, run_id: str) -> Sequence[Step]:
-        return await self._reader.call(lambda db: team_store.steps(db, run_id))
+        return await self._reader.call(lambda db: history_store.steps(db, run_id))
 
     async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
-        return await self._reports.call(lambda db: team_store.refusals_named(db, name, limit))
+        return await self._reports.call(lambda db: history_store.refusals_named(db, name, limit))
 
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
         return await self._reader.call(_snapshot(team_store.roster))
@@ -159,9 +160,13 @@ class SqliteReads:
     # --- sums ----------------------------------------------------------------------------------
 
     async def usage(
-        self, *, since_day: int | None = None, until_day: int | None = None
+        self,
+        *,
+        since_day: int | None = None,
+        until_day: int | None = None,
+        team: str | None = None,
     ) -> Sequence[Usage]:
-        return await self._reports.call(lambda db: reports.usage(db, since_day, until_day))
+        return await self._reports.call(lambda db: reports.usage(db, since_day, until_day, team))
 
     async def usage_by_day(
         self,

@@ -237,6 +237,9 @@ USAGE_TOTALS: Final = (
     " WHERE day >= ? AND day < ? GROUP BY team, model ORDER BY team, model"
 )
 USAGE_EVER: Final = f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals ORDER BY team, model"
+USAGE_EVER_OF_TEAM: Final = (
+    f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals WHERE team = ? ORDER BY model"
+)
 LIVE_COUNTS: Final = f"SELECT state, COUNT(*) FROM runs WHERE {LIVE} GROUP BY state"
 STARTED_AND_FAILED: Final = (
     "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage_totals"

@@ -10,7 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from gateway.adapters.ledger import account_store, picture_store, rows, statements, team_store
+from gateway.adapters.ledger import (
+    account_store,
+    history_store,
+    picture_store,
+    rows,
+    statements,
+    team_store,
+)
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.rows import Row
 from gateway.core.model import Job, Run, RunState, Upload, Usage
@@ -92,6 +99,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     for usage in writes.usage:
         _add_usage(db, usage)
     team_store.write(db, writes)
+    history_store.write(db, writes)
     for picture in writes.pictures:
         picture_store.erase(db, picture)
     for run_id in writes.wordless:

@@ -1,4 +1,4 @@
-"""Teams, keys, changes, steps and refusals in SQL: how they are loaded, written and read.
+"""Teams, their keys and the record of changes in SQL: how they are loaded, written and read.
 
 Plain blocking functions on any connection, as in `store`. They begin and end no transaction.
 """
@@ -6,24 +6,11 @@ Plain blocking functions on any connection, as in `store`. They begin and end no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, KEY_COLUMNS, TEAM_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert, upsert
-from gateway.adapters.ledger.team_rows import (
-    CHANGE_COLUMNS,
-    KEY_COLUMNS,
-    REFUSAL_COLUMNS,
-    STEP_COLUMNS,
-    TEAM_COLUMNS,
-    key_from,
-    refusal_from,
-    row_of,
-    step_from,
-    team_from,
-)
-from gateway.core.runs.history import Refusal, Step, last_number
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import ConstraintViolation, Writes
 
@@ -34,15 +21,6 @@ TEAM: Final = f"SELECT {_TEAM} FROM teams WHERE name = ?"
 TEAMS: Final = f"SELECT {_TEAM} FROM teams ORDER BY name"
 KEYS_OF_TEAM: Final = f"SELECT {_KEY} FROM team_keys WHERE team = ? ORDER BY created_at, id"
 ALL_KEYS: Final = f"SELECT {_KEY} FROM team_keys ORDER BY created_at, id"
-STEPS: Final = f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE run_id = ? ORDER BY number"
-LAST_STEP: Final = "SELECT COALESCE(MAX(number), 0) FROM steps WHERE run_id = ?"
-REFUSALS_NAMED: Final = (
-    f"SELECT {', '.join(REFUSAL_COLUMNS)} FROM ("
-    f"SELECT {', '.join(REFUSAL_COLUMNS)},"
-    " ROW_NUMBER() OVER (PARTITION BY team ORDER BY at DESC, id DESC) AS turn"
-    " FROM refusals WHERE id = ? OR request_id = ?"
-    ") AS named ORDER BY turn, at DESC, id DESC LIMIT ?"
-)
 
 PUT_TEAM: Final = upsert("teams", TEAM_COLUMNS, key=1)
 PUT_KEY: Final = (
@@ -50,15 +28,13 @@ PUT_KEY: Final = (
     " WHERE team_keys.digest = excluded.digest AND team_keys.team = excluded.team"
 )
 ADD_CHANGE: Final = insert("changes", CHANGE_COLUMNS)
-ADD_STEP: Final = insert("steps", STEP_COLUMNS)
-ADD_REFUSAL: Final = f"{insert('refusals', REFUSAL_COLUMNS)} ON CONFLICT (id) DO NOTHING"
 
 
 def managed(db: Database, name: str) -> tuple[ManagedTeam | None, tuple[TeamKey, ...]]:
     """The team, deleted or not, and every key it ever had, oldest first."""
     found = db.execute(TEAM, (name,)).fetchall()
     keys = db.execute(KEYS_OF_TEAM, (name,)).fetchall()
-    return (team_from(found[0]) if found else None), tuple(key_from(row) for row in keys)
+    return (ManagedTeam(*found[0]) if found else None), tuple(TeamKey(*row) for row in keys)
 
 
 def write(db: Database, writes: Writes) -> None:
@@ -69,20 +45,6 @@ def write(db: Database, writes: Writes) -> None:
             raise ConstraintViolation(f"the key {key.id} is there already, and is another one")
     for change in writes.changes:
         db.execute(ADD_CHANGE, row_of(change))
-    for step in writes.steps:
-        _add_step(db, step)
-    for refusal in writes.refusals:
-        db.execute(ADD_REFUSAL, row_of(refusal))
-
-
-def _add_step(db: Database, step: Step) -> None:
-    """A step without a number gets the next one, unless the run has told enough."""
-    if step.number == 0:
-        last = int(db.execute(LAST_STEP, (step.run_id,)).fetchall()[0][0])
-        if last >= last_number(step):
-            return
-        step = replace(step, number=last + 1)
-    db.execute(ADD_STEP, row_of(step))
 
 
 # --- reads -------------------------------------------------------------------------------------
@@ -90,15 +52,5 @@ def _add_step(db: Database, step: Step) -> None:
 
 def roster(db: Database) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
     """Two statements."""
-    teams = [team_from(row) for row in db.execute(TEAMS).fetchall()]
-    return teams, [key_from(row) for row in db.execute(ALL_KEYS).fetchall()]
-
-
-def steps(db: Database, run_id: str) -> Sequence[Step]:
-    return [step_from(row) for row in db.execute(STEPS, (run_id,)).fetchall()]
-
-
-def refusals_named(db: Database, name: str, limit: int) -> Sequence[Refusal]:
-    """Each team's newest first."""
-    found = db.execute(REFUSALS_NAMED, (name, name, limit)).fetchall()
-    return [refusal_from(row) for row in found]
+    teams = [ManagedTeam(*row) for row in db.execute(TEAMS).fetchall()]
+    return teams, [TeamKey(*row) for row in db.execute(ALL_KEYS).fetchall()]

@@ -13,9 +13,10 @@ from itertools import product
 
 from gateway.adapters.metrics.exposition import family, gauge
 from gateway.core.catalog import Team
+from gateway.core.instants import NEVER
 from gateway.core.model import RunState, Usage, Verdict
 from gateway.core.money.accounts import USD_MICROS, Account, AccountKey, Measure, Window
-from gateway.core.money.budgets import NEVER, account_keys, resets_at
+from gateway.core.money.budgets import account_keys, resets_at
 from gateway.core.policy import Policy
 from gateway.ports.ledger import Ledger
 

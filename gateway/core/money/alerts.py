@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.instants import rfc3339, rfc3339_if_ever
 from gateway.core.model import Delivery
 from gateway.core.money.accounts import (
-    USD_MICROS,
     Account,
     AccountKey,
     Amounts,
@@ -24,7 +24,8 @@ from gateway.core.money.accounts import (
     Window,
     Windows,
 )
-from gateway.core.money.budgets import NEVER, Standing, rfc3339, show_usd, standings
+from gateway.core.money.budgets import Standing, standings
+from gateway.core.money.usd import dollars, show_usd
 
 TYPE: Final = "budget.threshold_reached"
 MEASURES: Final = (Measure.USD, Measure.IMAGES)
@@ -69,9 +70,9 @@ def alerts(
     return tuple(
         _delivery(alerting, moment, one, threshold, denied=denied)
         for one in standings(watched, accounts, moment.renews_at)
-        for denied in [refused is not None and _breaks(one, refused)]
+        for denied in [refused is not None and one.lacks_room_for(refused)]
         for threshold in alerting.thresholds
-        if denied or 100 * (one.spent + one.held) >= threshold * one.cap.limit
+        if denied or 100 * one.used >= threshold * one.cap.limit
         if alert_id(moment.team, one.cap, moment.windows, threshold) not in moment.told
     )
 
@@ -81,11 +82,6 @@ def alert_id(team: str, cap: Cap, windows: Windows, threshold: int) -> str:
     facts = [team, cap.rule, cap.limit, windows.start(cap.window), threshold]
     digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode())
     return f"alert_{digest.hexdigest()[:_ID_DIGITS]}"
-
-
-def _breaks(one: Standing, asked: Amounts) -> bool:
-    need = asked.usd_micros if one.cap.measure is Measure.USD else asked.images
-    return one.spent + one.held + need > one.cap.limit
 
 
 def _delivery(
@@ -105,13 +101,9 @@ def _delivery(
 def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str:
     """Amounts are US dollars for `usd`, else counts. Chat programs show `text` as it is, or
     `content`, without which Discord refuses a message."""
-    is_money = one.cap.measure is Measure.USD
-    resets_at = None if one.renews_at == NEVER else rfc3339(one.renews_at)
+    amount = dollars if one.cap.measure is Measure.USD else int
+    resets_at = rfc3339_if_ever(one.renews_at)
     text = _text(moment.team, one, resets_at, denied=denied)
-
-    def amount(value: int) -> float:
-        return value / USD_MICROS if is_money else value
-
     said = {
         "type": TYPE,
         "timestamp": rfc3339(moment.now),
@@ -134,7 +126,7 @@ def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str
 
 
 def _text(team: str, one: Standing, resets_at: str | None, *, denied: bool) -> str:
-    cap, used = one.cap, one.spent + one.held
+    cap, used = one.cap, one.used
     show = show_usd if cap.measure is Measure.USD else str
     unit = "" if cap.measure is Measure.USD else " pictures"
     per = "in total" if cap.window is Window.TOTAL else f"per {cap.window}"

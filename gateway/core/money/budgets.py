@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
+from gateway.core.instants import NEVER
 from gateway.core.money.accounts import (
     FOREVER,
-    USD_MICROS,
     Account,
     AccountKey,
     Amounts,
@@ -23,11 +23,10 @@ from gateway.core.money.accounts import (
     Window,
     Windows,
 )
+from gateway.core.money.usd import show_usd
 
 LIVE_RETRY_SECONDS: Final = 5.0
 """When a run slot frees is unknown; this is about the time of one picture."""
-
-NEVER: Final = float("inf")
 
 
 def windows_at(now: float, zone: tzinfo) -> Windows:
@@ -102,8 +101,16 @@ class Standing:
     renews_at: float
 
     @property
+    def used(self) -> int:
+        return self.spent + self.held
+
+    @property
     def left(self) -> int:
-        return max(0, self.cap.limit - self.spent - self.held)
+        return max(0, self.cap.limit - self.used)
+
+    def lacks_room_for(self, asked: Amounts) -> bool:
+        """Whether an order of so much would break the limit."""
+        return self.used + _measured(self.cap, asked) > self.cap.limit
 
 
 def standings(
@@ -161,12 +168,6 @@ class Excess:
         )
 
 
-def show_usd(micros: int) -> str:
-    text = f"{micros / USD_MICROS:.6f}".rstrip("0")
-    whole, _, fraction = text.partition(".")
-    return f"${whole}.{fraction.ljust(2, '0')}"
-
-
 def first_excess(
     caps: Iterable[Cap],
     accounts: Mapping[AccountKey, Account],
@@ -177,10 +178,10 @@ def first_excess(
 ) -> Excess | None:
     """The broken cap that frees last, since before that the order cannot pass; None: it fits."""
     excesses = [
-        Excess(one.cap, one.spent + one.held, need, _frees_at(one.cap, need, now, renews_at))
+        Excess(one.cap, one.used, need, _frees_at(one.cap, need, now, renews_at))
         for one in standings(caps, accounts, renews_at)
+        if one.lacks_room_for(asked)
         for need in [_measured(one.cap, asked)]
-        if one.spent + one.held + need > one.cap.limit
     ]
     return max(excesses, key=lambda excess: excess.frees_at, default=None)
 
@@ -191,8 +192,3 @@ def _frees_at(cap: Cap, need: int, now: float, renews_at: Callable[[Window], flo
     if cap.measure is Measure.LIVE:
         return now + LIVE_RETRY_SECONDS
     return renews_at(cap.window)
-
-
-def rfc3339(at: float) -> str:
-    """A Unix time as RFC 3339 in UTC, whole seconds: `2026-01-31T00:00:00Z`."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -22,6 +22,7 @@ from typing import Final
 
 from gateway.core.catalog import ClientControl, ImageModel, Mode, Team
 from gateway.core.delivery import owes
+from gateway.core.instants import NEVER, rfc3339, rfc3339_if_ever
 from gateway.core.model import (
     Claim,
     Delivery,
@@ -37,7 +38,7 @@ from gateway.core.model import (
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure, Window, Windows
 from gateway.core.money.alerts import Alerting, Moment, alerts
 from gateway.core.money.booking import book
-from gateway.core.money.budgets import NEVER, Excess, account_keys, first_excess, resets_at, rfc3339
+from gateway.core.money.budgets import Excess, account_keys, first_excess, resets_at
 from gateway.core.orders.fingerprint import canonical_json
 from gateway.core.orders.pricing import ceiling, cheapest, priced_values
 from gateway.core.orders.spellings import AUTO
@@ -106,7 +107,7 @@ class Denial:
     def error(self, now: float) -> GatewayError:
         """What the caller is told."""
         retry_after = None if self.frees_at == NEVER else max(1.0, self.frees_at - now)
-        resets_at = None if self.frees_at == NEVER else rfc3339(self.frees_at)
+        resets_at = rfc3339_if_ever(self.frees_at)
         limit = {"limit_scope": self.rule, "resets_at": resets_at}
         match self.reason:
             case Reason.BUDGET:

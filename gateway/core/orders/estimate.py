@@ -1,4 +1,4 @@
-"""What a team asks before it orders: an order's verdict and price, its budget, its models.
+"""What a team asks before it orders: an order's verdict and price, its models.
 
 Pure: the service looks things up, this puts them together. Nothing here spends or reserves.
 """
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Order
-from gateway.core.money.accounts import Measure
-from gateway.core.money.budgets import Standing
 from gateway.core.orders.admission import Ask, Denial, Denied, Doubtful, Hit, Joined, Settled
 from gateway.core.orders.pricing import ceiling, cheapest
 from gateway.core.policy import Policy
@@ -30,14 +28,13 @@ class Estimate:
     verdict: str
     ceiling_usd_micros: int | None
     denial: Denial | None
-    standings: Sequence[Standing]
 
 
-def estimate(ask: Ask, decision: Settled, standings: Sequence[Standing]) -> Estimate:
+def estimate(ask: Ask, decision: Settled) -> Estimate:
     priced = cheapest(ask.model, ask.order)
     price = None if priced is None else ceiling(ask.order, priced[1]).usd_micros
     verdict, denial = _verdict(decision)
-    return Estimate(ask.order, verdict, price, denial, standings)
+    return Estimate(ask.order, verdict, price, denial)
 
 
 def _verdict(decision: Settled) -> tuple[str, Denial | None]:
@@ -59,20 +56,3 @@ def models_of(team: Team, policy: Policy) -> Sequence[ImageModel]:
     allowed = team.allow.models
     named = sorted(policy.catalog.models.items())
     return [model for name, model in named if allowed is None or name in allowed]
-
-
-@dataclass(frozen=True, slots=True)
-class Purse:
-    """A team's money over all its budgets, in micro-dollars.
-
-    `left` is what is left in the tightest budget, None where the team has none; `spent` what
-    it has ever spent.
-    """
-
-    left: int | None
-    spent: int
-
-
-def purse(standings: Sequence[Standing], spent_usd_micros: int) -> Purse:
-    money = [one.left for one in standings if one.cap.measure is Measure.USD]
-    return Purse(min(money, default=None), spent_usd_micros)

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.core.catalog import Mode
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
-from gateway.core.money.budgets import show_usd
+from gateway.core.money.usd import show_usd
 from gateway.core.picture_errors import SetAside
 from gateway.core.runs.history import FAILED, STARTED, Refusal, Step
 from gateway.core.runs.redaction import is_erased

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.core.catalog import Catalog, ImageModel, Mode, Team
+from gateway.core.instants import NEVER
 from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
-from gateway.core.money.budgets import NEVER, first_excess
+from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
 from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.core.catalog import Team
-from gateway.core.money.budgets import NEVER, rfc3339
+from gateway.core.instants import rfc3339_if_ever
 from gateway.core.policy import Grant, Policy
 from gateway.core.teams.records import Change, KeyState, ManagedTeam, TeamKey
 from gateway.core.transaction import View, Writes
@@ -213,8 +213,8 @@ def _facts(key: TeamKey) -> dict[str, object]:
     facts = {
         "id": key.id,
         "label": key.label,
-        "expires_at": _moment(key.expires_at),
-        "revoked_at": _moment(key.revoked_at),
+        "expires_at": rfc3339_if_ever(key.expires_at),
+        "revoked_at": rfc3339_if_ever(key.revoked_at),
         "replaces": key.replaces,
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
@@ -222,10 +222,6 @@ def _facts(key: TeamKey) -> dict[str, object]:
 
 def _rotated(old: TeamKey, new: TeamKey) -> dict[str, object]:
     return {"old": _facts(old), "new": _facts(new)}
-
-
-def _moment(at: float | None) -> str | None:
-    return None if at is None or at == NEVER else rfc3339(at)
 
 
 def _json(value: object) -> str:

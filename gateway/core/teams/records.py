@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
-NEVER: Final = float("inf")
+from gateway.core.instants import NEVER
 
 
 @dataclass(frozen=True, slots=True)

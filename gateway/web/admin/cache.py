@@ -9,12 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import ids
 from gateway.core.policy import Current
-from gateway.core.teams.changes import Act
-from gateway.ports.clock import Clock
+from gateway.ports.cache import ResponseCache
 from gateway.services.erasure import Erasure
-from gateway.web.admin import BODY_BYTES
+from gateway.web.admin import BODY_BYTES, act_of
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
@@ -38,15 +36,15 @@ class CachePages:
     def __init__(
         self,
         erasure: Erasure,
+        cache: ResponseCache,
         current: Current,
-        clock: Clock,
         *,
         size_limit_bytes: int,
         requests: Callable[[], Mapping[str, int]],
     ) -> None:
         self._erasure = erasure
+        self._cache = cache
         self._current = current
-        self._clock = clock
         self._size_limit_bytes = size_limit_bytes
         self._requests = requests
 
@@ -60,7 +58,7 @@ class CachePages:
         policy = self._current.policy
         operator_of(request, policy)
         read_query(request, NoParameters)
-        entries, size_bytes = await self._erasure.cached()
+        entries, size_bytes = await self._cache.size()
         looks = self._requests()
         answer: CacheShape = {
             "entries": entries,
@@ -72,9 +70,8 @@ class CachePages:
         return json_response(answer)
 
     async def purge(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
         asked = await read_json(request, PurgeCache, BODY_BYTES)
-        act = Act(ids.new_change_id(), self._clock(), actor)
         answer: PurgedShape = {"purged": await self._erasure.purge(asked.team, act)}
         return json_response(answer)

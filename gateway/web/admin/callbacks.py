@@ -9,15 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import ids
 from gateway.core import delivery
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act
 from gateway.errors import NotFound
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import DeliveryFilter, Ledger
 from gateway.services.runs import page
+from gateway.web.admin import act_of
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -43,13 +42,10 @@ class FindCallbacks(Page):
 
 
 class CallbackHistory:
-    def __init__(
-        self, ledger: Ledger, redeliver: Redeliver, current: Current, clock: Clock
-    ) -> None:
+    def __init__(self, ledger: Ledger, redeliver: Redeliver, current: Current) -> None:
         self._ledger = ledger
         self._redeliver = redeliver
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         base = "/admin/v1/callbacks"
@@ -74,9 +70,8 @@ class CallbackHistory:
         return json_response(answer)
 
     async def redeliver(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
-        act = Act(ids.new_change_id(), self._clock(), actor)
         found = await self._redeliver(request.path_params["id"], act)
         if found is None:
             message = "There is no callback and no alert with this id."

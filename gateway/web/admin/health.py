@@ -13,6 +13,7 @@ from starlette.routing import Route
 from gateway import __version__
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
 from gateway.core.money.budgets import windows_at
+from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
 from gateway.core.runs.breaker import BreakerState
 from gateway.ports.cache import ResponseCache
@@ -29,7 +30,7 @@ from gateway.web.shapes import (
     QueueShape,
     RouteHealthShape,
 )
-from gateway.web.shown import instant, moment, usd
+from gateway.web.shown import instant, moment
 
 COUNTED: Final = 1000
 """A queue is counted up to here; beyond, how long it is makes no difference to whoever looks."""
@@ -121,9 +122,9 @@ class HealthPage:
         today = await deps.ledger.usage(since_day=windows.day)
         month = await deps.ledger.usage(since_day=windows.month)
         answer: OverviewShape = {
-            "spent_today_usd": usd(_spent(today)),
-            "spent_month_usd": usd(_spent(month)),
-            "saved_month_usd": usd(
+            "spent_today_usd": dollars(_spent(today)),
+            "spent_month_usd": dollars(_spent(month)),
+            "saved_month_usd": dollars(
                 sum(one.saved_hit_usd_micros + one.saved_joined_usd_micros for one in month)
             ),
             "teams": len(policy.teams),

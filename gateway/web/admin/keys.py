@@ -17,7 +17,7 @@ from starlette.routing import Route
 from gateway.config import Settings, units
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState, TeamKey
-from gateway.ports.clock import Clock
+from gateway.services.policy import PolicyInForce
 from gateway.services.teams import Issued, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
@@ -63,15 +63,15 @@ class TeamKeys:
 
     def __init__(
         self,
-        roster: Teams,
+        teams: Teams,
+        in_force: PolicyInForce,
         current: Current,
         settings: Callable[[], Settings],
-        clock: Clock,
     ) -> None:
-        self._roster = roster
+        self._teams = teams
+        self._in_force = in_force
         self._current = current
         self._settings = settings
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         base = "/admin/v1/teams/{team}/keys"
@@ -93,7 +93,7 @@ class TeamKeys:
         if team in policy.provisioned:
             data = [_provisioned(team, digest) for digest in self._settings().teams[team].keys]
         else:
-            data = [self._shape(key) for key in reversed(self._roster.keys(team))]
+            data = [self._shape(key) for key in reversed(self._in_force.keys(team))]
         answer: KeysShape = {"data": data, "next": None}
         return json_response(answer)
 
@@ -102,14 +102,14 @@ class TeamKeys:
         read_query(request, NoParameters)
         asked = await read_json(request, IssueKey, BODY_BYTES)
         team = request.path_params["team"]
-        issued = await self._roster.issue(team, label=asked.label, actor=actor)
+        issued = await self._teams.issue(team, label=asked.label, actor=actor)
         return json_response(self._whole(issued))
 
     async def rotate(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
         asked = await read_json(request, RotateKey, BODY_BYTES)
-        rotated = await self._roster.rotate(
+        rotated = await self._teams.rotate(
             request.path_params["team"],
             request.path_params["id"],
             grace_seconds=asked.grace_seconds,
@@ -124,7 +124,7 @@ class TeamKeys:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
         team, key_id = request.path_params["team"], request.path_params["id"]
-        return json_response(self._shape(await self._roster.revoke(team, key_id, actor=actor)))
+        return json_response(self._shape(await self._teams.revoke(team, key_id, actor=actor)))
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class TeamKeys:
             "team": key.team,
             "label": key.label,
             "provisioned": False,
-            "state": key.state(self._clock()).value,
+            "state": key.state(self._current.clock()).value,
             "created_at": moment(key.created_at),
             "expires_at": moment(key.expires_at),
             "revoked_at": moment(key.revoked_at),

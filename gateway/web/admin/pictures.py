@@ -7,13 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import ids
 from gateway.core.policy import Current
-from gateway.core.teams.changes import Act
-from gateway.ports.clock import Clock
-from gateway.ports.ledger import PictureFilter
+from gateway.ports.ledger import Ledger, PictureFilter
 from gateway.services.erasure import Erasure
 from gateway.services.runs import light_page
+from gateway.web.admin import act_of
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response
@@ -33,10 +31,10 @@ class FindPictures(Timed):
 
 
 class PictureRegister:
-    def __init__(self, erasure: Erasure, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, erasure: Erasure, current: Current) -> None:
+        self._ledger = ledger
         self._erasure = erasure
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -51,7 +49,7 @@ class PictureRegister:
         since, until = asked.between(policy.zone)
         wanted = PictureFilter(asked.team, asked.run, asked.task, asked.q, since, until)
         found, last = await light_page(
-            lambda mark, count: self._erasure.page(wanted, after=mark, limit=count),
+            lambda mark, count: self._ledger.find_pictures(wanted, after=mark, limit=count),
             after=asked.after,
             limit=asked.limit,
             mark=lambda one: (one.created_at, one.key),
@@ -65,8 +63,7 @@ class PictureRegister:
 
     async def erase(self, request: Request) -> Response:
         policy = self._current.policy
-        actor = operator_of(request, policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
-        act = Act(ids.new_change_id(), self._clock(), actor)
         erased = await self._erasure.erase(request.path_params["digest"], act)
         return json_response(picture(erased, policy.public_url))

@@ -12,18 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import ids
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
+from gateway.core.money.usd import dollars
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
-from gateway.core.teams.changes import Act
 from gateway.errors import InvalidRequest
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import RunFilter
 from gateway.services.erasure import Erasure
 from gateway.services.retries import Retrying
 from gateway.services.runs import Runs
+from gateway.web.admin import act_of
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.admin.unproven import set_aside_shape
 from gateway.web.auth import operator_of
@@ -39,7 +38,7 @@ from gateway.web.shapes import (
     TimingsShape,
     WholeRunShape,
 )
-from gateway.web.shown import instant, moment, picture, usd
+from gateway.web.shown import instant, moment, picture
 
 PROMPT_CHARACTERS: Final = 200
 """As much of a prompt as a row of a list shows."""
@@ -71,11 +70,10 @@ class RunsAsked(Timed):
 
 
 class RunPages:
-    def __init__(self, records: Runs, retrying: Retrying, current: Current, clock: Clock) -> None:
+    def __init__(self, records: Runs, retrying: Retrying, current: Current) -> None:
         self._records = records
         self._retrying = retrying
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -102,9 +100,8 @@ class RunPages:
         return json_response(explanation(story, policy))
 
     async def retry(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
-        act = Act(ids.new_change_id(), self._clock(), actor)
         run = await self._retrying.retry(request.path_params["id"], act)
         return json_response(run_shape(run))
 
@@ -116,26 +113,19 @@ class RunErasure:
     """
 
     def __init__(
-        self,
-        erasure: Erasure,
-        current: Current,
-        clock: Clock,
-        *,
-        flush: Callable[[], Awaitable[object]],
+        self, erasure: Erasure, current: Current, *, flush: Callable[[], Awaitable[object]]
     ) -> None:
         self._erasure = erasure
         self._current = current
-        self._clock = clock
         self._flush = flush
 
     def routes(self) -> list[Route]:
         return [Route("/admin/v1/runs/{id}", self.erase, methods=["DELETE"])]
 
     async def erase(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
+        act = act_of(request, self._current)
         read_query(request, NoParameters)
         await self._flush()
-        act = Act(ids.new_change_id(), self._clock(), actor)
         erased = await self._erasure.erase_run(request.path_params["id"], act)
         return json_response(run_shape(erased))
 
@@ -171,9 +161,9 @@ def run_shape(run: Run) -> RunShape:
         "created_at": instant(run.created_at),
         "finished_at": moment(run.finished_at),
         "seconds": _seconds(timings(run).total),
-        "price_usd": usd(run.price_usd_micros),
-        "held_usd": usd(run.hold.usd_micros),
-        "spent_usd": usd(run.spent.usd_micros),
+        "price_usd": dollars(run.price_usd_micros),
+        "held_usd": dollars(run.hold.usd_micros),
+        "spent_usd": dollars(run.spent.usd_micros),
         "joins": sum(count for _, count in run.joins),
         "attempts": run.attempts,
         "failure": run.failure.code if run.failure else None,
@@ -216,9 +206,9 @@ def whole_run(run: Run) -> WholeRunShape:
         "finished_at": moment(run.finished_at),
         "deadline_at": instant(run.deadline_at),
         "seconds": _seconds(timings(run).total),
-        "price_usd": usd(run.price_usd_micros),
-        "held_usd": usd(run.hold.usd_micros),
-        "spent_usd": usd(run.spent.usd_micros),
+        "price_usd": dollars(run.price_usd_micros),
+        "held_usd": dollars(run.hold.usd_micros),
+        "spent_usd": dollars(run.spent.usd_micros),
         "joins": sum(count for _, count in run.joins),
         "attempts": run.attempts,
         "tried": list(run.tried),

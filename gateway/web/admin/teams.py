@@ -7,7 +7,7 @@ change is a team as the file has it (`gateway.config.schema.TeamEntry`), without
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from pydantic import Field
 from starlette.requests import Request
@@ -16,20 +16,19 @@ from starlette.routing import Route
 
 from gateway.config import Settings, managed
 from gateway.core.catalog import Team
+from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
-from gateway.core.teams.records import KeyState
 from gateway.errors import InvalidRequest
-from gateway.ports.clock import Clock
-from gateway.services.teams import Books, TeamNotFound, Teams
+from gateway.services.policy import PolicyInForce
+from gateway.services.standings import Standings, TeamStanding
+from gateway.services.teams import TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.body import read_json
 from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
-from gateway.web.shown import moment, standing, usd
-
-LIVE: Final = (KeyState.ACTIVE, KeyState.EXPIRING)
+from gateway.web.shown import moment, standing
 
 
 class FindTeams(Query):
@@ -43,15 +42,17 @@ class ManagedTeams:
 
     def __init__(
         self,
-        roster: Teams,
+        teams: Teams,
+        in_force: PolicyInForce,
+        standings: Standings,
         current: Current,
         settings: Callable[[], Settings],
-        clock: Clock,
     ) -> None:
-        self._roster = roster
+        self._teams = teams
+        self._in_force = in_force
+        self._standings = standings
         self._current = current
         self._settings = settings
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -73,8 +74,8 @@ class ManagedTeams:
             for team in teams
             if wanted in team.name.casefold() or wanted in (told[team.name][0] or "").casefold()
         ]
-        books = await self._roster.books(found)
-        data = [self._shape(team, told[team.name], books[team.name]) for team in found]
+        standings = await self._standings.of_all(found)
+        data = [self._shape(team, told[team.name], standings[team.name]) for team in found]
         answer: TeamsShape = {"data": data, "next": None}
         return json_response(answer)
 
@@ -84,7 +85,7 @@ class ManagedTeams:
         body = await _read_object(request)
         name = managed.read_name(body.pop("name", None))
         document = managed.new_document(body, self._settings())
-        await self._roster.create(name, document, actor=actor)
+        await self._teams.create(name, document, actor=actor)
         return await self._answer(name)
 
     async def read(self, request: Request) -> Response:
@@ -97,7 +98,7 @@ class ManagedTeams:
         read_query(request, NoParameters)
         name, patch = request.path_params["team"], await _read_object(request)
         settings = self._settings()
-        await self._roster.change(
+        await self._teams.change(
             name, lambda old: managed.changed_document(old, patch, settings), actor=actor
         )
         return await self._answer(name)
@@ -106,7 +107,7 @@ class ManagedTeams:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
         name = request.path_params["team"]
-        await self._roster.delete(name, actor=actor)
+        await self._teams.delete(name, actor=actor)
         answer: DeletedShape = {"name": name, "deleted": True}
         return json_response(answer)
 
@@ -118,30 +119,30 @@ class ManagedTeams:
         if team is None:
             raise TeamNotFound(f"There is no team {name[:128]!r}.", param="team")
         told = self._described(name)
-        return json_response(self._shape(team, told, (await self._roster.books([team]))[name]))
+        return json_response(self._shape(team, told, await self._standings.of(team)))
 
     def _described(self, name: str) -> tuple[str | None, dict[str, Any]]:
         """Description and settings."""
-        made = self._roster.managed.get(name)
+        made = self._in_force.managed.get(name)
         if made is not None:
             return managed.shown_document(made.document)
         entry = self._settings().teams[name]
         return entry.description, managed.shown(entry)
 
     def _shape(
-        self, team: Team, told: tuple[str | None, dict[str, Any]], books: Books
+        self, team: Team, told: tuple[str | None, dict[str, Any]], found: TeamStanding
     ) -> TeamShape:
-        made = self._roster.managed.get(team.name)
+        made = self._in_force.managed.get(team.name)
         description, settings = told
         return {
             "name": team.name,
             "provisioned": made is None,
             "description": description,
             "settings": settings,
-            "standing": [standing(one) for one in books.standings],
+            "standing": [standing(one) for one in found.limits],
             "keys": self._live_keys(team.name),
-            "spent_usd": usd(books.spent),
-            "spent_month_usd": usd(books.spent_this_month),
+            "spent_usd": dollars(found.spent_usd_micros),
+            "spent_month_usd": dollars(found.spent_month_usd_micros),
             "created_at": moment(made.created_at) if made else None,
             "changed_at": moment(made.changed_at) if made else None,
         }
@@ -149,8 +150,7 @@ class ManagedTeams:
     def _live_keys(self, name: str) -> int:
         if name in self._current.policy.provisioned:
             return len(self._settings().teams[name].keys)
-        now = self._clock()
-        return sum(key.state(now) in LIVE for key in self._roster.keys(name))
+        return self._in_force.live_keys(name)
 
 
 async def _read_object(request: Request) -> dict[str, Any]:

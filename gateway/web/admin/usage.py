@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.policy import Current
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger, UsagePart
 from gateway.services.usage import period, report
 from gateway.web import usage_reports
@@ -33,10 +32,9 @@ REPORTS_AT_ONCE: Final = 2
 
 
 class UsageReports:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, current: Current) -> None:
         self._ledger = ledger
         self._current = current
-        self._clock = clock
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     def routes(self) -> list[Route]:
@@ -47,7 +45,7 @@ class UsageReports:
         operator_of(request, policy)
         asked = read_query(request, AllUsageAsked)
         by = read_by(asked.by, tuple(UsagePart))
-        days = period(asked.since, asked.until, now=self._clock(), zone=policy.zone)
+        days = period(asked.since, asked.until, now=self._current.clock(), zone=policy.zone)
         async with self._turns:
             found = await report(self._ledger, days, by, team=asked.team, model=asked.model)
             return await usage_reports.answer(request, asked, found)

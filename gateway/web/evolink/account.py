@@ -9,24 +9,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.catalog import ImageModel, PriceRule
-from gateway.core.money.accounts import USD_MICROS, Measure
-from gateway.core.money.budgets import NEVER, Standing, rfc3339
-from gateway.core.orders.estimate import Estimate, Purse, models_of
+from gateway.core.instants import rfc3339_if_ever
+from gateway.core.money.accounts import USD_MICROS
+from gateway.core.money.budgets import Standing
+from gateway.core.money.usd import dollars
+from gateway.core.orders.estimate import Estimate, models_of
 from gateway.core.policy import Current
 from gateway.services.orders import Orders
+from gateway.services.standings import Standings, TeamStanding
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.evolink import wire
 from gateway.web.responses import json_response
-from gateway.web.shown import usd
+from gateway.web.shown import standing
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
 
 
 class AccountPages:
-    def __init__(self, service: Orders, current: Current, bodies: Bodies) -> None:
+    def __init__(
+        self, service: Orders, standings: Standings, current: Current, bodies: Bodies
+    ) -> None:
         self._service = service
+        self._standings = standings
         self._bodies = bodies
         self._current = current
 
@@ -35,11 +41,12 @@ class AccountPages:
         team = team_of(request, self._current)
         body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
         freshness = wire.read_freshness(request.headers)
-        return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
+        found = await self._service.estimate(team, body, freshness)
+        return json_response(estimate_object(found, await self._standings.of(team)))
 
     async def credits(self, request: Request) -> Response:
         team = team_of(request, self._current)
-        return json_response(credits_object(await self._service.purse(team)))
+        return json_response(credits_object(await self._standings.of(team)))
 
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
@@ -48,10 +55,10 @@ class AccountPages:
         return json_response({"data": listed, "object": "list"})
 
 
-def estimate_object(estimate: Estimate) -> Mapping[str, object]:
+def estimate_object(estimate: Estimate, team: TeamStanding) -> Mapping[str, object]:
     """The estimate as JSON; `cost_usd` is what this order would cost, `price_usd` a new run."""
     ceiling = estimate.ceiling_usd_micros
-    price = None if ceiling is None else usd(ceiling)
+    price = None if ceiling is None else dollars(ceiling)
     shown: dict[str, object] = {
         "object": "image.generation.estimate",
         "model": estimate.order.model,
@@ -59,44 +66,33 @@ def estimate_object(estimate: Estimate) -> Mapping[str, object]:
         "verdict": estimate.verdict,
         "price_usd": price,
         "cost_usd": price if estimate.verdict == "start" else 0,
-        "budgets": [standing_object(one) for one in estimate.standings],
+        "budgets": [_budget(one) for one in team.limits],
     }
     if estimate.denial is not None:
         error = estimate.denial
-        frees = None if error.frees_at == NEVER else rfc3339(error.frees_at)
         shown["denial"] = {
             "rule": error.rule,
             "reason": str(error.reason),
             "message": error.message,
-            "resets_at": frees,
+            "resets_at": rfc3339_if_ever(error.frees_at),
             "enforced": estimate.verdict == "deny",
         }
     return shown
 
 
-def standing_object(one: Standing) -> Mapping[str, object]:
-    """One limit: money in dollars, pictures and runs as counts."""
-    money = one.cap.measure is Measure.USD
-    show = usd if money else int
-    return {
-        "rule": one.cap.rule,
-        "unit": "usd" if money else str(one.cap.measure),
-        "window": str(one.cap.window),
-        "limit": show(one.cap.limit),
-        "spent": show(one.spent),
-        "held": show(one.held),
-        "left": show(one.left),
-        "resets_at": None if one.renews_at == NEVER else rfc3339(one.renews_at),
-    }
+def _budget(one: Standing) -> Mapping[str, object]:
+    """One limit as on other pages; what it counts is called `unit` here."""
+    shown = standing(one)
+    return {("unit" if name == "measure" else name): value for name, value in shown.items()}
 
 
-def credits_object(purse: Purse) -> Mapping[str, object]:
+def credits_object(team: TeamStanding) -> Mapping[str, object]:
     """Upstream's shape, answered for the team: what its tightest budget leaves, as credits."""
-    left = _credits(purse.left or 0)
-    used = _credits(purse.spent)
+    left = _credits(team.left_usd_micros or 0)
+    used = _credits(team.spent_usd_micros)
     token = {
         "remaining_credits": left,
-        "unlimited_credits": purse.left is None,
+        "unlimited_credits": team.left_usd_micros is None,
         "used_credits": used,
     }
     user = {"remaining_credits": left, "used_credits": used}
@@ -115,7 +111,7 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "qualities": _sorted(limits.qualities),
         "resolutions": _sorted(limits.resolutions),
         "prices": [
-            {"usd": usd(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
+            {"usd": dollars(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
         ],
     }
 

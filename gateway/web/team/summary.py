@@ -10,18 +10,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.catalog import ImageModel, Team
+from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger, UsagePart
-from gateway.services.usage import Summary, period, report, summary
+from gateway.services.standings import Standings, TeamStanding
+from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
 from gateway.web.evolink.account import cheapest_rules
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import OfferShape, PriceShape, TeamSummaryShape
-from gateway.web.shown import standing, usd
+from gateway.web.shown import standing
 from gateway.web.usage_reports import UsageAsked, read_by
 
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
@@ -34,10 +35,10 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, standings: Standings, current: Current) -> None:
         self._ledger = ledger
+        self._standings = standings
         self._current = current
-        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -49,27 +50,30 @@ class TeamPages:
         policy = self._current.policy
         team = team_of(request, self._current)
         read_query(request, NoParameters)
-        found = await summary(self._ledger, team, now=self._clock(), zone=policy.zone)
-        return json_response(summary_shape(team, found, policy))
+        saved = await saved_usd_micros(self._ledger, team.name)
+        found = await self._standings.of(team)
+        return json_response(summary_shape(team, found, saved, policy))
 
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
         asked = read_query(request, OwnUsageAsked)
         by = read_by(asked.by, OWN_PARTS)
-        days = period(asked.since, asked.until, now=self._clock(), zone=policy.zone)
+        days = period(asked.since, asked.until, now=self._current.clock(), zone=policy.zone)
         found = await report(self._ledger, days, by, team=team.name, model=asked.model)
         return await usage_reports.answer(request, asked, found)
 
 
-def summary_shape(team: Team, found: Summary, policy: Policy) -> TeamSummaryShape:
+def summary_shape(
+    team: Team, found: TeamStanding, saved_usd_micros: int, policy: Policy
+) -> TeamSummaryShape:
     return {
         "team": team.name,
         "mode": team.mode.value,
-        "standing": [standing(one) for one in found.standings],
-        "spent_usd": usd(found.spent),
-        "spent_month_usd": usd(found.spent_month),
-        "saved_usd": usd(found.saved),
+        "standing": [standing(one) for one in found.limits],
+        "spent_usd": dollars(found.spent_usd_micros),
+        "spent_month_usd": dollars(found.spent_month_usd_micros),
+        "saved_usd": dollars(saved_usd_micros),
         "models": [offer(model, team) for model in models_of(team, policy)],
         "timezone": str(policy.zone),
         "public_url": policy.public_url,
@@ -87,7 +91,7 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
         "max_image_urls": limits.max_image_urls,
         "prompt_tokens": limits.prompt_tokens,
         "prices": [
-            cast(PriceShape, {"usd": usd(rule.usd_micros), **dict(rule.match)})
+            cast(PriceShape, {"usd": dollars(rule.usd_micros), **dict(rule.match)})
             for rule in cheapest_rules(model)
         ],
     }

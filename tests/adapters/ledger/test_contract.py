@@ -438,6 +438,8 @@ async def test_usage_is_summed_by_team_and_model_over_days(ledger: Ledger) -> No
     ]
     assert await ledger.usage(since_day=300) == [usage("a", "m", hits=7)]
     assert await ledger.usage(until_day=100) == []
+    assert await ledger.usage(team="b") == [usage("b", "m", hits=1)]
+    assert await ledger.usage(since_day=200, until_day=300, team="b") == []
 
 
 async def test_usage_increments_of_one_transaction_add_up(ledger: Ledger) -> None:

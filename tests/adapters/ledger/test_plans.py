@@ -11,6 +11,7 @@ import pytest
 from ledger_builders import NOW
 
 from gateway.adapters.ledger import (
+    history_store,
     listing,
     migrations,
     outbox_store,
@@ -60,6 +61,7 @@ HOT = {
     "oldest unkept": statements.OLDEST_UNKEPT,
     "live counts": statements.LIVE_COUNTS,
     "usage ever": statements.USAGE_EVER,
+    "usage of one team ever": statements.USAGE_EVER_OF_TEAM,
     "void leases of runs": statements.VOID_LEASES[0],
     "void leases of deliveries": statements.VOID_LEASES[1],
     "picture totals": picture_store.PICTURE_TOTALS,
@@ -86,9 +88,9 @@ HOT = {
     "unremoved": picture_store.UNREMOVED,
     "jobs of run": listing.JOBS_OF_RUN,
     "count of jobs of run": listing.COUNT_JOBS_OF_RUN,
-    "steps": team_store.STEPS,
-    "last step": team_store.LAST_STEP,
-    "refusals named": team_store.REFUSALS_NAMED,
+    "steps": history_store.STEPS,
+    "last step": history_store.LAST_STEP,
+    "refusals named": history_store.REFUSALS_NAMED,
     "lost run": statements.RUN_LOST,
     "superseded run": statements.RUN_SUPERSEDED,
     "keys of team": team_store.KEYS_OF_TEAM,

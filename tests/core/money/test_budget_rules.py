@@ -11,8 +11,9 @@ from core_samples import STEADY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.instants import NEVER, rfc3339
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Cap, Measure, Window
-from gateway.core.money.budgets import NEVER, Excess, first_excess, resets_at, rfc3339, windows_at
+from gateway.core.money.budgets import Excess, first_excess, resets_at, windows_at
 
 ZONES = (
     "UTC",

@@ -1,0 +1,20 @@
+"""Instants, which are Unix seconds everywhere, as they are written down: RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+NEVER: Final = float("inf")
+"""The time of what does not come: the end of a key without one, the reset of a total."""
+
+
+def rfc3339(at: float, timespec: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """`2026-01-31T00:00:00Z`, cut to whole seconds, or to milliseconds where there are any."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec=timespec)
+    return f"{text.removesuffix('+00:00').removesuffix('.000')}Z"
+
+
+def rfc3339_if_ever(at: float | None) -> str | None:
+    """In whole seconds; None for no time and for never."""
+    return None if at is None or at == NEVER else rfc3339(at)
