@@ -64,11 +64,12 @@ class Services:
         )
         self.service = self._make_service()
         self.tasks = Tasks(ledger, self.waiters, current)
+        self.spool_folder = adapters.folder / "forms"
         self.edits = Edits(
             self.make_files(),
             proof=adapters.pictures,
             room=self.maintenance,
-            folder=adapters.folder / "forms",
+            folder=self.spool_folder,
             clock=clock,
         )
 

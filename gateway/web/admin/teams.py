@@ -18,12 +18,11 @@ from gateway.config import Settings, managed
 from gateway.core.catalog import Team
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState
-from gateway.errors import InvalidRequest
 from gateway.ports.clock import Clock
 from gateway.services.teams import Books, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
-from gateway.web.body import read_json
+from gateway.web.body import read_object
 from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
@@ -81,7 +80,7 @@ class ManagedTeams:
     async def create(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
-        body = await _read_object(request)
+        body = await read_object(request, BODY_BYTES)
         name = managed.read_name(body.pop("name", None))
         document = managed.new_document(body, self._settings())
         await self._roster.create(name, document, actor=actor)
@@ -95,7 +94,7 @@ class ManagedTeams:
     async def change(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
-        name, patch = request.path_params["team"], await _read_object(request)
+        name, patch = request.path_params["team"], await read_object(request, BODY_BYTES)
         settings = self._settings()
         await self._roster.change(
             name, lambda old: managed.changed_document(old, patch, settings), actor=actor
@@ -151,10 +150,3 @@ class ManagedTeams:
             return len(self._settings().teams[name].keys)
         now = self._clock()
         return sum(key.state(now) in LIVE for key in self._roster.keys(name))
-
-
-async def _read_object(request: Request) -> dict[str, Any]:
-    body = await read_json(request, BODY_BYTES)
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return body

@@ -18,7 +18,7 @@ from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Task, Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
-from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
+from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import prefer, wire
 from gateway.web.evolink.prefer import Wait
 from gateway.web.openai.errors import WrongBaseUrl
@@ -60,7 +60,7 @@ class Images:
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
-        request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
+        add_upstream_seconds(request, answer.upstream_seconds)
         if isinstance(answer.decision, Replayed):
             headers = {"Idempotency-Replayed": "true"}
         else:
@@ -87,8 +87,7 @@ class Images:
             start = time.perf_counter()
             async with prefer.while_connected(request):
                 task = await self._tasks.ended(task, wait.left_seconds)
-            waited = time.perf_counter() - start
-            request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + waited
+            add_upstream_seconds(request, time.perf_counter() - start)
         return task, {"Preference-Applied": wait.applied}
 
     def _answer(self, task: Task, headers: Mapping[str, str]) -> Response:

@@ -26,14 +26,14 @@ from gateway.services.orders import Answer, Orders, outcome_unknown
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
-from gateway.web.edge import REQUEST_ID
+from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
 from gateway.web.evolink.images import cache_status, read_key
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
 from gateway.web.openai.answers import PicturesAnswer
-from gateway.web.openai.edits import Edits, add_upstream_seconds
+from gateway.web.openai.edits import Edits
 from gateway.web.openai.errors import ModelNotFound, StillRunning
 from gateway.web.openai.wire import Wish
 
