@@ -61,12 +61,8 @@ class Images:
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         add_upstream_seconds(request, answer.upstream_seconds)
-        if isinstance(answer.decision, Replayed):
-            headers = {"Idempotency-Replayed": "true"}
-        else:
-            headers = {"Cache-Status": cache_status(answer)}
         task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
-        return self._answer(task, {**headers, **applied})
+        return self._answer(task, {**decision_headers(answer), **applied})
 
     async def task(self, request: Request) -> Response:
         wait = prefer.read_wait(request)
@@ -84,10 +80,8 @@ class Images:
         if wait is None or not (task.run.is_final or self._tasks.may_wait(task.job.team)):
             return task, {}
         if not task.run.is_final:
-            start = time.perf_counter()
             async with prefer.while_connected(request):
                 task = await self._tasks.ended(task, wait.left_seconds)
-            add_upstream_seconds(request, time.perf_counter() - start)
         return task, {"Preference-Applied": wait.applied}
 
     def _answer(self, task: Task, headers: Mapping[str, str]) -> Response:
@@ -96,9 +90,12 @@ class Images:
         return Response(body, media_type="application/json", headers={**headers, **soon})
 
 
-def cache_status(answer: Answer) -> str:
-    """The `Cache-Status` of the answer to an order that was decided anew."""
-    return wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+def decision_headers(answer: Answer) -> Mapping[str, str]:
+    """How the order was decided: by the cache, or by its idempotency key."""
+    if isinstance(answer.decision, Replayed):
+        return {"Idempotency-Replayed": "true"}
+    status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+    return {"Cache-Status": status}
 
 
 def read_key(request: Request) -> str | None:

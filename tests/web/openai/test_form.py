@@ -113,6 +113,7 @@ TOO_MUCH = {
     "many files": file("image", b"x") * 4 + END,
     "many fields": field("a", "1") * 5 + END,
     "large fields": field("a", "1" * 299) + field("b", "1") + END,
+    "much behind its end": END + b"x" * 60_000,
 }
 
 
