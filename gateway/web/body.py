@@ -100,15 +100,15 @@ class Bodies:
     async def read_json(self, request: Request, limit_bytes: int, team: str) -> object:
         """The body's JSON. Raises what `read_body` and `parse` raise."""
         codings = _known_codings(request)
-        body = await _whole(request, limit_bytes, lambda: self._turn(team))
+        body = await _whole(request, limit_bytes, lambda: self.turn(team))
         content_type = request.headers.get("content-type", "")
         if not codings and len(body) <= LARGE_BYTES:
             return parse(body, content_type)
-        async with self._turn(team):
+        async with self.turn(team):
             return parse(_unfolded(body, codings, limit_bytes), content_type)
 
     @asynccontextmanager
-    async def _turn(self, team: str) -> AsyncIterator[None]:
+    async def turn(self, team: str) -> AsyncIterator[None]:
         """The team's turn for work without a pause, with a rest in proportion behind it."""
         async with self._turns.place(team):
             began = time.perf_counter()

@@ -65,7 +65,7 @@ def make_endpoints(house: EndpointsDeps) -> Endpoints:
     bodies = Bodies()
     return Endpoints(
         images=Images(services.service, services.tasks, current, bodies, clock),
-        files=FilesApi(services.make_files(), Base64Files(services.spool_folder), current),
+        files=FilesApi(services.make_files(), Base64Files(services.spool_folder, bodies), current),
         tasks=TaskLists(services.tasks, current, bodies),
         enquiries=AccountPages(services.service, current, bodies),
         openai=OpenAI(

@@ -22,7 +22,7 @@ from gateway.errors import InvalidRequest, RequestTooLarge
 from gateway.ports.files import FormField
 from gateway.process.shares import Shares
 from gateway.services.uploads import ReadyFile
-from gateway.web.body import as_object, parse, received, refuse_coding
+from gateway.web.body import Bodies, as_object, parse, received, refuse_coding
 from gateway.web.evolink.upload_form import FIELD_BYTES, FIELDS, file_bounds
 from gateway.web.spool import read_pieces, spooled
 
@@ -41,13 +41,14 @@ _KEY: Final = "base64_data"
 
 
 class Base64Files:
-    """Reads such bodies. `folder` is where they lie meanwhile."""
+    """Reads such bodies. `folder` is where they lie meanwhile; who is parsed next is decided by
+    the turns of all bodies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bodies: Bodies) -> None:
         self._folder = folder
+        self._bodies = bodies
         self._large = Shares(LARGE_AT_ONCE, waiting=0, what="files as base64")
-        # One at a time, always in the same thread: what others would keep of their memory adds up.
-        self._turns = Shares(1)
+        # Always in the same thread: what several would keep of their memory adds up.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="base64")
 
     @asynccontextmanager
@@ -72,7 +73,7 @@ class Base64Files:
                     await place.enter_async_context(self._large.place(team))
                 await spool.add(chunk)
             await spool.flush()
-            async with self._turns.place(team):
+            async with self._bodies.turn(team):
                 file = await spool.run(partial(_decoded, path, most, too_large), self._decoder)
             yield file
 
