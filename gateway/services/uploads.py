@@ -23,7 +23,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -57,16 +57,15 @@ _NOT_PLAIN: Final = re.compile(r"[^A-Za-z0-9_-]+")
 T = TypeVar("T")
 
 
-class Content(Protocol):
-    """A file that lies ready: its SHA-256 (hex), its type or nothing, and its bytes."""
+@dataclass(frozen=True, slots=True)
+class ReadyFile:
+    """A file that lies ready: its SHA-256 (hex), its type or nothing, the caller's wishes about
+    it, and its bytes, from the beginning at each call."""
 
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def media_type(self) -> str: ...
-
-    def chunks(self) -> AsyncGenerator[bytes, None]: ...
+    digest: str
+    media_type: str
+    fields: Mapping[FormField, str]
+    chunks: Callable[[], AsyncGenerator[bytes, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +107,15 @@ class Uploads:
             stored, seconds = await self._taken(team, call)
         return await self._record(team, name, stored, sum_.digest, seconds)
 
-    async def upload_content(
-        self, team: Team, content: Content, fields: Mapping[FormField, str]
-    ) -> Answered:
+    async def upload_ready(self, team: Team, file: ReadyFile) -> Answered:
         """Sends a file that lies ready. Raises what the file store's port raises."""
         name, store = self._store()
-        async with aclosing(content.chunks()) as chunks:
+        async with aclosing(file.chunks()) as chunks:
             call = store.upload_content(
-                chunks, fields, media_type=content.media_type, folder=_folder(team)
+                chunks, file.fields, media_type=file.media_type, folder=_folder(team)
             )
             stored, seconds = await self._taken(team, call)
-        return await self._record(team, name, stored, content.digest, seconds)
+        return await self._record(team, name, stored, file.digest, seconds)
 
     async def upload_link(self, team: Team, url: str, fields: Mapping[FormField, str]) -> Answered:
         """Has upstream fetch a file. Nobody here sees its bytes, so its digest stays unknown."""

@@ -1,6 +1,7 @@
 """The body of a request: bounded, unzipped, and taken for what it is.
 
-A body that cannot be used is refused in words about the caller's mistake, never in the parser's.
+Every body comes in through `received`, whatever is made of it. One that cannot be used is refused
+in words about the caller's mistake, never in the parser's.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import asyncio
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -49,6 +51,42 @@ _WIDE_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FORM_FIELDS: Final = re.compile(rb"[\w.~%+-]+=[^{\"]*", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a body may have, and what is said of one that has more or does not come whole.
+
+    `next_by` gives the time of the event loop by which more must come, for the bytes that came.
+    """
+
+    limit_bytes: int
+    too_large: str
+    late: str
+    next_by: Callable[[int], float]
+
+
+async def received(request: Request, bounds: Bounds) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, counted. Raises `RequestTooLarge`, or `InvalidRequest` when it breaks
+    off."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced[:20]) > bounds.limit_bytes:
+        raise RequestTooLarge(bounds.too_large)
+    stream, size_bytes = aiter(request.stream()), 0
+    while chunk := await _next(stream, bounds, size_bytes):
+        size_bytes += len(chunk)
+        if size_bytes > bounds.limit_bytes:
+            raise RequestTooLarge(bounds.too_large)
+        yield chunk
+
+
+async def _next(stream: AsyncIterator[bytes], bounds: Bounds, size_bytes: int) -> bytes:
+    """The bytes that come next, which are never none; nothing at the end."""
+    try:
+        async with asyncio.timeout_at(bounds.next_by(size_bytes)):
+            return await anext(stream, b"")
+    except (TimeoutError, ClientDisconnect):
+        raise InvalidRequest(bounds.late) from None
+
+
 class Bodies:
     """Bodies of teams: what is large takes turns, so that many of one team cost others little.
 
@@ -62,15 +100,15 @@ class Bodies:
     async def read_json(self, request: Request, limit_bytes: int, team: str) -> object:
         """The body's JSON. Raises what `read_body` and `parse` raise."""
         codings = _known_codings(request)
-        body = await _received(request, limit_bytes, lambda: self._turn(team))
+        body = await _whole(request, limit_bytes, lambda: self.turn(team))
         content_type = request.headers.get("content-type", "")
         if not codings and len(body) <= LARGE_BYTES:
             return parse(body, content_type)
-        async with self._turn(team):
+        async with self.turn(team):
             return parse(_unfolded(body, codings, limit_bytes), content_type)
 
     @asynccontextmanager
-    async def _turn(self, team: str) -> AsyncIterator[None]:
+    async def turn(self, team: str) -> AsyncIterator[None]:
         """The team's turn for work without a pause, with a rest in proportion behind it."""
         async with self._turns.place(team):
             began = time.perf_counter()
@@ -86,7 +124,27 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     Raises `RequestTooLarge`, `UnsupportedCoding`, or `InvalidRequest` when it is not whole.
     """
     codings = _known_codings(request)
-    return _unfolded(await _received(request, limit_bytes), codings, limit_bytes)
+    return _unfolded(await _whole(request, limit_bytes), codings, limit_bytes)
+
+
+async def read_object(
+    request: Request, limit_bytes: int, *, may_be_empty: bool = False
+) -> dict[str, Any]:
+    """The JSON object in the body; none at all is an empty one where it may be.
+
+    Raises what `read_body` and `parse` raise.
+    """
+    body = await read_body(request, limit_bytes)
+    if may_be_empty and not body.strip():
+        return {}
+    return as_object(parse(body, request.headers.get("content-type", "")))
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """The value of a body that must be an object. Raises `InvalidRequest`."""
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return value
 
 
 def refuse_coding(request: Request) -> None:
@@ -97,11 +155,6 @@ def refuse_coding(request: Request) -> None:
             "Send it as it is.",
             accepted=("identity",),
         )
-
-
-async def read_json(request: Request, limit_bytes: int) -> object:
-    """The body's JSON. Raises what `read_body` and `parse` raise."""
-    return parse(await read_body(request, limit_bytes), request.headers.get("content-type", ""))
 
 
 def parse(body: bytes, content_type: str = "") -> object:
@@ -139,31 +192,24 @@ def _is_form(body: bytes, content_type: str) -> bool:
     return _FORM_FIELDS.match(body) is not None
 
 
-async def _received(
+async def _whole(
     request: Request,
     limit_bytes: int,
     turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> bytes:
     """The body as it came. Each part that makes it larger than `LARGE_BYTES` waits for a turn;
     meanwhile the connection is not read."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit_bytes:
-        raise _too_large(limit_bytes)
+    until = asyncio.get_running_loop().time() + BODY_SECONDS
+    too_large, late = _too_large(limit_bytes), "The body did not arrive in time."
     body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                async with turn() if len(body) + len(chunk) > LARGE_BYTES else nullcontext():
-                    body += chunk
-                if len(body) > limit_bytes:
-                    raise _too_large(limit_bytes)
-    except (TimeoutError, ClientDisconnect):
-        raise InvalidRequest("The body did not arrive in time.") from None
+    async for chunk in received(request, Bounds(limit_bytes, too_large, late, lambda _: until)):
+        async with turn() if len(body) + len(chunk) > LARGE_BYTES else nullcontext():
+            body += chunk
     return bytes(body)
 
 
-def _too_large(limit_bytes: int, how: str = "") -> RequestTooLarge:
-    return RequestTooLarge(f"The body may have at most {limit_bytes} bytes{how}.")
+def _too_large(limit_bytes: int, how: str = "") -> str:
+    return f"The body may have at most {limit_bytes} bytes{how}."
 
 
 def _known_codings(request: Request) -> Sequence[str]:
@@ -200,7 +246,7 @@ def _unzipped(body: bytes, coding: str, limit_bytes: int) -> bytes:
             decoder = _DECODERS[coding](left)
             whole += decoder.decompress(left, limit_bytes + 1 - len(whole))
             if len(whole) > limit_bytes:
-                raise _too_large(limit_bytes, " when it is unzipped")
+                raise RequestTooLarge(_too_large(limit_bytes, " when it is unzipped"))
             if not decoder.eof:
                 raise zlib.error("it breaks off")
             left = decoder.unused_data

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.ids import new_request_id
@@ -78,6 +79,11 @@ class Edge:
         route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
         self._http_request(route, scope["method"], status, seconds)
         self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
+
+
+def add_upstream_seconds(request: Request, seconds: float) -> None:
+    """Counts this time as upstream's and not as ours."""
+    request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + seconds
 
 
 def folded(path: str) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from gateway.core.orders.texts import check_texts, path_of
 from gateway.errors import InvalidRequest
 
-_LONG: Final = re.compile(rb"[0-9]{19}")
+_LONG: Final = b"0" * 19
 """Fewer digits always fit into 64 bits."""
+
+_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+"""With this the long are found many times faster than by a pattern, which counts for a file."""
 
 _SMALLEST, _BEYOND = -(2**63), 2**64
 _MOST_DIGITS: Final = 20
@@ -30,7 +32,7 @@ class _TooLarge:
 
 def check_numbers(body: bytes) -> None:
     """Raises `InvalidRequest` naming the first field with a number that would be rounded."""
-    if _LONG.search(body):
+    if _LONG in body.translate(_AS_ZEROS):
         _check_numbers(_parsed(body))
 
 

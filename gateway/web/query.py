@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Mark
-from gateway.web.body import parse, read_body
+from gateway.web.body import read_object
 
 MAX_LIMIT: Final = 500
 USUAL_LIMIT: Final = 50
@@ -93,11 +93,7 @@ def read_query(request: Request, model: type[A]) -> A:
 
 async def read_json(request: Request, model: type[A], limit_bytes: int) -> A:
     """The body, which may be empty if the model has a default for all. Raises `InvalidRequest`."""
-    body = await read_body(request, limit_bytes)
-    value = parse(body) if body.strip() else {}
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return read_as(model, value)
+    return read_as(model, await read_object(request, limit_bytes, may_be_empty=True))
 
 
 def read_as(model: type[A], value: Mapping[str, Any]) -> A:

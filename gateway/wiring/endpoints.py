@@ -65,7 +65,7 @@ def make_endpoints(deps: EndpointsDeps) -> Endpoints:
     bodies = Bodies()
     return Endpoints(
         images=Images(services.orders, services.tasks, current, bodies, clock),
-        files=FilesApi(services.uploads, Base64Files(adapters.folder), current),
+        files=FilesApi(services.uploads, Base64Files(services.spool_folder, bodies), current),
         tasks=TaskLists(services.tasks, current, bodies),
         enquiries=AccountPages(services.orders, services.standings, current, bodies),
         openai=OpenAI(

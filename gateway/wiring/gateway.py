@@ -18,6 +18,7 @@ from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app
+from gateway.web.spool import make_empty
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import Adapters
 from gateway.wiring.connections import Outside
@@ -90,7 +91,7 @@ class Gateway:
             await adapters.ledger.open()
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
-            await services.edits.open()
+            await make_empty(services.spool_folder)
             await adapters.cache.open()
             await adapters.tokens.load()
             await services.maintenance.start()

@@ -69,11 +69,12 @@ class Services:
         self.orders = self._make_orders()
         self.tasks = Tasks(ledger, self.waiters, current)
         self.uploads = self._make_uploads()
+        self.spool_folder = adapters.folder / "forms"
         self.edits = Edits(
             self._make_uploads(),
             proof=adapters.pictures,
             room=self.maintenance,
-            folder=adapters.folder / "forms",
+            folder=self.spool_folder,
             clock=clock,
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import random
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -398,44 +399,100 @@ async def test_a_refusal_with_status_200_stays_as_it_is(tmp_path: Path) -> None:
 # --- size ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["stream", "base64"])
-async def test_sixty_megabytes_pass_through_little_memory(tmp_path: Path, way: str) -> None:
-    """The store here swallows what it gets, so all memory seen is the gateway's and the test's."""
-    block = NOISE.randbytes(49_152)
-    blocks = 1280  # 63 MB
-    swallowed = 0
+BLOCK = NOISE.randbytes(49_152)
+
+
+@contextlib.asynccontextmanager
+async def swallowing(tmp_path: Path) -> AsyncIterator[tuple[House, list[int]]]:
+    """The store here swallows what it gets, and counts it: so all memory that is seen is the
+    gateway's and the test's."""
+    swallowed: list[int] = []
 
     async def swallow(request: Request) -> Response:
-        nonlocal swallowed
+        swallowed.append(0)
+        number = len(swallowed) - 1
         async for chunk in request.stream():
-            swallowed += len(chunk)
-        data = {"file_id": "file_1", "file_name": "a.png", "file_url": "https://example.com/a.png"}
+            swallowed[number] += len(chunk)
+        data = {"file_id": f"f_{number}", "file_name": "a", "file_url": "https://example.com/a.png"}
         return JSONResponse({"success": True, "code": 200, "data": data})
+
+    routes = [Route(f"{BASE}/upload/{{way}}", swallow, methods=["POST"])]
+    async with (
+        InProcessServer(Starlette(routes=routes)).running() as store,
+        house(tmp_path, upstreams={"evolink": {"files_url": store.base_url}}) as one,
+    ):
+        yield one, swallowed
+
+
+async def blocks(one: House, way: str, count: int) -> httpx.Response:
+    """Sends a file of so many blocks."""
 
     async def body() -> AsyncIterator[bytes]:
         form = b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
         yield form if way == "stream" else b'{"base64_data":"'
-        piece = block if way == "stream" else base64.b64encode(block)
-        for _ in range(blocks):
+        piece = BLOCK if way == "stream" else base64.b64encode(BLOCK)
+        for _ in range(count):
             yield piece
         yield b"\r\n--xx--\r\n" if way == "stream" else b'"}'
 
-    routes = [Route(f"{BASE}/upload/{way}", swallow, methods=["POST"])]
-    async with InProcessServer(Starlette(routes=routes)).running() as store:
-        uploads = {"evolink": {"files_url": store.base_url}}
-        async with house(tmp_path, upstreams=uploads) as one:
-            kind = {"Content-Type": "multipart/form-data; boundary=xx"}
-            tracemalloc.start()
-            try:
-                answer = await one.client.post(
-                    f"{BASE}/upload/{way}", content=body(), headers={**auth(), **kind}
-                )
-                _, peak = tracemalloc.get_traced_memory()
-            finally:
-                tracemalloc.stop()
-            assert answer.status_code == 200, answer.text
-    assert swallowed > blocks * len(block)
-    assert peak < 12_000_000
+    headers = {**auth(), "Content-Type": "multipart/form-data; boundary=xx"}
+    return await one.client.post(f"{BASE}/upload/{way}", content=body(), headers=headers)
+
+
+@contextlib.contextmanager
+def little_memory(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < most
+
+
+async def test_sixty_megabytes_pass_through_little_memory(tmp_path: Path) -> None:
+    async with swallowing(tmp_path) as (one, swallowed):
+        with little_memory(12_000_000):
+            answer = await blocks(one, "stream", 1280)
+        assert answer.status_code == 200, answer.text
+    assert swallowed[0] > 1280 * len(BLOCK)
+
+
+def resident(line: str) -> int:
+    """Bytes of memory that this process has now (`VmRSS`), or had at most (`VmHWM`)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{line}:")[2].split()[0]) * 1024
+
+
+async def test_eight_large_files_as_base64_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    """One alone takes its text twice and its bytes; the others lie on disk meanwhile.
+
+    What the parser reserves and never touches is many times that, so touched memory is looked at.
+    """
+    async with swallowing(tmp_path) as (one, swallowed):
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
+        answers = await asyncio.gather(*(blocks(one, "base64", 400) for _ in range(8)))
+        assert resident("VmHWM") - before < 120_000_000
+        assert [answer.status_code for answer in answers] == [200] * 8
+        assert len(swallowed) == 8 and min(swallowed) > 400 * len(BLOCK) * 4 // 3
+        assert list((one.folder / "forms").iterdir()) == []
+
+
+async def test_a_file_as_base64_that_is_too_large_is_told_of_the_other_ways(tmp_path: Path) -> None:
+    async with swallowing(tmp_path) as (one, swallowed):
+        with little_memory(12_000_000):
+            refused = await blocks(one, "base64", 1280)
+        assert is_refusal(refused, 413, 40001)
+        assert refused.json()["msg"] == (
+            "file too large, the limit is 20000000 bytes as base64; "
+            "send a larger one with upload/stream or upload/url"
+        )
+        longer = await encoded(one, bytes(20_000_001))
+        assert (longer.status_code, longer.json()) == (413, refused.json())
+        assert (await encoded(one, bytes(20_000_000))).status_code == 200
+        assert len(swallowed) == 1
+        assert list((one.folder / "forms").iterdir()) == []
 
 
 # --- references ----------------------------------------------------------------------------------

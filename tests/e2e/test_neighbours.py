@@ -211,6 +211,22 @@ async def test_files_as_base64_that_never_come_hold_up_no_other_team(a_house: Ho
         assert (await upload(OTHER_KEY)).status_code == 429
 
 
+@pytest.mark.parametrize("ending", [b'*"}', b'",}'])
+async def test_large_files_as_base64_hold_up_no_other_team(a_house: House, ending: bytes) -> None:
+    """Twenty megabytes each, parsed to their end before the mistake is found."""
+    body = b'{"base64_data":"' + b"QUJD" * 6_600_000 + ending
+
+    async def client() -> None:
+        while True:
+            path = "/api/v1/files/upload/base64"
+            answer = await a_house.client.post(path, content=body, headers=auth(OTHER_KEY))
+            assert answer.status_code == 400
+
+    usual = await usual_seconds(orders_of_blue(a_house))
+    async with meanwhile(*(client() for _ in range(4))):
+        await is_undisturbed(orders_of_blue(a_house), usual)
+
+
 async def test_prompts_of_a_megabyte_hold_up_no_other_team(a_house: House) -> None:
     ordered = orders_of_blue(a_house)
 

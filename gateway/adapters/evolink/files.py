@@ -258,8 +258,7 @@ def _understood(told: VendorAnswer) -> dict[str, Any]:
     if status >= 500 or 500 <= code < 600 or code >= 50000:
         raise UpstreamError(f"The file store upstream failed ({code}); try again.")
     refusal = UpstreamRefusal(status, told.text())
-    wait = told.headers.get("retry-after", "")
-    refusal.retry_after_seconds = float(wait) if wait.isdecimal() else None
+    refusal.retry_after_seconds = told.retry_after_seconds()
     raise refusal
 
 

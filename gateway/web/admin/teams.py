@@ -18,13 +18,12 @@ from gateway.config import Settings, managed
 from gateway.core.catalog import Team
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
-from gateway.errors import InvalidRequest
 from gateway.services.policy import PolicyInForce
 from gateway.services.standings import Standings, TeamStanding
 from gateway.services.teams import TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
-from gateway.web.body import read_json
+from gateway.web.body import read_object
 from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
 from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
@@ -82,7 +81,7 @@ class ManagedTeams:
     async def create(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
-        body = await _read_object(request)
+        body = await read_object(request, BODY_BYTES)
         name = managed.read_name(body.pop("name", None))
         document = managed.new_document(body, self._settings())
         await self._teams.create(name, document, actor=actor)
@@ -96,7 +95,7 @@ class ManagedTeams:
     async def change(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
-        name, patch = request.path_params["team"], await _read_object(request)
+        name, patch = request.path_params["team"], await read_object(request, BODY_BYTES)
         settings = self._settings()
         await self._teams.change(
             name, lambda old: managed.changed_document(old, patch, settings), actor=actor
@@ -151,10 +150,3 @@ class ManagedTeams:
         if name in self._current.policy.provisioned:
             return len(self._settings().teams[name].keys)
         return self._in_force.live_keys(name)
-
-
-async def _read_object(request: Request) -> dict[str, Any]:
-    body = await read_json(request, BODY_BYTES)
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return body

@@ -20,10 +20,10 @@ from gateway.core.policy import Current
 from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
 from gateway.services.uploads import Answered, Uploads
 from gateway.web.auth import team_of
-from gateway.web.body import read_body
-from gateway.web.edge import UPSTREAM_SECONDS
+from gateway.web.body import read_object
+from gateway.web.edge import add_upstream_seconds
 from gateway.web.evolink import wire
-from gateway.web.evolink.base64_file import Base64Files, parse_object, said_of_file
+from gateway.web.evolink.base64_file import Base64Files, said_of_file
 from gateway.web.evolink.upload_form import read_upload
 from gateway.web.responses import json_response
 
@@ -52,7 +52,7 @@ class FilesApi:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
         async with self._base64_files.file(request, limit, team=team.name) as file:
-            return _told(request, await self._files.upload_content(team, file, file.fields))
+            return _told(request, await self._files.upload_ready(team, file))
 
     async def upload_stream(self, request: Request) -> Response:
         team = self._team(request)
@@ -62,7 +62,7 @@ class FilesApi:
 
     async def upload_url(self, request: Request) -> Response:
         team = self._team(request)
-        values = parse_object(await read_body(request, LINK_BODY_BYTES))
+        values = await read_object(request, LINK_BODY_BYTES)
         url = values.get("file_url")
         if not isinstance(url, str):
             raise InvalidRequest("file_url is required: an http or https URL", param="file_url")
@@ -108,7 +108,7 @@ def error_answer(error: GatewayError) -> Response:
 
 
 def _told(request: Request, answered: Answered) -> Response:
-    request.scope[UPSTREAM_SECONDS] = answered.upstream_seconds
+    add_upstream_seconds(request, answered.upstream_seconds)
     return json_response(answered.answer)
 
 

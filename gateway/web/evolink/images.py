@@ -18,7 +18,7 @@ from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Task, Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
-from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
+from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import prefer, wire
 from gateway.web.evolink.prefer import Wait
 from gateway.web.openai.errors import WrongBaseUrl
@@ -60,13 +60,9 @@ class Images:
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
-        request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
-        if isinstance(answer.decision, Replayed):
-            headers = {"Idempotency-Replayed": "true"}
-        else:
-            headers = {"Cache-Status": cache_status(answer)}
+        add_upstream_seconds(request, answer.upstream_seconds)
         task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
-        return self._answer(task, {**headers, **applied})
+        return self._answer(task, {**decision_headers(answer), **applied})
 
     async def task(self, request: Request) -> Response:
         wait = prefer.read_wait(request)
@@ -84,11 +80,8 @@ class Images:
         if wait is None or not (task.run.is_final or self._tasks.may_wait(task.job.team)):
             return task, {}
         if not task.run.is_final:
-            start = time.perf_counter()
             async with prefer.while_connected(request):
                 task = await self._tasks.ended(task, wait.left_seconds)
-            waited = time.perf_counter() - start
-            request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + waited
         return task, {"Preference-Applied": wait.applied}
 
     def _answer(self, task: Task, headers: Mapping[str, str]) -> Response:
@@ -97,9 +90,12 @@ class Images:
         return Response(body, media_type="application/json", headers={**headers, **soon})
 
 
-def cache_status(answer: Answer) -> str:
-    """The `Cache-Status` of the answer to an order that was decided anew."""
-    return wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+def decision_headers(answer: Answer) -> Mapping[str, str]:
+    """How the order was decided: by the cache, or by its idempotency key."""
+    if isinstance(answer.decision, Replayed):
+        return {"Idempotency-Replayed": "true"}
+    status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+    return {"Cache-Status": status}
 
 
 def read_key(request: Request) -> str | None:

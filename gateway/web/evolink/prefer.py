@@ -18,6 +18,7 @@ from typing import Final
 from starlette.requests import Request
 
 from gateway.core.model import Run
+from gateway.web.edge import add_upstream_seconds
 
 MAX_WAIT_SECONDS: Final = 55
 """A longer wish is cut to this: proxies close connections that are silent for 60 s, and their
@@ -86,9 +87,9 @@ class ClientGone(Exception):
 async def while_connected(request: Request) -> AsyncIterator[None]:
     """Breaks the block off with `ClientGone` when the client hangs up.
 
-    The request's body must have been read.
+    The request's body must have been read. The block's time counts as upstream's.
     """
-    inside, gone = True, False
+    inside, gone, start = True, False, time.perf_counter()
     waiting = asyncio.current_task()
 
     def leave(heard: asyncio.Task[None]) -> None:
@@ -108,6 +109,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     finally:
         inside = False
         listening.cancel()
+        add_upstream_seconds(request, time.perf_counter() - start)
 
 
 async def _until_disconnect(request: Request) -> None:

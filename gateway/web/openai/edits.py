@@ -7,8 +7,6 @@ does not go up again, so that a repeated edit is the same order and hits the cac
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,17 +19,18 @@ from gateway.core.model import Picture, Upload
 from gateway.core.orders.validation import read_order
 from gateway.core.picture_errors import NotAPicture, PictureTooLarge, StoreFull, TooCostly
 from gateway.core.policy import Policy
-from gateway.errors import InvalidRequest, Unavailable, UpstreamError
+from gateway.errors import InvalidRequest, UpstreamError
 from gateway.ports.clock import Clock
 from gateway.ports.files import FormFile, FormPiece
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
 from gateway.services.orders import Room
 from gateway.services.uploads import Uploads
-from gateway.web.edge import UPSTREAM_SECONDS
+from gateway.web.edge import add_upstream_seconds
 from gateway.web.openai import wire
-from gateway.web.openai.form import FormLimits, SpooledFile, received_form
+from gateway.web.openai.form import WHAT, FormLimits, SpooledFile, received_form
 from gateway.web.openai.wire import FILE_PARTS, HOW_TO_SEND_PICTURES, PICTURES, Wish
+from gateway.web.spool import no_room, read_pieces
 
 log = structlog.get_logger("gateway.http")
 
@@ -53,9 +52,6 @@ FORMS_AT_ONCE: Final = 16
 FORMS_WAITING: Final = 64
 """Of one team; whoever comes then would wait for longer than a client does."""
 
-PIECE_BYTES: Final = 256 * 1024
-
-
 UPLOADS_LOOKED_AT: Final = 2000
 """Upstream's usual quota of files for the whole organisation."""
 
@@ -64,7 +60,7 @@ SPARE_SECONDS: Final = 3600.0
 
 
 class Edits:
-    """Reads edits. `folder` is where forms are written down meanwhile."""
+    """Reads edits. `folder` is where forms lie meanwhile."""
 
     def __init__(
         self, files: Uploads, *, proof: Proof, room: Room, folder: Path, clock: Clock
@@ -76,15 +72,10 @@ class Edits:
         self._clock = clock
         self._places = Shares(FORMS_AT_ONCE, waiting=FORMS_WAITING, what="edits")
 
-    async def open(self) -> None:
-        """Makes the folder, empty: a killed process may have left forms in it."""
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-        await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True)
-
     async def wish(self, request: Request, team: Team, policy: Policy) -> Wish:
         """The edit as an order with links, once its pictures are up."""
         if not self._room.enough():
-            raise _no_room()
+            raise no_room(WHAT)
         limits = FormLimits(
             files=wire.MAX_PICTURES + 1,
             file_bytes=FILE_BYTES,
@@ -114,7 +105,7 @@ class Edits:
     async def _proven(self, team: Team, file: SpooledFile) -> tuple[Picture, Path]:
         try:
             picture = await self._proof.prove(
-                _pieces(file.path), max_bytes=FILE_BYTES, team=team.name
+                read_pieces(file.path), max_bytes=FILE_BYTES, team=team.name
             )
         except (NotAPicture, PictureTooLarge) as problem:
             log.info("picture refused", team=team.name, part=file.part, reason=str(problem))
@@ -125,7 +116,7 @@ class Edits:
                 param=wire.parameter(file.part),
             ) from None
         except StoreFull:
-            raise _no_room() from None
+            raise no_room(WHAT) from None
         return picture, file.path
 
     async def _links(
@@ -184,32 +175,9 @@ def _sorted_out(
     return pictures, mask
 
 
-def add_upstream_seconds(request: Request, seconds: float) -> None:
-    """Counts this time as upstream's and not as ours."""
-    request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + seconds
-
-
-def _no_room() -> Unavailable:
-    message = "The gateway has no room for these pictures just now; try again."
-    return Unavailable(message, retry_after_seconds=30)
-
-
 async def _form(picture: Picture, path: Path) -> AsyncIterator[FormPiece]:
     """The file for upstream, under a name that ends as its bytes demand."""
     subtype = "jpeg" if picture.extension == "jpg" else picture.extension
     yield FormFile(f"{picture.digest[:32]}.{picture.extension}", f"image/{subtype}")
-    async for piece in _pieces(path):
+    async for piece in read_pieces(path):
         yield piece
-
-
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    at = 0
-    while piece := await asyncio.to_thread(_piece, path, at):
-        yield piece
-        at += len(piece)
-
-
-def _piece(path: Path, at: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(at)
-        return file.read(PIECE_BYTES)

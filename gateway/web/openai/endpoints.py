@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
-from gateway.core.orders.admission import Replayed
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, NotCached, RateLimited
@@ -26,14 +25,14 @@ from gateway.services.orders import Answer, Orders, outcome_unknown
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
-from gateway.web.edge import REQUEST_ID
+from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import cache_status, read_key
+from gateway.web.evolink.images import decision_headers, read_key
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
 from gateway.web.openai.answers import PicturesAnswer
-from gateway.web.openai.edits import Edits, add_upstream_seconds
+from gateway.web.openai.edits import Edits
 from gateway.web.openai.errors import ModelNotFound, StillRunning
 from gateway.web.openai.wire import Wish
 
@@ -111,16 +110,11 @@ class OpenAI:
         add_upstream_seconds(request, answer.upstream_seconds)
         run = answer.run
         if not run.is_final:
-            start = time.perf_counter()
-            left = self._current.policy.openai_wait_seconds - (start - began)
+            left = self._current.policy.openai_wait_seconds - (time.perf_counter() - began)
             async with while_connected(request):
                 run = (await self._tasks.wait(team, answer.job.id, left)).run
-            add_upstream_seconds(request, time.perf_counter() - start)
         made = self._answer(team, run, wish)
-        if isinstance(answer.decision, Replayed):
-            made.headers["Idempotency-Replayed"] = "true"
-        else:
-            made.headers["Cache-Status"] = cache_status(answer)
+        made.headers.update(decision_headers(answer))
         return made
 
     async def _ordered(

@@ -68,7 +68,10 @@ OPERATIONS: Final[Sequence[Operation]] = (
         _UPLOADED,
         body=takes_json(
             open_object(
-                {"base64_data": text("The file, with or without `data:`."), **_UPLOAD_WORDS},
+                {
+                    "base64_data": text("The file, with or without `data:`; 20 MB at most."),
+                    **_UPLOAD_WORDS,
+                },
                 "base64_data",
             )
         ),

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from gateway.adapters.evolink.client import VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles, _wished
+from gateway.errors import UpstreamRefusal
 from gateway.ports.files import FormField, FormFile, FormPiece, StoredFile
 from gateway.serving import InProcessServer
 
@@ -137,3 +138,21 @@ async def test_the_answer_is_read_with_care() -> None:
     stored = await sent(store, FormFile("a.png", "image/png"), b"1")
     assert (stored.size_bytes, stored.urls) == (3, ("https://files.example/a.png",))
     assert stored.expires_at == 1_760_198_400.0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("", None), ("soon", None), ("9" * 400, None), ("-1", None)],
+)
+async def test_a_refusal_tells_when_to_come_again(header: str, seconds: float | None) -> None:
+    async def busy(_: Request) -> Response:
+        body = {"success": False, "code": 429, "msg": "slower"}
+        return JSONResponse(body, 429, headers={"Retry-After": header})
+
+    app = Starlette(routes=[Route("/api/v1/files/quota", busy)])
+    async with InProcessServer(app).running() as server:
+        files = EvolinkFiles(VendorAccount(server.base_url, "sk-key", "test"))
+        with pytest.raises(UpstreamRefusal) as refused:
+            await files.quota()
+        await files.aclose()
+    assert refused.value.retry_after_seconds == seconds
