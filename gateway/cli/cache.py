@@ -11,7 +11,7 @@ from gateway.cli.operator import Operator, confirm, connected
 from gateway.cli.tables import facts
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import CacheShape, PurgedShape
+    from gateway.web.admin.cache import CacheShape, PurgedShape
 
 
 @click.group("cache", short_help="Look at the response cache, and purge it.")

@@ -12,7 +12,8 @@ from gateway.cli.operator import Operator, confirm, connected, path_of
 from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import PictureShape, SetAsideShape
+    from gateway.web.admin.unproven import SetAsideShape
+    from gateway.web.shown import PictureShape
 
 
 @click.group("pictures", short_help="Find pictures, and erase them.")

@@ -13,7 +13,8 @@ from gateway.cli.operator import Operator, confirm, connected, path_of
 from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import RefusalShape, RunShape
+    from gateway.web.admin.refusals import RefusalShape
+    from gateway.web.admin.runs import RunShape
 
 
 @click.group("runs", short_help="What was ordered, and why it went as it did.")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.errors import NotFound
+from gateway.web.chapters import CONSOLE
+from gateway.web.operation import Operation
 from gateway.web.pictures import names_tag
 
 FOLDER: Final = Path(__file__).parent / "console"
@@ -64,10 +65,10 @@ class Console:
     def __init__(self) -> None:
         self._assets: Mapping[str, Asset] | None = None
 
-    def routes(self) -> list[Route]:
+    def operations(self) -> Sequence[Operation]:
         return [
-            Route("/console", self.page, methods=["GET"]),
-            Route("/console/{asset:path}", self.asset, methods=["GET"]),
+            Operation("GET", "/console", self.page, CONSOLE, "The console"),
+            Operation("GET", "/console/{asset:path}", self.asset, CONSOLE, "Its files"),
         ]
 
     async def page(self, request: Request) -> Response:

@@ -23,7 +23,6 @@ from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import ManagedTeams
 from gateway.web.admin.unproven import UnprovenPages
 from gateway.web.admin.usage import UsageReports
-from gateway.web.app import Endpoints, Section
 from gateway.web.body import Bodies
 from gateway.web.console_files import Console
 from gateway.web.evolink.account import AccountPages
@@ -31,9 +30,10 @@ from gateway.web.evolink.base64_file import Base64Files
 from gateway.web.evolink.files import FilesApi
 from gateway.web.evolink.images import Images
 from gateway.web.evolink.tasks import TaskLists
-from gateway.web.monitoring import Operations
+from gateway.web.monitoring import Monitoring
 from gateway.web.openai.endpoints import OpenAI, Readers
-from gateway.web.openapi.pages import Described
+from gateway.web.openapi.pages import with_description
+from gateway.web.operation import Operation, Section
 from gateway.web.pictures import KeptPictures
 from gateway.web.team.pictures import Gallery
 from gateway.web.team.summary import TeamPages
@@ -60,51 +60,65 @@ class EndpointsDeps:
     unready: Callable[[], Awaitable[Sequence[str]]]
 
 
-def make_endpoints(house: EndpointsDeps) -> Endpoints:
+def make_operations(house: EndpointsDeps) -> Sequence[Operation]:
+    """Every endpoint. Those that are asked most come first: the router looks in this order."""
+    console = Console()
+    sections = (*_for_clients(house), *_for_operators(house), *_for_teams(house), console)
+    monitoring = Monitoring(
+        house.current, unready=house.unready, render=house.adapters.metrics.render
+    )
+    return with_description((*sections, monitoring), console, house.current)
+
+
+def _for_clients(house: EndpointsDeps) -> Sequence[Section]:
+    """What programs of teams ask, and what stands in the answers to them."""
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     bodies = Bodies()
-    return Endpoints(
-        images=Images(services.service, services.tasks, current, bodies, clock),
-        files=FilesApi(services.make_files(), Base64Files(adapters.folder), current),
-        tasks=TaskLists(services.tasks, current, bodies),
-        enquiries=AccountPages(services.service, current, bodies),
-        openai=OpenAI(
+    return (
+        Images(services.service, services.tasks, current, bodies, clock),
+        TaskLists(services.tasks, current, bodies),
+        AccountPages(services.service, current, bodies),
+        FilesApi(services.make_files(), Base64Files(adapters.folder), current),
+        OpenAI(
             services.service,
             services.tasks,
             current,
             Readers(bodies, services.edits),
             locate=adapters.pictures.path,
         ),
-        pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
-        operations=Operations(current, unready=house.unready, render=adapters.metrics.render),
-        hints=Hints(services.take_hint),
-        sections=(*_for_all(house), *_for_operators(house)),
+        KeptPictures(adapters.pictures.path, adapters.pictures.require),
+        Hints(services.take_hint),
     )
 
 
-def _for_all(house: EndpointsDeps) -> Sequence[Section]:
-    """The console, the description, and the pages that operators and teams both have."""
-    ledger, current, clock = house.adapters.ledger, house.current, house.clock
-    console = Console()
-    records = Runs(ledger, house.services.refusals, house.adapters.pictures)
-    retrying = Retrying(ledger, house.services.worker.try_again)
-    return (
-        console,
-        Described(console, current),
-        UsageReports(ledger, current, clock),
-        RunPages(records, retrying, current, clock),
-        RefusedOrders(records, current),
-        TeamPages(ledger, current, clock),
-        Gallery(ledger, current),
-    )
+def _for_teams(house: EndpointsDeps) -> Sequence[Section]:
+    """What the console shows a team of itself."""
+    ledger, current = house.adapters.ledger, house.current
+    return (TeamPages(ledger, current, house.clock), Gallery(ledger, current))
 
 
 def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
+    records = Runs(adapters.ledger, services.refusals, adapters.pictures)
+    retrying = Retrying(adapters.ledger, services.worker.try_again)
     return (
         ManagedTeams(services.roster, current, house.settings, clock),
         TeamKeys(services.roster, current, house.settings, clock),
+        UsageReports(adapters.ledger, current, clock),
+        RunPages(records, retrying, current, clock),
+        RunErasure(services.erasure, current, clock, flush=services.refusals.flush),
+        RefusedOrders(records, current),
         Changes(adapters.ledger, current),
+        PictureRegister(services.erasure, current, clock),
+        UnprovenPages(adapters.pictures, current),
+        CachePages(
+            services.erasure,
+            current,
+            clock,
+            size_limit_bytes=house.settings().cache.size_limit_bytes,
+            requests=adapters.metrics.cache_requests,
+        ),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),
         SettingsPage(
             current,
             settings=house.settings,
@@ -123,15 +137,4 @@ def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
                 route_state=services.worker.route_state,
             )
         ),
-        PictureRegister(services.erasure, current, clock),
-        RunErasure(services.erasure, current, clock, flush=services.refusals.flush),
-        UnprovenPages(adapters.pictures, current),
-        CachePages(
-            services.erasure,
-            current,
-            clock,
-            size_limit_bytes=house.settings().cache.size_limit_bytes,
-            requests=adapters.metrics.cache_requests,
-        ),
-        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current, clock),
     )

@@ -17,11 +17,11 @@ from gateway.core.teams.changes import Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
-from gateway.web.app import build_app
+from gateway.web.app import build_app, labels
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import make_adapters
 from gateway.wiring.connections import Outside
-from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
+from gateway.wiring.endpoints import EndpointsDeps, make_operations
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
@@ -64,10 +64,11 @@ class Gateway:
         self.credit_watch = self._services.credit_watch
         self.webhooks = self._services.webhooks
         self.worker = self._services.worker
-        self.endpoints = make_endpoints(self._house())
+        self.operations = make_operations(self._house())
         metrics = self._adapters.metrics
+        metrics.declare_routes(labels(self.operations))
         self.app = build_app(
-            self.endpoints,
+            self.operations,
             current=self._current,
             observer=metrics,
             http_request=metrics.http_request,

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
+from gateway.web.app import routes
 from gateway.web.console_files import FOLDER, MEDIA_TYPES, POLICY, Console, read_assets
 
 ASSETS = sorted(read_assets(FOLDER))
@@ -39,7 +40,7 @@ async def not_found(_: Request, __: Exception) -> Response:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    app = Starlette(routes=Console().routes(), exception_handlers={NotFound: not_found})
+    app = Starlette(routes=routes(Console().operations()), exception_handlers={NotFound: not_found})
     app.router.redirect_slashes = False
     server = InProcessServer(app)
     await server.start()

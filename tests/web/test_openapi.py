@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
+from served import DESCRIBED, SERVED
 
 from gateway.errors import GatewayError
-from gateway.web.openapi.document import all_operations, document
-from gateway.web.openapi.operation import Door
+from gateway.web.openapi.document import document
+from gateway.web.operation import Caller
 
 
 @pytest.fixture(scope="module")
 def doc() -> Mapping[str, Any]:
-    return json.loads(json.dumps(document()))
+    return json.loads(json.dumps(document(SERVED)))
 
 
 def test_it_is_openapi(doc: Mapping[str, Any]) -> None:
@@ -25,21 +26,20 @@ def test_it_is_openapi(doc: Mapping[str, Any]) -> None:
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:
-    listed = all_operations()
-    assert len({(one.method, one.path) for one in listed}) == len(listed)
+    assert len({(one.method, one.path) for one in SERVED}) == len(SERVED)
 
 
 def test_the_words_of_a_path_are_explained() -> None:
-    for one in all_operations():
+    for one in DESCRIBED:
         assert set(re.findall(r"\{(\w+)\}", one.path)) == set(one.path_words), one.path
 
 
 def test_every_query_parameter_says_what_it_is() -> None:
     silent = [
         f"{one.path} {name}"
-        for one in all_operations()
-        if one.query is not None
-        for name, field in one.query.model_fields.items()
+        for one in DESCRIBED
+        if isinstance(one.parameters, type)
+        for name, field in one.parameters.model_fields.items()
         if not field.description
     ]
     assert silent == []
@@ -56,15 +56,15 @@ def test_no_schema_is_unused(doc: Mapping[str, Any]) -> None:
 
 
 def test_errors_name_codes_that_exist() -> None:
-    for one in all_operations():
-        for error in one.refusals:
+    for one in DESCRIBED:
+        for error in one.every_error():
             assert issubclass(error, GatewayError)
             assert error.status >= 400
 
 
 def test_keys_are_asked_for_where_the_contract_says(doc: Mapping[str, Any]) -> None:
-    for one in all_operations():
+    for one in DESCRIBED:
         if one.path.startswith("/admin/"):
-            assert one.door is Door.ADMIN, one.path
+            assert one.caller is Caller.OPERATOR, one.path
         elif re.match(r"/(v1|openai/v1|api/v1|team/v1)/", one.path):
-            assert one.door is Door.TEAM, one.path
+            assert one.caller is Caller.TEAM, one.path

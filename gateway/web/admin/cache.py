@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway import ids
 from gateway.core.policy import Current
@@ -16,9 +16,30 @@ from gateway.ports.clock import Clock
 from gateway.services.erasure import Erasure
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import CacheShape, PurgedShape
+
+
+class CacheRequestsShape(TypedDict):
+    hit: int
+    miss: int
+    stale: int
+
+
+class CacheShape(TypedDict):
+    entries: int
+    bytes: int
+    size_limit_bytes: int
+    ttl_seconds: float
+    requests: CacheRequestsShape
+
+
+class PurgedShape(TypedDict):
+    """How many finished runs answer nobody any more."""
+
+    purged: int
 
 
 class PurgeCache(Query):
@@ -50,10 +71,26 @@ class CachePages:
         self._size_limit_bytes = size_limit_bytes
         self._requests = requests
 
-    def routes(self) -> list[Route]:
+    def operations(self) -> Sequence[Operation]:
         return [
-            Route("/admin/v1/cache", self.shown, methods=["GET"]),
-            Route("/admin/v1/cache/purge", self.purge, methods=["POST"]),
+            Operation(
+                "GET",
+                "/admin/v1/cache",
+                self.shown,
+                STORES,
+                "The response cache",
+                answer=CacheShape,
+            ),
+            Operation(
+                "POST",
+                "/admin/v1/cache/purge",
+                self.purge,
+                STORES,
+                "Purge the cache",
+                "From now on nobody is answered from what is finished. Pictures stay.",
+                body=PurgeCache,
+                answer=PurgedShape,
+            ),
         ]
 
     async def shown(self, request: Request) -> Response:

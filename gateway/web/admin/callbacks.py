@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway import ids
 from gateway.core import delivery
@@ -19,13 +19,36 @@ from gateway.ports.clock import Clock
 from gateway.ports.ledger import DeliveryFilter, Ledger
 from gateway.services.runs import page
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import CallbackShape, CallbacksShape
 from gateway.web.shown import instant, moment
 
 Redeliver = Callable[[str, Act], Awaitable[Delivery | None]]
 """Begins a new series of attempts; None when there is no such delivery."""
+
+
+class CallbackShape(TypedDict):
+    """One call that is owed, or was made; of its URL only the host is told."""
+
+    id: str
+    kind: str
+    task: str | None
+    team: str
+    host: str
+    state: str
+    attempts: int
+    status: int | None
+    error: str | None
+    created_at: str
+    due_at: str
+    ended_at: str | None
+
+
+class CallbacksShape(TypedDict):
+    data: list[CallbackShape]
+    next: str | None
 
 
 class CallbackNotFound(NotFound):
@@ -51,11 +74,28 @@ class CallbackHistory:
         self._current = current
         self._clock = clock
 
-    def routes(self) -> list[Route]:
-        base = "/admin/v1/callbacks"
+    def operations(self) -> Sequence[Operation]:
+        path = "/admin/v1/callbacks"
         return [
-            Route(base, self.listed, methods=["GET"]),
-            Route(f"{base}/{{id}}/redeliver", self.redeliver, methods=["POST"]),
+            Operation(
+                "GET",
+                path,
+                self.listed,
+                STORES,
+                "Callbacks and alerts, newest first",
+                query=FindCallbacks,
+                answer=CallbacksShape,
+            ),
+            Operation(
+                "POST",
+                f"{path}/{{id}}/redeliver",
+                self.redeliver,
+                STORES,
+                "Deliver one again",
+                path_words={"id": "Its `webhook-id`."},
+                answer=CallbackShape,
+                errors=(CallbackNotFound,),
+            ),
         ]
 
     async def listed(self, request: Request) -> Response:

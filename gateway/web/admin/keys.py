@@ -6,24 +6,33 @@ out of every cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.config import Settings, units
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState, TeamKey
 from gateway.ports.clock import Clock
-from gateway.services.teams import Issued, TeamNotFound, Teams
+from gateway.services.teams import (
+    Issued,
+    KeyNotActive,
+    KeyNotFound,
+    Provisioned,
+    RotationUnderWay,
+    TeamNotFound,
+    Teams,
+)
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
+from gateway.web.chapters import TEAMS
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
 from gateway.web.shown import moment
 
 LABEL_CHARACTERS: Final = 100
@@ -31,6 +40,35 @@ PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
 """A key of the settings has no id of its own: it is told by the start of its digest."""
 
 Grace = Annotated[float, BeforeValidator(units.duration("0s", "90d"), json_schema_input_type=str)]
+
+
+class KeyShape(TypedDict):
+    """A team's key, without its secret. `state`: active, expiring, expired or revoked."""
+
+    id: str
+    team: str
+    label: str
+    provisioned: bool
+    state: str
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    replaces: str | None
+
+
+class KeysShape(TypedDict):
+    data: list[KeyShape]
+    next: str | None
+
+
+class IssuedShape(KeyShape):
+    """A new key. `key` is the whole of it, shown this once."""
+
+    key: str
+
+
+class RotatedShape(IssuedShape):
+    replaced: KeyShape
 
 
 class IssueKey(Query):
@@ -71,13 +109,56 @@ class TeamKeys:
         self._settings = settings
         self._clock = clock
 
-    def routes(self) -> list[Route]:
-        base = "/admin/v1/teams/{team}/keys"
+    def operations(self) -> Sequence[Operation]:
+        path = "/admin/v1/teams/{team}/keys"
+        team = {"team": "The team's name."}
+        key = {**team, "id": "The key's public id."}
         return [
-            Route(base, self.listed, methods=["GET"]),
-            Route(base, self.issue, methods=["POST"]),
-            Route(f"{base}/{{id}}/rotate", self.rotate, methods=["POST"]),
-            Route(f"{base}/{{id}}", self.revoke, methods=["DELETE"]),
+            Operation(
+                "GET",
+                path,
+                self.listed,
+                TEAMS,
+                "A team's keys",
+                path_words=team,
+                answer=KeysShape,
+                errors=(TeamNotFound,),
+            ),
+            Operation(
+                "POST",
+                path,
+                self.issue,
+                TEAMS,
+                "Issue a key",
+                "The answer shows the whole key, this once; only its SHA-256 is kept.",
+                path_words=team,
+                body=IssueKey,
+                answer=IssuedShape,
+                errors=(TeamNotFound, Provisioned),
+            ),
+            Operation(
+                "POST",
+                f"{path}/{{id}}/rotate",
+                self.rotate,
+                TEAMS,
+                "Rotate a key",
+                "Issues a new key; the old one works until its grace period is over.",
+                path_words=key,
+                body=RotateKey,
+                answer=RotatedShape,
+                errors=(TeamNotFound, KeyNotFound, Provisioned, KeyNotActive, RotationUnderWay),
+            ),
+            Operation(
+                "DELETE",
+                f"{path}/{{id}}",
+                self.revoke,
+                TEAMS,
+                "Revoke a key",
+                "The next request with it is answered 401.",
+                path_words=key,
+                answer=KeyShape,
+                errors=(TeamNotFound, KeyNotFound, Provisioned),
+            ),
         ]
 
     async def listed(self, request: Request) -> Response:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway import ids
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import PictureFilter
-from gateway.services.erasure import Erasure
+from gateway.services.erasure import Erasure, PictureNotFound
 from gateway.services.runs import light_page
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import PicturesShape
-from gateway.web.shown import picture
+from gateway.web.shown import PictureShape, PicturesShape, picture
 
 
 class FindPictures(Timed):
@@ -38,10 +40,29 @@ class PictureRegister:
         self._current = current
         self._clock = clock
 
-    def routes(self) -> list[Route]:
+    def operations(self) -> Sequence[Operation]:
         return [
-            Route("/admin/v1/pictures", self.listed, methods=["GET"]),
-            Route("/admin/v1/pictures/{digest}", self.erase, methods=["DELETE"]),
+            Operation(
+                "GET",
+                "/admin/v1/pictures",
+                self.listed,
+                STORES,
+                "Pictures, newest first",
+                query=FindPictures,
+                answer=PicturesShape,
+            ),
+            Operation(
+                "DELETE",
+                "/admin/v1/pictures/{digest}",
+                self.erase,
+                STORES,
+                "Erase a picture",
+                "Its bytes, its provenance, its prompt and its place in the cache are gone "
+                "for good; what was paid stays in the books.",
+                path_words={"digest": "The SHA-256 that names it."},
+                answer=PictureShape,
+                errors=(PictureNotFound,),
+            ),
         ]
 
     async def listed(self, request: Request) -> Response:

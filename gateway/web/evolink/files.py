@@ -17,15 +17,18 @@ from starlette.responses import Response
 from gateway.core.catalog import Team
 from gateway.core.model import Upload
 from gateway.core.policy import Current
-from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
+from gateway.errors import GatewayError, InvalidRequest, NotFound, UpstreamError, UpstreamRefusal
 from gateway.services.uploads import Answered, Uploads
+from gateway.web import chapters
 from gateway.web.auth import team_of
 from gateway.web.body import read_body
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.evolink import wire
 from gateway.web.evolink.base64_file import Base64Files, parse_object, said_of_file
 from gateway.web.evolink.upload_form import read_upload
+from gateway.web.operation import Handler, Operation
 from gateway.web.responses import json_response
+from gateway.web.schema import FILE, INTEGER, OBJECT, STRING, Component, Schema, open_object, text
 
 BASE: Final = "/api/v1/files"
 LINK_BODY_BYTES: Final = 64 * 1024
@@ -39,14 +42,78 @@ MAX_PAGE_SIZE: Final = 100
 _MAX_PAGE: Final = 1_000_000
 _ZONE: Final = timezone(timedelta(hours=8))  # the file API tells its times in this one
 
+FILE_ANSWER: Final = Component(
+    "File",
+    open_object(
+        {
+            "success": {"type": "boolean"},
+            "code": INTEGER,
+            "msg": STRING,
+            "data": {**OBJECT, "description": "Upstream's: the file's id and links."},
+        },
+        "success",
+    ),
+)
+_LIST_ASKED: Final = {
+    "page": {**INTEGER, "default": 1},
+    "pageSize": {**INTEGER, "default": PAGE_SIZE, "maximum": MAX_PAGE_SIZE},
+}
+
 
 class FilesApi:
-    """The routes under `/api/v1/files`."""
+    """The endpoints under `/api/v1/files`."""
 
     def __init__(self, files: Uploads, base64_files: Base64Files, current: Current) -> None:
         self._files = files
         self._base64_files = base64_files
         self._current = current
+
+    def operations(self) -> Sequence[Operation]:
+        base64_data = text("The file, with or without `data:`.")
+        file_id = {"file_id": "The id that its upload was answered with."}
+        return [
+            _upload(
+                "base64",
+                self.upload_base64,
+                "Upload a file as base64",
+                body=_body(base64_data=base64_data),
+            ),
+            _upload("stream", self.upload_stream, "Upload a file as a form", form=_body(file=FILE)),
+            _upload(
+                "url",
+                self.upload_url,
+                "Have a file fetched",
+                body=_body(file_url=text("http or https.")),
+            ),
+            Operation(
+                "GET",
+                f"{BASE}/list",
+                self.list_files,
+                chapters.FILES,
+                "The team's files",
+                query=_LIST_ASKED,
+                answer=FILE_ANSWER,
+            ),
+            Operation(
+                "GET",
+                f"{BASE}/quota",
+                self.quota,
+                chapters.FILES,
+                "The file store's numbers",
+                answer=FILE_ANSWER,
+                errors=(UpstreamError,),
+            ),
+            Operation(
+                "DELETE",
+                f"{BASE}/{{file_id}}",
+                self.delete,
+                chapters.FILES,
+                "Delete a file",
+                path_words=file_id,
+                answer=FILE_ANSWER,
+                errors=(NotFound, UpstreamError),
+            ),
+        ]
 
     async def upload_base64(self, request: Request) -> Response:
         team = self._team(request)
@@ -86,6 +153,39 @@ class FilesApi:
 
     def _team(self, request: Request) -> Team:
         return team_of(request, self._current)
+
+
+def _upload(
+    how: str,
+    handler: Handler,
+    summary: str,
+    *,
+    body: Schema | None = None,
+    form: Schema | None = None,
+) -> Operation:
+    return Operation(
+        "POST",
+        f"{BASE}/upload/{how}",
+        handler,
+        chapters.FILES,
+        summary,
+        body=body,
+        form=form,
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
+
+
+def _body(**file: Schema) -> Schema:
+    """What an upload says: the file, and where it goes."""
+    return open_object(
+        {
+            **file,
+            "upload_path": text("A folder of your own."),
+            "file_name": text("A name; without one it gets one."),
+        },
+        *file,
+    )
 
 
 def is_files(path: str) -> bool:
