@@ -10,7 +10,8 @@ from gateway.config import sandbox_settings
 from gateway.web.operation import Operation
 from gateway.wiring import Gateway
 
-SERVED: Final[Sequence[Operation]] = Gateway(
-    sandbox_settings("http://127.0.0.1:9", Path("never-made"))
-).operations
+SERVED: Final[Sequence[Operation]] = [
+    one.operation
+    for one in Gateway(sandbox_settings("http://127.0.0.1:9", Path("never-made"))).endpoints
+]
 DESCRIBED: Final = [one for one in SERVED if one.chapter.described]

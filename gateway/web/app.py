@@ -21,13 +21,13 @@ from gateway.web.edge import UPSTREAM_SECONDS, Edge
 from gateway.web.evolink.prefer import ClientGone
 from gateway.web.openai import endpoints as openai
 from gateway.web.openai.errors import right_base_url
-from gateway.web.operation import Operation
+from gateway.web.operation import Endpoint
 
 log = structlog.get_logger("gateway.http")
 
 
 def build_app(
-    operations: Sequence[Operation],
+    endpoints: Sequence[Endpoint],
     *,
     current: Current,
     observer: Observer,
@@ -39,7 +39,7 @@ def build_app(
         return _http_exception(request, error, current.policy.public_url)
 
     app = Starlette(
-        routes=routes(operations),
+        routes=routes(endpoints),
         exception_handlers={
             GatewayError: _gateway_error,
             ClientGone: _client_gone,
@@ -48,18 +48,20 @@ def build_app(
         },
     )
     app.router.redirect_slashes = False  # clients here refuse redirects
-    templates: dict[object, str] = {one.handler: one.path for one in operations}
+    templates: dict[object, str] = {one.handler: one.operation.path for one in endpoints}
     opened = Cors(app, current)
     return Edge(opened, templates=templates, observer=observer, http_request=http_request)
 
 
-def routes(operations: Sequence[Operation]) -> list[Route]:
-    return [Route(one.path, one.handler, methods=[one.method]) for one in operations]
+def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
+    return [
+        Route(one.operation.path, one.handler, methods=[one.operation.method]) for one in endpoints
+    ]
 
 
-def labels(operations: Sequence[Operation]) -> Sequence[tuple[str, Collection[str]]]:
+def labels(endpoints: Sequence[Endpoint]) -> Sequence[tuple[str, Collection[str]]]:
     """What the metrics tell requests apart by: route templates, each with methods it takes."""
-    return [(route.path, route.methods or ()) for route in routes(operations)]
+    return [(route.path, route.methods or ()) for route in routes(endpoints)]
 
 
 async def _gateway_error(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,15 +65,11 @@ class Console:
     def __init__(self) -> None:
         self._assets: Mapping[str, Asset] | None = None
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation("GET", "/console", self.page, CONSOLE, "The console"),
-            Operation("GET", "/console/{asset:path}", self.asset, CONSOLE, "Its files"),
-        ]
-
+    @Operation("GET /console", CONSOLE, "The console")
     async def page(self, request: Request) -> Response:
         return await self.answer(request, PAGE)
 
+    @Operation("GET /console/{asset:path}", CONSOLE, "Its files")
     async def asset(self, request: Request) -> Response:
         name: str = request.path_params["asset"]
         if not name:

@@ -45,9 +45,7 @@ _ERROR: Final = open_object(
         "limit_scope": text("The limit that decided, such as `usd_per_day`."),
         "resets_at": {**null_or(STRING), "description": "When it renews."},
     },
-    "code",
-    "message",
-    "type",
+    ["code", "message", "type"],
 )
 _FILES_ERROR: Final = {"code": INTEGER, "msg": _WHAT, "success": {"const": False}}
 _OPENAI_ERROR: Final = {
@@ -60,19 +58,19 @@ OURS: Final = Dialect(
         "Error",
         open_object(
             {"error": _ERROR},
-            "error",
+            ["error"],
             text="Every error. Upstream's own refusals of a request come as they are.",
         ),
     ),
     _as_upstream,
 )
 FILES: Final = Dialect(
-    Component("FilesError", open_object(_FILES_ERROR, *_FILES_ERROR)), files.error_answer
+    Component("FilesError", open_object(_FILES_ERROR, list(_FILES_ERROR))), files.error_answer
 )
 OPENAI: Final = Dialect(
     Component(
         "OpenAIError",
-        open_object({"error": open_object(_OPENAI_ERROR, "message")}, "error"),
+        open_object({"error": open_object(_OPENAI_ERROR, ["message"])}, ["error"]),
     ),
     openai.error_answer,
 )

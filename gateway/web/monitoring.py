@@ -55,33 +55,25 @@ class Monitoring:
         self._unready = unready
         self._render = render
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation("GET", "/healthz", self.healthz, WATCHING, "Alive", answer=AliveShape),
-            Operation(
-                "GET", "/readyz", self.readyz, WATCHING, "Able to take orders", answer=ReadyShape
-            ),
-            Operation(
-                "GET",
-                "/metrics",
-                self.metrics,
-                SCRAPING,
-                "Metrics for Prometheus",
-                media={"text/plain": STRING},
-                errors=(MetricsDenied,),
-            ),
-        ]
-
+    @Operation("GET /healthz", WATCHING, "Alive", answer=AliveShape)
     async def healthz(self, _: Request) -> Response:
         alive: AliveShape = {"status": "ok"}
         return json_response(alive)
 
+    @Operation("GET /readyz", WATCHING, "Able to take orders", answer=ReadyShape)
     async def readyz(self, _: Request) -> Response:
         reasons = list(await self._unready())
         body: ReadyShape = {"status": "unready" if reasons else "ready", "reasons": reasons}
         status = 503 if reasons else 200
         return json_response(body, status=status)
 
+    @Operation(
+        "GET /metrics",
+        SCRAPING,
+        "Metrics for Prometheus",
+        media={"text/plain": STRING},
+        errors=(MetricsDenied,),
+    )
     async def metrics(self, request: Request) -> Response:
         policy = self._current.policy
         keys = policy.metrics_keys | policy.admin_keys

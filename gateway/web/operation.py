@@ -1,7 +1,7 @@
 """An endpoint, said once: what serves it, and what there is to know of it.
 
-Routes, the labels of the metrics and `/openapi.json` are made from lists of these; each section
-of the surface has its own beside its handlers.
+Each stands on the method that serves it. Routes, the labels of the metrics and `/openapi.json` are
+made from the list of all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from types import FunctionType
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,10 @@ from gateway.web.schema import STRING, Schema, Shape
 JSON: Final = "application/json"
 
 Handler = Callable[[Request], Awaitable[Response]]
+S = TypeVar("S", bound=Callable[..., Awaitable[Response]])
+
+_OPERATION: Final = "operation"
+"""The attribute of a method that serves one."""
 
 
 class Caller(StrEnum):
@@ -58,7 +63,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path.
+    """One method of one path, as `GET /v1/models`. It decorates the method that serves it.
 
     `path_words` explain the words in the path. `query` is a model, or schemas by name where no
     model reads it. `body` is JSON, `form` a form. `answer` is JSON too, and `media` what else it
@@ -66,9 +71,7 @@ class Operation:
     mean that are neither 200 nor errors of ours. `errors` are those of this endpoint alone.
     """
 
-    method: str
-    path: str
-    handler: Handler
+    where: str
     chapter: Chapter
     summary: str
     description: str = ""
@@ -82,6 +85,18 @@ class Operation:
     answer_headers: Sequence[Header] = ()
     other_answers: Mapping[int, str] = field(default_factory=dict)
     errors: Sequence[type[GatewayError]] = ()
+
+    def __call__(self, serves: S) -> S:
+        serves.__dict__[_OPERATION] = self
+        return serves
+
+    @property
+    def method(self) -> str:
+        return self.where.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        return self.where.partition(" ")[2]
 
     @property
     def caller(self) -> Caller:
@@ -111,7 +126,18 @@ class Operation:
         return (*of_key, *of_body, *self.chapter.errors, *self.errors)
 
 
-class Section(Protocol):
-    """A part of the surface: some endpoints and what serves them."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An operation, and what serves it."""
 
-    def operations(self) -> Sequence[Operation]: ...
+    operation: Operation
+    handler: Handler
+
+
+def endpoints_of(section: object) -> Sequence[Endpoint]:
+    """Those that methods of the section serve, in the order in which they are written."""
+    return [
+        Endpoint(serves.__dict__[_OPERATION], getattr(section, name))
+        for name, serves in vars(type(section)).items()
+        if isinstance(serves, FunctionType) and _OPERATION in serves.__dict__
+    ]

@@ -5,7 +5,7 @@ The JSON of upstream and of OpenAI is read and written without models; these wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,7 +47,9 @@ def listed(items: Schema | Component, **more: Any) -> Schema:
     return {"type": "array", "items": items, **more}
 
 
-def open_object(properties: Mapping[str, Any], *required: str, text: str = "") -> Schema:
+def open_object(
+    properties: Mapping[str, Any], required: Sequence[str] = (), text: str = ""
+) -> Schema:
     """An object to which upstream may add."""
     shown: dict[str, Any] = {**OBJECT, "properties": dict(properties)}
     if required:

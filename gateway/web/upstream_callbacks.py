@@ -5,7 +5,7 @@ The body is not even read: whoever knows the address can only make us look at on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,20 +21,14 @@ class Hints:
     def __init__(self, take: Callable[[str], Awaitable[bool]]) -> None:
         self._take = take
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "POST",
-                "/callbacks/{token}",
-                self.called,
-                chapters.PICTURES,
-                "Upstream's own call",
-                "Only upstream calls here, at addresses that it was told.",
-                path_words={"token": "What the address was made with."},
-                errors=(NotFound,),
-            )
-        ]
-
+    @Operation(
+        "POST /callbacks/{token}",
+        chapters.PICTURES,
+        "Upstream's own call",
+        "Only upstream calls here, at addresses that it was told.",
+        path_words={"token": "What the address was made with."},
+        errors=(NotFound,),
+    )
     async def called(self, request: Request) -> Response:
         if not await self._take(request.path_params["token"]):
             raise NotFound("There is nothing to call here.")

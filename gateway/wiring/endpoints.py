@@ -33,7 +33,7 @@ from gateway.web.evolink.tasks import TaskLists
 from gateway.web.monitoring import Monitoring
 from gateway.web.openai.endpoints import OpenAI, Readers
 from gateway.web.openapi.pages import with_description
-from gateway.web.operation import Operation, Section
+from gateway.web.operation import Endpoint
 from gateway.web.pictures import KeptPictures
 from gateway.web.team.pictures import Gallery
 from gateway.web.team.summary import TeamPages
@@ -60,7 +60,7 @@ class EndpointsDeps:
     unready: Callable[[], Awaitable[Sequence[str]]]
 
 
-def make_operations(house: EndpointsDeps) -> Sequence[Operation]:
+def make_endpoints(house: EndpointsDeps) -> Sequence[Endpoint]:
     """Every endpoint. Those that are asked most come first: the router looks in this order."""
     console = Console()
     sections = (*_for_clients(house), *_for_operators(house), *_for_teams(house), console)
@@ -70,7 +70,7 @@ def make_operations(house: EndpointsDeps) -> Sequence[Operation]:
     return with_description((*sections, monitoring), console, house.current)
 
 
-def _for_clients(house: EndpointsDeps) -> Sequence[Section]:
+def _for_clients(house: EndpointsDeps) -> Sequence[object]:
     """What programs of teams ask, and what stands in the answers to them."""
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     bodies = Bodies()
@@ -91,13 +91,13 @@ def _for_clients(house: EndpointsDeps) -> Sequence[Section]:
     )
 
 
-def _for_teams(house: EndpointsDeps) -> Sequence[Section]:
+def _for_teams(house: EndpointsDeps) -> Sequence[object]:
     """What the console shows a team of itself."""
     ledger, current = house.adapters.ledger, house.current
     return (TeamPages(ledger, current, house.clock), Gallery(ledger, current))
 
 
-def _for_operators(house: EndpointsDeps) -> Sequence[Section]:
+def _for_operators(house: EndpointsDeps) -> Sequence[object]:
     adapters, services, current, clock = house.adapters, house.services, house.current, house.clock
     records = Runs(adapters.ledger, services.refusals, adapters.pictures)
     retrying = Retrying(adapters.ledger, services.worker.try_again)

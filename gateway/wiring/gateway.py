@@ -21,7 +21,7 @@ from gateway.web.app import build_app, labels
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import make_adapters
 from gateway.wiring.connections import Outside
-from gateway.wiring.endpoints import EndpointsDeps, make_operations
+from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
@@ -64,11 +64,11 @@ class Gateway:
         self.credit_watch = self._services.credit_watch
         self.webhooks = self._services.webhooks
         self.worker = self._services.worker
-        self.operations = make_operations(self._house())
+        self.endpoints = make_endpoints(self._house())
         metrics = self._adapters.metrics
-        metrics.declare_routes(labels(self.operations))
+        metrics.declare_routes(labels(self.endpoints))
         self.app = build_app(
-            self.operations,
+            self.endpoints,
             current=self._current,
             observer=metrics,
             http_request=metrics.http_request,

@@ -42,7 +42,7 @@ ROUTES = {
     "/v1/images/generations": ("POST",),
     "/v1/tasks/{task_id}": ("GET", "HEAD"),
     "/pictures/{name}": ("GET", "HEAD"),
-    "/metrics": ("GET", "HEAD"),
+    "/healthz": ("GET", "HEAD"),
 }
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -87,7 +87,7 @@ async def test_every_path_is_described(lived_in: tuple[House, Mapping[str, str]]
     described = {
         (method.upper(), path) for path, methods in doc["paths"].items() for method in methods
     }
-    served = {(each.method, each.path) for each in one.gateway.operations}
+    served = {(each.operation.method, each.operation.path) for each in one.gateway.endpoints}
     assert {each for each in served if each[1] not in FOR_PEOPLE} == described
 
 

@@ -20,7 +20,7 @@ from gateway.web.app import build_app, labels
 from gateway.web.chapters import WATCHING
 from gateway.web.console_files import Console
 from gateway.web.openapi.pages import with_description
-from gateway.web.operation import Operation
+from gateway.web.operation import Endpoint, Operation
 from gateway.web.responses import json_response
 from gateway.web.schema import OBJECT
 
@@ -28,20 +28,14 @@ from gateway.web.schema import OBJECT
 class Weather:
     """A section of one endpoint."""
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/weather/{town}",
-                self.weather,
-                WATCHING,
-                "How the sky is",
-                path_words={"town": "Where."},
-                answer=OBJECT,
-                errors=(NotFound,),
-            )
-        ]
-
+    @Operation(
+        "GET /weather/{town}",
+        WATCHING,
+        "How the sky is",
+        path_words={"town": "Where."},
+        answer=OBJECT,
+        errors=(NotFound,),
+    )
     async def weather(self, request: Request) -> Response:
         town = request.path_params["town"]
         if town == "nowhere":
@@ -65,26 +59,24 @@ def current() -> Current:
 
 
 @pytest.fixture
-def operations(current: Current) -> Sequence[Operation]:
+def endpoints(current: Current) -> Sequence[Endpoint]:
     return with_description([Weather()], Console(), current)
 
 
 @pytest.fixture
-def metrics(current: Current, operations: Sequence[Operation]) -> Metrics:
+def metrics(current: Current, endpoints: Sequence[Endpoint]) -> Metrics:
     nothing: Any = Nothing()
     ledger = MemoryLedger(clock=lambda: 0.0)
     made = Metrics(ledger=ledger, pictures=nothing, cache=nothing, current=current)
-    made.declare_routes(labels(operations))
+    made.declare_routes(labels(endpoints))
     return made
 
 
 @pytest.fixture
 async def client(
-    current: Current, operations: Sequence[Operation], metrics: Metrics
+    current: Current, endpoints: Sequence[Endpoint], metrics: Metrics
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_app(
-        operations, current=current, observer=metrics, http_request=metrics.http_request
-    )
+    app = build_app(endpoints, current=current, observer=metrics, http_request=metrics.http_request)
     server = InProcessServer(app)
     await server.start()
     async with httpx.AsyncClient(base_url=server.base_url) as one:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from pydantic import Field
 from starlette.requests import Request
@@ -71,28 +71,7 @@ class CachePages:
         self._size_limit_bytes = size_limit_bytes
         self._requests = requests
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/cache",
-                self.shown,
-                STORES,
-                "The response cache",
-                answer=CacheShape,
-            ),
-            Operation(
-                "POST",
-                "/admin/v1/cache/purge",
-                self.purge,
-                STORES,
-                "Purge the cache",
-                "From now on nobody is answered from what is finished. Pictures stay.",
-                body=PurgeCache,
-                answer=PurgedShape,
-            ),
-        ]
-
+    @Operation("GET /admin/v1/cache", STORES, "The response cache", answer=CacheShape)
     async def shown(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -108,6 +87,14 @@ class CachePages:
         }
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/cache/purge",
+        STORES,
+        "Purge the cache",
+        "From now on nobody is answered from what is finished. Pictures stay.",
+        body=PurgeCache,
+        answer=PurgedShape,
+    )
     async def purge(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

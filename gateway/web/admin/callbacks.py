@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from pydantic import Field
 from starlette.requests import Request
@@ -74,30 +74,13 @@ class CallbackHistory:
         self._current = current
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        path = "/admin/v1/callbacks"
-        return [
-            Operation(
-                "GET",
-                path,
-                self.listed,
-                STORES,
-                "Callbacks and alerts, newest first",
-                query=FindCallbacks,
-                answer=CallbacksShape,
-            ),
-            Operation(
-                "POST",
-                f"{path}/{{id}}/redeliver",
-                self.redeliver,
-                STORES,
-                "Deliver one again",
-                path_words={"id": "Its `webhook-id`."},
-                answer=CallbackShape,
-                errors=(CallbackNotFound,),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/callbacks",
+        STORES,
+        "Callbacks and alerts, newest first",
+        query=FindCallbacks,
+        answer=CallbacksShape,
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindCallbacks)
@@ -113,6 +96,14 @@ class CallbackHistory:
         }
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/callbacks/{id}/redeliver",
+        STORES,
+        "Deliver one again",
+        path_words={"id": "Its `webhook-id`."},
+        answer=CallbackShape,
+        errors=(CallbackNotFound,),
+    )
     async def redeliver(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

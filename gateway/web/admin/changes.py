@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -58,19 +57,9 @@ class Changes:
         self._ledger = ledger
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/audit",
-                self.listed,
-                USAGE,
-                "Who changed what",
-                query=FindChanges,
-                answer=ChangesShape,
-            )
-        ]
-
+    @Operation(
+        "GET /admin/v1/audit", USAGE, "Who changed what", query=FindChanges, answer=ChangesShape
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindChanges)

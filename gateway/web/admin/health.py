@@ -137,26 +137,7 @@ class HealthPage:
     def __init__(self, watch: HealthDeps) -> None:
         self._watch = watch
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/health",
-                self.health,
-                SETTINGS,
-                "How the gateway is",
-                answer=HealthShape,
-            ),
-            Operation(
-                "GET",
-                "/admin/v1/summary",
-                self.summary,
-                SETTINGS,
-                "The numbers at a glance",
-                answer=OverviewShape,
-            ),
-        ]
-
+    @Operation("GET /admin/v1/health", SETTINGS, "How the gateway is", answer=HealthShape)
     async def health(self, request: Request) -> Response:
         watch = self._watch
         operator_of(request, watch.current.policy)
@@ -187,6 +168,7 @@ class HealthPage:
         }
         return json_response(answer)
 
+    @Operation("GET /admin/v1/summary", SETTINGS, "The numbers at a glance", answer=OverviewShape)
     async def summary(self, request: Request) -> Response:
         watch = self._watch
         policy = watch.current.policy

@@ -6,7 +6,7 @@ out of every cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
@@ -38,6 +38,9 @@ from gateway.web.shown import moment
 LABEL_CHARACTERS: Final = 100
 PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
 """A key of the settings has no id of its own: it is told by the start of its digest."""
+
+TEAM: Final = {"team": "The team's name."}
+KEY: Final = {**TEAM, "id": "The key's public id."}
 
 Grace = Annotated[float, BeforeValidator(units.duration("0s", "90d"), json_schema_input_type=str)]
 
@@ -109,58 +112,14 @@ class TeamKeys:
         self._settings = settings
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        path = "/admin/v1/teams/{team}/keys"
-        team = {"team": "The team's name."}
-        key = {**team, "id": "The key's public id."}
-        return [
-            Operation(
-                "GET",
-                path,
-                self.listed,
-                TEAMS,
-                "A team's keys",
-                path_words=team,
-                answer=KeysShape,
-                errors=(TeamNotFound,),
-            ),
-            Operation(
-                "POST",
-                path,
-                self.issue,
-                TEAMS,
-                "Issue a key",
-                "The answer shows the whole key, this once; only its SHA-256 is kept.",
-                path_words=team,
-                body=IssueKey,
-                answer=IssuedShape,
-                errors=(TeamNotFound, Provisioned),
-            ),
-            Operation(
-                "POST",
-                f"{path}/{{id}}/rotate",
-                self.rotate,
-                TEAMS,
-                "Rotate a key",
-                "Issues a new key; the old one works until its grace period is over.",
-                path_words=key,
-                body=RotateKey,
-                answer=RotatedShape,
-                errors=(TeamNotFound, KeyNotFound, Provisioned, KeyNotActive, RotationUnderWay),
-            ),
-            Operation(
-                "DELETE",
-                f"{path}/{{id}}",
-                self.revoke,
-                TEAMS,
-                "Revoke a key",
-                "The next request with it is answered 401.",
-                path_words=key,
-                answer=KeyShape,
-                errors=(TeamNotFound, KeyNotFound, Provisioned),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/teams/{team}/keys",
+        TEAMS,
+        "A team's keys",
+        path_words=TEAM,
+        answer=KeysShape,
+        errors=(TeamNotFound,),
+    )
     async def listed(self, request: Request) -> Response:
         """Of a team of the settings those of the file, else every key it ever had, newest first."""
         policy = self._current.policy
@@ -176,6 +135,16 @@ class TeamKeys:
         answer: KeysShape = {"data": data, "next": None}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/teams/{team}/keys",
+        TEAMS,
+        "Issue a key",
+        "The answer shows the whole key, this once; only its SHA-256 is kept.",
+        path_words=TEAM,
+        body=IssueKey,
+        answer=IssuedShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def issue(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -184,6 +153,16 @@ class TeamKeys:
         issued = await self._roster.issue(team, label=asked.label, actor=actor)
         return json_response(self._whole(issued))
 
+    @Operation(
+        "POST /admin/v1/teams/{team}/keys/{id}/rotate",
+        TEAMS,
+        "Rotate a key",
+        "Issues a new key; the old one works until its grace period is over.",
+        path_words=KEY,
+        body=RotateKey,
+        answer=RotatedShape,
+        errors=(TeamNotFound, KeyNotFound, Provisioned, KeyNotActive, RotationUnderWay),
+    )
     async def rotate(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -199,6 +178,15 @@ class TeamKeys:
         answer: RotatedShape = {**self._whole(rotated.issued), "replaced": replaced}
         return json_response(answer)
 
+    @Operation(
+        "DELETE /admin/v1/teams/{team}/keys/{id}",
+        TEAMS,
+        "Revoke a key",
+        "The next request with it is answered 401.",
+        path_words=KEY,
+        answer=KeyShape,
+        errors=(TeamNotFound, KeyNotFound, Provisioned),
+    )
     async def revoke(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,31 +38,13 @@ class PictureRegister:
         self._current = current
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/pictures",
-                self.listed,
-                STORES,
-                "Pictures, newest first",
-                query=FindPictures,
-                answer=PicturesShape,
-            ),
-            Operation(
-                "DELETE",
-                "/admin/v1/pictures/{digest}",
-                self.erase,
-                STORES,
-                "Erase a picture",
-                "Its bytes, its provenance, its prompt and its place in the cache are gone "
-                "for good; what was paid stays in the books.",
-                path_words={"digest": "The SHA-256 that names it."},
-                answer=PictureShape,
-                errors=(PictureNotFound,),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/pictures",
+        STORES,
+        "Pictures, newest first",
+        query=FindPictures,
+        answer=PicturesShape,
+    )
     async def listed(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -84,6 +64,16 @@ class PictureRegister:
         }
         return json_response(answer)
 
+    @Operation(
+        "DELETE /admin/v1/pictures/{digest}",
+        STORES,
+        "Erase a picture",
+        "Its bytes, its provenance, its prompt and its place in the cache are gone "
+        "for good; what was paid stays in the books.",
+        path_words={"digest": "The SHA-256 that names it."},
+        answer=PictureShape,
+        errors=(PictureNotFound,),
+    )
     async def erase(self, request: Request) -> Response:
         policy = self._current.policy
         actor = operator_of(request, policy)

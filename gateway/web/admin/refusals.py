@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -57,19 +56,13 @@ class RefusedOrders:
         self._records = records
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/refusals",
-                self.page,
-                USAGE,
-                "Refused orders, newest first",
-                query=RefusalsAsked,
-                answer=RefusalsShape,
-            )
-        ]
-
+    @Operation(
+        "GET /admin/v1/refusals",
+        USAGE,
+        "Refused orders, newest first",
+        query=RefusalsAsked,
+        answer=RefusalsShape,
+    )
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)

@@ -3,7 +3,7 @@ words away."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
 import orjson
@@ -179,43 +179,7 @@ class RunPages:
         self._current = current
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        path, one = "/admin/v1/runs", "/admin/v1/runs/{id}"
-        return [
-            Operation(
-                "GET",
-                path,
-                self.page,
-                USAGE,
-                "Runs, newest first",
-                query=RunsAsked,
-                answer=RunsShape,
-            ),
-            Operation(
-                "GET",
-                one,
-                self.explain,
-                USAGE,
-                "The way a decision went",
-                path_words={"id": "Of a run, of a task, or the `X-Request-Id` of a refused order."},
-                answer=ExplanationShape,
-                errors=(NotFound,),
-            ),
-            Operation(
-                "POST",
-                f"{one}/retry",
-                self.retry,
-                USAGE,
-                "Try a run again",
-                "A run that was paid and whose pictures were lost: upstream is asked for fresh "
-                "links, and what comes is kept. Nothing is ordered, held or paid again. A run that "
-                "waits for a route is tried at once.",
-                path_words={"id": "Of a run, or of a task."},
-                answer=RunShape,
-                errors=(NotFound, RunNotRetriable),
-            ),
-        ]
-
+    @Operation("GET /admin/v1/runs", USAGE, "Runs, newest first", query=RunsAsked, answer=RunsShape)
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -226,6 +190,14 @@ class RunPages:
         shown: RunsShape = {"data": [run_shape(run) for run in found], "next": next_cursor(last)}
         return json_response(shown)
 
+    @Operation(
+        "GET /admin/v1/runs/{id}",
+        USAGE,
+        "The way a decision went",
+        path_words={"id": "Of a run, of a task, or the `X-Request-Id` of a refused order."},
+        answer=ExplanationShape,
+        errors=(NotFound,),
+    )
     async def explain(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -233,6 +205,17 @@ class RunPages:
         story = await self._records.story(request.path_params["id"])
         return json_response(explanation(story, policy))
 
+    @Operation(
+        "POST /admin/v1/runs/{id}/retry",
+        USAGE,
+        "Try a run again",
+        "A run that was paid and whose pictures were lost: upstream is asked for fresh "
+        "links, and what comes is kept. Nothing is ordered, held or paid again. A run that "
+        "waits for a route is tried at once.",
+        path_words={"id": "Of a run, or of a task."},
+        answer=RunShape,
+        errors=(NotFound, RunNotRetriable),
+    )
     async def retry(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -260,23 +243,17 @@ class RunErasure:
         self._clock = clock
         self._flush = flush
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "DELETE",
-                "/admin/v1/runs/{id}",
-                self.erase,
-                USAGE,
-                "Erase what was said of a run",
-                "Of one that has ended, also of one that failed: its prompt, upstream's "
-                "answers and every picture it made are gone for good; what was paid stays in the "
-                "books.",
-                path_words={"id": "Of a run or of one of its tasks."},
-                answer=RunShape,
-                errors=(RunNotFound, RunUnderWay),
-            ),
-        ]
-
+    @Operation(
+        "DELETE /admin/v1/runs/{id}",
+        USAGE,
+        "Erase what was said of a run",
+        "Of one that has ended, also of one that failed: its prompt, upstream's "
+        "answers and every picture it made are gone for good; what was paid stays in the "
+        "books.",
+        path_words={"id": "Of a run or of one of its tasks."},
+        answer=RunShape,
+        errors=(RunNotFound, RunUnderWay),
+    )
     async def erase(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

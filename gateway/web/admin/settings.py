@@ -64,29 +64,12 @@ class SettingsPage:
         self._notices = notices
         self._reread = reread
 
-    def operations(self) -> Sequence[Operation]:
-        path = "/admin/v1/settings"
-        return [
-            Operation(
-                "GET",
-                path,
-                self.shown,
-                SETTINGS,
-                "The settings in force, secrets masked",
-                answer=SettingsShape,
-            ),
-            Operation(
-                "POST",
-                f"{path}/reload",
-                self.reload,
-                SETTINGS,
-                "Read the settings file again",
-                "All or nothing: a file with a problem changes nothing, and each is told.",
-                answer=ReloadedShape,
-                errors=(RequestTooLarge, InvalidSettings, NoSettingsFile),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/settings",
+        SETTINGS,
+        "The settings in force, secrets masked",
+        answer=SettingsShape,
+    )
     async def shown(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -94,6 +77,14 @@ class SettingsPage:
         answer: SettingsShape = {"settings": shown, "notices": list(self._notices())}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/settings/reload",
+        SETTINGS,
+        "Read the settings file again",
+        "All or nothing: a file with a problem changes nothing, and each is told.",
+        answer=ReloadedShape,
+        errors=(RequestTooLarge, InvalidSettings, NoSettingsFile),
+    )
     async def reload(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

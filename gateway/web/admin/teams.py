@@ -6,7 +6,7 @@ change is a team as the file has it (`gateway.config.schema.TeamEntry`), without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import Field
@@ -32,6 +32,7 @@ from gateway.web.responses import json_response
 from gateway.web.schema import REF, Component, text
 from gateway.web.shown import StandingShape, moment, standing, usd
 
+TEAM: Final = {"team": "The team's name."}
 LIVE: Final = (KeyState.ACTIVE, KeyState.EXPIRING)
 
 
@@ -115,66 +116,13 @@ class ManagedTeams:
         self._settings = settings
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        path, team = "/admin/v1/teams", "/admin/v1/teams/{team}"
-        words = {"team": "The team's name."}
-        return [
-            Operation(
-                "GET",
-                path,
-                self.listed,
-                TEAMS,
-                "All teams, with how they stand",
-                query=FindTeams,
-                answer=TeamsShape,
-            ),
-            Operation(
-                "POST",
-                path,
-                self.create,
-                TEAMS,
-                "Create a team",
-                "Works from the next request on. It has no key yet.",
-                body=NEW_TEAM,
-                answer=TeamShape,
-                errors=(TeamExists,),
-            ),
-            Operation(
-                "GET",
-                team,
-                self.read,
-                TEAMS,
-                "One team",
-                path_words=words,
-                answer=TeamShape,
-                errors=(TeamNotFound,),
-            ),
-            Operation(
-                "PATCH",
-                team,
-                self.change,
-                TEAMS,
-                "Change a team",
-                "What was spent stays spent: a changed limit is held against it at once. A "
-                "team of the settings file is changed there.",
-                path_words=words,
-                body=TEAM_CHANGE,
-                answer=TeamShape,
-                errors=(TeamNotFound, Provisioned),
-            ),
-            Operation(
-                "DELETE",
-                team,
-                self.delete,
-                TEAMS,
-                "Delete a team",
-                "Its keys are revoked; its history, its spend and its pictures stay.",
-                path_words=words,
-                answer=DeletedShape,
-                errors=(TeamNotFound, Provisioned),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/teams",
+        TEAMS,
+        "All teams, with how they stand",
+        query=FindTeams,
+        answer=TeamsShape,
+    )
     async def listed(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -191,6 +139,15 @@ class ManagedTeams:
         answer: TeamsShape = {"data": data, "next": None}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/teams",
+        TEAMS,
+        "Create a team",
+        "Works from the next request on. It has no key yet.",
+        body=NEW_TEAM,
+        answer=TeamShape,
+        errors=(TeamExists,),
+    )
     async def create(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -200,11 +157,30 @@ class ManagedTeams:
         await self._roster.create(name, document, actor=actor)
         return await self._answer(name)
 
+    @Operation(
+        "GET /admin/v1/teams/{team}",
+        TEAMS,
+        "One team",
+        path_words=TEAM,
+        answer=TeamShape,
+        errors=(TeamNotFound,),
+    )
     async def read(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)
         return await self._answer(request.path_params["team"])
 
+    @Operation(
+        "PATCH /admin/v1/teams/{team}",
+        TEAMS,
+        "Change a team",
+        "What was spent stays spent: a changed limit is held against it at once. A "
+        "team of the settings file is changed there.",
+        path_words=TEAM,
+        body=TEAM_CHANGE,
+        answer=TeamShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def change(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -215,6 +191,15 @@ class ManagedTeams:
         )
         return await self._answer(name)
 
+    @Operation(
+        "DELETE /admin/v1/teams/{team}",
+        TEAMS,
+        "Delete a team",
+        "Its keys are revoked; its history, its spend and its pictures stay.",
+        path_words=TEAM,
+        answer=DeletedShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def delete(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

@@ -5,8 +5,6 @@ What they are nobody knows, so they are only ever a download and never shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -62,30 +60,13 @@ class UnprovenPages:
         self._pictures = pictures
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        path = "/admin/v1/pictures/unproven"
-        return [
-            Operation(
-                "GET",
-                path,
-                self.listed,
-                STORES,
-                "Paid bytes that are no picture, newest first",
-                query=FindUnproven,
-                answer=UnprovenShape,
-            ),
-            Operation(
-                "GET",
-                f"{path}/{{name}}",
-                self.content,
-                STORES,
-                "Such bytes, as they came",
-                path_words={"name": "Its `name` in the list."},
-                media={BYTES: None},
-                errors=(NotFound,),
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/pictures/unproven",
+        STORES,
+        "Paid bytes that are no picture, newest first",
+        query=FindUnproven,
+        answer=UnprovenShape,
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindUnproven)
@@ -103,6 +84,14 @@ class UnprovenPages:
         }
         return json_response(answer)
 
+    @Operation(
+        "GET /admin/v1/pictures/unproven/{name}",
+        STORES,
+        "Such bytes, as they came",
+        path_words={"name": "Its `name` in the list."},
+        media={BYTES: None},
+        errors=(NotFound,),
+    )
     async def content(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)

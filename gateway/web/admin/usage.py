@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 from pydantic import Field
@@ -41,21 +40,15 @@ class UsageReports:
         self._clock = clock
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/admin/v1/usage",
-                self.usage,
-                USAGE,
-                "Usage for chargeback",
-                "By team, model and day, or fewer of these; the totals equal the ledger.",
-                query=AllUsageAsked,
-                answer=UsageShape,
-                media=AS_CSV,
-            ),
-        ]
-
+    @Operation(
+        "GET /admin/v1/usage",
+        USAGE,
+        "Usage for chargeback",
+        "By team, model and day, or fewer of these; the totals equal the ledger.",
+        query=AllUsageAsked,
+        answer=UsageShape,
+        media=AS_CSV,
+    )
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)

@@ -53,7 +53,7 @@ LIMIT: Final = Component(
     "Limit",
     open_object(
         {**_LIMIT, **_RESETS_AT},
-        *_LIMIT,
+        list(_LIMIT),
         text="How the team stands with one limit: dollars for `usd`, else counts.",
     ),
 )
@@ -83,10 +83,7 @@ ESTIMATE: Final = Component(
                 }
             ),
         },
-        "verdict",
-        "price_usd",
-        "cost_usd",
-        "budgets",
+        ["verdict", "price_usd", "cost_usd", "budgets"],
     ),
 )
 CREDITS: Final = Component(
@@ -97,7 +94,7 @@ CREDITS: Final = Component(
             "message": STRING,
             "success": {"type": "boolean"},
         },
-        "data",
+        ["data"],
     ),
 )
 _NAMES: Final = null_or(listed(STRING))
@@ -112,13 +109,12 @@ MODEL: Final = Component(
             "sizes": _NAMES,
             "qualities": _NAMES,
             "resolutions": _NAMES,
-            "prices": listed(open_object({"usd": USD}, "usd")),
+            "prices": listed(open_object({"usd": USD}, ["usd"])),
         },
-        "id",
-        "object",
+        ["id", "object"],
     ),
 )
-_MODELS: Final = open_object({"data": listed(MODEL), "object": {"const": "list"}}, "data")
+_MODELS: Final = open_object({"data": listed(MODEL), "object": {"const": "list"}}, ["data"])
 
 
 class AccountPages:
@@ -127,39 +123,16 @@ class AccountPages:
         self._bodies = bodies
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "POST",
-                "/v1/images/estimate",
-                self.estimate,
-                ENQUIRIES,
-                "What an order would come to",
-                "Takes the body of an order. Spends nothing, reserves nothing.",
-                headers=(FRESHNESS,),
-                body=ORDER,
-                answer=ESTIMATE,
-                errors=(InvalidRequest, Unavailable),
-            ),
-            Operation(
-                "GET",
-                "/v1/credits",
-                self.credits,
-                ENQUIRIES,
-                "What is left, in upstream's shape",
-                answer=CREDITS,
-                errors=(Unavailable,),
-            ),
-            Operation(
-                "GET",
-                "/v1/models",
-                self.models,
-                ENQUIRIES,
-                "The models that the team may use",
-                answer=_MODELS,
-            ),
-        ]
-
+    @Operation(
+        "POST /v1/images/estimate",
+        ENQUIRIES,
+        "What an order would come to",
+        "Takes the body of an order. Spends nothing, reserves nothing.",
+        headers=(FRESHNESS,),
+        body=ORDER,
+        answer=ESTIMATE,
+        errors=(InvalidRequest, Unavailable),
+    )
     async def estimate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -167,10 +140,18 @@ class AccountPages:
         freshness = wire.read_freshness(request.headers)
         return json_response(estimate_object(await self._service.estimate(team, body, freshness)))
 
+    @Operation(
+        "GET /v1/credits",
+        ENQUIRIES,
+        "What is left, in upstream's shape",
+        answer=CREDITS,
+        errors=(Unavailable,),
+    )
     async def credits(self, request: Request) -> Response:
         team = team_of(request, self._current)
         return json_response(credits_object(await self._service.purse(team)))
 
+    @Operation("GET /v1/models", ENQUIRIES, "The models that the team may use", answer=_MODELS)
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

@@ -26,7 +26,7 @@ from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.evolink import wire
 from gateway.web.evolink.base64_file import Base64Files, parse_object, said_of_file
 from gateway.web.evolink.upload_form import read_upload
-from gateway.web.operation import Handler, Operation
+from gateway.web.operation import Operation
 from gateway.web.responses import json_response
 from gateway.web.schema import FILE, INTEGER, OBJECT, STRING, Component, Schema, open_object, text
 
@@ -51,13 +51,22 @@ FILE_ANSWER: Final = Component(
             "msg": STRING,
             "data": {**OBJECT, "description": "Upstream's: the file's id and links."},
         },
-        "success",
+        ["success"],
     ),
 )
 _LIST_ASKED: Final = {
     "page": {**INTEGER, "default": 1},
     "pageSize": {**INTEGER, "default": PAGE_SIZE, "maximum": MAX_PAGE_SIZE},
 }
+
+
+def _upload(**file: Schema) -> Schema:
+    """What an upload says: the file, and where it goes."""
+    where = {
+        "upload_path": text("A folder of your own."),
+        "file_name": text("A name; without one it gets one."),
+    }
+    return open_object({**file, **where}, list(file))
 
 
 class FilesApi:
@@ -68,65 +77,42 @@ class FilesApi:
         self._base64_files = base64_files
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        base64_data = text("The file, with or without `data:`.")
-        file_id = {"file_id": "The id that its upload was answered with."}
-        return [
-            _upload(
-                "base64",
-                self.upload_base64,
-                "Upload a file as base64",
-                body=_body(base64_data=base64_data),
-            ),
-            _upload("stream", self.upload_stream, "Upload a file as a form", form=_body(file=FILE)),
-            _upload(
-                "url",
-                self.upload_url,
-                "Have a file fetched",
-                body=_body(file_url=text("http or https.")),
-            ),
-            Operation(
-                "GET",
-                f"{BASE}/list",
-                self.list_files,
-                chapters.FILES,
-                "The team's files",
-                query=_LIST_ASKED,
-                answer=FILE_ANSWER,
-            ),
-            Operation(
-                "GET",
-                f"{BASE}/quota",
-                self.quota,
-                chapters.FILES,
-                "The file store's numbers",
-                answer=FILE_ANSWER,
-                errors=(UpstreamError,),
-            ),
-            Operation(
-                "DELETE",
-                f"{BASE}/{{file_id}}",
-                self.delete,
-                chapters.FILES,
-                "Delete a file",
-                path_words=file_id,
-                answer=FILE_ANSWER,
-                errors=(NotFound, UpstreamError),
-            ),
-        ]
-
+    @Operation(
+        f"POST {BASE}/upload/base64",
+        chapters.FILES,
+        "Upload a file as base64",
+        body=_upload(base64_data=text("The file, with or without `data:`.")),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_base64(self, request: Request) -> Response:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
         async with self._base64_files.file(request, limit, team=team.name) as file:
             return _told(request, await self._files.upload_content(team, file, file.fields))
 
+    @Operation(
+        f"POST {BASE}/upload/stream",
+        chapters.FILES,
+        "Upload a file as a form",
+        form=_upload(file=FILE),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_stream(self, request: Request) -> Response:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
         async with aclosing(read_upload(request, limit_bytes=limit)) as form:
             return _told(request, await self._files.upload_form(team, form))
 
+    @Operation(
+        f"POST {BASE}/upload/url",
+        chapters.FILES,
+        "Have a file fetched",
+        body=_upload(file_url=text("http or https.")),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_url(self, request: Request) -> Response:
         team = self._team(request)
         values = parse_object(await read_body(request, LINK_BODY_BYTES))
@@ -135,6 +121,13 @@ class FilesApi:
             raise InvalidRequest("file_url is required: an http or https URL", param="file_url")
         return _told(request, await self._files.upload_link(team, url, said_of_file(values)))
 
+    @Operation(
+        f"GET {BASE}/list",
+        chapters.FILES,
+        "The team's files",
+        query=_LIST_ASKED,
+        answer=FILE_ANSWER,
+    )
     async def list_files(self, request: Request) -> Response:
         team = self._team(request)
         page = _whole(request.query_params.get("page"), 1, _MAX_PAGE)
@@ -143,49 +136,31 @@ class FilesApi:
         data = {"files": _listed(uploads), "total": total}
         return json_response({"code": 200, "data": data, "msg": "success", "success": True})
 
+    @Operation(
+        f"GET {BASE}/quota",
+        chapters.FILES,
+        "The file store's numbers",
+        answer=FILE_ANSWER,
+        errors=(UpstreamError,),
+    )
     async def quota(self, request: Request) -> Response:
         self._team(request)
         return _told(request, await self._files.quota())
 
+    @Operation(
+        f"DELETE {BASE}/{{file_id}}",
+        chapters.FILES,
+        "Delete a file",
+        path_words={"file_id": "The id that its upload was answered with."},
+        answer=FILE_ANSWER,
+        errors=(NotFound, UpstreamError),
+    )
     async def delete(self, request: Request) -> Response:
         team = self._team(request)
         return _told(request, await self._files.delete(team, request.path_params["file_id"]))
 
     def _team(self, request: Request) -> Team:
         return team_of(request, self._current)
-
-
-def _upload(
-    how: str,
-    handler: Handler,
-    summary: str,
-    *,
-    body: Schema | None = None,
-    form: Schema | None = None,
-) -> Operation:
-    return Operation(
-        "POST",
-        f"{BASE}/upload/{how}",
-        handler,
-        chapters.FILES,
-        summary,
-        body=body,
-        form=form,
-        answer=FILE_ANSWER,
-        errors=(InvalidRequest, UpstreamError),
-    )
-
-
-def _body(**file: Schema) -> Schema:
-    """What an upload says: the file, and where it goes."""
-    return open_object(
-        {
-            **file,
-            "upload_path": text("A folder of your own."),
-            "file_name": text("A name; without one it gets one."),
-        },
-        *file,
-    )
 
 
 def is_files(path: str) -> bool:

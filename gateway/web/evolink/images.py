@@ -81,8 +81,7 @@ ORDER: Final = Component(
                     maxLength=MAX_URL_CHARACTERS,
                 ),
             },
-            "model",
-            "prompt",
+            ["model", "prompt"],
             text="Fields that are not listed are forwarded, and count for the cache.",
         ),
         "examples": [
@@ -147,35 +146,18 @@ class Images:
         self._current = current
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "POST",
-                "/v1/images/generations",
-                self.generate,
-                ORDERS,
-                "Order pictures",
-                "Answers with a task. An order that was made before is answered from the "
-                "cache at once and for nothing; one that is being made now is joined.",
-                headers=(WAIT, FRESHNESS, _KEY_HEADER),
-                body=ORDER,
-                answer=TASK,
-                answer_headers=(_CACHE_STATUS, _REPLAYED),
-                errors=(*ORDER_ERRORS, IdempotencyConflict, NotCached),
-            ),
-            Operation(
-                "GET",
-                "/v1/tasks/{task_id}",
-                self.task,
-                ORDERS,
-                "A task",
-                path_words={"task_id": "The id of one of the team's own tasks."},
-                headers=(WAIT,),
-                answer=TASK,
-                errors=(TaskNotFound,),
-            ),
-        ]
-
+    @Operation(
+        "POST /v1/images/generations",
+        ORDERS,
+        "Order pictures",
+        "Answers with a task. An order that was made before is answered from the "
+        "cache at once and for nothing; one that is being made now is joined.",
+        headers=(WAIT, FRESHNESS, _KEY_HEADER),
+        body=ORDER,
+        answer=TASK,
+        answer_headers=(_CACHE_STATUS, _REPLAYED),
+        errors=(*ORDER_ERRORS, IdempotencyConflict, NotCached),
+    )
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -196,6 +178,15 @@ class Images:
         task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
         return self._answer(task, {**headers, **applied})
 
+    @Operation(
+        "GET /v1/tasks/{task_id}",
+        ORDERS,
+        "A task",
+        path_words={"task_id": "The id of one of the team's own tasks."},
+        headers=(WAIT,),
+        answer=TASK,
+        errors=(TaskNotFound,),
+    )
     async def task(self, request: Request) -> Response:
         wait = prefer.read_wait(request)
         team = team_of(request, self._current)

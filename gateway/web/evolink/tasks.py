@@ -47,11 +47,7 @@ TASK: Final = Component(
             "usage": OBJECT,
             "error": open_object({"code": STRING, "message": STRING}),
         },
-        "id",
-        "model",
-        "status",
-        "progress",
-        "created",
+        ["id", "model", "status", "progress", "created"],
     ),
 )
 _ROW: Final = {
@@ -66,7 +62,7 @@ _ROW: Final = {
     "credits_used": NUMBER,
 }
 _PAGE: Final = {
-    "data": listed(Component("TaskRow", open_object(_ROW, "id", "status"))),
+    "data": listed(Component("TaskRow", open_object(_ROW, ["id", "status"]))),
     "total": INTEGER,
     "page": INTEGER,
     "page_size": INTEGER,
@@ -87,28 +83,13 @@ class TaskLists:
         self._bodies = bodies
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/v1/tasks",
-                self.page,
-                ORDERS,
-                "The team's tasks, newest first",
-                query=_PAGE_ASKED,
-                answer=open_object(_PAGE, *_PAGE),
-            ),
-            Operation(
-                "POST",
-                "/v1/tasks/batch",
-                self.batch,
-                ORDERS,
-                "Several tasks at once",
-                body=open_object(_IDS, *_IDS),
-                answer=open_object({"data": listed(TASK)}, "data"),
-            ),
-        ]
-
+    @Operation(
+        "GET /v1/tasks",
+        ORDERS,
+        "The team's tasks, newest first",
+        query=_PAGE_ASKED,
+        answer=open_object(_PAGE, list(_PAGE)),
+    )
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -125,6 +106,13 @@ class TaskLists:
         shown = {"data": rows, "page": asked.page, "page_size": asked.page_size, "total": total}
         return json_response(shown)
 
+    @Operation(
+        "POST /v1/tasks/batch",
+        ORDERS,
+        "Several tasks at once",
+        body=open_object(_IDS, list(_IDS)),
+        answer=open_object({"data": listed(TASK)}, ["data"]),
+    )
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

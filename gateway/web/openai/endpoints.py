@@ -7,7 +7,7 @@ here an order is only taken in OpenAI's words, waited for, and answered in them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -51,8 +51,7 @@ IMAGES: Final = Component(
     "Images",
     open_object(
         {"created": INTEGER, "data": listed(_IMAGE), "usage": OBJECT},
-        "created",
-        "data",
+        ["created", "data"],
         text="As OpenAI's Images API answers.",
     ),
 )
@@ -68,8 +67,8 @@ _PICTURES: Final = {
     "image": listed(FILE, minItems=1, maxItems=openai_wire.MAX_PICTURES),
     "mask": FILE,
 }
-GENERATION: Final = open_object(_WISH, "model", "prompt")
-EDIT: Final = Component("Edit", open_object({**_WISH, **_PICTURES}, "model", "prompt", "image"))
+GENERATION: Final = open_object(_WISH, ["model", "prompt"])
+EDIT: Final = Component("Edit", open_object({**_WISH, **_PICTURES}, ["model", "prompt", "image"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,50 +97,15 @@ class OpenAI:
         self._readers = readers
         self._locate = locate
 
-    def operations(self) -> Sequence[Operation]:
-        path = "/openai/v1"
-        return [
-            Operation(
-                "POST",
-                f"{path}/images/generations",
-                self.generate,
-                chapters.OPENAI,
-                "Generate, synchronously",
-                "For the unmodified OpenAI SDKs: set their base URL to `/openai/v1`.",
-                body=GENERATION,
-                answer=IMAGES,
-                errors=ORDER_ERRORS,
-            ),
-            Operation(
-                "POST",
-                f"{path}/images/edits",
-                self.edit,
-                chapters.OPENAI,
-                "Edit pictures, synchronously",
-                form=EDIT,
-                answer=IMAGES,
-                errors=ORDER_ERRORS,
-            ),
-            Operation(
-                "GET",
-                f"{path}/models",
-                self.models,
-                chapters.OPENAI,
-                "The models that the team may use",
-                answer=open_object({"data": listed(OBJECT)}, "data"),
-            ),
-            Operation(
-                "GET",
-                f"{path}/models/{{model}}",
-                self.model,
-                chapters.OPENAI,
-                "One model",
-                path_words={"model": "Its name or an alias."},
-                answer=OBJECT,
-                errors=(NotFound,),
-            ),
-        ]
-
+    @Operation(
+        "POST /openai/v1/images/generations",
+        chapters.OPENAI,
+        "Generate, synchronously",
+        "For the unmodified OpenAI SDKs: set their base URL to `/openai/v1`.",
+        body=GENERATION,
+        answer=IMAGES,
+        errors=ORDER_ERRORS,
+    )
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -152,6 +116,14 @@ class OpenAI:
             wish = openai_wire.read_wish(fields, policy.catalog)
         return await self._made(request, team, wish, began=time.perf_counter())
 
+    @Operation(
+        "POST /openai/v1/images/edits",
+        chapters.OPENAI,
+        "Edit pictures, synchronously",
+        form=EDIT,
+        answer=IMAGES,
+        errors=ORDER_ERRORS,
+    )
     async def edit(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -160,12 +132,26 @@ class OpenAI:
             wish = await self._readers.edits.wish(request, team, policy)
         return await self._made(request, team, wish, began=began)
 
+    @Operation(
+        "GET /openai/v1/models",
+        chapters.OPENAI,
+        "The models that the team may use",
+        answer=open_object({"data": listed(OBJECT)}, ["data"]),
+    )
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
         listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
         return _json(orjson.dumps(listed))
 
+    @Operation(
+        "GET /openai/v1/models/{model}",
+        chapters.OPENAI,
+        "One model",
+        path_words={"model": "Its name or an alias."},
+        answer=OBJECT,
+        errors=(NotFound,),
+    )
     async def model(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

@@ -14,7 +14,7 @@ from gateway.core.policy import Current
 from gateway.web import console_files
 from gateway.web.chapters import WATCHING
 from gateway.web.openapi.document import document
-from gateway.web.operation import Operation, Section
+from gateway.web.operation import Endpoint, Operation, endpoints_of
 from gateway.web.pictures import names_tag
 from gateway.web.schema import OBJECT
 
@@ -24,32 +24,18 @@ PAGE = "docs.html"
 class Described:
     """Open to everyone: it says what there is, and nothing of the settings but the address.
 
-    `others` are all operations but its own.
+    `others` are all endpoints but its own.
     """
 
     def __init__(
-        self, others: Sequence[Operation], pages: console_files.Console, current: Current
+        self, others: Sequence[Endpoint], pages: console_files.Console, current: Current
     ) -> None:
         self._others = others
         self._pages = pages
         self._current = current
         self._made: tuple[str, bytes, str] | None = None
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET", "/openapi.json", self.document, WATCHING, "This document", answer=OBJECT
-            ),
-            Operation(
-                "GET",
-                "/docs",
-                self.page,
-                WATCHING,
-                "This document, for people",
-                media={"text/html": None},
-            ),
-        ]
-
+    @Operation("GET /openapi.json", WATCHING, "This document", answer=OBJECT)
     async def document(self, request: Request) -> Response:
         base = self._current.policy.public_url
         if self._made is None or self._made[0] != base:
@@ -61,17 +47,19 @@ class Described:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type="application/json")
 
+    @Operation("GET /docs", WATCHING, "This document, for people", media={"text/html": None})
     async def page(self, request: Request) -> Response:
         return await self._pages.answer(request, PAGE)
 
     def _render(self, base: str) -> bytes:
-        described = document([*self._others, *self.operations()])
+        listed = [*self._others, *endpoints_of(self)]
+        described = document(one.operation for one in listed)
         return orjson.dumps({**described, "servers": [{"url": base}]})
 
 
 def with_description(
-    sections: Sequence[Section], pages: console_files.Console, current: Current
-) -> Sequence[Operation]:
-    """Every operation of the sections, and those that describe them."""
-    listed = [one for section in sections for one in section.operations()]
-    return [*listed, *Described(listed, pages, current).operations()]
+    sections: Sequence[object], pages: console_files.Console, current: Current
+) -> Sequence[Endpoint]:
+    """Every endpoint of the sections, and those that describe them."""
+    listed = [one for section in sections for one in endpoints_of(section)]
+    return [*listed, *endpoints_of(Described(listed, pages, current))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import Field
@@ -33,19 +32,13 @@ class Gallery:
         self._ledger = ledger
         self._current = current
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/team/v1/pictures",
-                self.listed,
-                OWN,
-                "The team's pictures, newest first",
-                query=FindOwnPictures,
-                answer=PicturesShape,
-            )
-        ]
-
+    @Operation(
+        "GET /team/v1/pictures",
+        OWN,
+        "The team's pictures, newest first",
+        query=FindOwnPictures,
+        answer=PicturesShape,
+    )
     async def listed(self, request: Request) -> Response:
         """What another team's run made was given to this one, which need not know whose it was."""
         policy = self._current.policy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NotRequired, cast
 
 from pydantic import Field
@@ -74,28 +73,7 @@ class TeamPages:
         self._current = current
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
-        return [
-            Operation(
-                "GET",
-                "/team/v1/summary",
-                self.summary,
-                OWN,
-                "How the team stands",
-                answer=TeamSummaryShape,
-            ),
-            Operation(
-                "GET",
-                "/team/v1/usage",
-                self.usage,
-                OWN,
-                "The team's usage",
-                query=OwnUsageAsked,
-                answer=UsageShape,
-                media=AS_CSV,
-            ),
-        ]
-
+    @Operation("GET /team/v1/summary", OWN, "How the team stands", answer=TeamSummaryShape)
     async def summary(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -103,6 +81,14 @@ class TeamPages:
         found = await summary(self._ledger, team, now=self._clock(), zone=policy.zone)
         return json_response(summary_shape(team, found, policy))
 
+    @Operation(
+        "GET /team/v1/usage",
+        OWN,
+        "The team's usage",
+        query=OwnUsageAsked,
+        answer=UsageShape,
+        media=AS_CSV,
+    )
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
