@@ -23,7 +23,7 @@ from gateway.cli.tables import Column, Table, facts, screen_width
 
 if TYPE_CHECKING:
     from gateway.web.admin.refusals import RefusalShape
-    from gateway.web.admin.runs import (
+    from gateway.web.admin.run_shapes import (
         ExplanationShape,
         RunTaskShape,
         StepShape,

@@ -14,7 +14,7 @@ from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from gateway.web.admin.refusals import RefusalShape
-    from gateway.web.admin.runs import RunShape
+    from gateway.web.admin.run_shapes import RunShape
 
 
 @click.group("runs", short_help="What was ordered, and why it went as it did.")

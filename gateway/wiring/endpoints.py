@@ -1,4 +1,4 @@
-"""What is served: every door and every page, each with what it needs, as one expression."""
+"""What is served: every section of the surface, each with what it needs."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from gateway.web.admin.callbacks import CallbackShape
 from gateway.web.admin.changes import ChangeShape
 from gateway.web.admin.keys import IssuedShape, KeyShape, RotatedShape
 from gateway.web.admin.refusals import RefusalShape
-from gateway.web.admin.runs import ExplanationShape, RunShape
+from gateway.web.admin.run_shapes import ExplanationShape, RunShape
 from gateway.web.admin.teams import TeamShape
 from gateway.web.shown import PictureShape
 from gateway.web.usage_reports import CountersShape, UsageRowShape, UsageShape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from served import DESCRIBED, SERVED
 from gateway.errors import GatewayError
 from gateway.web.openapi.document import document
 from gateway.web.operation import Caller
+from gateway.web.schema import Component
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,23 @@ def test_every_query_parameter_says_what_it_is() -> None:
 def test_references_lead_somewhere(doc: Mapping[str, Any]) -> None:
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(doc)))
     assert named <= set(doc["components"]["schemas"])
+
+
+def components(value: Any) -> Iterator[Component]:
+    if isinstance(value, Component):
+        yield value
+        yield from components(value.schema)
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from components(one)
+
+
+def test_a_name_stands_for_one_schema() -> None:
+    named: dict[str, Component] = {}
+    for one in DESCRIBED:
+        for found in components([*one.answers.values(), *one.bodies.values()]):
+            assert named.setdefault(found.name, found) == found
+    assert {"Order", "Task", "NewTeam"} <= set(named)
 
 
 def test_no_schema_is_unused(doc: Mapping[str, Any]) -> None:
