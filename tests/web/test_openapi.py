@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 from openapi_spec_validator import validate
 from served import DESCRIBED, SERVED
 
+import gateway.web
 from gateway.errors import GatewayError
 from gateway.web.openapi.document import document
-from gateway.web.operation import Caller
+from gateway.web.operation import Caller, Operation
 from gateway.web.schema import Component
 
 
@@ -28,6 +31,18 @@ def test_it_is_openapi(doc: Mapping[str, Any]) -> None:
 
 def test_every_operation_has_a_name_of_its_own() -> None:
     assert len({(one.method, one.path) for one in SERVED}) == len(SERVED)
+
+
+def test_what_is_written_is_served() -> None:
+    written = [
+        method.operation.where
+        for found in pkgutil.walk_packages(gateway.web.__path__, "gateway.web.")
+        for kind in vars(importlib.import_module(found.name)).values()
+        if isinstance(kind, type) and kind.__module__ == found.name
+        for method in vars(kind).values()
+        if isinstance(getattr(method, "operation", None), Operation)
+    ]
+    assert sorted(written) == sorted(one.where for one in SERVED)
 
 
 def test_the_words_of_a_path_are_explained() -> None:
