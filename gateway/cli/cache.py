@@ -12,7 +12,7 @@ from gateway.cli.operator import Operator, confirm, confirmed, connected
 from gateway.cli.tables import facts
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import CacheShape, PurgedShape
+    from gateway.web.admin.cache import CacheShape, PurgedShape
 
 
 @click.group("cache")

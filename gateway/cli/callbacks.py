@@ -12,7 +12,7 @@ from gateway.cli.operator import Operator, connected, path_of
 from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import CallbackShape
+    from gateway.web.admin.callbacks import CallbackShape
 
 
 @click.group("callbacks")

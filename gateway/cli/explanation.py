@@ -22,15 +22,15 @@ from gateway.cli.formats import (
 from gateway.cli.tables import Column, Table, facts, screen_width
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import (
+    from gateway.web.admin.refusals import RefusalShape
+    from gateway.web.admin.run_shapes import (
         ExplanationShape,
-        PictureShape,
-        RefusalShape,
         RunTaskShape,
         StepShape,
         TimingsShape,
         WholeRunShape,
     )
+    from gateway.web.shown import PictureShape
 
 READING_WIDTH: Final = 100
 """Sentences longer than this are hard to read, however wide the terminal."""

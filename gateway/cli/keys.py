@@ -12,7 +12,7 @@ from gateway.cli.operator import Operator, connected, path_of
 from gateway.cli.tables import Column, Table, say
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
+    from gateway.web.admin.keys import IssuedShape, KeyShape, KeysShape, RotatedShape
 
 
 @click.group("keys")

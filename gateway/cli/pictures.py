@@ -12,7 +12,8 @@ from gateway.cli.operator import Operator, confirm, confirmed, connected, path_o
 from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import PictureShape, SetAsideShape
+    from gateway.web.admin.unproven import SetAsideShape
+    from gateway.web.shown import PictureShape
 
 
 @click.group("pictures")

@@ -13,7 +13,8 @@ from gateway.cli.operator import Operator, confirm, confirmed, connected, path_o
 from gateway.cli.tables import Column
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import RefusalShape, RunShape
+    from gateway.web.admin.refusals import RefusalShape
+    from gateway.web.admin.run_shapes import RunShape
 
 
 @click.group("runs")

@@ -15,7 +15,9 @@ from gateway.cli.tables import Column, Table, facts
 from gateway.cli.team_settings import read_settings, settings_options, without_absent
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import ChangeShape, StandingShape, TeamShape, TeamsShape
+    from gateway.web.admin.changes import ChangeShape
+    from gateway.web.admin.teams import TeamShape, TeamsShape
+    from gateway.web.shown import StandingShape
 
 
 @click.group("teams")

@@ -13,7 +13,7 @@ from gateway.cli.operator import Operator, connected
 from gateway.cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from gateway.web.shapes import UsageRowShape, UsageShape
+    from gateway.web.usage_reports import UsageRowShape, UsageShape
 
 
 FOR_PEOPLE = "team"

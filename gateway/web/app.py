@@ -1,10 +1,8 @@
-"""The composition: which path leads where, and how errors leave the house."""
+"""The composition: which path leads where, and how errors leave the gateway."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from starlette.applications import Starlette
@@ -18,46 +16,18 @@ from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.ports.observer import Observer
 from gateway.web.cors import Cors
+from gateway.web.dialects import dialect_of
 from gateway.web.edge import UPSTREAM_SECONDS, Edge
-from gateway.web.evolink import files, wire
-from gateway.web.evolink.account import AccountPages
-from gateway.web.evolink.files import FilesApi
-from gateway.web.evolink.images import Images
 from gateway.web.evolink.prefer import ClientGone
-from gateway.web.evolink.tasks import TaskLists
-from gateway.web.monitoring import Operations
 from gateway.web.openai import endpoints as openai
-from gateway.web.openai.endpoints import OpenAI
 from gateway.web.openai.errors import right_base_url
-from gateway.web.pictures import KeptPictures
-from gateway.web.upstream_callbacks import Hints
+from gateway.web.operation import Endpoint
 
 log = structlog.get_logger("gateway.http")
 
 
-class Section(Protocol):
-    """A part of the house with paths of its own."""
-
-    def routes(self) -> list[Route]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """What answers. `sections` are the operator's and the team's pages."""
-
-    images: Images
-    files: FilesApi
-    tasks: TaskLists
-    enquiries: AccountPages
-    openai: OpenAI
-    pictures: KeptPictures
-    operations: Operations
-    hints: Hints
-    sections: Sequence[Section] = ()
-
-
 def build_app(
-    endpoints: Endpoints,
+    endpoints: Sequence[Endpoint],
     *,
     current: Current,
     observer: Observer,
@@ -68,9 +38,8 @@ def build_app(
     async def unrouted(request: Request, error: Exception) -> Response:
         return _http_exception(request, error, current.policy.public_url)
 
-    listed = routes(endpoints)
     app = Starlette(
-        routes=listed,
+        routes=routes(endpoints),
         exception_handlers={
             GatewayError: _gateway_error,
             ClientGone: _client_gone,
@@ -79,38 +48,20 @@ def build_app(
         },
     )
     app.router.redirect_slashes = False  # clients here refuse redirects
-    templates: dict[object, str] = {route.endpoint: route.path for route in listed}
+    templates: dict[object, str] = {one.handler: one.operation.path for one in endpoints}
     opened = Cors(app, current)
     return Edge(opened, templates=templates, observer=observer, http_request=http_request)
 
 
-def routes(to: Endpoints) -> list[Route]:
-    """Every path of the public surface."""
+def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
     return [
-        Route("/v1/images/generations", to.images.generate, methods=["POST"]),
-        Route("/v1/tasks/{task_id}", to.images.task, methods=["GET"]),
-        Route("/v1/tasks", to.tasks.page, methods=["GET"]),
-        Route("/v1/tasks/batch", to.tasks.batch, methods=["POST"]),
-        Route("/v1/images/estimate", to.enquiries.estimate, methods=["POST"]),
-        Route("/v1/credits", to.enquiries.credits, methods=["GET"]),
-        Route("/v1/models", to.enquiries.models, methods=["GET"]),
-        Route(f"{files.BASE}/upload/base64", to.files.upload_base64, methods=["POST"]),
-        Route(f"{files.BASE}/upload/stream", to.files.upload_stream, methods=["POST"]),
-        Route(f"{files.BASE}/upload/url", to.files.upload_url, methods=["POST"]),
-        Route(f"{files.BASE}/list", to.files.list_files, methods=["GET"]),
-        Route(f"{files.BASE}/quota", to.files.quota, methods=["GET"]),
-        Route(f"{files.BASE}/{{file_id}}", to.files.delete, methods=["DELETE"]),
-        Route("/openai/v1/images/generations", to.openai.generate, methods=["POST"]),
-        Route("/openai/v1/images/edits", to.openai.edit, methods=["POST"]),
-        Route("/openai/v1/models", to.openai.models, methods=["GET"]),
-        Route("/openai/v1/models/{model}", to.openai.model, methods=["GET"]),
-        Route("/pictures/{name}", to.pictures.picture, methods=["GET"]),
-        Route("/callbacks/{token}", to.hints.called, methods=["POST"]),
-        Route("/healthz", to.operations.healthz, methods=["GET"]),
-        Route("/readyz", to.operations.readyz, methods=["GET"]),
-        Route("/metrics", to.operations.metrics, methods=["GET"]),
-        *(route for section in to.sections for route in section.routes()),
+        Route(one.operation.path, one.handler, methods=[one.operation.method]) for one in endpoints
     ]
+
+
+def labels(endpoints: Sequence[Endpoint]) -> Sequence[tuple[str, Collection[str]]]:
+    """What the metrics tell requests apart by: route templates, each with methods it takes."""
+    return [(route.path, route.methods or ()) for route in routes(endpoints)]
 
 
 async def _gateway_error(request: Request, error: Exception) -> Response:
@@ -118,7 +69,7 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
         raise error
     waited = request.scope.get(UPSTREAM_SECONDS, 0.0)
     request.scope[UPSTREAM_SECONDS] = max(error.upstream_seconds, waited)
-    return _answer(request, error)
+    return _told(request, error)
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
@@ -130,7 +81,7 @@ def _http_exception(request: Request, error: Exception, public_url: str) -> Resp
     """The router's own words for an unknown path or method, in upstream's shape."""
     where = f"{request.method} {request.url.path[:200]}"
     if isinstance(error, HTTPException) and error.status_code == 405:
-        answer = _answer(
+        answer = _told(
             request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")
         )
         answer.headers["Allow"] = ", ".join(_methods(request))
@@ -138,7 +89,7 @@ def _http_exception(request: Request, error: Exception, public_url: str) -> Resp
     message = f"Invalid URL ({where})"
     if openai.is_meant(request):
         message += f". {right_base_url(public_url)}"
-    return _answer(request, NotFound(message))
+    return _told(request, NotFound(message))
 
 
 def _methods(request: Request) -> Sequence[str]:
@@ -150,17 +101,8 @@ def _methods(request: Request) -> Sequence[str]:
 
 async def _defect(request: Request, _: Exception) -> Response:
     """A defect of ours: logged in full by the edge, shown without a word about its inside."""
-    return _answer(request, GatewayError("The gateway failed on this request; its log says why."))
+    return _told(request, GatewayError("The gateway failed on this request; its log says why."))
 
 
-def _answer(request: Request, error: GatewayError) -> Response:
-    if files.is_files(request.scope["path"]):
-        return files.error_answer(error)
-    if openai.is_openai(request.scope["path"]):
-        return openai.error_answer(error)
-    return Response(
-        wire.error_body(error),
-        status_code=error.status,
-        headers=wire.error_headers(error),
-        media_type="application/json",
-    )
+def _told(request: Request, error: GatewayError) -> Response:
+    return dialect_of(request.scope["path"]).answer(error)

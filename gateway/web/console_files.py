@@ -15,9 +15,10 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.errors import NotFound
+from gateway.web.chapters import CONSOLE
+from gateway.web.operation import Operation
 from gateway.web.pictures import names_tag
 
 FOLDER: Final = Path(__file__).parent / "console"
@@ -64,15 +65,11 @@ class Console:
     def __init__(self) -> None:
         self._assets: Mapping[str, Asset] | None = None
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/console", self.page, methods=["GET"]),
-            Route("/console/{asset:path}", self.asset, methods=["GET"]),
-        ]
-
+    @Operation("GET /console", CONSOLE, "The console")
     async def page(self, request: Request) -> Response:
         return await self.answer(request, PAGE)
 
+    @Operation("GET /console/{asset:path}", CONSOLE, "Its files")
     async def asset(self, request: Request) -> Response:
         name: str = request.path_params["asset"]
         if not name:

@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from gateway.core.addresses import is_loopback
 from gateway.core.policy import Current, Policy
 from gateway.errors import ModelAccessDenied
 from gateway.web.auth import carries_key
+from gateway.web.chapters import SCRAPING, WATCHING
+from gateway.web.operation import Operation
 from gateway.web.responses import json_response
+from gateway.web.schema import STRING
 
 ZIP_LEVEL: Final = 5
 """Nearly as small as can be, in a third of the time."""
@@ -30,7 +34,18 @@ class MetricsDenied(ModelAccessDenied):
     code = "permission_denied"
 
 
-class Operations:
+class AliveShape(TypedDict):
+    status: str
+
+
+class ReadyShape(TypedDict):
+    """Answered with 503, and the reasons, while no order can be taken."""
+
+    status: str
+    reasons: list[str]
+
+
+class Monitoring:
     """`/healthz`, `/readyz`, `/metrics`. `unready` lists why no order can be taken now."""
 
     def __init__(
@@ -40,15 +55,25 @@ class Operations:
         self._unready = unready
         self._render = render
 
+    @Operation("GET /healthz", WATCHING, "Alive", answer=AliveShape)
     async def healthz(self, _: Request) -> Response:
-        return json_response({"status": "ok"})
+        alive: AliveShape = {"status": "ok"}
+        return json_response(alive)
 
+    @Operation("GET /readyz", WATCHING, "Able to take orders", answer=ReadyShape)
     async def readyz(self, _: Request) -> Response:
         reasons = list(await self._unready())
-        body = {"status": "unready" if reasons else "ready", "reasons": reasons}
+        body: ReadyShape = {"status": "unready" if reasons else "ready", "reasons": reasons}
         status = 503 if reasons else 200
         return json_response(body, status=status)
 
+    @Operation(
+        "GET /metrics",
+        SCRAPING,
+        "Metrics for Prometheus",
+        media={"text/plain": STRING},
+        errors=(MetricsDenied,),
+    )
     async def metrics(self, request: Request) -> Response:
         policy = self._current.policy
         keys = policy.metrics_keys | policy.admin_keys

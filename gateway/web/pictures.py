@@ -17,6 +17,8 @@ from starlette.responses import FileResponse, Response
 
 from gateway.core.picture_errors import MEDIA_TYPES, PictureProblem
 from gateway.errors import NotFound, Unavailable
+from gateway.web import chapters
+from gateway.web.operation import Header, Operation
 
 CHUNK_BYTES: Final = 256 * 1024
 AWAY_SECONDS: Final = 30.0
@@ -35,6 +37,25 @@ class KeptPictures:
         self._locate = locate
         self._require = require
 
+    @Operation(
+        "GET /pictures/{name}",
+        chapters.PICTURES,
+        "A kept picture",
+        "Permanent. No key is needed: the name is the SHA-256 of the bytes.",
+        path_words={"name": f"The digest and the ending of its kind: {', '.join(MEDIA_TYPES)}"},
+        headers=(
+            Header("If-None-Match", "Answered 304 when it names the picture."),
+            Header("Range", "A part of it."),
+        ),
+        media=dict.fromkeys(MEDIA_TYPES.values()),
+        answer_headers=(Header("ETag", "The digest."),),
+        other_answers={
+            206: "The part that `Range` asks for.",
+            304: "It is the picture that `If-None-Match` names.",
+            416: "`Range` asks for what is not there.",
+        },
+        errors=(NotFound,),
+    )
     async def picture(self, request: Request) -> Response:
         name: str = request.path_params["name"]
         path = self._locate(name)

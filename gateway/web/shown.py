@@ -1,13 +1,52 @@
-"""How amounts and times look in the JSON of the operator's and the team's pages."""
+"""How amounts, times, limits and pictures look to operators and teams.
+
+US dollars are numbers, times RFC 3339 in UTC, days those of the operator's time zone.
+"""
 
 from __future__ import annotations
+
+from typing_extensions import TypedDict
 
 from gateway.core.instants import NEVER, rfc3339
 from gateway.core.model import KeptPicture
 from gateway.core.money.accounts import Measure
 from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
-from gateway.web.shapes import PictureShape, StandingShape
+
+
+class StandingShape(TypedDict):
+    """How a team stands with one limit: dollars for `usd`, else counts."""
+
+    rule: str
+    measure: str
+    window: str
+    limit: float
+    spent: float
+    held: float
+    left: float
+    resets_at: str | None
+
+
+class PictureShape(TypedDict):
+    """A kept picture. An erased one has no prompt any more, and its URL answers 404."""
+
+    digest: str
+    url: str
+    team: str
+    model: str
+    prompt: str
+    run: str
+    task: str
+    size_bytes: int
+    width: int
+    height: int
+    created_at: str
+    erased_at: str | None
+
+
+class PicturesShape(TypedDict):
+    data: list[PictureShape]
+    next: str | None
 
 
 def moment(at: float | None) -> str | None:

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import NotFound
+from gateway.web import chapters
+from gateway.web.operation import Operation
 
 
 class Hints:
@@ -22,6 +24,14 @@ class Hints:
         self._run_of = run_of
         self._hint = hint
 
+    @Operation(
+        "POST /callbacks/{token}",
+        chapters.PICTURES,
+        "Upstream's own call",
+        "Only upstream calls here, at addresses that it was told.",
+        path_words={"token": "What the address was made with."},
+        errors=(NotFound,),
+    )
     async def called(self, request: Request) -> Response:
         run_id = self._run_of(request.path_params["token"])
         if run_id is None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Callable, Sequence
-from typing import Final, Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NotRequired, cast
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from gateway.core.model import Usage
 from gateway.core.money.usd import dollars, exact_usd
@@ -19,13 +20,51 @@ from gateway.ports.ledger import UsagePart
 from gateway.services.usage import Line, UsageReport
 from gateway.web.evolink import wire
 from gateway.web.query import Query
-from gateway.web.shapes import CountersShape, UsageRowShape, UsageShape
+from gateway.web.schema import STRING, Shape
 
 CSV: Final = "text/csv"
 JSON: Final = "application/json"
+AS_CSV: Final[Mapping[str, Shape | None]] = {CSV: STRING}
 
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet takes a cell that begins so for something to be computed."""
+
+
+class CountersShape(TypedDict):
+    hits: int
+    joined: int
+    started: int
+    failed: int
+    images_generated: int
+    images_cache: int
+    spent_usd: float
+    saved_usd: float
+    saved_hit_usd: float
+    saved_joined_usd: float
+    bypassed: int
+    bypassed_usd: float
+
+
+class UsageRowShape(CountersShape):
+    """One row of the report; of `day`, `team`, `model` those that it was asked by."""
+
+    day: NotRequired[str]
+    team: NotRequired[str]
+    model: NotRequired[str]
+
+
+UsageShape = TypedDict(
+    "UsageShape",
+    {
+        "from": str,
+        "to": str,
+        "timezone": str,
+        "by": list[str],
+        "data": list[UsageRowShape],
+        "totals": CountersShape,
+    },
+)
+
 
 COLUMNS: Final = tuple(CountersShape.__annotations__)
 

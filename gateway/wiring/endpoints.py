@@ -1,4 +1,4 @@
-"""What is served: every door and every page, each with what it needs, as one expression."""
+"""What is served: every section of the surface, each with what it needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import ManagedTeams
 from gateway.web.admin.unproven import UnprovenPages
 from gateway.web.admin.usage import UsageReports
-from gateway.web.app import Endpoints, Section
 from gateway.web.body import Bodies
 from gateway.web.console_files import Console
 from gateway.web.evolink.account import AccountPages
@@ -31,9 +30,10 @@ from gateway.web.evolink.base64_file import Base64Files
 from gateway.web.evolink.files import FilesApi
 from gateway.web.evolink.images import Images
 from gateway.web.evolink.tasks import TaskLists
-from gateway.web.monitoring import Operations
+from gateway.web.monitoring import Monitoring
 from gateway.web.openai.endpoints import OpenAI, Readers
-from gateway.web.openapi.pages import Described
+from gateway.web.openapi.pages import with_description
+from gateway.web.operation import Endpoint
 from gateway.web.pictures import KeptPictures
 from gateway.web.team.pictures import Gallery
 from gateway.web.team.summary import TeamPages
@@ -60,51 +60,63 @@ class EndpointsDeps:
     unready: Callable[[], Awaitable[Sequence[str]]]
 
 
-def make_endpoints(deps: EndpointsDeps) -> Endpoints:
+def make_endpoints(deps: EndpointsDeps) -> Sequence[Endpoint]:
+    """Every endpoint. Those that are asked most come first: the router looks in this order."""
+    console = Console()
+    sections = (*_for_clients(deps), *_for_operators(deps), *_for_teams(deps), console)
+    monitoring = Monitoring(deps.current, unready=deps.unready, render=deps.adapters.metrics.render)
+    return with_description((*sections, monitoring), console, deps.current)
+
+
+def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
+    """What programs of teams ask, and what stands in the answers to them."""
     adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
     bodies = Bodies()
-    return Endpoints(
-        images=Images(services.orders, services.tasks, current, bodies, clock),
-        files=FilesApi(services.uploads, Base64Files(services.spool_folder, bodies), current),
-        tasks=TaskLists(services.tasks, current, bodies),
-        enquiries=AccountPages(services.orders, services.standings, current, bodies),
-        openai=OpenAI(
+    return (
+        Images(services.orders, services.tasks, current, bodies, clock),
+        TaskLists(services.tasks, current, bodies),
+        AccountPages(services.orders, services.standings, current, bodies),
+        FilesApi(services.uploads, Base64Files(services.spool_folder, bodies), current),
+        OpenAI(
             services.orders,
             services.tasks,
             current,
             Readers(bodies, services.edits),
             locate=adapters.pictures.path,
         ),
-        pictures=KeptPictures(adapters.pictures.path, adapters.pictures.require),
-        operations=Operations(current, unready=deps.unready, render=adapters.metrics.render),
-        hints=Hints(adapters.callback_addresses.run_of, services.worker.hint),
-        sections=(*_for_all(deps), *_for_operators(deps)),
+        KeptPictures(adapters.pictures.path, adapters.pictures.require),
+        Hints(adapters.callback_addresses.run_of, services.worker.hint),
     )
 
 
-def _for_all(deps: EndpointsDeps) -> Sequence[Section]:
-    """The console, the description, and the pages that operators and teams both have."""
+def _for_teams(deps: EndpointsDeps) -> Sequence[object]:
+    """What the console shows a team of itself."""
     ledger, current = deps.adapters.ledger, deps.current
-    console = Console()
-    records = Runs(ledger, deps.services.refusals, deps.adapters.pictures)
-    retrying = Retrying(ledger, deps.services.worker.try_again)
-    return (
-        console,
-        Described(console, current),
-        UsageReports(ledger, current),
-        RunPages(records, retrying, current),
-        RefusedOrders(records, current),
-        TeamPages(ledger, deps.services.standings, current),
-        Gallery(ledger, current),
-    )
+    return (TeamPages(ledger, deps.services.standings, current), Gallery(ledger, current))
 
 
-def _for_operators(deps: EndpointsDeps) -> Sequence[Section]:
+def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
     adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
+    records = Runs(adapters.ledger, services.refusals, adapters.pictures)
+    retrying = Retrying(adapters.ledger, services.worker.try_again)
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),
         TeamKeys(services.teams, services.policy, current, deps.settings),
+        UsageReports(adapters.ledger, current),
+        RunPages(records, retrying, current),
+        RunErasure(services.erasure, current, flush=services.refusals.flush),
+        RefusedOrders(records, current),
         Changes(adapters.ledger, current),
+        PictureRegister(adapters.ledger, services.erasure, current),
+        UnprovenPages(adapters.pictures, current),
+        CachePages(
+            services.erasure,
+            adapters.cache,
+            current,
+            size_limit_bytes=deps.settings().cache.size_limit_bytes,
+            requests=adapters.metrics.cache_requests,
+        ),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current),
         SettingsPage(
             current,
             settings=deps.settings,
@@ -123,15 +135,4 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[Section]:
                 route_state=services.worker.route_state,
             )
         ),
-        PictureRegister(adapters.ledger, services.erasure, current),
-        RunErasure(services.erasure, current, flush=services.refusals.flush),
-        UnprovenPages(adapters.pictures, current),
-        CachePages(
-            services.erasure,
-            adapters.cache,
-            current,
-            size_limit_bytes=deps.settings().cache.size_limit_bytes,
-            requests=adapters.metrics.cache_requests,
-        ),
-        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current),
     )

@@ -17,7 +17,7 @@ from gateway.core.teams.changes import Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
-from gateway.web.app import build_app
+from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import Adapters
@@ -70,6 +70,7 @@ class Gateway:
         self.worker = self.services.worker
         self.endpoints = make_endpoints(self._endpoints_deps())
         metrics = self.adapters.metrics
+        metrics.declare_routes(labels(self.endpoints))
         self.app = build_app(
             self.endpoints,
             current=self._current,

@@ -23,8 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import __version__
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics import Metrics, scrape
-from gateway.adapters.metrics.closed_lists import CALL_OUTCOMES, KEEP_FAILURES, ROUTES, UNKNOWN
-from gateway.config import sandbox_settings
+from gateway.adapters.metrics.closed_lists import CALL_OUTCOMES, KEEP_FAILURES, UNKNOWN
 from gateway.core import picture_errors
 from gateway.core.catalog import Catalog, ImageModel, Limits, Mode, PriceRule, Route, Team
 from gateway.core.model import FailureKind, Freshness, Kept, Order, Picture, Run, RunState, Verdict
@@ -38,12 +37,16 @@ from gateway.core.runs.history import note
 from gateway.core.runs.lifecycle import advance
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
-from gateway.web.app import routes
-from gateway.wiring import Gateway
 
 NOW = 1_760_000_000.0
 PRICE = 13_000
 DAY_CAP, TOTAL_CAP = 50_000_000, 5_000_000_000
+ROUTES = {
+    "/v1/images/generations": ("POST",),
+    "/v1/tasks/{task_id}": ("GET", "HEAD"),
+    "/pictures/{name}": ("GET", "HEAD"),
+    "/healthz": ("GET", "HEAD"),
+}
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -95,7 +98,9 @@ class Cache:
 
 def make(ledger: Any, policy: Policy = POLICY, **others: Any) -> Metrics:
     parts: dict[str, Any] = {"pictures": Disk(), "cache": Cache(), "clock": lambda: NOW, **others}
-    return Metrics(ledger=ledger, current=Current(policy, lambda: NOW), **parts)
+    metrics = Metrics(ledger=ledger, current=Current(policy, lambda: NOW), **parts)
+    metrics.declare_routes(ROUTES.items())
+    return metrics
 
 
 @pytest.fixture
@@ -145,7 +150,7 @@ OUTCOMES = ["done", *FailureKind]
 FROM_THE_START = {
     "gateway_orders_total": every(team=[*TEAMS, UNKNOWN], model=MODELS, verdict=Verdict),
     "gateway_denials_total": every(team=[*TEAMS, UNKNOWN], reason=Reason, mode=Mode),
-    "gateway_overhead_seconds_count": every(route=ROUTES),
+    "gateway_overhead_seconds_count": every(route=[*ROUTES, UNKNOWN]),
     "gateway_run_seconds_count": every(
         model=["gpt-image-1.5"], quality=["low", "high", "default", "other"], outcome=OUTCOMES
     )
@@ -186,9 +191,9 @@ async def test_calls_upstream_and_requests_are_0_from_the_start(metrics: Metrics
         for outcome in [*outcomes.values(), "error"]:
             labels = {"upstream": "evolink", "operation": operation, "outcome": outcome}
             assert value(series, "gateway_upstream_seconds_count", **labels) == 0
-    for template, (methods, statuses) in ROUTES.items():
+    for template, methods in ROUTES.items():
         assert value(series, "gateway_http_request_seconds_count", route=template) == 0
-        for method, status in product(methods, [*map(str, statuses), "4xx"]):
+        for method, status in product(methods, ["200", "401", "4xx"]):
             labels = {"route": template, "method": method, "status": status}
             assert value(series, "gateway_http_requests_total", **labels) == 0
 
@@ -222,15 +227,6 @@ async def test_budgets_show_the_tightest_cap_and_when_it_renews(metrics: Metrics
         frozenset({("team", "marketing"), ("window", "day")}),
         frozenset({("team", "design"), ("window", "month")}),
     }
-
-
-def test_routes_are_those_of_the_web(tmp_path: Path) -> None:
-    served: dict[str, set[str]] = {}
-    for route in routes(Gateway(sandbox_settings("http://127.0.0.1:9", tmp_path)).endpoints):
-        served.setdefault(route.path, set()).update(route.methods or ())
-    listed = {template: set(methods) for template, (methods, _) in ROUTES.items()}
-    del listed[UNKNOWN]
-    assert served == listed, "add the new route to gateway/adapters/metrics/closed_lists.py"
 
 
 def test_a_problem_is_counted_under_the_word_of_its_kind() -> None:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.web.shapes import (
-    CallbackShape,
-    ChangeShape,
-    CountersShape,
-    ExplanationShape,
-    IssuedShape,
-    KeyShape,
-    PictureShape,
-    RefusalShape,
-    RotatedShape,
-    RunShape,
-    TeamShape,
-    UsageRowShape,
-    UsageShape,
-)
+from gateway.web.admin.callbacks import CallbackShape
+from gateway.web.admin.changes import ChangeShape
+from gateway.web.admin.keys import IssuedShape, KeyShape, RotatedShape
+from gateway.web.admin.refusals import RefusalShape
+from gateway.web.admin.run_shapes import ExplanationShape, RunShape
+from gateway.web.admin.teams import TeamShape
+from gateway.web.shown import PictureShape
+from gateway.web.usage_reports import CountersShape, UsageRowShape, UsageShape
 
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 RUN_ID = "run_0123456789abcdef0123456789abcdef"

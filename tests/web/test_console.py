@@ -15,7 +15,9 @@ from starlette.responses import Response
 
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
+from gateway.web.app import routes
 from gateway.web.console_files import FOLDER, MEDIA_TYPES, POLICY, Console, read_assets
+from gateway.web.operation import endpoints_of
 
 ASSETS = sorted(read_assets(FOLDER))
 OWN = [name for name in ASSETS if not name.startswith("vendor/")]
@@ -39,7 +41,9 @@ async def not_found(_: Request, __: Exception) -> Response:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    app = Starlette(routes=Console().routes(), exception_handlers={NotFound: not_found})
+    app = Starlette(
+        routes=routes(endpoints_of(Console())), exception_handlers={NotFound: not_found}
+    )
     app.router.redirect_slashes = False
     server = InProcessServer(app)
     await server.start()

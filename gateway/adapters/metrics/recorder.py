@@ -5,7 +5,7 @@ Each call is a look-up in a dictionary and an addition; it never fails the one w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gateway import __version__
 from gateway.adapters.metrics.closed_lists import (
@@ -20,10 +20,10 @@ from gateway.adapters.metrics.closed_lists import (
     KEEP_FAILURES,
     OTHER,
     OVERHEAD_BUCKETS,
-    ROUTES,
     RUN_BUCKETS,
     RUN_OUTCOMES,
     STATUS_CLASSES,
+    STATUSES,
     UNKNOWN,
 )
 from gateway.adapters.metrics.credits import CreditDrift
@@ -69,6 +69,15 @@ class MetricsRecorder:
         self._credit_drift.declare(upstreams)
         for upstream in upstreams:
             self._declare_upstream(upstream)
+
+    def declare_routes(self, routes: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Makes the series of what the web serves: route templates and their methods."""
+        for route, methods in routes:
+            self._overhead_seconds.series.declare([route])
+            self._http_seconds.series.declare([route])
+            answered = self._http_requests.series
+            answered.declare([route], methods, [*map(str, STATUSES), *STATUS_CLASSES])
+            answered.declare([route], [OTHER], STATUS_CLASSES)
 
     # --- what is told --------------------------------------------------------------------------
 
@@ -228,12 +237,7 @@ class MetricsRecorder:
     # --- the closed lists ----------------------------------------------------------------------
 
     def _declare_lists(self) -> None:
-        for route, (methods, statuses) in ROUTES.items():
-            self._overhead_seconds.series.declare([route])
-            self._http_seconds.series.declare([route])
-            answered = self._http_requests.series
-            answered.declare([route], methods, [*map(str, statuses), *STATUS_CLASSES])
-            answered.declare([route], [OTHER], STATUS_CLASSES)
+        self.declare_routes([(UNKNOWN, ())])
         self._keep_failures.series.declare([*KEEP_FAILURES.values(), ERROR])
         self._cache_requests.series.declare(CACHE_RESULTS)
         self._callbacks.series.declare(CALLBACK_OUTCOMES.values())

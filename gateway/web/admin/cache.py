@@ -7,16 +7,37 @@ from collections.abc import Callable, Mapping
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core.policy import Current
 from gateway.ports.cache import ResponseCache
 from gateway.services.erasure import Erasure
 from gateway.web.admin import BODY_BYTES, act_of
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import CacheShape, PurgedShape
+
+
+class CacheRequestsShape(TypedDict):
+    hit: int
+    miss: int
+    stale: int
+
+
+class CacheShape(TypedDict):
+    entries: int
+    bytes: int
+    size_limit_bytes: int
+    ttl_seconds: float
+    requests: CacheRequestsShape
+
+
+class PurgedShape(TypedDict):
+    """How many finished runs answer nobody any more."""
+
+    purged: int
 
 
 class PurgeCache(Query):
@@ -48,12 +69,7 @@ class CachePages:
         self._size_limit_bytes = size_limit_bytes
         self._requests = requests
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/cache", self.shown, methods=["GET"]),
-            Route("/admin/v1/cache/purge", self.purge, methods=["POST"]),
-        ]
-
+    @Operation("GET /admin/v1/cache", STORES, "The response cache", answer=CacheShape)
     async def shown(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -69,6 +85,14 @@ class CachePages:
         }
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/cache/purge",
+        STORES,
+        "Purge the cache",
+        "From now on nobody is answered from what is finished. Pictures stay.",
+        body=PurgeCache,
+        answer=PurgedShape,
+    )
     async def purge(self, request: Request) -> Response:
         act = act_of(request, self._current)
         read_query(request, NoParameters)

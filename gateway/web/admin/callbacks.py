@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core import delivery
 from gateway.core.model import Delivery, DeliveryState
@@ -18,13 +18,36 @@ from gateway.ports.ledger import DeliveryFilter, Ledger
 from gateway.services.runs import page
 from gateway.web.admin import act_of
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import CallbackShape, CallbacksShape
 from gateway.web.shown import instant, moment
 
 Redeliver = Callable[[str, Act], Awaitable[Delivery | None]]
 """Begins a new series of attempts; None when there is no such delivery."""
+
+
+class CallbackShape(TypedDict):
+    """One call that is owed, or was made; of its URL only the host is told."""
+
+    id: str
+    kind: str
+    task: str | None
+    team: str
+    host: str
+    state: str
+    attempts: int
+    status: int | None
+    error: str | None
+    created_at: str
+    due_at: str
+    ended_at: str | None
+
+
+class CallbacksShape(TypedDict):
+    data: list[CallbackShape]
+    next: str | None
 
 
 class CallbackNotFound(NotFound):
@@ -47,13 +70,13 @@ class CallbackHistory:
         self._redeliver = redeliver
         self._current = current
 
-    def routes(self) -> list[Route]:
-        base = "/admin/v1/callbacks"
-        return [
-            Route(base, self.listed, methods=["GET"]),
-            Route(f"{base}/{{id}}/redeliver", self.redeliver, methods=["POST"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/callbacks",
+        STORES,
+        "Callbacks and alerts, newest first",
+        query=FindCallbacks,
+        answer=CallbacksShape,
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindCallbacks)
@@ -69,6 +92,14 @@ class CallbackHistory:
         }
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/callbacks/{id}/redeliver",
+        STORES,
+        "Deliver one again",
+        path_words={"id": "Its `webhook-id`."},
+        answer=CallbackShape,
+        errors=(CallbackNotFound,),
+    )
     async def redeliver(self, request: Request) -> Response:
         act = act_of(request, self._current)
         read_query(request, NoParameters)

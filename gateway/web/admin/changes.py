@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Action
@@ -15,10 +16,28 @@ from gateway.core.teams.records import Change
 from gateway.ports.ledger import ChangeFilter, Ledger
 from gateway.services.runs import light_page
 from gateway.web.auth import operator_of
+from gateway.web.chapters import USAGE
+from gateway.web.operation import Operation
 from gateway.web.query import Page, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import ChangeShape, ChangesShape
 from gateway.web.shown import instant
+
+
+class ChangeShape(TypedDict):
+    """One act of an operator; `actor` is the start of the digest of the admin key."""
+
+    id: str
+    at: str
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class ChangesShape(TypedDict):
+    data: list[ChangeShape]
+    next: str | None
 
 
 class FindChanges(Page):
@@ -38,9 +57,9 @@ class Changes:
         self._ledger = ledger
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/audit", self.listed, methods=["GET"])]
-
+    @Operation(
+        "GET /admin/v1/audit", USAGE, "Who changed what", query=FindChanges, answer=ChangesShape
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindChanges)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway import __version__
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
@@ -20,22 +20,83 @@ from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import DeliveryFilter, Ledger, Mark, RunFilter
 from gateway.web.auth import operator_of
+from gateway.web.chapters import SETTINGS
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import (
-    DiskShape,
-    HealthShape,
-    LedgerHealthShape,
-    OverviewShape,
-    QueueShape,
-    RouteHealthShape,
-)
 from gateway.web.shown import instant, moment
 
 COUNTED: Final = 1000
 """A queue is counted up to here; beyond, how long it is makes no difference to whoever looks."""
 
 COUNTED_AT_ONCE: Final = 50
+
+
+class RouteHealthShape(TypedDict):
+    route: str
+    upstream: str
+    model: str
+    state: str
+    up: bool
+
+
+class QueueShape(TypedDict):
+    due: int
+    callbacks_pending: int
+
+
+class DiskShape(TypedDict):
+    free_bytes: int | None
+    floor_bytes: int
+
+
+class PictureTotalsShape(TypedDict):
+    count: int
+    bytes: int
+
+
+class CacheTotalsShape(TypedDict):
+    entries: int
+    bytes: int
+
+
+class LedgerHealthShape(TypedDict):
+    violations: int | None
+    checked_at: str | None
+
+
+class ReloadHealthShape(TypedDict):
+    reloaded_at: str | None
+    successful: bool
+
+
+class HealthShape(TypedDict):
+    ready: bool
+    reasons: list[str]
+    version: str
+    started_at: str
+    now: str
+    routes: list[RouteHealthShape]
+    runs: dict[str, int]
+    oldest_unkept_seconds: float | None
+    queue: QueueShape
+    disk: DiskShape
+    pictures: PictureTotalsShape
+    cache: CacheTotalsShape
+    ledger: LedgerHealthShape
+    settings: ReloadHealthShape
+
+
+class OverviewShape(TypedDict):
+    """The operator's numbers at a glance."""
+
+    spent_today_usd: float
+    spent_month_usd: float
+    saved_month_usd: float
+    teams: int
+    models: list[str]
+    public_url: str
+    timezone: str
 
 
 @dataclass(slots=True)
@@ -77,12 +138,7 @@ class HealthPage:
     def __init__(self, deps: HealthDeps) -> None:
         self._deps = deps
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/health", self.health, methods=["GET"]),
-            Route("/admin/v1/summary", self.summary, methods=["GET"]),
-        ]
-
+    @Operation("GET /admin/v1/health", SETTINGS, "How the gateway is", answer=HealthShape)
     async def health(self, request: Request) -> Response:
         deps = self._deps
         operator_of(request, deps.current.policy)
@@ -113,6 +169,7 @@ class HealthPage:
         }
         return json_response(answer)
 
+    @Operation("GET /admin/v1/summary", SETTINGS, "The numbers at a glance", answer=OverviewShape)
     async def summary(self, request: Request) -> Response:
         deps = self._deps
         policy = deps.current.policy

@@ -12,27 +12,68 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.config import Settings, units
 from gateway.core.policy import Current
 from gateway.core.teams.records import KeyState, TeamKey
 from gateway.services.policy import PolicyInForce
-from gateway.services.teams import Issued, TeamNotFound, Teams
+from gateway.services.teams import (
+    Issued,
+    KeyNotActive,
+    KeyNotFound,
+    Provisioned,
+    RotationUnderWay,
+    TeamNotFound,
+    Teams,
+)
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
+from gateway.web.chapters import TEAMS
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Query, read_json, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import IssuedShape, KeyShape, KeysShape, RotatedShape
 from gateway.web.shown import moment
 
 LABEL_CHARACTERS: Final = 100
 PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
 """A key of the settings has no id of its own: it is told by the start of its digest."""
 
+TEAM: Final = {"team": "The team's name."}
+KEY: Final = {**TEAM, "id": "The key's public id."}
+
 Grace = Annotated[
     float, BeforeValidator(units.bounded(units.seconds, "0s", "90d"), json_schema_input_type=str)
 ]
+
+
+class KeyShape(TypedDict):
+    """A team's key, without its secret. `state`: active, expiring, expired or revoked."""
+
+    id: str
+    team: str
+    label: str
+    provisioned: bool
+    state: str
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    replaces: str | None
+
+
+class KeysShape(TypedDict):
+    data: list[KeyShape]
+    next: str | None
+
+
+class IssuedShape(KeyShape):
+    """A new key. `key` is the whole of it, shown this once."""
+
+    key: str
+
+
+class RotatedShape(IssuedShape):
+    replaced: KeyShape
 
 
 class IssueKey(Query):
@@ -73,15 +114,14 @@ class TeamKeys:
         self._current = current
         self._settings = settings
 
-    def routes(self) -> list[Route]:
-        base = "/admin/v1/teams/{team}/keys"
-        return [
-            Route(base, self.listed, methods=["GET"]),
-            Route(base, self.issue, methods=["POST"]),
-            Route(f"{base}/{{id}}/rotate", self.rotate, methods=["POST"]),
-            Route(f"{base}/{{id}}", self.revoke, methods=["DELETE"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/teams/{team}/keys",
+        TEAMS,
+        "A team's keys",
+        path_words=TEAM,
+        answer=KeysShape,
+        errors=(TeamNotFound,),
+    )
     async def listed(self, request: Request) -> Response:
         """Of a team of the settings those of the file, else every key it ever had, newest first."""
         policy = self._current.policy
@@ -97,6 +137,16 @@ class TeamKeys:
         answer: KeysShape = {"data": data, "next": None}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/teams/{team}/keys",
+        TEAMS,
+        "Issue a key",
+        "The answer shows the whole key, this once; only its SHA-256 is kept.",
+        path_words=TEAM,
+        body=IssueKey,
+        answer=IssuedShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def issue(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -105,6 +155,16 @@ class TeamKeys:
         issued = await self._teams.issue(team, label=asked.label, actor=actor)
         return json_response(self._whole(issued))
 
+    @Operation(
+        "POST /admin/v1/teams/{team}/keys/{id}/rotate",
+        TEAMS,
+        "Rotate a key",
+        "Issues a new key; the old one works until its grace period is over.",
+        path_words=KEY,
+        body=RotateKey,
+        answer=RotatedShape,
+        errors=(TeamNotFound, KeyNotFound, Provisioned, KeyNotActive, RotationUnderWay),
+    )
     async def rotate(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -120,6 +180,15 @@ class TeamKeys:
         answer: RotatedShape = {**self._whole(rotated.issued), "replaced": replaced}
         return json_response(answer)
 
+    @Operation(
+        "DELETE /admin/v1/teams/{team}/keys/{id}",
+        TEAMS,
+        "Revoke a key",
+        "The next request with it is answered 401.",
+        path_words=KEY,
+        answer=KeyShape,
+        errors=(TeamNotFound, KeyNotFound, Provisioned),
+    )
     async def revoke(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.policy import Current
 from gateway.ports.ledger import Ledger, PictureFilter
-from gateway.services.erasure import Erasure
+from gateway.services.erasure import Erasure, PictureNotFound
 from gateway.services.runs import light_page
 from gateway.web.admin import act_of
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Timed, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import PicturesShape
-from gateway.web.shown import picture
+from gateway.web.shown import PictureShape, PicturesShape, picture
 
 
 class FindPictures(Timed):
@@ -36,12 +36,13 @@ class PictureRegister:
         self._erasure = erasure
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/pictures", self.listed, methods=["GET"]),
-            Route("/admin/v1/pictures/{digest}", self.erase, methods=["DELETE"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/pictures",
+        STORES,
+        "Pictures, newest first",
+        query=FindPictures,
+        answer=PicturesShape,
+    )
     async def listed(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -61,6 +62,16 @@ class PictureRegister:
         }
         return json_response(answer)
 
+    @Operation(
+        "DELETE /admin/v1/pictures/{digest}",
+        STORES,
+        "Erase a picture",
+        "Its bytes, its provenance, its prompt and its place in the cache are gone "
+        "for good; what was paid stays in the books.",
+        path_words={"digest": "The SHA-256 that names it."},
+        answer=PictureShape,
+        errors=(PictureNotFound,),
+    )
     async def erase(self, request: Request) -> Response:
         policy = self._current.policy
         act = act_of(request, self._current)

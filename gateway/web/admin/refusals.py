@@ -7,17 +7,40 @@ from typing import Literal
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core.policy import Current
 from gateway.core.runs.history import Refusal
 from gateway.ports.ledger import RefusalFilter
 from gateway.services.runs import Runs
 from gateway.web.auth import operator_of
+from gateway.web.chapters import USAGE
+from gateway.web.operation import Operation
 from gateway.web.query import Timed, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import RefusalShape, RefusalsShape
 from gateway.web.shown import instant
+
+
+class RefusalShape(TypedDict):
+    """A refused order, by the id of its request; what went on all the same did so as `task`."""
+
+    id: str
+    request_id: str
+    at: str
+    team: str
+    model: str
+    verdict: str
+    mode: str
+    reason: str
+    rule: str
+    message: str
+    param: str | None
+    task: str | None
+
+
+class RefusalsShape(TypedDict):
+    data: list[RefusalShape]
+    next: str | None
 
 
 class RefusalsAsked(Timed):
@@ -33,9 +56,13 @@ class RefusedOrders:
         self._records = records
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/refusals", self.page, methods=["GET"])]
-
+    @Operation(
+        "GET /admin/v1/refusals",
+        USAGE,
+        "Refused orders, newest first",
+        query=RefusalsAsked,
+        answer=RefusalsShape,
+    )
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)

@@ -10,25 +10,20 @@ import orjson
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, NotFound
 from gateway.ports.ledger import RunFilter
-from gateway.services.erasure import Erasure
-from gateway.services.retries import Retrying
+from gateway.services.erasure import Erasure, RunNotFound, RunUnderWay
+from gateway.services.retries import Retrying, RunNotRetriable
 from gateway.services.runs import Runs
 from gateway.web.admin import act_of
 from gateway.web.admin.refusals import refusal_shape
-from gateway.web.admin.unproven import set_aside_shape
-from gateway.web.auth import operator_of
-from gateway.web.query import NoParameters, Timed, next_cursor, read_query
-from gateway.web.responses import json_response
-from gateway.web.shapes import (
+from gateway.web.admin.run_shapes import (
     ExplanationShape,
     FailureShape,
     RunShape,
@@ -38,6 +33,12 @@ from gateway.web.shapes import (
     TimingsShape,
     WholeRunShape,
 )
+from gateway.web.admin.unproven import set_aside_shape
+from gateway.web.auth import operator_of
+from gateway.web.chapters import USAGE
+from gateway.web.operation import Operation
+from gateway.web.query import NoParameters, Timed, next_cursor, read_query
+from gateway.web.responses import json_response
 from gateway.web.shown import instant, moment, picture
 
 PROMPT_CHARACTERS: Final = 200
@@ -75,13 +76,7 @@ class RunPages:
         self._retrying = retrying
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/runs", self.page, methods=["GET"]),
-            Route("/admin/v1/runs/{id}", self.explain, methods=["GET"]),
-            Route("/admin/v1/runs/{id}/retry", self.retry, methods=["POST"]),
-        ]
-
+    @Operation("GET /admin/v1/runs", USAGE, "Runs, newest first", query=RunsAsked, answer=RunsShape)
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -92,6 +87,14 @@ class RunPages:
         shown: RunsShape = {"data": [run_shape(run) for run in found], "next": next_cursor(last)}
         return json_response(shown)
 
+    @Operation(
+        "GET /admin/v1/runs/{id}",
+        USAGE,
+        "The way a decision went",
+        path_words={"id": "Of a run, of a task, or the `X-Request-Id` of a refused order."},
+        answer=ExplanationShape,
+        errors=(NotFound,),
+    )
     async def explain(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -99,6 +102,17 @@ class RunPages:
         story = await self._records.story(request.path_params["id"])
         return json_response(explanation(story, policy))
 
+    @Operation(
+        "POST /admin/v1/runs/{id}/retry",
+        USAGE,
+        "Try a run again",
+        "A run that was paid and whose pictures were lost: upstream is asked for fresh "
+        "links, and what comes is kept. Nothing is ordered, held or paid again. A run that "
+        "waits for a route is tried at once.",
+        path_words={"id": "Of a run, or of a task."},
+        answer=RunShape,
+        errors=(NotFound, RunNotRetriable),
+    )
     async def retry(self, request: Request) -> Response:
         act = act_of(request, self._current)
         read_query(request, NoParameters)
@@ -119,9 +133,17 @@ class RunErasure:
         self._current = current
         self._flush = flush
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/runs/{id}", self.erase, methods=["DELETE"])]
-
+    @Operation(
+        "DELETE /admin/v1/runs/{id}",
+        USAGE,
+        "Erase what was said of a run",
+        "Of one that has ended, also of one that failed: its prompt, upstream's "
+        "answers and every picture it made are gone for good; what was paid stays in the "
+        "books.",
+        path_words={"id": "Of a run or of one of its tasks."},
+        answer=RunShape,
+        errors=(RunNotFound, RunUnderWay),
+    )
     async def erase(self, request: Request) -> Response:
         act = act_of(request, self._current)
         read_query(request, NoParameters)

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.config import Settings, SettingsError, managed
 from gateway.core.policy import Current
-from gateway.errors import CallerError
+from gateway.errors import CallerError, RequestTooLarge
 from gateway.services.teams import Conflict
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
+from gateway.web.chapters import SETTINGS
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_json, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import ReloadedShape, SettingsShape
 
 Reread = Callable[[str], Awaitable[Sequence[str] | None]]
 """Reads the settings file again on behalf of an operator, and puts it in force.
 
 The paths that need a restart; None where there is no file. Raises `SettingsError`.
 """
+
+
+class SettingsShape(TypedDict):
+    """The effective settings, secrets masked."""
+
+    settings: dict[str, Any]
+    notices: list[str]
+
+
+class ReloadedShape(TypedDict):
+    reloaded: bool
+    restart_needed: list[str]
+    notices: list[str]
 
 
 class InvalidSettings(CallerError):
@@ -49,12 +64,12 @@ class SettingsPage:
         self._notices = notices
         self._reread = reread
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/settings", self.shown, methods=["GET"]),
-            Route("/admin/v1/settings/reload", self.reload, methods=["POST"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/settings",
+        SETTINGS,
+        "The settings in force, secrets masked",
+        answer=SettingsShape,
+    )
     async def shown(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -62,6 +77,14 @@ class SettingsPage:
         answer: SettingsShape = {"settings": shown, "notices": list(self._notices())}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/settings/reload",
+        SETTINGS,
+        "Read the settings file again",
+        "All or nothing: a file with a problem changes nothing, and each is told.",
+        answer=ReloadedShape,
+        errors=(RequestTooLarge, InvalidSettings, NoSettingsFile),
+    )
     async def reload(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

@@ -7,27 +7,91 @@ change is a team as the file has it (`gateway.config.schema.TeamEntry`), without
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.config import Settings, managed
+from gateway.config.schema import TeamEntry
 from gateway.core.catalog import Team
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
 from gateway.services.policy import PolicyInForce
 from gateway.services.standings import Standings, TeamStanding
-from gateway.services.teams import TeamNotFound, Teams
+from gateway.services.teams import Provisioned, TeamExists, TeamNotFound, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.body import read_object
+from gateway.web.chapters import TEAMS
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Query, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import DeletedShape, TeamShape, TeamsShape
-from gateway.web.shown import moment, standing
+from gateway.web.schema import REF, Component, text
+from gateway.web.shown import StandingShape, moment, standing
+
+TEAM: Final = {"team": "The team's name."}
+
+
+_DOCUMENT: Final = TeamEntry.model_json_schema(ref_template=REF)
+_SAID: Final = {
+    # Of a team as the settings file has it: everything but the keys.
+    name: schema
+    for name, schema in _DOCUMENT["properties"].items()
+    if name != "keys"
+}
+_BODY: Final = {name: part for name, part in _DOCUMENT.items() if name != "$defs"}
+
+NEW_TEAM: Final = Component(
+    "NewTeam",
+    {
+        **_BODY,
+        "description": "What may be said of a team. What is left out is as in the settings.",
+        "properties": {"name": text("Its name, as in the settings file."), **_SAID},
+        "required": ["name"],
+        "examples": [
+            {"name": "marketing", "budgets": [{"usd": 50, "per": "day"}], "mode": "enforce"}
+        ],
+    },
+    _DOCUMENT["$defs"],
+)
+TEAM_CHANGE: Final = Component(
+    "TeamChange",
+    {
+        **_BODY,
+        "description": "A merge patch (RFC 7396): what is named is replaced, null takes it away.",
+        "properties": _SAID,
+        "examples": [{"budgets": [{"usd": 80, "per": "day"}]}],
+    },
+    _DOCUMENT["$defs"],
+)
+
+
+class TeamShape(TypedDict):
+    """A team. `provisioned`: it comes from the settings file and is changed there."""
+
+    name: str
+    provisioned: bool
+    description: str | None
+    settings: dict[str, Any]
+    standing: list[StandingShape]
+    keys: int
+    spent_usd: float
+    spent_month_usd: float
+    created_at: str | None
+    changed_at: str | None
+
+
+class TeamsShape(TypedDict):
+    data: list[TeamShape]
+    next: str | None
+
+
+class DeletedShape(TypedDict):
+    name: str
+    deleted: bool
 
 
 class FindTeams(Query):
@@ -53,15 +117,13 @@ class ManagedTeams:
         self._current = current
         self._settings = settings
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/admin/v1/teams", self.listed, methods=["GET"]),
-            Route("/admin/v1/teams", self.create, methods=["POST"]),
-            Route("/admin/v1/teams/{team}", self.read, methods=["GET"]),
-            Route("/admin/v1/teams/{team}", self.change, methods=["PATCH"]),
-            Route("/admin/v1/teams/{team}", self.delete, methods=["DELETE"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/teams",
+        TEAMS,
+        "All teams, with how they stand",
+        query=FindTeams,
+        answer=TeamsShape,
+    )
     async def listed(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)
@@ -78,6 +140,15 @@ class ManagedTeams:
         answer: TeamsShape = {"data": data, "next": None}
         return json_response(answer)
 
+    @Operation(
+        "POST /admin/v1/teams",
+        TEAMS,
+        "Create a team",
+        "Works from the next request on. It has no key yet.",
+        body=NEW_TEAM,
+        answer=TeamShape,
+        errors=(TeamExists,),
+    )
     async def create(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -87,11 +158,30 @@ class ManagedTeams:
         await self._teams.create(name, document, actor=actor)
         return await self._answer(name)
 
+    @Operation(
+        "GET /admin/v1/teams/{team}",
+        TEAMS,
+        "One team",
+        path_words=TEAM,
+        answer=TeamShape,
+        errors=(TeamNotFound,),
+    )
     async def read(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)
         return await self._answer(request.path_params["team"])
 
+    @Operation(
+        "PATCH /admin/v1/teams/{team}",
+        TEAMS,
+        "Change a team",
+        "What was spent stays spent: a changed limit is held against it at once. A "
+        "team of the settings file is changed there.",
+        path_words=TEAM,
+        body=TEAM_CHANGE,
+        answer=TeamShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def change(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)
@@ -102,6 +192,15 @@ class ManagedTeams:
         )
         return await self._answer(name)
 
+    @Operation(
+        "DELETE /admin/v1/teams/{team}",
+        TEAMS,
+        "Delete a team",
+        "Its keys are revoked; its history, its spend and its pictures stay.",
+        path_words=TEAM,
+        answer=DeletedShape,
+        errors=(TeamNotFound, Provisioned),
+    )
     async def delete(self, request: Request) -> Response:
         actor = operator_of(request, self._current.policy)
         read_query(request, NoParameters)

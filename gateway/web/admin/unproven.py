@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core.picture_errors import PictureProblem, SetAside
 from gateway.core.policy import Current
@@ -16,12 +16,36 @@ from gateway.errors import NotFound, Unavailable
 from gateway.ports.pictures import Pictures
 from gateway.services.runs import page
 from gateway.web.auth import operator_of
+from gateway.web.chapters import STORES
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import SetAsideShape, UnprovenShape
 from gateway.web.shown import instant
 
 BYTES: str = "application/octet-stream"
+
+
+class SetAsideShape(TypedDict):
+    """Paid bytes that are no picture. `kind` is what they begin like, `media_type` what the other
+    side calls them; `name` is the place where they are fetched."""
+
+    name: str
+    run: str
+    index: int
+    team: str
+    upstream: str
+    host: str
+    media_type: str
+    kind: str
+    reason: str
+    digest: str
+    size_bytes: int
+    at: str
+
+
+class UnprovenShape(TypedDict):
+    data: list[SetAsideShape]
+    next: str | None
 
 
 class FindUnproven(Page):
@@ -36,13 +60,13 @@ class UnprovenPages:
         self._pictures = pictures
         self._current = current
 
-    def routes(self) -> list[Route]:
-        base = "/admin/v1/pictures/unproven"
-        return [
-            Route(base, self.listed, methods=["GET"]),
-            Route(f"{base}/{{name}}", self.content, methods=["GET"]),
-        ]
-
+    @Operation(
+        "GET /admin/v1/pictures/unproven",
+        STORES,
+        "Paid bytes that are no picture, newest first",
+        query=FindUnproven,
+        answer=UnprovenShape,
+    )
     async def listed(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         asked = read_query(request, FindUnproven)
@@ -60,6 +84,14 @@ class UnprovenPages:
         }
         return json_response(answer)
 
+    @Operation(
+        "GET /admin/v1/pictures/unproven/{name}",
+        STORES,
+        "Such bytes, as they came",
+        path_words={"name": "Its `name` in the list."},
+        media={BYTES: None},
+        errors=(NotFound,),
+    )
     async def content(self, request: Request) -> Response:
         operator_of(request, self._current.policy)
         read_query(request, NoParameters)

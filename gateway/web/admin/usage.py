@@ -8,15 +8,16 @@ from typing import Final
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.policy import Current
 from gateway.ports.ledger import Ledger, UsagePart
 from gateway.services.usage import period, report
 from gateway.web import usage_reports
 from gateway.web.auth import operator_of
+from gateway.web.chapters import USAGE
+from gateway.web.operation import Operation
 from gateway.web.query import read_query
-from gateway.web.usage_reports import UsageAsked, read_by
+from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 
 
 class AllUsageAsked(UsageAsked):
@@ -37,9 +38,15 @@ class UsageReports:
         self._current = current
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/usage", self.usage, methods=["GET"])]
-
+    @Operation(
+        "GET /admin/v1/usage",
+        USAGE,
+        "Usage for chargeback",
+        "By team, model and day, or fewer of these; the totals equal the ledger.",
+        query=AllUsageAsked,
+        answer=UsageShape,
+        media=AS_CSV,
+    )
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
         operator_of(request, policy)

@@ -15,16 +15,109 @@ from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import Estimate, models_of
 from gateway.core.policy import Current
+from gateway.errors import InvalidRequest, Unavailable
 from gateway.services.orders import Orders
 from gateway.services.standings import Standings, TeamStanding
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
+from gateway.web.chapters import ENQUIRIES
 from gateway.web.evolink import wire
+from gateway.web.evolink.images import FRESHNESS, ORDER
+from gateway.web.operation import Operation
 from gateway.web.responses import json_response
+from gateway.web.schema import (
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    STRING,
+    USD,
+    Component,
+    listed,
+    null_or,
+    open_object,
+    text,
+)
 from gateway.web.shown import standing
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
+
+_LIMIT: Final = {
+    "rule": text("Such as `usd_per_day`."),
+    "unit": text("usd, images, runs or live."),
+    "window": STRING,
+    "limit": NUMBER,
+    "spent": NUMBER,
+    "held": NUMBER,
+    "left": NUMBER,
+}
+_RESETS_AT: Final = {"resets_at": null_or(STRING)}
+LIMIT: Final = Component(
+    "Limit",
+    open_object(
+        {**_LIMIT, **_RESETS_AT},
+        list(_LIMIT),
+        text="How the team stands with one limit: dollars for `usd`, else counts.",
+    ),
+)
+_PRICE: Final = null_or(USD)
+ESTIMATE: Final = Component(
+    "Estimate",
+    open_object(
+        {
+            "object": {"const": "image.generation.estimate"},
+            "model": STRING,
+            "n": INTEGER,
+            "verdict": {
+                **STRING,
+                "enum": ["hit", "join", "start", "deny", "unknown"],
+                "description": "What would become of the order now.",
+            },
+            "price_usd": {**_PRICE, "description": "A new run's price at most."},
+            "cost_usd": {**_PRICE, "description": "What this order would cost."},
+            "budgets": listed(LIMIT),
+            "denial": open_object(
+                {
+                    "rule": STRING,
+                    "reason": STRING,
+                    "message": STRING,
+                    **_RESETS_AT,
+                    "enforced": {"type": "boolean"},
+                }
+            ),
+        },
+        ["verdict", "price_usd", "cost_usd", "budgets"],
+    ),
+)
+CREDITS: Final = Component(
+    "Credits",
+    open_object(
+        {
+            "data": open_object({"token": OBJECT, "user": OBJECT}),
+            "message": STRING,
+            "success": {"type": "boolean"},
+        },
+        ["data"],
+    ),
+)
+_NAMES: Final = null_or(listed(STRING))
+MODEL: Final = Component(
+    "Model",
+    open_object(
+        {
+            "id": STRING,
+            "object": {"const": "model"},
+            "owned_by": STRING,
+            "max_n": INTEGER,
+            "sizes": _NAMES,
+            "qualities": _NAMES,
+            "resolutions": _NAMES,
+            "prices": listed(open_object({"usd": USD}, ["usd"])),
+        },
+        ["id", "object"],
+    ),
+)
+_MODELS: Final = open_object({"data": listed(MODEL), "object": {"const": "list"}}, ["data"])
 
 
 class AccountPages:
@@ -36,6 +129,16 @@ class AccountPages:
         self._bodies = bodies
         self._current = current
 
+    @Operation(
+        "POST /v1/images/estimate",
+        ENQUIRIES,
+        "What an order would come to",
+        "Takes the body of an order. Spends nothing, reserves nothing.",
+        headers=(FRESHNESS,),
+        body=ORDER,
+        answer=ESTIMATE,
+        errors=(InvalidRequest, Unavailable),
+    )
     async def estimate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -44,10 +147,18 @@ class AccountPages:
         found = await self._service.estimate(team, body, freshness)
         return json_response(estimate_object(found, await self._standings.of(team)))
 
+    @Operation(
+        "GET /v1/credits",
+        ENQUIRIES,
+        "What is left, in upstream's shape",
+        answer=CREDITS,
+        errors=(Unavailable,),
+    )
     async def credits(self, request: Request) -> Response:
         team = team_of(request, self._current)
         return json_response(credits_object(await self._standings.of(team)))
 
+    @Operation("GET /v1/models", ENQUIRIES, "The models that the team may use", answer=_MODELS)
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

@@ -17,15 +17,18 @@ from starlette.responses import Response
 from gateway.core.catalog import Team
 from gateway.core.model import Upload
 from gateway.core.policy import Current
-from gateway.errors import GatewayError, InvalidRequest, UpstreamRefusal
+from gateway.errors import GatewayError, InvalidRequest, NotFound, UpstreamError, UpstreamRefusal
 from gateway.services.uploads import Answered, Uploads
+from gateway.web import chapters
 from gateway.web.auth import team_of
 from gateway.web.body import read_object
 from gateway.web.edge import add_upstream_seconds
 from gateway.web.evolink import wire
 from gateway.web.evolink.base64_file import Base64Files, said_of_file
 from gateway.web.evolink.upload_form import read_upload
+from gateway.web.operation import Operation
 from gateway.web.responses import json_response
+from gateway.web.schema import FILE, INTEGER, OBJECT, STRING, Component, Schema, open_object, text
 
 BASE: Final = "/api/v1/files"
 LINK_BODY_BYTES: Final = 64 * 1024
@@ -39,27 +42,77 @@ MAX_PAGE_SIZE: Final = 100
 _MAX_PAGE: Final = 1_000_000
 _ZONE: Final = timezone(timedelta(hours=8))  # the file API tells its times in this one
 
+FILE_ANSWER: Final = Component(
+    "File",
+    open_object(
+        {
+            "success": {"type": "boolean"},
+            "code": INTEGER,
+            "msg": STRING,
+            "data": {**OBJECT, "description": "Upstream's: the file's id and links."},
+        },
+        ["success"],
+    ),
+)
+_LIST_ASKED: Final = {
+    "page": {**INTEGER, "default": 1},
+    "pageSize": {**INTEGER, "default": PAGE_SIZE, "maximum": MAX_PAGE_SIZE},
+}
+
+
+def _upload(**file: Schema) -> Schema:
+    """What an upload says: the file, and where it goes."""
+    where = {
+        "upload_path": text("A folder of your own."),
+        "file_name": text("A name; without one it gets one."),
+    }
+    return open_object({**file, **where}, list(file))
+
 
 class FilesApi:
-    """The routes under `/api/v1/files`."""
+    """The endpoints under `/api/v1/files`."""
 
     def __init__(self, files: Uploads, base64_files: Base64Files, current: Current) -> None:
         self._files = files
         self._base64_files = base64_files
         self._current = current
 
+    @Operation(
+        f"POST {BASE}/upload/base64",
+        chapters.FILES,
+        "Upload a file as base64",
+        body=_upload(base64_data=text("The file, with or without `data:`.")),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_base64(self, request: Request) -> Response:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
         async with self._base64_files.file(request, limit, team=team.name) as file:
             return _told(request, await self._files.upload_ready(team, file))
 
+    @Operation(
+        f"POST {BASE}/upload/stream",
+        chapters.FILES,
+        "Upload a file as a form",
+        form=_upload(file=FILE),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_stream(self, request: Request) -> Response:
         team = self._team(request)
         limit = self._current.policy.upload_limit_bytes
         async with aclosing(read_upload(request, limit_bytes=limit)) as form:
             return _told(request, await self._files.upload_form(team, form))
 
+    @Operation(
+        f"POST {BASE}/upload/url",
+        chapters.FILES,
+        "Have a file fetched",
+        body=_upload(file_url=text("http or https.")),
+        answer=FILE_ANSWER,
+        errors=(InvalidRequest, UpstreamError),
+    )
     async def upload_url(self, request: Request) -> Response:
         team = self._team(request)
         values = await read_object(request, LINK_BODY_BYTES)
@@ -68,6 +121,13 @@ class FilesApi:
             raise InvalidRequest("file_url is required: an http or https URL", param="file_url")
         return _told(request, await self._files.upload_link(team, url, said_of_file(values)))
 
+    @Operation(
+        f"GET {BASE}/list",
+        chapters.FILES,
+        "The team's files",
+        query=_LIST_ASKED,
+        answer=FILE_ANSWER,
+    )
     async def list_files(self, request: Request) -> Response:
         team = self._team(request)
         page = _whole(request.query_params.get("page"), 1, _MAX_PAGE)
@@ -76,10 +136,25 @@ class FilesApi:
         data = {"files": _listed(uploads), "total": total}
         return json_response({"code": 200, "data": data, "msg": "success", "success": True})
 
+    @Operation(
+        f"GET {BASE}/quota",
+        chapters.FILES,
+        "The file store's numbers",
+        answer=FILE_ANSWER,
+        errors=(UpstreamError,),
+    )
     async def quota(self, request: Request) -> Response:
         self._team(request)
         return _told(request, await self._files.quota())
 
+    @Operation(
+        f"DELETE {BASE}/{{file_id}}",
+        chapters.FILES,
+        "Delete a file",
+        path_words={"file_id": "The id that its upload was answered with."},
+        answer=FILE_ANSWER,
+        errors=(NotFound, UpstreamError),
+    )
     async def delete(self, request: Request) -> Response:
         team = self._team(request)
         return _told(request, await self._files.delete(team, request.path_params["file_id"]))

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.core.addresses import MAX_URL_CHARACTERS
 from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
-from gateway.errors import InvalidRequest, InvalidTaskId
+from gateway.errors import (
+    BudgetExhausted,
+    GatewayError,
+    GenerationTimeout,
+    IdempotencyConflict,
+    InvalidRequest,
+    InvalidTaskId,
+    ModelAccessDenied,
+    NotCached,
+    OutcomeUnknown,
+    RateLimited,
+    ResultLost,
+    TaskNotFound,
+    Unavailable,
+    UpstreamError,
+)
 from gateway.ports.clock import Clock
 from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Task, Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
+from gateway.web.chapters import ORDERS
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import prefer, wire
 from gateway.web.evolink.prefer import Wait
+from gateway.web.evolink.tasks import TASK
 from gateway.web.openai.errors import WrongBaseUrl
+from gateway.web.operation import Header, Operation
+from gateway.web.schema import INTEGER, STRING, Component, listed, open_object, text
 
 TASK_PREFIX: Final = "task-unified-"
 OPENAI_SDK: Final = "x-stainless-lang"
@@ -29,6 +49,84 @@ OPENAI_SDK: Final = "x-stainless-lang"
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+MOST_PICTURES: Final = 10
+MOST_REFERENCES: Final = 16
+"""What any model takes at most (`limits` in the settings); one may take less."""
+
+N: Final = {**INTEGER, "minimum": 1, "maximum": MOST_PICTURES}
+
+ORDER: Final = Component(
+    "Order",
+    {
+        **open_object(
+            {
+                "model": text("One of `GET /v1/models`, or an alias of it."),
+                "prompt": text("What to draw. The model's limit is in tokens.", minLength=1),
+                "n": {**N, "default": 1, "description": "How many pictures."},
+                "size": text("One of the model's sizes, such as `1:1` or `1024x1024`."),
+                "quality": text("One of the model's qualities."),
+                "resolution": text("One of the model's resolutions, such as `2K`."),
+                "user": text("Whom the order is for: recorded, not forwarded."),
+                "safety_identifier": text("The same."),
+                "metadata": {"description": "What the order is for: recorded, not forwarded."},
+                "image_urls": listed(
+                    {**STRING, "maxLength": MAX_URL_CHARACTERS},
+                    maxItems=MOST_REFERENCES,
+                    description="Links to reference pictures, http or https: JPEG, PNG or WebP. A "
+                    "name that ends like a document or a film is refused.",
+                ),
+                "callback_url": text(
+                    "https; called once the task has ended and its pictures are kept.",
+                    maxLength=MAX_URL_CHARACTERS,
+                ),
+            },
+            ["model", "prompt"],
+            text="Fields that are not listed are forwarded, and count for the cache.",
+        ),
+        "examples": [
+            {"model": "gpt-image-1.5", "prompt": "A red bicycle", "size": "1:1", "quality": "low"}
+        ],
+    },
+)
+
+WAIT: Final = Header(
+    "Prefer",
+    "`wait=N` (RFC 7240) holds the answer until the task has ended, or N seconds "
+    f"(at most {prefer.MAX_WAIT_SECONDS}) have passed.",
+    {**STRING, "examples": ["wait=30"]},
+)
+FRESHNESS: Final = Header(
+    "Cache-Control",
+    "As in RFC 9111: `no-cache` makes a new one and stores it, `no-store` makes a new one and "
+    "does not, `max-age=N` takes no older answer, `only-if-cached` never makes one. Where the "
+    "operator says so, all but the last are ignored, and `Cache-Status` tells.",
+    {**STRING, "examples": ["no-cache"]},
+)
+_KEY_HEADER: Final = Header(
+    IDEMPOTENCY_KEY,
+    "The same key and order get the first task again, and nothing is paid twice.",
+    {**STRING, "minLength": 1, "maxLength": 255},
+)
+_CACHE_STATUS: Final = Header(
+    "Cache-Status",
+    "RFC 9211: hit, joined (`collapsed`) or made; `detail=client-control-ignored` where the "
+    "request's `Cache-Control` was.",
+)
+_REPLAYED: Final = Header("Idempotency-Replayed", "`true` when the key came before.")
+
+ORDER_ERRORS: Final[Sequence[type[GatewayError]]] = (
+    InvalidRequest,
+    BudgetExhausted,
+    ModelAccessDenied,
+    ResultLost,
+    GenerationTimeout,
+    RateLimited,
+    UpstreamError,
+    Unavailable,
+    OutcomeUnknown,
+)
+"""What may come of any order, however it is asked."""
 
 
 class Images:
@@ -48,6 +146,18 @@ class Images:
         self._current = current
         self._clock = clock
 
+    @Operation(
+        "POST /v1/images/generations",
+        ORDERS,
+        "Order pictures",
+        "Answers with a task. An order that was made before is answered from the "
+        "cache at once and for nothing; one that is being made now is joined.",
+        headers=(WAIT, FRESHNESS, _KEY_HEADER),
+        body=ORDER,
+        answer=TASK,
+        answer_headers=(_CACHE_STATUS, _REPLAYED),
+        errors=(*ORDER_ERRORS, IdempotencyConflict, NotCached),
+    )
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -64,6 +174,15 @@ class Images:
         task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
         return self._answer(task, {**decision_headers(answer), **applied})
 
+    @Operation(
+        "GET /v1/tasks/{task_id}",
+        ORDERS,
+        "A task",
+        path_words={"task_id": "The id of one of the team's own tasks."},
+        headers=(WAIT,),
+        answer=TASK,
+        errors=(TaskNotFound,),
+    )
     async def task(self, request: Request) -> Response:
         wait = prefer.read_wait(request)
         team = team_of(request, self._current)

@@ -16,14 +16,65 @@ from gateway.errors import InvalidRequest
 from gateway.services.tasks import TaskFilter, Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
+from gateway.web.chapters import ORDERS
 from gateway.web.evolink import wire
+from gateway.web.operation import Operation
 from gateway.web.responses import json_response
+from gateway.web.schema import INTEGER, NUMBER, OBJECT, STRING, Component, listed, open_object, text
 
 MAX_AT_ONCE: Final = 50
 """Rows of a page, ids of a batch: upstream's own limits."""
 
 PAGE_SIZE: Final = 20
 MAX_PAGE: Final = 1_000_000
+
+_STATUS: Final = {**STRING, "enum": sorted(wire.STATES_OF_STATUS)}
+
+TASK: Final = Component(
+    "Task",
+    open_object(
+        {
+            "id": text("The task's id."),
+            "object": {"const": "image.generation.task"},
+            "type": {"const": "image"},
+            "model": text("The public name of the model."),
+            "status": _STATUS,
+            "progress": {**INTEGER, "minimum": 0, "maximum": 100},
+            "created": {**INTEGER, "description": "Unix seconds."},
+            "results": listed(STRING, description="Permanent links."),
+            "result_data": listed(OBJECT),
+            "task_info": OBJECT,
+            "usage": OBJECT,
+            "error": open_object({"code": STRING, "message": STRING}),
+        },
+        ["id", "model", "status", "progress", "created"],
+    ),
+)
+_ROW: Final = {
+    "id": STRING,
+    "status": _STATUS,
+    "model": STRING,
+    "type": STRING,
+    "progress": INTEGER,
+    "created_at": INTEGER,
+    "has_results": {"type": "boolean"},
+    "has_error": {"type": "boolean"},
+    "credits_used": NUMBER,
+}
+_PAGE: Final = {
+    "data": listed(Component("TaskRow", open_object(_ROW, ["id", "status"]))),
+    "total": INTEGER,
+    "page": INTEGER,
+    "page_size": INTEGER,
+}
+_PAGE_ASKED: Final = {
+    "status": _STATUS,
+    "type": {**STRING, "enum": [wire.TASK_TYPE]},
+    "model": STRING,
+    "page": {**INTEGER, "minimum": 1, "default": 1},
+    "page_size": {**INTEGER, "minimum": 1, "maximum": MAX_AT_ONCE, "default": PAGE_SIZE},
+}
+_IDS: Final = {"task_ids": listed(STRING, minItems=1, maxItems=MAX_AT_ONCE)}
 
 
 class TaskLists:
@@ -32,6 +83,13 @@ class TaskLists:
         self._bodies = bodies
         self._current = current
 
+    @Operation(
+        "GET /v1/tasks",
+        ORDERS,
+        "The team's tasks, newest first",
+        query=_PAGE_ASKED,
+        answer=open_object(_PAGE, list(_PAGE)),
+    )
     async def page(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -48,6 +106,13 @@ class TaskLists:
         shown = {"data": rows, "page": asked.page, "page_size": asked.page_size, "total": total}
         return json_response(shown)
 
+    @Operation(
+        "POST /v1/tasks/batch",
+        ORDERS,
+        "Several tasks at once",
+        body=open_object(_IDS, list(_IDS)),
+        answer=open_object({"data": listed(TASK)}, ["data"]),
+    )
     async def batch(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

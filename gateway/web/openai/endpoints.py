@@ -20,14 +20,15 @@ from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current
-from gateway.errors import GatewayError, NotCached, RateLimited
+from gateway.errors import GatewayError, NotCached, NotFound, RateLimited
 from gateway.services.orders import Answer, Orders, outcome_unknown
 from gateway.services.tasks import Tasks
+from gateway.web import chapters
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import decision_headers, read_key
+from gateway.web.evolink.images import ORDER_ERRORS, N, decision_headers, read_key
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
@@ -35,11 +36,38 @@ from gateway.web.openai.answers import PicturesAnswer
 from gateway.web.openai.edits import Edits
 from gateway.web.openai.errors import ModelNotFound, StillRunning
 from gateway.web.openai.wire import Wish
+from gateway.web.operation import Operation
+from gateway.web.schema import FILE, INTEGER, OBJECT, STRING, Component, listed, open_object
 
 PREFIX: Final = "/openai/"
 
 CROWDED_SECONDS: Final = 10.0
 """About what a picture takes: then one of those that wait has ended."""
+
+
+_IMAGE: Final = open_object({"b64_json": STRING, "url": STRING})
+IMAGES: Final = Component(
+    "Images",
+    open_object(
+        {"created": INTEGER, "data": listed(_IMAGE), "usage": OBJECT},
+        ["created", "data"],
+        text="As OpenAI's Images API answers.",
+    ),
+)
+_WISH: Final = {
+    "model": STRING,
+    "prompt": STRING,
+    "n": N,
+    "size": STRING,
+    "quality": STRING,
+    "response_format": {**STRING, "enum": ["b64_json", "url"]},
+}
+_PICTURES: Final = {
+    "image": listed(FILE, minItems=1, maxItems=openai_wire.MAX_PICTURES),
+    "mask": FILE,
+}
+GENERATION: Final = open_object(_WISH, ["model", "prompt"])
+EDIT: Final = Component("Edit", open_object({**_WISH, **_PICTURES}, ["model", "prompt", "image"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +96,15 @@ class OpenAI:
         self._readers = readers
         self._locate = locate
 
+    @Operation(
+        "POST /openai/v1/images/generations",
+        chapters.OPENAI,
+        "Generate, synchronously",
+        "For the unmodified OpenAI SDKs: set their base URL to `/openai/v1`.",
+        body=GENERATION,
+        answer=IMAGES,
+        errors=ORDER_ERRORS,
+    )
     async def generate(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -78,6 +115,14 @@ class OpenAI:
             wish = openai_wire.read_wish(fields, policy.catalog)
         return await self._made(request, team, wish, began=time.perf_counter())
 
+    @Operation(
+        "POST /openai/v1/images/edits",
+        chapters.OPENAI,
+        "Edit pictures, synchronously",
+        form=EDIT,
+        answer=IMAGES,
+        errors=ORDER_ERRORS,
+    )
     async def edit(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -86,12 +131,26 @@ class OpenAI:
             wish = await self._readers.edits.wish(request, team, policy)
         return await self._made(request, team, wish, began=began)
 
+    @Operation(
+        "GET /openai/v1/models",
+        chapters.OPENAI,
+        "The models that the team may use",
+        answer=open_object({"data": listed(OBJECT)}, ["data"]),
+    )
     async def models(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
         listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
         return _json(orjson.dumps(listed))
 
+    @Operation(
+        "GET /openai/v1/models/{model}",
+        chapters.OPENAI,
+        "One model",
+        path_words={"model": "Its name or an alias."},
+        answer=OBJECT,
+        errors=(NotFound,),
+    )
     async def model(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)

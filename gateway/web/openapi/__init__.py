@@ -1,5 +1,5 @@
 """The whole surface described: `/openapi.json`, and `/docs` for people.
 
-`operation` says what an endpoint is; `clients`, `teams` and `operators` list the endpoints;
-`document` puts them together. Models and bounds are those that the endpoints themselves use.
+`document` is made from the operations that are served; what it says of models and bounds is what
+the endpoints themselves use.
 """

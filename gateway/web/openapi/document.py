@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from gateway import __version__
-from gateway.errors import GatewayError, Unauthorized, UnsupportedCoding
-from gateway.web.openapi import clients, operations, operators
-from gateway.web.openapi.operation import REF, Door, Header, Operation, Schema, Shape
-from gateway.web.openapi.schema import ref
+from gateway.errors import GatewayError
+from gateway.web.dialects import dialect_of
+from gateway.web.operation import Caller, Header, Operation
 from gateway.web.query import Query
+from gateway.web.schema import REF, STRING, Component, Schema, Shape
 
-DOORS: Final[Mapping[Door, Schema]] = {
-    Door.TEAM: {"type": "http", "scheme": "bearer", "description": "A team's key."},
-    Door.ADMIN: {
+KEYS: Final[Mapping[Caller, Schema]] = {
+    Caller.TEAM: {"type": "http", "scheme": "bearer", "description": "A team's key."},
+    Caller.OPERATOR: {
         "type": "http",
         "scheme": "bearer",
         "description": "An operator's key: one of `server.admin_keys`.",
     },
-    Door.SCRAPER: {
+    Caller.SCRAPER: {
         "type": "http",
         "scheme": "bearer",
         "description": "One of `server.metrics_keys`. Without any, callers on the same machine "
@@ -38,76 +37,81 @@ INTRODUCTION: Final = (
 )
 
 
-def all_operations() -> Sequence[Operation]:
-    return (*clients.OPERATIONS, *operators.OPERATIONS, *operations.OPERATIONS)
-
-
-@cache
-def document() -> Mapping[str, Any]:
+def document(operations: Iterable[Operation]) -> Mapping[str, Any]:
     """The document without `servers`: what it says depends on no settings."""
-    listed = all_operations()
-    made, definitions = _made_schemas(listed)
+    listed = [one for one in operations if one.chapter.described]
+    schemas = _Schemas(listed)
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, made)
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Image gateway", "version": __version__, "description": INTRODUCTION},
-        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in listed)],
+        "tags": [{"name": title} for title in dict.fromkeys(one.chapter.title for one in listed)],
         "paths": paths,
         "components": {
-            "schemas": {**clients.SCHEMAS, **operators.SCHEMAS, **definitions},
-            "securitySchemes": {door.value: scheme for door, scheme in DOORS.items()},
+            "schemas": schemas.components,
+            "securitySchemes": {caller.value: scheme for caller, scheme in KEYS.items()},
         },
     }
 
 
-# --- schemas of models ---------------------------------------------------------------------------
+class _Schemas:
+    """The schemas of an answer's or a body's shapes; what they refer to gathers as components."""
 
-Made = Mapping[type[Any], Schema]
+    def __init__(self, listed: Iterable[Operation]) -> None:
+        shapes = [
+            shape for one in listed for shape in (*one.answers.values(), *one.bodies.values())
+        ]
+        models = list(dict.fromkeys(shape for shape in shapes if isinstance(shape, type)))
+        adapters: list[tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = [
+            (number, "validation", TypeAdapter(model)) for number, model in enumerate(models)
+        ]
+        made, rest = TypeAdapter.json_schemas(adapters, ref_template=REF)
+        self._of_models = {models[number]: schema for (number, _), schema in made.items()}
+        self.components: dict[str, Schema] = rest.get("$defs", {})
 
+    def of(self, shape: Shape) -> Schema:
+        return self._of_models[shape] if isinstance(shape, type) else self._plain(shape)
 
-def _made_schemas(listed: Iterable[Operation]) -> tuple[Made, Mapping[str, Schema]]:
-    """The schema of each model or TypedDict that an operation names, and their definitions."""
-    models = list(dict.fromkeys(_models(listed)))
-    adapters: list[tuple[int, JsonSchemaMode, TypeAdapter[Any]]] = [
-        (number, "validation", TypeAdapter(model)) for number, model in enumerate(models)
-    ]
-    made, rest = TypeAdapter.json_schemas(adapters, ref_template=REF)
-    by_model = {model: made[number, "validation"] for number, model in enumerate(models)}
-    return by_model, rest.get("$defs", {})
-
-
-def _models(listed: Iterable[Operation]) -> Iterable[type[Any]]:
-    for one in listed:
-        shapes = [*one.answers.values(), *(one.body.content.values() if one.body else ())]
-        yield from (shape for shape in shapes if isinstance(shape, type))
-
-
-def _schema(shape: Shape, made: Made) -> Schema:
-    return made[shape] if isinstance(shape, type) else shape
+    def _plain(self, value: Any) -> Any:
+        """The same with a reference in place of each component."""
+        if isinstance(value, Component):
+            if value.name not in self.components:
+                self.components |= {**value.definitions, value.name: self._plain(value.schema)}
+            return {"$ref": REF.format(model=value.name)}
+        if isinstance(value, Mapping):
+            return {name: self._plain(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self._plain(one) for one in value]
+        return value
 
 
 # --- one operation -------------------------------------------------------------------------------
 
 
-def _operation(one: Operation, made: Made) -> dict[str, Any]:
+def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "tags": [one.tag],
+        "tags": [one.chapter.title],
         "summary": one.summary,
         "operationId": _name(one),
-        "security": [{one.door.value: []}] if one.door else [],
+        "security": [{one.caller.value: []}] if one.caller else [],
         "parameters": [*_in_path(one), *_in_query(one), *map(_in_header, one.headers)],
-        "responses": {"200": _answer(one, made), **_others(one), **_refusals(one)},
+        "responses": {"200": _answer(one, schemas), **_others(one), **_errors(one, schemas)},
     }
     if one.description:
         shown["description"] = one.description
-    if one.body:
-        content = {
-            kind: {"schema": _schema(shape, made)} for kind, shape in one.body.content.items()
-        }
-        shown["requestBody"] = {"required": one.body.required, "content": content}
+    if one.bodies:
+        content = {kind: {"schema": schemas.of(shape)} for kind, shape in one.bodies.items()}
+        shown["requestBody"] = {"required": _must_have(one), "content": content}
     return shown
+
+
+def _must_have(one: Operation) -> bool:
+    """Whether its body may not be empty: a model may have a default for all of it."""
+    if isinstance(one.body, type) and issubclass(one.body, BaseModel):
+        return any(field.is_required() for field in one.body.model_fields.values())
+    return True
 
 
 def _name(one: Operation) -> str:
@@ -122,21 +126,17 @@ def _in_path(one: Operation) -> Iterable[Mapping[str, Any]]:
             "in": "path",
             "required": True,
             "description": text,
-            "schema": {"type": "string"},
+            "schema": STRING,
         }
 
 
 def _in_query(one: Operation) -> Iterable[Mapping[str, Any]]:
-    for name, schema in _query_schemas(one).items():
+    asked = one.parameters
+    schemas = _properties(asked) if isinstance(asked, type) else asked
+    for name, schema in schemas.items():
         plain = {key: value for key, value in schema.items() if key not in ("description", "title")}
         described = {"description": schema["description"]} if "description" in schema else {}
         yield {"name": name, "in": "query", **described, "schema": plain}
-
-
-def _query_schemas(one: Operation) -> Mapping[str, Schema]:
-    if one.query is None:
-        return clients.QUERY_SCHEMAS.get(one.path, {}) if one.method == "GET" else {}
-    return _properties(one.query)
 
 
 def _properties(model: type[Query]) -> Mapping[str, Schema]:
@@ -163,11 +163,11 @@ def _in_header(header: Header) -> Mapping[str, Any]:
     return {**shown, "schema": header.schema}
 
 
-def _answer(one: Operation, made: Made) -> Mapping[str, Any]:
+def _answer(one: Operation, schemas: _Schemas) -> Mapping[str, Any]:
     shown: dict[str, Any] = {"description": one.summary}
     if one.answers:
         shown["content"] = {
-            kind: {} if shape is None else {"schema": _schema(shape, made)}
+            kind: {} if shape is None else {"schema": schemas.of(shape)}
             for kind, shape in one.answers.items()
         }
     headers = {
@@ -181,14 +181,12 @@ def _others(one: Operation) -> Mapping[str, Any]:
     return {str(status): {"description": text} for status, text in one.other_answers.items()}
 
 
-def _refusals(one: Operation) -> Mapping[str, Any]:
+def _errors(one: Operation, schemas: _Schemas) -> Mapping[str, Any]:
     """By status; of several errors with one status, each is named."""
-    behind_door = (Unauthorized,) if one.door and one.door is not Door.SCRAPER else ()
-    of_body = (UnsupportedCoding,) if one.body else ()
     by_status: dict[int, list[type[GatewayError]]] = {}
-    for error in (*behind_door, *of_body, *one.refusals):
+    for error in one.every_error():
         by_status.setdefault(error.status, []).append(error)
-    content = {"application/json": {"schema": ref(one.tongue.value)}}
+    content = {"application/json": {"schema": schemas.of(dialect_of(one.path).shape)}}
     return {
         str(status): {"description": _codes(errors), "content": content}
         for status, errors in sorted(by_status.items())

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.policy import Current
 from gateway.ports.ledger import Ledger, PictureFilter
 from gateway.services.runs import light_page
 from gateway.web.auth import team_of
+from gateway.web.chapters import OWN
+from gateway.web.operation import Operation
 from gateway.web.query import Timed, next_cursor, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import PicturesShape
-from gateway.web.shown import picture
+from gateway.web.shown import PicturesShape, picture
 
 
 class FindOwnPictures(Timed):
@@ -32,9 +32,13 @@ class Gallery:
         self._ledger = ledger
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [Route("/team/v1/pictures", self.listed, methods=["GET"])]
-
+    @Operation(
+        "GET /team/v1/pictures",
+        OWN,
+        "The team's pictures, newest first",
+        query=FindOwnPictures,
+        answer=PicturesShape,
+    )
     async def listed(self, request: Request) -> Response:
         """What another team's run made was given to this one, which need not know whose it was."""
         policy = self._current.policy

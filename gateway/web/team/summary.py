@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final, NotRequired, cast
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
@@ -18,14 +18,48 @@ from gateway.services.standings import Standings, TeamStanding
 from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
+from gateway.web.chapters import OWN
 from gateway.web.evolink.account import cheapest_rules
+from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import OfferShape, PriceShape, TeamSummaryShape
-from gateway.web.shown import standing
-from gateway.web.usage_reports import UsageAsked, read_by
+from gateway.web.shown import StandingShape, standing
+from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
+
+
+class PriceShape(TypedDict):
+    """US dollars per picture for these values; the first that fits counts."""
+
+    usd: float
+    size: NotRequired[str]
+    quality: NotRequired[str]
+    resolution: NotRequired[str]
+
+
+class OfferShape(TypedDict):
+    """A model as the team may use it. None: upstream judges."""
+
+    id: str
+    sizes: list[str] | None
+    qualities: list[str] | None
+    max_n: int
+    max_image_urls: int
+    prompt_tokens: int | None
+    prices: list[PriceShape]
+
+
+class TeamSummaryShape(TypedDict):
+    team: str
+    mode: str
+    standing: list[StandingShape]
+    spent_usd: float
+    spent_month_usd: float
+    saved_usd: float
+    models: list[OfferShape]
+    timezone: str
+    public_url: str
 
 
 class OwnUsageAsked(UsageAsked):
@@ -40,12 +74,7 @@ class TeamPages:
         self._standings = standings
         self._current = current
 
-    def routes(self) -> list[Route]:
-        return [
-            Route("/team/v1/summary", self.summary, methods=["GET"]),
-            Route("/team/v1/usage", self.usage, methods=["GET"]),
-        ]
-
+    @Operation("GET /team/v1/summary", OWN, "How the team stands", answer=TeamSummaryShape)
     async def summary(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
@@ -54,6 +83,14 @@ class TeamPages:
         found = await self._standings.of(team)
         return json_response(summary_shape(team, found, saved, policy))
 
+    @Operation(
+        "GET /team/v1/usage",
+        OWN,
+        "The team's usage",
+        query=OwnUsageAsked,
+        answer=UsageShape,
+        media=AS_CSV,
+    )
     async def usage(self, request: Request) -> Response:
         policy = self._current.policy
         team = team_of(request, self._current)
