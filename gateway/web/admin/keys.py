@@ -16,9 +16,10 @@ from starlette.routing import Route
 
 from gateway.config import Settings, units
 from gateway.core.policy import Current
+from gateway.core.teams.changes import no_team
 from gateway.core.teams.records import KeyState, TeamKey
 from gateway.services.policy import PolicyInForce
-from gateway.services.teams import Issued, TeamNotFound, Teams
+from gateway.services.teams import Issued, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
 from gateway.web.query import NoParameters, Query, read_json, read_query
@@ -87,7 +88,7 @@ class TeamKeys:
         read_query(request, NoParameters)
         team = request.path_params["team"]
         if team not in policy.teams:
-            raise TeamNotFound(f"There is no team {team[:128]!r}.", param="team")
+            raise no_team(team)
         if team in policy.provisioned:
             data = [_provisioned(team, digest) for digest in self._settings().teams[team].keys]
         else:

@@ -10,8 +10,7 @@ from starlette.routing import Route
 
 from gateway.config import Settings, SettingsError, managed
 from gateway.core.policy import Current
-from gateway.errors import CallerError
-from gateway.services.teams import Conflict
+from gateway.errors import CallerError, Conflict
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, read_json, read_query

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.config.schema import TeamEntry
-from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, Unavailable
-from gateway.services.erasure import PictureNotFound, RunNotFound, RunUnderWay
-from gateway.services.retries import RunNotRetriable
-from gateway.services.teams import (
+from gateway.errors import (
+    GatewayError,
+    InvalidRequest,
     KeyNotActive,
     KeyNotFound,
+    NotFound,
     Provisioned,
+    RequestTooLarge,
     RotationUnderWay,
     TeamExists,
     TeamNotFound,
+    Unavailable,
 )
+from gateway.services.erasure import PictureNotFound, RunNotFound, RunUnderWay
+from gateway.services.retries import RunNotRetriable
 from gateway.web import shapes
 from gateway.web.admin import (
     cache,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -18,10 +18,10 @@ from gateway.services.standings import Standings, TeamStanding
 from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
-from gateway.web.evolink.account import cheapest_rules
+from gateway.web.evolink.account import prices
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
-from gateway.web.shapes import OfferShape, PriceShape, TeamSummaryShape
+from gateway.web.shapes import OfferShape, TeamSummaryShape
 from gateway.web.shown import standing
 from gateway.web.usage_reports import UsageAsked, read_by
 
@@ -90,10 +90,7 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
         "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
         "max_image_urls": limits.max_image_urls,
         "prompt_tokens": limits.prompt_tokens,
-        "prices": [
-            cast(PriceShape, {"usd": dollars(rule.usd_micros), **dict(rule.match)})
-            for rule in cheapest_rules(model)
-        ],
+        "prices": prices(model),
     }
 
 
