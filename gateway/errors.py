@@ -75,6 +75,36 @@ class NotFound(CallerError):
     status, code = 404, "not_found"
 
 
+class TeamNotFound(NotFound):
+    code = "team_not_found"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
+
+
+class Conflict(CallerError):
+    """What is asked does not go with how things are; the request itself is in order."""
+
+    status = 409
+
+
+class TeamExists(Conflict):
+    code = "team_exists"
+
+
+class Provisioned(Conflict):
+    code = "provisioned"
+
+
+class KeyNotActive(Conflict):
+    code = "key_not_active"
+
+
+class RotationUnderWay(Conflict):
+    code = "rotation_under_way"
+
+
 class MethodNotAllowed(CallerError):
     status, code = 405, "method_not_allowed"
 

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import string
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
@@ -20,10 +20,10 @@ import structlog
 from gateway import ids
 from gateway.core.policy import Current
 from gateway.core.teams import changes
-from gateway.core.teams.changes import Act, Action, Exists, Missing, NotActive, Rotation, StillTwo
+from gateway.core.teams.changes import Act, Action, Rotation, no_team
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
-from gateway.errors import CallerError, NotFound
+from gateway.errors import Provisioned, TeamExists
 from gateway.ports.ledger import Ledger
 from gateway.services.policy import PolicyInForce
 
@@ -38,36 +38,6 @@ SECRET_BYTES: Final = 32
 """256 bits: nobody guesses it, so that one quick digest is enough to keep it by."""
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
-
-
-class TeamNotFound(NotFound):
-    code = "team_not_found"
-
-
-class KeyNotFound(NotFound):
-    code = "key_not_found"
-
-
-class Conflict(CallerError):
-    """What is asked does not go with how things are; the request itself is in order."""
-
-    status = 409
-
-
-class TeamExists(Conflict):
-    code = "team_exists"
-
-
-class Provisioned(Conflict):
-    code = "provisioned"
-
-
-class KeyNotActive(Conflict):
-    code = "key_not_active"
-
-
-class RotationUnderWay(Conflict):
-    code = "rotation_under_way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +70,7 @@ class Teams:
         if name in self._current.policy.provisioned:
             raise TeamExists(f"The settings file has a team {name!r} already.", param="name")
         act = self._act(actor)
-        made = await self._change(name, lambda view: changes.create(view, name, document, act))
-        if isinstance(made, Exists):
-            raise TeamExists(f"There is a team {name!r} already: change that one.", param="name")
-        return made
+        return await self._change(name, lambda view: changes.create(view, name, document, act))
 
     async def change(self, name: str, edit: Callable[[str], str], *, actor: str) -> ManagedTeam:
         """The team with the document that `edit` makes of its present one.
@@ -111,32 +78,24 @@ class Teams:
         When this returns, no order is judged by the former limits any more. Raises `TeamNotFound`,
         `Provisioned` and what `edit` raises.
         """
-        self._require(name)
-        act = self._act(actor)
-        after = await self._change(name, lambda view: changes.change(view, edit, act))
-        if isinstance(after, Missing):
-            raise _no_team(name)
+        act = self._act_on(name, actor)
+        after = await self._change(name, lambda view: changes.change(view, name, edit, act))
         await self._settle()
         return after
 
     async def delete(self, name: str, *, actor: str) -> None:
         """Its keys open nothing any more; runs that are under way end. Raises as `change` does."""
-        self._require(name)
-        act = self._act(actor)
-        if isinstance(await self._change(name, lambda view: changes.delete(view, act)), Missing):
-            raise _no_team(name)
+        act = self._act_on(name, actor)
+        await self._change(name, lambda view: changes.delete(view, name, act))
         await self._settle()
 
     # --- changing keys -------------------------------------------------------------------------
 
     async def issue(self, name: str, *, label: str, actor: str) -> Issued:
         """A new key. Raises `TeamNotFound`, `Provisioned`."""
-        self._require(name)
-        act = self._act(actor)
+        act = self._act_on(name, actor)
         issued = _new_key(name, label, act.at)
-        made = await self._change(name, lambda view: changes.issue(view, issued.record, act))
-        if isinstance(made, Missing):
-            raise _no_team(name)
+        await self._change(name, lambda view: changes.issue(view, issued.record, act))
         return issued
 
     async def rotate(
@@ -146,38 +105,21 @@ class Teams:
 
         Raises also `KeyNotFound`, `KeyNotActive`, `RotationUnderWay`.
         """
-        self._require(name)
-        act = self._act(actor)
+        act = self._act_on(name, actor)
         issued = _new_key(name, label or "", act.at, replaces=key_id)
 
-        def make(old: TeamKey) -> TeamKey:
-            return replace(issued.record, label=old.label if label is None else label)
+        def decide(view: View) -> tuple[Rotation, Writes]:
+            return changes.rotate(
+                view, issued.record, label=label, grace_seconds=grace_seconds, act=act
+            )
 
-        def decide(view: View) -> tuple[Rotation | NotActive | StillTwo | Missing, Writes]:
-            return changes.rotate(view, key_id, make, grace_seconds=grace_seconds, act=act)
-
-        match await self._change(name, decide):
-            case Missing() as missing:
-                raise _missing(missing, name, key_id)
-            case NotActive(_, state):
-                message = f"This key is {state.value}: only an active one is rotated. Issue one."
-                raise KeyNotActive(message)
-            case StillTwo(former):
-                raise RotationUnderWay(
-                    f"The key {former.id}, which this one replaced, still works. Wait for the end "
-                    "of its grace period, or revoke it first."
-                )
-            case Rotation(old, new):
-                return Rotated(Issued(new, issued.key), old)
+        rotation = await self._change(name, decide)
+        return Rotated(Issued(rotation.new, issued.key), rotation.old)
 
     async def revoke(self, name: str, key_id: str, *, actor: str) -> TeamKey:
         """The key opens nothing from the next request on. Raises as `rotate` does."""
-        self._require(name)
-        act = self._act(actor)
-        after = await self._change(name, lambda view: changes.revoke(view, key_id, act))
-        if isinstance(after, Missing):
-            raise _missing(after, name, key_id)
-        return after
+        act = self._act_on(name, actor)
+        return await self._change(name, lambda view: changes.revoke(view, name, key_id, act))
 
     async def note(
         self, action: Action, subject: str, *, before: str, after: str, actor: str
@@ -189,7 +131,7 @@ class Teams:
     # --- inside --------------------------------------------------------------------------------
 
     async def _change(self, name: str, decide: Decide[T]) -> T:
-        """The decision's answer, once it is committed and in force."""
+        """The decision's answer, once it is committed and in force. Raises what it raises."""
 
         def with_writes(view: View) -> tuple[tuple[T, Writes], Writes]:
             answer, writes = decide(view)
@@ -211,27 +153,19 @@ class Teams:
         """
         await self._ledger.transact(Keys(), lambda _: (None, Writes()))
 
-    def _require(self, name: str) -> None:
+    def _act_on(self, name: str, actor: str) -> Act:
+        """Raises `TeamNotFound`, `Provisioned`."""
         if name in self._current.policy.provisioned:
             raise Provisioned(
                 f"The team {name!r} comes from the settings file and is changed there: edit "
                 f"teams.{name}, then reload with POST /admin/v1/settings/reload or SIGHUP."
             )
         if name not in self._in_force.managed:
-            raise _no_team(name)
+            raise no_team(name)
+        return self._act(actor)
 
     def _act(self, actor: str) -> Act:
         return Act(ids.new_change_id(), self._current.clock(), actor)
-
-
-def _no_team(name: str) -> TeamNotFound:
-    return TeamNotFound(f"There is no team {name[:128]!r}.", param="team")
-
-
-def _missing(missing: Missing, name: str, key_id: str) -> NotFound:
-    if missing is Missing.TEAM:
-        return _no_team(name)
-    return KeyNotFound(f"The team {name!r} has no key {key_id[:64]!r}.", param="id")
 
 
 def _new_key(team: str, label: str, now: float, *, replaces: str | None = None) -> Issued:

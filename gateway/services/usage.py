@@ -58,6 +58,15 @@ class Line:
     day: date | None
     usage: Usage
 
+    def told_by(self, by: Iterable[UsagePart]) -> dict[str, str]:
+        """What tells it apart from the other rows, in this order."""
+        parts = {
+            UsagePart.DAY: self.day.isoformat() if self.day else "",
+            UsagePart.TEAM: self.usage.team,
+            UsagePart.MODEL: self.usage.model,
+        }
+        return {part.value: parts[part] for part in by}
+
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
@@ -124,7 +133,7 @@ def grouped(rows: Iterable[Usage], days: Period, by: tuple[UsagePart, ...]) -> U
         sums[key] = amounts if found is None else _added(found, amounts)
     totals = tuple(map(sum, zip(*sums.values(), strict=True))) or _counters(NO_USAGE)
     lines = [Line(key[0], _usage(key[1], key[2], found)) for key, found in sums.items()]
-    lines.sort(key=lambda line: tuple(_place(line, part) for part in by))
+    lines.sort(key=lambda line: tuple(line.told_by(by).values()))
     return UsageReport(days, by, lines, _usage("", "", totals))
 
 
@@ -151,12 +160,6 @@ def _added(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
 
 def _usage(team: str, model: str, sums: Sequence[int]) -> Usage:
     return Usage(team, model, 0, *sums)
-
-
-def _place(line: Line, part: UsagePart) -> str:
-    if part is UsagePart.DAY:
-        return line.day.isoformat() if line.day else ""
-    return line.usage.team if part is UsagePart.TEAM else line.usage.model
 
 
 def _day(name: str, text: str | None) -> date | None:

@@ -17,7 +17,7 @@ from gateway.core.model import Usage
 from gateway.core.money.usd import dollars, exact_usd
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import UsagePart
-from gateway.services.usage import Line, UsageReport
+from gateway.services.usage import UsageReport
 from gateway.web.evolink import wire
 from gateway.web.query import Query
 from gateway.web.schema import STRING, Shape
@@ -122,7 +122,7 @@ def shape(report: UsageReport) -> UsageShape:
         "timezone": str(report.period.zone),
         "by": _names(report),
         "data": [
-            cast(UsageRowShape, {**_parts(report, line), **counters(line.usage)})
+            cast(UsageRowShape, {**line.told_by(report.by), **counters(line.usage)})
             for line in report.lines
         ],
         "totals": counters(report.totals),
@@ -157,7 +157,7 @@ def as_csv(report: UsageReport) -> str:
     writer = csv.writer(text)
     writer.writerow([*_names(report), *COLUMNS])
     for line in report.lines:
-        parts = [harmless(part) for part in _parts(report, line).values()]
+        parts = [harmless(part) for part in line.told_by(report.by).values()]
         writer.writerow([*parts, *_counters(line.usage, exact_usd).values()])
     return text.getvalue()
 
@@ -165,16 +165,6 @@ def as_csv(report: UsageReport) -> str:
 def harmless(cell: str) -> str:
     """The text as a spreadsheet shows it, and does not compute it."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
-
-
-def _parts(report: UsageReport, line: Line) -> dict[str, str]:
-    """What tells the line apart, in the order that was asked for."""
-    told = {
-        UsagePart.DAY: line.day.isoformat() if line.day else "",
-        UsagePart.TEAM: line.usage.team,
-        UsagePart.MODEL: line.usage.model,
-    }
-    return {part.value: told[part] for part in report.by}
 
 
 def _names(report: UsageReport) -> list[str]:

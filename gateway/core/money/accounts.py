@@ -95,10 +95,6 @@ class AccountKey:
         return self.team == team and self.start <= at < self.end
 
 
-def total_key(team: str) -> AccountKey:
-    return AccountKey(team, Window.TOTAL, 0, FOREVER)
-
-
 @dataclass(frozen=True, slots=True)
 class Account:
     """One team's spent and held amounts in one budget window.

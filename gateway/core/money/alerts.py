@@ -24,8 +24,8 @@ from gateway.core.money.accounts import (
     Window,
     Windows,
 )
-from gateway.core.money.budgets import Standing, standings
-from gateway.core.money.usd import dollars, show_usd
+from gateway.core.money.budgets import Standing, amount_told, limit_told, standings
+from gateway.core.money.usd import dollars
 
 TYPE: Final = "budget.threshold_reached"
 MEASURES: Final = (Measure.USD, Measure.IMAGES)
@@ -127,12 +127,9 @@ def _body(moment: Moment, one: Standing, threshold: int, *, denied: bool) -> str
 
 def _text(team: str, one: Standing, resets_at: str | None, *, denied: bool) -> str:
     cap, used = one.cap, one.used
-    show = show_usd if cap.measure is Measure.USD else str
-    unit = "" if cap.measure is Measure.USD else " pictures"
-    per = "in total" if cap.window is Window.TOTAL else f"per {cap.window}"
     share = 100 * used // cap.limit
-    said = f"Team {team} has used {share} % of its limit of {show(cap.limit)}{unit} {per}"
-    held = f", {show(one.held)} of it held for running orders" if one.held else ""
+    said = f"Team {team} has used {share} % of its limit of {limit_told(cap)}"
+    held = f", {amount_told(cap, one.held)} of it held for running orders" if one.held else ""
     refused = " An order was refused because it needs more than is left." if denied else ""
     renews = f"It renews at {resets_at}." if resets_at else "It does not renew."
-    return f"{said} ({show(used)}{held}).{refused} {renews}"
+    return f"{said} ({amount_told(cap, used)}{held}).{refused} {renews}"

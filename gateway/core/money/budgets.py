@@ -152,20 +152,30 @@ class Excess:
     @property
     def sentence(self) -> str:
         left = max(0, self.cap.limit - self.used)
-        show = show_usd if self.cap.measure is Measure.USD else str
-        unit = {
-            Measure.USD: "",
-            Measure.IMAGES: " pictures",
-            Measure.RUNS: " runs",
-            Measure.LIVE: " runs at a time",
-        }[self.cap.measure]
-        per = "in total" if self.cap.window is Window.TOTAL else f"per {self.cap.window}"
-        if self.cap.measure is Measure.LIVE:
-            per = "for this team"
+        asked, left_told = amount_told(self.cap, self.asked), amount_told(self.cap, left)
         return (
-            f"The team's limit of {show(self.cap.limit)}{unit} {per} would be exceeded: "
-            f"this request needs {show(self.asked)} and {show(left)} is left."
+            f"The team's limit of {limit_told(self.cap)} would be exceeded: "
+            f"this request needs {asked} and {left_told} is left."
         )
+
+
+def amount_told(cap: Cap, amount: int) -> str:
+    """An amount of what the cap counts: `$12.50`, or a number."""
+    return show_usd(amount) if cap.measure is Measure.USD else str(amount)
+
+
+def limit_told(cap: Cap) -> str:
+    """`$50.00 per day`, `200 pictures in total`, `4 runs at a time for this team`."""
+    unit = {
+        Measure.USD: "",
+        Measure.IMAGES: " pictures",
+        Measure.RUNS: " runs",
+        Measure.LIVE: " runs at a time",
+    }[cap.measure]
+    per = "in total" if cap.window is Window.TOTAL else f"per {cap.window}"
+    if cap.measure is Measure.LIVE:
+        per = "for this team"
+    return f"{amount_told(cap, cap.limit)}{unit} {per}"
 
 
 def first_excess(

@@ -1,7 +1,8 @@
 """What operators do to teams and keys: each act a pure decision, and the policy that follows.
 
-A decision looks at the team and its keys as they are and returns its answer with the writes; an
-answer that is no record says why nothing was written. It must not know HTTP or the settings.
+A decision looks at the team and its keys as they are and returns its answer with the writes. What
+cannot be done it raises as the operator's error, and then nothing is written: `TeamNotFound` for a
+team that is not there, `KeyNotFound` for such a key. It must not know HTTP or the settings.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from gateway.core.instants import rfc3339_if_ever
 from gateway.core.policy import Grant, Policy
 from gateway.core.teams.records import Change, KeyState, ManagedTeam, TeamKey
 from gateway.core.transaction import View, Writes
+from gateway.errors import (
+    KeyNotActive,
+    KeyNotFound,
+    RotationUnderWay,
+    TeamExists,
+    TeamNotFound,
+)
 
 
 class Action(StrEnum):
@@ -49,33 +57,6 @@ class Act:
         return Change(self.id, self.at, self.actor, action.value, subject, before, after)
 
 
-class Missing(StrEnum):
-    """What an act was about and is not there."""
-
-    TEAM = "team"
-    KEY = "key"
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """A team of that name is there already."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotActive:
-    """The key cannot be rotated any more."""
-
-    key: TeamKey
-    state: KeyState
-
-
-@dataclass(frozen=True, slots=True)
-class StillTwo:
-    """The key that this one replaced still works: a rotation has two live keys at most."""
-
-    former: TeamKey
-
-
 @dataclass(frozen=True, slots=True)
 class Rotation:
     old: TeamKey
@@ -85,90 +66,92 @@ class Rotation:
 # --- teams ---------------------------------------------------------------------------------------
 
 
-def create(view: View, name: str, document: str, act: Act) -> tuple[ManagedTeam | Exists, Writes]:
-    """A new team, or one that was deleted and is there again: its history and accounts go on."""
-    if _present(view) is not None:
-        return Exists(), Writes()
+def create(view: View, name: str, document: str, act: Act) -> tuple[ManagedTeam, Writes]:
+    """A new team, or one that was deleted and is there again: its history and accounts go on.
+
+    Raises `TeamExists`.
+    """
+    if view.managed is not None and view.managed.deleted_at is None:
+        raise TeamExists(f"There is a team {name!r} already: change that one.", param="name")
     team = ManagedTeam(name, document, act.at, act.at)
     change = act.change(Action.TEAM_CREATE, name, after=document)
     return team, Writes(teams=(team,), changes=(change,))
 
 
 def change(
-    view: View, edit: Callable[[str], str], act: Act
-) -> tuple[ManagedTeam | Missing, Writes]:
+    view: View, name: str, edit: Callable[[str], str], act: Act
+) -> tuple[ManagedTeam, Writes]:
     """The team with the document that `edit` makes of its present one; what it raises comes out.
 
     Where nothing is different nothing is written.
     """
-    team = _present(view)
-    if team is None:
-        return Missing.TEAM, Writes()
+    team = _present(view, name)
     document = edit(team.document)
     if document == team.document:
         return team, Writes()
     after = replace(team, document=document, changed_at=act.at)
-    change = act.change(Action.TEAM_CHANGE, team.name, before=team.document, after=document)
+    change = act.change(Action.TEAM_CHANGE, name, before=team.document, after=document)
     return after, Writes(teams=(after,), changes=(change,))
 
 
-def delete(view: View, act: Act) -> tuple[ManagedTeam | Missing, Writes]:
+def delete(view: View, name: str, act: Act) -> tuple[ManagedTeam, Writes]:
     """The team is gone and its keys are revoked; its row stays, for its history."""
-    team = _present(view)
-    if team is None:
-        return Missing.TEAM, Writes()
+    team = _present(view, name)
     after = replace(team, changed_at=act.at, deleted_at=act.at)
     open_keys = [key for key in view.team_keys if key.ends_at > act.at]
     revoked = tuple(replace(key, revoked_at=act.at) for key in open_keys)
     before = {**json.loads(team.document), "keys": [key.id for key in open_keys]}
-    change = act.change(Action.TEAM_DELETE, team.name, before=_json(before))
+    change = act.change(Action.TEAM_DELETE, name, before=_json(before))
     return after, Writes(teams=(after,), team_keys=revoked, changes=(change,))
 
 
-def _present(view: View) -> ManagedTeam | None:
-    team = view.managed
-    return None if team is None or team.deleted_at is not None else team
+def _present(view: View, name: str) -> ManagedTeam:
+    if view.managed is None or view.managed.deleted_at is not None:
+        raise no_team(name)
+    return view.managed
+
+
+def no_team(name: str) -> TeamNotFound:
+    return TeamNotFound(f"There is no team {name[:128]!r}.", param="team")
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
-def issue(view: View, key: TeamKey, act: Act) -> tuple[TeamKey | Missing, Writes]:
-    if _present(view) is None:
-        return Missing.TEAM, Writes()
+def issue(view: View, key: TeamKey, act: Act) -> tuple[TeamKey, Writes]:
+    _present(view, key.team)
     change = act.change(Action.KEY_ISSUE, _subject(key), after=_told(key))
     return key, Writes(team_keys=(key,), changes=(change,))
 
 
 def rotate(
-    view: View, old_id: str, make: Callable[[TeamKey], TeamKey], *, grace_seconds: float, act: Act
-) -> tuple[Rotation | NotActive | StillTwo | Missing, Writes]:
-    """A new key, which `make` makes for the old one, that goes on working for the grace period."""
-    if _present(view) is None:
-        return Missing.TEAM, Writes()
-    old = _key(view, old_id)
-    if old is None:
-        return Missing.KEY, Writes()
-    if old.state(act.at) is not KeyState.ACTIVE:
-        return NotActive(old, old.state(act.at)), Writes()
-    former = _key(view, old.replaces)
-    if former is not None and former.ends_at > act.at:
-        return StillTwo(former), Writes()
+    view: View, new: TeamKey, *, label: str | None, grace_seconds: float, act: Act
+) -> tuple[Rotation, Writes]:
+    """`new` in the place of the key that it `replaces`, which works on for the grace period.
+
+    `label` None: the old one's. Raises `KeyNotActive`, and `RotationUnderWay`
+    where the key that the old one replaced still works: two at most are live.
+    """
+    old = _key(view, new.team, new.replaces or "")
+    if (state := old.state(act.at)) is not KeyState.ACTIVE:
+        message = f"This key is {state.value}: only an active one is rotated. Issue one."
+        raise KeyNotActive(message)
+    for former in view.team_keys:
+        if former.id == old.replaces and former.ends_at > act.at:
+            raise RotationUnderWay(
+                f"The key {former.id}, which this one replaced, still works. Wait for the end "
+                "of its grace period, or revoke it first."
+            )
+    new = replace(new, label=old.label if label is None else label)
     ending = replace(old, expires_at=act.at + grace_seconds)
-    new = make(old)
-    change = act.change(
-        Action.KEY_ROTATE, _subject(old), before=_told(old), after=_json(_rotated(ending, new))
-    )
+    told = _json({"old": _facts(ending), "new": _facts(new)})
+    change = act.change(Action.KEY_ROTATE, _subject(old), before=_told(old), after=told)
     return Rotation(ending, new), Writes(team_keys=(ending, new), changes=(change,))
 
 
-def revoke(view: View, key_id: str, act: Act) -> tuple[TeamKey | Missing, Writes]:
+def revoke(view: View, name: str, key_id: str, act: Act) -> tuple[TeamKey, Writes]:
     """The key opens nothing from now on; one that is revoked already stays as it is."""
-    if _present(view) is None:
-        return Missing.TEAM, Writes()
-    key = _key(view, key_id)
-    if key is None:
-        return Missing.KEY, Writes()
+    key = _key(view, name, key_id)
     if key.revoked_at is not None:
         return key, Writes()
     after = replace(key, revoked_at=act.at)
@@ -176,8 +159,12 @@ def revoke(view: View, key_id: str, act: Act) -> tuple[TeamKey | Missing, Writes
     return after, Writes(team_keys=(after,), changes=(change,))
 
 
-def _key(view: View, key_id: str | None) -> TeamKey | None:
-    return next((key for key in view.team_keys if key.id == key_id), None)
+def _key(view: View, name: str, key_id: str) -> TeamKey:
+    _present(view, name)
+    found = next((key for key in view.team_keys if key.id == key_id), None)
+    if found is None:
+        raise KeyNotFound(f"The team {name!r} has no key {key_id[:64]!r}.", param="id")
+    return found
 
 
 # --- the policy that follows ---------------------------------------------------------------------
@@ -218,10 +205,6 @@ def _facts(key: TeamKey) -> dict[str, object]:
         "replaces": key.replaces,
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
-
-
-def _rotated(old: TeamKey, new: TeamKey) -> dict[str, object]:
-    return {"old": _facts(old), "new": _facts(new)}
 
 
 def _json(value: object) -> str:

@@ -16,17 +16,11 @@ from typing_extensions import TypedDict
 
 from gateway.config import Settings, units
 from gateway.core.policy import Current
+from gateway.core.teams.changes import no_team
 from gateway.core.teams.records import KeyState, TeamKey
+from gateway.errors import KeyNotActive, KeyNotFound, Provisioned, RotationUnderWay, TeamNotFound
 from gateway.services.policy import PolicyInForce
-from gateway.services.teams import (
-    Issued,
-    KeyNotActive,
-    KeyNotFound,
-    Provisioned,
-    RotationUnderWay,
-    TeamNotFound,
-    Teams,
-)
+from gateway.services.teams import Issued, Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import ACTOR_DIGITS, operator_of
 from gateway.web.chapters import TEAMS
@@ -129,7 +123,7 @@ class TeamKeys:
         read_query(request, NoParameters)
         team = request.path_params["team"]
         if team not in policy.teams:
-            raise TeamNotFound(f"There is no team {team[:128]!r}.", param="team")
+            raise no_team(team)
         if team in policy.provisioned:
             data = [_provisioned(team, digest) for digest in self._settings().teams[team].keys]
         else:

@@ -11,8 +11,7 @@ from typing_extensions import TypedDict
 
 from gateway.config import Settings, SettingsError, managed
 from gateway.core.policy import Current
-from gateway.errors import CallerError, RequestTooLarge
-from gateway.services.teams import Conflict
+from gateway.errors import CallerError, Conflict, RequestTooLarge
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.chapters import SETTINGS

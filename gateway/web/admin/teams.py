@@ -19,9 +19,11 @@ from gateway.config.schema import TeamEntry
 from gateway.core.catalog import Team
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
+from gateway.core.teams.changes import no_team
+from gateway.errors import Provisioned, TeamExists, TeamNotFound
 from gateway.services.policy import PolicyInForce
 from gateway.services.standings import Standings, TeamStanding
-from gateway.services.teams import Provisioned, TeamExists, TeamNotFound, Teams
+from gateway.services.teams import Teams
 from gateway.web.admin import BODY_BYTES
 from gateway.web.auth import operator_of
 from gateway.web.body import read_object
@@ -215,7 +217,7 @@ class ManagedTeams:
         """The team as it is in force now."""
         team = self._current.policy.teams.get(name)
         if team is None:
-            raise TeamNotFound(f"There is no team {name[:128]!r}.", param="team")
+            raise no_team(name)
         told = self._described(name)
         return json_response(self._shape(team, told, await self._standings.of(team)))
 

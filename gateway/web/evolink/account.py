@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NotRequired, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from gateway.core.catalog import ImageModel, PriceRule
+from gateway.core.catalog import ImageModel
 from gateway.core.instants import rfc3339_if_ever
 from gateway.core.money.accounts import USD_MICROS
 from gateway.core.money.budgets import Standing
@@ -120,6 +121,15 @@ MODEL: Final = Component(
 _MODELS: Final = open_object({"data": listed(MODEL), "object": {"const": "list"}}, ["data"])
 
 
+class PriceShape(TypedDict):
+    """US dollars per picture for these values; the first that fits counts."""
+
+    usd: float
+    size: NotRequired[str]
+    quality: NotRequired[str]
+    resolution: NotRequired[str]
+
+
 class AccountPages:
     def __init__(
         self, service: Orders, standings: Standings, current: Current, bodies: Bodies
@@ -221,16 +231,18 @@ def model_object(model: ImageModel) -> Mapping[str, object]:
         "sizes": _sorted(limits.sizes),
         "qualities": _sorted(limits.qualities),
         "resolutions": _sorted(limits.resolutions),
-        "prices": [
-            {"usd": dollars(rule.usd_micros), **dict(rule.match)} for rule in cheapest_rules(model)
-        ],
+        "prices": prices(model),
     }
 
 
-def cheapest_rules(model: ImageModel) -> Sequence[PriceRule]:
+def prices(model: ImageModel) -> list[PriceShape]:
     """The rules of the route that is cheapest at its cheapest, in the order they are tried."""
     routes = [route.prices for route in model.routes if route.prices]
-    return min(routes, key=lambda rules: min(rule.usd_micros for rule in rules), default=())
+    cheapest = min(routes, key=lambda rules: min(rule.usd_micros for rule in rules), default=())
+    return [
+        cast("PriceShape", {"usd": dollars(rule.usd_micros), **dict(rule.match)})
+        for rule in cheapest
+    ]
 
 
 def _sorted(values: frozenset[str] | None) -> list[str] | None:

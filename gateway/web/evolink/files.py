@@ -81,7 +81,7 @@ class FilesApi:
         f"POST {BASE}/upload/base64",
         chapters.FILES,
         "Upload a file as base64",
-        body=_upload(base64_data=text("The file, with or without `data:`.")),
+        body=_upload(base64_data=text("The file, with or without `data:`; 20 MB at most.")),
         answer=FILE_ANSWER,
         errors=(InvalidRequest, UpstreamError),
     )

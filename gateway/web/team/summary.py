@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NotRequired, cast
+from typing import Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
 from gateway.web.chapters import OWN
-from gateway.web.evolink.account import cheapest_rules
+from gateway.web.evolink.account import PriceShape, prices
 from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_query
 from gateway.web.responses import json_response
@@ -27,15 +27,6 @@ from gateway.web.shown import StandingShape, standing
 from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
-
-
-class PriceShape(TypedDict):
-    """US dollars per picture for these values; the first that fits counts."""
-
-    usd: float
-    size: NotRequired[str]
-    quality: NotRequired[str]
-    resolution: NotRequired[str]
 
 
 class OfferShape(TypedDict):
@@ -127,10 +118,7 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
         "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
         "max_image_urls": limits.max_image_urls,
         "prompt_tokens": limits.prompt_tokens,
-        "prices": [
-            cast(PriceShape, {"usd": dollars(rule.usd_micros), **dict(rule.match)})
-            for rule in cheapest_rules(model)
-        ],
+        "prices": prices(model),
     }
 
 

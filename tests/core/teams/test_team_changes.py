@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from core_samples import CATALOG, NOW, a_policy
 
 from gateway.core.catalog import Team
 from gateway.core.policy import Current, Grant
 from gateway.core.teams.changes import (
     Act,
-    Exists,
-    Missing,
-    NotActive,
     Rotation,
-    StillTwo,
     change,
     create,
     delete,
@@ -27,6 +25,13 @@ from gateway.core.teams.changes import (
 )
 from gateway.core.teams.records import KeyState, ManagedTeam, TeamKey
 from gateway.core.transaction import View, Writes
+from gateway.errors import (
+    KeyNotActive,
+    KeyNotFound,
+    RotationUnderWay,
+    TeamExists,
+    TeamNotFound,
+)
 
 ACT = Act("chg_1", NOW, "0123456789ab")
 BLUE = ManagedTeam("blue", '{"budgets":[]}', NOW - 100, NOW - 50)
@@ -56,7 +61,8 @@ def test_a_new_team() -> None:
 
 
 def test_a_name_is_given_once() -> None:
-    assert create(View(managed=BLUE), "blue", "{}", ACT) == (Exists(), Writes())
+    with pytest.raises(TeamExists):
+        create(View(managed=BLUE), "blue", "{}", ACT)
 
 
 def test_a_deleted_name_is_given_again() -> None:
@@ -66,33 +72,35 @@ def test_a_deleted_name_is_given_again() -> None:
 
 
 def test_a_change_keeps_when_it_was_made() -> None:
-    after, writes = change(View(managed=BLUE), lambda old: old.replace("[]", "[1]"), ACT)
+    after, writes = change(View(managed=BLUE), "blue", lambda old: old.replace("[]", "[1]"), ACT)
     assert after == replace(BLUE, document='{"budgets":[1]}', changed_at=NOW)
     assert writes.teams == (after,)
     assert change_of(writes) == ("team.change", "blue", {"budgets": []}, {"budgets": [1]})
 
 
 def test_a_change_of_nothing_writes_nothing() -> None:
-    assert change(View(managed=BLUE), lambda old: old, ACT) == (BLUE, Writes())
+    assert change(View(managed=BLUE), "blue", lambda old: old, ACT) == (BLUE, Writes())
 
 
 def test_nothing_is_done_to_a_team_that_is_not_there() -> None:
     for view in (View(), View(managed=GONE, team_keys=(key("a"),))):
-        outcomes = (
-            change(view, lambda old: old, ACT),
-            delete(view, ACT),
-            issue(view, key("b"), ACT),
-            rotate(view, "a", lambda _: key("b"), grace_seconds=0, act=ACT),
-            revoke(view, "a", ACT),
+        acts: tuple[Callable[[View], object], ...] = (
+            lambda view: change(view, "blue", lambda old: old, ACT),
+            lambda view: delete(view, "blue", ACT),
+            lambda view: issue(view, key("b"), ACT),
+            lambda view: rotate(view, key("b", replaces="a"), label="", grace_seconds=0, act=ACT),
+            lambda view: revoke(view, "blue", "a", ACT),
         )
-        assert outcomes == ((Missing.TEAM, Writes()),) * 5
+        for act in acts:
+            with pytest.raises(TeamNotFound):
+                act(view)
 
 
 def test_a_deleted_team_loses_the_keys_that_still_work() -> None:
     live, ending = key("a"), key("b", expires_at=NOW + 5)
     expired, revoked = key("c", expires_at=NOW - 5), key("d", revoked_at=NOW - 7)
     view = View(managed=BLUE, team_keys=(live, ending, expired, revoked))
-    after, writes = delete(view, ACT)
+    after, writes = delete(view, "blue", ACT)
     assert after == replace(BLUE, changed_at=NOW, deleted_at=NOW)
     assert writes.team_keys == (replace(live, revoked_at=NOW), replace(ending, revoked_at=NOW))
     told = {"budgets": [], "keys": ["a", "b"]}
@@ -110,16 +118,16 @@ def test_a_key_is_issued() -> None:
     assert change_of(writes) == ("key.issue", "blue/a", None, told)
 
 
-def rotated(*keys: TeamKey, old: str = "a", grace_seconds: float = 60) -> tuple[object, Writes]:
-    view = View(managed=BLUE, team_keys=keys)
-    new = replace(key("n"), replaces=old)
-    return rotate(view, old, lambda _: new, grace_seconds=grace_seconds, act=ACT)
+def rotated(
+    *keys: TeamKey, old: str = "a", grace_seconds: float = 60, label: str | None = None
+) -> tuple[Rotation, Writes]:
+    view, new = View(managed=BLUE, team_keys=keys), replace(key("n"), replaces=old)
+    return rotate(view, new, label=label, grace_seconds=grace_seconds, act=ACT)
 
 
 def test_a_rotation_ends_the_old_key_after_its_grace() -> None:
     outcome, writes = rotated(key("a"))
     assert outcome == Rotation(key("a", expires_at=NOW + 60), key("n", replaces="a"))
-    assert isinstance(outcome, Rotation)
     assert writes.team_keys == (outcome.old, outcome.new)
     assert outcome.old.state(NOW) is KeyState.EXPIRING
     assert outcome.old.state(NOW + 60) is KeyState.EXPIRED
@@ -132,7 +140,6 @@ def test_a_rotation_ends_the_old_key_after_its_grace() -> None:
 
 def test_a_rotation_without_grace_ends_it_at_once() -> None:
     outcome, _ = rotated(key("a"), grace_seconds=0)
-    assert isinstance(outcome, Rotation)
     assert outcome.old.state(NOW) is KeyState.EXPIRED
 
 
@@ -143,33 +150,43 @@ def test_only_an_active_key_is_rotated() -> None:
         (key("a", revoked_at=NOW - 5), KeyState.REVOKED),
         (key("a", expires_at=NOW + 5, revoked_at=NOW - 5), KeyState.REVOKED),
     ):
-        assert rotated(one) == (NotActive(one, state), Writes())
-    assert rotated(key("b")) == (Missing.KEY, Writes())
+        with pytest.raises(KeyNotActive, match=f"This key is {state}: only an active one"):
+            rotated(one)
+    with pytest.raises(KeyNotFound):
+        rotated(key("b"))
+
+
+def test_a_rotated_key_has_the_label_of_the_old_one_or_another() -> None:
+    old = replace(key("a"), label="the till")
+    assert rotated(old)[0].new.label == "the till"
+    assert rotated(old, label="")[0].new.label == ""
 
 
 def test_a_rotation_never_leaves_three_live_keys() -> None:
     former, present = key("a", expires_at=NOW + 1), key("b", replaces="a")
-    assert rotated(former, present, old="b") == (StillTwo(former), Writes())
+    with pytest.raises(RotationUnderWay, match="The key a, which this one replaced, still works"):
+        rotated(former, present, old="b")
     for ended in (replace(former, expires_at=NOW), replace(former, revoked_at=NOW)):
         outcome, _ = rotated(ended, present, old="b")
-        assert isinstance(outcome, Rotation)
+        assert outcome.new.replaces == "b"
 
 
 def test_a_key_is_revoked_once() -> None:
     view = View(managed=BLUE, team_keys=(key("a"),))
-    after, writes = revoke(view, "a", ACT)
+    after, writes = revoke(view, "blue", "a", ACT)
     assert after == key("a", revoked_at=NOW)
     assert writes.team_keys == (after,)
     assert change_of(writes)[:2] == ("key.revoke", "blue/a")
     assert isinstance(after, TeamKey)
-    again = revoke(View(managed=BLUE, team_keys=(after,)), "a", replace(ACT, at=NOW + 9))
+    again = revoke(View(managed=BLUE, team_keys=(after,)), "blue", "a", replace(ACT, at=NOW + 9))
     assert again == (after, Writes())
-    assert revoke(view, "b", ACT) == (Missing.KEY, Writes())
+    with pytest.raises(KeyNotFound):
+        revoke(view, "blue", "b", ACT)
 
 
 def test_no_record_of_a_change_has_a_digest() -> None:
     view = View(managed=BLUE, team_keys=(key("a"),))
-    for _, writes in (delete(view, ACT), rotated(key("a")), revoke(view, "a", ACT)):
+    for _, writes in (delete(view, "blue", ACT), rotated(key("a")), revoke(view, "blue", "a", ACT)):
         assert "digest" not in repr(writes.changes)
 
 
