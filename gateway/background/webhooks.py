@@ -29,7 +29,7 @@ from gateway.core.teams.records import Change
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Outbox
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Callbacks
 
@@ -68,7 +68,7 @@ RECORD_RETRY_SECONDS: Final = 0.5
 class WebhooksDeps:
     """What the courier works with; `render` makes the body that a poll would answer."""
 
-    ledger: Ledger
+    ledger: Outbox
     observer: Observer
     current: Current
     clock: Clock

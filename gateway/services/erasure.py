@@ -29,7 +29,7 @@ from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import CallerError, NotFound, Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger, Mark, PictureFilter
+from gateway.ports.ledger import ErasureRecords, Mark, PictureFilter
 from gateway.ports.pictures import Pictures
 from gateway.process.picture_locks import PictureLocks
 
@@ -62,7 +62,7 @@ class RunUnderWay(CallerError):
 
 @dataclass(frozen=True, slots=True)
 class ErasureDeps:
-    ledger: Ledger
+    ledger: ErasureRecords
     pictures: Pictures
     cache: ResponseCache
 
@@ -197,7 +197,11 @@ class Erasure:
         return purged
 
     async def _remove(self, digest: str) -> None:
-        """Under custody, so that no run owns the picture between its removal and the record."""
+        """Under custody, so that no run owns the picture between its removal and the record.
+
+        Its records are read in the writer's order: an erasure that was committed just now, and a
+        picture that was kept just now, are among them.
+        """
         keys = Keys(picture=digest)
         found = await self._ledger.transact(keys, lambda view: (view.pictures, Writes()))
         left = [one for one in found if _is_left(one)]

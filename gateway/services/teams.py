@@ -30,7 +30,7 @@ from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import CallerError, NotFound
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import TeamRecords
 
 log = structlog.get_logger("gateway.roster")
 
@@ -115,7 +115,7 @@ class Teams:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TeamRecords,
         current: Current,
         *,
         clock: Clock,

@@ -20,7 +20,7 @@ from gateway.core.money import budgets
 from gateway.core.money.accounts import Window
 from gateway.core.money.budgets import Standing, midnight
 from gateway.errors import InvalidRequest
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 
 MOST_ROWS: Final = 100_000
 """A file of about ten megabytes; what is larger is asked for in parts."""
@@ -92,7 +92,7 @@ class Summary:
     saved: int
 
 
-async def summary(ledger: Ledger, team: Team, *, now: float, zone: tzinfo) -> Summary:
+async def summary(ledger: Reports, team: Team, *, now: float, zone: tzinfo) -> Summary:
     """Raises `Unavailable`."""
     accounts = await ledger.accounts(budgets.account_keys(team.name, now, zone))
     by_window = {key.window: account for key, account in accounts.items()}
@@ -106,7 +106,7 @@ async def summary(ledger: Ledger, team: Team, *, now: float, zone: tzinfo) -> Su
 
 
 async def report(
-    ledger: Ledger,
+    ledger: Reports,
     period: Period,
     by: tuple[UsagePart, ...],
     *,

@@ -70,7 +70,7 @@ class SqliteReads:
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
         return await self._reader.call(_snapshot(team_store.roster))
 
-    async def next_due(self, now: float) -> float | None:
+    async def next_due(self) -> float | None:
         return await self._reader.call(reports.next_due)
 
     async def next_delivery_due(self) -> float | None:

@@ -140,7 +140,7 @@ class Worker:
             self._drive_soon(run, intended=False)
         if len(leased) == BATCH:
             self._wake_soon(now)
-        elif (due := await self._tools.ledger.next_due(now)) is not None:
+        elif (due := await self._tools.ledger.next_due()) is not None:
             self._wake_soon(due)
 
     async def _sleep(self) -> None:

@@ -16,7 +16,7 @@ from gateway.core.policy import Current
 from gateway.core.teams.changes import Act
 from gateway.errors import NotFound
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import DeliveryFilter, Ledger
+from gateway.ports.ledger import DeliveryFilter, Lists
 from gateway.services.runs import page
 from gateway.web.auth import operator_of
 from gateway.web.query import NoParameters, Page, next_cursor, read_query
@@ -43,9 +43,7 @@ class FindCallbacks(Page):
 
 
 class CallbackHistory:
-    def __init__(
-        self, ledger: Ledger, redeliver: Redeliver, current: Current, clock: Clock
-    ) -> None:
+    def __init__(self, ledger: Lists, redeliver: Redeliver, current: Current, clock: Clock) -> None:
         self._ledger = ledger
         self._redeliver = redeliver
         self._current = current

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 from gateway.services.usage import period, report
 from gateway.web import usage_reports
 from gateway.web.auth import operator_of
@@ -33,7 +33,7 @@ REPORTS_AT_ONCE: Final = 2
 
 
 class UsageReports:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Reports, current: Current, clock: Clock) -> None:
         self._ledger = ledger
         self._current = current
         self._clock = clock

@@ -13,7 +13,7 @@ from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 from gateway.services.usage import Summary, period, report, summary
 from gateway.web import usage_reports
 from gateway.web.auth import team_of
@@ -34,7 +34,7 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(self, ledger: Ledger, current: Current, clock: Clock) -> None:
+    def __init__(self, ledger: Reports, current: Current, clock: Clock) -> None:
         self._ledger = ledger
         self._current = current
         self._clock = clock

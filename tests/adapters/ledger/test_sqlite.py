@@ -337,7 +337,7 @@ async def test_reads_do_not_wait_for_the_writer(ledger: SqliteLedger) -> None:
     with blocked(ledger):
         await asyncio.sleep(0)
         assert await ledger.job(job.id) == (job, run)
-        assert await ledger.next_due(NOW) == NOW
+        assert await ledger.next_due() == NOW
         assert await ledger.usage()
         assert await ledger.violations() == []
 
