@@ -56,7 +56,7 @@ ROOM_SECONDS: Final = 0.2
 """How often places are taken from a long line: a thousand a second, for 5 % of the ledger."""
 
 IDLE_SECONDS: Final = 1.0
-"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+"""The longest sleep of the loop; leases that ran out are noticed this late."""
 
 GATHER_SECONDS: Final = 0.02
 """News that come within this time of each other are one look at the ledger."""

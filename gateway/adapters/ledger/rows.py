@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Final
 
+from gateway.adapters.ledger.database import Row
 from gateway.core import codec
 from gateway.core.model import (
     Claim,
@@ -25,8 +26,6 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Window, Windows
-
-Row = Sequence[Any]
 
 RUN_COLUMNS: Final = (
     "id", "fingerprint", "team", "model", "quality", "n", "request",
@@ -155,10 +154,6 @@ def job_with_run(row: Row) -> tuple[Job, Run]:
 
 def claim_row(claim: Claim) -> tuple[object, ...]:
     return (claim.team, claim.key, claim.digest, claim.job_id, claim.created_at)
-
-
-def claim_from(row: Row) -> Claim:
-    return Claim(*row)
 
 
 def delivery_row(one: Delivery) -> tuple[object, ...]:

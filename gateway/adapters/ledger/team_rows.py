@@ -1,15 +1,16 @@
-"""Teams, keys, changes, steps and refusals ↔ rows: each has a column for each of its fields."""
+"""Teams, keys, changes, steps and refusals ↔ rows: each has a column for each of its fields.
+
+A row is read by the record itself: `Step(*row)`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 
 from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 
-Row = Sequence[Any]
 Record = ManagedTeam | TeamKey | Change | Step | Refusal
 
 
@@ -27,23 +28,3 @@ REFUSAL_COLUMNS: Final = _columns(Refusal)
 def row_of(record: Record) -> tuple[object, ...]:
     """The record's values in the order of its columns."""
     return tuple(getattr(record, name) for name in _columns(type(record)))
-
-
-def team_from(row: Row) -> ManagedTeam:
-    return ManagedTeam(*row)
-
-
-def key_from(row: Row) -> TeamKey:
-    return TeamKey(*row)
-
-
-def change_from(row: Row) -> Change:
-    return Change(*row)
-
-
-def step_from(row: Row) -> Step:
-    return Step(*row)
-
-
-def refusal_from(row: Row) -> Refusal:
-    return Refusal(*row)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, every, first
 from gateway.adapters.ledger.statements import insert, upsert
 from gateway.adapters.ledger.team_rows import (
     CHANGE_COLUMNS,
@@ -17,13 +17,9 @@ from gateway.adapters.ledger.team_rows import (
     REFUSAL_COLUMNS,
     STEP_COLUMNS,
     TEAM_COLUMNS,
-    key_from,
-    refusal_from,
     row_of,
-    step_from,
-    team_from,
 )
-from gateway.core.runs.history import Refusal, Step, last_number
+from gateway.core.runs.history import Step, last_number
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import ConstraintViolation, Writes
 
@@ -56,9 +52,8 @@ ADD_REFUSAL: Final = f"{insert('refusals', REFUSAL_COLUMNS)} ON CONFLICT (id) DO
 
 def managed(db: Database, name: str) -> tuple[ManagedTeam | None, tuple[TeamKey, ...]]:
     """The team, deleted or not, and every key it ever had, oldest first."""
-    found = db.execute(TEAM, (name,)).fetchall()
-    keys = db.execute(KEYS_OF_TEAM, (name,)).fetchall()
-    return (team_from(found[0]) if found else None), tuple(key_from(row) for row in keys)
+    keys = every(db, (KEYS_OF_TEAM, (name,)), lambda row: TeamKey(*row))
+    return first(db, (TEAM, (name,)), lambda row: ManagedTeam(*row)), tuple(keys)
 
 
 def write(db: Database, writes: Writes) -> None:
@@ -90,15 +85,5 @@ def _add_step(db: Database, step: Step) -> None:
 
 def roster(db: Database) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
     """Two statements."""
-    teams = [team_from(row) for row in db.execute(TEAMS).fetchall()]
-    return teams, [key_from(row) for row in db.execute(ALL_KEYS).fetchall()]
-
-
-def steps(db: Database, run_id: str) -> Sequence[Step]:
-    return [step_from(row) for row in db.execute(STEPS, (run_id,)).fetchall()]
-
-
-def refusals_named(db: Database, name: str, limit: int) -> Sequence[Refusal]:
-    """Each team's newest first."""
-    found = db.execute(REFUSALS_NAMED, (name, name, limit)).fetchall()
-    return [refusal_from(row) for row in found]
+    teams = every(db, (TEAMS, ()), lambda row: ManagedTeam(*row))
+    return teams, every(db, (ALL_KEYS, ()), lambda row: TeamKey(*row))

@@ -34,7 +34,7 @@ BATCH: Final = 200
 """Runs leased at a time: enough to keep every slot busy, small enough for one transaction."""
 
 IDLE_SECONDS: Final = 1.0
-"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+"""The longest sleep of the loop; leases that ran out are noticed this late."""
 
 GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
