@@ -190,7 +190,7 @@ _ORPHANS: Final = (
 _BITS: Final = " ".join(f"WHEN '{verdict}' THEN {bit}" for verdict, bit in VERDICT_BITS.items())
 
 # A job that was told no task id, because its submit was refused, is called back by no one: this
-# is `Reply.TASK` of `core/answered.py`, of a run that has ended.
+# is `Reply.TASK` of `core/runs/answered.py`, of a run that has ended.
 _UNCALLED: Final = (
     "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
     " WHERE jobs.callback_url IS NOT NULL"

@@ -213,7 +213,7 @@ def total_row(usage: Usage) -> tuple[object, ...]:
 
 
 def usage_from(row: Row) -> Usage:
-    """A row of team, model and sums of the counters; `int` because some stores sum to decimals."""
+    """A row of team, model and sums of the counters; `int` because PostgreSQL sums to decimals."""
     team, model, *counters = row
     return Usage(team, model, 0, *(int(counter) for counter in counters))
 
