@@ -19,7 +19,7 @@ import orjson
 import structlog
 
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Upkeep
 from gateway.ports.upstream import Upstream
 
 log = structlog.get_logger("gateway.credits")
@@ -50,7 +50,7 @@ class CreditWatch:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Upkeep,
         upstreams: Mapping[str, Upstream],
         path: Path,
         *,

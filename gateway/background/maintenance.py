@@ -17,7 +17,7 @@ from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
 from gateway.core.transaction import Keys, Writes
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger, Old
+from gateway.ports.ledger import Old, Upkeep
 from gateway.ports.pictures import Pictures
 
 log = structlog.get_logger("gateway.housekeeping")
@@ -45,7 +45,7 @@ class Maintenance:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Upkeep,
         pictures: Pictures,
         *,
         current: Current,
@@ -157,7 +157,10 @@ class Maintenance:
         )
 
     async def _make_accounts(self) -> None:
-        """Those of a zone that is new in force. Whoever asks first would make them all the same."""
+        """Those of a zone that is new in force. Whoever asks first would make them all the same.
+
+        What a transaction loads is there from then on, which no read brings about.
+        """
         policy = self._current.policy
         if policy.zone == self._zone:
             return

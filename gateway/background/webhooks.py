@@ -29,7 +29,7 @@ from gateway.core.teams.records import Change
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Outbox
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Callbacks
 
@@ -56,7 +56,7 @@ ROOM_SECONDS: Final = 0.2
 """How often places are taken from a long line: a thousand a second, for 5 % of the ledger."""
 
 IDLE_SECONDS: Final = 1.0
-"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+"""The longest sleep of the loop; leases that ran out are noticed this late."""
 
 GATHER_SECONDS: Final = 0.02
 """News that come within this time of each other are one look at the ledger."""
@@ -68,7 +68,7 @@ RECORD_RETRY_SECONDS: Final = 0.5
 class WebhooksDeps:
     """What the courier works with; `render` makes the body that a poll would answer."""
 
-    ledger: Ledger
+    ledger: Outbox
     observer: Observer
     current: Current
     clock: Clock

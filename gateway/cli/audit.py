@@ -29,7 +29,7 @@ from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.core.model import Picture
-    from gateway.ports.ledger import Ledger
+    from gateway.ports.ledger import Reports, Upkeep
 
 EXIT_VIOLATED: Final = 1
 READ_BYTES: Final = 1024 * 1024
@@ -212,7 +212,7 @@ async def examine(settings: Settings, *, deep: bool) -> AuditReport:
     return AuditReport(totals, findings)
 
 
-async def _totals(ledger: Ledger) -> Totals:
+async def _totals(ledger: Reports) -> Totals:
     pictures, picture_bytes = await ledger.picture_totals()
     usage = await ledger.usage()
     return Totals(
@@ -235,7 +235,7 @@ def by_invariant(violations: Iterable[Violation]) -> Sequence[Finding]:
 
 
 async def _compare(
-    ledger: Ledger, folder: Path, *, deep: bool
+    ledger: Upkeep, folder: Path, *, deep: bool
 ) -> tuple[list[str], list[str], list[str]]:
     """Which pictures on record are not in the folder as they should, and which lack provenance.
 

@@ -13,10 +13,10 @@ from gateway.config import Settings
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
-    from gateway.ports.ledger import Ledger
+    from gateway.ports.ledger import Upkeep
 
 
-async def strangeness(ledger: Ledger, settings: Settings) -> list[str]:
+async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
     """Why the folder is not the ledger's store, as a sentence; empty when it is, or while the
     ledger knows none yet."""
     import asyncio

@@ -1,6 +1,11 @@
-"""The ledger: what is asked of it, and what each answer means.
+"""The ledger: what is asked of it, by whom, and what each answer means.
 
-Runs, jobs, accounts and usage: never lost, never wrong. One contract suite holds every store to it.
+Runs, jobs, accounts and usage: never lost, never wrong (ACID). Each protocol is what one kind of
+asker needs. One class is all of them, and one contract suite holds it to what stands here.
+
+Every method raises `gateway.errors.Unavailable` when the store cannot be reached or is full, and
+nothing else but what `transact` says; after that error nothing was written. Only `Transactions`
+and what writes wait for the writer: all other reads go past it, and see what was last committed.
 """
 
 from __future__ import annotations
@@ -105,22 +110,8 @@ class UsagePart(StrEnum):
     MODEL = "model"
 
 
-class Ledger(Protocol):
-    """Runs, jobs, accounts and usage: never lost, never wrong (ACID).
-
-    Every method raises `gateway.errors.Unavailable` when the store cannot be reached or is
-    full, and nothing else but what `transact` says; after that error nothing was written.
-    """
-
-    async def open(self) -> None:
-        """Makes or migrates the store and takes hold of it. Called once, before all else.
-
-        A store that only one process may use is locked here, and the leases of its former
-        holder are void from then on.
-        """
-
-    async def close(self) -> None:
-        """Finishes what is under way and lets go. Safe to call twice."""
+class Transactions(Protocol):
+    """Whoever writes, or must see things in the order in which they are written."""
 
     async def transact(self, keys: Keys, decide: Decide[T]) -> T:
         """Loads what `keys` name (locked), calls `decide`, writes what it returns, commits.
@@ -131,8 +122,22 @@ class Ledger(Protocol):
         the caller does not cancel the transaction.
         """
 
+
+class AccountReads(Protocol):
+    """How much a team has spent and holds."""
+
+    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
+        """The accounts as last committed, each with what its runs have."""
+
+
+class TaskReads(Protocol):
+    """Tasks and their runs, as every poll asks for them: quick."""
+
     async def job(self, job_id: str) -> tuple[Job, Run] | None:
         """The job and the run it points to; None when there is no such job."""
+
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+        """Those of these jobs that are the team's, in the order asked; the others are absent."""
 
     async def tasks(
         self,
@@ -148,8 +153,16 @@ class Ledger(Protocol):
         With `model` only those of that model. The number is that of all of them.
         """
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
-        """Those of these jobs that are the team's, in the order asked; the others are absent."""
+    async def run(self, run_id: str) -> Run | None:
+        """The run as last committed; None when there is none with this id."""
+
+
+class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
+    """What an order is judged by and becomes."""
+
+
+class RunQueue(Transactions, Protocol):
+    """What drives runs."""
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
@@ -158,8 +171,12 @@ class Ledger(Protocol):
         before `until`.
         """
 
-    async def next_due(self, now: float) -> float | None:
+    async def next_due(self) -> float | None:
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
+
+
+class Outbox(Transactions, TaskReads, Protocol):
+    """What delivers callbacks and alerts."""
 
     async def lease_deliveries(
         self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
@@ -173,12 +190,12 @@ class Ledger(Protocol):
     async def next_delivery_due(self) -> float | None:
         """When the next pending callback can be leased."""
 
-    async def delivery(self, delivery_id: str) -> Delivery | None: ...
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """The callback or alert; None when there is none with this id."""
 
-    async def deliveries(
-        self, asked: DeliveryFilter, *, after: Mark | None, limit: int
-    ) -> Sequence[Delivery]:
-        """Callbacks and alerts, newest first, from behind `after`."""
+
+class UploadRecords(Transactions, Protocol):
+    """The files that teams have uploaded, and what their links name."""
 
     async def uploads(
         self, team: str, *, now: float, page: int, page_size: int
@@ -197,8 +214,17 @@ class Ledger(Protocol):
     async def forget_upload(self, team: str, upload_id: str) -> None:
         """Deletes the record; one that is not there is no error."""
 
-    async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
-        """The accounts as last committed, each with what its runs have."""
+
+class TeamRecords(Transactions, AccountReads, Protocol):
+    """Teams and keys that were made at run time."""
+
+    async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
+        """All teams made at run time, deleted ones too, by name; and every key of them, oldest
+        first."""
+
+
+class Reports(AccountReads, Protocol):
+    """Numbers: what was spent, and how much there is of everything."""
 
     async def usage(
         self,
@@ -233,23 +259,9 @@ class Ledger(Protocol):
     async def picture_totals(self) -> tuple[int, int]:
         """How many pictures the finished runs own, and their bytes."""
 
-    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
-        """The pictures that the finished runs own, by digest, each once: up to `limit` of them.
 
-        They begin behind the digest `after`; the first page is behind the empty one. Erased ones
-        are absent, here and in the totals.
-        """
-
-    async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
-        """All teams made at run time, deleted ones too, by name; and every key of them, oldest
-        first."""
-
-    async def changes(
-        self, asked: ChangeFilter, *, after: Mark | None, limit: int
-    ) -> Sequence[Change]:
-        """What operators did, newest first, from behind `after`."""
-
-    async def run(self, run_id: str) -> Run | None: ...
+class Lists(TaskReads, Protocol):
+    """What operators look through, and teams in their gallery."""
 
     async def runs(self, asked: RunFilter, *, after: Mark | None, limit: int) -> Sequence[Run]:
         """Runs, the newest by creation first, from behind `after`.
@@ -263,14 +275,24 @@ class Ledger(Protocol):
     async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
         """The first jobs of the run, oldest first, and how many there are."""
 
-    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
-        """Those with this id, or whose request was called so: each team's newest first, so that
-        no team's names hide those of another."""
-
     async def refusals(
         self, asked: RefusalFilter, *, after: Mark | None, limit: int
     ) -> Sequence[Refusal]:
         """Refused orders, newest first, from behind `after`."""
+
+    async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
+        """Those with this id, or whose request was called so: each team's newest first, so that
+        no team's names hide those of another."""
+
+    async def deliveries(
+        self, asked: DeliveryFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Delivery]:
+        """Callbacks and alerts, newest first, from behind `after`."""
+
+    async def changes(
+        self, asked: ChangeFilter, *, after: Mark | None, limit: int
+    ) -> Sequence[Change]:
+        """What operators did, newest first, from behind `after`."""
 
     async def find_pictures(
         self, asked: PictureFilter, *, after: Mark | None, limit: int
@@ -289,6 +311,10 @@ class Ledger(Protocol):
         is when the team first asked for them, `task_id` that task. Erased ones are absent.
         """
 
+
+class ErasureRecords(Transactions, Lists, Protocol):
+    """What is taken back for good, found first."""
+
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
         """Pictures that are erased and whose bytes may still be there."""
 
@@ -302,14 +328,9 @@ class Ledger(Protocol):
         Raises `Unavailable` while somebody still reads an older state: then it may be tried again.
         """
 
-    async def store_id(self) -> str | None:
-        """The id of the picture store that belongs to this ledger; None before there is one."""
 
-    async def note_store(self, store_id: str) -> None:
-        """That picture store belongs to this ledger, and no other one."""
-
-    async def violations(self) -> Sequence[Violation]:
-        """Every invariant that is broken, with where; empty when the ledger adds up."""
+class Upkeep(Transactions, Protocol):
+    """What is done now and then: what is old goes, and what is there is proved."""
 
     async def prune(self, old: Old, *, limit: int) -> int:
         """Deletes old narrow rows, at most `limit` of each kind, and returns how many.
@@ -319,6 +340,46 @@ class Ledger(Protocol):
         from before `jobs_before`. Runs stay for ever.
         """
 
+    async def violations(self) -> Sequence[Violation]:
+        """Every invariant that is broken, with where; empty when the ledger adds up."""
+
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
+        """The pictures that the finished runs own, by digest, each once: up to `limit` of them.
+
+        They begin behind the digest `after`; the first page is behind the empty one. Erased ones
+        are absent, here and in the totals.
+        """
+
+    async def store_id(self) -> str | None:
+        """The id of the picture store that belongs to this ledger; None before there is one."""
+
+    async def note_store(self, store_id: str) -> None:
+        """That picture store belongs to this ledger, and no other one."""
+
     async def credits(self, upstream: str) -> tuple[float, int]:
         """What this upstream reported for all its runs so far, in credits, and how many of its
         runs are live."""
+
+
+class Ledger(
+    OrderRecords,
+    RunQueue,
+    Outbox,
+    UploadRecords,
+    TeamRecords,
+    Reports,
+    ErasureRecords,
+    Upkeep,
+    Protocol,
+):
+    """All of it, as whoever opens and closes it has it."""
+
+    async def open(self) -> None:
+        """Makes or migrates the store and takes hold of it. Called once, before all else.
+
+        A store that only one process may use is locked here, and the leases of its former
+        holder are void from then on.
+        """
+
+    async def close(self) -> None:
+        """Finishes what is under way and lets go. Safe to call twice."""

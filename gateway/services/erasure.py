@@ -29,7 +29,7 @@ from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import CallerError, NotFound, Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import ErasureRecords
 from gateway.ports.pictures import Pictures
 from gateway.process.picture_locks import PictureLocks
 
@@ -63,7 +63,7 @@ class RunUnderWay(CallerError):
 class Erasure:
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: ErasureRecords,
         pictures: Pictures,
         cache: ResponseCache,
         *,
@@ -188,7 +188,11 @@ class Erasure:
         return purged
 
     async def _remove(self, digest: str) -> None:
-        """Under its lock, so that no run owns the picture between its removal and the record."""
+        """Under its lock, so that no run owns the picture between its removal and the record.
+
+        Its records are read in the writer's order: an erasure that was committed just now, and a
+        picture that was kept just now, are among them.
+        """
         keys = Keys(picture=digest)
         found = await self._ledger.transact(keys, lambda view: (view.pictures, Writes()))
         left = [one for one in found if _is_left(one)]

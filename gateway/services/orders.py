@@ -56,7 +56,7 @@ from gateway.errors import (
 )
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import OrderRecords
 from gateway.ports.observer import Observer
 from gateway.ports.pictures import Pictures
 from gateway.ports.tokens import TokenCounter
@@ -109,7 +109,7 @@ class Room(Protocol):
 class OrdersDeps:
     """What the service is built from."""
 
-    ledger: Ledger
+    ledger: OrderRecords
     cache: ResponseCache
     pictures: Pictures
     tokens: TokenCounter

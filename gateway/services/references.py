@@ -30,7 +30,7 @@ from gateway.core.picture_errors import (
 )
 from gateway.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import UploadRecords
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
@@ -76,7 +76,7 @@ class References:
     """The stage between validation and naming. `links` gives what fetches for a team."""
 
     def __init__(
-        self, ledger: Ledger, links: Callable[[str], Links], *, proof: Proof, clock: Clock
+        self, ledger: UploadRecords, links: Callable[[str], Links], *, proof: Proof, clock: Clock
     ) -> None:
         self._ledger = ledger
         self._links = links

@@ -34,7 +34,7 @@ from gateway.core.runs.history import FAILED, Refusal
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import CallerError, GatewayError, Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Transactions
 from gateway.ports.observer import Observer
 
 log = structlog.get_logger("gateway.orders")
@@ -83,7 +83,7 @@ class _Line:
 class Refusals:
     """The recorder. `find` knows what is not in the ledger yet."""
 
-    def __init__(self, ledger: Ledger, observer: Observer, *, clock: Clock) -> None:
+    def __init__(self, ledger: Transactions, observer: Observer, *, clock: Clock) -> None:
         self._ledger = ledger
         self._observer = observer
         self._clock = clock

@@ -13,7 +13,7 @@ from gateway.core.model import Run, RunState
 from gateway.core.runs.redaction import is_erased
 from gateway.core.teams.changes import Act
 from gateway.errors import CallerError, NotFound
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import TaskReads
 
 TryAgain = Callable[[Run, Act], Awaitable[Run | None]]
 """Has the run tried again, with the record of who wanted it; None: there is nothing to try."""
@@ -34,7 +34,7 @@ class RunNotRetriable(CallerError):
 
 
 class Retrying:
-    def __init__(self, ledger: Ledger, try_again: TryAgain) -> None:
+    def __init__(self, ledger: TaskReads, try_again: TryAgain) -> None:
         self._ledger = ledger
         self._try_again = try_again
 

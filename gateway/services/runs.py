@@ -14,7 +14,7 @@ from gateway.core.picture_errors import PictureProblem, SetAside
 from gateway.core.runs.explanation import Story
 from gateway.core.runs.history import Refusal, in_turn
 from gateway.errors import NotFound
-from gateway.ports.ledger import Ledger, Mark, PictureFilter, RefusalFilter, RunFilter
+from gateway.ports.ledger import Lists, Mark, PictureFilter, RefusalFilter, RunFilter
 from gateway.ports.pictures import Pictures
 from gateway.services.refusals import Refusals
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Runs:
-    def __init__(self, ledger: Ledger, refusals: Refusals, pictures: Pictures) -> None:
+    def __init__(self, ledger: Lists, refusals: Refusals, pictures: Pictures) -> None:
         self._ledger = ledger
         self._pictures = pictures
         self._refusals = refusals

@@ -16,9 +16,8 @@ from typing import Final
 from gateway.core.catalog import Team
 from gateway.core.model import Job, Run, RunState
 from gateway.core.policy import Current
-from gateway.core.transaction import Keys, Writes
 from gateway.errors import TaskNotFound
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import TaskReads
 from gateway.process.waiters import Waiters
 
 STAY_AWAY_SECONDS: Final = (5.0, 10.0)
@@ -46,7 +45,7 @@ class TaskFilter:
 class Tasks:
     """Anyone else's task is as unknown to a team as none at all."""
 
-    def __init__(self, ledger: Ledger, waiters: Waiters, current: Current) -> None:
+    def __init__(self, ledger: TaskReads, waiters: Waiters, current: Current) -> None:
         self._ledger = ledger
         self._waiters = waiters
         self._current = current
@@ -104,10 +103,6 @@ class Tasks:
     async def batch(self, team: Team, task_ids: Sequence[str]) -> Sequence[Task]:
         """Those of these tasks that are the team's, in the order asked."""
         return [Task(*one) for one in await self._ledger.jobs(team.name, task_ids)]
-
-    async def run_now(self, run_id: str) -> Run | None:
-        """The run as the ledger has it."""
-        return await self._ledger.transact(Keys(run_id=run_id), lambda view: (view.run, Writes()))
 
 
 def _is_final(run: Run) -> bool:

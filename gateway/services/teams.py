@@ -24,7 +24,7 @@ from gateway.core.teams.changes import Act, Action, Rotation, no_team
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import Provisioned, TeamExists
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import TeamRecords
 from gateway.services.policy import PolicyInForce
 
 log = structlog.get_logger("gateway.roster")
@@ -57,7 +57,7 @@ class Rotated:
 class Teams:
     """What operators do to teams and keys; those of the settings are not changed here."""
 
-    def __init__(self, ledger: Ledger, current: Current, in_force: PolicyInForce) -> None:
+    def __init__(self, ledger: TeamRecords, current: Current, in_force: PolicyInForce) -> None:
         self._ledger = ledger
         self._current = current
         self._in_force = in_force

@@ -35,7 +35,7 @@ from gateway.core.transaction import Keys, Writes
 from gateway.errors import GatewayError, InvalidRequest, NotFound, RequestTooLarge, UpstreamRefusal
 from gateway.ports.clock import Clock
 from gateway.ports.files import FileStore, FormField, FormFile, FormPiece, StoredFile
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import UploadRecords
 from gateway.process.shares import Shares
 
 log = structlog.get_logger("gateway.files")
@@ -85,7 +85,7 @@ class Uploads:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: UploadRecords,
         stores: Callable[[], Mapping[str, FileStore]],
         *,
         current: Current,

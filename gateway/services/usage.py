@@ -17,7 +17,7 @@ from typing import Final
 from gateway.core.model import Usage
 from gateway.core.money.budgets import midnight
 from gateway.errors import InvalidRequest
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 
 MOST_ROWS: Final = 100_000
 """A file of about ten megabytes; what is larger is asked for in parts."""
@@ -76,14 +76,14 @@ class UsageReport:
     totals: Usage
 
 
-async def saved_usd_micros(ledger: Ledger, team: str) -> int:
+async def saved_usd_micros(ledger: Reports, team: str) -> int:
     """What the team ever saved over all its models. Raises `Unavailable`."""
     ever = await ledger.usage(team=team)
     return sum(one.saved_hit_usd_micros + one.saved_joined_usd_micros for one in ever)
 
 
 async def report(
-    ledger: Ledger,
+    ledger: Reports,
     period: Period,
     by: tuple[UsagePart, ...],
     *,

@@ -105,7 +105,7 @@ class Gateway:
         except BaseException:
             await adapters.ledger.close()
             raise
-        services.waiters.start(services.tasks.run_now)
+        services.waiters.start(adapters.ledger.run)
         services.worker.run()
         services.webhooks.run()
         services.refusals.run()
@@ -229,7 +229,7 @@ class Gateway:
         elif not self.services.maintenance.has_space():
             reasons.append("free disk space is below storage.free_space_floor")
         try:
-            await self.ledger.next_due(self._clock())
+            await self.ledger.next_due()
         except Unavailable as error:
             reasons.append(error.message)
         return reasons

@@ -8,14 +8,14 @@ remembers in which time zone anything was counted. Plain blocking functions, as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from gateway.adapters.ledger import rows, statements
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, Row
 from gateway.core.money.accounts import LONGEST_SECONDS, Account, AccountKey, Amounts
 
 AT_ONCE: Final = 100
-"""Four values each: far below every store's limit of values in a statement."""
+"""Four values each: far below the limit of values in a statement."""
 
 
 def accounts(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
@@ -52,7 +52,7 @@ def put(db: Database, changed: Sequence[Account]) -> None:
 
 
 def _found(db: Database, wanted: Sequence[AccountKey]) -> Mapping[AccountKey, Account]:
-    found: list[Sequence[Any]] = []
+    found: list[Row] = []
     for start in range(0, len(wanted), AT_ONCE):
         part = wanted[start : start + AT_ONCE]
         values = [value for key in part for value in rows.key_row(key)]

@@ -7,7 +7,7 @@ each a sentence with the numbers in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.adapters.ledger import audit_records, audit_spending, sentences
@@ -29,23 +29,19 @@ STUCK_SECONDS: Final = 24 * 3600.0
 """A callback this long overdue is not slow: nobody makes it any more."""
 
 
-def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Sequence[Violation]:
-    """All of them, in the order of the checks; `of_the_store` are the adapter's own checks.
+def violations(db: Database, now: float) -> Iterator[Violation]:
+    """All of them, in the order of the checks.
 
     Reads every run several times: about 40 µs for each run. Not for every scrape.
     """
-    return list(_found(db, [*portable_checks(now), *of_the_store]))
-
-
-def _found(db: Database, checks: Sequence[Check]) -> Iterator[Violation]:
-    for check in checks:
-        broken = db.execute(check.sql, check.parameters).fetchall()[:MAX_SENTENCES]
+    for check in (*checks(now), *SQLITE_CHECKS):
+        broken = db.execute(check.sql, check.parameters).fetchmany(MAX_SENTENCES)
         told = sorted(filter(None, (check.say(*row) for row in broken)))
         yield from (Violation(check.invariant, sentence) for sentence in told)
 
 
-def portable_checks(now: float) -> Iterator[Check]:
-    """Those that every store words in the same way."""
+def checks(now: float) -> Iterator[Check]:
+    """Those in plain SQL."""
     yield Check(Invariant.ACCOUNTS, _ACCOUNTS, sentences.say_account)
     for window in Window:
         yield Check(Invariant.ACCOUNTS, _uncounted_sql(window), sentences.say_account)
@@ -69,7 +65,7 @@ def portable_checks(now: float) -> Iterator[Check]:
     yield from audit_records.CHECKS
 
 
-# --- the portable checks -------------------------------------------------------------------------
+# --- the checks in plain SQL ---------------------------------------------------------------------
 
 _MEASURES: Final = ("usd_micros", "images", "runs")
 
@@ -93,7 +89,6 @@ _ACCOUNTS: Final = (
     " AND runs.created_at >= accounts.window_start AND runs.created_at < accounts.window_end"
     f" GROUP BY {_OF_ACCOUNT}, accounts.window_end,"
     f" {', '.join(f'accounts.{name}' for name in _AMOUNTS)} HAVING {_DIFFER}"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 
@@ -117,14 +112,13 @@ def _uncounted_sql(window: Window) -> str:
         f" AND accounts.window_start > runs.created_at - {LONGEST_SECONDS[window]}"
         " AND accounts.window_start <= runs.created_at"
         " AND accounts.window_end > runs.created_at)"
-        f" GROUP BY {group} LIMIT {MAX_SENTENCES}"
+        f" GROUP BY {group}"
     )
 
 
 _FINAL_HOLDS: Final = (
     "SELECT id, state, hold_usd_micros, hold_images, hold_runs FROM runs"
     f" WHERE NOT ({LIVE}) AND (hold_usd_micros <> 0 OR hold_images <> 0 OR hold_runs <> 0)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _LINKS_DEAD: Final = (
@@ -141,14 +135,14 @@ _ENDING: Final = (
     f" FROM runs WHERE {LIVE}) AS live) AS ending"
 )
 
-_LATE: Final = f"SELECT id, state, ends_at FROM {_ENDING} WHERE ends_at < ? LIMIT {MAX_SENTENCES}"
+_LATE: Final = f"SELECT id, state, ends_at FROM {_ENDING} WHERE ends_at < ?"
 
 # Nobody looks after a run before it is due, or while somebody has it: both end by the time that
 # the run must, or soon.
 _ASLEEP: Final = (
     "SELECT id, state, due_at, lease_until FROM"
     f" {_ENDING} WHERE due_at > CASE WHEN ends_at > ? THEN ends_at ELSE ? END + {GRACE_SECONDS}"
-    f" OR lease_until > ? LIMIT {MAX_SENTENCES}"
+    f" OR lease_until > ?"
 )
 
 _USAGE: Final = (
@@ -163,7 +157,6 @@ _USAGE: Final = (
     ") AS entries GROUP BY team, model, day"
     " HAVING SUM(started) <> SUM(runs_started) OR SUM(failed) <> SUM(runs_failed)"
     " OR SUM(images) <> SUM(runs_images) OR SUM(spent) <> SUM(runs_spent)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _BYPASSES: Final = (
@@ -173,56 +166,49 @@ _BYPASSES: Final = (
     " UNION ALL SELECT team, model, day_start, 0, 0, 1, spent_usd_micros FROM runs"
     " WHERE bypassed = 1) AS entries GROUP BY team, model, day"
     " HAVING SUM(bypassed) <> SUM(runs_bypassed) OR SUM(spent) <> SUM(runs_spent)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _UNKEPT: Final = (
     "SELECT id, kept_count, link_count FROM runs WHERE state = 'done' AND kept_count < link_count"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _SHARED_TASK: Final = (
     "SELECT upstream, upstream_task_id, COUNT(*) FROM runs WHERE upstream_task_id IS NOT NULL"
-    f" GROUP BY upstream, upstream_task_id HAVING COUNT(*) > 1 LIMIT {MAX_SENTENCES}"
+    " GROUP BY upstream, upstream_task_id HAVING COUNT(*) > 1"
 )
 
 _TWO_LIVE: Final = (
     f"SELECT fingerprint, COUNT(*) FROM runs WHERE shared = 1 AND {LIVE}"
-    f" GROUP BY fingerprint HAVING COUNT(*) > 1 LIMIT {MAX_SENTENCES}"
+    f" GROUP BY fingerprint HAVING COUNT(*) > 1"
 )
 
 _ORPHANS: Final = (
     "SELECT jobs.id, jobs.run_id FROM jobs LEFT JOIN runs ON runs.id = jobs.run_id"
-    f" WHERE runs.id IS NULL LIMIT {MAX_SENTENCES}"
+    " WHERE runs.id IS NULL"
 )
 
 _BITS: Final = " ".join(f"WHEN '{verdict}' THEN {bit}" for verdict, bit in VERDICT_BITS.items())
 
 # A job that was told no task id, because its submit was refused, is called back by no one: this
-# is `Reply.TASK` of `core/answered.py`, of a run that has ended.
+# is `Reply.TASK` of `core/runs/answered.py`, of a run that has ended.
 _UNCALLED: Final = (
     "SELECT jobs.id, runs.id, runs.state FROM jobs JOIN runs ON runs.id = jobs.run_id"
     " WHERE jobs.callback_url IS NOT NULL"
     " AND (runs.state = 'done' OR (runs.state = 'failed' AND runs.told_at IS NOT NULL))"
     " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
-_STUCK: Final = (
-    f"SELECT id, job_id, due_at FROM deliveries WHERE {PENDING} AND due_at < ?"
-    f" LIMIT {MAX_SENTENCES}"
-)
+_STUCK: Final = f"SELECT id, job_id, due_at FROM deliveries WHERE {PENDING} AND due_at < ?"
 
 _UNSHOWN: Final = (
     "SELECT jobs.id, jobs.verdict, jobs.run_id FROM jobs JOIN runs ON runs.id = jobs.run_id"
     f" WHERE (runs.verdicts & CASE jobs.verdict {_BITS} ELSE 0 END) = 0 OR NOT EXISTS ("
     "SELECT 1 FROM gallery WHERE gallery.team = jobs.team AND gallery.run_id = jobs.run_id)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _GAPS: Final = (
     "SELECT run_id, MIN(number), MAX(number), COUNT(*) FROM steps GROUP BY run_id"
-    f" HAVING MIN(number) <> 1 OR MAX(number) <> COUNT(*) LIMIT {MAX_SENTENCES}"
+    " HAVING MIN(number) <> 1 OR MAX(number) <> COUNT(*)"
 )
 
 _STRAY_KEYS: Final = (
@@ -231,10 +217,9 @@ _STRAY_KEYS: Final = (
     " WHERE (teams.name IS NULL OR teams.deleted_at IS NOT NULL)"
     " AND (team_keys.expires_at IS NULL OR team_keys.expires_at > ?)"
     " AND (team_keys.revoked_at IS NULL OR team_keys.revoked_at > ?)"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
-# --- what the stores on disk keep twice ----------------------------------------------------------
+# --- what is kept twice, to be read quickly ------------------------------------------------------
 
 
 _TOTALS: Final = (
@@ -245,16 +230,15 @@ _TOTALS: Final = (
     f" UNION ALL SELECT team, model, {', '.join('0' * len(USAGE_COUNTERS))},"
     f" {', '.join(USAGE_COUNTERS)} FROM usage) AS entries GROUP BY team, model"
     f" HAVING {' OR '.join(f'SUM({name}) <> SUM(days_{name})' for name in USAGE_COUNTERS)}"
-    f" LIMIT {MAX_SENTENCES}"
 )
 
 _MISLISTED: Final = (
     "SELECT jobs.id, jobs.run_state || ' of ' || jobs.run_model,"
     " runs.id, runs.state || ' of ' || runs.model FROM jobs JOIN runs ON runs.id = jobs.run_id"
-    f" WHERE jobs.run_state <> runs.state OR jobs.run_model <> runs.model LIMIT {MAX_SENTENCES}"
+    " WHERE jobs.run_state <> runs.state OR jobs.run_model <> runs.model"
 )
 
-# --- the checks that each store words in its own way ----------------------------------------------
+# --- the checks that need what only SQLite has: JSON in SQL, and its own word on the file ---------
 
 
 SQLITE_CHECKS: Final = (
@@ -263,7 +247,7 @@ SQLITE_CHECKS: Final = (
         "SELECT id, kept_count, link_count FROM runs WHERE CASE"
         " WHEN json_valid(kept) AND json_valid(links)"
         " THEN kept_count <> json_array_length(kept) OR link_count <> json_array_length(links)"
-        f" ELSE 1 END LIMIT {MAX_SENTENCES}",
+        " ELSE 1 END",
         sentences.say_wrong_count,
     ),
     Check(
@@ -272,8 +256,7 @@ SQLITE_CHECKS: Final = (
         " FROM runs, json_each(CASE WHEN json_valid(runs.kept) THEN runs.kept ELSE '[]' END) AS one"
         " WHERE runs.state = 'done' AND NOT EXISTS (SELECT 1 FROM pictures"
         " WHERE pictures.run_id = runs.id"
-        " AND pictures.digest = json_extract(one.value, '$.digest'))"
-        f" LIMIT {MAX_SENTENCES}",
+        " AND pictures.digest = json_extract(one.value, '$.digest'))",
         sentences.say_missing_picture,
     ),
     *audit_spending.SQLITE_CHECKS,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.adapters.ledger.checks import LIMIT, Check
+from gateway.adapters.ledger.checks import Check
 from gateway.adapters.ledger.statements import LIVE
 from gateway.core.model import FailureKind
 from gateway.core.money.invariants import Invariant
@@ -29,7 +29,7 @@ _OUTSIDE: Final = (
     "SELECT id, created_at, minute_start, hour_start, day_start, week_start, month_start FROM runs"
     " WHERE created_at < minute_start OR created_at >= minute_start + 60"
     " OR minute_start < hour_start OR created_at >= hour_start + 3600 OR hour_start < day_start"
-    f" OR day_start < week_start OR day_start < month_start OR {_TOO_LONG} {LIMIT}"
+    f" OR day_start < week_start OR day_start < month_start OR {_TOO_LONG}"
 )
 
 
@@ -46,7 +46,7 @@ _UNTOLD: Final = (
     " WHERE runs.has_steps = 1 AND (steps.after IS NULL"
     " OR (runs.state IN ('done', 'failed') AND steps.after <> runs.state)"
     f" OR (runs.{LIVE} AND steps.after IN ('done', 'failed')"
-    f" AND steps.number < {MOST_STEPS - STEPS_AT_ITS_END})) {LIMIT}"
+    f" AND steps.number < {MOST_STEPS - STEPS_AT_ITS_END}))"
 )
 
 
@@ -57,7 +57,7 @@ def _say_untold(run_id: str, state: str, last: str | None) -> str:
 
 _OTHERS_RUN: Final = (
     "SELECT jobs.id, jobs.team, runs.id, runs.team FROM jobs JOIN runs ON runs.id = jobs.run_id"
-    f" WHERE jobs.verdict = 'started' AND jobs.team <> runs.team {LIMIT}"
+    " WHERE jobs.verdict = 'started' AND jobs.team <> runs.team"
 )
 
 
@@ -73,7 +73,7 @@ _NOWHERE: Final = (
     " WHERE jobs.callback_url IS NULL AND runs.state IN ('done', 'failed')"
     f" AND runs.finished_at <= jobs.created_at + {QUICK_SECONDS}"
     " ORDER BY jobs.created_at LIMIT 1)"
-    f" AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = claims.job_id) {LIMIT}"
+    f" AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = claims.job_id)"
 )
 
 
@@ -83,7 +83,7 @@ def _say_nowhere(team: str, job_id: str) -> str:
 
 _OTHERS_CLAIM: Final = (
     "SELECT claims.team, jobs.id, jobs.team FROM claims JOIN jobs ON jobs.id = claims.job_id"
-    f" WHERE jobs.team <> claims.team {LIMIT}"
+    " WHERE jobs.team <> claims.team"
 )
 
 
@@ -95,7 +95,7 @@ def _say_others_claim(team: str, job_id: str, owner: str) -> str:
 _OTHERS_SHOWN: Final = (
     "SELECT gallery.team, gallery.run_id, jobs.id, jobs.team FROM gallery"
     " JOIN jobs ON jobs.id = gallery.job_id JOIN runs ON runs.id = jobs.run_id"
-    f" WHERE jobs.team <> gallery.team OR jobs.run_id <> gallery.run_id {LIMIT}"
+    " WHERE jobs.team <> gallery.team OR jobs.run_id <> gallery.run_id"
 )
 
 
@@ -108,7 +108,7 @@ def _say_others_shown(team: str, run_id: str, job_id: str, owner: str) -> str:
 
 _OTHERS_CALL: Final = (
     "SELECT deliveries.id, jobs.id FROM deliveries JOIN jobs ON jobs.id = deliveries.job_id"
-    f" WHERE deliveries.team <> jobs.team OR deliveries.url <> jobs.callback_url {LIMIT}"
+    " WHERE deliveries.team <> jobs.team OR deliveries.url <> jobs.callback_url"
 )
 
 
@@ -130,7 +130,7 @@ def _subjects(action: Action) -> str:
 _UNISSUED: Final = (
     "SELECT id, team FROM team_keys WHERE CASE WHEN replaces IS NULL"
     f" THEN {_subject('id')} NOT IN ({_subjects(Action.KEY_ISSUE)})"
-    f" ELSE {_subject('replaces')} NOT IN ({_subjects(Action.KEY_ROTATE)}) END {LIMIT}"
+    f" ELSE {_subject('replaces')} NOT IN ({_subjects(Action.KEY_ROTATE)}) END"
 )
 
 
@@ -141,7 +141,7 @@ def _say_unissued(key_id: str, team: str) -> str:
 _REOPENED: Final = (
     "SELECT id, team FROM team_keys WHERE revoked_at IS NULL"
     f" AND ({_subject('id')} IN ({_subjects(Action.KEY_REVOKE)}) OR (expires_at IS NULL"
-    f" AND {_subject('id')} IN ({_subjects(Action.KEY_ROTATE)}))) {LIMIT}"
+    f" AND {_subject('id')} IN ({_subjects(Action.KEY_ROTATE)})))"
 )
 
 
@@ -152,7 +152,7 @@ def _say_reopened(key_id: str, team: str) -> str:
 _UNSAID: Final = (
     "SELECT name FROM teams WHERE NOT EXISTS (SELECT 1 FROM changes"
     f" WHERE action IN ('{Action.TEAM_CREATE}', '{Action.TEAM_CHANGE}')"
-    f" AND subject = teams.name AND after = teams.document) {LIMIT}"
+    f" AND subject = teams.name AND after = teams.document)"
 )
 
 
@@ -189,7 +189,7 @@ def _unreadable_sql(table: str, columns: Mapping[str, str]) -> str:
         for name, kind in columns.items()
     ]
     found = f"SELECT {_NAMES.get(table, 'id')} AS name, {', '.join(columns)} FROM {table}"
-    return f"{found} WHERE {' OR '.join(wrong)} {LIMIT}"
+    return f"{found} WHERE {' OR '.join(wrong)}"
 
 
 def _unreadable_checks() -> Iterator[Check]:
@@ -226,7 +226,7 @@ _UNEXPLAINED: Final = (
     "SELECT id, state FROM runs WHERE (state = 'failed' AND failure IS NULL)"
     " OR (state = 'done' AND failure IS NOT NULL) OR (failure IS NOT NULL AND CASE"
     " WHEN json_valid(failure) THEN COALESCE(json_extract(failure, '$.kind'), '')"
-    f" NOT IN ({_KINDS}) ELSE 0 END) {LIMIT}"
+    f" NOT IN ({_KINDS}) ELSE 0 END)"
 )
 
 
@@ -240,7 +240,7 @@ _NOT_KEPT: Final = (
     "SELECT pictures.digest, pictures.run_id FROM pictures JOIN runs ON runs.id = pictures.run_id"
     " WHERE NOT EXISTS (SELECT 1 FROM json_each("
     "CASE WHEN json_valid(runs.kept) THEN runs.kept ELSE '[]' END) AS one"
-    f" WHERE json_extract(one.value, '$.digest') = pictures.digest) {LIMIT}"
+    " WHERE json_extract(one.value, '$.digest') = pictures.digest)"
 )
 
 
@@ -251,7 +251,7 @@ def _say_not_kept(digest: str, run_id: str) -> str:
 _OTHERS_PICTURE: Final = (
     "SELECT pictures.digest, pictures.team, runs.id, runs.team FROM pictures"
     " JOIN runs ON runs.id = pictures.run_id"
-    f" WHERE pictures.team <> runs.team OR pictures.model <> runs.model {LIMIT}"
+    " WHERE pictures.team <> runs.team OR pictures.model <> runs.model"
 )
 
 

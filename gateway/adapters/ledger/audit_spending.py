@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.adapters.ledger.checks import LIMIT, Check
+from gateway.adapters.ledger.checks import Check
 from gateway.adapters.ledger.statements import LIVE
 from gateway.core.model import FailureKind
 from gateway.core.money.invariants import Invariant
@@ -56,7 +56,7 @@ _MISSPENT: Final = (
     f" OR (state = 'done' AND NOT {_BOUGHT} AND NOT {_HAD_AFTER_ALL})"
     f" OR ({_of_kind(CHARGED)} AND NOT {_ALL})"
     f" OR ({_of_kind(RELEASED)} AND NOT {_NOTHING})"
-    f" OR ({_of_kind((FailureKind.TASK_FAILED,))} AND spent_runs <> 1) {LIMIT}"
+    f" OR ({_of_kind((FailureKind.TASK_FAILED,))} AND spent_runs <> 1)"
 )
 
 
@@ -112,7 +112,7 @@ _SAVED: Final = (
     " UNION ALL SELECT team, model, 0, 0, 0, 0, 0,"
     f" joins, is_done * joins * spent, 0, 0, is_done * joins * kept FROM ({_OF_JOINS}) AS joined"
     ") AS entries GROUP BY team, model"
-    f" HAVING {' OR '.join(_differs(name) for name in _COUNTED)} {LIMIT}"
+    f" HAVING {' OR '.join(_differs(name) for name in _COUNTED)}"
 )
 
 

@@ -9,9 +9,7 @@ from typing import Final
 from gateway.core.money.invariants import Invariant
 
 MAX_SENTENCES: Final = 100
-"""Of each check: a broken ledger is known to be broken after the first few."""
-
-LIMIT: Final = f"LIMIT {MAX_SENTENCES}"
+"""Read of each check: a broken ledger is known to be broken after the first few."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,13 @@ Plain blocking functions on any connection, as in `store`. They begin and end no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.plain_rows import REFUSAL_COLUMNS, STEP_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert
-from gateway.core.runs.history import Refusal, Step, last_number
+from gateway.core.runs.history import Step, last_number
 from gateway.core.transaction import Writes
 
 STEPS: Final = f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE run_id = ? ORDER BY number"
@@ -44,13 +43,3 @@ def _add_step(db: Database, step: Step) -> None:
             return
         step = replace(step, number=last + 1)
     db.execute(ADD_STEP, row_of(step))
-
-
-def steps(db: Database, run_id: str) -> Sequence[Step]:
-    return [Step(*row) for row in db.execute(STEPS, (run_id,)).fetchall()]
-
-
-def refusals_named(db: Database, name: str, limit: int) -> Sequence[Refusal]:
-    """Each team's newest first."""
-    found = db.execute(REFUSALS_NAMED, (name, name, limit)).fetchall()
-    return [Refusal(*row) for row in found]

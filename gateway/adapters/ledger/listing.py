@@ -10,18 +10,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.adapters.ledger import rows
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, Statement, every
 from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, REFUSAL_COLUMNS
 from gateway.adapters.ledger.statements import ENDED, PENDING
-from gateway.core.model import Delivery, DeliveryState, Job, Run, Verdict
-from gateway.core.runs.history import Refusal
-from gateway.core.teams.records import Change
+from gateway.core.model import DeliveryState, Job, Verdict
 from gateway.ports.ledger import ChangeFilter, DeliveryFilter, Mark, RefusalFilter, RunFilter
 
 VERDICT_BITS: Final = {Verdict.STARTED: 1, Verdict.JOINED: 2, Verdict.HIT: 4}
 """What `runs.verdicts` is the sum of."""
-
-Statement = tuple[str, tuple[object, ...]]
 
 
 class Where:
@@ -79,11 +75,6 @@ JOBS_OF_RUN: Final = f"SELECT {_JOB} FROM jobs WHERE run_id = ? ORDER BY created
 COUNT_JOBS_OF_RUN: Final = "SELECT COUNT(*) FROM jobs WHERE run_id = ?"
 
 
-def runs(db: Database, asked: RunFilter, after: Mark | None, limit: int) -> Sequence[Run]:
-    sql, values = runs_statement(asked, after, limit)
-    return [rows.run_from(row) for row in db.execute(sql, values).fetchall()]
-
-
 def runs_statement(asked: RunFilter, after: Mark | None, limit: int) -> Statement:
     where = Where()
     where.equal("team", asked.team)
@@ -102,21 +93,13 @@ def runs_statement(asked: RunFilter, after: Mark | None, limit: int) -> Statemen
 
 def jobs_of_run(db: Database, run_id: str, limit: int) -> tuple[Sequence[Job], int]:
     """Two statements."""
-    found = db.execute(JOBS_OF_RUN, (run_id, limit)).fetchall()
     count = db.execute(COUNT_JOBS_OF_RUN, (run_id,)).fetchall()[0][0]
-    return [rows.job_from(row) for row in found], int(count)
+    return every(db, (JOBS_OF_RUN, (run_id, limit)), rows.job_from), int(count)
 
 
 # --- callbacks, refusals, changes ----------------------------------------------------------------
 
 _DELIVERY: Final = ", ".join(rows.DELIVERY_COLUMNS)
-
-
-def deliveries(
-    db: Database, asked: DeliveryFilter, after: Mark | None, limit: int
-) -> Sequence[Delivery]:
-    sql, values = deliveries_statement(asked, after, limit)
-    return [rows.delivery_from(row) for row in db.execute(sql, values).fetchall()]
 
 
 def deliveries_statement(asked: DeliveryFilter, after: Mark | None, limit: int) -> Statement:
@@ -138,13 +121,6 @@ def deliveries_statement(asked: DeliveryFilter, after: Mark | None, limit: int) 
     return page("deliveries", _DELIVERY, order, where, limit)
 
 
-def refusals(
-    db: Database, asked: RefusalFilter, after: Mark | None, limit: int
-) -> Sequence[Refusal]:
-    sql, values = refusals_statement(asked, after, limit)
-    return [Refusal(*row) for row in db.execute(sql, values).fetchall()]
-
-
 def refusals_statement(asked: RefusalFilter, after: Mark | None, limit: int) -> Statement:
     of_team, of_reason = asked.team is not None, asked.reason is not None
     where = Where()
@@ -154,11 +130,6 @@ def refusals_statement(asked: RefusalFilter, after: Mark | None, limit: int) -> 
     where.between("at", asked.since, asked.until)
     where.behind(("at", "id"), after)
     return page("refusals", ", ".join(REFUSAL_COLUMNS), ("at", "id"), where, limit)
-
-
-def changes(db: Database, asked: ChangeFilter, after: Mark | None, limit: int) -> Sequence[Change]:
-    sql, values = changes_statement(asked, after, limit)
-    return [Change(*row) for row in db.execute(sql, values).fetchall()]
 
 
 def changes_statement(asked: ChangeFilter, after: Mark | None, limit: int) -> Statement:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.ledger import rows
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, every
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
 from gateway.adapters.ledger.statements import PENDING
 from gateway.core.delivery import OPERATOR
@@ -74,7 +74,5 @@ def _in_hand(db: Database, now: float) -> Mapping[str, int]:
 def _due(db: Database, party: str, now: float, limit: int) -> Sequence[Delivery]:
     """The first ones of a party."""
     if party == OPERATOR:
-        found = db.execute(DUE_ALERTS, (now, now, limit)).fetchall()
-    else:
-        found = db.execute(DUE_OF_TEAM, (party, now, now, limit)).fetchall()
-    return [rows.delivery_from(row) for row in found]
+        return every(db, (DUE_ALERTS, (now, now, limit)), rows.delivery_from)
+    return every(db, (DUE_OF_TEAM, (party, now, now, limit)), rows.delivery_from)

@@ -6,12 +6,10 @@ A picture's row tells what it is, which run made it, and from which prompt: one 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from gateway.adapters.ledger.database import Row
 from gateway.core.model import KeptPicture, Picture, Run
-
-Row = Sequence[Any]
 
 PICTURE_FACTS: Final = ("digest", "extension", "size_bytes", "width", "height")
 """What a picture is, whoever made it."""

@@ -5,12 +5,11 @@ Plain blocking functions on any connection, as in `store`. They begin and end no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from gateway.adapters.ledger import rows
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, Row, Statement, every, first
 from gateway.adapters.ledger.listing import VERDICT_BITS, Where, page
 from gateway.adapters.ledger.picture_rows import (
     KEPT_COLUMNS,
@@ -18,11 +17,10 @@ from gateway.adapters.ledger.picture_rows import (
     PICTURE_FACTS,
     folded,
     kept_from,
-    picture_from,
     picture_rows,
 )
 from gateway.adapters.ledger.statements import PUT_RUN, RUN_BY_ID, insert
-from gateway.core.model import Job, KeptPicture, Picture, Run
+from gateway.core.model import Job, KeptPicture, Run
 from gateway.core.runs.history import OUR_DETAILS
 from gateway.core.runs.redaction import wordless
 from gateway.core.transaction import ConstraintViolation
@@ -107,10 +105,10 @@ def erase(db: Database, one: KeptPicture) -> None:
 
 def take_words(db: Database, run_id: str) -> None:
     """From the run and from whatever lies beside it."""
-    found = db.execute(RUN_BY_ID, (run_id,)).fetchall()
-    if not found:
+    run = first(db, (RUN_BY_ID, (run_id,)), rows.run_from)
+    if run is None:
         raise ConstraintViolation(f"there is no run {run_id}")
-    db.execute(PUT_RUN, rows.run_row(wordless(rows.run_from(found[0]))))
+    db.execute(PUT_RUN, rows.run_row(wordless(run)))
     for statement in WORDS_BESIDE:
         db.execute(statement, (run_id,))
 
@@ -120,7 +118,7 @@ def take_words(db: Database, run_id: str) -> None:
 
 def made_by(db: Database, digest: str) -> tuple[KeptPicture, ...]:
     """The records of these bytes, one for each run that made them, the oldest first."""
-    return tuple(kept_from(row) for row in db.execute(MADE_BY, (digest,)).fetchall())
+    return tuple(every(db, (MADE_BY, (digest,)), kept_from))
 
 
 def picture_totals(db: Database) -> tuple[int, int]:
@@ -128,25 +126,7 @@ def picture_totals(db: Database) -> tuple[int, int]:
     return int(count), int(size_bytes)
 
 
-def pictures(db: Database, after: str, limit: int) -> Sequence[Picture]:
-    found = db.execute(PICTURES, (after, limit)).fetchall()
-    return [picture_from(row) for row in found]
-
-
-def unremoved(db: Database, limit: int) -> Sequence[KeptPicture]:
-    return [kept_from(row) for row in db.execute(UNREMOVED, (limit,)).fetchall()]
-
-
-def find(
-    db: Database, asked: PictureFilter, after: Mark | None, limit: int
-) -> Sequence[KeptPicture]:
-    sql, values = find_statement(asked, after, limit)
-    return [_as_asked(kept_from(row), asked) for row in db.execute(sql, values).fetchall()]
-
-
-def find_statement(
-    asked: PictureFilter, after: Mark | None, limit: int
-) -> tuple[str, tuple[object, ...]]:
+def find_statement(asked: PictureFilter, after: Mark | None, limit: int) -> Statement:
     where = Where()
     where.equal("run_id", asked.run_id)
     if asked.task_id is not None:
@@ -160,13 +140,6 @@ def find_statement(
     return page("pictures", _KEPT, ("created_at", "id"), where, limit)
 
 
-def gallery(
-    db: Database, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
-) -> Sequence[KeptPicture]:
-    sql, values = gallery_statement(team, asked, after=after, limit=limit)
-    return [_as_asked(kept_from(row), asked) for row in db.execute(sql, values).fetchall()]
-
-
 _GALLERY: Final = ", ".join(
     "gallery.at" if name == "created_at" else f"pictures.{name}" for name in KEPT_COLUMNS
 )
@@ -174,7 +147,7 @@ _GALLERY: Final = ", ".join(
 
 def gallery_statement(
     team: str, asked: PictureFilter, *, after: Mark | None, limit: int
-) -> tuple[str, tuple[object, ...]]:
+) -> Statement:
     """CROSS JOIN, so that it reads the team's part alone and stops when the page is full."""
     where = Where()
     where.equal("gallery.team", team)
@@ -204,6 +177,7 @@ def _contains(where: Where, column: str, text: str | None) -> None:
         where.add(f"{column} LIKE ? ESCAPE '\\'", f"%{literal}%")
 
 
-def _as_asked(one: KeptPicture, asked: PictureFilter) -> KeptPicture:
-    """Of all tasks that show it, the one that was asked for."""
+def read_as_asked(asked: PictureFilter, row: Row) -> KeptPicture:
+    """A row of one of these lists; of all tasks that show it, the one that was asked for."""
+    one = kept_from(row)
     return one if asked.task_id is None else replace(one, task_id=asked.task_id)

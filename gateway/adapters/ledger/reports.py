@@ -1,4 +1,4 @@
-"""The ledger's reads for answers and reports, in SQL on any connection that both adapters give.
+"""The ledger's reads for answers and reports, in SQL.
 
 Plain blocking functions, as in `store`. Those of several statements say so: their caller has to
 let them see one state.
@@ -11,20 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.adapters.ledger import rows, statements
-from gateway.adapters.ledger.database import Database
-from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
+from gateway.adapters.ledger.database import Database, every
+from gateway.core.model import Job, Run, RunState, Upload, Usage
 from gateway.ports.ledger import UsagePart
 
 MAX_DAY: Final = 2**62
-"""Later than every day, and within what both stores call a BIGINT."""
+"""Later than every day, and a BIGINT."""
 
 NAMES_AT_ONCE: Final = 100
-"""One value each: far below every store's limit of values in a statement."""
-
-
-def job(db: Database, job_id: str) -> tuple[Job, Run] | None:
-    found = db.execute(statements.JOB_WITH_RUN, (job_id,)).fetchall()
-    return rows.job_with_run(found[0]) if found else None
+"""One value each: far below the limit of values in a statement."""
 
 
 def jobs(db: Database, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
@@ -32,9 +27,8 @@ def jobs(db: Database, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job,
     wanted = tuple(dict.fromkeys(job_ids))
     found: dict[str, tuple[Job, Run]] = {}
     for part in _parts(wanted):
-        for row in db.execute(statements.jobs_with_runs(len(part)), (team, *part)).fetchall():
-            one = rows.job_with_run(row)
-            found[one[0].id] = one
+        sql = statements.jobs_with_runs(len(part))
+        found.update((one[0].id, one) for one in every(db, (sql, (team, *part)), rows.job_with_run))
     return [found[job_id] for job_id in wanted if job_id in found]
 
 
@@ -74,21 +68,9 @@ def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[tuple[Jo
     of_model = asked.model is not None
     values = (asked.team, *states, *((asked.model,) if of_model else ()))
     count = db.execute(statements.count_tasks(len(states), of_model), values).fetchall()[0][0]
-    page = db.execute(
-        statements.tasks_page(len(states), of_model),
-        (*values, slot.size, (slot.page - 1) * slot.size),
-    ).fetchall()
-    return [rows.job_with_run(row) for row in page], int(count)
-
-
-def delivery(db: Database, delivery_id: str) -> Delivery | None:
-    found = db.execute(statements.DELIVERY, (delivery_id,)).fetchall()
-    return rows.delivery_from(found[0]) if found else None
-
-
-def upload(db: Database, team: str, upload_id: str) -> Upload | None:
-    found = db.execute(statements.UPLOAD, (team, upload_id)).fetchall()
-    return rows.upload_from(found[0]) if found else None
+    page = statements.tasks_page(len(states), of_model)
+    place = (slot.size, (slot.page - 1) * slot.size)
+    return every(db, (page, (*values, *place)), rows.job_with_run), int(count)
 
 
 def uploads(
@@ -96,8 +78,8 @@ def uploads(
 ) -> tuple[Sequence[Upload], int]:
     """Two statements."""
     count = db.execute(statements.COUNT_UPLOADS, (team, now)).fetchall()[0][0]
-    page = db.execute(statements.UPLOADS_PAGE, (team, now, limit, skip)).fetchall()
-    return [rows.upload_from(row) for row in page], int(count)
+    page = (statements.UPLOADS_PAGE, (team, now, limit, skip))
+    return every(db, page, rows.upload_from), int(count)
 
 
 def digests(db: Database, team: str, urls: Sequence[str]) -> Mapping[str, str]:
@@ -132,15 +114,13 @@ def usage(
 ) -> Sequence[Usage]:
     """The totals of all days are kept ready: they are read at every scrape."""
     if since_day is None and until_day is None and team is None:
-        found = db.execute(statements.USAGE_EVER).fetchall()
-    elif since_day is None and until_day is None:
-        found = db.execute(statements.USAGE_EVER_OF_TEAM, (team,)).fetchall()
-    else:
-        since = -MAX_DAY if since_day is None else since_day
-        until = MAX_DAY if until_day is None else until_day
-        found = db.execute(statements.USAGE_TOTALS, (since, until)).fetchall()
-    every = (rows.usage_from(row) for row in found)
-    return [one for one in every if team in (None, one.team)]
+        return every(db, (statements.USAGE_EVER, ()), rows.usage_from)
+    if since_day is None and until_day is None:
+        return every(db, (statements.USAGE_EVER_OF_TEAM, (team,)), rows.usage_from)
+    since = -MAX_DAY if since_day is None else since_day
+    until = MAX_DAY if until_day is None else until_day
+    found = every(db, (statements.USAGE_TOTALS, (since, until)), rows.usage_from)
+    return [one for one in found if team in (None, one.team)]
 
 
 def run_counts(db: Database) -> Mapping[RunState, int]:
@@ -172,8 +152,3 @@ def credits_of(db: Database, upstream: str) -> tuple[float, int]:
     used = db.execute(statements.CREDITS, (upstream,)).fetchall()[0][0]
     live = db.execute(statements.LIVE_AT_UPSTREAM, (upstream,)).fetchall()[0][0]
     return float(used), int(live)
-
-
-def run(db: Database, run_id: str) -> Run | None:
-    found = db.execute(statements.RUN_BY_ID, (run_id,)).fetchall()
-    return rows.run_from(found[0]) if found else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Final
 
+from gateway.adapters.ledger.database import Row
 from gateway.core import codec
 from gateway.core.model import (
     Claim,
@@ -25,8 +26,6 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Window, Windows
-
-Row = Sequence[Any]
 
 RUN_COLUMNS: Final = (
     "id", "fingerprint", "team", "model", "quality", "n", "request",
@@ -157,10 +156,6 @@ def claim_row(claim: Claim) -> tuple[object, ...]:
     return (claim.team, claim.key, claim.digest, claim.job_id, claim.created_at)
 
 
-def claim_from(row: Row) -> Claim:
-    return Claim(*row)
-
-
 def delivery_row(one: Delivery) -> tuple[object, ...]:
     return (
         one.id, one.job_id, one.team, one.url, one.created_at, one.due_at, one.state.value,
@@ -218,7 +213,7 @@ def total_row(usage: Usage) -> tuple[object, ...]:
 
 
 def usage_from(row: Row) -> Usage:
-    """A row of team, model and sums of the counters; `int` because some stores sum to decimals."""
+    """A row of team, model and sums of the counters; `int` because PostgreSQL sums to decimals."""
     team, model, *counters = row
     return Usage(team, model, 0, *(int(counter) for counter in counters))
 

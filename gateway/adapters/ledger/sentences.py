@@ -1,6 +1,6 @@
 """What is said of a ledger that does not add up: one sentence for each kind of violation.
 
-Each takes the numbers of one place and says where it is. All ledgers say them in the same words.
+Each takes the numbers of one place and says where it is.
 """
 
 from __future__ import annotations

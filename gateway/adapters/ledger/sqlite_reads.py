@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.adapters.ledger import (
@@ -18,11 +19,15 @@ from gateway.adapters.ledger import (
     outbox_store,
     picture_store,
     reports,
+    rows,
     sqlite_schema,
+    statements,
     store,
     team_store,
 )
+from gateway.adapters.ledger.database import Row, Statement, every, first
 from gateway.adapters.ledger.lane import Lane
+from gateway.adapters.ledger.picture_rows import kept_from, picture_from
 from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
@@ -50,38 +55,48 @@ class SqliteReads:
     _reports: Lane
     _audit: Lane
 
+    async def _first(
+        self, sql: str, values: Sequence[object], read: Callable[[Row], T]
+    ) -> T | None:
+        return await self._reader.call(lambda db: first(db, (sql, values), read))
+
+    async def _every(self, statement: Statement, read: Callable[[Row], T]) -> list[T]:
+        return await self._reports.call(lambda db: every(db, statement, read))
+
     # --- quick reads ---------------------------------------------------------------------------
 
     async def job(self, job_id: str) -> tuple[Job, Run] | None:
-        return await self._reader.call(lambda db: reports.job(db, job_id))
+        return await self._first(statements.JOB_WITH_RUN, (job_id,), rows.job_with_run)
 
     async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
         wanted = tuple(job_ids)
         return await self._reader.call(_snapshot(lambda db: reports.jobs(db, team, wanted)))
 
     async def run(self, run_id: str) -> Run | None:
-        return await self._reader.call(lambda db: reports.run(db, run_id))
+        return await self._first(statements.RUN_BY_ID, (run_id,), rows.run_from)
 
     async def steps(self, run_id: str) -> Sequence[Step]:
-        return await self._reader.call(lambda db: history_store.steps(db, run_id))
+        told = (history_store.STEPS, (run_id,))
+        return await self._reader.call(lambda db: every(db, told, lambda row: Step(*row)))
 
     async def refusals_named(self, name: str, *, limit: int) -> Sequence[Refusal]:
-        return await self._reports.call(lambda db: history_store.refusals_named(db, name, limit))
+        named = (history_store.REFUSALS_NAMED, (name, name, limit))
+        return await self._every(named, lambda row: Refusal(*row))
 
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
         return await self._reader.call(_snapshot(team_store.roster))
 
-    async def next_due(self, now: float) -> float | None:
+    async def next_due(self) -> float | None:
         return await self._reader.call(reports.next_due)
 
     async def next_delivery_due(self) -> float | None:
         return await self._reader.call(outbox_store.next_due)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
-        return await self._reader.call(lambda db: reports.delivery(db, delivery_id))
+        return await self._first(statements.DELIVERY, (delivery_id,), rows.delivery_from)
 
     async def upload(self, team: str, upload_id: str) -> Upload | None:
-        return await self._reader.call(lambda db: reports.upload(db, team, upload_id))
+        return await self._first(statements.UPLOAD, (team, upload_id), rows.upload_from)
 
     async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
         wanted = tuple(urls)
@@ -122,10 +137,11 @@ class SqliteReads:
     async def deliveries(
         self, asked: DeliveryFilter, *, after: Mark | None, limit: int
     ) -> Sequence[Delivery]:
-        return await self._reports.call(lambda db: listing.deliveries(db, asked, after, limit))
+        found = listing.deliveries_statement(asked, after, limit)
+        return await self._every(found, rows.delivery_from)
 
     async def runs(self, asked: RunFilter, *, after: Mark | None, limit: int) -> Sequence[Run]:
-        return await self._reports.call(lambda db: listing.runs(db, asked, after, limit))
+        return await self._every(listing.runs_statement(asked, after, limit), rows.run_from)
 
     async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
         return await self._reports.call(
@@ -135,27 +151,29 @@ class SqliteReads:
     async def refusals(
         self, asked: RefusalFilter, *, after: Mark | None, limit: int
     ) -> Sequence[Refusal]:
-        return await self._reports.call(lambda db: listing.refusals(db, asked, after, limit))
+        found = listing.refusals_statement(asked, after, limit)
+        return await self._every(found, lambda row: Refusal(*row))
 
     async def changes(
         self, asked: ChangeFilter, *, after: Mark | None, limit: int
     ) -> Sequence[Change]:
-        return await self._reports.call(lambda db: listing.changes(db, asked, after, limit))
+        found = listing.changes_statement(asked, after, limit)
+        return await self._every(found, lambda row: Change(*row))
 
     async def find_pictures(
         self, asked: PictureFilter, *, after: Mark | None, limit: int
     ) -> Sequence[KeptPicture]:
-        return await self._reports.call(lambda db: picture_store.find(db, asked, after, limit))
+        found = picture_store.find_statement(asked, after, limit)
+        return await self._every(found, partial(picture_store.read_as_asked, asked))
 
     async def gallery(
         self, team: str, asked: PictureFilter, *, after: Mark | None, limit: int
     ) -> Sequence[KeptPicture]:
-        return await self._reports.call(
-            lambda db: picture_store.gallery(db, team, asked, after=after, limit=limit)
-        )
+        found = picture_store.gallery_statement(team, asked, after=after, limit=limit)
+        return await self._every(found, partial(picture_store.read_as_asked, asked))
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
-        return await self._reports.call(lambda db: picture_store.unremoved(db, limit))
+        return await self._every((picture_store.UNREMOVED, (limit,)), kept_from)
 
     # --- sums ----------------------------------------------------------------------------------
 
@@ -189,7 +207,8 @@ class SqliteReads:
     # --- the audit -----------------------------------------------------------------------------
 
     async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]:
-        return await self._audit.call(lambda db: picture_store.pictures(db, after, limit))
+        found = (picture_store.PICTURES, (after, limit))
+        return await self._audit.call(lambda db: every(db, found, picture_from))
 
     async def credits(self, upstream: str) -> tuple[float, int]:
         """Adds up an index: some 0.1 µs a run, which no page should have to wait for."""
@@ -198,12 +217,7 @@ class SqliteReads:
     async def violations(self) -> Sequence[Violation]:
         now = self._clock()
         return await self._audit.call(
-            _snapshot(
-                lambda db: [
-                    *audit.violations(db, now, audit.SQLITE_CHECKS),
-                    *sqlite_schema.violations(db),
-                ]
-            )
+            _snapshot(lambda db: [*audit.violations(db, now), *sqlite_schema.violations(db)])
         )
 
 

@@ -1,5 +1,6 @@
-"""The statements, in the dialect that SQLite and PostgreSQL both accept; `?` stands for a value.
+"""The statements of the SQLite ledger; `?` stands for a value.
 
+They keep to what PostgreSQL accepts as well, so that a second store need not say them again.
 Where a partial index must serve a query, the query repeats the index's condition word by word.
 """
 

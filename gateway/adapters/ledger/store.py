@@ -1,4 +1,4 @@
-"""What each method of the ledger means in SQL, on any connection that both dialects' adapters give.
+"""What each writing method of the ledger means in SQL.
 
 Plain blocking functions. They begin and end no transaction: that, locking and threads are the
 adapter's.
@@ -6,9 +6,9 @@ adapter's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gateway.adapters.ledger import (
     account_store,
@@ -18,9 +18,8 @@ from gateway.adapters.ledger import (
     statements,
     team_store,
 )
-from gateway.adapters.ledger.database import Database
-from gateway.adapters.ledger.rows import Row
-from gateway.core.model import Job, Run, RunState, Upload, Usage
+from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
 T = TypeVar("T")
@@ -49,16 +48,15 @@ def load(db: Database, keys: Keys) -> View:
     live = finished = run = claim = lost = superseded = None
     owed: tuple[Job, ...] = ()
     if keys.fingerprint is not None:
-        live = _one_run(db, statements.RUN_LIVE, keys.fingerprint)
-        finished = _one_run(db, statements.RUN_FINISHED, keys.fingerprint)
-        lost = _one_run(db, statements.RUN_LOST, keys.fingerprint)
-        superseded = _one_run(db, statements.RUN_SUPERSEDED, keys.fingerprint)
+        live = _run(db, statements.RUN_LIVE, keys.fingerprint)
+        finished = _run(db, statements.RUN_FINISHED, keys.fingerprint)
+        lost = _run(db, statements.RUN_LOST, keys.fingerprint)
+        superseded = _run(db, statements.RUN_SUPERSEDED, keys.fingerprint)
     if keys.run_id is not None:
-        run = _one_run(db, statements.RUN_BY_ID, keys.run_id)
-        found = db.execute(statements.OWED_JOBS, (keys.run_id,)).fetchall()
-        owed = tuple(rows.job_from(row) for row in found)
+        run = _run(db, statements.RUN_BY_ID, keys.run_id)
+        owed = tuple(every(db, (statements.OWED_JOBS, (keys.run_id,)), rows.job_from))
     if keys.claim is not None:
-        claim = _one(db, statements.CLAIM, keys.claim, rows.claim_from)
+        claim = first(db, (statements.CLAIM, keys.claim), lambda row: Claim(*row))
     accounts = account_store.ready(db, keys.accounts)
     if keys.counted is not None:
         accounts = {**accounts, **account_store.counted(db, *keys.counted)}
@@ -121,8 +119,7 @@ def _state(db: Database, run: Run, before: Run | None) -> str | None:
     """In which state the run was; None for a new one."""
     if before is not None:
         return before.state
-    found = db.execute(statements.RUN_STATE, (run.id,)).fetchall()
-    return str(found[0][0]) if found else None
+    return first(db, (statements.RUN_STATE, (run.id,)), _text)
 
 
 def _add_job(db: Database, job: Job) -> None:
@@ -153,18 +150,13 @@ def forget_upload(db: Database, team: str, upload_id: str) -> None:
     db.execute(statements.FORGET_UPLOAD, (team, upload_id))
 
 
-def _one(db: Database, sql: str, values: Sequence[Any], read: Callable[[Row], T]) -> T | None:
-    found = db.execute(sql, values).fetchall()
-    return read(found[0]) if found else None
-
-
-def _one_run(db: Database, sql: str, value: str) -> Run | None:
-    return _one(db, sql, (value,), rows.run_from)
+def _run(db: Database, sql: str, value: str) -> Run | None:
+    return first(db, (sql, (value,)), rows.run_from)
 
 
 def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-    due = db.execute(statements.DUE_RUNS, (now, now, now, limit)).fetchall()
-    runs = [replace(rows.run_from(row), lease_owner=owner, lease_until=until) for row in due]
+    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), rows.run_from)
+    runs = [replace(run, lease_owner=owner, lease_until=until) for run in due]
     for run in runs:
         db.execute(statements.LEASE_RUN, (owner, until, run.id))
     return runs
@@ -180,8 +172,11 @@ def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
 
 
 def store_id(db: Database) -> str | None:
-    found = db.execute(statements.STORE_ID).fetchall()
-    return str(found[0][0]) if found else None
+    return first(db, (statements.STORE_ID, ()), _text)
+
+
+def _text(row: Row) -> str:
+    return str(row[0])
 
 
 def note_store(db: Database, store_id: str) -> None:

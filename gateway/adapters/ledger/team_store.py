@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.database import Database, every, first
 from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, KEY_COLUMNS, TEAM_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert, upsert
 from gateway.core.teams.records import ManagedTeam, TeamKey
@@ -32,9 +32,8 @@ ADD_CHANGE: Final = insert("changes", CHANGE_COLUMNS)
 
 def managed(db: Database, name: str) -> tuple[ManagedTeam | None, tuple[TeamKey, ...]]:
     """The team, deleted or not, and every key it ever had, oldest first."""
-    found = db.execute(TEAM, (name,)).fetchall()
-    keys = db.execute(KEYS_OF_TEAM, (name,)).fetchall()
-    return (ManagedTeam(*found[0]) if found else None), tuple(TeamKey(*row) for row in keys)
+    keys = every(db, (KEYS_OF_TEAM, (name,)), lambda row: TeamKey(*row))
+    return first(db, (TEAM, (name,)), lambda row: ManagedTeam(*row)), tuple(keys)
 
 
 def write(db: Database, writes: Writes) -> None:
@@ -52,5 +51,5 @@ def write(db: Database, writes: Writes) -> None:
 
 def roster(db: Database) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
     """Two statements."""
-    teams = [ManagedTeam(*row) for row in db.execute(TEAMS).fetchall()]
-    return teams, [TeamKey(*row) for row in db.execute(ALL_KEYS).fetchall()]
+    teams = every(db, (TEAMS, ()), lambda row: ManagedTeam(*row))
+    return teams, every(db, (ALL_KEYS, ()), lambda row: TeamKey(*row))

@@ -18,7 +18,7 @@ from gateway.core.model import RunState, Usage, Verdict
 from gateway.core.money.accounts import USD_MICROS, Account, AccountKey, Measure, Window
 from gateway.core.money.budgets import account_keys, resets_at
 from gateway.core.policy import Policy
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Reports
 
 Value = tuple[float, tuple[str, ...]]
 """A value and its label values."""
@@ -37,7 +37,7 @@ class Reading:
     pictures: tuple[int, int]
 
 
-async def read_ledger(ledger: Ledger, policy: Policy, now: float) -> Reading:
+async def read_ledger(ledger: Reports, policy: Policy, now: float) -> Reading:
     """Takes a reading; raises what the ledger raises."""
     times = _times(now, policy)
     keys = [

@@ -24,7 +24,7 @@ from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.policy import Current
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import Reports
 from gateway.ports.pictures import Pictures
 
 log = structlog.get_logger("gateway.metrics")
@@ -48,7 +48,7 @@ class Metrics(MetricsRecorder):
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        ledger: Reports,
         pictures: Pictures,
         cache: ResponseCache,
         current: Current,

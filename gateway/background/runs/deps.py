@@ -13,7 +13,7 @@ from gateway.core.policy import Current
 from gateway.core.runs.lifecycle import Rules
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import RunQueue
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Pictures
@@ -38,7 +38,7 @@ class RunsDeps:
     `nudge_webhooks` is called after each commit that may owe callbacks.
     """
 
-    ledger: Ledger
+    ledger: RunQueue
     upstreams: Mapping[str, Upstream]
     links: Mapping[str, Links]
     pictures: Pictures

@@ -33,7 +33,7 @@ BATCH: Final = 200
 """Runs leased at a time: enough to keep every slot busy, small enough for one transaction."""
 
 IDLE_SECONDS: Final = 1.0
-"""The longest sleep of the loop; a replica's leases that ran out are noticed this late."""
+"""The longest sleep of the loop; leases that ran out are noticed this late."""
 
 GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
@@ -141,7 +141,7 @@ class Worker:
             self._drive_soon(run, intended=False)
         if len(leased) == BATCH:
             self._wake_soon(now)
-        elif (due := await self._deps.ledger.next_due(now)) is not None:
+        elif (due := await self._deps.ledger.next_due()) is not None:
             self._wake_soon(due)
 
     async def _sleep(self) -> None:

@@ -14,7 +14,7 @@ from gateway.core.model import Delivery, DeliveryState
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act
 from gateway.errors import NotFound
-from gateway.ports.ledger import DeliveryFilter, Ledger
+from gateway.ports.ledger import DeliveryFilter, Lists
 from gateway.services.runs import page
 from gateway.web.admin import act_of
 from gateway.web.auth import operator_of
@@ -65,7 +65,7 @@ class FindCallbacks(Page):
 
 
 class CallbackHistory:
-    def __init__(self, ledger: Ledger, redeliver: Redeliver, current: Current) -> None:
+    def __init__(self, ledger: Lists, redeliver: Redeliver, current: Current) -> None:
         self._ledger = ledger
         self._redeliver = redeliver
         self._current = current

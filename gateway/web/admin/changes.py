@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Action
 from gateway.core.teams.records import Change
-from gateway.ports.ledger import ChangeFilter, Ledger
+from gateway.ports.ledger import ChangeFilter, Lists
 from gateway.services.runs import light_page
 from gateway.web.auth import operator_of
 from gateway.web.chapters import USAGE
@@ -53,7 +53,7 @@ class FindChanges(Page):
 
 
 class Changes:
-    def __init__(self, ledger: Ledger, current: Current) -> None:
+    def __init__(self, ledger: Lists, current: Current) -> None:
         self._ledger = ledger
         self._current = current
 

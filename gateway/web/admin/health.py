@@ -18,7 +18,7 @@ from gateway.core.policy import Current
 from gateway.core.runs.breaker import BreakerState
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import DeliveryFilter, Ledger, Mark, RunFilter
+from gateway.ports.ledger import DeliveryFilter, Lists, Mark, Reports, RunFilter
 from gateway.web.auth import operator_of
 from gateway.web.chapters import SETTINGS
 from gateway.web.operation import Operation
@@ -120,11 +120,15 @@ class Chores(Protocol):
         """Violations in the ledger, and when it was looked for them."""
 
 
+class HealthReads(Lists, Reports, Protocol):
+    """What is listed and what is counted: both say how things are."""
+
+
 @dataclass(frozen=True, slots=True)
 class HealthDeps:
     """What is looked at. `unready` lists why no order can be taken now."""
 
-    ledger: Ledger
+    ledger: HealthReads
     cache: ResponseCache
     current: Current
     clock: Clock

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.policy import Current
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 from gateway.services.usage import period, report
 from gateway.web import usage_reports
 from gateway.web.auth import operator_of
@@ -33,7 +33,7 @@ REPORTS_AT_ONCE: Final = 2
 
 
 class UsageReports:
-    def __init__(self, ledger: Ledger, current: Current) -> None:
+    def __init__(self, ledger: Reports, current: Current) -> None:
         self._ledger = ledger
         self._current = current
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)

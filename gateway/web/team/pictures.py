@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.policy import Current
-from gateway.ports.ledger import Ledger, PictureFilter
+from gateway.ports.ledger import Lists, PictureFilter
 from gateway.services.runs import light_page
 from gateway.web.auth import team_of
 from gateway.web.chapters import OWN
@@ -28,7 +28,7 @@ class FindOwnPictures(Timed):
 
 
 class Gallery:
-    def __init__(self, ledger: Ledger, current: Current) -> None:
+    def __init__(self, ledger: Lists, current: Current) -> None:
         self._ledger = ledger
         self._current = current
 

@@ -13,7 +13,7 @@ from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Current, Policy
-from gateway.ports.ledger import Ledger, UsagePart
+from gateway.ports.ledger import Reports, UsagePart
 from gateway.services.standings import Standings, TeamStanding
 from gateway.services.usage import period, report, saved_usd_micros
 from gateway.web import usage_reports
@@ -60,7 +60,7 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(self, ledger: Ledger, standings: Standings, current: Current) -> None:
+    def __init__(self, ledger: Reports, standings: Standings, current: Current) -> None:
         self._ledger = ledger
         self._standings = standings
         self._current = current

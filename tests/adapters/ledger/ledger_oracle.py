@@ -67,7 +67,7 @@ class Oracle:
                 self.tables.deliveries[one.id] = one
         return leased
 
-    async def next_due(self, now: float) -> float | None:
+    async def next_due(self) -> float | None:
         return _next(self.tables.live())
 
     async def next_delivery_due(self) -> float | None:

@@ -388,7 +388,7 @@ async def test_final_runs_are_not_leased(ledger: Ledger) -> None:
     run = await start(ledger, a_run())
     await change(ledger, failed(run))
     assert await ledger.lease("w", now=NOW + 99, until=NOW + 100, limit=9) == []
-    assert await ledger.next_due(NOW) is None
+    assert await ledger.next_due() is None
 
 
 async def test_two_owners_never_get_the_same_run(ledger: Ledger) -> None:
@@ -401,13 +401,13 @@ async def test_two_owners_never_get_the_same_run(ledger: Ledger) -> None:
 
 
 async def test_next_due_is_when_the_next_run_can_be_leased(ledger: Ledger) -> None:
-    assert await ledger.next_due(NOW) is None
+    assert await ledger.next_due() is None
     await start(ledger, a_run(due_at=NOW + 5, lease_until=NOW + 40, lease_owner="w"))
-    assert await ledger.next_due(NOW) == NOW + 40
+    assert await ledger.next_due() == NOW + 40
     await start(ledger, a_run(due_at=NOW + 30))
-    assert await ledger.next_due(NOW) == NOW + 30
+    assert await ledger.next_due() == NOW + 30
     await start(ledger, a_run(due_at=NOW - 7))
-    assert await ledger.next_due(NOW) == NOW - 7
+    assert await ledger.next_due() == NOW - 7
 
 
 # --- reports --------------------------------------------------------------------------------------

@@ -337,7 +337,7 @@ async def test_reads_do_not_wait_for_the_writer(ledger: SqliteLedger) -> None:
     with blocked(ledger):
         await asyncio.sleep(0)
         assert await ledger.job(job.id) == (job, run)
-        assert await ledger.next_due(NOW) == NOW
+        assert await ledger.next_due() == NOW
         assert await ledger.usage()
         assert await ledger.violations() == []
 
@@ -388,7 +388,7 @@ async def damaged_more(ledger: SqliteLedger, path: Path, *sql: str) -> list[Viol
 
 
 def test_every_invariant_is_checked() -> None:
-    checks = (*audit.portable_checks(NOW), *audit.SQLITE_CHECKS)
+    checks = (*audit.checks(NOW), *audit.SQLITE_CHECKS)
     assert {check.invariant for check in checks} == set(Invariant) - {Invariant.SCHEMA}
 
 

@@ -352,7 +352,7 @@ class TwoLedgers(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.accounts(sorted(self.keys, key=str)))
         self.both(lambda ledger: ledger.usage())
         self.both(lambda ledger: ledger.run_counts())
-        self.both(lambda ledger: ledger.next_due(NOW))
+        self.both(lambda ledger: ledger.next_due())
         self.both(lambda ledger: ledger.next_delivery_due())
         self.both(lambda ledger: ledger.roster())
         for job_id in self.job_ids:
