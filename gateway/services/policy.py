@@ -15,7 +15,7 @@ from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.core.teams.changes import merged
 from gateway.core.teams.records import ManagedTeam, TeamKey
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import TeamRecords
 
 log = structlog.get_logger("gateway.roster")
 
@@ -37,7 +37,7 @@ class PolicyInForce:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: TeamRecords,
         current: Current,
         *,
         read: ReadTeam,

@@ -15,7 +15,7 @@ from gateway.core.money import budgets
 from gateway.core.money.accounts import Measure, Window
 from gateway.core.money.budgets import Standing
 from gateway.core.policy import Current
-from gateway.ports.ledger import Ledger
+from gateway.ports.ledger import AccountReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class TeamStanding:
 
 
 class Standings:
-    def __init__(self, ledger: Ledger, current: Current) -> None:
+    def __init__(self, ledger: AccountReads, current: Current) -> None:
         self._ledger = ledger
         self._current = current
 

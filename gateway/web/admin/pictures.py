@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.policy import Current
-from gateway.ports.ledger import Ledger, PictureFilter
+from gateway.ports.ledger import Lists, PictureFilter
 from gateway.services.erasure import Erasure, PictureNotFound
 from gateway.services.runs import light_page
 from gateway.web.admin import act_of
@@ -31,7 +31,7 @@ class FindPictures(Timed):
 
 
 class PictureRegister:
-    def __init__(self, ledger: Ledger, erasure: Erasure, current: Current) -> None:
+    def __init__(self, ledger: Lists, erasure: Erasure, current: Current) -> None:
         self._ledger = ledger
         self._erasure = erasure
         self._current = current
