@@ -18,6 +18,7 @@ from gateway.core.model import (
     Picture,
     Run,
     RunState,
+    Task,
     Upload,
     Usage,
     Verdict,
@@ -131,7 +132,7 @@ class Ledger(Protocol):
         the caller does not cancel the transaction.
         """
 
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+    async def job(self, job_id: str) -> Task | None:
         """The job and the run it points to; None when there is no such job."""
 
     async def tasks(
@@ -142,13 +143,13 @@ class Ledger(Protocol):
         page: int,
         page_size: int,
         model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+    ) -> tuple[Sequence[Task], int]:
         """One page (from 1) of the team's jobs whose runs are in these states, newest first.
 
         With `model` only those of that model. The number is that of all of them.
         """
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         """Those of these jobs that are the team's, in the order asked; the others are absent."""
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:

@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.catalog import Team
-from gateway.core.model import Job, Run, RunState
+from gateway.core.model import Run, RunState, Task
 from gateway.core.policy import Current
-from gateway.core.transaction import Keys, Writes
 from gateway.errors import TaskNotFound
 from gateway.ports.ledger import Ledger
 from gateway.process.waiters import Waiters
 
 STAY_AWAY_SECONDS: Final = (5.0, 10.0)
 """A restart is over by then; and they do not all come at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a poll finds."""
-
-    job: Job
-    run: Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +45,9 @@ class Tasks:
     async def status(self, team: Team, task_id: str) -> Task:
         """The team's task as it is. Raises `TaskNotFound`."""
         found = await self._ledger.job(task_id)
-        if found is None or found[0].team != team.name:
+        if found is None or found.job.team != team.name:
             raise TaskNotFound("The requested task could not be found.", param="task_id")
-        return Task(*found)
+        return found
 
     def may_wait(self, team: str) -> bool:
         """Whether one more client of the team may wait for its task."""
@@ -80,34 +71,25 @@ class Tasks:
         if task.run.is_final or not self.may_wait(team):
             return task
         with self._waiters.watching(task.run.id, patient=team) as watch:
-            task = await self._again(task)  # what happened before we watched
+            task = await self._ledger.job(task.job.id) or task  # what happened before we watched
             if task.run.is_final:
                 return task
             run = await watch.until(_is_final, timeout_seconds)
-        return replace(task, run=run) if run else await self._again(task)
-
-    async def _again(self, task: Task) -> Task:
-        found = await self._ledger.job(task.job.id)
-        return Task(*found) if found else task
+        return Task(task.job, run) if run else await self._ledger.job(task.job.id) or task
 
     async def page(self, team: Team, filters: TaskFilter) -> tuple[Sequence[Task], int]:
         """One page of the team's tasks, newest first, and how many there are on all pages."""
-        found, total = await self._ledger.tasks(
+        return await self._ledger.tasks(
             team.name,
             states=filters.states,
             page=filters.page,
             page_size=filters.page_size,
             model=filters.model,
         )
-        return [Task(*one) for one in found], total
 
     async def batch(self, team: Team, task_ids: Sequence[str]) -> Sequence[Task]:
         """Those of these tasks that are the team's, in the order asked."""
-        return [Task(*one) for one in await self._ledger.jobs(team.name, task_ids)]
-
-    async def run_now(self, run_id: str) -> Run | None:
-        """The run as the ledger has it."""
-        return await self._ledger.transact(Keys(run_id=run_id), lambda view: (view.run, Writes()))
+        return await self._ledger.jobs(team.name, task_ids)
 
 
 def _is_final(run: Run) -> bool:

@@ -100,7 +100,7 @@ class Gateway:
         except BaseException:
             await adapters.ledger.close()
             raise
-        services.waiters.start(services.tasks.run_now)
+        services.waiters.start(adapters.ledger.run)
         services.worker.run()
         services.webhooks.run()
         services.refusals.run()

@@ -232,7 +232,7 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
             gateway._services.service._parts, waiters=waiters
         )
         gateway._services.tasks._waiters = waiters
-        waiters.start(gateway._services.tasks.run_now)
+        waiters.start(gateway.ledger.run)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
         await waiters.stop()
         assert answer.json()["status"] == "completed"

@@ -9,7 +9,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from gateway.adapters.ledger import memory_audit, memory_lists
 from gateway.adapters.ledger.memory_sums import add
 from gateway.adapters.ledger.memory_tables import Tables
-from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
+from gateway.core.model import (
+    Delivery,
+    Job,
+    KeptPicture,
+    Picture,
+    Run,
+    RunState,
+    Task,
+    Upload,
+    Usage,
+)
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step, in_turn
@@ -45,15 +55,17 @@ class MemoryReads:
 
     # --- jobs and runs -------------------------------------------------------------------------
 
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+    async def job(self, job_id: str) -> Task | None:
         await self._turn()
         job = self._tables.jobs.get(job_id)
-        return None if job is None else (job, self._tables.runs[job.run_id])
+        return None if job is None else Task(job, self._tables.runs[job.run_id])
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         await self._turn()
         found = (self._tables.jobs.get(job_id) for job_id in dict.fromkeys(job_ids))
-        return [(job, self._tables.runs[job.run_id]) for job in found if job and job.team == team]
+        return [
+            Task(job, self._tables.runs[job.run_id]) for job in found if job and job.team == team
+        ]
 
     async def tasks(
         self,
@@ -63,15 +75,17 @@ class MemoryReads:
         page: int,
         page_size: int,
         model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+    ) -> tuple[Sequence[Task], int]:
         await self._turn()
-        own = ((job, self._tables.runs[job.run_id]) for job in self._tables.jobs.values())
+        own = (Task(job, self._tables.runs[job.run_id]) for job in self._tables.jobs.values())
         found = [
-            (job, run)
-            for job, run in own
-            if job.team == team and run.state in states and model in (None, run.model)
+            task
+            for task in own
+            if task.job.team == team
+            and task.run.state in states
+            and model in (None, task.run.model)
         ]
-        found.sort(key=lambda pair: (pair[0].created_at, pair[0].id), reverse=True)
+        found.sort(key=lambda task: (task.job.created_at, task.job.id), reverse=True)
         return found[(page - 1) * page_size : page * page_size], len(found)
 
     async def next_due(self, now: float) -> float | None:

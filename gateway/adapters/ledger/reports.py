@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database
-from gateway.core.model import Delivery, Job, Run, RunState, Upload, Usage
+from gateway.core.model import Delivery, Run, RunState, Task, Upload, Usage
 from gateway.ports.ledger import UsagePart
 
 MAX_DAY: Final = 2**62
@@ -22,19 +22,19 @@ NAMES_AT_ONCE: Final = 100
 """One value each: far below every store's limit of values in a statement."""
 
 
-def job(db: Database, job_id: str) -> tuple[Job, Run] | None:
+def job(db: Database, job_id: str) -> Task | None:
     found = db.execute(statements.JOB_WITH_RUN, (job_id,)).fetchall()
-    return rows.job_with_run(found[0]) if found else None
+    return rows.task_from(found[0]) if found else None
 
 
-def jobs(db: Database, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+def jobs(db: Database, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
     """Several statements when there are many ids."""
     wanted = tuple(dict.fromkeys(job_ids))
-    found: dict[str, tuple[Job, Run]] = {}
+    found: dict[str, Task] = {}
     for part in _parts(wanted):
         for row in db.execute(statements.jobs_with_runs(len(part)), (team, *part)).fetchall():
-            one = rows.job_with_run(row)
-            found[one[0].id] = one
+            one = rows.task_from(row)
+            found[one.job.id] = one
     return [found[job_id] for job_id in wanted if job_id in found]
 
 
@@ -66,7 +66,7 @@ class UsageQuery:
     by: frozenset[UsagePart]
 
 
-def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[tuple[Job, Run]], int]:
+def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[Task], int]:
     """Two statements. Both read the team's part of an index alone: about 0.2 µs a job."""
     states = tuple(state.value for state in dict.fromkeys(asked.states))
     if not states:
@@ -78,7 +78,7 @@ def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[tuple[Jo
         statements.tasks_page(len(states), of_model),
         (*values, slot.size, (slot.page - 1) * slot.size),
     ).fetchall()
-    return [rows.job_with_run(row) for row in page], int(count)
+    return [rows.task_from(row) for row in page], int(count)
 
 
 def delivery(db: Database, delivery_id: str) -> Delivery | None:

@@ -22,7 +22,17 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.lane import Lane
-from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
+from gateway.core.model import (
+    Delivery,
+    Job,
+    KeptPicture,
+    Picture,
+    Run,
+    RunState,
+    Task,
+    Upload,
+    Usage,
+)
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
@@ -51,10 +61,10 @@ class SqliteReads:
 
     # --- quick reads ---------------------------------------------------------------------------
 
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+    async def job(self, job_id: str) -> Task | None:
         return await self._reader.call(lambda db: reports.job(db, job_id))
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         wanted = tuple(job_ids)
         return await self._reader.call(_snapshot(lambda db: reports.jobs(db, team, wanted)))
 
@@ -106,7 +116,7 @@ class SqliteReads:
         page: int,
         page_size: int,
         model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+    ) -> tuple[Sequence[Task], int]:
         asked, slot = reports.TaskQuery(team, tuple(states), model), reports.Slot(page, page_size)
         return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
 

@@ -31,6 +31,7 @@ from gateway.core.model import (
     Order,
     Run,
     RunState,
+    Task,
     Usage,
     Verdict,
 )
@@ -291,7 +292,7 @@ def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
     return decision, writes
 
 
-def replay(ask: Ask, claim: Claim, found: tuple[Job, Run] | None) -> Replayed | Conflicting | None:
+def replay(ask: Ask, claim: Claim, found: Task | None) -> Replayed | Conflicting | None:
     """What an order gets whose key was used before, with the job of that claim and its run.
 
     None: the key is free again, because its task is forgotten or was an HTTP error that cost

@@ -10,12 +10,13 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.core.model import Task
 from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports.clock import Clock
 from gateway.services.orders import Answer, Orders
-from gateway.services.tasks import Task, Tasks
+from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, UPSTREAM_SECONDS
