@@ -18,7 +18,6 @@ import structlog
 
 from gateway.core.catalog import ReferenceMode, Team
 from gateway.core.model import Order
-from gateway.core.orders.fingerprint import references
 from gateway.core.picture_errors import (
     LinkDead,
     LinkForbidden,
@@ -85,15 +84,14 @@ class References:
         self._places = Shares(FETCHES)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def identify(self, team: Team, order: Order) -> Order:
+    async def identify(self, team: Team, order: Order, places: Mapping[str, str]) -> Order:
         """The order with the digest of each reference whose bytes are known.
+
+        `places` are its references: the link of each by its place in the order.
 
         Raises `InvalidRequest` naming the place of a reference that cannot be used, or
         `Unavailable`.
         """
-        places = references(order)
-        if not places:
-            return order
         if team.references is ReferenceMode.FETCH:
             return replace(order, digests=await self._fetched(team.name, places))
         found = await self._ledger.digests(team.name, list(dict.fromkeys(places.values())))

@@ -228,9 +228,7 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
         recorder = gateway.worker._recorder
         recorder._tools = replace(recorder._tools, waiters=Waiters())
         waiters = Waiters(silence_seconds=0.3)
-        gateway._services.service._parts = replace(
-            gateway._services.service._parts, waiters=waiters
-        )
+        gateway._services.service._deps = replace(gateway._services.service._deps, waiters=waiters)
         gateway._services.tasks._waiters = waiters
         waiters.start(gateway.ledger.run)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)

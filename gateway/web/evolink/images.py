@@ -66,7 +66,7 @@ class Images:
             headers = {"Idempotency-Replayed": "true"}
         else:
             headers = {"Cache-Status": cache_status(answer)}
-        task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
+        task, applied = await self._waited(request, answer.task, wait)
         return self._answer(task, {**headers, **applied})
 
     async def task(self, request: Request) -> Response:

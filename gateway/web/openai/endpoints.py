@@ -20,9 +20,10 @@ from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.orders.admission import Replayed
 from gateway.core.orders.estimate import models_of
+from gateway.core.orders.replies import outcome_unknown
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, NotCached, RateLimited
-from gateway.services.orders import Answer, Orders, outcome_unknown
+from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
@@ -109,12 +110,12 @@ class OpenAI:
             freshness, key = wire.read_freshness(request.headers), read_key(request)
         answer = await self._ordered(request_id, team, wish, freshness, key)
         add_upstream_seconds(request, answer.upstream_seconds)
-        run = answer.run
+        run = answer.task.run
         if not run.is_final:
             start = time.perf_counter()
             left = self._current.policy.openai_wait_seconds - (start - began)
             async with while_connected(request):
-                run = (await self._tasks.wait(team, answer.job.id, left)).run
+                run = (await self._tasks.wait(team, answer.task.job.id, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
         made = self._answer(team, run, wish)
         if isinstance(answer.decision, Replayed):
