@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.adapters.ledger import (
@@ -62,7 +63,7 @@ class SqliteReads:
     # --- quick reads ---------------------------------------------------------------------------
 
     async def job(self, job_id: str) -> Task | None:
-        return await self._reader.call(lambda db: reports.job(db, job_id))
+        return await self._reader.call(partial(reports.job, job_id=job_id))
 
     async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         wanted = tuple(job_ids)

@@ -15,7 +15,7 @@ from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports.clock import Clock
-from gateway.services.orders import Answer, Orders
+from gateway.services.orders import Orders
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
@@ -65,7 +65,10 @@ class Images:
         if isinstance(answer.decision, Replayed):
             headers = {"Idempotency-Replayed": "true"}
         else:
-            headers = {"Cache-Status": cache_status(answer)}
+            status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+            headers = {"Cache-Status": status}
+        if wait is None:
+            return self._answer(answer.task, headers)
         task, applied = await self._waited(request, answer.task, wait)
         return self._answer(task, {**headers, **applied})
 
@@ -76,13 +79,15 @@ class Images:
         if not task_id.startswith(TASK_PREFIX):
             raise InvalidTaskId(f"A task id starts with '{TASK_PREFIX}'.", param="task_id")
         found = await self._tasks.status(team, task_id)
+        if wait is None:
+            return self._answer(found, {})
         return self._answer(*await self._waited(request, found, wait))
 
     async def _waited(
-        self, request: Request, task: Task, wait: Wait | None
+        self, request: Request, task: Task, wait: Wait
     ) -> tuple[Task, Mapping[str, str]]:
         """The task once it has ended or the client's time is over, and what to say of that."""
-        if wait is None or not (task.run.is_final or self._tasks.may_wait(task.job.team)):
+        if not (task.run.is_final or self._tasks.may_wait(task.job.team)):
             return task, {}
         if not task.run.is_final:
             start = time.perf_counter()
@@ -96,11 +101,6 @@ class Images:
         body = wire.task_body(task.job, task.run, self._current.policy.public_url)
         soon = prefer.retry_after(task.run, self._clock())
         return Response(body, media_type="application/json", headers={**headers, **soon})
-
-
-def cache_status(answer: Answer) -> str:
-    """The `Cache-Status` of the answer to an order that was decided anew."""
-    return wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
 
 
 def read_key(request: Request) -> str | None:

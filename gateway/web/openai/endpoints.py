@@ -29,7 +29,7 @@ from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import cache_status, read_key
+from gateway.web.evolink.images import read_key
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
@@ -121,7 +121,8 @@ class OpenAI:
         if isinstance(answer.decision, Replayed):
             made.headers["Idempotency-Replayed"] = "true"
         else:
-            made.headers["Cache-Status"] = cache_status(answer)
+            status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+            made.headers["Cache-Status"] = status
         return made
 
     async def _ordered(
