@@ -1,9 +1,9 @@
 """The story of a request, as the list of its stages.
 
-    submit: validate → name → admit → submit → answer
+    submit: read → name → decide → submit → answer
 
-What goes on upstream is the worker's; what money may do is admission's; this module only puts
-the stages in their order.
+What goes on upstream is the worker's; what money may do is admission's, which `decisions` asks;
+this module only puts the stages in their order.
 """
 
 from __future__ import annotations
@@ -11,56 +11,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
 
 from gateway import ids
 from gateway.core.catalog import Team
-from gateway.core.model import Claim, Freshness, Order, Run, Task, Verdict
+from gateway.core.model import Freshness, Order, Run, Task, Verdict
 from gateway.core.money import budgets
 from gateway.core.money.accounts import total_key
 from gateway.core.money.budgets import Standing
-from gateway.core.orders import admission, validation
 from gateway.core.orders import estimate as enquiries
+from gateway.core.orders import validation
 from gateway.core.orders.admission import (
-    Claimed,
-    Conflicting,
-    Decision,
     Denied,
     Doubtful,
     Hit,
     Joined,
-    Judgement,
     Replayed,
     Settled,
     Started,
-    Unvetted,
 )
 from gateway.core.orders.ask import Ask, honoured
 from gateway.core.orders.estimate import Estimate, Purse
-from gateway.core.orders.fingerprint import claim_digest, fingerprint, references
+from gateway.core.orders.fingerprint import fingerprint, references
 from gateway.core.orders.replies import answered, outcome_unknown
-from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.answered import Reply, reply
 from gateway.core.runs.schedule import RUN_LEASE_SECONDS
-from gateway.core.transaction import ConstraintViolation, View, Writes
-from gateway.errors import (
-    GatewayError,
-    IdempotencyConflict,
-    Unauthorized,
-    Unavailable,
-)
-from gateway.ports.cache import ResponseCache
+from gateway.errors import GatewayError, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
 from gateway.ports.observer import Observer
-from gateway.ports.pictures import Pictures
 from gateway.ports.tokens import TokenCounter
 from gateway.process.waiters import Waiters
+from gateway.services.decisions import Decisions
 from gateway.services.references import References
 from gateway.services.refusals import Refusals
 
@@ -68,9 +54,6 @@ log = structlog.get_logger("gateway.orders")
 
 SUBMIT_WAIT_SECONDS: Final = 28.0
 """Clients give a POST 30 s; a run still on its way out by then is reported as such."""
-
-VETTING_ROUNDS: Final = 4
-"""A finished run is vetted between two looks; it can be overtaken, but not for ever."""
 
 TOLD_PER_TEAM: Final = 200
 """Alerts known to be written: more than a team's limits have thresholds, and a few kilobytes."""
@@ -99,36 +82,21 @@ class Starter(Protocol):
         """Takes over a run whose intention to submit was just committed."""
 
 
-class Room(Protocol):
-    def enough(self) -> bool:
-        """Whether the disk has space for more paid pictures."""
-
-
 @dataclass(frozen=True, slots=True)
 class OrdersDeps:
     """What the service is built from."""
 
     ledger: Ledger
-    cache: ResponseCache
-    pictures: Pictures
+    decisions: Decisions
     tokens: TokenCounter
     waiters: Waiters
     worker: Starter
-    room: Room
     observer: Observer
     current: Current
     clock: Clock
     nudge_webhooks: Callable[[], None]
     references: References
     refusals: Refusals
-
-
-D = TypeVar("D")
-
-
-def _look(ask: Ask, view: View) -> tuple[Judgement, Writes]:
-    """The same decision, and nothing comes of it."""
-    return admission.judge(ask, view)[0], Writes()
 
 
 class Orders:
@@ -161,7 +129,7 @@ class Orders:
         try:
             order = await self._read(team, body, policy)
             ask = self._name(team, order, freshness, policy)
-            decision = await self._admit_once(ask, key)
+            decision = await self._deps.decisions.on(ask, key)
         except GatewayError as error:
             self._deps.refusals.invalid(error, team.name, _known_model(body, policy), request_id)
             raise
@@ -172,21 +140,12 @@ class Orders:
             raise decision.denial.error(ask.now)
         if isinstance(decision, Doubtful):
             raise outcome_unknown(decision.run, team)
-        run, upstream_seconds = decision.run, 0.0
-        if not isinstance(decision, Hit):
-            asked = time.perf_counter()
-            try:
-                left = SUBMIT_WAIT_SECONDS - (asked - began)
-                run = answered(await self._on_its_way(decision, left), team)
-            except GatewayError as error:
-                error.upstream_seconds = time.perf_counter() - asked
-                self._deps.refusals.answered(ask, decision.job, error, request_id)
-                raise
-            upstream_seconds = time.perf_counter() - asked
-        elif decision.job.callback_url is not None:
-            self._deps.nudge_webhooks()
-        task = Task(decision.job, run)
-        return Answer(task, decision, ask.freshness, ask.ignored, upstream_seconds)
+        if isinstance(decision, Hit):
+            if decision.job.callback_url is not None:
+                self._deps.nudge_webhooks()
+            task = Task(decision.job, decision.run)
+            return Answer(task, decision, ask.freshness, ask.ignored)
+        return await self._upstream_answer(ask, decision, began, request_id)
 
     @contextmanager
     def reading(self, team: Team, request_id: str) -> Iterator[None]:
@@ -201,7 +160,7 @@ class Orders:
         """What an order would come to if it were sent now. Changes nothing, counts nothing."""
         policy = self._deps.current.policy
         ask = self._name(team, await self._read(team, body, policy), freshness, policy)
-        decision: Settled = await self._admit(ask, _look)
+        decision = await self._deps.decisions.foreseen(ask)
         return enquiries.estimate(ask, decision, await self._standings(team))
 
     async def purse(self, team: Team) -> Purse:
@@ -235,7 +194,7 @@ class Orders:
             ignored=heard != freshness,
             ttl_seconds=policy.cache_ttl_seconds,
             remember_lost_seconds=policy.remember_lost_seconds,
-            windows=budgets.windows_at(now, policy.zone),
+            windows=budgets.windows_at(int(now), policy.zone),
             zone=policy.zone,
             now=now,
             job_id=ids.new_task_id(now),
@@ -254,106 +213,20 @@ class Orders:
             team.caps, accounts, lambda window: budgets.resets_at(window, now, zone)
         )
 
-    async def _admit_once(self, ask: Ask, key: str | None) -> Settled | Replayed:
-        """The decision; an order that comes again under its key gets its first task."""
-        if key is not None:
-            digest = claim_digest(ask.order)
-            ask = replace(ask, claim=Claim(ask.team.name, key, digest, ask.job_id, ask.now))
-        for _ in range(VETTING_ROUNDS):
-            decision: Settled | Claimed = await self._admit(ask, self._decide)
-            if not isinstance(decision, Claimed):
-                return decision
-            found = await self._deps.ledger.job(decision.claim.job_id)
-            match admission.replay(ask, decision.claim, found):
-                case Replayed() as replayed:
-                    return replayed
-                case Conflicting():
-                    raise IdempotencyConflict(
-                        "This Idempotency-Key came before with another order: take a new key for "
-                        "each order.",
-                        param="Idempotency-Key",
-                    )
-            ask = replace(ask, free=decision.claim)
-        raise Unavailable("This Idempotency-Key keeps changing hands.", retry_after_seconds=1)
-
-    def _decide(self, ask: Ask, view: View) -> tuple[Decision, Writes]:
-        """The decision under the team's limits of this moment: a changed one counts for all orders
-        that are not decided yet.
-
-        Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
-        other windows by now: their accounts have to be loaded first.
-        """
-        policy = self._deps.current.policy
-        team = policy.teams.get(ask.team.name)
-        if team is None:
-            raise Unauthorized("This team was just deleted, or taken out of the settings.")
-        if policy.zone != ask.zone:
-            raise budgets.ZoneChanged
-        return admission.admit(ask if team is ask.team else replace(ask, team=team), view)
-
-    async def _admit(
-        self, ask: Ask, decide: Callable[[Ask, View], tuple[D | Unvetted, Writes]]
-    ) -> D:
-        """The decision, committed. Finished runs are vetted between the looks at the ledger."""
-        ask = await self._find_cached(ask)
-        if ask.cached is None:
-            ask = await self._to_be_made(ask)
-        for rounds_left in reversed(range(VETTING_ROUNDS)):
-            try:
-                decision = await self._deps.ledger.transact(ask.keys(), partial(decide, ask))
-            except budgets.ZoneChanged:
-                zone = self._deps.current.policy.zone
-                ask = replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
-                continue
-            except ConstraintViolation:
-                if not rounds_left:
-                    raise
-                ask = await self._asked_anew(ask)
-                continue
-            if not isinstance(decision, Unvetted):
-                return decision
-            ask = await self._vet(ask, decision.run)
-        raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
-
-    async def _find_cached(self, ask: Ask) -> Ask:
-        """With the answer that the response cache holds ready, if it may be given."""
-        if ask.freshness.no_store or ask.freshness.no_cache:
-            return ask
-        cached = await self._deps.cache.get(ask.fingerprint)
-        if cached is None or ask.seconds_left(cached) <= 0:
-            self._deps.observer.cache_looked_up("miss" if cached is None else "stale")
-            return ask
-        self._deps.observer.cache_looked_up("hit")
-        ask = await self._vet(ask, cached)
-        return replace(ask, cached=cached) if ask.vetted[cached.id] else ask
-
-    async def _to_be_made(self, ask: Ask) -> Ask:
-        """Without an answer held ready pictures may have to be made, and there must be a place to
-        keep them."""
+    async def _upstream_answer(
+        self, ask: Ask, decision: Joined | Started | Replayed, began: float, request_id: str
+    ) -> Answer:
+        """The answer once the outcome of the submit is known, or its time is over."""
+        asked = time.perf_counter()
         try:
-            await self._deps.pictures.require()
-        except PictureProblem:
-            raise _store_away() from None
-        return replace(ask, cached=None, room=self._deps.room.enough())
-
-    async def _asked_anew(self, ask: Ask) -> Ask:
-        """Without what may have broken a constraint.
-
-        That is a cached run of a cache that outlived its ledger, or a task id that is taken.
-        """
-        if ask.cached is not None:
-            await self._deps.cache.delete(ask.fingerprint)
-            ask = await self._to_be_made(ask)
-        return replace(ask, job_id=ids.new_task_id(ask.now))
-
-    async def _vet(self, ask: Ask, run: Run) -> Ask:
-        try:
-            readable = await self._deps.pictures.readable(run.pictures)
-        except PictureProblem:  # nobody knows: to make it anew might be to pay twice
-            raise _store_away() from None
-        if not readable:
-            await self._deps.cache.delete(ask.fingerprint)
-        return replace(ask, vetted={**ask.vetted, run.id: readable})
+            left = SUBMIT_WAIT_SECONDS - (asked - began)
+            run = answered(await self._on_its_way(decision, left), ask.team)
+        except GatewayError as error:
+            error.upstream_seconds = time.perf_counter() - asked
+            self._deps.refusals.answered(ask, decision.job, error, request_id)
+            raise
+        waited = time.perf_counter() - asked
+        return Answer(Task(decision.job, run), decision, ask.freshness, ask.ignored, waited)
 
     async def _on_its_way(self, decision: Joined | Started | Replayed, wait_seconds: float) -> Run:
         """The run once there is something to answer, or as it is when the time is over."""
@@ -401,11 +274,6 @@ class Orders:
             facts["prompt"] = ask.order.prompt
         self._deps.observer.order(ask.team.name, ask.order.model, verdict)
         log.info("order", verdict=str(verdict), team=ask.team.name, model=ask.order.model, **facts)
-
-
-def _store_away() -> Unavailable:
-    message = "The picture store cannot be used just now; nothing was ordered. Try again."
-    return Unavailable(message, retry_after_seconds=5)
 
 
 def _is_answer(run: Run) -> bool:

@@ -75,23 +75,14 @@ class Ask:
         Only the claim when the response cache has the answer: that saves the ledger's read.
         """
         claim = (self.claim.team, self.claim.key) if self.claim else None
-        if self.is_answered:
+        cached = self.cached
+        if cached and self.vetted.get(cached.id) and self.seconds_left(cached) > 0:
             return Keys(claim=claim)
         return Keys(
             account_keys(self.team.name, self.now, self.zone),
             counted=(self.team.name, self.now),
             fingerprint=None if self.freshness.no_store else self.fingerprint,
             claim=claim,
-        )
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the response cache has the answer, and its pictures are there."""
-        cached = self.cached
-        return (
-            cached is not None
-            and bool(self.vetted.get(cached.id))
-            and self.seconds_left(cached) > 0
         )
 
     def seconds_left(self, run: Run) -> float:

@@ -26,7 +26,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.files import FormFile, FormPiece
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
-from gateway.services.orders import Room
+from gateway.services.decisions import Room
 from gateway.services.uploads import Uploads
 from gateway.web.edge import UPSTREAM_SECONDS
 from gateway.web.openai import wire
