@@ -1,7 +1,7 @@
 """What a team asks of its own tasks: one, many, and to be told when one has ended.
 
     status: find → answer
-    wait: watch → find → wait → answer
+    ended: watch → find → wait → answer
 
 Only reads: what happens to a task's run is the worker's.
 """
@@ -57,10 +57,6 @@ class Tasks:
         """How long a client should stay away whose waiting was ended by our stop, or never begun;
         None for one whose time was over."""
         return None if self.may_wait(team) else random.uniform(*STAY_AWAY_SECONDS)
-
-    async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
-        """The team's task once it has ended, or as it is when the time is over."""
-        return await self.ended(await self.status(team, task_id), timeout_seconds)
 
     async def ended(self, task: Task, timeout_seconds: float) -> Task:
         """The task once it has ended, or as it is when the time is over.

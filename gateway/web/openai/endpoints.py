@@ -115,7 +115,7 @@ class OpenAI:
             start = time.perf_counter()
             left = self._current.policy.openai_wait_seconds - (start - began)
             async with while_connected(request):
-                run = (await self._tasks.wait(team, answer.task.job.id, left)).run
+                run = (await self._tasks.ended(answer.task, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
         made = self._answer(team, run, wish)
         if isinstance(answer.decision, Replayed):
