@@ -168,7 +168,7 @@ def judge(ask: Ask, view: View) -> tuple[Judgement, Writes]:
     found = None if ask.freshness.no_store else _from_cache(ask, view)
     if found:
         decision, writes = found
-        if isinstance(decision, Hit | Joined):
+        if shadow and isinstance(decision, Hit | Joined):
             decision = replace(decision, shadow=shadow)
         return decision, writes
     if ask.freshness.only_if_cached:
@@ -193,8 +193,8 @@ def answer_hit(ask: Ask, run: Run) -> tuple[Hit, Writes] | None:
         images_cache=len(run.kept),
         saved_hit_usd_micros=run.spent.usd_micros,
     )
-    owed = () if job.callback_url is None else owes(job, ask.now)
-    return Hit(job, run, left), Writes(jobs=(job,), usage=(saved,), deliveries=owed)
+    writes = Writes(jobs=(job,), usage=(saved,), deliveries=owes(job, ask.now))
+    return Hit(job, run, left), writes
 
 
 def _from_cache(ask: Ask, view: View) -> tuple[Judgement, Writes] | None:

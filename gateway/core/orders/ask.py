@@ -32,10 +32,11 @@ class Ask:
 
     `freshness` is what is honoured of the client's wishes, `ignored` says that this is not all
     of them. `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
-    runs whether their pictures are readable; `room` whether the disk has space for more. `claim`
-    is the idempotency key as it is claimed for the job, `free` a former claim of that key which
-    holds no longer. `alerting` says where to tell that a team comes near a limit, `told` which of
-    those alerts are written already. Ids and lease are made before, so that the decision is pure.
+    runs whether their pictures are readable; `room` whether the disk has space for more, which is
+    looked at where `cached` has no answer. `claim` is the idempotency key as it is claimed for the
+    job, `free` a former claim of that key which holds no longer. `alerting` says where to tell that
+    a team comes near a limit, `told` which of those alerts are written already. Ids and lease are
+    made before, so that the decision is pure.
     """
 
     order: Order
