@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
 from gateway.process.shares import Shares
-from gateway.web.literals import LONG_NUMBER, check_literals, check_numbers
+from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0
 """A client that needs longer for its request's body is not going to finish it."""
@@ -109,8 +109,7 @@ def parse(body: bytes, content_type: str = "") -> object:
     body = body.removeprefix(_UTF8_BOM)  # RFC 8259, section 8.1: may be ignored
     if sum(map(body.count, _MARKS)) > MAX_MARKS:
         raise InvalidRequest(f"The body has more than {MAX_MARKS} values, lists and objects.")
-    if LONG_NUMBER.search(body):
-        check_numbers(body)
+    check_numbers(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -17,8 +17,8 @@ from typing import Final
 from gateway.core.orders.texts import check_texts, path_of
 from gateway.errors import InvalidRequest
 
-LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
-"""Only a body with this may have a number that would be rounded: fewer digits fit into 64 bits."""
+_LONG: Final = re.compile(rb"[0-9]{19}")
+"""Fewer digits always fit into 64 bits."""
 
 _SMALLEST, _BEYOND = -(2**63), 2**64
 _MOST_DIGITS: Final = 20
@@ -30,7 +30,8 @@ class _TooLarge:
 
 def check_numbers(body: bytes) -> None:
     """Raises `InvalidRequest` naming the first field with a number that would be rounded."""
-    _check_numbers(_parsed(body))
+    if _LONG.search(body):
+        _check_numbers(_parsed(body))
 
 
 def check_literals(body: bytes) -> None:

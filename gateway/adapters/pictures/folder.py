@@ -213,7 +213,7 @@ class FolderPictures:
 
     def path(self, name: str) -> Path | None:
         """Where the picture called `digest.extension` is or would be; None for any other name."""
-        return self._root / _below(name) if _NAME.fullmatch(name) else None
+        return self._place(name) if _NAME.fullmatch(name) else None
 
     async def set_aside(self, run_id: str | None = None) -> Sequence[SetAside]:
         """The bytes that are set aside, of one run or of all, newest first."""
@@ -247,6 +247,9 @@ class FolderPictures:
         for pool in (self._writers, self._readers):
             await asyncio.to_thread(pool.shutdown)
 
+    def _place(self, name: str) -> Path:
+        return self._root / _below(name)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """What the disk refuses while a picture is kept is remembered for `problem`."""
@@ -261,13 +264,13 @@ class FolderPictures:
     def _has_all(self, pictures: Sequence[Picture]) -> bool:
         """What is there needs no proof. What is not is missing only in the store itself, and is
         looked for through the folder that was found to be it."""
-        if all(_size(self._root / _below(p.name)) == p.size_bytes for p in pictures):
+        if all(_size(self._place(p.name)) == p.size_bytes for p in pictures):
             return True
         with self._marker.itself() as root:
             return all(_size(_below(p.name), root) == p.size_bytes for p in pictures)
 
     def _has_any(self, pictures: Sequence[Picture]) -> bool:
-        return any(_size(self._root / _below(p.name)) == p.size_bytes for p in pictures)
+        return any(_size(self._place(p.name)) == p.size_bytes for p in pictures)
 
     def _free_bytes(self) -> int:
         with self._marker.itself() as root:
@@ -284,7 +287,7 @@ class FolderPictures:
 
     def _publish(self, draft: _Draft, name: str, known: Known) -> None:
         """A draft is never of another store than its name: both are below one root."""
-        place = self._root / _below(name)
+        place = self._place(name)
         try:
             draft.publish(place, known)
         except FileNotFoundError:
@@ -292,10 +295,10 @@ class FolderPictures:
             draft.publish(place, known)
 
     def _remove(self, picture: Picture) -> None:
-        place = self._root / _below(picture.name)
+        place = self._place(picture.name)
         self._marker.require()
         place.unlink(missing_ok=True)
-        (self._root / _below(f"{picture.digest}.json")).unlink(missing_ok=True)
+        self._place(f"{picture.digest}.json").unlink(missing_ok=True)
         # Also when nothing was there: whoever unlinked it may have died before this line.
         with suppress(FileNotFoundError):  # nor its folder, so neither of them
             _sync_folder(place.parent)

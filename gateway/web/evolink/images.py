@@ -15,7 +15,7 @@ from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, InvalidTaskId
 from gateway.ports.clock import Clock
-from gateway.services.orders import Orders
+from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
@@ -62,11 +62,7 @@ class Images:
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         request.scope[UPSTREAM_SECONDS] = answer.upstream_seconds
-        if isinstance(answer.decision, Replayed):
-            headers = {"Idempotency-Replayed": "true"}
-        else:
-            status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
-            headers = {"Cache-Status": status}
+        headers = decision_headers(answer)
         if wait is None:
             return self._answer(answer.task, headers)
         task, applied = await self._waited(request, answer.task, wait)
@@ -101,6 +97,14 @@ class Images:
         body = wire.task_body(task.job, task.run, self._current.policy.public_url)
         soon = prefer.retry_after(task.run, self._clock())
         return Response(body, media_type="application/json", headers={**headers, **soon})
+
+
+def decision_headers(answer: Answer) -> Mapping[str, str]:
+    """How the order was decided: by the cache, or by its idempotency key."""
+    if isinstance(answer.decision, Replayed):
+        return {"Idempotency-Replayed": "true"}
+    status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
+    return {"Cache-Status": status}
 
 
 def read_key(request: Request) -> str | None:

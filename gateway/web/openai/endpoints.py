@@ -18,7 +18,6 @@ from starlette.responses import Response
 
 from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
-from gateway.core.orders.admission import Replayed
 from gateway.core.orders.estimate import models_of
 from gateway.core.orders.replies import outcome_unknown
 from gateway.core.policy import Current
@@ -29,7 +28,7 @@ from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import read_key
+from gateway.web.evolink.images import decision_headers, read_key
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
@@ -118,11 +117,7 @@ class OpenAI:
                 run = (await self._tasks.ended(answer.task, left)).run
             add_upstream_seconds(request, time.perf_counter() - start)
         made = self._answer(team, run, wish)
-        if isinstance(answer.decision, Replayed):
-            made.headers["Idempotency-Replayed"] = "true"
-        else:
-            status = wire.cache_status(answer.decision, answer.freshness, ignored=answer.ignored)
-            made.headers["Cache-Status"] = status
+        made.headers.update(decision_headers(answer))
         return made
 
     async def _ordered(
