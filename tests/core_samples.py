@@ -16,7 +16,8 @@ from gateway.core.model import Freshness, Job, Kept, Order, Picture, Run, RunSta
 from gateway.core.money.accounts import NOTHING, Account, AccountKey, Amounts
 from gateway.core.money.booking import book
 from gateway.core.money.budgets import account_keys, windows_at
-from gateway.core.orders.admission import Ask, Decision, admit
+from gateway.core.orders.admission import Decision, admit
+from gateway.core.orders.ask import Ask
 from gateway.core.orders.fingerprint import fingerprint
 from gateway.core.orders.validation import read_order
 from gateway.core.policy import Policy

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -260,14 +261,14 @@ class DiskResponseCache:
         """Answers all that were asked for so far: a hop between threads costs more than a read."""
         with self._asking:
             asked, self._asked = self._asked, []
-        answers = [(future, self._read(fingerprint)) for fingerprint, future in asked]
+        answers = [
+            (future, self._guarded(None, partial(_Store.read, fingerprint=fingerprint)))
+            for fingerprint, future in asked
+        ]
         try:
             loop.call_soon_threadsafe(_answer, answers)
         except RuntimeError:  # the loop was closed under us: nobody is waiting any more
             return
-
-    def _read(self, fingerprint: str) -> Run | None:
-        return self._guarded(None, lambda store: store.read(fingerprint))
 
     def _guarded(self, otherwise: T, work: Callable[[_Store], T]) -> T:
         cache = self._cache

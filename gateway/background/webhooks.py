@@ -22,7 +22,7 @@ import structlog
 from gateway.background.webhook_queues import WebhookQueues
 from gateway.core import delivery as outbox
 from gateway.core.delivery import Outcome
-from gateway.core.model import Delivery, DeliveryState, Job, Run
+from gateway.core.model import Delivery, DeliveryState, Job, Run, Task
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act, Action
 from gateway.core.teams.records import Change
@@ -226,7 +226,7 @@ class Webhooks:
             return Outcome(error="its task is not kept any more")
         return await self._deliver(self.callbacks, delivery, partial(self._deps.render, *found))
 
-    async def _found(self, job_id: str) -> tuple[Job, Run] | None:
+    async def _found(self, job_id: str) -> Task | None:
         while True:
             try:
                 return await self._deps.ledger.job(job_id)

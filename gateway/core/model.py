@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway.core.money.accounts import NOTHING, Amounts, Windows
 
@@ -203,6 +204,13 @@ class Job:
     created_at: float
     callback_url: str | None = None
     labels: str = "{}"
+
+
+class Task(NamedTuple):
+    """What a client knows as its task: the job, and the run that it waits for or that answers."""
+
+    job: Job
+    run: Run
 
 
 @dataclass(frozen=True, slots=True)

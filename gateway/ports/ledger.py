@@ -23,6 +23,7 @@ from gateway.core.model import (
     Picture,
     Run,
     RunState,
+    Task,
     Upload,
     Usage,
     Verdict,
@@ -133,10 +134,10 @@ class AccountReads(Protocol):
 class TaskReads(Protocol):
     """Tasks and their runs, as every poll asks for them: quick."""
 
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
+    async def job(self, job_id: str) -> Task | None:
         """The job and the run it points to; None when there is no such job."""
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         """Those of these jobs that are the team's, in the order asked; the others are absent."""
 
     async def tasks(
@@ -147,7 +148,7 @@ class TaskReads(Protocol):
         page: int,
         page_size: int,
         model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+    ) -> tuple[Sequence[Task], int]:
         """One page (from 1) of the team's jobs whose runs are in these states, newest first.
 
         With `model` only those of that model. The number is that of all of them.

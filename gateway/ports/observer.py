@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.core.catalog import Mode
 from gateway.core.model import Delivery, Run, Verdict
-from gateway.core.orders.admission import Denial
+from gateway.core.orders.denials import Denial
 from gateway.core.runs.events import Event
 
 

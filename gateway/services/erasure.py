@@ -137,7 +137,7 @@ class Erasure:
         named = await self._ledger.refusals_named(asked, limit=1)
         task = next((one.job_id for one in named if one.id == asked and one.job_id), asked)
         found = await self._ledger.job(task)
-        return found[1] if found else None
+        return found.run if found else None
 
     async def _erase_made(self, picture: Picture, act: Act) -> None:
         """A run that failed may have kept a picture that never came on record."""

@@ -18,7 +18,6 @@ import structlog
 
 from gateway.core.catalog import ReferenceMode, Team
 from gateway.core.model import Order
-from gateway.core.orders.fingerprint import references
 from gateway.core.picture_errors import (
     LinkDead,
     LinkForbidden,
@@ -63,7 +62,7 @@ _SAID: Final[tuple[tuple[type[PictureProblem], str], ...]] = (
 
 
 @dataclass(slots=True)
-class _Task:
+class _Reference:
     """One link of an order: where it stands, and whether its fetch has begun."""
 
     place: str
@@ -85,15 +84,14 @@ class References:
         self._places = Shares(FETCHES)
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def identify(self, team: Team, order: Order) -> Order:
+    async def identify(self, team: Team, order: Order, places: Mapping[str, str]) -> Order:
         """The order with the digest of each reference whose bytes are known.
+
+        `places` are its references: the link of each by its place in the order.
 
         Raises `InvalidRequest` naming the place of a reference that cannot be used, or
         `Unavailable`.
         """
-        places = references(order)
-        if not places:
-            return order
         if team.references is ReferenceMode.FETCH:
             return replace(order, digests=await self._fetched(team.name, places))
         found = await self._ledger.digests(team.name, list(dict.fromkeys(places.values())))
@@ -102,34 +100,36 @@ class References:
     async def _fetched(self, team: str, places: Mapping[str, str]) -> Mapping[str, str]:
         """URL → digest of every reference; the first problem ends it all."""
         first = {url: place for place, url in reversed(list(places.items()))}
-        tasks = [_Task(place, url) for url, place in first.items()]
+        wanted = [_Reference(place, url) for url, place in first.items()]
         try:
             async with asyncio.timeout(FETCH_SECONDS), asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(self._learn(team, task))
+                for reference in wanted:
+                    group.create_task(self._learn(team, reference))
         except TimeoutError:
-            raise _too_slow(tasks) from None
+            raise _too_slow(wanted) from None
         except BaseExceptionGroup as problems:
             raise problems.exceptions[0] from None
-        return {task.url: task.digest for task in tasks if task.digest is not None}
+        return {
+            reference.url: reference.digest for reference in wanted if reference.digest is not None
+        }
 
-    async def _learn(self, team: str, task: _Task) -> None:
+    async def _learn(self, team: str, reference: _Reference) -> None:
         """Finds out one digest. Whoever wants the same link at the same time waits for it."""
-        key = (team, task.url)
+        key = (team, reference.url)
         turn = self._turns.setdefault(key, asyncio.Lock())
         async with turn:
-            task.digest = self._memo.get(key)
-            if task.digest is not None:
+            reference.digest = self._memo.get(key)
+            if reference.digest is not None:
                 return
             async with self._places.place(team):
-                task.begun = True
-                task.digest = await self._prove(team, task)
-            self._memo.put(key, task.digest)
+                reference.begun = True
+                reference.digest = await self._prove(team, reference)
+            self._memo.put(key, reference.digest)
 
-    async def _prove(self, team: str, task: _Task) -> str:
+    async def _prove(self, team: str, reference: _Reference) -> str:
         try:
             async with self._links(team).stream(
-                task.url, max_bytes=MAX_BYTES, timeout_seconds=FETCH_SECONDS
+                reference.url, max_bytes=MAX_BYTES, timeout_seconds=FETCH_SECONDS
             ) as body:
                 picture = await self._proof.prove(body, max_bytes=MAX_BYTES, team=team)
         except StoreFull as problem:
@@ -138,9 +138,11 @@ class References:
                 retry_after_seconds=5,
             ) from problem
         except PictureProblem as problem:
-            log.info("reference refused", team=team, place=task.place, reason=str(problem))
+            log.info("reference refused", team=team, place=reference.place, reason=str(problem))
             said = next(words for kind, words in _SAID if isinstance(problem, kind))
-            raise InvalidRequest(f"'{task.place}': {said}.", param=task.place) from problem
+            raise InvalidRequest(
+                f"'{reference.place}': {said}.", param=reference.place
+            ) from problem
         return picture.digest
 
 
@@ -162,10 +164,10 @@ class _Memo:
             self._known.popitem(last=False)
 
 
-def _too_slow(tasks: list[_Task]) -> GatewayError:
-    for task in tasks:
-        if task.begun and task.digest is None:
+def _too_slow(wanted: list[_Reference]) -> GatewayError:
+    for reference in wanted:
+        if reference.begun and reference.digest is None:
             said = f"it did not arrive within {FETCH_SECONDS:.0f} seconds"
-            return InvalidRequest(f"'{task.place}': {said}.", param=task.place)
+            return InvalidRequest(f"'{reference.place}': {said}.", param=reference.place)
     message = "Too many reference pictures are being fetched just now; try again."
     return Unavailable(message, retry_after_seconds=5)

@@ -8,10 +8,9 @@ wait or fail. In a flood the first refusals of each team are kept and the others
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,16 +19,9 @@ import structlog
 from gateway import ids
 from gateway.core.catalog import Mode
 from gateway.core.model import Job, Verdict
-from gateway.core.orders.admission import (
-    Ask,
-    Denial,
-    Denied,
-    Doubtful,
-    Hit,
-    Joined,
-    Settled,
-    Started,
-)
+from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled, Started
+from gateway.core.orders.ask import Ask
+from gateway.core.orders.denials import Denial
 from gateway.core.runs.history import FAILED, Refusal
 from gateway.core.transaction import Keys, Writes
 from gateway.errors import CallerError, GatewayError, Unavailable
@@ -95,31 +87,28 @@ class Refusals:
 
     # --- what is told --------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def invalid(self, team: str, model: str, request_id: str) -> Iterator[None]:
-        """Around the reading of an order: counts and remembers what is raised as the caller's
-        fault, and lets it go on."""
-        try:
-            yield
-        except CallerError as error:
-            self._observer.order(team, model, Verdict.INVALID)
-            log.info("order refused", team=team, param=error.param, reason=error.message)
-            self._add(
-                Refusal(
-                    id=ids.new_refusal_id(),
-                    request_id=request_id,
-                    at=self._clock(),
-                    team=team,
-                    model=model,
-                    verdict=str(Verdict.INVALID),
-                    mode=str(Mode.ENFORCE),
-                    reason=error.code,
-                    rule="",
-                    message=error.message[:MESSAGE_CHARACTERS],
-                    param=error.param and error.param[:PARAM_CHARACTERS],
-                )
+    def invalid(self, error: Exception, team: str, model: str, request_id: str) -> None:
+        """Counts and remembers what was raised while an order was read, if that was its caller's
+        fault."""
+        if not isinstance(error, CallerError):
+            return
+        self._observer.order(team, model, Verdict.INVALID)
+        log.info("order refused", team=team, param=error.param, reason=error.message)
+        self._add(
+            Refusal(
+                id=ids.new_refusal_id(),
+                request_id=request_id,
+                at=self._clock(),
+                team=team,
+                model=model,
+                verdict=str(Verdict.INVALID),
+                mode=str(Mode.ENFORCE),
+                reason=error.code,
+                rule="",
+                message=error.message[:MESSAGE_CHARACTERS],
+                param=error.param and error.param[:PARAM_CHARACTERS],
             )
-            raise
+        )
 
     def judged(self, ask: Ask, decision: Settled, request_id: str) -> None:
         """Counts and remembers what was denied, or would have been but for the shadow mode."""

@@ -48,7 +48,7 @@ class Retrying:
             found = await self._ledger.job(asked)
             if found is None:
                 raise NotFound("There is no run and no task with this id.", param="id")
-            run = found[1]
+            run = found.run
         after = await self._try_again(run, act)
         if after is None:
             now = await self._ledger.run(run.id) or run

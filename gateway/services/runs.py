@@ -69,7 +69,7 @@ class Runs:
         if (run := await self._ledger.run(asked)) is not None:
             return replace(await self._story_of(run, None), others=named)
         if (found := await self._ledger.job(asked)) is not None:
-            return replace(await self._story_of(found[1], found[0]), others=named)
+            return replace(await self._story_of(found.run, found.job), others=named)
         if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
@@ -78,7 +78,7 @@ class Runs:
             )
         refusal, *others = named
         went_on = refusal.job_id and await self._ledger.job(refusal.job_id)
-        story = await self._story_of(went_on[1], went_on[0]) if went_on else Story()
+        story = await self._story_of(went_on.run, went_on.job) if went_on else Story()
         return replace(story, refusal=refusal, others=others)
 
     async def _named(self, name: str) -> Sequence[Refusal]:

@@ -1,7 +1,7 @@
 """What a team asks of its own tasks: one, many, and to be told when one has ended.
 
     status: find → answer
-    wait: watch → find → wait → answer
+    ended: watch → find → wait → answer
 
 Only reads: what happens to a task's run is the worker's.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.catalog import Team
-from gateway.core.model import Job, Run, RunState
+from gateway.core.model import Run, RunState, Task
 from gateway.core.policy import Current
 from gateway.errors import TaskNotFound
 from gateway.ports.ledger import TaskReads
@@ -22,14 +22,6 @@ from gateway.process.waiters import Waiters
 
 STAY_AWAY_SECONDS: Final = (5.0, 10.0)
 """A restart is over by then; and they do not all come at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a poll finds."""
-
-    job: Job
-    run: Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +45,9 @@ class Tasks:
     async def status(self, team: Team, task_id: str) -> Task:
         """The team's task as it is. Raises `TaskNotFound`."""
         found = await self._ledger.job(task_id)
-        if found is None or found[0].team != team.name:
+        if found is None or found.job.team != team.name:
             raise TaskNotFound("The requested task could not be found.", param="task_id")
-        return Task(*found)
+        return found
 
     def may_wait(self, team: str) -> bool:
         """Whether one more client of the team may wait for its task."""
@@ -66,10 +58,6 @@ class Tasks:
         None for one whose time was over."""
         return None if self.may_wait(team) else random.uniform(*STAY_AWAY_SECONDS)
 
-    async def wait(self, team: Team, task_id: str, timeout_seconds: float) -> Task:
-        """The team's task once it has ended, or as it is when the time is over."""
-        return await self.ended(await self.status(team, task_id), timeout_seconds)
-
     async def ended(self, task: Task, timeout_seconds: float) -> Task:
         """The task once it has ended, or as it is when the time is over.
 
@@ -79,30 +67,25 @@ class Tasks:
         if task.run.is_final or not self.may_wait(team):
             return task
         with self._waiters.watching(task.run.id, patient=team) as watch:
-            task = await self._again(task)  # what happened before we watched
+            task = await self._ledger.job(task.job.id) or task  # what happened before we watched
             if task.run.is_final:
                 return task
             run = await watch.until(_is_final, timeout_seconds)
-        return replace(task, run=run) if run else await self._again(task)
-
-    async def _again(self, task: Task) -> Task:
-        found = await self._ledger.job(task.job.id)
-        return Task(*found) if found else task
+        return Task(task.job, run) if run else await self._ledger.job(task.job.id) or task
 
     async def page(self, team: Team, filters: TaskFilter) -> tuple[Sequence[Task], int]:
         """One page of the team's tasks, newest first, and how many there are on all pages."""
-        found, total = await self._ledger.tasks(
+        return await self._ledger.tasks(
             team.name,
             states=filters.states,
             page=filters.page,
             page_size=filters.page_size,
             model=filters.model,
         )
-        return [Task(*one) for one in found], total
 
     async def batch(self, team: Team, task_ids: Sequence[str]) -> Sequence[Task]:
         """Those of these tasks that are the team's, in the order asked."""
-        return [Task(*one) for one in await self._ledger.jobs(team.name, task_ids)]
+        return await self._ledger.jobs(team.name, task_ids)
 
 
 def _is_final(run: Run) -> bool:

@@ -44,11 +44,14 @@ class Cors:
 
     def __init__(self, app: ASGIApp, current: Current) -> None:
         self._app = app
-        self._api = _NamedOrigins(app, current)
+        self._current = current
+        self._named = _NamedOrigins(app, current)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PICTURES):
-            await self._api(scope, receive, send)
+            # Without named origins the API says nothing of origins, not even a refusal.
+            app = self._named if self._current.policy.cors_origins else self._app
+            await app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await _picture_preflight()(scope, receive, send)
         else:
@@ -87,13 +90,6 @@ class _NamedOrigins(CORSMiddleware):
             max_age=PREFLIGHT_SECONDS,
         )
         self._current = current
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Without named origins the API says nothing of origins, not even a refusal."""
-        if self._current.policy.cors_origins:
-            await super().__call__(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
 
     def is_allowed_origin(self, origin: str) -> bool:
         return origin in self._current.policy.cors_origins

@@ -57,7 +57,9 @@ class Edge:
             return
         start = time.perf_counter()
         scope["path"] = folded(scope["path"])
-        request_id = scope[REQUEST_ID] = _request_id(scope)
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
+        scope[REQUEST_ID] = request_id
         status = 500
 
         async def send_stamped(message: Message) -> None:
@@ -73,12 +75,10 @@ class Edge:
             except Exception:
                 log.exception("request failed", path=scope["path"])
             finally:
-                self._measure(scope, status, time.perf_counter() - start)
-
-    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
-        route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
-        self._http_request(route, scope["method"], status, seconds)
-        self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
+                seconds = time.perf_counter() - start
+                route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
+                self._http_request(route, scope["method"], status, seconds)
+                self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
 
 
 def add_upstream_seconds(request: Request, seconds: float) -> None:
@@ -92,11 +92,6 @@ def folded(path: str) -> str:
     if path.endswith("/") and path != "/" and not path.startswith(_PAGES):
         path = path[:-1]
     return _DOUBLED.sub(r"\1", path)
-
-
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _stamp(headers: MutableHeaders, scope: Scope, request_id: str, start: float) -> None:

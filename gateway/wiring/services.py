@@ -14,6 +14,7 @@ from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
+from gateway.services.decisions import Decisions, DecisionsDeps
 from gateway.services.erasure import FINISH_SECONDS, Erasure
 from gateway.services.orders import Orders, OrdersDeps
 from gateway.services.policy import PolicyInForce
@@ -138,16 +139,26 @@ class Services:
         bounds = RunBounds(worker.concurrency, worker.downloads, longest)
         return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
 
+    def _make_decisions(self) -> Decisions:
+        return Decisions(
+            DecisionsDeps(
+                ledger=self._adapters.ledger,
+                cache=self._adapters.cache,
+                pictures=self._adapters.pictures,
+                room=self.maintenance,
+                observer=self._adapters.metrics,
+                current=self._current,
+            )
+        )
+
     def _make_orders(self) -> Orders:
         return Orders(
             OrdersDeps(
                 ledger=self._adapters.ledger,
-                cache=self._adapters.cache,
-                pictures=self._adapters.pictures,
+                decisions=self._make_decisions(),
                 tokens=self._adapters.tokens,
                 waiters=self.waiters,
                 worker=self.worker,
-                room=self.maintenance,
                 observer=self._adapters.metrics,
                 current=self._current,
                 clock=self._clock,

@@ -30,7 +30,9 @@ from gateway.core.model import FailureKind, Freshness, Kept, Order, Picture, Run
 from gateway.core.money.accounts import Account, Cap, Measure, Window
 from gateway.core.money.booking import book
 from gateway.core.money.budgets import account_keys, resets_at, windows_at
-from gateway.core.orders.admission import Ask, Denial, Denied, Reason, Started, admit
+from gateway.core.orders.admission import Denied, Started, admit
+from gateway.core.orders.ask import Ask
+from gateway.core.orders.denials import Denial, Reason
 from gateway.core.policy import Current, Policy
 from gateway.core.runs import events
 from gateway.core.runs.history import note

@@ -11,7 +11,7 @@ from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
 from gateway import ids
 from gateway.sandbox import running_sandbox
-from gateway.services.orders import VETTING_ROUNDS
+from gateway.services.decisions import VETTING_ROUNDS
 
 SAVED = 'gateway_saved_usd_total{how="%s",model="gpt-image-1.5",team="blue"}'
 

@@ -74,8 +74,7 @@ def refusals(ledger: Lame, clock: Hands) -> Refusals:
 
 
 def refuse(refusals: Refusals, request_id: str, team: str = "blue", message: str = "No.") -> None:
-    with pytest.raises(InvalidRequest), refusals.invalid(team, "m", request_id):
-        raise InvalidRequest(message, param="n")
+    refusals.invalid(InvalidRequest(message, param="n"), team, "m", request_id)
 
 
 async def written(ledger: Lame, **asked: Any) -> list[Refusal]:
@@ -110,8 +109,7 @@ async def test_a_refusal_is_known_at_once_and_written_soon(
 
 async def test_only_the_callers_faults_are_refusals(refusals: Refusals) -> None:
     for error in (UpstreamError("theirs"), Unavailable("ours"), RuntimeError("a defect")):
-        with pytest.raises(type(error)), refusals.invalid("blue", "m", "req_1"):
-            raise error
+        refusals.invalid(error, "blue", "m", "req_1")
     assert refusals.find("req_1") == []
 
 

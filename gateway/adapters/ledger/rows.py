@@ -20,6 +20,7 @@ from gateway.core.model import (
     Job,
     Run,
     RunState,
+    Task,
     Trouble,
     Upload,
     Usage,
@@ -146,10 +147,10 @@ def job_from(row: Row) -> Job:
     return Job(job_id, run_id, team, Verdict(verdict), created_at, callback_url, labels)
 
 
-def job_with_run(row: Row) -> tuple[Job, Run]:
+def task_from(row: Row) -> Task:
     """A row of `JOB_COLUMNS` and `RUN_COLUMNS`, one after the other."""
     width = len(JOB_COLUMNS)
-    return job_from(row[:width]), run_from(row[width:])
+    return Task(job_from(row[:width]), run_from(row[width:]))
 
 
 def claim_row(claim: Claim) -> tuple[object, ...]:

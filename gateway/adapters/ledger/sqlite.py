@@ -94,7 +94,7 @@ class SqliteLedger(SqliteReads):
     # --- writing -----------------------------------------------------------------------------
 
     async def transact(self, keys: Keys, decide: Decide[T]) -> T:
-        return await self._writer.call(lambda db: store.transact(db, keys, decide))
+        return await self._writer.call(partial(store.transact, keys=keys, decide=decide))
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         return await self._writer.call(

@@ -28,7 +28,17 @@ from gateway.adapters.ledger import (
 from gateway.adapters.ledger.database import Row, Statement, every, first
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.picture_rows import kept_from, picture_from
-from gateway.core.model import Delivery, Job, KeptPicture, Picture, Run, RunState, Upload, Usage
+from gateway.core.model import (
+    Delivery,
+    Job,
+    KeptPicture,
+    Picture,
+    Run,
+    RunState,
+    Task,
+    Upload,
+    Usage,
+)
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
@@ -65,10 +75,10 @@ class SqliteReads:
 
     # --- quick reads ---------------------------------------------------------------------------
 
-    async def job(self, job_id: str) -> tuple[Job, Run] | None:
-        return await self._first(statements.JOB_WITH_RUN, (job_id,), rows.job_with_run)
+    async def job(self, job_id: str) -> Task | None:
+        return await self._first(statements.JOB_WITH_RUN, (job_id,), rows.task_from)
 
-    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[tuple[Job, Run]]:
+    async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         wanted = tuple(job_ids)
         return await self._reader.call(_snapshot(lambda db: reports.jobs(db, team, wanted)))
 
@@ -122,7 +132,7 @@ class SqliteReads:
         page: int,
         page_size: int,
         model: str | None = None,
-    ) -> tuple[Sequence[tuple[Job, Run]], int]:
+    ) -> tuple[Sequence[Task], int]:
         asked, slot = reports.TaskQuery(team, tuple(states), model), reports.Slot(page, page_size)
         return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
 

@@ -57,7 +57,7 @@ def load(db: Database, keys: Keys) -> View:
         owed = tuple(every(db, (statements.OWED_JOBS, (keys.run_id,)), rows.job_from))
     if keys.claim is not None:
         claim = first(db, (statements.CLAIM, keys.claim), lambda row: Claim(*row))
-    accounts = account_store.ready(db, keys.accounts)
+    accounts = account_store.ready(db, keys.accounts) if keys.accounts else {}
     if keys.counted is not None:
         accounts = {**accounts, **account_store.counted(db, *keys.counted)}
     view = View(accounts, live, finished, run, owed, claim)
@@ -93,7 +93,8 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     for upload in writes.uploads:
         _put_upload(db, upload)
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
-    account_store.put(db, list(changed.values()))
+    if changed:
+        account_store.put(db, list(changed.values()))
     for usage in writes.usage:
         _add_usage(db, usage)
     team_store.write(db, writes)

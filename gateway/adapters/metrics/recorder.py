@@ -32,7 +32,7 @@ from gateway.adapters.metrics.health import Health
 from gateway.adapters.metrics.series import Folds, Tally, Timing
 from gateway.core.catalog import Mode
 from gateway.core.model import Delivery, Run, Verdict
-from gateway.core.orders.admission import Denial, Reason
+from gateway.core.orders.denials import Denial, Reason
 from gateway.core.policy import Policy
 from gateway.core.runs.events import Event, KeepFailed
 

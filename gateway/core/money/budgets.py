@@ -29,9 +29,11 @@ LIVE_RETRY_SECONDS: Final = 5.0
 """When a run slot frees is unknown; this is about the time of one picture."""
 
 
+@lru_cache(maxsize=64)
 def windows_at(now: float, zone: tzinfo) -> Windows:
     """The calendar windows that `now` (Unix seconds) lies in.
 
+    Remembered: whoever asks for a whole second shares it with all orders of that second.
     Minutes and hours are counted from local midnight, since there are zones 30 minutes off.
     So they keep their length when clocks change, and only a day's last one may be cut short.
     """

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Order
-from gateway.core.orders.admission import Ask, Denial, Denied, Doubtful, Hit, Joined, Settled
+from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled
+from gateway.core.orders.ask import Ask
+from gateway.core.orders.denials import Denial
 from gateway.core.orders.pricing import ceiling, cheapest
 from gateway.core.policy import Policy
 

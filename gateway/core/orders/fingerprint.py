@@ -26,11 +26,13 @@ def canonical_json(value: object) -> str:
 def fingerprint(order: Order, team: Team) -> str:
     """64 hex digits. An absent `n` means 1 everywhere, so the two are one order."""
     scope = "*" if team.cache_scope is CacheScope.ORGANIZATION else team.name
-    known = {place: url for place, url in references(order).items() if url in order.digests}
-    body = {**order.body, "n": order.n, **_by_their_bytes(order, known)}
+    body = {**order.body, "n": order.n}
     named: list[object] = [VERSION, team.cache_scope, scope, order.model, body]
-    if known:  # told, so that no text of a client's own can pass for a digest
-        named.append(sorted(known))
+    if order.digests:
+        known = {place: url for place, url in references(order).items() if url in order.digests}
+        body.update(_by_their_bytes(order, known))
+        if known:  # told, so that no text of a client's own can pass for a digest
+            named.append(sorted(known))
     return hashlib.sha256(canonical_json(named).encode()).hexdigest()
 
 

@@ -37,20 +37,29 @@ _PIXELS: Final = re.compile(r"([0-9]+)[xX×]([0-9]+)")  # noqa: RUF001 - upstrea
 
 def given(body: Mapping[str, object]) -> dict[str, object]:
     """The fields that say something. Raises `InvalidRequest` for a name in a foreign spelling."""
-    for name in body:
-        _check_name(name)
-    return {name: value for name, value in body.items() if not _is_nothing(name, value)}
+    said = {}
+    for name, value in body.items():
+        folded = name.casefold()
+        # Many JSON readers, Go's among them, look at names without regard to case.
+        if name != folded and (folded in OPTIONAL or folded in REQUIRED):
+            raise InvalidRequest(f"'{name}' must be written '{folded}'.", param=name)
+        blank = value in _NOTHING or (isinstance(value, str) and not value.strip())
+        if value is not None and not (blank and name in OPTIONAL):
+            said[name] = value
+    return said
 
 
 def settled(
     fields: Mapping[str, object], lists: Mapping[str, frozenset[str] | None]
 ) -> dict[str, object]:
     """The same fields, those that `lists` names in the one spelling that they have there."""
-    written = {
-        name: spelled(name, value, lists[name]) if name in lists else value
-        for name, value in fields.items()
-    }
-    return {name: value for name, value in written.items() if not _leaves_open(name, value)}
+    said = dict(fields)
+    for name in lists.keys() & said.keys():
+        said[name] = spelled(name, said[name], lists[name])
+    for name in ("size", "quality"):
+        if said.get(name) == AUTO:
+            del said[name]
+    return said
 
 
 def spelled(name: str, value: object, listed: frozenset[str] | None = None) -> object:
@@ -77,21 +86,3 @@ def pixels(value: object) -> int:
     """How many pixels a size asks for; 0 for a ratio, and for what is no size."""
     found = _PIXELS.fullmatch(value) if isinstance(value, str) and len(value) < 32 else None
     return int(found[1]) * int(found[2]) if found else 0
-
-
-def _check_name(name: str) -> None:
-    """Many JSON readers, Go's among them, look at names without regard to case."""
-    folded = name.casefold()
-    if name != folded and (folded in OPTIONAL or folded in REQUIRED):
-        raise InvalidRequest(f"'{name}' must be written '{folded}'.", param=name)
-
-
-def _is_nothing(name: str, value: object) -> bool:
-    if value is None:
-        return True
-    blank = isinstance(value, str) and not value.strip()
-    return name in OPTIONAL and (blank or value in _NOTHING)
-
-
-def _leaves_open(name: str, value: object) -> bool:
-    return name in ("size", "quality") and value == AUTO

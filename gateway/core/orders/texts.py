@@ -6,23 +6,40 @@ reach a table or an answer.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.errors import InvalidRequest
 
 _UNKEEPABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _PATH_CHARACTERS: Final = 100
-_MAY_HOLD_TEXT: Final = (str, dict, list)
 
 _Place = tuple[Sequence[object], object]
 """The steps to a value, innermost first and each holding the rest; and the value."""
 
 
-def check_texts(body: Mapping[str, object]) -> None:
-    """Raises `InvalidRequest` naming a field that holds what cannot be kept."""
-    if not _UNKEEPABLE.search("\n".join(_texts(body))):
+def check_texts(body: Mapping[str, object], *, max_depth: float = math.inf) -> None:
+    """Raises `InvalidRequest` naming a field that holds what cannot be kept, or for a body that is
+    nested deeper than so many levels."""
+    texts: list[str] = []
+    level: list[object] = [body]
+    depth = 0
+    while level:  # no path is made on the way, since nearly all bodies are fine
+        if depth == max_depth:
+            raise InvalidRequest(f"The body is nested more than {max_depth} levels deep.")
+        deeper: list[object] = []
+        for value in level:
+            if isinstance(value, str):
+                texts.append(value)
+            elif isinstance(value, Mapping):
+                texts += value
+                deeper += value.values()
+            elif isinstance(value, list):
+                deeper += value
+        level, depth = deeper, depth + 1
+    if not _UNKEEPABLE.search("\n".join(texts)):
         return
     field = path_of(body, lambda value: isinstance(value, str) and _is_unkeepable(value))
     what = "U+0000 or half a surrogate pair, which is no text"
@@ -44,19 +61,6 @@ def path_of(body: object, is_wanted: Callable[[object], bool]) -> str | None:
         elif isinstance(value, list):
             waiting += [((at, steps), value[at]) for at in range(len(value) - 1, -1, -1)]
     return None
-
-
-def _texts(body: Mapping[str, object]) -> Iterator[str]:
-    """Every text in it, names of fields included; no path is made, since nearly all are fine."""
-    waiting: list[object] = [body]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list):
-            waiting += [one for one in value if type(one) in _MAY_HOLD_TEXT]
 
 
 def _is_unkeepable(text: str) -> bool:

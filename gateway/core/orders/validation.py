@@ -7,7 +7,7 @@ counted in the fingerprint. Nothing that this module refuses has cost anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -47,39 +47,36 @@ def read_order(body: object, catalog: Catalog, *, private_callbacks: bool = Fals
     """
     if not isinstance(body, Mapping):
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
-    _check_depth(body)
-    check_texts(body)
+    check_texts(body, max_depth=MAX_DEPTH)
     model = _model(body.get("model"), catalog)
-    fields = _canonical(body, model)
+    lists = model.limits.lists
+    fields = {**settled(dict(model.defaults), lists), **settled(given(body), lists)}
     prompt = _prompt(fields.get("prompt"), model.limits)
     n = _count(fields.get("n", 1), model.limits)
     size = _choice("size", fields.get("size"), model.limits.sizes)
     quality = _choice("quality", fields.get("quality"), model.limits.qualities)
     if model.limits.resolutions is not None:
         _choice("resolution", fields.get("resolution"), model.limits.resolutions)
-    _image_urls(fields.get("image_urls"), model.limits)
-    callback_url = _callback_url(fields.get("callback_url"), allow_private=private_callbacks)
+    if (urls := fields.get("image_urls")) is not None:
+        _check_image_urls(urls, model.limits)
+    callback_url = fields.get("callback_url")
+    if callback_url is not None:
+        callback_url = _callback_url(callback_url, allow_private=private_callbacks)
+    labels: dict[str, object] = {name: fields[name] for name in LABELS if name in fields}
+    if labels:
+        _check_labels(labels)
     kept = {k: v for k, v in fields.items() if k not in NOT_FORWARDED and k != "model"}
-    labels = _labels({name: fields[name] for name in LABELS if name in fields})
     return Order(model.name, prompt, n, size, quality, kept, callback_url, labels=labels)
 
 
-def _canonical(body: Mapping[str, object], model: ImageModel) -> dict[str, object]:
-    """The fields that say something, defaults filled in, each in its one spelling."""
-    lists = model.limits.lists
-    said = settled(given(body), lists)
-    return {**settled(dict(model.defaults), lists), **said}
-
-
-def _labels(labels: Mapping[str, object]) -> Mapping[str, object]:
-    if labels and len(canonical_json(labels)) > LABEL_CHARACTERS:
+def _check_labels(labels: Mapping[str, object]) -> None:
+    if len(canonical_json(labels)) > LABEL_CHARACTERS:
         largest = max(labels, key=lambda name: len(canonical_json(labels[name])))
         raise InvalidRequest(
             f"'{largest}' is too long: {', '.join(LABELS)} may have {LABEL_CHARACTERS} characters "
             "together.",
             param=largest,
         )
-    return labels
 
 
 def needs_counting(order: Order, limits: Limits) -> bool:
@@ -94,21 +91,6 @@ def check_prompt_tokens(tokens: int, limits: Limits) -> None:
             f"The prompt has {tokens} tokens; this model takes at most {limits.prompt_tokens}.",
             param="prompt",
         )
-
-
-def _check_depth(body: Mapping[str, object]) -> None:
-    level: list[object] = [body]
-    for _ in range(MAX_DEPTH):
-        level = [child for value in level for child in _children(value)]
-        if not level:
-            return
-    raise InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
-
-
-def _children(value: object) -> Sequence[object]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else ()
 
 
 def _model(value: object, catalog: Catalog) -> ImageModel:
@@ -158,19 +140,17 @@ def _choice(name: str, value: object, allowed: frozenset[str] | None) -> str | N
     return value
 
 
-def _image_urls(value: object, limits: Limits) -> None:
-    if value is None:
-        return
+def _check_image_urls(value: object, limits: Limits) -> None:
     if not isinstance(value, list) or len(value) > limits.max_image_urls:
         raise InvalidRequest(
             f"'image_urls' must be a list of at most {limits.max_image_urls} URLs.",
             param="image_urls",
         )
     for index, url in enumerate(value):
-        _image_url(url, f"image_urls[{index}]")
+        _check_image_url(url, f"image_urls[{index}]")
 
 
-def _image_url(url: object, param: str) -> None:
+def _check_image_url(url: object, param: str) -> None:
     """Upstream fetches these itself, so the address is upstream's to judge."""
     if not isinstance(url, str):
         raise InvalidRequest(f"'{param}' must be a URL, not {_show(url)}.", param=param)
@@ -186,9 +166,7 @@ def _image_url(url: object, param: str) -> None:
         )
 
 
-def _callback_url(value: object, *, allow_private: bool) -> str | None:
-    if value is None:
-        return None
+def _callback_url(value: object, *, allow_private: bool) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(
             f"'callback_url' must be an https URL, not {_show(value)}.", param="callback_url"

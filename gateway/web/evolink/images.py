@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.addresses import MAX_URL_CHARACTERS
+from gateway.core.model import Task
 from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
 from gateway.errors import (
@@ -31,7 +32,7 @@ from gateway.errors import (
 )
 from gateway.ports.clock import Clock
 from gateway.services.orders import Answer, Orders
-from gateway.services.tasks import Task, Tasks
+from gateway.services.tasks import Tasks
 from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.chapters import ORDERS
@@ -171,8 +172,11 @@ class Images:
             freshness = wire.read_freshness(request.headers)
         answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
         add_upstream_seconds(request, answer.upstream_seconds)
-        task, applied = await self._waited(request, Task(answer.job, answer.run), wait)
-        return self._answer(task, {**decision_headers(answer), **applied})
+        headers = decision_headers(answer)
+        if wait is None:
+            return self._answer(answer.task, headers)
+        task, applied = await self._waited(request, answer.task, wait)
+        return self._answer(task, {**headers, **applied})
 
     @Operation(
         "GET /v1/tasks/{task_id}",
@@ -190,13 +194,15 @@ class Images:
         if not task_id.startswith(TASK_PREFIX):
             raise InvalidTaskId(f"A task id starts with '{TASK_PREFIX}'.", param="task_id")
         found = await self._tasks.status(team, task_id)
+        if wait is None:
+            return self._answer(found, {})
         return self._answer(*await self._waited(request, found, wait))
 
     async def _waited(
-        self, request: Request, task: Task, wait: Wait | None
+        self, request: Request, task: Task, wait: Wait
     ) -> tuple[Task, Mapping[str, str]]:
         """The task once it has ended or the client's time is over, and what to say of that."""
-        if wait is None or not (task.run.is_final or self._tasks.may_wait(task.job.team)):
+        if not (task.run.is_final or self._tasks.may_wait(task.job.team)):
             return task, {}
         if not task.run.is_final:
             async with prefer.while_connected(request):

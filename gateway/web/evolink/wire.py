@@ -223,6 +223,8 @@ def read_freshness(headers: Mapping[str, str]) -> Freshness:
     So is `Pragma`, which is deprecated (5.4), and which tools send with every request.
     """
     lines = [value for name, value in headers.items() if name.lower() == "cache-control"]
+    if not lines:
+        return Freshness()
     found = _directives(",".join(lines))
     return Freshness(
         no_cache="no-cache" in found,
@@ -256,18 +258,14 @@ def cache_status(
 
     `freshness` is what was honoured of the client's wishes; `ignored`: that was not all of them.
     """
-    return f"{_cache_status(decision, freshness)}{IGNORED if ignored else ''}"
-
-
-def _cache_status(decision: Settled | Replayed, freshness: Freshness) -> str:
     match decision:
         case Hit(ttl_seconds=ttl):
-            return f"{CACHE_NAME}; hit; ttl={int(ttl)}"
+            found = f"hit; ttl={int(ttl)}"
         case Joined():
-            return f"{CACHE_NAME}; fwd=miss; collapsed"
+            found = "fwd=miss; collapsed"
         case Started(stored=stored):
-            bypassed = freshness.no_cache or freshness.no_store
-            why = "bypass" if bypassed else "miss"
-            return f"{CACHE_NAME}; fwd={why}{'; stored' if stored else ''}"
+            why = "bypass" if freshness.no_cache or freshness.no_store else "miss"
+            found = f"fwd={why}{'; stored' if stored else ''}"
         case _:
-            return f"{CACHE_NAME}; fwd=miss"
+            found = "fwd=miss"
+    return f"{CACHE_NAME}; {found}{IGNORED if ignored else ''}"

@@ -24,7 +24,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.files import FormFile, FormPiece
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
-from gateway.services.orders import Room
+from gateway.services.decisions import Room
 from gateway.services.uploads import Uploads
 from gateway.web.edge import add_upstream_seconds
 from gateway.web.openai import wire

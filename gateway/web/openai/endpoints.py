@@ -19,9 +19,10 @@ from starlette.responses import Response
 from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.orders.estimate import models_of
+from gateway.core.orders.replies import outcome_unknown
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, NotCached, NotFound, RateLimited
-from gateway.services.orders import Answer, Orders, outcome_unknown
+from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Tasks
 from gateway.web import chapters
 from gateway.web.auth import team_of
@@ -167,11 +168,11 @@ class OpenAI:
             freshness, key = wire.read_freshness(request.headers), read_key(request)
         answer = await self._ordered(request_id, team, wish, freshness, key)
         add_upstream_seconds(request, answer.upstream_seconds)
-        run = answer.run
+        run = answer.task.run
         if not run.is_final:
             left = self._current.policy.openai_wait_seconds - (time.perf_counter() - began)
             async with while_connected(request):
-                run = (await self._tasks.wait(team, answer.job.id, left)).run
+                run = (await self._tasks.ended(answer.task, left)).run
         made = self._answer(team, run, wish)
         made.headers.update(decision_headers(answer))
         return made

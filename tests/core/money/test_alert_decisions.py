@@ -15,7 +15,8 @@ from gateway.core.catalog import Mode, Team
 from gateway.core.model import Delivery, Freshness, RunState
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting, alert_id
-from gateway.core.orders.admission import Ask, Denied, Hit, Started
+from gateway.core.orders.admission import Denied, Hit, Started
+from gateway.core.orders.ask import Ask
 from gateway.core.transaction import Writes
 
 WEBHOOK = "https://hooks.example.org/secret"

@@ -36,19 +36,18 @@ from gateway.core.catalog import (
 from gateway.core.model import Freshness, Run, RunState, Usage, Verdict
 from gateway.core.money.accounts import NOTHING, Amounts, Cap, Measure, Window
 from gateway.core.orders.admission import (
-    Ask,
     Decision,
     Denied,
     Doubtful,
     Hit,
     Joined,
-    Reason,
     Started,
     Unvetted,
     admit,
     answer_hit,
 )
-from gateway.core.orders.freshness import honoured
+from gateway.core.orders.ask import Ask, honoured
+from gateway.core.orders.denials import Reason
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,

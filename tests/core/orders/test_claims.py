@@ -11,7 +11,6 @@ from core_samples import CATALOG, NOW, Books, a_run, an_ask, an_order
 from gateway.core.catalog import Allow, CacheScope, Team
 from gateway.core.model import Claim, Failure, FailureKind, Freshness, Job, Run, RunState, Verdict
 from gateway.core.orders.admission import (
-    Ask,
     Claimed,
     Conflicting,
     Denied,
@@ -23,6 +22,7 @@ from gateway.core.orders.admission import (
     answer_hit,
     replay,
 )
+from gateway.core.orders.ask import Ask
 from gateway.core.orders.fingerprint import claim_digest
 from gateway.core.orders.validation import read_order
 from gateway.core.transaction import Keys, Writes

@@ -25,16 +25,8 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.money.accounts import NOTHING, Amounts, Windows
-from gateway.core.orders.admission import (
-    Denial,
-    Denied,
-    Doubtful,
-    Hit,
-    Joined,
-    Reason,
-    Settled,
-    Started,
-)
+from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled, Started
+from gateway.core.orders.denials import Denial, Reason
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,

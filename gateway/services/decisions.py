@@ -1,0 +1,188 @@
+"""The decision on an order, made and committed.
+
+Admission decides, inside the ledger's transaction; this brings it what it has to know: what the
+response cache holds ready, whether pictures can be read or kept, the limits of the moment. It asks
+again where the answer shows that something was missing, and only so often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from gateway import ids
+from gateway.core.model import Claim, Run
+from gateway.core.money import budgets
+from gateway.core.orders import admission
+from gateway.core.orders.admission import (
+    Claimed,
+    Conflicting,
+    Decision,
+    Judgement,
+    Replayed,
+    Settled,
+    Unvetted,
+)
+from gateway.core.orders.ask import Ask
+from gateway.core.orders.fingerprint import claim_digest
+from gateway.core.picture_errors import PictureProblem
+from gateway.core.policy import Current
+from gateway.core.transaction import ConstraintViolation, View, Writes
+from gateway.errors import IdempotencyConflict, Unauthorized, Unavailable
+from gateway.ports.cache import ResponseCache
+from gateway.ports.ledger import OrderRecords
+from gateway.ports.observer import Observer
+from gateway.ports.pictures import Pictures
+
+D = TypeVar("D")
+
+VETTING_ROUNDS: Final = 4
+"""A finished run is vetted between two looks; it can be overtaken, but not for ever."""
+
+
+class Room(Protocol):
+    def enough(self) -> bool:
+        """Whether the disk has space for more paid pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsDeps:
+    """What a decision is brought together from."""
+
+    ledger: OrderRecords
+    cache: ResponseCache
+    pictures: Pictures
+    room: Room
+    observer: Observer
+    current: Current
+
+
+class Decisions:
+    """Either kind of decision is made by the same steps, so that one foretells the other."""
+
+    def __init__(self, deps: DecisionsDeps) -> None:
+        self._deps = deps
+
+    async def on(self, ask: Ask, key: str | None) -> Settled | Replayed:
+        """The decision on an order, committed. One that comes again under its key gets its first
+        task; raises `IdempotencyConflict` for another one under a key that was used.
+        """
+        if key is not None:
+            digest = claim_digest(ask.order)
+            ask = replace(ask, claim=Claim(ask.team.name, key, digest, ask.job_id, ask.now))
+        for _ in range(VETTING_ROUNDS):
+            decision: Settled | Claimed = await self._admit(ask, self._decide)
+            if not isinstance(decision, Claimed):
+                return decision
+            found = await self._deps.ledger.job(decision.claim.job_id)
+            match admission.replay(ask, decision.claim, found):
+                case Replayed() as replayed:
+                    return replayed
+                case Conflicting():
+                    raise IdempotencyConflict(
+                        "This Idempotency-Key came before with another order: take a new key for "
+                        "each order.",
+                        param="Idempotency-Key",
+                    )
+            ask = replace(ask, free=decision.claim)
+        raise Unavailable("This Idempotency-Key keeps changing hands.", retry_after_seconds=1)
+
+    async def foreseen(self, ask: Ask) -> Settled:
+        """The decision as it would be now; nothing comes of it."""
+        decision: Settled = await self._admit(ask, _look)
+        return decision
+
+    # --- at the ledger ---------------------------------------------------------------------------
+
+    def _decide(self, ask: Ask, view: View) -> tuple[Decision, Writes]:
+        """The decision under the team's limits of this moment: a changed one counts for all orders
+        that are not decided yet.
+
+        Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
+        other windows by now: their accounts have to be loaded first.
+        """
+        policy = self._deps.current.policy
+        team = policy.teams.get(ask.team.name)
+        if team is None:
+            raise Unauthorized("This team was just deleted, or taken out of the settings.")
+        if policy.zone != ask.zone:
+            raise budgets.ZoneChanged
+        return admission.admit(ask if team is ask.team else replace(ask, team=team), view)
+
+    async def _admit(
+        self, ask: Ask, decide: Callable[[Ask, View], tuple[D | Unvetted, Writes]]
+    ) -> D:
+        """The decision, committed. Finished runs are vetted between the looks at the ledger."""
+        ask = await self._find_cached(ask)
+        if ask.cached is None:
+            ask = await self._to_be_made(ask)
+        for rounds_left in reversed(range(VETTING_ROUNDS)):
+            try:
+                decision = await self._deps.ledger.transact(ask.keys(), partial(decide, ask))
+            except budgets.ZoneChanged:
+                zone = self._deps.current.policy.zone
+                ask = replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
+                continue
+            except ConstraintViolation:
+                if not rounds_left:
+                    raise
+                ask = await self._asked_anew(ask)
+                continue
+            if not isinstance(decision, Unvetted):
+                return decision
+            ask = await self._vet(ask, decision.run)
+        raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
+
+    # --- what has to be known before -------------------------------------------------------------
+
+    async def _find_cached(self, ask: Ask) -> Ask:
+        """With the answer that the response cache holds ready, if it may be given."""
+        if ask.freshness.no_store or ask.freshness.no_cache:
+            return ask
+        cached = await self._deps.cache.get(ask.fingerprint)
+        if cached is None or ask.seconds_left(cached) <= 0:
+            self._deps.observer.cache_looked_up("miss" if cached is None else "stale")
+            return ask
+        self._deps.observer.cache_looked_up("hit")
+        ask = await self._vet(ask, cached)
+        return replace(ask, cached=cached) if ask.vetted[cached.id] else ask
+
+    async def _to_be_made(self, ask: Ask) -> Ask:
+        """Without an answer held ready pictures may have to be made, and there must be a place to
+        keep them."""
+        try:
+            await self._deps.pictures.require()
+        except PictureProblem:
+            raise _store_away() from None
+        return replace(ask, cached=None, room=self._deps.room.enough())
+
+    async def _asked_anew(self, ask: Ask) -> Ask:
+        """Without what may have broken a constraint.
+
+        That is a cached run of a cache that outlived its ledger, or a task id that is taken.
+        """
+        if ask.cached is not None:
+            await self._deps.cache.delete(ask.fingerprint)
+            ask = await self._to_be_made(ask)
+        return replace(ask, job_id=ids.new_task_id(ask.now))
+
+    async def _vet(self, ask: Ask, run: Run) -> Ask:
+        try:
+            readable = await self._deps.pictures.readable(run.pictures)
+        except PictureProblem:  # nobody knows: to make it anew might be to pay twice
+            raise _store_away() from None
+        if not readable:
+            await self._deps.cache.delete(ask.fingerprint)
+        return replace(ask, vetted={**ask.vetted, run.id: readable})
+
+
+def _look(ask: Ask, view: View) -> tuple[Judgement, Writes]:
+    """The same decision, and nothing comes of it."""
+    return admission.judge(ask, view)[0], Writes()
+
+
+def _store_away() -> Unavailable:
+    message = "The picture store cannot be used just now; nothing was ordered. Try again."
+    return Unavailable(message, retry_after_seconds=5)
