@@ -17,7 +17,7 @@ from gateway.core.teams.changes import Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
-from gateway.web.app import build_app
+from gateway.web.app import build_app, routes
 from gateway.wiring import picture_store
 from gateway.wiring.adapters import make_adapters
 from gateway.wiring.connections import Outside
@@ -66,6 +66,7 @@ class Gateway:
         self.worker = self._services.worker
         self.endpoints = make_endpoints(self._house())
         metrics = self._adapters.metrics
+        metrics.declare_routes((at.path, at.methods or ()) for at in routes(self.endpoints))
         self.app = build_app(
             self.endpoints,
             current=self._current,
