@@ -26,7 +26,7 @@ class Children(dict[Labels, M], Generic[M]):
         self._allowed: set[Labels] = set()
 
     def allow(self, *values: Iterable[str]) -> None:
-        """Every combination of these values gets a series once it is looked up."""
+        """Every combination of these values, and every beginning, may become a series."""
         lists = [tuple(one) for one in values]
         for end in range(1, len(lists) + 1):
             self._allowed.update(product(*lists[:end]))
@@ -34,19 +34,21 @@ class Children(dict[Labels, M], Generic[M]):
     def declare(self, *values: Iterable[str]) -> None:
         """Every combination of these values has a series from now on, at 0."""
         lists = [tuple(one) for one in values]
-        self.allow(*lists)
+        self.allow(*lists[:-1])
         for labels in product(*lists):
             if labels not in self:
                 self[labels] = self._metric.labels(*labels)
 
     def allows(self, labels: Labels) -> bool:
+        """Whether these may become a series; those that are one are not asked for."""
         return labels in self._allowed
 
     def __missing__(self, told: Labels) -> M:
         labels: Labels = ()
         for value, stand_in in zip(told, self._stand_ins, strict=True):
             longer = (*labels, value)
-            labels = longer if longer in self._allowed else (*labels, stand_in)
+            known = longer in self._allowed or longer in self
+            labels = longer if known else (*labels, stand_in)
         if labels not in self:
             self[labels] = self._metric.labels(*labels)
         return self[labels]
