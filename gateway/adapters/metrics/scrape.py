@@ -35,7 +35,7 @@ PAUSE_SECONDS: Final = 0.0003
 Encode = Callable[[Collector], bytes]
 
 
-class Unhurried(list[Sample]):
+class PacedSamples(list[Sample]):
     """Samples with a pause after each slice of them.
 
     Formatting is Python code, so its thread holds the interpreter's lock, and the event loop
@@ -96,8 +96,9 @@ class Metrics(MetricsRecorder):
         return await asyncio.to_thread(encode, self)
 
     def collect(self) -> Iterator[Metric]:
+        """Everything that is shown, for the library's formatter and in its thread."""
         for metric in self._metrics():
-            metric.samples = Unhurried(metric.samples)
+            metric.samples = PacedSamples(metric.samples)
             yield metric
 
     def _metrics(self) -> Iterator[Metric]:
