@@ -848,6 +848,7 @@ async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: MemoryLedger)
     assert min(pauses) < 0.010, pauses  # the least disturbed by what else the machine does
 
 
+@pytest.mark.alone
 async def test_a_reload_with_many_teams_is_quick(ledger: MemoryLedger) -> None:
     policy = many_teams(20, 5)
 
