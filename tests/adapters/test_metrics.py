@@ -1,11 +1,13 @@
 """Metrics: everything there from the start, nothing that input can make, every number true."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -775,6 +777,13 @@ async def test_a_ledger_that_fails_costs_no_scrape(
     assert value(again, "gateway_spend_usd_total", **labels) == 0.013
     fresh = {"team": "design", "model": "other-model", "verdict": "hit"}
     assert value(again, "gateway_orders_total", **fresh) == 1
+
+
+async def test_a_scrape_leaves_the_interpreter_as_it_was(ledger: MemoryLedger) -> None:
+    interval = sys.getswitchinterval()
+    metrics = make(ledger)
+    await asyncio.gather(metrics.render(), metrics.render("application/openmetrics-text"))
+    assert (sys.getswitchinterval(), gc.isenabled()) == (interval, True)
 
 
 async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: MemoryLedger) -> None:

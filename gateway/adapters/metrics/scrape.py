@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
@@ -32,15 +35,14 @@ SLICE: Final = 100
 
 PAUSE_SECONDS: Final = 0.0003
 
+SWITCH_SECONDS: Final = 0.0005
+"""So long the event loop waits for the formatter at most; Python's own interval is 5 ms."""
+
 Encode = Callable[[Collector], bytes]
 
 
 class PacedSamples(list[Sample]):
-    """Samples with a pause after each slice of them.
-
-    Formatting is Python code, so its thread holds the interpreter's lock, and the event loop
-    would have to wait 5 ms for it at every turn.
-    """
+    """Samples with a pause after each slice of them, in which the event loop has its turn."""
 
     def __iter__(self) -> Iterator[Sample]:
         for number, sample in enumerate(super().__iter__(), 1):
@@ -74,6 +76,7 @@ class Metrics(MetricsRecorder):
         self._reading: Reading | None = None
         self._free_bytes: int | None = None
         self._cache_size: tuple[int, int] | None = None
+        self._encoding = threading.Lock()
         self._scrapes: dict[str, asyncio.Task[bytes]] = {}
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -93,7 +96,25 @@ class Metrics(MetricsRecorder):
 
     async def _read_and_encode(self, encode: Encode) -> bytes:
         await asyncio.gather(self._read_ledger(), self._read_pictures(), self._read_cache())
-        return await asyncio.to_thread(encode, self)
+        return await asyncio.to_thread(self._encode, encode)
+
+    def _encode(self, encode: Encode) -> bytes:
+        """Formats in a thread of its own, and lets the event loop go first.
+
+        Formatting holds the interpreter's lock, so that is handed over sooner meanwhile. It makes
+        thousands of objects that live for a moment: a garbage collection would walk them all
+        while everybody waits, so there is none until it is over.
+        """
+        with self._encoding:
+            interval, collects = sys.getswitchinterval(), gc.isenabled()
+            sys.setswitchinterval(SWITCH_SECONDS)
+            gc.disable()
+            try:
+                return encode(self)
+            finally:
+                sys.setswitchinterval(interval)
+                if collects:
+                    gc.enable()
 
     def collect(self) -> Iterator[Metric]:
         """Everything that is shown, for the library's formatter and in its thread."""
