@@ -84,7 +84,7 @@ class Monitoring:
                 "server.public_url is loopback too."
             )
         body, content_type = await self._render(request.headers.get("accept", ""))
-        headers = {"Content-Type": content_type, "Vary": "Accept-Encoding"}
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if takes_gzip(request.headers.get("accept-encoding", "")):
             body = await asyncio.to_thread(gzip.compress, body, ZIP_LEVEL)
             headers["Content-Encoding"] = "gzip"

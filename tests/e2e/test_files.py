@@ -615,6 +615,6 @@ async def test_a_client_that_goes_away_leaves_nothing(a_house: House) -> None:
         f'gateway_http_requests_total{{method="POST",route="{BASE}/upload/stream",status="400"}}'
     )
     async with asyncio.timeout(5):
-        while not (await a_house.metrics())[route]:
+        while not (await a_house.metrics()).get(route):
             await asyncio.sleep(0.02)
     assert (await listed(a_house))["total"] == len(a_house.sandbox.state.files) == 0

@@ -6,12 +6,13 @@ of the settings that it does not name are shown with 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 
-from gateway.adapters.metrics.exposition import family, gauge
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
 from gateway.core.catalog import Team
 from gateway.core.instants import NEVER
 from gateway.core.model import RunState, Usage, Verdict
@@ -19,9 +20,6 @@ from gateway.core.money.accounts import USD_MICROS, Account, AccountKey, Measure
 from gateway.core.money.budgets import account_keys, resets_at
 from gateway.core.policy import Policy
 from gateway.ports.ledger import Reports
-
-Value = tuple[float, tuple[str, ...]]
-"""A value and its label values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +54,23 @@ async def read_ledger(ledger: Reports, policy: Policy, now: float) -> Reading:
     )
 
 
-def families_of(reading: Reading) -> Iterator[Iterable[str]]:
-    """The reading as metrics, each by its lines."""
+def families_of(reading: Reading) -> Iterator[Metric]:
+    """The reading as metrics."""
     yield from _usage_families(reading)
     yield from _budget_families(reading)
-    yield _runs(reading)
+    runs = GaugeMetricFamily("gateway_runs", "Runs in each state.", labels=("state",))
+    for state in RunState:
+        runs.add_metric((state,), reading.runs.get(state, 0))
+    yield runs
     since = reading.at if reading.oldest_unkept is None else reading.oldest_unkept
-    yield gauge(
+    yield GaugeMetricFamily(
         "gateway_oldest_unkept_seconds",
         "How long the pictures of a finished run have waited to be kept, at most.",
         max(0.0, reading.at - since),
     )
     count, size_bytes = reading.pictures
-    yield gauge("gateway_pictures", "Pictures kept.", count)
-    yield gauge("gateway_picture_bytes", "Size of the kept pictures.", size_bytes)
+    yield GaugeMetricFamily("gateway_pictures", "Pictures kept.", count)
+    yield GaugeMetricFamily("gateway_picture_bytes", "Size of the kept pictures.", size_bytes)
 
 
 def _times(now: float, policy: Policy) -> Mapping[Window, AccountKey]:
@@ -86,81 +87,48 @@ def _budgets(team: Team) -> dict[Window, int]:
     return caps
 
 
-def _usage_families(reading: Reading) -> Iterator[Iterable[str]]:
+def _usage_families(reading: Reading) -> Iterator[Metric]:
     """Teams and models that the settings no longer name stay: the money was spent."""
+    spent = CounterMetricFamily(
+        "gateway_spend_usd_total", "Money spent upstream.", labels=("team", "model")
+    )
+    saved = CounterMetricFamily(
+        "gateway_saved_usd_total",
+        "What requests answered from the cache or by a running one did not cost.",
+        labels=("team", "model", "how"),
+    )
+    images = CounterMetricFamily(
+        "gateway_images_total", "Pictures delivered.", labels=("team", "model", "source")
+    )
     named = product(reading.policy.teams, reading.policy.catalog.models)
     rows = {pair: Usage(*pair, 0) for pair in named}
     rows.update({(row.team, row.model): row for row in reading.usage})
-    yield family(
-        "gateway_spend_usd_total",
-        "counter",
-        "Money spent upstream.",
-        labels=("team", "model"),
-        values=((row.spent_usd_micros / USD_MICROS, pair) for pair, row in rows.items()),
-    )
-    yield family(
-        "gateway_saved_usd_total",
-        "counter",
-        "What requests answered from the cache or by a running one did not cost.",
-        labels=("team", "model", "how"),
-        values=(value for pair, row in rows.items() for value in _saved(pair, row)),
-    )
-    yield family(
-        "gateway_images_total",
-        "counter",
-        "Pictures delivered.",
-        labels=("team", "model", "source"),
-        values=(value for pair, row in rows.items() for value in _images(pair, row)),
-    )
+    for pair, row in rows.items():
+        spent.add_metric(pair, row.spent_usd_micros / USD_MICROS)
+        saved.add_metric((*pair, Verdict.HIT), row.saved_hit_usd_micros / USD_MICROS)
+        saved.add_metric((*pair, Verdict.JOINED), row.saved_joined_usd_micros / USD_MICROS)
+        images.add_metric((*pair, "generated"), row.images_generated)
+        images.add_metric((*pair, "cache"), row.images_cache)
+    yield from (spent, saved, images)
 
 
-def _saved(pair: tuple[str, str], row: Usage) -> Iterator[Value]:
-    yield row.saved_hit_usd_micros / USD_MICROS, (*pair, Verdict.HIT)
-    yield row.saved_joined_usd_micros / USD_MICROS, (*pair, Verdict.JOINED)
-
-
-def _images(pair: tuple[str, str], row: Usage) -> Iterator[Value]:
-    yield row.images_generated, (*pair, "generated")
-    yield row.images_cache, (*pair, "cache")
-
-
-def _budget_families(reading: Reading) -> Iterator[Iterable[str]]:
+def _budget_families(reading: Reading) -> Iterator[Metric]:
     """A budget in total never renews, so it has no time of that."""
+    at = ("team", "window")
+    limits = GaugeMetricFamily("gateway_budget_usd", "The team's budget.", labels=at)
+    spent = GaugeMetricFamily("gateway_budget_spent_usd", "Spent in the current window.", labels=at)
+    held = GaugeMetricFamily("gateway_budget_held_usd", "Reserved for runs under way.", labels=at)
+    renews = GaugeMetricFamily(
+        "gateway_budget_resets_timestamp_seconds", "When the next window begins.", labels=at
+    )
     times = _times(reading.at, reading.policy)
     ends = {window: resets_at(window, reading.at, reading.policy.zone) for window in Window}
-    budgets = [
-        ((team.name, window), limit, reading.accounts[replace(times[window], team=team.name)])
-        for team in reading.policy.teams.values()
-        for window, limit in _budgets(team).items()
-    ]
-    gauges = partial(family, kind="gauge", labels=("team", "window"))
-    yield gauges(
-        "gateway_budget_usd",
-        text="The team's budget.",
-        values=((limit / USD_MICROS, at) for at, limit, _ in budgets),
-    )
-    yield gauges(
-        "gateway_budget_spent_usd",
-        text="Spent in the current window.",
-        values=((one.spent.usd_micros / USD_MICROS, at) for at, _, one in budgets),
-    )
-    yield gauges(
-        "gateway_budget_held_usd",
-        text="Reserved for runs under way.",
-        values=((one.held.usd_micros / USD_MICROS, at) for at, _, one in budgets),
-    )
-    yield gauges(
-        "gateway_budget_resets_timestamp_seconds",
-        text="When the next window begins.",
-        values=((ends[at[1]], at) for at, _, _ in budgets if ends[at[1]] != NEVER),
-    )
-
-
-def _runs(reading: Reading) -> Iterable[str]:
-    return family(
-        "gateway_runs",
-        "gauge",
-        "Runs in each state.",
-        labels=("state",),
-        values=((reading.runs.get(state, 0), (state,)) for state in RunState),
-    )
+    for team in reading.policy.teams.values():
+        for window, limit in _budgets(team).items():
+            account = reading.accounts[replace(times[window], team=team.name)]
+            limits.add_metric((team.name, window), limit / USD_MICROS)
+            spent.add_metric((team.name, window), account.spent.usd_micros / USD_MICROS)
+            held.add_metric((team.name, window), account.held.usd_micros / USD_MICROS)
+            if ends[window] != NEVER:
+                renews.add_metric((team.name, window), ends[window])
+    yield from (limits, spent, held, renews)

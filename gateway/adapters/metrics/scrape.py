@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import GCCollector, Metric, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Sample
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-from gateway.adapters.metrics.exposition import CONTENT_TYPE, gauge
 from gateway.adapters.metrics.reading import Reading, families_of, read_ledger
 from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.policy import Current
@@ -32,10 +30,25 @@ log = structlog.get_logger("gateway.metrics")
 READ_SECONDS: Final = 5.0
 """A store has this long to answer; Prometheus gives a whole scrape 10 s by default."""
 
-SLICE_PIECES: Final = 50
-"""Formatted in one go, each a line or a histogram's dozen: at most about a millisecond."""
+SLICE: Final = 100
+"""So many lines are formatted in one go: less than a millisecond."""
 
 PAUSE_SECONDS: Final = 0.0003
+
+SWITCH_SECONDS: Final = 0.0005
+"""So long the event loop waits for the formatter at most; Python's own interval is 5 ms."""
+
+Encode = Callable[[Collector], bytes]
+
+
+class PacedSamples(list[Sample]):
+    """Samples with a pause after each slice of them, in which the event loop has its turn."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number, sample in enumerate(super().__iter__(), 1):
+            yield sample
+            if number % SLICE == 0:
+                time.sleep(PAUSE_SECONDS)
 
 
 class Metrics(MetricsRecorder):
@@ -63,41 +76,73 @@ class Metrics(MetricsRecorder):
         self._reading: Reading | None = None
         self._free_bytes: int | None = None
         self._cache_size: tuple[int, int] | None = None
-        self._process = _process_registry()
-        self._scrape: asyncio.Task[bytes] | None = None
+        self._encoding = threading.Lock()
+        self._scrapes: dict[str, asyncio.Task[bytes]] = {}
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
 
-    async def render(self, _accept: str = "") -> tuple[bytes, str]:
-        """The exposition and its content type: the text format, which every scraper reads.
+    async def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition and its content type, as this `Accept` header asks for them.
 
         Scrapes that come at the same time share one.
         """
-        if self._scrape is None or self._scrape.done():
-            self._scrape = asyncio.create_task(self._read_and_format(), name="scrape")
-        return await asyncio.shield(self._scrape), CONTENT_TYPE
+        encode, content_type = _encoder(accept)
+        scrape = self._scrapes.get(content_type)
+        if scrape is None:
+            scrape = asyncio.create_task(self._read_and_encode(encode), name="scrape")
+            scrape.add_done_callback(lambda _: self._scrapes.pop(content_type))
+            self._scrapes[content_type] = scrape
+        return await asyncio.shield(scrape), content_type
 
-    async def _read_and_format(self) -> bytes:
+    async def _read_and_encode(self, encode: Encode) -> bytes:
         await asyncio.gather(self._read_ledger(), self._read_pictures(), self._read_cache())
-        return await asyncio.to_thread(self._format)
+        return await asyncio.to_thread(self._encode, encode)
 
-    def _format(self) -> bytes:
-        text = "".join(_unhurried(self._all_families()))
-        return text.encode() + generate_latest(self._process)
+    def _encode(self, encode: Encode) -> bytes:
+        """Formats in a thread of its own, and lets the event loop go first.
 
-    def _all_families(self) -> Iterator[Iterable[str]]:
-        yield from self.families()
+        Formatting holds the interpreter's lock, so that is handed over sooner meanwhile. It makes
+        thousands of objects that live for a moment: a garbage collection would walk them all
+        while everybody waits, so there is none until it is over.
+        """
+        with self._encoding:
+            interval, collects = sys.getswitchinterval(), gc.isenabled()
+            sys.setswitchinterval(SWITCH_SECONDS)
+            gc.disable()
+            try:
+                return encode(self)
+            finally:
+                sys.setswitchinterval(interval)
+                if collects:
+                    gc.enable()
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything that is shown, for the library's formatter and in its thread."""
+        for metric in self._metrics():
+            metric.samples = PacedSamples(metric.samples)
+            yield metric
+
+    def _metrics(self) -> Iterator[Metric]:
+        yield from self.registry.collect()
         if self._reading is not None:
             yield from families_of(self._reading)
         if self._free_bytes is not None:
-            yield gauge("gateway_free_bytes", "Room left for pictures.", self._free_bytes)
-        yield gauge(
+            yield GaugeMetricFamily(
+                "gateway_free_bytes", "Room left for pictures.", self._free_bytes
+            )
+        yield GaugeMetricFamily(
             "gateway_free_floor_bytes",
             "With less room than this no new run starts.",
             self._current.policy.free_space_floor_bytes,
         )
         if self._cache_size is not None:
             entries, size_bytes = self._cache_size
-            yield gauge("gateway_cache_entries", "Answers in the response cache.", entries)
-            yield gauge("gateway_cache_bytes", "Size of the response cache.", size_bytes)
+            yield GaugeMetricFamily(
+                "gateway_cache_entries", "Answers in the response cache.", entries
+            )
+            yield GaugeMetricFamily(
+                "gateway_cache_bytes", "Size of the response cache.", size_bytes
+            )
 
     async def _read_ledger(self) -> None:
         async with _forgiving("ledger"):
@@ -123,21 +168,9 @@ async def _forgiving(store: str) -> AsyncIterator[None]:
         log.warning("scrape shows an old reading", store=store, reason=repr(error))
 
 
-def _unhurried(families: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Their pieces of text, with a pause after each slice.
-
-    Formatting is Python code, so its thread holds the interpreter's lock, and the event loop
-    would have to wait 5 ms for it at every turn.
-    """
-    pieces = (piece for family in families for piece in family)
-    while taken := list(islice(pieces, SLICE_PIECES)):
-        yield from taken
-        time.sleep(PAUSE_SECONDS)
-
-
-def _process_registry() -> CollectorRegistry:
-    """What the library knows of this process: memory, processor time, files, garbage."""
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    return registry
+def _encoder(accept: str) -> tuple[Encode, str]:
+    """The library compares versions, and does not expect one that is no number."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
