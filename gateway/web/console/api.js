@@ -29,6 +29,14 @@ export function urlOf(path, query = {}) {
   return url;
 }
 
+const PICTURE = /\/(pictures\/[0-9a-f]+\.[a-z]+)$/;
+
+/** A kept picture's address on this page's own origin: its public link may name another host. */
+export function pictureUrl(url) {
+  const found = PICTURE.exec(url);
+  return found ? urlOf(found[1]).href : null;
+}
+
 /**
  * One request → {body, headers, status}. Throws `ApiError`; an aborted one throws as fetch does.
  *
