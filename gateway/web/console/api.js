@@ -21,7 +21,7 @@ export class ApiError extends Error {
 }
 
 /** The whole address of a path, with the query parameters that are set. */
-export function urlOf(path, query = {}) {
+function urlOf(path, query = {}) {
   const url = new URL(path, BASE);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
@@ -83,7 +83,7 @@ export async function download(role, path, query, fileName) {
   saveBlob(await answer.blob(), fileName);
 }
 
-export function saveBlob(blob, fileName) {
+function saveBlob(blob, fileName) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName;

@@ -3,7 +3,7 @@
 import { html, useState } from "../vendor/preact.js";
 import { useData, useList } from "../api.js";
 import { go, link } from "../router.js";
-import { Button, Empty, Field, Icon, ListEnd, PageHead, Table, Time, count, duration, money } from "../ui.js";
+import { Button, Empty, Icon, ListEnd, PageHead, Table, Time, count, duration, money } from "../ui.js";
 import { Choice, Clear, Days, Filters, ModelChoice, TeamChoice, setter } from "./filters.js";
 import Pictures from "./pictures.js";
 import Refusals from "./refusals.js";
