@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PURE = ("gateway.core", "gateway.errors")
 INWARD = (*PURE, "gateway.ports")
-FOUNDATIONS = ("gateway.ids", "gateway.logs", "gateway.serving")
+FOUNDATIONS = ("gateway.http_protocol", "gateway.ids", "gateway.logs", "gateway.serving")
 SHARES = "gateway.process.shares"
 ADAPTERS = (
     "gateway.adapters",  # the folder itself, which holds nothing
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.core": ("gateway.errors",),
     "gateway.ports": PURE,
     **dict.fromkeys(FOUNDATIONS, ()),
+    "gateway.serving": ("gateway.http_protocol",),
     "gateway.config": PURE,
     SHARES: ("gateway.errors",),
     "gateway.process": (*INWARD, SHARES),

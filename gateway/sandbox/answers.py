@@ -10,8 +10,8 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-# The ASGI extension by which a server offers to cut a connection (gateway/serving.py does).
-_ABORT_EXTENSION = "connection.abort"
+from gateway.http_protocol import ABORT_EXTENSION
+
 _JSON = "application/json; charset=utf-8"
 _TOP_UP = "Insufficient quota. Please top up your account."
 _NO_CHANNEL = "No available channel for the requested model"
@@ -144,7 +144,7 @@ class Silence(Response):
 
 async def cut_connection(scope: Scope, receive: Receive) -> None:
     """Aborts the transport. Raises ConnectionAbortedError where the server offers no handle."""
-    extension = scope.get("extensions", {}).get(_ABORT_EXTENSION)
+    extension = scope.get("extensions", {}).get(ABORT_EXTENSION)
     if extension is None:
         raise ConnectionAbortedError("the sandbox cut this connection on purpose")
     extension["abort"]()

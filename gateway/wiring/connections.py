@@ -20,7 +20,8 @@ import httpx2 as httpx
 from gateway.adapters.evolink.client import EvolinkClient, Timeouts, Transports, VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.outbound.egress import NamedTransport
-from gateway.adapters.outbound.pinned import Fetcher, Way, pinned_client
+from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
     LINKS,

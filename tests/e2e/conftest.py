@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from house import House, house
 
 
@@ -13,4 +14,14 @@ from house import House, house
 async def a_house(tmp_path: Path) -> AsyncIterator[House]:
     """A gateway with two teams without limits, in front of a quick sandbox."""
     async with house(tmp_path) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One like `a_house` for all tests of a file that change nothing in it.
+
+    Such a test runs in the file's own loop: `@pytest.mark.asyncio(loop_scope="module")`.
+    """
+    async with house(tmp_path_factory.mktemp("shared")) as one:
         yield one

@@ -357,8 +357,9 @@ async def test_refusals_are_filtered_and_paged_newest_first(tmp_path: Path) -> N
         ("refusals?state=done", "state"),
     ],
 )
-async def test_a_wrong_filter_is_named(a_house: House, path: str, param: str) -> None:
-    answer = await a_house.admin("GET", path)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_wrong_filter_is_named(shared_house: House, path: str, param: str) -> None:
+    answer = await shared_house.admin("GET", path)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == param
 
@@ -370,9 +371,10 @@ async def test_an_unknown_id_is_404(a_house: House) -> None:
 
 
 @pytest.mark.parametrize("path", ["runs", "runs/run_1", "refusals", "usage"])
-async def test_a_team_is_no_operator(a_house: House, path: str) -> None:
-    assert (await a_house.admin("GET", path, key=TEAM_KEY)).status_code == 401
-    assert (await a_house.client.get(f"/admin/v1/{path}")).status_code == 401
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_team_is_no_operator(shared_house: House, path: str) -> None:
+    assert (await shared_house.admin("GET", path, key=TEAM_KEY)).status_code == 401
+    assert (await shared_house.client.get(f"/admin/v1/{path}")).status_code == 401
 
 
 async def test_a_flood_of_refusals_does_not_slow_orders_down(tmp_path: Path) -> None:

@@ -170,8 +170,9 @@ async def test_days_are_those_of_the_operators_zone(tmp_path: Path) -> None:
         ("?team=a&team=b", "team"),
     ],
 )
-async def test_a_wrong_question_is_named(a_house: House, query: str, param: str) -> None:
-    answer = await a_house.admin("GET", f"usage{query}")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_wrong_question_is_named(shared_house: House, query: str, param: str) -> None:
+    answer = await shared_house.admin("GET", f"usage{query}")
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == param
 

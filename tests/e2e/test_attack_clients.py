@@ -9,7 +9,7 @@ import json
 import pytest
 from house import TEAM_KEY, House
 
-from gateway import serving
+from gateway import http_protocol
 
 AUTH = f"Authorization: Bearer {TEAM_KEY}"
 
@@ -80,8 +80,8 @@ async def test_a_large_head_is_still_taken(a_house: House) -> None:
 async def test_dripping_clients_are_cut(
     a_house: House, monkeypatch: pytest.MonkeyPatch, begin: bytes
 ) -> None:
-    monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.3)
     reader, writer = await connected(a_house)
     writer.write(begin)
     assert await is_cut(reader)
@@ -93,8 +93,8 @@ async def test_kept_connections_are_not_cut(
     a_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bounds are for requests on their way, not for connections that rest or are answered."""
-    monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", 0.2)
     reader, writer = await connected(a_house)
     for prompt in ("one [sandbox:hang=0.5]", "two"):
         writer.write(post(order(prompt)))

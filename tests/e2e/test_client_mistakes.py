@@ -119,10 +119,11 @@ async def test_a_wait_that_a_stop_ends_says_when_to_come_again(a_house: House) -
         ({"Authorization": "Bearer"}, "does not have the form 'Bearer <key>'"),
     ],
 )
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_key_in_the_wrong_place_is_told_the_right_one(
-    a_house: House, headers: dict[str, str], said: str
+    shared_house: House, headers: dict[str, str], said: str
 ) -> None:
-    answer = await a_house.client.get("/v1/models", headers=headers)
+    answer = await shared_house.client.get("/v1/models", headers=headers)
     message = answer.json()["error"]["message"]
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
     assert said in message and "'Authorization: Bearer <key>'" in message
@@ -219,15 +220,17 @@ async def test_a_published_gateway_shows_its_metrics_to_keys_only(tmp_path: Path
 
 
 @pytest.mark.parametrize("host", ["images.example.org", "10.0.0.5:8080", "gateway", "[", ""])
-async def test_a_foreign_host_is_no_caller_on_this_machine(a_house: House, host: str) -> None:
-    answer = await a_house.client.get("/metrics", headers={"Host": host})
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_foreign_host_is_no_caller_on_this_machine(shared_house: House, host: str) -> None:
+    answer = await shared_house.client.get("/metrics", headers={"Host": host})
     assert answer.status_code == 403
     assert "server.metrics_keys" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:8080", "[::1]:8080"])
-async def test_this_machine_by_any_name_may_scrape(a_house: House, host: str) -> None:
-    assert (await a_house.client.get("/metrics", headers={"Host": host})).status_code == 200
+@pytest.mark.asyncio(loop_scope="module")
+async def test_this_machine_by_any_name_may_scrape(shared_house: House, host: str) -> None:
+    assert (await shared_house.client.get("/metrics", headers={"Host": host})).status_code == 200
 
 
 async def test_a_scrape_is_small_and_zipped(a_house: House) -> None:

@@ -219,8 +219,8 @@ async def test_after_an_early_answer_the_connection_goes_on(port: int) -> None:
 
 
 async def test_hearing_out_has_an_end(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.serving._LINGER_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.serving._LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr("gateway.http_protocol.LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.http_protocol.LINGER_BYTES", 1_000_000)
     head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
     for length, sent in ((1000, b"a"), (90_000_000, b"a" * 30_000_000)):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -112,8 +112,9 @@ async def test_by_model(a_house: House) -> None:
         ("page_size=1.5", "page_size"),
     ],
 )
-async def test_bad_values_are_named(a_house: House, query: str, param: str) -> None:
-    answer = await a_house.client.get(f"/v1/tasks?{query}", headers=auth())
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bad_values_are_named(shared_house: House, query: str, param: str) -> None:
+    answer = await shared_house.client.get(f"/v1/tasks?{query}", headers=auth())
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
 
@@ -163,8 +164,9 @@ async def test_many_tasks_in_one_request(a_house: House) -> None:
         {"task_ids": ["x"] * 51},
     ],
 )
-async def test_what_is_no_batch_is_refused(a_house: House, body: Any) -> None:
-    answer = await batch(a_house, body)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_no_batch_is_refused(shared_house: House, body: Any) -> None:
+    answer = await batch(shared_house, body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "task_ids"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import httpx2 as httpx
@@ -166,12 +167,23 @@ def test_scripts_write_text_as_text(name: str) -> None:
     assert re.findall(forbidden, text_of(name)) == []
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_import_what_is_there(name: str) -> None:
+def imports_of(name: str) -> list[str]:
+    """The assets that a script imports as it loads."""
+    found = []
     for target in re.findall(r"""^import\b[^;]*?from "([^"]+)";""", text_of(name), re.MULTILINE):
         assert target.startswith("."), target
         resolved = (FOLDER / name).parent.joinpath(target).resolve()
-        assert resolved.relative_to(FOLDER).as_posix() in ASSETS
+        found.append(resolved.relative_to(FOLDER).as_posix())
+    return found
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_import_what_is_there(name: str) -> None:
+    assert set(imports_of(name)) <= set(ASSETS)
+
+
+def test_no_import_of_scripts_goes_in_a_circle() -> None:
+    TopologicalSorter({name: imports_of(name) for name in SCRIPTS}).prepare()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

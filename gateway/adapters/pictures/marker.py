@@ -12,13 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gateway.adapters.pictures.disk import open_folder, sync
 from gateway.core.picture_errors import StoreAway
 
 NAME: Final = ".store-id"
 """Hidden, so that whoever empties the folder by `rm -r pictures/*` leaves it what it is."""
 
+FOLDER_MODE: Final = 0o750
+"""Of every folder of the store."""
+
 _READ_BYTES: Final = 256
-_FOLDER_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
 
 
@@ -32,7 +35,7 @@ class Marker:
     def read(self) -> str | None:
         """The first word of the marker that is there now; None where there is none."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            root = _opened(self._root)
+            root = open_folder(self._root)
             try:
                 return _read(root)
             finally:
@@ -50,7 +53,7 @@ class Marker:
         finally:
             os.close(descriptor)
         made.replace(self._root / NAME)
-        _sync(self._root)
+        sync(self._root)
 
     def expect(self, store_id: str) -> None:
         """From now on the folder has to be this store."""
@@ -64,7 +67,7 @@ class Marker:
         Raises `StoreAway` for another folder, and `OSError` when the disk cannot tell.
         """
         try:
-            root = _opened(self._root)
+            root = open_folder(self._root)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreAway(f"the picture folder {self._root} is not there") from None
         try:
@@ -83,7 +86,7 @@ class Marker:
         """Makes a folder anew that somebody has removed, in the store itself and nowhere else."""
         with self.itself() as root:
             with suppress(FileExistsError):
-                os.mkdir(name, _FOLDER_MODE, dir_fd=root)
+                os.mkdir(name, FOLDER_MODE, dir_fd=root)
             os.fsync(root)
 
     def _require(self, root: int) -> None:
@@ -99,10 +102,6 @@ class Marker:
             raise StoreAway(f"the picture folder {self._root} belongs to another store")
 
 
-def _opened(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
 def _read(root: int) -> str | None:
     try:
         descriptor = os.open(NAME, os.O_RDONLY | os.O_NONBLOCK, dir_fd=root)
@@ -113,11 +112,3 @@ def _read(root: int) -> str | None:
     finally:
         os.close(descriptor)
     return words[0] if words else None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = _opened(folder)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

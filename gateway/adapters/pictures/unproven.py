@@ -10,7 +10,6 @@ oldest. Nothing depends on it: what cannot be written here is only told. Plain b
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,10 @@ from uuid import uuid4
 
 import structlog
 
-from gateway.core.picture_errors import Origin, SetAside
+from gateway.adapters.pictures.disk import sync
+from gateway.adapters.pictures.drafts import Draft
+from gateway.adapters.pictures.signatures import HEAD_BYTES, kind_of
+from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside
 
 log = structlog.get_logger("gateway.pictures")
 
@@ -44,6 +46,20 @@ class Unproven:
         self._root = root
         self._most_files = most_files
         self._most_bytes = most_bytes
+
+    def keep(
+        self, draft: Draft, origin: Origin, why: NotAPicture, broken: LinkBroken | None
+    ) -> bool:
+        """Sets a draft aside as `put` does. Of what came only in part, the longest stays."""
+        with draft.path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES)) or ""
+        name = f"{origin.run_id}-{origin.index}"
+        known = [one for one in self.find(origin.run_id) if one.name == name]
+        if broken is not None and known and known[0].size_bytes >= draft.size_bytes:
+            return True
+        reason = str(why) if broken is None else f"it came only in part: {broken}"
+        one = SetAside(name, origin, reason, kind, draft.digest, draft.size_bytes)
+        return self.put(draft.path, one)
 
     def put(self, source: Path, one: SetAside) -> bool:
         """Sets the file's bytes aside; False when that was not possible, which harms nobody.
@@ -105,9 +121,9 @@ class Unproven:
 
     def _publish(self, draft: Path, place: Path) -> None:
         draft.chmod(_FILE_MODE)
-        _sync(draft)
+        sync(draft)
         draft.replace(place)
-        _sync(self._root)
+        sync(self._root)
 
     def _make_room(self, newest: str) -> None:
         """Takes the oldest of the team that has most, until all keep to the bounds."""
@@ -148,11 +164,3 @@ class Unproven:
     def _drop(self, name: str) -> None:
         for ending in ("bin", "json"):
             (self._root / f"{name}.{ending}").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,8 +20,12 @@ POLL_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 120.0
 """Longer than any picture of the demo takes; after it something is wrong."""
 
-_SAMPLE: Final = re.compile(r"^(gateway_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
+_SAMPLE: Final = re.compile(
+    r"^gateway_(spend_usd|saved_usd|images)_total\{(.*)\} (\S+)$", re.MULTILINE
+)
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+_FIELDS: Final = {"spend_usd": "spent_usd", "cache": "from_cache"}
+"""What a row calls a metric, or a source of pictures, where it has another name for it."""
 
 
 class Surprise(Exception):
@@ -34,18 +39,9 @@ def expect(true: bool, otherwise: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request as it will be sent; `body` is None for a GET."""
-
-    method: str
-    url: str
-    key: str
-    body: Mapping[str, object] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class DemoReply:
     status: int
+    phrase: str
     headers: Mapping[str, str]
     json: Mapping[str, Any]
     seconds: float
@@ -67,8 +63,20 @@ class Spend:
     model: str
     spent_usd: float = 0.0
     saved_usd: float = 0.0
-    generated: int = 0
-    from_cache: int = 0
+    generated: float = 0
+    from_cache: float = 0
+
+
+def total(rows: Sequence[Spend]) -> Spend:
+    """All of them together; no team's and no model's."""
+    return Spend(
+        team="",
+        model="",
+        spent_usd=round(sum(row.spent_usd for row in rows), 6),
+        saved_usd=round(sum(row.saved_usd for row in rows), 6),
+        generated=sum(row.generated for row in rows),
+        from_cache=sum(row.from_cache for row in rows),
+    )
 
 
 class Client:
@@ -81,32 +89,33 @@ class Client:
     async def close(self) -> None:
         await self._http.aclose()
 
-    def order(self, key: str, body: Mapping[str, object]) -> Request:
-        return Request("POST", f"{self.base_url}/v1/images/generations", key, body)
+    def order(self, key: str, body: Mapping[str, object]) -> httpx.Request:
+        return self._request("POST", "/v1/images/generations", key, body)
 
-    async def send(self, request: Request) -> DemoReply:
+    def _request(
+        self, method: str, path: str, key: str, body: Mapping[str, object] | None = None
+    ) -> httpx.Request:
+        headers = {"Authorization": f"Bearer {key}"}
+        return self._http.build_request(method, self.base_url + path, json=body, headers=headers)
+
+    async def send(self, request: httpx.Request) -> DemoReply:
         """The answer, whatever its status; raises `Surprise` when none comes."""
         started = time.perf_counter()
         try:
-            response = await self._http.request(
-                request.method,
-                request.url,
-                json=request.body,
-                headers={"Authorization": f"Bearer {request.key}"},
-            )
+            response = await self._http.send(request)
             seconds = time.perf_counter() - started
             value = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Surprise(f"{request.method} {request.url}: {error!r}") from error
         expect(isinstance(value, dict), f"{request.method} {request.url} gave no JSON object")
-        return DemoReply(response.status_code, response.headers, value, seconds)
+        phrase = response.reason_phrase
+        return DemoReply(response.status_code, phrase, response.headers, value, seconds)
 
     async def progress(self, key: str, task_id: str) -> AsyncIterator[Mapping[str, Any]]:
         """Polls a task until it has ended; yields what each poll says, the last one included."""
-        request = Request("GET", f"{self.base_url}/v1/tasks/{task_id}", key)
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
-            answer = await self.send(request)
+            answer = await self.send(self._request("GET", f"/v1/tasks/{task_id}", key))
             expect(answer.status == 200, f"a poll was answered {answer.status}: {answer.json}")
             yield answer.json
             if answer.json.get("status") in ("completed", "failed"):
@@ -126,28 +135,13 @@ class Client:
     async def spend(self) -> list[Spend]:
         """What each team has spent and saved on each model; pairs without any are left out."""
         text = (await self._http.get(f"{self.base_url}/metrics")).text
-        sums: dict[tuple[str, str], dict[str, float]] = {}
-        for name, labels, value in _SAMPLE.findall(text):
-            named = dict(_LABEL.findall(labels))
-            if column := _column(name, named):
-                row = sums.setdefault((named["team"], named["model"]), {})
-                row[column] = row.get(column, 0.0) + float(value)
+        rows: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for name, text_of_labels, value in _SAMPLE.findall(text):
+            labels: dict[str, str] = dict(_LABEL.findall(text_of_labels))
+            told: str = labels["source"] if name == "images" else name
+            rows[labels["team"], labels["model"]][_FIELDS.get(told, told)] += float(value)
         return [
-            Spend(
-                team,
-                model,
-                spent_usd=round(row.get("spent", 0.0), 6),
-                saved_usd=round(row.get("saved", 0.0), 6),
-                generated=int(row.get("generated", 0)),
-                from_cache=int(row.get("cache", 0)),
-            )
-            for (team, model), row in sums.items()
+            Spend(team=team, model=model, **row)
+            for (team, model), row in rows.items()
             if any(row.values())
         ]
-
-
-def _column(name: str, labels: Mapping[str, str]) -> str:
-    """Which column of the table a sample belongs to; empty: none."""
-    if name == "gateway_images_total":
-        return labels["source"]
-    return {"gateway_spend_usd_total": "spent", "gateway_saved_usd_total": "saved"}.get(name, "")

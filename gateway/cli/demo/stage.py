@@ -6,12 +6,14 @@ control codes. It shows what it is given and decides nothing.
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import httpx2 as httpx
 from rich import box
 from rich.console import Console, RenderableType
 from rich.highlighter import JSONHighlighter
@@ -22,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from gateway.cli.demo.client import DemoReply, Request, Spend
+from gateway.cli.demo.client import DemoReply, Spend, total
 from gateway.cli.demo.text import json_lines, next_commands, short_link, short_time
 
 WIDTH: Final = 80
@@ -30,7 +32,6 @@ WIDTH: Final = 80
 
 BAR_WIDTH: Final = 30
 INDENT: Final = 3
-STATUS_WORDS: Final = {200: "OK", 400: "Bad Request", 402: "Payment Required"}
 SHOWN_FIELDS: Final = ("id", "status", "progress", "results", "error")
 """The fields of a task worth a line; the answer has about ten."""
 
@@ -44,6 +45,9 @@ THEME: Final = Theme(
         "step": "bold cyan",
     }
 )
+
+Told = Callable[[str, str, int], None]
+"""Takes what a poll says of a task: whose it is, its status, its percentage."""
 
 
 class Stage:
@@ -128,15 +132,14 @@ class Stage:
 
     # --- HTTP ----------------------------------------------------------------------------------
 
-    def request(self, request: Request, *, key: bool = False) -> None:
+    def request(self, request: httpx.Request, *, key: bool = False) -> None:
         """The request; with its key when `key` is set."""
         self._after_wire = True
         self._console.print()
         self._wire(">", f"[head]{request.method}[/] {request.url}")
         if key:
-            self._wire(">", f"Authorization: Bearer {request.key}")
-        if request.body is not None:
-            self._json(">", request.body)
+            self._wire(">", f"Authorization: {request.headers['authorization']}")
+        self._json(">", json.loads(request.content))
 
     def answer(self, answer: DemoReply) -> None:
         self._wire("<", f"{_status(answer)} [quiet]in {short_time(answer.seconds)}[/]")
@@ -168,21 +171,35 @@ class Stage:
     # --- progress ------------------------------------------------------------------------------
 
     @contextmanager
-    def progress(self, names: Sequence[str]) -> Iterator[Bars]:
+    def progress(self, names: Sequence[str]) -> Iterator[Told]:
         """Bars, one for each name; without a terminal, a line at each change of status."""
         self._console.print()
+        width = max(map(len, names))
         if not self._fancy:
-            yield Bars(self, None, names)
+            yield self._in_lines(width)
             return
         columns = (
             TextColumn(" " * INDENT + "{task.description}"),
             BarColumn(BAR_WIDTH),
             TaskProgressColumn(),
-            TextColumn("[quiet]{task.fields[status]}[/]"),
+            TextColumn("[quiet]{task.fields[status]:10}[/]"),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console, refresh_per_second=12) as progress:
-            yield Bars(self, progress, names)
+            rows = {name: progress.add_task(name.ljust(width), status="") for name in names}
+            yield lambda name, status, percent: progress.update(
+                rows[name], completed=percent, status=status
+            )
+
+    def _in_lines(self, width: int) -> Told:
+        last: dict[str, str] = {}
+
+        def told(name: str, status: str, percent: int) -> None:
+            if last.get(name) != status:
+                self.plain_line(f"{name:{width}}  {status} {percent}%")
+            last[name] = status
+
+        return told
 
     def preview(self, path: Path) -> None:
         """The picture in half-block characters, where there are colours for it."""
@@ -198,53 +215,28 @@ class Stage:
         table = Table(box=box.SIMPLE_HEAD, show_footer=True, header_style="head", pad_edge=False)
         table.add_column("team", "[head]all[/]")
         table.add_column("model")
-        for head, footer in (
-            ("spent", _usd(sum(row.spent_usd for row in rows))),
-            ("saved", _usd(sum(row.saved_usd for row in rows))),
-            ("generated", str(sum(row.generated for row in rows))),
-            ("from cache", str(sum(row.from_cache for row in rows))),
-        ):
+        for head, footer in _numbers(total(rows)).items():
             table.add_column(head, f"[head]{footer}[/]", justify="right")
         for row in rows:
-            spent, saved = _usd(row.spent_usd), f"[good]{_usd(row.saved_usd)}[/]"
-            counts = (str(row.generated), str(row.from_cache))
-            table.add_row(row.team, row.model, spent, saved, *counts)
+            table.add_row(row.team, row.model, *_numbers(row).values())
         self._indented(table)
 
     def plain_line(self, text: str) -> None:
         self._console.print(Text(" " * INDENT + text), soft_wrap=True)
 
 
-class Bars:
-    """Where each task is; told by polls."""
-
-    def __init__(self, stage: Stage, progress: Progress | None, names: Sequence[str]) -> None:
-        self._stage = stage
-        self._progress = progress
-        width = max(map(len, names))
-        self._labels = {name: name.ljust(width) for name in names}
-        self._rows = {
-            name: progress.add_task(label, total=100, status="")
-            for name, label in self._labels.items()
-            if progress is not None
-        }
-        self._last: dict[str, str] = {}
-
-    def show(self, name: str, status: str, percent: int) -> None:
-        if self._progress is not None:
-            self._progress.update(self._rows[name], completed=percent, status=f"{status:10}")
-        elif self._last.get(name) != status:
-            self._stage.plain_line(f"{self._labels[name]}  {status} {percent}%")
-        self._last[name] = status
-
-
 def _status(answer: DemoReply) -> str:
     style = "good" if answer.status == 200 else "bad"
-    return f"[{style}]{answer.status} {STATUS_WORDS.get(answer.status, '')}[/]"
+    return f"[{style}]{answer.status} {answer.phrase}[/]"
 
 
-def _usd(amount: float) -> str:
-    return f"${amount:.2f}"
+def _numbers(row: Spend) -> Mapping[str, str]:
+    return {
+        "spent": f"${row.spent_usd:.2f}",
+        "saved": f"[good]${row.saved_usd:.2f}[/]",
+        "generated": f"{row.generated:.0f}",
+        "from cache": f"{row.from_cache:.0f}",
+    }
 
 
 def _console() -> Console:

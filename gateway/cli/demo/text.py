@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,10 @@ from gateway.config.schema import ServerSettings
 
 DIGEST_SHOWN: Final = 12
 """Of 64 characters: enough to tell pictures apart."""
+
+
+_BETWEEN_MEMBERS: Final = re.compile(r'(?<=,) (?="\w+": |\.\.\.)')
+"""Never within a text: there, quotes are escaped."""
 
 
 def short_link(link: str) -> str:
@@ -25,32 +30,17 @@ def short_link(link: str) -> str:
 
 def json_lines(value: Mapping[str, object], width: int, *, partly: bool = False) -> list[str]:
     """JSON in lines that break between members; `partly` says that there are more members."""
-    pieces = list(_members(value)) or ["{}"]
+    text = json.dumps(value, ensure_ascii=False)
     if partly:
-        pieces[-1] = f"{pieces[-1].removesuffix('}')}, ...}}"
-    lines = [""]
-    for piece in pieces:
-        longer = f"{lines[-1]} {piece}" if lines[-1] else piece
-        if len(longer) <= width or not lines[-1]:
-            lines[-1] = longer
+        text = f"{text.removesuffix('}')}, ...}}"
+    first, *rest = _BETWEEN_MEMBERS.split(text)
+    lines = [first]
+    for member in rest:
+        if len(lines[-1]) + 1 + len(member) <= width:
+            lines[-1] += f" {member}"
         else:
-            lines.append(f" {piece}")
+            lines.append(f" {member}")
     return lines
-
-
-def _members(value: Mapping[str, object]) -> Iterator[str]:
-    """Each member with the brackets and the comma around it."""
-    for number, (name, member) in enumerate(value.items(), 1):
-        opening = "{" if number == 1 else ""
-        closing = "}" if number == len(value) else ","
-        if isinstance(member, Mapping) and member:
-            inner = list(_members(member))
-            inner[0] = f"{opening}{json.dumps(name)}: {inner[0]}"
-            inner[-1] += closing
-            yield from inner
-        else:
-            text = json.dumps(member, ensure_ascii=False)
-            yield f"{opening}{json.dumps(name)}: {text}{closing}"
 
 
 def short_time(seconds: float) -> str:

@@ -21,12 +21,20 @@ export class ApiError extends Error {
 }
 
 /** The whole address of a path, with the query parameters that are set. */
-export function urlOf(path, query = {}) {
+function urlOf(path, query = {}) {
   const url = new URL(path, BASE);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
   }
   return url;
+}
+
+const PICTURE = /\/(pictures\/[0-9a-f]+\.[a-z]+)$/;
+
+/** A kept picture's address on this page's own origin: its public link may name another host. */
+export function pictureUrl(url) {
+  const found = PICTURE.exec(url);
+  return found ? urlOf(found[1]).href : null;
 }
 
 /**
@@ -75,7 +83,7 @@ export async function download(role, path, query, fileName) {
   saveBlob(await answer.blob(), fileName);
 }
 
-export function saveBlob(blob, fileName) {
+function saveBlob(blob, fileName) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName;

@@ -78,6 +78,12 @@ export function relative(at, now = Date.now()) {
   return seconds > 0 ? `in ${away}` : `${away} ago`;
 }
 
+/** A name as words: "PicturesKept" is "Pictures kept". */
+export function worded(name) {
+  const words = name.replace(/[_.]/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return words[0].toUpperCase() + words.slice(1);
+}
+
 export function Money({ usd }) {
   return html`<span class="num">${money(usd)}</span>`;
 }

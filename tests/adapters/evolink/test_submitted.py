@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from gateway.adapters.evolink.answers import VendorAnswer, read_submit
-from gateway.adapters.evolink.submitted import CROWDED, NOBODY_TOOK_IT, OUR_BALANCE, OUR_KEY
+from gateway.adapters.evolink.fault_codes import CROWDED, NOBODY_TOOK_IT, OUR_BALANCE, OUR_KEY
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,

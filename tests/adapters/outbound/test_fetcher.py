@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 from raw_server import Handler, Line, Received, Serve
 
-from gateway.adapters.outbound.pinned import (
+from gateway.adapters.outbound.fetching import (
     Fetcher,
     FetchFailed,
     FetchGone,

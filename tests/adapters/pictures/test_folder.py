@@ -17,8 +17,8 @@ from picture_samples import KINDS, jpeg_of_many_scans, picture, stream
 
 from gateway.adapters.pictures import decoding
 from gateway.adapters.pictures.cost import Cost
+from gateway.adapters.pictures.drafts import Draft
 from gateway.adapters.pictures.folder import FolderPictures
-from gateway.adapters.pictures.folder import _Draft as Draft
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (
     LinkBroken,

@@ -2,9 +2,8 @@
 
 import { html } from "../vendor/preact.js";
 import { useList } from "../api.js";
-import { Badge, Empty, ListEnd, Table, Time } from "../ui.js";
+import { Badge, Empty, ListEnd, Table, Time, worded } from "../ui.js";
 import { Choice, Clear, Filters, TextFilter, setter } from "./filters.js";
-import { worded } from "./run.js";
 
 const ACTIONS = ["team.create", "team.change", "team.delete", "key.issue", "key.rotate", "key.revoke", "picture.erase", "cache.purge", "callback.redeliver", "settings.reload"];
 const worse = (action) => /delete|revoke|erase|purge/.test(action);

@@ -10,7 +10,7 @@ import { Button, Field, Icon, Select, useSettled } from "../ui.js";
 export const teamNames = signal(null);
 
 /** The teams to choose from; `null` until they are known. */
-export function useTeamNames() {
+function useTeamNames() {
   useEffect(() => {
     if (teamNames.value) return;
     get("admin", "admin/v1/teams").then(({ data }) => (teamNames.value = data.map((team) => team.name)), () => {});

@@ -1,11 +1,11 @@
 // The team's kept pictures, with the prompts they were made from.
 
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { useList } from "../api.js";
+import { pictureUrl, useList } from "../api.js";
 import { go } from "../router.js";
 import { Button, Empty, Field, ListEnd, PageHead, Time, bytes, useSettled } from "../ui.js";
 import { change } from "../team/order.js";
-import { PictureDialog, fileName, shownAt } from "../team/pictures.js";
+import { PictureDialog, fileName } from "../team/pictures.js";
 
 const PAGE = 48;
 
@@ -22,7 +22,7 @@ export default function Gallery({ query }) {
     <p class="unseen" role="status">${list.loading ? "Loading" : `${rows.length} pictures shown`}</p>
     <ul class="gallery" aria-busy=${list.loading ? "true" : undefined}>${rows.map((one) => html`<li key=${one.digest + one.task}>
       <button type="button" class="tile" onClick=${() => setOpen(one)}>
-        <img src=${shownAt(one.url)} alt="" loading="lazy" width=${one.width} height=${one.height} />
+        <img src=${pictureUrl(one.url)} alt="" loading="lazy" width=${one.width} height=${one.height} />
         <span class="tile-text"><span class="tile-prompt">${one.prompt}</span>
           <span class="hint">${one.model} · <${Time} at=${one.created_at} how="relative" /></span></span>
       </button></li>`)}</ul>

@@ -7,7 +7,7 @@ import { Badge, Button, Card, ErrorBox, Icon, Loading, PageHead, Stat, Table, Ti
 import CachePage from "./cache.js";
 import CallbackList from "./callbacks.js";
 import Changes from "./changes.js";
-import { STATES, State } from "./runs.js";
+import { STATES, State } from "./run_state.js";
 import { Tabs } from "./tabs.js";
 
 const EVERY_MS = 5000;

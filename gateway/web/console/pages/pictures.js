@@ -1,11 +1,10 @@
 // Every kept picture: by team, prompt, task, run and time; and erasing one for good.
 
 import { html, useState } from "../vendor/preact.js";
-import { send, useList } from "../api.js";
+import { pictureUrl, send, useList } from "../api.js";
 import { link } from "../router.js";
 import { Button, Confirm, Empty, Icon, ListEnd, Time, bytes, toast } from "../ui.js";
 import { Clear, Days, Filters, TeamChoice, TextFilter, setter } from "./filters.js";
-import { pictureUrl } from "./run.js";
 
 export default function Pictures({ query }) {
   const set = setter("runs", [], query);
@@ -32,7 +31,7 @@ function Kept({ row, onErase }) {
   return html`<li class="kept-one">
     ${row.erased_at
       ? html`<div class="shot gone"><${Icon} name="eraser" />Erased <${Time} at=${row.erased_at} how="day" /></div>`
-      : html`<a href=${pictureUrl(row)} target="_blank" rel="noopener"><img class="shot" src=${pictureUrl(row)} loading="lazy" width=${row.width} height=${row.height} alt=${words.slice(0, 120)} /></a>`}
+      : html`<a href=${pictureUrl(row.url)} target="_blank" rel="noopener"><img class="shot" src=${pictureUrl(row.url)} loading="lazy" width=${row.width} height=${row.height} alt=${words.slice(0, 120)} /></a>`}
     <p class="prompt">${row.erased_at ? html`<span class="muted">The prompt is gone, too.</span>` : row.prompt}</p>
     <p class="hint">${row.team} · <${Time} at=${row.created_at} /></p>
     <p class="hint">${row.width} × ${row.height} · ${bytes(row.size_bytes)}</p>

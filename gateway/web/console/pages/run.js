@@ -1,11 +1,11 @@
 // Why one order went the way it did: in words first, then step by step.
 
 import { html } from "../vendor/preact.js";
-import { urlOf, useData } from "../api.js";
+import { pictureUrl, useData } from "../api.js";
 import { link } from "../router.js";
-import { Badge, ButtonLink, Card, Code, Empty, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, count, duration, money } from "../ui.js";
+import { Badge, ButtonLink, Card, Code, Empty, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, count, duration, money, worded } from "../ui.js";
 import { Verdict } from "./refusals.js";
-import { STATES, State } from "./runs.js";
+import { STATES, State } from "./run_state.js";
 
 export default function Run({ id }) {
   const { data, error, reload } = useData("admin", `admin/v1/runs/${encodeURIComponent(id)}`);
@@ -63,15 +63,10 @@ function Whole({ data }) {
     <${Card} title="The request"><${Code} label="The request as JSON" text=${JSON.stringify(run.request, null, 2)} /><//>`;
 }
 
-/** Where a kept picture is on this gateway, whatever its public address. */
-export function pictureUrl(picture) {
-  return urlOf(`pictures/${encodeURIComponent(picture.url.split("/").pop())}`).href;
-}
-
 function Shots({ pictures }) {
   return html`<ul class="shots">${pictures.map((one) => html`<li key=${one.digest}>${one.erased_at
     ? html`<div class="shot gone"><${Icon} name="eraser" />Erased</div>`
-    : html`<a href=${pictureUrl(one)} target="_blank" rel="noopener"><img class="shot" src=${pictureUrl(one)} loading="lazy" width=${one.width} height=${one.height} alt=${`${one.prompt.slice(0, 120)} (opens the picture)`} /></a>`}
+    : html`<a href=${pictureUrl(one.url)} target="_blank" rel="noopener"><img class="shot" src=${pictureUrl(one.url)} loading="lazy" width=${one.width} height=${one.height} alt=${`${one.prompt.slice(0, 120)} (opens the picture)`} /></a>`}
   </li>`)}</ul>`;
 }
 
@@ -85,12 +80,6 @@ function Steps({ steps }) {
     ${step.detail && html`<p>${step.detail}</p>`}
     ${step.route && (i === 0 || step.route !== steps[i - 1].route) && html`<p class="hint"><${Icon} name="route" /> ${step.route}</p>`}
   </li>`)}</ol>`;
-}
-
-/** An event's name as words: "PicturesKept" is "Pictures kept". */
-export function worded(name) {
-  const words = name.replace(/[_.]/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
-  return words[0].toUpperCase() + words.slice(1);
 }
 
 const PHASES = [["waiting_seconds", "Waiting for a route", 8], ["upstream_seconds", "Upstream at work", 1], ["keeping_seconds", "Keeping the pictures", 2]];

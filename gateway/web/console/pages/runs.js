@@ -3,11 +3,12 @@
 import { html, useState } from "../vendor/preact.js";
 import { useData, useList } from "../api.js";
 import { go, link } from "../router.js";
-import { Badge, Button, Empty, Field, Icon, ListEnd, PageHead, Table, Time, count, duration, money } from "../ui.js";
+import { Button, Empty, Icon, ListEnd, PageHead, Table, Time, count, duration, money } from "../ui.js";
 import { Choice, Clear, Days, Filters, ModelChoice, TeamChoice, setter } from "./filters.js";
 import Pictures from "./pictures.js";
 import Refusals from "./refusals.js";
 import Run from "./run.js";
+import { STATES, State } from "./run_state.js";
 import { Tabs } from "./tabs.js";
 
 const TABS = [["", "Runs"], ["refused", "Refused"], ["pictures", "Pictures"]];
@@ -17,16 +18,6 @@ const LEADS = {
   refused: "Orders that were turned away, and why. They cost nothing.",
   pictures: "Every picture that is kept.",
 };
-
-export const STATES = {
-  submitting: ["info", "Submitting"], queued: ["warn", "Waiting"], unsure: ["warn", "Unsure"], running: ["info", "Running"],
-  keeping: ["info", "Keeping"], done: ["good", "Done"], failed: ["bad", "Failed"],
-};
-
-export function State({ state }) {
-  const [tone, word] = STATES[state] ?? ["none", state];
-  return html`<${Badge} tone=${tone}>${word}<//>`;
-}
 
 export default function Runs({ rest, query }) {
   if (rest[0]) return html`<${Run} key=${rest[0]} id=${rest[0]} />`;

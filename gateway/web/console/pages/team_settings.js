@@ -24,7 +24,7 @@ export function formOf(team) {
 }
 
 /** The document as the API takes it; null stands for "not set". */
-export function documentOf(form) {
+function documentOf(form) {
   return {
     description: form.description.trim() || null,
     budgets: form.budgets.map(({ amount, per }) => ({ usd: numberOf(amount), per })),

@@ -1,7 +1,7 @@
 // The playground's form: what to make, from what, and what it would cost.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { Button, Card, ErrorBox, Field, Icon, Select, Time, count, money, standingName, useSettled } from "../ui.js";
+import { Button, Card, Field, Icon, Select, Time, count, money, standingName, useSettled } from "../ui.js";
 import { FILE_TYPES, addFiles, body, change, draft, estimate, model, models, mostFiles, references, removeFile } from "./order.js";
 import { generate, shown } from "./work.js";
 

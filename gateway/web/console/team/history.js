@@ -1,8 +1,8 @@
 // The team's last twenty tasks, as small pictures that can be shown again.
 
 import { html, useEffect } from "../vendor/preact.js";
+import { pictureUrl } from "../api.js";
 import { Card, Empty, ErrorBox, Icon, relative } from "../ui.js";
-import { shownAt } from "./pictures.js";
 import { completed, history, historyError, refresh, running, showAgain, shown, watchHistory } from "./work.js";
 
 const WORDS = { pending: "waiting", processing: "being made", completed: "completed", failed: "failed" };
@@ -19,7 +19,7 @@ export function History() {
 }
 
 function Entry({ one }) {
-  const picture = one.results?.[0] && shownAt(one.results[0]);
+  const picture = one.results?.[0] && pictureUrl(one.results[0]);
   const when = relative(new Date(one.created * 1000).toISOString());
   const open = () => (showAgain(one), document.querySelector(".result")?.scrollIntoView({ block: "nearest" }));
   return html`<li><button type="button" class="history-entry" data-status=${one.status} aria-current=${shown.value?.task?.id === one.id ? "true" : undefined} onClick=${open}>

@@ -4,8 +4,8 @@ import { computed, effect, signal } from "../vendor/preact.js";
 import { ask, send } from "../api.js";
 import { has, summaries } from "../session.js";
 
-export const MAX_FILES = 10;
-export const MAX_FILE_BYTES = 10_000_000;
+const MAX_FILES = 10;
+const MAX_FILE_BYTES = 10_000_000;
 export const FILE_TYPES = ["image/jpeg", "image/png", "image/webp"];
 
 const EMPTY = { model: "", prompt: "", size: "", quality: "", n: 1 };

@@ -1,15 +1,8 @@
-// A kept picture on the page: where it lies, what it is called on disk, and a large view of it.
+// A kept picture on the page: what it is called on disk, what can be done with it, a large view of it.
 
 import { html } from "../vendor/preact.js";
+import { pictureUrl } from "../api.js";
 import { ButtonLink, CopyButton, Dialog } from "../ui.js";
-
-const PLACE = /\/(pictures\/[0-9a-f]+\.[a-z]+)$/;
-
-/** The picture's address on this page's own origin: its public link may name another host. */
-export function shownAt(url) {
-  const found = PLACE.exec(url);
-  return found ? new URL(`../../${found[1]}`, import.meta.url).href : null;
-}
 
 /** "a-red-bicycle-2.png": the beginning of the prompt, and a number where there are several. */
 export function fileName(prompt, url, number) {
@@ -20,7 +13,7 @@ export function fileName(prompt, url, number) {
 
 /** What can be done with a picture. */
 export function PictureActions({ url, name }) {
-  return html`<${ButtonLink} icon="download" href=${shownAt(url)} download=${name}>Download<//>
+  return html`<${ButtonLink} icon="download" href=${pictureUrl(url)} download=${name}>Download<//>
     <${CopyButton} icon="link" text=${url} label="Copy link" />`;
 }
 
@@ -28,8 +21,8 @@ export function PictureActions({ url, name }) {
 export function PictureDialog({ title, url, prompt, name, onClose, actions, children }) {
   return html`<${Dialog} wide title=${title} onClose=${onClose} foot=${html`${actions}<${PictureActions} url=${url} name=${name} />`}>
     <div class="viewer">
-      <a class="viewer-picture" href=${shownAt(url)} target="_blank" rel="noreferrer" aria-label="Open the picture alone, in a new tab">
-        <img src=${shownAt(url)} alt=${prompt} /></a>
+      <a class="viewer-picture" href=${pictureUrl(url)} target="_blank" rel="noreferrer" aria-label="Open the picture alone, in a new tab">
+        <img src=${pictureUrl(url)} alt=${prompt} /></a>
       ${children && html`<div class="viewer-facts">${children}</div>`}
     </div>
   <//>`;

@@ -1,8 +1,9 @@
 // What became of an order: its progress, its pictures, or why there are none.
 
 import { html, useEffect, useState } from "../vendor/preact.js";
+import { pictureUrl } from "../api.js";
 import { Badge, Button, Card, Empty, ErrorBox, Icon, Time, duration, money } from "../ui.js";
-import { PictureActions, PictureDialog, fileName, shownAt } from "./pictures.js";
+import { PictureActions, PictureDialog, fileName } from "./pictures.js";
 import { use } from "./order.js";
 import { generate, shown } from "./work.js";
 
@@ -71,7 +72,7 @@ function Pictures({ work }) {
   const name = (i) => fileName(prompt, urls[i], urls.length > 1 ? i + 1 : 0);
   return html`<div class="pictures" data-count=${Math.min(urls.length, 4)}>${urls.map((url, i) => html`<figure key=${url} class="picture">
       <button type="button" class="picture-open" onClick=${() => setOpen(i)} aria-label=${`Picture ${i + 1} of ${urls.length}, open it large`}>
-        <img src=${shownAt(url)} alt=${prompt} /></button>
+        <img src=${pictureUrl(url)} alt=${prompt} /></button>
       <figcaption class="row"><${PictureActions} url=${url} name=${name(i)} /></figcaption>
     </figure>`)}</div>
     <div class="row result-more">

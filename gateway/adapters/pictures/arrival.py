@@ -1,0 +1,107 @@
+"""A body on its way to being a picture: received, unfolded where it was coded, and decoded.
+
+It leaves a draft. Whether that gets a name of its own is for the store to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gateway.adapters.pictures.decoders import Inspection
+from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread
+from gateway.adapters.pictures.drafts import Draft
+from gateway.adapters.pictures.unfolding import codings_of, unfolded
+from gateway.core.model import Picture
+from gateway.core.picture_errors import LinkBroken, NotAPicture, PictureTooLarge
+
+Inspect = Callable[[Path], Awaitable[Inspection]]
+"""`Decoding.inspect` for one team."""
+
+
+class Arrival:
+    """Its drafts are in the folder `scratch`, and are written in threads of `writers`."""
+
+    def __init__(self, scratch: Path, writers: ThreadPoolExecutor) -> None:
+        self._scratch = scratch
+        self._writers = writers
+        self.as_it_came = Draft(scratch)
+        self.unfolded = self.as_it_came
+        """The same draft, unless something was coded around the picture."""
+
+    async def proven(
+        self, body: AsyncIterator[bytes], inspect: Inspect, *, max_bytes: int
+    ) -> Picture:
+        """The picture that `body` brings, as `inspect` tells it.
+
+        Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out unchanged.
+        """
+        await self._receive(body, max_bytes)
+        await in_thread(self._writers, self._unfold, max_bytes)
+        draft = self.unfolded
+        facts = await inspect(draft.path)
+        return Picture(
+            digest=draft.digest,
+            extension=facts.extension,
+            size_bytes=draft.size_bytes,
+            width=facts.width,
+            height=facts.height,
+        )
+
+    async def discard(self) -> None:
+        """Takes away what has no other name yet."""
+        for draft in {self.as_it_came, self.unfolded}:
+            await discarded(self._writers, draft)
+
+    async def _receive(self, body: AsyncIterator[bytes], max_bytes: int) -> None:
+        """Writes the body in batches: one hop for many small chunks."""
+        batch = bytearray()
+        received = 0
+        async for chunk in body:
+            received += len(chunk)
+            if received > max_bytes:
+                raise PictureTooLarge(f"more than {max_bytes} bytes")
+            batch += chunk
+            if len(batch) >= BATCH_BYTES:
+                await in_thread(self._writers, self.as_it_came.write, batch)
+                batch = bytearray()
+        if received == 0:
+            raise NotAPicture("there are no bytes")
+        if batch:
+            await in_thread(self._writers, self.as_it_came.write, batch)
+
+    def _unfold(self, max_bytes: int) -> None:
+        source = self.as_it_came.path
+        if codings := codings_of(source):
+            self.unfolded = Draft(self._scratch)
+            self.unfolded.fill(unfolded(source, codings, max_bytes=max_bytes))
+
+
+class BodyUntilBroken:
+    """A body that ends where it breaks, once something of it has come; `broken` is how."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self._has_come = False
+        self.broken: LinkBroken | None = None
+
+    def __aiter__(self) -> BodyUntilBroken:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._body)
+        except LinkBroken as problem:
+            if not self._has_come:
+                raise
+            self.broken = problem
+            raise StopAsyncIteration from problem
+        self._has_come = self._has_come or bool(chunk)
+        return chunk
+
+
+async def discarded(writers: ThreadPoolExecutor, draft: Draft) -> None:
+    """Shielded: once begun it is done, even if the caller is cancelled a second time."""
+    await asyncio.shield(asyncio.get_running_loop().run_in_executor(writers, draft.discard))

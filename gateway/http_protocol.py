@@ -1,0 +1,215 @@
+"""One HTTP connection: uvicorn's protocol, with what a server that strangers reach needs more.
+
+It bounds a client's time and bytes, takes no offer to change the protocol, hears a client out
+whose request was answered early, and lets an application cut the connection. It knows nothing of
+sockets, of the server's life and of what is served.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import httptools
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+ABORT_EXTENSION = "connection.abort"
+"""`scope["extensions"][ABORT_EXTENSION]["abort"]()` cuts the connection without an answer."""
+
+
+# A client that needs longer for a request's head, or for the whole of it, is not going to finish.
+# An application bounds the time for a body itself and answers; this ends what drips on after that.
+HEAD_SECONDS = 20.0
+REQUEST_SECONDS = 90.0
+# Head, trailers and chunk sizes: many times what clients and proxies send. Without a bound a
+# stranger could fill the memory, since they are held until they are complete.
+BESIDE_BODY_BYTES = 256 * 1024
+# After an answer that came before the end of its request: how long and how much more is read and
+# thrown away, so that a client that sends everything before it reads still finds the answer there.
+LINGER_SECONDS = 30.0
+LINGER_BYTES = 64 * 1024 * 1024
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a handle in the scope that cuts the connection.
+
+    It also cuts whoever takes too long to send a request, or sends too much beside its body, takes
+    no offer to change the protocol, and hears a client out whose request was answered early.
+    """
+
+    _beside_body_bytes = 0
+    _discarded_bytes = 0
+    _patience: asyncio.TimerHandle | None = None
+    _closing: "_ClosingLater"
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._closing = _ClosingLater(transport, self._close)
+        self._wait_for_client(HEAD_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._beside_body_bytes += len(data)
+        rest: bytes | None = data
+        while rest is not None:
+            rest = self._parse(rest)
+        if self._beside_body_bytes > BESIDE_BODY_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
+        self._beside_body_bytes = 0
+        self._wait_for_client(HEAD_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        self._wait_for_client(REQUEST_SECONDS)
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client would take "100" for its answer
+        if not self._is_offer():
+            super().on_headers_complete()
+            self.cycle.transport = self._closing  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body_bytes -= len(body)
+        if self.cycle.response_complete:
+            self._discard(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_offer():
+            return
+        self._stop_waiting()
+        super().on_message_complete()
+        if self.cycle.response_complete and not self.cycle.keep_alive:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._discarded_bytes = 0
+            self._wait_for_client(LINGER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Feeds the parser; what is left to feed, if it stopped at an offer to upgrade.
+
+        An offer that is not taken changes nothing about its request (RFC 9110, section 7.8), but
+        the parser takes what follows the head for another protocol. So a new one gets the same
+        head without the offer, and the rest.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self.parser.get_method() == b"CONNECT":
+                self.send_400_response("This is no proxy: it takes no CONNECT.")
+                return None
+            head = self._head_without_offer()
+            self.parser = _new_parser(self)
+            return head + data[offer.args[0] :]
+        except httptools.HttpParserError as error:
+            why = str(error).rstrip(".")
+            if isinstance(error, httptools.HttpParserCallbackError):  # of all that we do: the URL
+                why = "its address cannot be read, or is longer than 64 kB"
+            self.logger.warning("no valid HTTP request: %s", why)
+            self.send_400_response(f"This is no valid HTTP request: {why}.")
+        return None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no request, in the shape of all errors, and closes."""
+        text = msg.encode("ascii", "replace").decode("ascii")
+        error = {"code": "invalid_request", "message": text, "type": "invalid_request_error"}
+        body = json.dumps({"error": error}, separators=(",", ":")).encode()
+        lines = [
+            b"HTTP/1.1 400 Bad Request",
+            *(b"%s: %s" % header for header in self.server_state.default_headers),
+            b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.close()
+
+    def _is_offer(self) -> bool:
+        """Whether the parser is about to stop behind this head."""
+        return bool(self.parser.should_upgrade())
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                kept = _without_upgrade(value) if name == b"connection" else value
+                lines.append(b"%s: %s" % (name, kept))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def _close(self) -> None:
+        """Closes when the request has come in whole; until then only the answer's end is told."""
+        if not (self.cycle.response_complete and self.cycle.more_body):
+            self.transport.close()
+        elif self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _discard(self, count: int) -> None:
+        self._discarded_bytes += count
+        if self._discarded_bytes > LINGER_BYTES:
+            self.transport.abort()
+
+    def _wait_for_client(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+
+class _ClosingLater:
+    """A transport for one answer: what it writes goes out, and its closing is for the protocol."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes its own
+    return parser
+
+
+def _without_upgrade(value: bytes) -> bytes:
+    tokens = value.split(b",")
+    return b",".join(token for token in tokens if token.strip().lower() != b"upgrade")
+
+
+def asks_first(scope: Scope) -> bool:
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def closing_unless_asked_for(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Of a client that waits to be asked for its body: closes after an answer that did not ask.
+
+    Such a client may send the body all the same, or leave it out and go on with its next request
+    (RFC 9110, section 10.1.1). Nobody can tell these apart, so nothing may follow on it.
+    """
+    asked = False
+
+    async def receive_noted() -> Message:
+        nonlocal asked
+        asked = True
+        return await receive()
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start" and not asked:
+            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return receive_noted, send_closing
