@@ -25,7 +25,7 @@ BOUNDARY_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FormPart:
     """The head of a part. `file_name` is None for a field; the media type may be empty."""
 
     name: str
@@ -38,7 +38,7 @@ class PartEnd:
     """The part is whole."""
 
 
-Piece = Part | bytes | PartEnd
+Piece = FormPart | bytes | PartEnd
 """Of each part its head, its content in any number of pieces, and its end."""
 
 
@@ -105,7 +105,7 @@ class _Reader:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         file_name = options.get(b"filename")
         media_type = self._headers.get(b"content-type", b"").decode("latin-1")
-        part = Part(
+        part = FormPart(
             options.get(b"name", b"").decode("utf-8", "replace"),
             None if file_name is None else file_name.decode("utf-8", "replace"),
             media_type.partition(";")[0].strip(),

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from gateway.errors import InvalidRequest
 from gateway.ports.files import FormField, FormFile, FormPiece
 from gateway.web.body import Bounds, received
-from gateway.web.multipart import Part, PartEnd, pieces, read_boundary
+from gateway.web.multipart import FormPart, PartEnd, pieces, read_boundary
 
 FIELDS: Final = {
     "upload_path": FormField.FOLDER,
@@ -49,9 +49,9 @@ async def read_upload(request: Request, *, limit_bytes: int) -> AsyncGenerator[F
     in_file, field, value = False, None, bytearray()
     async for piece in pieces(read_boundary(request), received(request, bounds)):
         match piece:
-            case Part(file_name=None):
+            case FormPart(file_name=None):
                 in_file, field, value = False, FIELDS.get(piece.name), bytearray()
-            case Part(file_name=str() as file_name):
+            case FormPart(file_name=str() as file_name):
                 in_file, field = True, None
                 yield _file(piece, file_name)
             case bytes() if in_file:
@@ -64,7 +64,7 @@ async def read_upload(request: Request, *, limit_bytes: int) -> AsyncGenerator[F
                 yield field, value.decode("utf-8", "replace")
 
 
-def _file(part: Part, file_name: str) -> FormFile:
+def _file(part: FormPart, file_name: str) -> FormFile:
     if part.name != FILE:
         raise InvalidRequest(f"file is required: the form has a file named '{part.name[:64]}'.")
     return FormFile(file_name, part.media_type)

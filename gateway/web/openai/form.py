@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from gateway.errors import InvalidRequest, RequestTooLarge
 from gateway.web.body import Bounds, received
-from gateway.web.multipart import Part, pieces, read_boundary
+from gateway.web.multipart import FormPart, pieces, read_boundary
 from gateway.web.spool import Spool, spooled
 
 HEADER_BYTES: Final = 8 * 1024
@@ -86,7 +86,7 @@ async def received_form(request: Request, folder: Path, limits: FormLimits) -> A
     async with spooled(folder, WHAT) as spool:
         reader = _Reader(spool, limits)
         async for piece in pieces(boundary, received(request, limits.bounds())):
-            if isinstance(piece, Part):
+            if isinstance(piece, FormPart):
                 await reader.open(piece)
             elif isinstance(piece, bytes):
                 await reader.take(piece)
@@ -104,7 +104,7 @@ class _Reader:
         self._fields_bytes = self._file_bytes = self._files_bytes = 0
         self._in_file = False
 
-    async def open(self, part: Part) -> None:
+    async def open(self, part: FormPart) -> None:
         self._in_file = part.file_name is not None
         if self._in_file:
             if len(self._files) >= self._limits.files:
