@@ -37,7 +37,7 @@ class NoParameters(Query):
 
 
 class Page(Query):
-    """FormPart of a list, newest first."""
+    """Part of a list, newest first."""
 
     limit: int = Field(USUAL_LIMIT, ge=1, le=MAX_LIMIT, description="Rows at most.")
     cursor: str | None = Field(None, description="`next` of the answer before, as it was.")
@@ -57,7 +57,7 @@ class Page(Query):
 
 
 class Timed(Page):
-    """FormPart of a list, of some time."""
+    """Part of a list, of some time."""
 
     since: str | None = Field(
         None, alias="from", description="The first day (`2026-01-31`), or a time (RFC 3339)."

@@ -26,7 +26,7 @@ class FindPictures(Timed):
     task: str | None = Field(None, description="Shown by this task.")
     run: str | None = Field(None, description="Made by this run.")
     q: str | None = Field(
-        None, max_length=1000, description="FormPart of the prompt, whatever its case."
+        None, max_length=1000, description="Part of the prompt, whatever its case."
     )
 
 

@@ -99,7 +99,7 @@ class DeletedShape(TypedDict):
 class FindTeams(Query):
     """Which teams."""
 
-    q: str = Field("", max_length=200, description="FormPart of the name or the description.")
+    q: str = Field("", max_length=200, description="Part of the name or the description.")
 
 
 class ManagedTeams:

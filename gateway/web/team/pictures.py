@@ -23,7 +23,7 @@ class FindOwnPictures(Timed):
     """Which of the team's pictures; days and times are of when the team first asked for them."""
 
     q: str | None = Field(
-        None, max_length=1000, description="FormPart of the prompt, whatever its case."
+        None, max_length=1000, description="Part of the prompt, whatever its case."
     )
 
 
