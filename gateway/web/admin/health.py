@@ -107,7 +107,7 @@ class Life:
 
 
 class Chores(Protocol):
-    """The housekeeper, as far as it is asked here."""
+    """The upkeep, as far as it is asked here."""
 
     @property
     def free_bytes(self) -> int | None:
