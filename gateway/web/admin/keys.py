@@ -140,7 +140,7 @@ class TeamKeys:
     )
     async def issue(self, call: OperatorCall[NoParameters]) -> Response:
         asked = await read_json(call.request, IssueKey, BODY_BYTES)
-        issued = await self._teams.issue(call.word("team"), label=asked.label, actor=call.actor)
+        issued = await self._teams.issue(call.word("team"), label=asked.label, act=call.act())
         return json_response(self._whole(issued))
 
     @Operation(
@@ -160,7 +160,7 @@ class TeamKeys:
             call.word("id"),
             grace_seconds=asked.grace_seconds,
             label=asked.label,
-            actor=call.actor,
+            act=call.act(),
         )
         replaced = self._shape(rotated.replaced)
         answer: RotatedShape = {**self._whole(rotated.issued), "replaced": replaced}
@@ -177,7 +177,7 @@ class TeamKeys:
     )
     async def revoke(self, call: OperatorCall[NoParameters]) -> Response:
         team, key_id = call.word("team"), call.word("id")
-        return json_response(self._shape(await self._teams.revoke(team, key_id, actor=call.actor)))
+        return json_response(self._shape(await self._teams.revoke(team, key_id, call.act())))
 
     # --- inside --------------------------------------------------------------------------------
 

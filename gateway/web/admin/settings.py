@@ -9,6 +9,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.config import Settings, SettingsError, managed
+from gateway.core.teams.changes import Act
 from gateway.errors import CallerError, Conflict, RequestTooLarge
 from gateway.web.admin import BODY_BYTES
 from gateway.web.calls import OperatorCall
@@ -17,7 +18,7 @@ from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_json
 from gateway.web.responses import json_response
 
-Reread = Callable[[str], Awaitable[Sequence[str] | None]]
+Reread = Callable[[Act], Awaitable[Sequence[str] | None]]
 """Reads the settings file again on behalf of an operator, and puts it in force.
 
 The paths that need a restart; None where there is no file. Raises `SettingsError`.
@@ -81,7 +82,7 @@ class SettingsPage:
     async def reload(self, call: OperatorCall[NoParameters]) -> Response:
         await read_json(call.request, NoParameters, BODY_BYTES)
         try:
-            waiting = await self._reread(call.actor)
+            waiting = await self._reread(call.act())
         except SettingsError as error:
             raise InvalidSettings(str(error)) from None
         if waiting is None:

@@ -152,7 +152,7 @@ class ManagedTeams:
         body = await read_object(call.request, BODY_BYTES)
         name = managed.read_name(body.pop("name", None))
         document = managed.new_document(body, self._settings())
-        await self._teams.create(name, document, actor=call.actor)
+        await self._teams.create(name, document, call.act())
         return await self._answer(name)
 
     @Operation(
@@ -181,7 +181,7 @@ class ManagedTeams:
         name, patch = call.word("team"), await read_object(call.request, BODY_BYTES)
         settings = self._settings()
         await self._teams.change(
-            name, lambda old: managed.changed_document(old, patch, settings), actor=call.actor
+            name, lambda old: managed.changed_document(old, patch, settings), call.act()
         )
         return await self._answer(name)
 
@@ -196,7 +196,7 @@ class ManagedTeams:
     )
     async def delete(self, call: OperatorCall[NoParameters]) -> Response:
         name = call.word("team")
-        await self._teams.delete(name, actor=call.actor)
+        await self._teams.delete(name, call.act())
         answer: DeletedShape = {"name": name, "deleted": True}
         return json_response(answer)
 

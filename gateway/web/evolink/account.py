@@ -162,11 +162,11 @@ class AccountPages:
         answer=CREDITS,
         errors=(Unavailable,),
     )
-    async def credits(self, request: Request, team: Team) -> Response:
+    async def credits(self, _: Request, team: Team) -> Response:
         return json_response(credits_object(await self._standings.of(team)))
 
     @Operation("GET /v1/models", ENQUIRIES, "The models that the team may use", answer=_MODELS)
-    async def models(self, request: Request, team: Team) -> Response:
+    async def models(self, _: Request, team: Team) -> Response:
         policy = self._current.policy
         listed = [model_object(model) for model in models_of(team, policy)]
         return json_response({"data": listed, "object": "list"})

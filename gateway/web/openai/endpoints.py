@@ -135,7 +135,7 @@ class OpenAI:
         "The models that the team may use",
         answer=open_object({"data": listed(OBJECT)}, ["data"]),
     )
-    async def models(self, request: Request, team: Team) -> Response:
+    async def models(self, _: Request, team: Team) -> Response:
         policy = self._current.policy
         listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
         return _json(orjson.dumps(listed))
