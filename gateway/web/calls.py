@@ -16,6 +16,7 @@ from gateway import ids
 from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.core.teams.changes import Act
+from gateway.ports.clock import Clock
 from gateway.web.auth import operator_of, team_of
 from gateway.web.operation import Caller, Endpoint, Handler
 from gateway.web.query import NoParameters, Query, read_query
@@ -25,12 +26,12 @@ Q_co = TypeVar("Q_co", bound=Query, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class OperatorCall(Generic[Q_co]):
-    """What an operator asks for: `at` by the gateway's clock, `actor` by the key's digest."""
+    """What an operator asks for, who is known by the start of the key's digest: the `actor`."""
 
     request: Request
     policy: Policy
     actor: str
-    at: float
+    clock: Clock
     query: Q_co
 
     def word(self, name: str) -> str:
@@ -39,17 +40,17 @@ class OperatorCall(Generic[Q_co]):
 
     def act(self) -> Act:
         """What the operator does now, by whose record it is known."""
-        return Act(ids.new_change_id(), self.at, self.actor)
+        return Act(ids.new_change_id(), self.clock(), self.actor)
 
 
 @dataclass(frozen=True, slots=True)
 class TeamCall(Generic[Q_co]):
-    """What a team asks of itself; `at` by the gateway's clock."""
+    """What a team asks of itself."""
 
     request: Request
     policy: Policy
     team: Team
-    at: float
+    clock: Clock
     query: Q_co
 
 
@@ -77,7 +78,7 @@ def _for_operator(serve: Handler, model: type[Query], current: Current) -> Handl
         policy = current.policy
         actor = operator_of(request, policy)
         query = read_query(request, model)
-        return await serve(OperatorCall(request, policy, actor, current.clock(), query))
+        return await serve(OperatorCall(request, policy, actor, current.clock, query))
 
     return let_in_operator
 
@@ -87,7 +88,7 @@ def _for_team(serve: Handler, model: type[Query], current: Current) -> Handler:
         policy = current.policy
         team = team_of(request, current)
         query = read_query(request, model)
-        return await serve(TeamCall(request, policy, team, current.clock(), query))
+        return await serve(TeamCall(request, policy, team, current.clock, query))
 
     return let_in_team
 

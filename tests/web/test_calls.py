@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, get_type_hints
 
 import httpx2 as httpx
 import pytest
@@ -12,13 +15,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+import gateway.web
 from gateway.core.catalog import Team
 from gateway.core.policy import Current, Grant
 from gateway.errors import GatewayError
 from gateway.web.app import routes
 from gateway.web.calls import OperatorCall, TeamCall, let_in
 from gateway.web.chapters import ORDERS, OWN, USAGE
-from gateway.web.operation import Endpoint, Operation, endpoints_of
+from gateway.web.operation import Caller, Endpoint, Operation, endpoints_of
 from gateway.web.query import NoParameters, Page
 
 TEAM, OPERATOR = ({"Authorization": f"Bearer {who}"} for who in ("team", "operator"))
@@ -37,11 +41,11 @@ class Forgetful:
 
     @Operation("GET /own", OWN, "A team's own", query=Page)
     async def own(self, call: TeamCall[Page]) -> Response:
-        return PlainTextResponse(f"{call.team.name} {call.query.limit} {call.at}")
+        return PlainTextResponse(f"{call.team.name} {call.query.limit} {call.clock()}")
 
     @Operation("POST /usage/{id}", USAGE, "Everybody's", path_words={"id": "Of what."})
     async def usage(self, call: OperatorCall[NoParameters]) -> Response:
-        assert call.act().at == call.at
+        assert call.act().at == call.clock()
         return PlainTextResponse(f"{call.actor} {call.word('id')}")
 
 
@@ -89,3 +93,30 @@ async def test_the_key_is_looked_at_before_the_query(client: httpx.AsyncClient) 
     assert (await client.get("/own?no=1", headers=TEAM)).status_code == 400
     assert (await client.post("/usage/it?no=1", headers=OPERATOR)).status_code == 400
     assert (await client.get("/orders?no=1", headers=TEAM)).status_code == 200
+
+
+def test_every_handler_takes_what_its_operation_asks_for() -> None:
+    wrong = []
+    for method in written():
+        first, *rest = [kind for name, kind in get_type_hints(method).items() if name != "return"]
+        operation: Operation = method.operation
+        asked = operation.parameters
+        match operation.caller:
+            case Caller.OPERATOR:
+                right = (first, rest) == (OperatorCall[asked], [])
+            case Caller.TEAM if isinstance(asked, type):
+                right = (first, rest) == (TeamCall[asked], [])
+            case Caller.TEAM:
+                right = (first, rest) == (Request, [Team])
+            case _:
+                right = (first, rest) == (Request, [])
+        wrong += [] if right else [operation.where]
+    assert not wrong
+
+
+def written() -> Iterator[Any]:
+    """Every method of the web that serves an operation."""
+    for found in pkgutil.walk_packages(gateway.web.__path__, "gateway.web."):
+        for kind in vars(importlib.import_module(found.name)).values():
+            if isinstance(kind, type) and kind.__module__ == found.name:
+                yield from (one for one in vars(kind).values() if hasattr(one, "operation"))

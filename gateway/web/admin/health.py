@@ -141,7 +141,7 @@ class HealthPage:
     @Operation("GET /admin/v1/health", SETTINGS, "How the gateway is", answer=HealthShape)
     async def health(self, call: OperatorCall[NoParameters]) -> Response:
         deps = self._deps
-        now, ledger = call.at, deps.ledger
+        now, ledger = call.clock(), deps.ledger
         reasons = list(await deps.unready())
         oldest = await ledger.oldest_unkept()
         pictures, picture_bytes = await ledger.picture_totals()
@@ -170,7 +170,7 @@ class HealthPage:
     @Operation("GET /admin/v1/summary", SETTINGS, "The numbers at a glance", answer=OverviewShape)
     async def summary(self, call: OperatorCall[NoParameters]) -> Response:
         ledger, policy = self._deps.ledger, call.policy
-        windows = windows_at(call.at, policy.zone)
+        windows = windows_at(call.clock(), policy.zone)
         today = await ledger.usage(since_day=windows.day)
         month = await ledger.usage(since_day=windows.month)
         answer: OverviewShape = {

@@ -46,7 +46,7 @@ class UsageReports:
     async def usage(self, call: OperatorCall[AllUsageAsked]) -> Response:
         asked = call.query
         by = read_by(asked.by, tuple(UsagePart))
-        days = asked.period(call.at, call.policy.zone)
+        days = asked.period(call.clock(), call.policy.zone)
         async with self._turns:
             found = await report(self._ledger, days, by, team=asked.team, model=asked.model)
             return await usage_reports.answer(call.request, asked, found)

@@ -80,7 +80,7 @@ class TeamPages:
     async def usage(self, call: TeamCall[OwnUsageAsked]) -> Response:
         asked = call.query
         by = read_by(asked.by, OWN_PARTS)
-        days = asked.period(call.at, call.policy.zone)
+        days = asked.period(call.clock(), call.policy.zone)
         found = await report(self._ledger, days, by, team=call.team.name, model=asked.model)
         return await usage_reports.answer(call.request, asked, found)
 
