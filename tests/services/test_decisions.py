@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, cast
 
+from core_samples import CATALOG, NOW, Books, a_policy, a_run, an_ask, kept
+
 from gateway.core.catalog import Team
 from gateway.core.model import Picture, Run, RunState
 from gateway.core.orders.admission import Denied, Hit, Started
@@ -14,7 +16,6 @@ from gateway.core.orders.denials import Reason
 from gateway.core.policy import Current
 from gateway.core.transaction import ConstraintViolation, Decide, Keys
 from gateway.services.decisions import Decisions, DecisionsDeps
-from tests.core_samples import CATALOG, NOW, Books, a_policy, a_run, an_ask, kept
 
 Asked = list[str]
 
