@@ -828,6 +828,36 @@ async def test_scrapes_at_the_same_time_share_one(ledger: SqliteLedger) -> None:
     assert moody.calls.count("usage") == 2
 
 
+COUNT_ONE = """
+from core_samples import a_policy
+from gateway.adapters.metrics.recorder import MetricsRecorder
+from prometheus_client import generate_latest
+
+recorder = MetricsRecorder(a_policy())
+recorder.cache_looked_up("hit")
+print(generate_latest(recorder.registry).decode())
+"""
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_for_counts_of_several_processes_is_left_alone(
+    tmp_path: Path, exists: bool
+) -> None:
+    folder = tmp_path / "counts"
+    if exists:
+        folder.mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder),
+    }
+    command = [sys.executable, "-c", COUNT_ONE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'gateway_cache_requests_total{result="hit"} 1.0' in done.stdout
+    assert not exists or not list(folder.iterdir())
+
+
 async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: SqliteLedger) -> None:
     gate = asyncio.Event()
     moody = Moody(ledger)
