@@ -21,8 +21,10 @@ import pytest
 from core_samples import a_policy, some_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.adapters.ledger.sqlite import SqliteLedger
@@ -801,6 +803,19 @@ async def test_a_scrape_leaves_the_interpreter_as_it_was(ledger: SqliteLedger) -
     interval = sys.getswitchinterval()
     metrics = make(ledger)
     await asyncio.gather(metrics.render(), metrics.render("application/openmetrics-text"))
+    assert (sys.getswitchinterval(), gc.isenabled()) == (interval, True)
+
+
+async def test_a_scrape_that_fails_leaves_the_interpreter_as_it_was(ledger: SqliteLedger) -> None:
+    class Broken(Collector):
+        def collect(self) -> Iterable[Metric]:
+            raise RuntimeError("broken")
+
+    interval = sys.getswitchinterval()
+    metrics = make(ledger)
+    metrics.registry.register(Broken())
+    with pytest.raises(RuntimeError, match="broken"):
+        await metrics.render()
     assert (sys.getswitchinterval(), gc.isenabled()) == (interval, True)
 
 
