@@ -9,7 +9,7 @@ import fcntl
 import os
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,11 @@ from receivers import Answer, Receive, Receiver
 
 LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
 """One for all runs of this user: another checkout's tests are company too."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for most of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -51,6 +56,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     return trustme.CA()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In place of the system's store, one authority, which signs nothing.
+
+    Every client and every gateway reads the store when it is made, and the system's takes longer
+    to read than all else takes that a gateway does at its start. No test goes to the internet.
+    """
+    path = tmp_path_factory.mktemp("trust") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture
