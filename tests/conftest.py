@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from receivers import Answer, Receive, Receiver
+from receivers import Receive, receiving
 
 LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
 """One for all runs of this user: another checkout's tests are company too."""
@@ -83,15 +83,5 @@ def trust(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.fixture
 async def receive(authority: trustme.CA) -> AsyncIterator[Receive]:
     """Starts receivers on loopback with a certificate for `name`; all are stopped at the end."""
-    receivers: list[Receiver] = []
-
-    async def start(*answers: Answer, name: str = "127.0.0.1", host: str = "127.0.0.1") -> Receiver:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert(name).configure_cert(context)
-        receiver = await Receiver(context, *answers, host=host).start()
-        receivers.append(receiver)
-        return receiver
-
-    yield start
-    for receiver in receivers:
-        await receiver.stop()
+    async with receiving(authority) as start:
+        yield start
