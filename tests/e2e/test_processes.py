@@ -165,9 +165,9 @@ async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
 async def test_memory_is_flat_over_ten_thousand_orders(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         config = tmp_path / "config.yaml"
-        config.write_text(
-            settings_text(sandbox.base_url, tmp_path / "data", cache={"size_limit": "10MB"})
-        )
+        patient = {"evolink": {"timeout": {"submit": "20s"}}}  # no order is lost on a busy machine
+        changes = {"cache": {"size_limit": "10MB"}, "upstreams": patient}
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", **changes))
         port = free_port()
         serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
         async with (
