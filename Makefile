@@ -24,12 +24,12 @@ demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusa
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox
 
-# As many processes as processors, a file's tests in one of them: some measure, and some share a server.
+# One process more than processors, for many tests wait; who has none left takes half of another's.
 test: $(DEVELOPMENT) ## run all tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m 'not slow and not alone' \
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \
 	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
 bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every page with a large ledger

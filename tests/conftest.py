@@ -9,15 +9,20 @@ import fcntl
 import os
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import trustme
-from receivers import Answer, Receive, Receiver
+from receivers import Receive, receiving
 
 LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
 """One for all runs of this user: another checkout's tests are company too."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for most of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -53,6 +58,20 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def brief_trust_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In place of the system's store, one authority, which signs nothing.
+
+    Every client and every gateway reads the store when it is made, and the system's takes longer
+    to read than all else takes that a gateway does at its start. No test goes to the internet.
+    """
+    path = tmp_path_factory.mktemp("trust") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
+
+
 @pytest.fixture
 def trust(authority: trustme.CA) -> ssl.SSLContext:
     """What a client needs to trust our throw-away authority."""
@@ -64,15 +83,5 @@ def trust(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.fixture
 async def receive(authority: trustme.CA) -> AsyncIterator[Receive]:
     """Starts receivers on loopback with a certificate for `name`; all are stopped at the end."""
-    receivers: list[Receiver] = []
-
-    async def start(*answers: Answer, name: str = "127.0.0.1", host: str = "127.0.0.1") -> Receiver:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert(name).configure_cert(context)
-        receiver = await Receiver(context, *answers, host=host).start()
-        receivers.append(receiver)
-        return receiver
-
-    yield start
-    for receiver in receivers:
-        await receiver.stop()
+    async with receiving(authority) as start:
+        yield start

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
+
+import trustme
 
 
 @dataclass(frozen=True)
@@ -147,3 +150,20 @@ async def _read(reader: asyncio.StreamReader) -> Call:
 
 Receive = Callable[..., Awaitable[Receiver]]
 """The fixture `receive`: answers, and maybe `name` and `host`, to a running receiver."""
+
+
+@contextlib.asynccontextmanager
+async def receiving(authority: trustme.CA) -> AsyncIterator[Receive]:
+    """Starts receivers on loopback with a certificate for `name`; all are stopped at the end."""
+    receivers: list[Receiver] = []
+
+    async def start(*answers: Answer, name: str = "127.0.0.1", host: str = "127.0.0.1") -> Receiver:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert(name).configure_cert(context)
+        receiver = await Receiver(context, *answers, host=host).start()
+        receivers.append(receiver)
+        return receiver
+
+    yield start
+    for receiver in receivers:
+        await receiver.stop()

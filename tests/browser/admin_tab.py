@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import (
+    Browser,
     BrowserContext,
     ConsoleMessage,
     Locator,
     Page,
-    async_playwright,
     expect,
 )
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 SHOTS = os.environ.get("CONSOLE_SHOTS")
 """A folder: what the pages look like is kept there, for people."""
 
@@ -95,27 +92,22 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def browser_tab(
+    chromium: Browser,
     base_url: str,
     *,
     key: str | None,
     size: tuple[int, int] = WIDE,
 ) -> AsyncIterator[Tab]:
-    """A fresh tab of a headless Chromium, with the admin key or with none."""
-    if CHROMIUM is None:
-        missing = "there is no Chromium here; CHROMIUM names one"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context: BrowserContext = await browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            reduced_motion="reduce",
-            timezone_id="UTC",
-            locale="en-US",
-        )
-        await context.add_init_script(WATCH)
-        if key is not None:
-            await context.add_init_script(SIGN_IN % json.dumps(key))
-        await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=base_url)
-        yield Tab(await context.new_page(), base_url)
-        await context.close()
-        await browser.close()
+    """A tab that shares nothing with others of the browser, with the admin key or with none."""
+    context: BrowserContext = await chromium.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        reduced_motion="reduce",
+        timezone_id="UTC",
+        locale="en-US",
+    )
+    await context.add_init_script(WATCH)
+    if key is not None:
+        await context.add_init_script(SIGN_IN % json.dumps(key))
+    await context.grant_permissions(["clipboard-read", "clipboard-write"], origin=base_url)
+    yield Tab(await context.new_page(), base_url)
+    await context.close()

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import pytest_asyncio
+import trustme
 from admin_tab import PHONE, WIDE, Tab, browser_tab
 from house import ADMIN_KEY, FAST, OTHER_KEY, PRICE_USD, House, digest, opened, settings_text
-from playwright.async_api import expect
-from receivers import Receive
+from playwright.async_api import Browser, expect
+from receivers import Receive, receiving
 
 from gateway.config import Settings, parse
 from gateway.sandbox import running_sandbox
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NASTY = "<img src=x onerror=alert(1)> </script><script>alert(2)</script> a lighthouse"
 LIMITED = {
@@ -38,7 +42,7 @@ def read(file: Path) -> Settings:
     return parse(file.read_text(), {})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def home(tmp_path: Path, trust: ssl.SSLContext) -> AsyncIterator[House]:
     """A gateway whose settings come from a file, so that they can be reloaded."""
     file = tmp_path / "config.yaml"
@@ -55,9 +59,15 @@ async def home(tmp_path: Path, trust: ssl.SSLContext) -> AsyncIterator[House]:
             await one.stop()
 
 
-@pytest.fixture
-async def tab(home: House) -> AsyncIterator[Tab]:
-    async with browser_tab(home.http.base_url, key=ADMIN_KEY) as one:
+@pytest_asyncio.fixture(loop_scope="module")
+async def receive(authority: trustme.CA) -> AsyncIterator[Receive]:
+    async with receiving(authority) as start:
+        yield start
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(home: House, chromium: Browser) -> AsyncIterator[Tab]:
+    async with browser_tab(chromium, home.http.base_url, key=ADMIN_KEY) as one:
         yield one
 
 
@@ -367,8 +377,10 @@ async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
     assert tab.faults == []
 
 
-async def test_without_a_key_it_is_asked_for_and_a_dead_one_is_dropped(home: House) -> None:
-    async with browser_tab(home.http.base_url, key=None) as tab:
+async def test_without_a_key_it_is_asked_for_and_a_dead_one_is_dropped(
+    home: House, chromium: Browser
+) -> None:
+    async with browser_tab(chromium, home.http.base_url, key=None) as tab:
         await tab.open("teams")
         await tab.page.get_by_label("Admin key").fill(ADMIN_KEY)
         await tab.button("Open").click()
@@ -395,7 +407,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-async def test_every_page_is_clean_in_light_and_dark(home: House, size: tuple[int, int]) -> None:
+async def test_every_page_is_clean_in_light_and_dark(
+    home: House, chromium: Browser, size: tuple[int, int]
+) -> None:
     await some_work(home)
     made = {"name": "atelier", "budgets": [{"usd": 3, "per": "week"}], "limits": {}}
     await home.admin("POST", "teams", json=made)
@@ -404,7 +418,7 @@ async def test_every_page_is_clean_in_light_and_dark(home: House, size: tuple[in
     await home.post("too dear", key=SHADE_KEY)
     done = (await home.admin("GET", "runs?state=done")).json()["data"][-1]["id"]
     found = {}
-    async with browser_tab(home.http.base_url, key=ADMIN_KEY, size=size) as tab:
+    async with browser_tab(chromium, home.http.base_url, key=ADMIN_KEY, size=size) as tab:
         for name, place in {**PLACES, "run": f"runs/{done}"}.items():
             await tab.open(place)
             found[name] = await clean(tab, name)

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import pytest_asyncio
 from admin_tab import PHONE, WIDE, Tab, browser_tab
 from house import FAST, OTHER_KEY, PRICE_USD, TEAM_KEY, House, digest, house
 from PIL import Image
-from playwright.async_api import FilePayload, Locator, Route, expect
+from playwright.async_api import Browser, FilePayload, Locator, Route, expect
 
 from gateway.config import parse
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NASTY = "<img src=x onerror=alert(1)>"
 POOR_KEY = "team-poor-key"
@@ -35,15 +38,15 @@ EXPECTED = re.compile(r"the server responded with a status of 40[12] ")
 """A wrong key and a used-up budget are told as statuses, which every browser notes."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def home(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path, options=OPTIONS, teams=TEAMS) as one:
         yield one
 
 
-@pytest.fixture
-async def tab(home: House) -> AsyncIterator[Tab]:
-    async with browser_tab(home.http.base_url, key=None) as one:
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(home: House, chromium: Browser) -> AsyncIterator[Tab]:
+    async with browser_tab(chromium, home.http.base_url, key=None) as one:
         yield one
         assert faults(one) == []
 
@@ -401,11 +404,11 @@ async def test_usage_is_what_the_api_tells(home: House, tab: Tab) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 async def test_every_page_can_be_seen_by_everyone(
-    home: House, size: tuple[int, int], scheme: Literal["light", "dark"]
+    home: House, chromium: Browser, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
     for prompt in ("a lighthouse at dusk", "a blue whale, watercolour", NASTY):
         await home.made(prompt, n=2, size="3:2")
-    async with browser_tab(home.http.base_url, key=None, size=size) as tab:
+    async with browser_tab(chromium, home.http.base_url, key=None, size=size) as tab:
         await tab.page.emulate_media(color_scheme=scheme)
         await tab.page.goto(f"{home.http.base_url}/console")
         await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Welcome")

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from admin_tab import PHONE, WIDE, browser_tab
 from house import House, house
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from served import DESCRIBED
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def home(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path) as one:
         yield one
@@ -20,8 +23,10 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_everything_is_described(home: House, size: tuple[int, int], scheme: str) -> None:
-    async with browser_tab(home.http.base_url, key=None, size=size) as tab:
+async def test_everything_is_described(
+    home: House, chromium: Browser, size: tuple[int, int], scheme: str
+) -> None:
+    async with browser_tab(chromium, home.http.base_url, key=None, size=size) as tab:
         await tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         await tab.page.goto(f"{home.http.base_url}/docs")
         await expect(tab.page.locator(".docs-operation")).to_have_count(len(DESCRIBED))
@@ -34,8 +39,10 @@ async def test_everything_is_described(home: House, size: tuple[int, int], schem
         assert tab.faults == []
 
 
-async def test_a_link_opens_its_endpoint_and_a_search_finds_one(home: House) -> None:
-    async with browser_tab(home.http.base_url, key=None) as tab:
+async def test_a_link_opens_its_endpoint_and_a_search_finds_one(
+    home: House, chromium: Browser
+) -> None:
+    async with browser_tab(chromium, home.http.base_url, key=None) as tab:
         await tab.page.goto(f"{home.http.base_url}/docs#get_admin_v1_runs_by_id")
         opened = tab.page.locator("#get_admin_v1_runs_by_id")
         await expect(opened).to_have_attribute("open", "")

@@ -1,9 +1,7 @@
 """A gateway that kills itself (SIGKILL) at one chosen point; run as a process of its own.
 
-    python doomed.py SETTINGS PORT OPERATION WHEN COUNT
-
-OPERATION is one of the things the driver does (`submit@spare`: on that upstream), WHEN `before`
-or `after`, COUNT the how-manieth.
+`operation` is one of the things the driver does (`submit@spare`: on that upstream), `when` is
+`before` or `after`, `count` the how-manieth.
 """
 
 from __future__ import annotations
@@ -11,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from processes import Ready
 
 from gateway.config import parse
 from gateway.serving import InProcessServer
@@ -40,8 +39,10 @@ def armed(owner: object, name: str, when: str, count: int) -> None:
     setattr(owner, name, deadly)
 
 
-async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
-    gateway = Gateway(parse(Path(settings).read_text(), {}))
+async def main(
+    ready: Ready, settings: Path, port: int, operation: str, when: str, count: int
+) -> None:
+    gateway = Gateway(parse(settings.read_text(), {}))
     adapters = gateway.adapters
     operation, _, upstream = operation.partition("@")
     owners = {
@@ -57,9 +58,5 @@ async def main(settings: str, port: int, operation: str, when: str, count: int) 
     http = InProcessServer(gateway.app, port=port)
     await http.start()
     gateway.bound(http.bound_port)
-    print("ready", flush=True)
+    ready()
     await asyncio.sleep(60)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))

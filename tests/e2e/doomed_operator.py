@@ -1,21 +1,20 @@
 """A gateway that kills itself (SIGKILL) amid an operator's act; run as a process of its own.
 
-    python doomed_operator.py SETTINGS PORT OPERATION WHEN COUNT
-
-OPERATION is one of the things that an act does, WHEN `before` or `after`, COUNT the how-manieth of
-those that an admin request does. What the gateway does for itself meanwhile is not counted.
+`operation` is one of the things that an act does, `when` is `before` or `after`, `count` the
+how-manieth of those that an admin request does. What the gateway does for itself meanwhile is not
+counted.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from doomed import armed
+from processes import Ready
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import parse
@@ -37,8 +36,10 @@ def armed_for_acts(owner: object, name: str, when: str, count: int) -> None:
     setattr(owner, name, chosen)
 
 
-async def main(settings: str, port: int, operation: str, when: str, count: int) -> None:
-    gateway = Gateway(parse(Path(settings).read_text(), {}))
+async def main(
+    ready: Ready, settings: Path, port: int, operation: str, when: str, count: int
+) -> None:
+    gateway = Gateway(parse(settings.read_text(), {}))
     adapters = gateway.adapters
     owners = {
         "transact": adapters.ledger,
@@ -58,9 +59,5 @@ async def main(settings: str, port: int, operation: str, when: str, count: int) 
     http = InProcessServer(app, port=port)
     await http.start()
     gateway.bound(http.bound_port)
-    print("ready", flush=True)
+    ready()
     await asyncio.sleep(60)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))

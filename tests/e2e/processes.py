@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 GATEWAY = (sys.executable, "-m", "gateway")
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["gateway.config", "gateway.serving", "gateway.wiring"])
+
+Ready = Callable[[], None]
+"""What a gateway in a process of its own calls when it answers."""
 
 
 def free_port() -> int:
@@ -35,3 +45,43 @@ async def process(*command: str, cwd: Path) -> AsyncIterator[asyncio.subprocess.
         if one.returncode is None:
             one.send_signal(signal.SIGKILL)
         await one.wait()
+
+
+@contextlib.asynccontextmanager
+async def forked(
+    main: Callable[..., Coroutine[Any, Any, None]], *words: object, cwd: Path
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, int | None]]]:
+    """Runs `main(ready, *words)` in a process that has imported the gateway before, and is ready.
+
+    Gives what waits for its end, at most 20 seconds, and tells its exit code; killed at the end.
+    """
+    here, there = FORKS.Pipe(duplex=False)
+    one = FORKS.Process(target=_run, args=(there, cwd, main, words))
+    await asyncio.to_thread(one.start)
+    there.close()
+
+    async def ended() -> int | None:
+        await asyncio.to_thread(one.join, 20)
+        return one.exitcode
+
+    try:
+        try:
+            await asyncio.to_thread(here.recv)
+        except EOFError:
+            raise AssertionError((cwd / "process.log").read_text()) from None
+        yield ended
+    finally:
+        here.close()
+        one.kill()
+        await asyncio.to_thread(one.join)
+        one.close()
+
+
+def _run(
+    ready: Connection, cwd: Path, main: Callable[..., Coroutine[Any, Any, None]], words: Any
+) -> None:
+    os.chdir(cwd)
+    log = os.open("process.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for standard in (1, 2):
+        os.dup2(log, standard)
+    asyncio.run(main(lambda: ready.send(None), *words))

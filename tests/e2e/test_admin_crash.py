@@ -7,19 +7,18 @@ import contextlib
 import json
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import doomed_operator
 import httpx2 as httpx
 import pytest
 from house import ADMIN_KEY, FAST, PRICE_USD, House, opened, settings_text
-from processes import free_port, process
+from processes import forked, free_port
 
 from gateway.sandbox import RunningSandbox, running_sandbox
 
-DOOMED = Path(__file__).with_name("doomed_operator.py")
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 PROMPT = "a secret bicycle"
 TEAM = "teams/yellow"
@@ -69,14 +68,13 @@ class Scene:
         """Begins the act in a process that dies at the point."""
         config, port = self.folder / "config.yaml", free_port()
         config.write_text(settings_text(self.sandbox.base_url, self.folder / "data"))
-        words = (str(config), str(port), *map(str, point))
-        async with process(sys.executable, str(DOOMED), *words, cwd=self.folder) as doomed:
+        async with forked(doomed_operator.main, config, port, *point, cwd=self.folder) as ended:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 with contextlib.suppress(httpx.TransportError):
                     url = f"/admin/v1/{path}"
                     answer = await client.request(method, url, headers=ADMIN, **more)
                     pytest.fail(f"it was done without {point}: {answer.status_code} {answer.text}")
-            assert await asyncio.wait_for(doomed.wait(), 20) == -signal.SIGKILL
+            assert await ended() == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")

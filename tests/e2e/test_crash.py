@@ -8,19 +8,18 @@ import io
 import itertools
 import random
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
+import doomed
 import httpx2 as httpx
 import pytest
 from house import FAST, PRICE_USD, TEAM_KEY, House, opened, settings_text
 from PIL import Image
-from processes import GATEWAY, free_port, process
+from processes import GATEWAY, forked, free_port, process
 
 from gateway.sandbox import RunningSandbox, running_sandbox
 
-DOOMED = Path(__file__).with_name("doomed.py")
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SHORT = {"gpt-image-1.5": {"deadline": "4s"}}
@@ -48,10 +47,8 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
         config = tmp_path / "config.yaml"
         config.write_text(settings_text(sandbox.base_url, tmp_path / "data", **WATCHED))
         port = free_port()
-        operation, when, count = point
-        words = (str(config), str(port), operation, when, str(count))
         answered = None
-        async with process(sys.executable, str(DOOMED), *words, cwd=tmp_path) as doomed:
+        async with forked(doomed.main, config, port, *point, cwd=tmp_path) as ended:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                 with contextlib.suppress(httpx.TransportError):
                     answer = await client.post(
@@ -61,7 +58,7 @@ async def test_killed_between_any_two_steps(tmp_path: Path, point: tuple[str, st
                     )
                     assert answer.status_code == 200
                     answered = answer.json()["id"]
-            assert await asyncio.wait_for(doomed.wait(), 20) == -signal.SIGKILL
+            assert await ended() == -signal.SIGKILL
         one = await opened(sandbox, tmp_path / "data", **WATCHED)
         try:
             await one.settled()

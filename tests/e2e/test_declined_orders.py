@@ -52,7 +52,6 @@ async def completed(one: House, prompt: str) -> bool:
     return bool((await one.ended(posted["id"], seconds=45))["status"] == "completed")
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(120)
 async def test_within_a_team_good_orders_come_before_those_that_were_declined(
     tmp_path: Path,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import doomed
 import httpx2 as httpx
 import pytest
 from house import FAST, TEAM_KEY, opened, settings_text
-from processes import free_port, process
+from processes import forked, free_port
 from two_routes import CHEAP, DEAR, TwoRoutes, routes_settings
 
 from gateway.sandbox import running_sandbox
 
-DOOMED = Path(__file__).with_name("doomed.py")
 PROMPT = "doomed on its way"
 POINTS = [
     # How the cheap route fails, and the step that is the last.
@@ -39,7 +38,7 @@ async def test_killed_on_the_way_to_the_next_route(
         changes = routes_settings(dear, "3s")
         config = tmp_path / "config.yaml"
         config.write_text(settings_text(cheap.base_url, tmp_path / "data", **changes))
-        answered = await killed(config, tmp_path, [str(word) for word in words])
+        answered = await killed(config, tmp_path, words)
         house = await opened(cheap, tmp_path / "data", **changes)
         one = TwoRoutes(house, cheap, dear)
         try:
@@ -57,12 +56,11 @@ async def test_killed_on_the_way_to_the_next_route(
             await house.stop()
 
 
-async def killed(config: Path, folder: Path, words: list[str]) -> str | None:
+async def killed(config: Path, folder: Path, words: Sequence[object]) -> str | None:
     """Orders from a gateway that kills itself; the task id, where there was an answer."""
     port = free_port()
-    command = (sys.executable, str(DOOMED), str(config), str(port), *words)
     answered = None
-    async with process(*command, cwd=folder) as doomed:
+    async with forked(doomed.main, config, port, *words, cwd=folder) as ended:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             with contextlib.suppress(httpx.TransportError):
                 answer = await client.post(
@@ -72,5 +70,5 @@ async def killed(config: Path, folder: Path, words: list[str]) -> str | None:
                 )
                 assert answer.status_code == 200
                 answered = answer.json()["id"]
-        assert await asyncio.wait_for(doomed.wait(), 20) == -signal.SIGKILL
+        assert await ended() == -signal.SIGKILL
     return answered

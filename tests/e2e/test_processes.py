@@ -139,6 +139,7 @@ async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
         assert "did you mean 'keys'" in (tmp_path / "process.log").read_text()
 
 
+@pytest.mark.alone
 async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
     """Against a floor in the same run: an interpreter that imports the web framework alone."""
     async with running_sandbox(FAST) as sandbox:
@@ -152,10 +153,11 @@ async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
             ):
                 ready.append(time.monotonic() - start)
             start = time.monotonic()
-            bare = (GATEWAY[0], "-c", "import starlette.applications, uvicorn, httpx2, pydantic")
-            await (await asyncio.create_subprocess_exec(*bare)).wait()
+            imports = (GATEWAY[0], "-c", "import starlette.applications, uvicorn, httpx2, pydantic")
+            await (await asyncio.create_subprocess_exec(*imports)).wait()
             floor.append(time.monotonic() - start)
-        assert min(ready) < 2 or min(ready) < 4 * min(floor), (ready, floor)
+        beside = min(one / bare for one, bare in zip(ready, floor, strict=True))
+        assert min(ready) < 2 or beside < 4, (ready, floor)
 
 
 @pytest.mark.slow
@@ -163,9 +165,9 @@ async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
 async def test_memory_is_flat_over_ten_thousand_orders(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         config = tmp_path / "config.yaml"
-        config.write_text(
-            settings_text(sandbox.base_url, tmp_path / "data", cache={"size_limit": "10MB"})
-        )
+        patient = {"evolink": {"timeout": {"submit": "20s"}}}  # no order is lost on a busy machine
+        changes = {"cache": {"size_limit": "10MB"}, "upstreams": patient}
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data", **changes))
         port = free_port()
         serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
         async with (

@@ -20,8 +20,6 @@ from gateway.core.model import Run
 from gateway.process.waiters import Waiters
 from gateway.sandbox import running_sandbox
 
-pytestmark = pytest.mark.alone
-
 AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
 WAIT = {"Prefer": "wait=20"}
 REQUESTS = 'gateway_http_requests_total{method="GET",route="/v1/tasks/{task_id}",status="%s"}'
@@ -85,7 +83,7 @@ async def test_time_runs_out(a_house: House) -> None:
 
 
 async def test_every_unfinished_answer_says_when_to_ask_again(a_house: House) -> None:
-    posted = await a_house.post("soon [sandbox:delay=0.3]")
+    posted = await a_house.post("soon [sandbox:delay=0.6]")
     polled = await a_house.poll(posted.json()["id"])
     for answer in (posted, polled):
         assert answer.headers["retry-after"] == "1"
@@ -161,13 +159,13 @@ async def test_a_client_that_goes_away_costs_nothing(a_house: House) -> None:
 
 async def test_only_so_many_may_wait(tmp_path: Path) -> None:
     async with house(tmp_path, server={"max_waiters": 4}) as one:  # half of them for one team
-        task = (await one.post("crowded [sandbox:delay=1]")).json()
+        task = (await one.post("crowded [sandbox:delay=2]")).json()
         first = [asyncio.create_task(waited(one, task["id"])) for _ in range(2)]
         await until(lambda: waiters(one) == 2)
         third = await waited(one, task["id"])
         assert third.json()["status"] != "completed"
         assert "preference-applied" not in third.headers and third.headers["retry-after"]
-        fourth = await one.post("crowded [sandbox:delay=1]", headers=WAIT)
+        fourth = await one.post("crowded [sandbox:delay=2]", headers=WAIT)
         assert fourth.status_code == 200 and "preference-applied" not in fourth.headers
         for answer in await asyncio.gather(*first):
             assert answer.json()["status"] == "completed"
@@ -192,7 +190,7 @@ async def test_a_restart_cuts_no_wait_short_of_an_answer(tmp_path: Path) -> None
     """Who waits when the gateway stops is answered, and waits on at the next one."""
     async with running_sandbox(FAST) as sandbox:
         one = await opened(sandbox, tmp_path)
-        task = (await one.post("over [sandbox:delay=0.8]")).json()
+        task = (await one.post("over [sandbox:delay=1.2]")).json()
         waiting = asyncio.create_task(waited(one, task["id"]))
         await until(lambda: waiters(one) == 1)
         one.gateway.stop_taking()
@@ -204,6 +202,7 @@ async def test_a_restart_cuts_no_wait_short_of_an_answer(tmp_path: Path) -> None
         assert sandbox.state.submits == 1
 
 
+@pytest.mark.alone
 async def test_waiters_cost_upstream_nothing(a_house: House) -> None:
     """The same task is polled as often for sixty who wait as for one who does."""
 
@@ -281,6 +280,7 @@ async def wave(one: House, clients: Sequence[Client], runs: int, ends: dict[str,
     )
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_thousands_wait_for_fifty_runs(tmp_path: Path) -> None:
