@@ -7,13 +7,14 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from core_samples import a_policy
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.adapters.metrics import Metrics
 from gateway.core.catalog import Catalog
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Current
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
 from gateway.web.app import build_app, labels
@@ -49,7 +50,7 @@ class Nothing:
 
 @pytest.fixture
 def current() -> Current:
-    return Current(Policy(Catalog({}), {}, {}), lambda: 0.0)
+    return Current(a_policy(catalog=Catalog({}), teams={}), lambda: 0.0)
 
 
 @pytest.fixture
