@@ -286,7 +286,7 @@ async def test_no_cap_is_ever_exceeded_and_nothing_leaks(tmp_path: Path, seed: i
         await asyncio.gather(*customers)
         await one.settled()
         await prove_caps(one)
-        assert set(said) <= {200, 400, 402, 429, 502, 504}
+        assert set(said) <= {200, 400, 402, 424, 429, 502, 504}  # 424: its like was lost
         assert said[200] and said[402] + said[429] > 20
         shown = await one.metrics()
         for team, caps in CAPS_USD.items():

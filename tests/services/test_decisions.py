@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, cast
 
+from core_samples import CATALOG, NOW, Books, a_policy, a_run, an_ask, kept
+
 from gateway.core.catalog import Team
 from gateway.core.model import Picture, Run, RunState
 from gateway.core.orders.admission import Denied, Hit, Started
 from gateway.core.orders.denials import Reason
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Current
 from gateway.core.transaction import ConstraintViolation, Decide, Keys
 from gateway.services.decisions import Decisions, DecisionsDeps
-from tests.core_samples import CATALOG, NOW, Books, a_run, an_ask, kept
 
 Asked = list[str]
 
@@ -61,7 +62,7 @@ class Outside:
 
 
 def decisions(outside: Outside) -> Decisions:
-    policy = Policy(CATALOG, {"alpha": Team("alpha")}, {}, zone=UTC)
+    policy = a_policy(catalog=CATALOG, teams={"alpha": Team("alpha")}, zone=UTC)
     one = cast(Any, outside)
     return Decisions(DecisionsDeps(one, one, one, one, one, Current(policy, lambda: NOW)))
 

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.adapters.metrics import Metrics
-from gateway.core.catalog import Catalog
 from gateway.core.policy import Current
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
@@ -50,7 +49,7 @@ class Nothing:
 
 @pytest.fixture
 def current() -> Current:
-    return Current(a_policy(catalog=Catalog({}), teams={}), lambda: 0.0)
+    return Current(a_policy(), lambda: 0.0)
 
 
 @pytest.fixture

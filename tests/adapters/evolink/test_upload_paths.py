@@ -151,7 +151,9 @@ async def test_a_refusal_tells_when_to_come_again(header: str, seconds: float | 
 
     app = Starlette(routes=[Route("/api/v1/files/quota", busy)])
     async with InProcessServer(app).running() as server:
-        files = EvolinkFiles(VendorAccount(server.base_url, "sk-key", "test"))
+        files = EvolinkFiles(
+            VendorAccount(server.base_url, "sk-key", "test", 100), connect_seconds=5.0
+        )
         with pytest.raises(UpstreamRefusal) as refused:
             await files.quota()
         await files.aclose()
