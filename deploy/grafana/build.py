@@ -26,8 +26,8 @@ BOARDS = {
 def texts() -> Mapping[str, str]:
     """File name → what it has to contain."""
     return {
-        f"{name}.json": json.dumps(board_json(waiters), indent=2, ensure_ascii=False) + "\n"
-        for name, waiters in BOARDS.items()
+        f"{name}.json": json.dumps(board_json(board), indent=2, ensure_ascii=False) + "\n"
+        for name, board in BOARDS.items()
     }
 
 

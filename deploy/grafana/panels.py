@@ -112,11 +112,11 @@ def table(title: str, description: str, queries: Mapping[str, str], **more: Any)
 # --- JSON ------------------------------------------------------------------------------------
 
 
-def board_json(waiters: Board) -> JSON:
+def board_json(board: Board) -> JSON:
     return {
-        "uid": waiters.uid,
-        "title": waiters.title,
-        "description": waiters.description,
+        "uid": board.uid,
+        "title": board.title,
+        "description": board.description,
         "tags": [TAG],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,
@@ -124,11 +124,11 @@ def board_json(waiters: Board) -> JSON:
         "graphTooltip": 1,
         "timezone": "browser",
         "refresh": "30s",
-        "time": {"from": waiters.since, "to": "now"},
+        "time": {"from": board.since, "to": "now"},
         "links": [_link()],
         "annotations": {"list": []},
-        "templating": {"list": [_datasource(), *map(_variable, (_JOB, *waiters.variables))]},
-        "panels": list(_laid_out(waiters.rows)),
+        "templating": {"list": [_datasource(), *map(_variable, (_JOB, *board.variables))]},
+        "panels": list(_laid_out(board.rows)),
     }
 
 

@@ -331,10 +331,19 @@ class DiskResponseCache:
 class NoCache:
     """A cache that has nothing and keeps nothing: for a size limit of 0."""
 
-    failures = 0
+    def __init__(self, folder: Path) -> None:
+        self.failures = 0
+        self._folder = folder
 
     async def open(self) -> None:
-        return
+        """What was stored under another limit goes: nobody would erase from it any more."""
+        try:
+            await asyncio.to_thread(_empty, self._folder)
+        except OSError as error:
+            self.failures += 1
+            structlog.get_logger().warning(
+                "response_cache_failed", kind=type(error).__name__, error=str(error)
+            )
 
     async def get(self, fingerprint: str) -> Run | None:
         return None
@@ -361,7 +370,7 @@ class NoCache:
 def response_cache(folder: Path, *, size_limit_bytes: int) -> DiskResponseCache | NoCache:
     """The cache for these settings; to be opened."""
     if size_limit_bytes <= 0:
-        return NoCache()
+        return NoCache(folder)
     return DiskResponseCache(folder, size_limit_bytes=size_limit_bytes)
 
 

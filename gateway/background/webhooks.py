@@ -66,7 +66,7 @@ RECORD_RETRY_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class WebhooksDeps:
-    """What the courier works with; `render` makes the body that a poll would answer."""
+    """What they are sent with; `render` makes the body that a poll would answer."""
 
     ledger: Outbox
     observer: Observer
@@ -104,7 +104,7 @@ class Webhooks:
 
     def run(self) -> None:
         """Begins to lease; what a former process left undelivered is taken up at once."""
-        self._loop = asyncio.create_task(self._lease_due(), name="courier")
+        self._loop = asyncio.create_task(self._lease_due(), name="webhooks")
 
     def nudge(self) -> None:
         """Told that there may be something new in the outbox."""

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.cli.check import (
+    DEFAULT_PATH,
+    EXIT_PROBLEMS,
+    config_option,
+    explain,
+    load_settings,
+)
 from gateway.cli.formats import counted
 from gateway.cli.store import strangeness
 from gateway.config import Settings, SettingsError
@@ -102,12 +108,7 @@ class AuditReport:
 
 
 @click.command("audit", short_help="Prove that the ledger adds up.")
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    help=f"The settings file.  [default: {DEFAULT_PATH}]",
-)
+@config_option
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),

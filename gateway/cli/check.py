@@ -27,6 +27,14 @@ EXIT_PROBLEMS = 2
 ALIVE_SECONDS = 2.0
 ANSWER_BYTES = 1000
 
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help=f"The settings file.  [default: {DEFAULT_PATH}]",
+)
+"""The option of a command that goes on without a file, unless one is named."""
+
 
 @click.command("check", short_help="Validate the settings and show them.")
 @click.option(

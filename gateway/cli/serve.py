@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import resource
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.cli.check import (
+    DEFAULT_PATH,
+    EXIT_PROBLEMS,
+    config_option,
+    explain,
+    load_settings,
+)
 from gateway.config import Settings, SettingsError, with_address
 from gateway.config.notices import notices
 
@@ -30,12 +37,7 @@ HANGUP = "SIGHUP"
 
 
 @click.command("serve", short_help="Run the gateway.")
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    help=f"The settings file.  [default: {DEFAULT_PATH}]",
-)
+@config_option
 @click.option("--host", help="Address to listen on, instead of the settings' server.host.")
 @click.option(
     "--port",
@@ -161,13 +163,15 @@ def _reload_on_hangup(gateway: Gateway) -> None:
 
     import structlog
 
+    from gateway.core.teams.changes import Act
     from gateway.errors import Unavailable
+    from gateway.ids import new_change_id
 
     log = structlog.get_logger("gateway.settings")
 
     async def reload() -> None:
         try:
-            waiting = await gateway.reread(actor=HANGUP)
+            waiting = await gateway.reread(Act(new_change_id(), time.time(), HANGUP))
         except (SettingsError, Unavailable) as error:
             said = explain(error) if isinstance(error, SettingsError) else error.message
             log.error("reload refused, the last good settings stay", problems=said)

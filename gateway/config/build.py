@@ -137,7 +137,7 @@ def _path(detail: ErrorDetails, document: Document) -> Path:
 
 
 def message(detail: ErrorDetails, path: Path) -> str:
-    """pydantic's error in the words of this house; `path` leads there from the settings' top."""
+    """pydantic's error in our words; `path` leads there from the settings' top."""
     kind = detail["type"]
     if kind == "extra_forbidden":
         return f"unknown key{suggestion(path[-1], _keys_at(path[:-1]))}"

@@ -228,13 +228,9 @@ class Reports(AccountReads, Protocol):
     """Numbers: what was spent, and how much there is of everything."""
 
     async def usage(
-        self,
-        *,
-        since_day: int | None = None,
-        until_day: int | None = None,
-        team: str | None = None,
+        self, *, since_day: int | None = None, team: str | None = None
     ) -> Sequence[Usage]:
-        """Totals by team and model over the days in [since, until); `day` is 0 in them."""
+        """Totals by team and model, from a day on or of all days; `day` is 0 in them."""
 
     async def usage_by_day(
         self,

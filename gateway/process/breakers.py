@@ -59,7 +59,7 @@ class Permit:
 
 
 @dataclass(slots=True)
-class _Gate:
+class _Breaker:
     """How a route is, and what it said when it last did not take a submit.
 
     `taken` counts the submits that it took, `declined` is by run, and `wasted` by team: the trials
@@ -84,7 +84,7 @@ class Breakers:
         self._current = current
         self._clock = clock
         self._observer = observer
-        self._breakers: dict[tuple[str, str], _Gate] = {}
+        self._breakers: dict[tuple[str, str], _Breaker] = {}
         self._waiting: dict[str, Waiting] = {}
 
     def forget(self) -> None:
@@ -95,8 +95,8 @@ class Breakers:
 
     def state(self, upstream: str, model: str) -> BreakerState:
         """How a route is; one that was never asked is closed."""
-        gate = self._breakers.get((upstream, model))
-        return (gate.health if gate else RouteHealth()).state(self._clock())
+        breaker = self._breakers.get((upstream, model))
+        return (breaker.health if breaker else RouteHealth()).state(self._clock())
 
     def follow(self, run: Run) -> None:
         """The run is so by now: those that wait have their turn, those that do not give it up."""
@@ -104,24 +104,24 @@ class Breakers:
         if run.state is RunState.QUEUED:
             self._wait(Waiting(run.id, run.team, run.model, run.due_at))
         elif run.state is not RunState.SUBMITTING:
-            for gate in self._breakers.values():
-                gate.declined.pop(run.id, None)
+            for breaker in self._breakers.values():
+                breaker.declined.pop(run.id, None)
 
     def _wait(self, waiting: Waiting) -> None:
         """In the line, and before those who it turns out stand behind."""
         _remember(self._waiting, waiting.run_id, waiting)
-        for gate in self._breakers.values():
-            rank = gate.rank(waiting.run_id, waiting.team)
+        for breaker in self._breakers.values():
+            rank = breaker.rank(waiting.run_id, waiting.team)
             for scope in ((waiting.model, ""), (waiting.model, waiting.team)):
-                if scope in gate.kept_for and rank < gate.kept_for[scope][0]:
-                    del gate.kept_for[scope]
+                if scope in breaker.kept_for and rank < breaker.kept_for[scope][0]:
+                    del breaker.kept_for[scope]
 
     # --- permits -------------------------------------------------------------------------------
 
     def enter(self, run: Run) -> Permit | NotNow | CredentialsRefused:
         """A permit for the route that the run is on, or what the route said before."""
         permit = self._take(run, run.upstream, run.upstream_model, patient=False)
-        return permit or self._gate(run.upstream, run.upstream_model).trouble
+        return permit or self._breaker(run.upstream, run.upstream_model).trouble
 
     def outlook(self, run: Run, event: Event) -> tuple[Outlook, Permit | None]:
         """Where the run may go on after the event, and the permit for going there."""
@@ -137,8 +137,8 @@ class Breakers:
     def leave(self, permit: Permit | None) -> None:
         """The permit was not used, or nobody will ever tell what came of it."""
         if permit is not None:
-            gate = self._gate(permit.upstream, permit.upstream_model)
-            gate.health = gate.health.unused(permit.team, permit.epochs, self._clock())
+            breaker = self._breaker(permit.upstream, permit.upstream_model)
+            breaker.health = breaker.health.unused(permit.team, permit.epochs, self._clock())
 
     # --- what became of it ---------------------------------------------------------------------
 
@@ -147,22 +147,22 @@ class Breakers:
 
         Returns what it means for the run: a route that takes others may decline it for good.
         """
-        gate = self._gate(permit.upstream, permit.upstream_model)
-        event = self._counted(gate, permit, event)
+        breaker = self._breaker(permit.upstream, permit.upstream_model)
+        event = self._counted(breaker, permit, event)
         match event:
             case Accepted() | Refused():
-                gate.trouble = NO_TROUBLE
+                breaker.trouble = NO_TROUBLE
             case CredentialsRefused() | NotNow(its_own=False):
-                gate.trouble = replace(event, words="")  # it was said of another's order
+                breaker.trouble = replace(event, words="")  # it was said of another's order
         now, pace = self._clock(), self._pace(permit.upstream)
-        after = gate.health.submitted(permit.team, permit.epochs, event, now, pace)
-        self._count_trial(gate, permit, after)
+        after = breaker.health.submitted(permit.team, permit.epochs, event, now, pace)
+        self._count_trial(breaker, permit, after)
         self._set(permit.upstream, permit.upstream_model, after)
         return event
 
     def polled(self, run: Run, event: PollEvent) -> None:
         """What became of a task says whether its route delivers."""
-        health = self._gate(run.upstream, run.upstream_model).health
+        health = self._breaker(run.upstream, run.upstream_model).health
         if isinstance(event, Finished):
             self._set(run.upstream, run.upstream_model, health.delivered(run.team))
         if isinstance(event, TaskFailed) and routing.is_providers_fault(event.code):
@@ -171,23 +171,23 @@ class Breakers:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _counted(self, gate: _Gate, permit: Permit, event: SubmitEvent) -> SubmitEvent:
+    def _counted(self, breaker: _Breaker, permit: Permit, event: SubmitEvent) -> SubmitEvent:
         """The event, and whether it is the run's own fault by now."""
         if isinstance(event, Accepted):
-            gate.taken += 1
+            breaker.taken += 1
         if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
             return event
-        known = gate.declined.pop(permit.run_id, Declined()).again(gate.taken)
-        _remember(gate.declined, permit.run_id, known)
-        return replace(event, its_own=known.is_its_own(gate.taken))
+        known = breaker.declined.pop(permit.run_id, Declined()).again(breaker.taken)
+        _remember(breaker.declined, permit.run_id, known)
+        return replace(event, its_own=known.is_its_own(breaker.taken))
 
-    def _count_trial(self, gate: _Gate, permit: Permit, after: RouteHealth) -> None:
+    def _count_trial(self, breaker: _Breaker, permit: Permit, after: RouteHealth) -> None:
         """A trial of all that leaves the route closed was wasted by the team that had it."""
-        gate.kept_for.clear()
+        breaker.kept_for.clear()
         if after.for_all.is_closed:
-            gate.wasted.clear()
-        elif not gate.health.for_all.is_closed:
-            gate.wasted[permit.team] = gate.wasted.get(permit.team, 0) + 1
+            breaker.wasted.clear()
+        elif not breaker.health.for_all.is_closed:
+            breaker.wasted[permit.team] = breaker.wasted.get(permit.team, 0) + 1
 
     def _first_open(
         self, run: Run, routes: Sequence[Alternative], *, patient: bool
@@ -196,38 +196,38 @@ class Breakers:
             permit = self._take(run, route.upstream, route.upstream_model, patient=patient)
             if permit is not None:
                 return route, permit
-            health = self._gate(route.upstream, route.upstream_model).health
+            health = self._breaker(route.upstream, route.upstream_model).health
             if health.is_sound(run.team):
                 break  # busy, not ill: to wait for it is cheaper than to go on
         return None, None
 
     def _take(self, run: Run, upstream: str, model: str, *, patient: bool) -> Permit | None:
-        gate, now, team = self._gate(upstream, model), self._clock(), run.team
-        allowed = gate.health.allows(team, now, patient=patient)
-        if not allowed or self._is_anothers_turn(gate, run, now, self._pace(upstream)):
-            gate.health = gate.health.turned_away(team, now, self._pace(upstream))
+        breaker, now, team = self._breaker(upstream, model), self._clock(), run.team
+        allowed = breaker.health.allows(team, now, patient=patient)
+        if not allowed or self._is_anothers_turn(breaker, run, now, self._pace(upstream)):
+            breaker.health = breaker.health.turned_away(team, now, self._pace(upstream))
             return None
-        gate.health = gate.health.taken(team, now)
-        return Permit(upstream, model, run.id, team, gate.health.epochs(team))
+        breaker.health = breaker.health.taken(team, now)
+        return Permit(upstream, model, run.id, team, breaker.health.epochs(team))
 
-    def _is_anothers_turn(self, gate: _Gate, run: Run, now: float, pace: BreakerPace) -> bool:
+    def _is_anothers_turn(self, breaker: _Breaker, run: Run, now: float, pace: BreakerPace) -> bool:
         """Whether this would be a trial, and one who comes soon stands before this run."""
-        trial = gate.health.trial_of(run.team)
+        trial = breaker.health.trial_of(run.team)
         if trial is None:
             return False
         late = pace.first_seconds
         patience = max(late, trial.open_seconds / PATIENCE_SHARE)
-        of_all = trial is gate.health.for_all
+        of_all = trial is breaker.health.for_all
         scope = (run.model, "" if of_all else run.team)
-        first = gate.kept_for.pop(scope, None)
+        first = breaker.kept_for.pop(scope, None)
         if first is None or not self._still_comes(first[1], run, now, patience, late):
-            line = self._line(gate, run, of_all=of_all)
+            line = self._line(breaker, run, of_all=of_all)
             coming = (one for one in line if trials.comes_soon(one[1], now, patience, late))
             first = trials.first_in_line(coming)
         if first is None:
             return False
-        gate.kept_for[scope] = first
-        return first[0] < gate.rank(run.id, run.team)
+        breaker.kept_for[scope] = first
+        return first[0] < breaker.rank(run.id, run.team)
 
     def _still_comes(
         self, first: Waiting, run: Run, now: float, patience: float, late: float
@@ -236,11 +236,11 @@ class Breakers:
         waits = self._waiting.get(first.run_id) == first and first.run_id != run.id
         return waits and trials.comes_soon(first, now, patience, late)
 
-    def _line(self, gate: _Gate, run: Run, *, of_all: bool) -> Iterable[tuple[Rank, Waiting]]:
+    def _line(self, breaker: _Breaker, run: Run, *, of_all: bool) -> Iterable[tuple[Rank, Waiting]]:
         """All others who wait for this trial: those of the team, or of every team."""
         for one in self._waiting.values():
             if one.model == run.model and one.run_id != run.id and (of_all or one.team == run.team):
-                yield gate.rank(one.run_id, one.team), one
+                yield breaker.rank(one.run_id, one.team), one
 
     def _hopeful(self, routes: Sequence[Alternative], event: Event) -> Sequence[Alternative]:
         """Those of `routes` worth waiting for. A refused key or balance is not mended by waiting;
@@ -250,25 +250,25 @@ class Breakers:
         return [route for route in routes if not self._refuses_us(route)]
 
     def _refuses_us(self, route: Alternative) -> bool:
-        gate = self._gate(route.upstream, route.upstream_model)
-        return isinstance(gate.trouble, CredentialsRefused)
+        breaker = self._breaker(route.upstream, route.upstream_model)
+        return isinstance(breaker.trouble, CredentialsRefused)
 
     def _up_at(self, route: Alternative, run: Run, event: Event) -> float:
         now = self._clock()
-        at = self._gate(route.upstream, route.upstream_model).health.up_at(run.team, now)
+        at = self._breaker(route.upstream, route.upstream_model).health.up_at(run.team, now)
         if route.name != run.route or not isinstance(event, NotNow):
             return at
         asked = min(event.retry_after_seconds or 0.0, RETRY_AFTER_MAX_SECONDS)
         return max(at, now + asked)
 
-    def _gate(self, upstream: str, model: str) -> _Gate:
+    def _breaker(self, upstream: str, model: str) -> _Breaker:
         """As many as the settings have named routes; those of former settings stay."""
-        return self._breakers.setdefault((upstream, model), _Gate())
+        return self._breakers.setdefault((upstream, model), _Breaker())
 
     def _set(self, upstream: str, model: str, after: RouteHealth) -> None:
-        gate = self._gate(upstream, model)
-        turned = after.is_up is not gate.health.is_up
-        gate.health = after
+        breaker = self._breaker(upstream, model)
+        turned = after.is_up is not breaker.health.is_up
+        breaker.health = after
         if turned:
             self._observer.route_turned(upstream, model, up=after.is_up)
 

@@ -3,7 +3,7 @@
 A waiter costs one future: one timer keeps the time for all of them, and it is the publisher who
 asks whether the news are what a waiter waits for. Waiters are woken in batches, so that thousands
 of them never hold the loop. A run nobody waits for costs nothing. What is published here is
-already committed; for a run of another process the board looks into the ledger now and then.
+already committed; for a run of another process the ledger is looked into now and then.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Waiters:
 
     def start(self, look: Look) -> None:
         """From now on runs without news are looked up."""
-        self._looking = asyncio.create_task(self._look_after_silent_runs(look), name="board")
+        self._looking = asyncio.create_task(self._look_after_silent_runs(look), name="waiters")
 
     async def stop(self) -> None:
         self.release()

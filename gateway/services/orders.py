@@ -20,7 +20,6 @@ from gateway import ids
 from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Order, Run, Task, Verdict
 from gateway.core.money import budgets
-from gateway.core.orders import estimate as enquiries
 from gateway.core.orders import validation
 from gateway.core.orders.admission import (
     Denied,
@@ -32,7 +31,7 @@ from gateway.core.orders.admission import (
     Started,
 )
 from gateway.core.orders.ask import Ask, honoured
-from gateway.core.orders.estimate import Estimate
+from gateway.core.orders.estimate import Estimate, estimate
 from gateway.core.orders.fingerprint import fingerprint, references
 from gateway.core.orders.replies import answered, outcome_unknown
 from gateway.core.policy import Current, Policy
@@ -159,7 +158,7 @@ class Orders:
         policy = self._deps.current.policy
         ask = self._name(team, await self._read(team, body, policy), freshness, policy)
         decision = await self._deps.decisions.foreseen(ask)
-        return enquiries.estimate(ask, decision)
+        return estimate(ask, decision)
 
     # --- the stages ----------------------------------------------------------------------------
 

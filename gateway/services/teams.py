@@ -17,11 +17,10 @@ from typing import Final, TypeVar
 
 import structlog
 
-from gateway import ids
 from gateway.core.policy import Current
 from gateway.core.teams import changes
-from gateway.core.teams.changes import Act, Action, Rotation, no_team
-from gateway.core.teams.records import ManagedTeam, TeamKey
+from gateway.core.teams.changes import Act, Rotation, no_team
+from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import Provisioned, TeamExists
 from gateway.ports.ledger import TeamRecords
@@ -65,47 +64,46 @@ class Teams:
 
     # --- changing teams ------------------------------------------------------------------------
 
-    async def create(self, name: str, document: str, *, actor: str) -> ManagedTeam:
+    async def create(self, name: str, document: str, act: Act) -> ManagedTeam:
         """Raises `TeamExists`."""
         if name in self._current.policy.provisioned:
             raise TeamExists(f"The settings file has a team {name!r} already.", param="name")
-        act = self._act(actor)
         return await self._change(name, lambda view: changes.create(view, name, document, act))
 
-    async def change(self, name: str, edit: Callable[[str], str], *, actor: str) -> ManagedTeam:
+    async def change(self, name: str, edit: Callable[[str], str], act: Act) -> ManagedTeam:
         """The team with the document that `edit` makes of its present one.
 
         When this returns, no order is judged by the former limits any more. Raises `TeamNotFound`,
         `Provisioned` and what `edit` raises.
         """
-        act = self._act_on(name, actor)
+        self._check_is_managed(name)
         after = await self._change(name, lambda view: changes.change(view, name, edit, act))
         await self._settle()
         return after
 
-    async def delete(self, name: str, *, actor: str) -> None:
+    async def delete(self, name: str, act: Act) -> None:
         """Its keys open nothing any more; runs that are under way end. Raises as `change` does."""
-        act = self._act_on(name, actor)
+        self._check_is_managed(name)
         await self._change(name, lambda view: changes.delete(view, name, act))
         await self._settle()
 
     # --- changing keys -------------------------------------------------------------------------
 
-    async def issue(self, name: str, *, label: str, actor: str) -> Issued:
+    async def issue(self, name: str, *, label: str, act: Act) -> Issued:
         """A new key. Raises `TeamNotFound`, `Provisioned`."""
-        act = self._act_on(name, actor)
+        self._check_is_managed(name)
         issued = _new_key(name, label, act.at)
         await self._change(name, lambda view: changes.issue(view, issued.record, act))
         return issued
 
     async def rotate(
-        self, name: str, key_id: str, *, grace_seconds: float, label: str | None, actor: str
+        self, name: str, key_id: str, *, grace_seconds: float, label: str | None, act: Act
     ) -> Rotated:
         """A new key for an old one, which works on for so long. `label` None: the old one's.
 
         Raises also `KeyNotFound`, `KeyNotActive`, `RotationUnderWay`.
         """
-        act = self._act_on(name, actor)
+        self._check_is_managed(name)
         issued = _new_key(name, label or "", act.at, replaces=key_id)
 
         def decide(view: View) -> tuple[Rotation, Writes]:
@@ -116,16 +114,13 @@ class Teams:
         rotation = await self._change(name, decide)
         return Rotated(Issued(rotation.new, issued.key), rotation.old)
 
-    async def revoke(self, name: str, key_id: str, *, actor: str) -> TeamKey:
+    async def revoke(self, name: str, key_id: str, act: Act) -> TeamKey:
         """The key opens nothing from the next request on. Raises as `rotate` does."""
-        act = self._act_on(name, actor)
+        self._check_is_managed(name)
         return await self._change(name, lambda view: changes.revoke(view, name, key_id, act))
 
-    async def note(
-        self, action: Action, subject: str, *, before: str, after: str, actor: str
-    ) -> None:
+    async def note(self, change: Change) -> None:
         """Writes down an act that changes nothing else in the ledger."""
-        change = self._act(actor).change(action, subject, before=before, after=after)
         await self._ledger.transact(Keys(), lambda _: (None, Writes(changes=(change,))))
 
     # --- inside --------------------------------------------------------------------------------
@@ -153,7 +148,7 @@ class Teams:
         """
         await self._ledger.transact(Keys(), lambda _: (None, Writes()))
 
-    def _act_on(self, name: str, actor: str) -> Act:
+    def _check_is_managed(self, name: str) -> None:
         """Raises `TeamNotFound`, `Provisioned`."""
         if name in self._current.policy.provisioned:
             raise Provisioned(
@@ -162,10 +157,6 @@ class Teams:
             )
         if name not in self._in_force.managed:
             raise no_team(name)
-        return self._act(actor)
-
-    def _act(self, actor: str) -> Act:
-        return Act(ids.new_change_id(), self._current.clock(), actor)
 
 
 def _new_key(team: str, label: str, now: float, *, replaces: str | None = None) -> Issued:

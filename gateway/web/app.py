@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.web.calls import let_in
 from gateway.web.cors import Cors
 from gateway.web.dialects import dialect_of
 from gateway.web.edge import UPSTREAM_SECONDS, CountRequest, Edge
@@ -36,8 +37,9 @@ def build_app(
     async def unrouted(request: Request, error: Exception) -> Response:
         return _http_exception(request, error, current.policy.public_url)
 
+    served = [Endpoint(one.operation, let_in(one, current)) for one in endpoints]
     app = Starlette(
-        routes=routes(endpoints),
+        routes=routes(served),
         exception_handlers={
             GatewayError: _gateway_error,
             ClientGone: _client_gone,
@@ -46,7 +48,7 @@ def build_app(
         },
     )
     app.router.redirect_slashes = False  # clients here refuse redirects
-    templates: dict[object, str] = {one.handler: one.operation.path for one in endpoints}
+    templates: dict[object, str] = {one.handler: one.operation.path for one in served}
     opened = Cors(app, current)
     return Edge(opened, templates=templates, http_request=http_request)
 

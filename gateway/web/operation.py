@@ -12,7 +12,6 @@ from enum import StrEnum
 from types import FunctionType
 from typing import Final, TypeVar
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import GatewayError, RequestTooLarge, Unauthorized, UnsupportedCoding
@@ -21,7 +20,9 @@ from gateway.web.schema import STRING, Schema, Shape
 
 JSON: Final = "application/json"
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[..., Awaitable[Response]]
+"""What it is called with depends on whose key is asked for: `gateway.web.calls`."""
+
 S = TypeVar("S", bound=Callable[..., Awaitable[Response]])
 
 _OPERATION: Final = "operation"

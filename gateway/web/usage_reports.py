@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from typing import Final, Literal, NotRequired, cast
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from gateway.core.model import Usage
 from gateway.core.money.usd import dollars, exact_usd
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import UsagePart
-from gateway.services.usage import UsageReport
+from gateway.services.usage import Period, UsageReport, period
 from gateway.web.evolink import wire
 from gateway.web.query import Query
 from gateway.web.schema import STRING, Shape
@@ -82,6 +83,10 @@ class UsageAsked(Query):
     format: Literal["json", "csv"] | None = Field(
         None, description="Without it what `Accept` prefers, else JSON."
     )
+
+    def period(self, now: float, zone: tzinfo) -> Period:
+        """The days that are asked for. Raises `InvalidRequest`."""
+        return period(self.since, self.until, now=now, zone=zone)
 
 
 def read_by(text: str, parts: Sequence[UsagePart]) -> tuple[UsagePart, ...]:

@@ -18,7 +18,7 @@ from gateway.web.admin.health import HealthDeps, HealthPage, Life
 from gateway.web.admin.keys import TeamKeys
 from gateway.web.admin.pictures import PictureRegister
 from gateway.web.admin.refusals import RefusedOrders
-from gateway.web.admin.runs import RunErasure, RunPages
+from gateway.web.admin.runs import RunPages
 from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import ManagedTeams
 from gateway.web.admin.unproven import UnprovenPages
@@ -91,34 +91,31 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
 
 def _for_teams(deps: EndpointsDeps) -> Sequence[object]:
     """What the console shows a team of itself."""
-    ledger, current = deps.adapters.ledger, deps.current
-    return (TeamPages(ledger, deps.services.standings, current), Gallery(ledger, current))
+    ledger = deps.adapters.ledger
+    return (TeamPages(ledger, deps.services.standings), Gallery(ledger))
 
 
 def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
-    adapters, services, current, clock = deps.adapters, deps.services, deps.current, deps.clock
+    adapters, services, current = deps.adapters, deps.services, deps.current
     records = Runs(adapters.ledger, services.refusals, adapters.pictures)
     retrying = Retrying(adapters.ledger, services.worker.try_again)
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),
         TeamKeys(services.teams, services.policy, current, deps.settings),
-        UsageReports(adapters.ledger, current),
-        RunPages(records, retrying, current),
-        RunErasure(services.erasure, current, flush=services.refusals.flush),
-        RefusedOrders(records, current),
-        Changes(adapters.ledger, current),
-        PictureRegister(adapters.ledger, services.erasure, current),
-        UnprovenPages(adapters.pictures, current),
+        UsageReports(adapters.ledger),
+        RunPages(records, retrying, services.erasure, flush=services.refusals.flush),
+        RefusedOrders(records),
+        Changes(adapters.ledger),
+        PictureRegister(adapters.ledger, services.erasure),
+        UnprovenPages(adapters.pictures),
         CachePages(
             services.erasure,
             adapters.cache,
-            current,
             size_limit_bytes=deps.settings().cache.size_limit_bytes,
             requests=adapters.metrics.cache_requests,
         ),
-        CallbackHistory(adapters.ledger, services.webhooks.redeliver, current),
+        CallbackHistory(adapters.ledger, services.webhooks.redeliver),
         SettingsPage(
-            current,
             settings=deps.settings,
             notices=lambda: [*notices(deps.settings()), *services.policy.notices],
             reread=deps.reread,
@@ -127,8 +124,6 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
             HealthDeps(
                 ledger=adapters.ledger,
                 cache=adapters.cache,
-                current=current,
-                clock=clock,
                 chores=services.maintenance,
                 life=deps.life,
                 unready=deps.unready,

@@ -13,7 +13,7 @@ import structlog
 from gateway.config import Settings, SettingsError, convert, differences, managed, restart_needed
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
-from gateway.core.teams.changes import Action
+from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
@@ -163,11 +163,11 @@ class Gateway:
         self.settings = settings
         return restart_needed(former, settings)
 
-    async def reread(self, actor: str) -> Sequence[str] | None:
+    async def reread(self, act: Act) -> Sequence[str] | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
 
         Returns what `reload` does; None where there is no file. Raises `SettingsError`, and
-        `Unavailable` when the act of this `actor` cannot be written down.
+        `Unavailable` when this act cannot be written down.
         """
         if self._load is None:
             return None
@@ -180,7 +180,7 @@ class Gateway:
             changed = differences(self.settings, settings)
             before, after = (json.dumps(managed.plain(shown)) for shown in changed)
             await self.services.teams.note(
-                Action.SETTINGS_RELOAD, "settings", before=before, after=after, actor=actor
+                act.change(Action.SETTINGS_RELOAD, "settings", before=before, after=after)
             )
             return self.reload(settings)
 

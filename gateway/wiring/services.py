@@ -112,7 +112,7 @@ class Services:
             deps,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
-            owner=f"courier-{secrets.token_hex(6)}",
+            owner=f"webhooks-{secrets.token_hex(6)}",
             alerts=self._adapters.connections.alerts(),
         )
 

@@ -21,8 +21,10 @@ import pytest
 from core_samples import a_policy, some_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.adapters.ledger.sqlite import SqliteLedger
@@ -804,6 +806,19 @@ async def test_a_scrape_leaves_the_interpreter_as_it_was(ledger: SqliteLedger) -
     assert (sys.getswitchinterval(), gc.isenabled()) == (interval, True)
 
 
+async def test_a_scrape_that_fails_leaves_the_interpreter_as_it_was(ledger: SqliteLedger) -> None:
+    class Broken(Collector):
+        def collect(self) -> Iterable[Metric]:
+            raise RuntimeError("broken")
+
+    interval = sys.getswitchinterval()
+    metrics = make(ledger)
+    metrics.registry.register(Broken())
+    with pytest.raises(RuntimeError, match="broken"):
+        await metrics.render()
+    assert (sys.getswitchinterval(), gc.isenabled()) == (interval, True)
+
+
 async def test_a_broken_disk_or_cache_costs_no_scrape(ledger: SqliteLedger) -> None:
     class Broken:
         async def free_bytes(self) -> int:
@@ -826,6 +841,36 @@ async def test_scrapes_at_the_same_time_share_one(ledger: SqliteLedger) -> None:
     assert len({id(body) for body, _ in bodies}) == 1
     await metrics.render()
     assert moody.calls.count("usage") == 2
+
+
+COUNT_ONE = """
+from core_samples import a_policy
+from gateway.adapters.metrics.recorder import MetricsRecorder
+from prometheus_client import generate_latest
+
+recorder = MetricsRecorder(a_policy())
+recorder.cache_looked_up("hit")
+print(generate_latest(recorder.registry).decode())
+"""
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_for_counts_of_several_processes_is_left_alone(
+    tmp_path: Path, exists: bool
+) -> None:
+    folder = tmp_path / "counts"
+    if exists:
+        folder.mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder),
+    }
+    command = [sys.executable, "-c", COUNT_ONE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'gateway_cache_requests_total{result="hit"} 1.0' in done.stdout
+    assert not exists or not list(folder.iterdir())
 
 
 async def test_one_scraper_that_goes_away_does_not_stop_the_others(ledger: SqliteLedger) -> None:

@@ -381,3 +381,13 @@ async def test_without_a_size_there_is_no_cache(folder: Path) -> None:
     assert await cache.size() == (0, 0)
     await cache.close()
     assert not folder.exists()
+
+
+async def test_what_was_stored_goes_once_there_is_no_cache(folder: Path) -> None:
+    former = DiskResponseCache(folder, size_limit_bytes=LIMIT)
+    await former.open()
+    await former.put(replace(a_done_run("f"), request="a secret wish " * 10_000), ttl_seconds=60)
+    await former.close()
+    assert any(b"a secret wish" in one.read_bytes() for one in folder.rglob("*") if one.is_file())
+    await response_cache(folder, size_limit_bytes=0).open()
+    assert not any(one.is_file() for one in folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""What the housekeeper throws away: by the settings in force, until nothing old is left."""
+"""What maintenance throws away: by the settings in force, until nothing old is left."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Clean(Protocol):
 
 @pytest.fixture
 async def cleaned(tmp_path: Path) -> AsyncIterator[Clean]:
-    """Gives ledgers with some records, each after the housekeeper's first round."""
+    """Gives ledgers with some records, each after the first round of maintenance."""
     opened: list[Watched] = []
 
     async def clean(writes: Writes, policy: Policy = POLICY) -> SqliteLedger:
@@ -57,17 +57,17 @@ async def cleaned(tmp_path: Path) -> AsyncIterator[Clean]:
         await ledger.open()
         await pictures.open()
         await ledger.transact(Keys(), lambda _: (None, writes))
-        keeper = Maintenance(
+        maintenance = Maintenance(
             ledger,
             pictures,
             current=Current(policy, lambda: NOW),
             clock=lambda: NOW,
             checked=lambda _: None,
         )
-        await keeper.start()
+        await maintenance.start()
         async with asyncio.timeout(5):
             await ledger.clean.wait()
-        await keeper.stop()
+        await maintenance.stop()
         await pictures.close()
         return ledger
 

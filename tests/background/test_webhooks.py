@@ -1,4 +1,4 @@
-"""The courier over a ledger: what it does when stores, receivers and clocks misbehave."""
+"""Webhooks over a ledger: what is done when stores, receivers and clocks misbehave."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RUN = Run(
 
 
 class Watcher:
-    """Collects what it is told; an observer as far as the courier goes."""
+    """Collects what it is told; an observer as far as they go."""
 
     def __init__(self) -> None:
         self.told: list[Delivery] = []
@@ -119,7 +119,7 @@ def job(number: int, host: str, *, team: str = "blue") -> Job:
 
 
 class Round:
-    """One courier with its ledger and its receivers."""
+    """The sending of webhooks, with its ledger and its receivers."""
 
     def __init__(self, ledger: SqliteLedger, receivers: Receivers, **options: Any) -> None:
         self.ledger = ledger
@@ -128,9 +128,9 @@ class Round:
         render = options.pop("render", lambda job, run: job.id.encode())
         policy = a_policy(callback_retries=options.pop("retries", (0.01,)))
         observer: Any = self.watcher
-        desk = WebhooksDeps(ledger, observer, Current(policy, self.clock), self.clock, render)
+        deps = WebhooksDeps(ledger, observer, Current(policy, self.clock), self.clock, render)
         concurrency = options.pop("concurrency", 16)
-        self.webhooks = Webhooks(desk, receivers, concurrency=concurrency, owner="here")
+        self.webhooks = Webhooks(deps, receivers, concurrency=concurrency, owner="here")
 
     async def owe(self, *jobs: Job) -> None:
         rows = tuple(one for each in jobs for one in owes(each, self.clock()))

@@ -28,7 +28,7 @@ from gateway.core.transaction import Keys, Writes
 from gateway.ports.ledger import DeliveryFilter
 from gateway.sandbox import RunningSandbox, running_sandbox
 
-DOOMED = Path(__file__).with_name("doomed_courier.py")
+DOOMED = Path(__file__).with_name("doomed_webhooks.py")
 SECRET = "whsec_c2VjcmV0LWtleS1vZi0yNC1ieXRlcw=="
 CALLBACKS = {
     "allow_private_addresses": True,

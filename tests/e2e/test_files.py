@@ -495,6 +495,21 @@ async def test_a_file_as_base64_that_is_too_large_is_told_of_the_other_ways(tmp_
         assert list((one.folder / "forms").iterdir()) == []
 
 
+@pytest.mark.parametrize("line", [64, 76])
+async def test_breaks_between_the_lines_of_base64_are_none_of_the_file(
+    tmp_path: Path, line: int
+) -> None:
+    """As MIME writes it, and with the slashes escaped as PHP's JSON has them."""
+    text = base64.b64encode(bytes(range(256)) * 78_125).decode()
+    assert len(base64.b64decode(text)) == 20_000_000
+    lines = r"\r\n".join(text[at : at + line] for at in range(0, len(text), line))
+    body = f'{{"base64_data":"{lines.replace("/", chr(92) + "/")}"}}'
+    async with swallowing(tmp_path) as (one, swallowed):
+        answer = await one.client.post(f"{BASE}/upload/base64", content=body, headers=auth())
+        assert answer.status_code == 200, answer.text
+        assert len(swallowed) == 1
+
+
 # --- references ----------------------------------------------------------------------------------
 
 

@@ -221,7 +221,7 @@ async def test_waiters_cost_upstream_nothing(a_house: House) -> None:
 
 
 async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
-    """Here the worker publishes on a board of its own, as another process would."""
+    """Here the worker publishes to waiters of its own, as another process would."""
     async with house(tmp_path) as one:
         gateway = one.gateway
         await gateway.services.waiters.stop()

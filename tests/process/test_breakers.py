@@ -1,4 +1,4 @@
-"""The gates of the routes: permits, what is told of them, and where a run may go on."""
+"""The breakers of the routes: permits, what is told of them, and where a run may go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The board: everyone who waits hears in time, nobody holds the loop, nothing is left behind."""
+"""Waiters: everyone who waits hears in time, nobody holds the loop, nothing is left behind."""
 
 from __future__ import annotations
 

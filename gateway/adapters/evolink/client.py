@@ -172,16 +172,23 @@ def _client(
         max_keepalive_connections=keepalive,
         keepalive_expiry=KEEPALIVE_SECONDS,
     )
+    longest_seconds = max(timeouts.submit_seconds, timeouts.poll_seconds)
+    timeout = httpx.Timeout(longest_seconds, connect=timeouts.connect_seconds)
+    return vendor_client(account, transports(limits), timeout)
+
+
+def vendor_client(
+    account: VendorAccount, transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout
+) -> httpx.AsyncClient:
+    """What calls the vendor under the organisation's key."""
     return httpx.AsyncClient(
-        transport=transports(limits),
+        transport=transport,
         headers={
             "Authorization": f"Bearer {account.api_key}",
             "User-Agent": account.user_agent,
             "Accept": "application/json",
         },
-        timeout=httpx.Timeout(
-            max(timeouts.submit_seconds, timeouts.poll_seconds), connect=timeouts.connect_seconds
-        ),
+        timeout=timeout,
         follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # calls share nothing
         trust_env=False,

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 import httpx2 as httpx
 import orjson
 
-from gateway.adapters.evolink.client import Transports, VendorAccount, straight
+from gateway.adapters.evolink.client import Transports, VendorAccount, straight, vendor_client
 from gateway.adapters.evolink.masking import Mask, received
 from gateway.adapters.evolink.said import VendorAnswer
 from gateway.errors import UpstreamError, UpstreamRefusal
@@ -65,22 +65,10 @@ class EvolinkFiles:
         self._mask = Mask(account.api_key)
         # A kept connection may be closed just as a file begins, which cannot be sent twice.
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
-        self._client = httpx.AsyncClient(
-            transport=transports(limits),
-            headers={
-                "Authorization": f"Bearer {account.api_key}",
-                "User-Agent": account.user_agent,
-                "Accept": "application/json",
-            },
-            timeout=httpx.Timeout(
-                connect=connect_seconds,
-                write=WRITE_SECONDS,
-                read=ANSWER_SECONDS,
-                pool=POOL_SECONDS,
-            ),
-            follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
-            trust_env=False,
+        timeout = httpx.Timeout(
+            connect=connect_seconds, write=WRITE_SECONDS, read=ANSWER_SECONDS, pool=POOL_SECONDS
         )
+        self._client = vendor_client(account, transports(limits), timeout)
 
     async def upload_form(self, form: AsyncIterator[FormPiece], *, folder: str) -> StoredFile:
         boundary = secrets.token_hex(16)

@@ -15,9 +15,6 @@ from gateway.adapters.ledger.database import Database, every
 from gateway.core.model import RunState, Task, Upload, Usage
 from gateway.ports.ledger import UsagePart
 
-MAX_DAY: Final = 2**62
-"""Later than every day, and a BIGINT."""
-
 NAMES_AT_ONCE: Final = 100
 """One value each: far below the limit of values in a statement."""
 
@@ -109,18 +106,14 @@ def _single(db: Database, statement: str) -> float | None:
     return None if value is None else float(value)
 
 
-def usage(
-    db: Database, since_day: int | None, until_day: int | None, team: str | None
-) -> Sequence[Usage]:
+def usage(db: Database, since_day: int | None, team: str | None) -> Sequence[Usage]:
     """The totals of all days are kept ready: they are read at every scrape."""
-    if since_day is None and until_day is None and team is None:
-        return every(db, (statements.USAGE_EVER, ()), rows.usage_from)
-    if since_day is None and until_day is None:
+    if since_day is not None:
+        found = every(db, (statements.USAGE_SINCE, (since_day,)), rows.usage_from)
+        return [one for one in found if team in (None, one.team)]
+    if team is not None:
         return every(db, (statements.USAGE_EVER_OF_TEAM, (team,)), rows.usage_from)
-    since = -MAX_DAY if since_day is None else since_day
-    until = MAX_DAY if until_day is None else until_day
-    found = every(db, (statements.USAGE_TOTALS, (since, until)), rows.usage_from)
-    return [one for one in found if team in (None, one.team)]
+    return every(db, (statements.USAGE_EVER, ()), rows.usage_from)
 
 
 def run_counts(db: Database) -> Mapping[RunState, int]:

@@ -188,13 +188,9 @@ class SqliteReads:
     # --- sums ----------------------------------------------------------------------------------
 
     async def usage(
-        self,
-        *,
-        since_day: int | None = None,
-        until_day: int | None = None,
-        team: str | None = None,
+        self, *, since_day: int | None = None, team: str | None = None
     ) -> Sequence[Usage]:
-        return await self._reports.call(lambda db: reports.usage(db, since_day, until_day, team))
+        return await self._reports.call(lambda db: reports.usage(db, since_day, team))
 
     async def usage_by_day(
         self,

@@ -233,9 +233,9 @@ def digests(count: int) -> str:
 
 # --- reports ---------------------------------------------------------------------------------
 
-USAGE_TOTALS: Final = (
+USAGE_SINCE: Final = (
     f"SELECT team, model, {', '.join(f'SUM({name})' for name in USAGE_COUNTERS)} FROM usage"
-    " WHERE day >= ? AND day < ? GROUP BY team, model ORDER BY team, model"
+    " WHERE day >= ? GROUP BY team, model ORDER BY team, model"
 )
 USAGE_EVER: Final = f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals ORDER BY team, model"
 USAGE_EVER_OF_TEAM: Final = (

@@ -14,6 +14,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
+    values,
 )
 
 from gateway import __version__
@@ -46,6 +47,10 @@ from gateway.core.runs.events import Event, KeepFailed
 
 # The library's further line for each series, which nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+# With PROMETHEUS_MULTIPROC_DIR in the environment, the library would count in files of that folder:
+# it must exist then, and a process with the number of a former one would go on from its counts.
+values.ValueClass = values.MutexValue
 
 
 class MetricsRecorder:

@@ -1,6 +1,6 @@
 """`image-gateway demo`: what the gateway does, shown once by real requests.
 
-Reads the flags, opens the house, has the story told on the stage, and exits: 0 when everything
+Reads the flags, starts the gateway, has the story told on the stage, and exits: 0 when everything
 happened as it should, 1 with what did not. Heavy imports wait until the command runs.
 """
 

@@ -1,4 +1,4 @@
-"""The demo's house: a gateway in front of a simulated EvoLink, both on free loopback ports."""
+"""What the demo shows: a gateway in front of a simulated EvoLink, both on free loopback ports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Installation:
 
 
 def key_of(team: str) -> str:
-    """A key that opens nothing but this house."""
+    """A key that opens nothing but the demo's gateway."""
     return f"{team}-demo-key"
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from gateway.core.policy import Current
 from gateway.ports.cache import ResponseCache
 from gateway.services.erasure import Erasure
-from gateway.web.admin import BODY_BYTES, act_of
-from gateway.web.auth import operator_of
+from gateway.web.admin import BODY_BYTES
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import STORES
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Query, read_json, read_query
+from gateway.web.query import NoParameters, Query, read_json
 from gateway.web.responses import json_response
 
 
@@ -58,29 +56,24 @@ class CachePages:
         self,
         erasure: Erasure,
         cache: ResponseCache,
-        current: Current,
         *,
         size_limit_bytes: int,
         requests: Callable[[], Mapping[str, int]],
     ) -> None:
         self._erasure = erasure
         self._cache = cache
-        self._current = current
         self._size_limit_bytes = size_limit_bytes
         self._requests = requests
 
     @Operation("GET /admin/v1/cache", STORES, "The response cache", answer=CacheShape)
-    async def shown(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        read_query(request, NoParameters)
+    async def shown(self, call: OperatorCall[NoParameters]) -> Response:
         entries, size_bytes = await self._cache.size()
         looks = self._requests()
         answer: CacheShape = {
             "entries": entries,
             "bytes": size_bytes,
             "size_limit_bytes": self._size_limit_bytes,
-            "ttl_seconds": policy.cache_ttl_seconds,
+            "ttl_seconds": call.policy.cache_ttl_seconds,
             "requests": {"hit": looks["hit"], "miss": looks["miss"], "stale": looks["stale"]},
         }
         return json_response(answer)
@@ -93,9 +86,7 @@ class CachePages:
         body=PurgeCache,
         answer=PurgedShape,
     )
-    async def purge(self, request: Request) -> Response:
-        act = act_of(request, self._current)
-        read_query(request, NoParameters)
-        asked = await read_json(request, PurgeCache, BODY_BYTES)
-        answer: PurgedShape = {"purged": await self._erasure.purge(asked.team, act)}
+    async def purge(self, call: OperatorCall[NoParameters]) -> Response:
+        asked = await read_json(call.request, PurgeCache, BODY_BYTES)
+        answer: PurgedShape = {"purged": await self._erasure.purge(asked.team, call.act())}
         return json_response(answer)

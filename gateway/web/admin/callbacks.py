@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.core import delivery
 from gateway.core.model import Delivery, DeliveryState
-from gateway.core.policy import Current
 from gateway.core.teams.changes import Act
 from gateway.errors import NotFound
 from gateway.ports.ledger import DeliveryFilter, Lists
 from gateway.services.runs import page
-from gateway.web.admin import act_of
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import STORES
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Page, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import NoParameters, Page
+from gateway.web.responses import json_response, page_response
 from gateway.web.shown import instant, moment
 
 Redeliver = Callable[[str, Act], Awaitable[Delivery | None]]
@@ -65,10 +62,9 @@ class FindCallbacks(Page):
 
 
 class CallbackHistory:
-    def __init__(self, ledger: Lists, redeliver: Redeliver, current: Current) -> None:
+    def __init__(self, ledger: Lists, redeliver: Redeliver) -> None:
         self._ledger = ledger
         self._redeliver = redeliver
-        self._current = current
 
     @Operation(
         "GET /admin/v1/callbacks",
@@ -77,20 +73,15 @@ class CallbackHistory:
         query=FindCallbacks,
         answer=CallbacksShape,
     )
-    async def listed(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        asked = read_query(request, FindCallbacks)
+    async def listed(self, call: OperatorCall[FindCallbacks]) -> Response:
+        asked = call.query
         wanted = DeliveryFilter(asked.team, asked.task, asked.state)
         found, last = page(
             await self._ledger.deliveries(wanted, after=asked.after, limit=asked.limit + 1),
             asked.limit,
             lambda one: (one.created_at, one.id),
         )
-        answer: CallbacksShape = {
-            "data": [callback_shape(one) for one in found],
-            "next": next_cursor(last),
-        }
-        return json_response(answer)
+        return page_response([callback_shape(one) for one in found], last)
 
     @Operation(
         "POST /admin/v1/callbacks/{id}/redeliver",
@@ -100,10 +91,8 @@ class CallbackHistory:
         answer=CallbackShape,
         errors=(CallbackNotFound,),
     )
-    async def redeliver(self, request: Request) -> Response:
-        act = act_of(request, self._current)
-        read_query(request, NoParameters)
-        found = await self._redeliver(request.path_params["id"], act)
+    async def redeliver(self, call: OperatorCall[NoParameters]) -> Response:
+        found = await self._redeliver(call.word("id"), call.act())
         if found is None:
             message = "There is no callback and no alert with this id."
             raise CallbackNotFound(message, param="id")

@@ -6,20 +6,18 @@ import json
 from typing import Any
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from gateway.core.policy import Current
 from gateway.core.teams.changes import Action
 from gateway.core.teams.records import Change
 from gateway.ports.ledger import ChangeFilter, Lists
 from gateway.services.runs import light_page
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import USAGE
 from gateway.web.operation import Operation
-from gateway.web.query import Page, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import Page
+from gateway.web.responses import page_response
 from gateway.web.shown import instant
 
 
@@ -53,16 +51,14 @@ class FindChanges(Page):
 
 
 class Changes:
-    def __init__(self, ledger: Lists, current: Current) -> None:
+    def __init__(self, ledger: Lists) -> None:
         self._ledger = ledger
-        self._current = current
 
     @Operation(
         "GET /admin/v1/audit", USAGE, "Who changed what", query=FindChanges, answer=ChangesShape
     )
-    async def listed(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        asked = read_query(request, FindChanges)
+    async def listed(self, call: OperatorCall[FindChanges]) -> Response:
+        asked = call.query
         action = asked.action.value if asked.action else None
         wanted = ChangeFilter(asked.subject, action, asked.actor)
         found, last = await light_page(
@@ -72,11 +68,7 @@ class Changes:
             mark=lambda change: (change.at, change.id),
             weigh=lambda change: len(change.before or "") + len(change.after or ""),
         )
-        answer: ChangesShape = {
-            "data": [_shape(change) for change in found],
-            "next": next_cursor(last),
-        }
-        return json_response(answer)
+        return page_response([_shape(change) for change in found], last)
 
 
 def _shape(change: Change) -> ChangeShape:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -14,15 +13,14 @@ from gateway import __version__
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
 from gateway.core.money.budgets import windows_at
 from gateway.core.money.usd import dollars
-from gateway.core.policy import Current
+from gateway.core.policy import Policy
 from gateway.core.runs.breaker import BreakerState
 from gateway.ports.cache import ResponseCache
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import DeliveryFilter, Lists, Mark, Reports, RunFilter
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import SETTINGS
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, read_query
+from gateway.web.query import NoParameters
 from gateway.web.responses import json_response
 from gateway.web.shown import instant, moment
 
@@ -109,7 +107,7 @@ class Life:
 
 
 class Chores(Protocol):
-    """The housekeeper, as far as it is asked here."""
+    """The upkeep, as far as it is asked here."""
 
     @property
     def free_bytes(self) -> int | None:
@@ -130,8 +128,6 @@ class HealthDeps:
 
     ledger: HealthReads
     cache: ResponseCache
-    current: Current
-    clock: Clock
     chores: Chores
     life: Life
     unready: Callable[[], Awaitable[Sequence[str]]]
@@ -143,11 +139,9 @@ class HealthPage:
         self._deps = deps
 
     @Operation("GET /admin/v1/health", SETTINGS, "How the gateway is", answer=HealthShape)
-    async def health(self, request: Request) -> Response:
+    async def health(self, call: OperatorCall[NoParameters]) -> Response:
         deps = self._deps
-        operator_of(request, deps.current.policy)
-        read_query(request, NoParameters)
-        now, ledger = deps.clock(), deps.ledger
+        now, ledger = call.clock(), deps.ledger
         reasons = list(await deps.unready())
         oldest = await ledger.oldest_unkept()
         pictures, picture_bytes = await ledger.picture_totals()
@@ -158,11 +152,11 @@ class HealthPage:
             "version": __version__,
             "started_at": instant(deps.life.started_at),
             "now": instant(now),
-            "routes": self._routes(),
+            "routes": self._routes(call.policy),
             "runs": {state.value: count for state, count in (await ledger.run_counts()).items()},
             "oldest_unkept_seconds": None if oldest is None else max(0.0, now - oldest),
             "queue": await self._queue(now),
-            "disk": self._disk(),
+            "disk": self._disk(call.policy),
             "pictures": {"count": pictures, "bytes": picture_bytes},
             "cache": {"entries": entries, "bytes": cache_bytes},
             "ledger": self._check(),
@@ -174,14 +168,11 @@ class HealthPage:
         return json_response(answer)
 
     @Operation("GET /admin/v1/summary", SETTINGS, "The numbers at a glance", answer=OverviewShape)
-    async def summary(self, request: Request) -> Response:
-        deps = self._deps
-        policy = deps.current.policy
-        operator_of(request, policy)
-        read_query(request, NoParameters)
-        windows = windows_at(deps.clock(), policy.zone)
-        today = await deps.ledger.usage(since_day=windows.day)
-        month = await deps.ledger.usage(since_day=windows.month)
+    async def summary(self, call: OperatorCall[NoParameters]) -> Response:
+        ledger, policy = self._deps.ledger, call.policy
+        windows = windows_at(call.clock(), policy.zone)
+        today = await ledger.usage(since_day=windows.day)
+        month = await ledger.usage(since_day=windows.month)
         answer: OverviewShape = {
             "spent_today_usd": dollars(_spent(today)),
             "spent_month_usd": dollars(_spent(month)),
@@ -197,9 +188,9 @@ class HealthPage:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _routes(self) -> list[RouteHealthShape]:
+    def _routes(self, policy: Policy) -> list[RouteHealthShape]:
         """Every route of the settings once, whatever models it serves."""
-        models = self._deps.current.policy.catalog.models.values()
+        models = policy.catalog.models.values()
         routes = {route.name: route for model in models for route in model.routes}
         states = {
             name: self._deps.route_state(route.upstream, route.model)
@@ -233,9 +224,11 @@ class HealthPage:
             after = runs[-1].created_at, runs[-1].id
         return due
 
-    def _disk(self) -> DiskShape:
-        floor_bytes = self._deps.current.policy.free_space_floor_bytes
-        return {"free_bytes": self._deps.chores.free_bytes, "floor_bytes": floor_bytes}
+    def _disk(self, policy: Policy) -> DiskShape:
+        return {
+            "free_bytes": self._deps.chores.free_bytes,
+            "floor_bytes": policy.free_space_floor_bytes,
+        }
 
     def _check(self) -> LedgerHealthShape:
         last = self._deps.chores.last_check

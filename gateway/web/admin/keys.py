@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -22,10 +21,11 @@ from gateway.errors import KeyNotActive, KeyNotFound, Provisioned, RotationUnder
 from gateway.services.policy import PolicyInForce
 from gateway.services.teams import Issued, Teams
 from gateway.web.admin import BODY_BYTES
-from gateway.web.auth import ACTOR_DIGITS, operator_of
+from gateway.web.auth import ACTOR_DIGITS
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import TEAMS
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Query, read_json, read_query
+from gateway.web.query import NoParameters, Query, read_json
 from gateway.web.responses import json_response
 from gateway.web.shown import moment
 
@@ -116,12 +116,9 @@ class TeamKeys:
         answer=KeysShape,
         errors=(TeamNotFound,),
     )
-    async def listed(self, request: Request) -> Response:
+    async def listed(self, call: OperatorCall[NoParameters]) -> Response:
         """Of a team of the settings those of the file, else every key it ever had, newest first."""
-        policy = self._current.policy
-        operator_of(request, policy)
-        read_query(request, NoParameters)
-        team = request.path_params["team"]
+        policy, team = call.policy, call.word("team")
         if team not in policy.teams:
             raise no_team(team)
         if team in policy.provisioned:
@@ -141,12 +138,9 @@ class TeamKeys:
         answer=IssuedShape,
         errors=(TeamNotFound, Provisioned),
     )
-    async def issue(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        asked = await read_json(request, IssueKey, BODY_BYTES)
-        team = request.path_params["team"]
-        issued = await self._teams.issue(team, label=asked.label, actor=actor)
+    async def issue(self, call: OperatorCall[NoParameters]) -> Response:
+        asked = await read_json(call.request, IssueKey, BODY_BYTES)
+        issued = await self._teams.issue(call.word("team"), label=asked.label, act=call.act())
         return json_response(self._whole(issued))
 
     @Operation(
@@ -159,16 +153,14 @@ class TeamKeys:
         answer=RotatedShape,
         errors=(TeamNotFound, KeyNotFound, Provisioned, KeyNotActive, RotationUnderWay),
     )
-    async def rotate(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        asked = await read_json(request, RotateKey, BODY_BYTES)
+    async def rotate(self, call: OperatorCall[NoParameters]) -> Response:
+        asked = await read_json(call.request, RotateKey, BODY_BYTES)
         rotated = await self._teams.rotate(
-            request.path_params["team"],
-            request.path_params["id"],
+            call.word("team"),
+            call.word("id"),
             grace_seconds=asked.grace_seconds,
             label=asked.label,
-            actor=actor,
+            act=call.act(),
         )
         replaced = self._shape(rotated.replaced)
         answer: RotatedShape = {**self._whole(rotated.issued), "replaced": replaced}
@@ -183,11 +175,9 @@ class TeamKeys:
         answer=KeyShape,
         errors=(TeamNotFound, KeyNotFound, Provisioned),
     )
-    async def revoke(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        team, key_id = request.path_params["team"], request.path_params["id"]
-        return json_response(self._shape(await self._teams.revoke(team, key_id, actor=actor)))
+    async def revoke(self, call: OperatorCall[NoParameters]) -> Response:
+        team, key_id = call.word("team"), call.word("id")
+        return json_response(self._shape(await self._teams.revoke(team, key_id, call.act())))
 
     # --- inside --------------------------------------------------------------------------------
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.policy import Current
 from gateway.ports.ledger import Lists, PictureFilter
 from gateway.services.erasure import Erasure, PictureNotFound
 from gateway.services.runs import light_page
-from gateway.web.admin import act_of
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import STORES
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Timed, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import NoParameters, Timed
+from gateway.web.responses import json_response, page_response
 from gateway.web.shown import PictureShape, PicturesShape, picture
 
 
@@ -31,10 +28,9 @@ class FindPictures(Timed):
 
 
 class PictureRegister:
-    def __init__(self, ledger: Lists, erasure: Erasure, current: Current) -> None:
+    def __init__(self, ledger: Lists, erasure: Erasure) -> None:
         self._ledger = ledger
         self._erasure = erasure
-        self._current = current
 
     @Operation(
         "GET /admin/v1/pictures",
@@ -43,10 +39,8 @@ class PictureRegister:
         query=FindPictures,
         answer=PicturesShape,
     )
-    async def listed(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        asked = read_query(request, FindPictures)
+    async def listed(self, call: OperatorCall[FindPictures]) -> Response:
+        asked, policy = call.query, call.policy
         since, until = asked.between(policy.zone)
         wanted = PictureFilter(asked.team, asked.run, asked.task, asked.q, since, until)
         found, last = await light_page(
@@ -56,11 +50,7 @@ class PictureRegister:
             mark=lambda one: (one.created_at, one.key),
             weigh=lambda one: len(one.prompt),
         )
-        answer: PicturesShape = {
-            "data": [picture(one, policy.public_url) for one in found],
-            "next": next_cursor(last),
-        }
-        return json_response(answer)
+        return page_response([picture(one, policy.public_url) for one in found], last)
 
     @Operation(
         "DELETE /admin/v1/pictures/{digest}",
@@ -72,9 +62,6 @@ class PictureRegister:
         answer=PictureShape,
         errors=(PictureNotFound,),
     )
-    async def erase(self, request: Request) -> Response:
-        policy = self._current.policy
-        act = act_of(request, self._current)
-        read_query(request, NoParameters)
-        erased = await self._erasure.erase(request.path_params["digest"], act)
-        return json_response(picture(erased, policy.public_url))
+    async def erase(self, call: OperatorCall[NoParameters]) -> Response:
+        erased = await self._erasure.erase(call.word("digest"), call.act())
+        return json_response(picture(erased, call.policy.public_url))

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from gateway.core.policy import Current
 from gateway.core.runs.history import Refusal
 from gateway.ports.ledger import RefusalFilter
 from gateway.services.runs import Runs
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import USAGE
 from gateway.web.operation import Operation
-from gateway.web.query import Timed, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import Timed
+from gateway.web.responses import page_response
 from gateway.web.shown import instant
 
 
@@ -52,9 +50,8 @@ class RefusalsAsked(Timed):
 
 
 class RefusedOrders:
-    def __init__(self, records: Runs, current: Current) -> None:
+    def __init__(self, records: Runs) -> None:
         self._records = records
-        self._current = current
 
     @Operation(
         "GET /admin/v1/refusals",
@@ -63,21 +60,15 @@ class RefusedOrders:
         query=RefusalsAsked,
         answer=RefusalsShape,
     )
-    async def page(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        asked = read_query(request, RefusalsAsked)
-        since, until = asked.between(policy.zone)
+    async def page(self, call: OperatorCall[RefusalsAsked]) -> Response:
+        asked = call.query
+        since, until = asked.between(call.policy.zone)
         found, last = await self._records.refusals(
             RefusalFilter(asked.team, asked.verdict, asked.reason, since, until),
             after=asked.after,
             limit=asked.limit,
         )
-        shown: RefusalsShape = {
-            "data": [refusal_shape(one) for one in found],
-            "next": next_cursor(last),
-        }
-        return json_response(shown)
+        return page_response([refusal_shape(one) for one in found], last)
 
 
 def refusal_shape(one: Refusal) -> RefusalShape:

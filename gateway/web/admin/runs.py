@@ -8,12 +8,11 @@ from typing import Any, Final, Literal
 
 import orjson
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.model import Failure, Job, Run, RunState, Verdict
 from gateway.core.money.usd import dollars
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
 from gateway.errors import InvalidRequest, NotFound
@@ -21,7 +20,6 @@ from gateway.ports.ledger import RunFilter
 from gateway.services.erasure import Erasure, RunNotFound, RunUnderWay
 from gateway.services.retries import Retrying, RunNotRetriable
 from gateway.services.runs import Runs
-from gateway.web.admin import act_of
 from gateway.web.admin.refusals import refusal_shape
 from gateway.web.admin.run_shapes import (
     ExplanationShape,
@@ -34,11 +32,11 @@ from gateway.web.admin.run_shapes import (
     WholeRunShape,
 )
 from gateway.web.admin.unproven import set_aside_shape
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import USAGE
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Timed, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import NoParameters, Timed
+from gateway.web.responses import json_response, page_response
 from gateway.web.shown import instant, moment, picture
 
 PROMPT_CHARACTERS: Final = 200
@@ -71,21 +69,28 @@ class RunsAsked(Timed):
 
 
 class RunPages:
-    def __init__(self, records: Runs, retrying: Retrying, current: Current) -> None:
+    """`flush` writes down what refused orders are still waiting to be."""
+
+    def __init__(
+        self,
+        records: Runs,
+        retrying: Retrying,
+        erasure: Erasure,
+        *,
+        flush: Callable[[], Awaitable[object]],
+    ) -> None:
         self._records = records
         self._retrying = retrying
-        self._current = current
+        self._erasure = erasure
+        self._flush = flush
 
     @Operation("GET /admin/v1/runs", USAGE, "Runs, newest first", query=RunsAsked, answer=RunsShape)
-    async def page(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        asked = read_query(request, RunsAsked)
+    async def page(self, call: OperatorCall[RunsAsked]) -> Response:
+        asked = call.query
         found, last = await self._records.runs(
-            asked.filter(policy), after=asked.after, limit=asked.limit
+            asked.filter(call.policy), after=asked.after, limit=asked.limit
         )
-        shown: RunsShape = {"data": [run_shape(run) for run in found], "next": next_cursor(last)}
-        return json_response(shown)
+        return page_response([run_shape(run) for run in found], last)
 
     @Operation(
         "GET /admin/v1/runs/{id}",
@@ -95,12 +100,9 @@ class RunPages:
         answer=ExplanationShape,
         errors=(NotFound,),
     )
-    async def explain(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        read_query(request, NoParameters)
-        story = await self._records.story(request.path_params["id"])
-        return json_response(explanation(story, policy))
+    async def explain(self, call: OperatorCall[NoParameters]) -> Response:
+        story = await self._records.story(call.word("id"))
+        return json_response(explanation(story, call.policy))
 
     @Operation(
         "POST /admin/v1/runs/{id}/retry",
@@ -113,25 +115,9 @@ class RunPages:
         answer=RunShape,
         errors=(NotFound, RunNotRetriable),
     )
-    async def retry(self, request: Request) -> Response:
-        act = act_of(request, self._current)
-        read_query(request, NoParameters)
-        run = await self._retrying.retry(request.path_params["id"], act)
+    async def retry(self, call: OperatorCall[NoParameters]) -> Response:
+        run = await self._retrying.retry(call.word("id"), call.act())
         return json_response(run_shape(run))
-
-
-class RunErasure:
-    """`DELETE /admin/v1/runs/{id}`: what was said of a run is taken away for good.
-
-    `flush` writes down what refused orders are still waiting to be.
-    """
-
-    def __init__(
-        self, erasure: Erasure, current: Current, *, flush: Callable[[], Awaitable[object]]
-    ) -> None:
-        self._erasure = erasure
-        self._current = current
-        self._flush = flush
 
     @Operation(
         "DELETE /admin/v1/runs/{id}",
@@ -144,11 +130,9 @@ class RunErasure:
         answer=RunShape,
         errors=(RunNotFound, RunUnderWay),
     )
-    async def erase(self, request: Request) -> Response:
-        act = act_of(request, self._current)
-        read_query(request, NoParameters)
+    async def erase(self, call: OperatorCall[NoParameters]) -> Response:
         await self._flush()
-        erased = await self._erasure.erase_run(request.path_params["id"], act)
+        erased = await self._erasure.erase_run(call.word("id"), call.act())
         return json_response(run_shape(erased))
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.config import Settings, SettingsError, managed
-from gateway.core.policy import Current
+from gateway.core.teams.changes import Act
 from gateway.errors import CallerError, Conflict, RequestTooLarge
 from gateway.web.admin import BODY_BYTES
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import SETTINGS
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, read_json, read_query
+from gateway.web.query import NoParameters, read_json
 from gateway.web.responses import json_response
 
-Reread = Callable[[str], Awaitable[Sequence[str] | None]]
+Reread = Callable[[Act], Awaitable[Sequence[str] | None]]
 """Reads the settings file again on behalf of an operator, and puts it in force.
 
 The paths that need a restart; None where there is no file. Raises `SettingsError`.
@@ -52,13 +51,11 @@ class SettingsPage:
 
     def __init__(
         self,
-        current: Current,
         *,
         settings: Callable[[], Settings],
         notices: Callable[[], Sequence[str]],
         reread: Reread,
     ) -> None:
-        self._current = current
         self._settings = settings
         self._notices = notices
         self._reread = reread
@@ -69,9 +66,7 @@ class SettingsPage:
         "The settings in force, secrets masked",
         answer=SettingsShape,
     )
-    async def shown(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
+    async def shown(self, _: OperatorCall[NoParameters]) -> Response:
         shown = managed.plain(self._settings().shown())
         answer: SettingsShape = {"settings": shown, "notices": list(self._notices())}
         return json_response(answer)
@@ -84,12 +79,10 @@ class SettingsPage:
         answer=ReloadedShape,
         errors=(RequestTooLarge, InvalidSettings, NoSettingsFile),
     )
-    async def reload(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        await read_json(request, NoParameters, BODY_BYTES)
+    async def reload(self, call: OperatorCall[NoParameters]) -> Response:
+        await read_json(call.request, NoParameters, BODY_BYTES)
         try:
-            waiting = await self._reread(actor)
+            waiting = await self._reread(call.act())
         except SettingsError as error:
             raise InvalidSettings(str(error)) from None
         if waiting is None:

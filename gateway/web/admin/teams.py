@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -25,11 +24,11 @@ from gateway.services.policy import PolicyInForce
 from gateway.services.standings import Standings, TeamStanding
 from gateway.services.teams import Teams
 from gateway.web.admin import BODY_BYTES
-from gateway.web.auth import operator_of
 from gateway.web.body import read_object
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import TEAMS
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Query, read_query
+from gateway.web.query import NoParameters, Query
 from gateway.web.responses import json_response
 from gateway.web.schema import REF, Component, text
 from gateway.web.shown import StandingShape, moment, standing
@@ -126,11 +125,9 @@ class ManagedTeams:
         query=FindTeams,
         answer=TeamsShape,
     )
-    async def listed(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        wanted = read_query(request, FindTeams).q.casefold()
-        teams = sorted(policy.teams.values(), key=lambda team: team.name)
+    async def listed(self, call: OperatorCall[FindTeams]) -> Response:
+        wanted = call.query.q.casefold()
+        teams = sorted(call.policy.teams.values(), key=lambda team: team.name)
         told = {team.name: self._described(team.name) for team in teams}
         found = [
             team
@@ -151,13 +148,11 @@ class ManagedTeams:
         answer=TeamShape,
         errors=(TeamExists,),
     )
-    async def create(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        body = await read_object(request, BODY_BYTES)
+    async def create(self, call: OperatorCall[NoParameters]) -> Response:
+        body = await read_object(call.request, BODY_BYTES)
         name = managed.read_name(body.pop("name", None))
         document = managed.new_document(body, self._settings())
-        await self._teams.create(name, document, actor=actor)
+        await self._teams.create(name, document, call.act())
         return await self._answer(name)
 
     @Operation(
@@ -168,10 +163,8 @@ class ManagedTeams:
         answer=TeamShape,
         errors=(TeamNotFound,),
     )
-    async def read(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        return await self._answer(request.path_params["team"])
+    async def read(self, call: OperatorCall[NoParameters]) -> Response:
+        return await self._answer(call.word("team"))
 
     @Operation(
         "PATCH /admin/v1/teams/{team}",
@@ -184,13 +177,11 @@ class ManagedTeams:
         answer=TeamShape,
         errors=(TeamNotFound, Provisioned),
     )
-    async def change(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        name, patch = request.path_params["team"], await read_object(request, BODY_BYTES)
+    async def change(self, call: OperatorCall[NoParameters]) -> Response:
+        name, patch = call.word("team"), await read_object(call.request, BODY_BYTES)
         settings = self._settings()
         await self._teams.change(
-            name, lambda old: managed.changed_document(old, patch, settings), actor=actor
+            name, lambda old: managed.changed_document(old, patch, settings), call.act()
         )
         return await self._answer(name)
 
@@ -203,11 +194,9 @@ class ManagedTeams:
         answer=DeletedShape,
         errors=(TeamNotFound, Provisioned),
     )
-    async def delete(self, request: Request) -> Response:
-        actor = operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        name = request.path_params["team"]
-        await self._teams.delete(name, actor=actor)
+    async def delete(self, call: OperatorCall[NoParameters]) -> Response:
+        name = call.word("team")
+        await self._teams.delete(name, call.act())
         answer: DeletedShape = {"name": name, "deleted": True}
         return json_response(answer)
 

@@ -6,20 +6,18 @@ What they are nobody knows, so they are only ever a download and never shown.
 from __future__ import annotations
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
 from gateway.core.picture_errors import PictureProblem, SetAside
-from gateway.core.policy import Current
 from gateway.errors import NotFound, Unavailable
 from gateway.ports.pictures import Pictures
 from gateway.services.runs import page
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import STORES
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Page, next_cursor, read_query
-from gateway.web.responses import json_response
+from gateway.web.query import NoParameters, Page
+from gateway.web.responses import page_response
 from gateway.web.shown import instant
 
 BYTES: str = "application/octet-stream"
@@ -56,9 +54,8 @@ class FindUnproven(Page):
 
 
 class UnprovenPages:
-    def __init__(self, pictures: Pictures, current: Current) -> None:
+    def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self._current = current
 
     @Operation(
         "GET /admin/v1/pictures/unproven",
@@ -67,9 +64,8 @@ class UnprovenPages:
         query=FindUnproven,
         answer=UnprovenShape,
     )
-    async def listed(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        asked = read_query(request, FindUnproven)
+    async def listed(self, call: OperatorCall[FindUnproven]) -> Response:
+        asked = call.query
         try:
             every = await self._pictures.set_aside(asked.run)
         except PictureProblem as problem:
@@ -78,11 +74,7 @@ class UnprovenPages:
         after = asked.after
         behind = [one for one in wanted if after is None or _mark(one) < after]
         found, last = page(behind, asked.limit, _mark)
-        answer: UnprovenShape = {
-            "data": [set_aside_shape(one) for one in found],
-            "next": next_cursor(last),
-        }
-        return json_response(answer)
+        return page_response([set_aside_shape(one) for one in found], last)
 
     @Operation(
         "GET /admin/v1/pictures/unproven/{name}",
@@ -92,10 +84,8 @@ class UnprovenPages:
         media={BYTES: None},
         errors=(NotFound,),
     )
-    async def content(self, request: Request) -> Response:
-        operator_of(request, self._current.policy)
-        read_query(request, NoParameters)
-        name: str = request.path_params["name"]
+    async def content(self, call: OperatorCall[NoParameters]) -> Response:
+        name = call.word("name")
         try:
             chunks = await self._pictures.set_aside_content(name)
         except PictureProblem as problem:

@@ -6,17 +6,14 @@ import asyncio
 from typing import Final
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.policy import Current
 from gateway.ports.ledger import Reports, UsagePart
-from gateway.services.usage import period, report
+from gateway.services.usage import report
 from gateway.web import usage_reports
-from gateway.web.auth import operator_of
+from gateway.web.calls import OperatorCall
 from gateway.web.chapters import USAGE
 from gateway.web.operation import Operation
-from gateway.web.query import read_query
 from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 
 
@@ -33,9 +30,8 @@ REPORTS_AT_ONCE: Final = 2
 
 
 class UsageReports:
-    def __init__(self, ledger: Reports, current: Current) -> None:
+    def __init__(self, ledger: Reports) -> None:
         self._ledger = ledger
-        self._current = current
         self._turns = asyncio.Semaphore(REPORTS_AT_ONCE)
 
     @Operation(
@@ -47,12 +43,10 @@ class UsageReports:
         answer=UsageShape,
         media=AS_CSV,
     )
-    async def usage(self, request: Request) -> Response:
-        policy = self._current.policy
-        operator_of(request, policy)
-        asked = read_query(request, AllUsageAsked)
+    async def usage(self, call: OperatorCall[AllUsageAsked]) -> Response:
+        asked = call.query
         by = read_by(asked.by, tuple(UsagePart))
-        days = period(asked.since, asked.until, now=self._current.clock(), zone=policy.zone)
+        days = asked.period(call.clock(), call.policy.zone)
         async with self._turns:
             found = await report(self._ledger, days, by, team=asked.team, model=asked.model)
-            return await usage_reports.answer(request, asked, found)
+            return await usage_reports.answer(call.request, asked, found)

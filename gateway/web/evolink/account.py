@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from gateway.core.catalog import ImageModel
+from gateway.core.catalog import ImageModel, Team
 from gateway.core.instants import rfc3339_if_ever
 from gateway.core.money.accounts import USD_MICROS
 from gateway.core.money.budgets import Standing
@@ -19,7 +19,6 @@ from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.services.orders import Orders
 from gateway.services.standings import Standings, TeamStanding
-from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.chapters import ENQUIRIES
 from gateway.web.evolink import wire
@@ -149,9 +148,8 @@ class AccountPages:
         answer=ESTIMATE,
         errors=(InvalidRequest, Unavailable),
     )
-    async def estimate(self, request: Request) -> Response:
+    async def estimate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
         freshness = wire.read_freshness(request.headers)
         found = await self._service.estimate(team, body, freshness)
@@ -164,14 +162,12 @@ class AccountPages:
         answer=CREDITS,
         errors=(Unavailable,),
     )
-    async def credits(self, request: Request) -> Response:
-        team = team_of(request, self._current)
+    async def credits(self, _: Request, team: Team) -> Response:
         return json_response(credits_object(await self._standings.of(team)))
 
     @Operation("GET /v1/models", ENQUIRIES, "The models that the team may use", answer=_MODELS)
-    async def models(self, request: Request) -> Response:
+    async def models(self, _: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         listed = [model_object(model) for model in models_of(team, policy)]
         return json_response({"data": listed, "object": "list"})
 

@@ -36,6 +36,10 @@ LARGE_AT_ONCE: Final = 16
 """Bodies that are larger; one more than a team's share is told to come back."""
 
 OVERHEAD_BYTES: Final = 64 * 1024
+WRITING_SHARE: Final = 8
+"""One part in so many may be breaks between lines and escaped signs, which are none of the file:
+a line of 64 signs that ends in `\\r\\n`, with each of its slashes escaped, has one in thirteen."""
+
 _DATA_URL: Final = re.compile(r"data:([^;,]{0,128})(?:;[^;,]{0,128}){0,4};base64,")
 _KEY: Final = "base64_data"
 
@@ -63,7 +67,9 @@ class Base64Files:
         refuse_coding(request)
         most = min(limit_bytes, FILE_BYTES)
         too_large = _too_large(most, limit_bytes)
-        bounds = file_bounds(most * 4 // 3 + OVERHEAD_BYTES, too_large)
+        text_bytes = most * 4 // 3
+        body_bytes = text_bytes + text_bytes // WRITING_SHARE + OVERHEAD_BYTES
+        bounds = file_bounds(body_bytes, too_large)
         async with AsyncExitStack() as place, spooled(self._folder, "this file") as spool:
             path, size_bytes = await spool.begin(), 0
             async for chunk in received(request, bounds):

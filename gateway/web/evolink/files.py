@@ -20,7 +20,6 @@ from gateway.core.policy import Current
 from gateway.errors import GatewayError, InvalidRequest, NotFound, UpstreamError, UpstreamRefusal
 from gateway.services.uploads import Answered, Uploads
 from gateway.web import chapters
-from gateway.web.auth import team_of
 from gateway.web.body import read_object
 from gateway.web.edge import add_upstream_seconds
 from gateway.web.evolink import wire
@@ -85,8 +84,7 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(InvalidRequest, UpstreamError),
     )
-    async def upload_base64(self, request: Request) -> Response:
-        team = self._team(request)
+    async def upload_base64(self, request: Request, team: Team) -> Response:
         limit = self._current.policy.upload_limit_bytes
         async with self._base64_files.file(request, limit, team=team.name) as file:
             return _told(request, await self._files.upload_ready(team, file))
@@ -99,8 +97,7 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(InvalidRequest, UpstreamError),
     )
-    async def upload_stream(self, request: Request) -> Response:
-        team = self._team(request)
+    async def upload_stream(self, request: Request, team: Team) -> Response:
         limit = self._current.policy.upload_limit_bytes
         async with aclosing(read_upload(request, limit_bytes=limit)) as form:
             return _told(request, await self._files.upload_form(team, form))
@@ -113,8 +110,7 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(InvalidRequest, UpstreamError),
     )
-    async def upload_url(self, request: Request) -> Response:
-        team = self._team(request)
+    async def upload_url(self, request: Request, team: Team) -> Response:
         values = await read_object(request, LINK_BODY_BYTES)
         url = values.get("file_url")
         if not isinstance(url, str):
@@ -128,8 +124,7 @@ class FilesApi:
         query=_LIST_ASKED,
         answer=FILE_ANSWER,
     )
-    async def list_files(self, request: Request) -> Response:
-        team = self._team(request)
+    async def list_files(self, request: Request, team: Team) -> Response:
         page = _whole(request.query_params.get("page"), 1, _MAX_PAGE)
         size = _whole(request.query_params.get("pageSize"), PAGE_SIZE, MAX_PAGE_SIZE)
         uploads, total = await self._files.page(team, page, size)
@@ -143,8 +138,7 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(UpstreamError,),
     )
-    async def quota(self, request: Request) -> Response:
-        self._team(request)
+    async def quota(self, request: Request, _: Team) -> Response:
         return _told(request, await self._files.quota())
 
     @Operation(
@@ -155,12 +149,8 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(NotFound, UpstreamError),
     )
-    async def delete(self, request: Request) -> Response:
-        team = self._team(request)
+    async def delete(self, request: Request, team: Team) -> Response:
         return _told(request, await self._files.delete(team, request.path_params["file_id"]))
-
-    def _team(self, request: Request) -> Team:
-        return team_of(request, self._current)
 
 
 def is_files(path: str) -> bool:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.addresses import MAX_URL_CHARACTERS
+from gateway.core.catalog import Team
 from gateway.core.model import Task
 from gateway.core.orders.admission import Replayed
 from gateway.core.policy import Current
@@ -33,7 +34,6 @@ from gateway.errors import (
 from gateway.ports.clock import Clock
 from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Tasks
-from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.chapters import ORDERS
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
@@ -159,9 +159,8 @@ class Images:
         answer_headers=(_CACHE_STATUS, _REPLAYED),
         errors=(*ORDER_ERRORS, IdempotencyConflict, NotCached),
     )
-    async def generate(self, request: Request) -> Response:
+    async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         request_id = request.scope[REQUEST_ID]
         with self._service.reading(team, request_id):
             if OPENAI_SDK in request.headers and not policy.openai_sdk_on_v1:
@@ -187,9 +186,8 @@ class Images:
         answer=TASK,
         errors=(TaskNotFound,),
     )
-    async def task(self, request: Request) -> Response:
+    async def task(self, request: Request, team: Team) -> Response:
         wait = prefer.read_wait(request)
-        team = team_of(request, self._current)
         task_id = request.path_params["task_id"]
         if not task_id.startswith(TASK_PREFIX):
             raise InvalidTaskId(f"A task id starts with '{TASK_PREFIX}'.", param="task_id")

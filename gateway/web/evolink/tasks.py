@@ -9,12 +9,11 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.catalog import Catalog
+from gateway.core.catalog import Catalog, Team
 from gateway.core.model import RunState
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest
 from gateway.services.tasks import TaskFilter, Tasks
-from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.chapters import ORDERS
 from gateway.web.evolink import wire
@@ -90,9 +89,8 @@ class TaskLists:
         query=_PAGE_ASKED,
         answer=open_object(_PAGE, list(_PAGE)),
     )
-    async def page(self, request: Request) -> Response:
+    async def page(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         query = request.query_params
         read_type(query)
         asked = TaskFilter(
@@ -113,9 +111,8 @@ class TaskLists:
         body=open_object(_IDS, list(_IDS)),
         answer=open_object({"data": listed(TASK)}, ["data"]),
     )
-    async def batch(self, request: Request) -> Response:
+    async def batch(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
         ids = read_ids(body)
         found = await self._tasks.batch(team, ids)

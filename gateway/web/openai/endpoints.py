@@ -25,7 +25,6 @@ from gateway.errors import GatewayError, NotCached, NotFound, RateLimited
 from gateway.services.orders import Answer, Orders
 from gateway.services.tasks import Tasks
 from gateway.web import chapters
-from gateway.web.auth import team_of
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
@@ -106,9 +105,8 @@ class OpenAI:
         answer=IMAGES,
         errors=ORDER_ERRORS,
     )
-    async def generate(self, request: Request) -> Response:
+    async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         with self._service.reading(team, request.scope[REQUEST_ID]):
             fields = await self._readers.bodies.read_json(
                 request, policy.body_limit_bytes, team.name
@@ -124,9 +122,8 @@ class OpenAI:
         answer=IMAGES,
         errors=ORDER_ERRORS,
     )
-    async def edit(self, request: Request) -> Response:
+    async def edit(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         began = time.perf_counter()
         with self._service.reading(team, request.scope[REQUEST_ID]):
             wish = await self._readers.edits.wish(request, team, policy)
@@ -138,9 +135,8 @@ class OpenAI:
         "The models that the team may use",
         answer=open_object({"data": listed(OBJECT)}, ["data"]),
     )
-    async def models(self, request: Request) -> Response:
+    async def models(self, _: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         listed = openai_wire.model_list(models_of(team, policy), policy.catalog.aliases)
         return _json(orjson.dumps(listed))
 
@@ -152,9 +148,8 @@ class OpenAI:
         answer=OBJECT,
         errors=(NotFound,),
     )
-    async def model(self, request: Request) -> Response:
+    async def model(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        team = team_of(request, self._current)
         asked = request.path_params["model"]
         found = policy.catalog.find(asked)
         if found is None or found not in models_of(team, policy):

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from pydantic import Field
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
 from gateway.core.orders.estimate import models_of
-from gateway.core.policy import Current, Policy
+from gateway.core.policy import Policy
 from gateway.ports.ledger import Reports, UsagePart
 from gateway.services.standings import Standings, TeamStanding
-from gateway.services.usage import period, report, saved_usd_micros
+from gateway.services.usage import report, saved_usd_micros
 from gateway.web import usage_reports
-from gateway.web.auth import team_of
+from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
 from gateway.web.evolink.account import PriceShape, prices
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, read_query
+from gateway.web.query import NoParameters
 from gateway.web.responses import json_response
 from gateway.web.shown import StandingShape, standing
 from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
@@ -60,19 +59,15 @@ class OwnUsageAsked(UsageAsked):
 
 
 class TeamPages:
-    def __init__(self, ledger: Reports, standings: Standings, current: Current) -> None:
+    def __init__(self, ledger: Reports, standings: Standings) -> None:
         self._ledger = ledger
         self._standings = standings
-        self._current = current
 
     @Operation("GET /team/v1/summary", OWN, "How the team stands", answer=TeamSummaryShape)
-    async def summary(self, request: Request) -> Response:
-        policy = self._current.policy
-        team = team_of(request, self._current)
-        read_query(request, NoParameters)
-        saved = await saved_usd_micros(self._ledger, team.name)
-        found = await self._standings.of(team)
-        return json_response(summary_shape(team, found, saved, policy))
+    async def summary(self, call: TeamCall[NoParameters]) -> Response:
+        saved = await saved_usd_micros(self._ledger, call.team.name)
+        found = await self._standings.of(call.team)
+        return json_response(summary_shape(call.team, found, saved, call.policy))
 
     @Operation(
         "GET /team/v1/usage",
@@ -82,14 +77,12 @@ class TeamPages:
         answer=UsageShape,
         media=AS_CSV,
     )
-    async def usage(self, request: Request) -> Response:
-        policy = self._current.policy
-        team = team_of(request, self._current)
-        asked = read_query(request, OwnUsageAsked)
+    async def usage(self, call: TeamCall[OwnUsageAsked]) -> Response:
+        asked = call.query
         by = read_by(asked.by, OWN_PARTS)
-        days = period(asked.since, asked.until, now=self._current.clock(), zone=policy.zone)
-        found = await report(self._ledger, days, by, team=team.name, model=asked.model)
-        return await usage_reports.answer(request, asked, found)
+        days = asked.period(call.clock(), call.policy.zone)
+        found = await report(self._ledger, days, by, team=call.team.name, model=asked.model)
+        return await usage_reports.answer(call.request, asked, found)
 
 
 def summary_shape(

@@ -282,7 +282,6 @@ async def test_totals_of_all_days_are_the_sum_of_the_days(ledger: Ledger) -> Non
     await write(ledger, usage=(*days, usage("b", "m", 5, joined=3)))
     await write(ledger, usage=(usage("a", "m", 2, failed=0, images_cache=4),))
     assert await ledger.usage() == await ledger.usage(since_day=0)
-    assert await ledger.usage() == await ledger.usage(until_day=10)
     assert await ledger.usage() == [
         usage("a", "m", hits=12, spent_usd_micros=24, images_cache=4),
         usage("b", "m", joined=3),

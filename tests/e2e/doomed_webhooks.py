@@ -1,6 +1,6 @@
 """A gateway that kills itself (SIGKILL) when a callback is answered, before it can record that.
 
-    python doomed_courier.py SETTINGS PORT CERTIFICATES
+    python doomed_webhooks.py SETTINGS PORT CERTIFICATES
 
 CERTIFICATES is a file of authorities that receivers of callbacks are trusted by.
 """
