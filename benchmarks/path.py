@@ -32,7 +32,7 @@ TIMES: Final = 7
 ORDER: Final = {"model": "model-0", "prompt": "the same again"}
 ROOT: Final = str(Path(serving.__file__).parent)
 SANDBOX: Final = f"{ROOT}/sandbox/"
-APART: Final = ("gateway.serving", "gateway.logs")
+APART: Final = ("gateway.serving", "gateway.http_protocol", "gateway.logs")
 COMPREHENSIONS: Final = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 Entered = set[tuple[str, str]]

@@ -18,9 +18,6 @@ class Observer(Protocol):
 
     def denied(self, team: str, denial: Denial, mode: Mode) -> None: ...
 
-    def overhead(self, route: str, seconds: float) -> None:
-        """Our own time on a request, upstream's excluded."""
-
     def called(self, upstream: str, operation: str, outcome: str, seconds: float) -> None:
         """One call upstream: operation is submit, poll or download."""
 

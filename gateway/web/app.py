@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from starlette.applications import Starlette
@@ -14,11 +14,10 @@ from starlette.types import ASGIApp
 
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
-from gateway.ports.observer import Observer
 from gateway.web.calls import let_in
 from gateway.web.cors import Cors
 from gateway.web.dialects import dialect_of
-from gateway.web.edge import UPSTREAM_SECONDS, Edge
+from gateway.web.edge import UPSTREAM_SECONDS, CountRequest, Edge
 from gateway.web.evolink.prefer import ClientGone
 from gateway.web.openai import endpoints as openai
 from gateway.web.openai.errors import right_base_url
@@ -31,10 +30,9 @@ def build_app(
     endpoints: Sequence[Endpoint],
     *,
     current: Current,
-    observer: Observer,
-    http_request: Callable[[str, str, int, float], None],
+    http_request: CountRequest,
 ) -> ASGIApp:
-    """The ASGI application. `http_request` counts one: route template, method, status, seconds."""
+    """The ASGI application. `http_request` is told of each answer."""
 
     async def unrouted(request: Request, error: Exception) -> Response:
         return _http_exception(request, error, current.policy.public_url)
@@ -52,7 +50,7 @@ def build_app(
     app.router.redirect_slashes = False  # clients here refuse redirects
     templates: dict[object, str] = {one.handler: one.operation.path for one in served}
     opened = Cors(app, current)
-    return Edge(opened, templates=templates, observer=observer, http_request=http_request)
+    return Edge(opened, templates=templates, http_request=http_request)
 
 
 def routes(endpoints: Sequence[Endpoint]) -> list[Route]:

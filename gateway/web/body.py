@@ -71,20 +71,18 @@ async def received(request: Request, bounds: Bounds) -> AsyncGenerator[bytes, No
     if announced.isdecimal() and int(announced[:20]) > bounds.limit_bytes:
         raise RequestTooLarge(bounds.too_large)
     stream, size_bytes = aiter(request.stream()), 0
-    while chunk := await _next(stream, bounds, size_bytes):
+    while True:
+        try:
+            async with asyncio.timeout_at(bounds.next_by(size_bytes)):
+                chunk = await anext(stream, b"")
+        except (TimeoutError, ClientDisconnect):
+            raise InvalidRequest(bounds.late) from None
+        if not chunk:  # the end: a part of the body is never empty
+            return
         size_bytes += len(chunk)
         if size_bytes > bounds.limit_bytes:
             raise RequestTooLarge(bounds.too_large)
         yield chunk
-
-
-async def _next(stream: AsyncIterator[bytes], bounds: Bounds, size_bytes: int) -> bytes:
-    """The bytes that come next, which are never none; nothing at the end."""
-    try:
-        async with asyncio.timeout_at(bounds.next_by(size_bytes)):
-            return await anext(stream, b"")
-    except (TimeoutError, ClientDisconnect):
-        raise InvalidRequest(bounds.late) from None
 
 
 class Bodies:

@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.ids import new_request_id
-from gateway.ports.observer import Observer
 
 log = structlog.get_logger("gateway.http")
 
@@ -26,6 +25,9 @@ UPSTREAM_SECONDS: Final = "gateway.upstream_seconds"
 
 REQUEST_ID: Final = "gateway.request_id"
 """Scope key: the id that the answer carries as `X-Request-Id`."""
+
+CountRequest = Callable[[str, str, int, float, float], None]
+"""Told of each answer: route template, method, status, its seconds, and how many were ours."""
 
 UNKNOWN_ROUTE: Final = "unknown"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -43,12 +45,10 @@ class Edge:
         app: ASGIApp,
         *,
         templates: Mapping[object, str],
-        observer: Observer,
-        http_request: Callable[[str, str, int, float], None],
+        http_request: CountRequest,
     ) -> None:
         self._app = app
         self._templates = templates
-        self._observer = observer
         self._http_request = http_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,8 +77,8 @@ class Edge:
             finally:
                 seconds = time.perf_counter() - start
                 route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
-                self._http_request(route, scope["method"], status, seconds)
-                self._observer.overhead(route, max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0)))
+                ours = max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0))
+                self._http_request(route, scope["method"], status, seconds, ours)
 
 
 def add_upstream_seconds(request: Request, seconds: float) -> None:

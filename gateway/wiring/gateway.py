@@ -74,7 +74,6 @@ class Gateway:
         self.app = build_app(
             self.endpoints,
             current=self._current,
-            observer=metrics,
             http_request=metrics.http_request,
         )
 

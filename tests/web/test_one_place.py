@@ -69,7 +69,7 @@ def metrics(current: Current, endpoints: Sequence[Endpoint]) -> Metrics:
 async def client(
     current: Current, endpoints: Sequence[Endpoint], metrics: Metrics
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_app(endpoints, current=current, observer=metrics, http_request=metrics.http_request)
+    app = build_app(endpoints, current=current, http_request=metrics.http_request)
     server = InProcessServer(app)
     await server.start()
     async with httpx.AsyncClient(base_url=server.base_url) as one:

@@ -127,16 +127,16 @@ class Reader(Connected):
         super().__init__(path, read_only=True, busy_seconds=busy_seconds)
 
     def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
-        return [self._one(work) for work in batch]
-
-    def _one(self, work: Work) -> WorkOutcome:
-        try:
-            return WorkOutcome(work(self.connection()))
-        except sqlite3.Error as error:
-            self.drop()
-            return WorkOutcome(error=unavailable(error))
-        except BaseException as error:
-            return WorkOutcome(error=error)
+        outcomes: list[WorkOutcome] = []
+        for work in batch:
+            try:
+                outcomes.append(WorkOutcome(work(self.connection())))
+            except sqlite3.Error as error:
+                self.drop()
+                outcomes.append(WorkOutcome(error=unavailable(error)))
+            except BaseException as error:
+                outcomes.append(WorkOutcome(error=error))
+        return outcomes
 
 
 class Writer(Connected):

@@ -12,7 +12,6 @@ from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.plain_rows import REFUSAL_COLUMNS, STEP_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert
 from gateway.core.runs.history import Step, last_number
-from gateway.core.transaction import Writes
 
 STEPS: Final = f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE run_id = ? ORDER BY number"
 LAST_STEP: Final = "SELECT COALESCE(MAX(number), 0) FROM steps WHERE run_id = ?"
@@ -28,14 +27,7 @@ ADD_STEP: Final = insert("steps", STEP_COLUMNS)
 ADD_REFUSAL: Final = f"{insert('refusals', REFUSAL_COLUMNS)} ON CONFLICT (id) DO NOTHING"
 
 
-def write(db: Database, writes: Writes) -> None:
-    for step in writes.steps:
-        _add_step(db, step)
-    for refusal in writes.refusals:
-        db.execute(ADD_REFUSAL, row_of(refusal))
-
-
-def _add_step(db: Database, step: Step) -> None:
+def add_step(db: Database, step: Step) -> None:
     """A step without a number gets the next one, unless the run has told enough."""
     if step.number == 0:
         last = int(db.execute(LAST_STEP, (step.run_id,)).fetchall()[0][0])

@@ -11,6 +11,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -96,11 +97,14 @@ class Lane:
     # --- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        """Where the loop was closed under it (`RuntimeError`) nobody is waiting any more."""
         while batch := self._next_batch():
             outcomes = self._server.serve([ticket.work for ticket in batch])
-            self._tell(self._resolve, batch, outcomes)
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
         self._server.close()
-        self._tell(self._finish)
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._finish)
 
     def _next_batch(self) -> list[_Ticket]:
         """At least one; empty when the lane is to stop, which is the last thing queued."""
@@ -117,12 +121,6 @@ class Lane:
         if ticket is None and batch:
             self._queue.put(None)
         return batch
-
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop was closed under us: nobody is waiting any more
-            return
 
     # --- back on the loop ----------------------------------------------------------------------
 

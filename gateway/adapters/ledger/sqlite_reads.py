@@ -68,7 +68,7 @@ class SqliteReads:
     async def _first(
         self, sql: str, values: Sequence[object], read: Callable[[Row], T]
     ) -> T | None:
-        return await self._reader.call(lambda db: first(db, (sql, values), read))
+        return await self._reader.call(partial(first, statement=(sql, values), read=read))
 
     async def _every(self, statement: Statement, read: Callable[[Row], T]) -> list[T]:
         return await self._reports.call(lambda db: every(db, statement, read))

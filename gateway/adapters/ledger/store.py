@@ -6,9 +6,9 @@ adapter's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.adapters.ledger import (
     account_store,
@@ -19,6 +19,7 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
@@ -82,14 +83,18 @@ def apply(db: Database, writes: Writes, view: View) -> None:
             _put_run(db, run, known.get(run.id))
     for job in writes.jobs:
         _add_job(db, job)
-    for freed in writes.freed:
-        db.execute(statements.FREE_CLAIM, (freed.team, freed.key, freed.job_id))
-    for claim in writes.claims:
-        db.execute(statements.ADD_CLAIM, rows.claim_row(claim))
-    for delivery in writes.deliveries:
-        db.execute(statements.PUT_DELIVERY, rows.delivery_row(delivery))
-    for alert in writes.alerts:
-        db.execute(statements.ADD_ALERT, rows.delivery_row(alert))
+    plain: Sequence[tuple[str, Sequence[Any], Callable[[Any], Row]]] = (
+        (statements.FREE_CLAIM, writes.freed, lambda claim: (claim.team, claim.key, claim.job_id)),
+        (statements.ADD_CLAIM, writes.claims, rows.claim_row),
+        (statements.PUT_DELIVERY, writes.deliveries, rows.delivery_row),
+        (statements.ADD_ALERT, writes.alerts, rows.delivery_row),
+        (team_store.PUT_TEAM, writes.teams, row_of),
+        (team_store.ADD_CHANGE, writes.changes, row_of),
+        (history_store.ADD_REFUSAL, writes.refusals, row_of),
+    )
+    for sql, records, row in plain:
+        for record in records:
+            db.execute(sql, row(record))
     for upload in writes.uploads:
         _put_upload(db, upload)
     changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
@@ -97,8 +102,10 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         account_store.put(db, list(changed.values()))
     for usage in writes.usage:
         _add_usage(db, usage)
-    team_store.write(db, writes)
-    history_store.write(db, writes)
+    for key in writes.team_keys:
+        team_store.put_key(db, key)
+    for step in writes.steps:
+        history_store.add_step(db, step)
     for picture in writes.pictures:
         picture_store.erase(db, picture)
     for run_id in writes.wordless:

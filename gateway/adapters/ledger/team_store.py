@@ -12,7 +12,7 @@ from gateway.adapters.ledger.database import Database, every, first
 from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, KEY_COLUMNS, TEAM_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert, upsert
 from gateway.core.teams.records import ManagedTeam, TeamKey
-from gateway.core.transaction import ConstraintViolation, Writes
+from gateway.core.transaction import ConstraintViolation
 
 _TEAM: Final = ", ".join(TEAM_COLUMNS)
 _KEY: Final = ", ".join(KEY_COLUMNS)
@@ -36,14 +36,9 @@ def managed(db: Database, name: str) -> tuple[ManagedTeam | None, tuple[TeamKey,
     return first(db, (TEAM, (name,)), lambda row: ManagedTeam(*row)), tuple(keys)
 
 
-def write(db: Database, writes: Writes) -> None:
-    for team in writes.teams:
-        db.execute(PUT_TEAM, row_of(team))
-    for key in writes.team_keys:
-        if db.execute(PUT_KEY, row_of(key)).rowcount != 1:
-            raise ConstraintViolation(f"the key {key.id} is there already, and is another one")
-    for change in writes.changes:
-        db.execute(ADD_CHANGE, row_of(change))
+def put_key(db: Database, key: TeamKey) -> None:
+    if db.execute(PUT_KEY, row_of(key)).rowcount != 1:
+        raise ConstraintViolation(f"the key {key.id} is there already, and is another one")
 
 
 # --- reads -------------------------------------------------------------------------------------

@@ -102,9 +102,6 @@ class MetricsRecorder:
     def denied(self, team: str, denial: Denial, mode: Mode) -> None:
         self._denials[team, denial.reason, mode].inc()
 
-    def overhead(self, route: str, seconds: float) -> None:
-        self._overhead_seconds[route,].observe(seconds)
-
     def called(self, upstream: str, operation: str, outcome: str, seconds: float) -> None:
         word = CALL_OUTCOMES.get(operation, {}).get(outcome, ERROR)
         self._call_seconds[upstream, operation, word].observe(seconds)
@@ -132,13 +129,17 @@ class MetricsRecorder:
     def called_back(self, delivery: Delivery) -> None:
         self._callbacks[CALLBACK_OUTCOMES[delivery.state],].inc()
 
-    def http_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One answered request: its route template, and the time from its head to its end."""
+    def http_request(
+        self, route: str, method: str, status: int, seconds: float, our_seconds: float
+    ) -> None:
+        """One answered request: its route template, the time from its head to its end, and how
+        much of that was not upstream's."""
         labels = (route, method, str(status))
         if labels not in self._http_requests and not self._http_requests.allows(labels):
             labels = (route, method, f"{status // 100}xx")
         self._http_requests[labels].inc()
         self._http_seconds[route,].observe(seconds)
+        self._overhead_seconds[route,].observe(our_seconds)
 
     def ledger_checked(self, violations: int) -> None:
         """The ledger's invariants were checked, and so many are broken."""
