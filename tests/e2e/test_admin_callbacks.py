@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ async def test_the_history_tells_what_became_of_each(home: House, receive: Recei
         "due_at": delivered["due_at"],
         "ended_at": delivered["ended_at"],
     }
-    assert delivered["created_at"] <= delivered["ended_at"]
+    began, ended_at = map(datetime.fromisoformat, (delivered["created_at"], delivered["ended_at"]))
+    assert began <= ended_at
     assert (failed["task"], failed["state"], failed["attempts"]) == (second["id"], "failed", 2)
     assert (failed["status"], failed["error"]) == (500, "answered 500")
     for asked, rows in (
