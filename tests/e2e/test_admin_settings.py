@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ async def test_health_at_a_glance(a_house: House) -> None:
     await a_house.made("a picture")
     health = await ok(a_house, "GET", "health")
     assert (health["ready"], health["reasons"]) == (True, [])
-    assert health["started_at"] <= health["now"]
+    assert datetime.fromisoformat(health["started_at"]) <= datetime.fromisoformat(health["now"])
     assert health["routes"] == [
         {
             "route": "evolink/gpt-image-1.5",
@@ -205,7 +206,9 @@ async def test_health_at_a_glance(a_house: House) -> None:
     assert health["cache"]["entries"] == 1
     assert health["ledger"]["violations"] == 0
     assert health["settings"]["successful"] is True
-    assert health["settings"]["reloaded_at"] <= health["now"]
+    assert datetime.fromisoformat(health["settings"]["reloaded_at"]) <= datetime.fromisoformat(
+        health["now"]
+    )
 
 
 async def test_health_tells_of_a_route_that_does_not_serve(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,9 @@ async def test_a_change_is_a_merge_patch(a_house: House) -> None:
         "mode": "shadow",
         "allow": {"max_n": 2, "sizes": ["1:1"]},
     }
-    assert changed["changed_at"] > changed["created_at"]
+    assert datetime.fromisoformat(changed["changed_at"]) > datetime.fromisoformat(
+        changed["created_at"]
+    )
     assert (await a_house.post("wide", key=key, size="3:2")).status_code == 200, "shadow"
     await ok(a_house, "PATCH", "teams/art", {"mode": None})
     assert (await a_house.post("wider", key=key, size="3:2")).status_code == 400
