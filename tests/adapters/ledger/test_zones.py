@@ -134,6 +134,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thorough", [True, False])
 @given(start=st.sampled_from(NEAR), moves=MOVES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
