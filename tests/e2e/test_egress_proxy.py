@@ -210,9 +210,11 @@ async def test_a_process_says_at_its_start_where_it_goes_out(
             headers={"Authorization": f"Bearer {TEAM_KEY}", "Prefer": "wait=20"},
         )
         assert answer.json()["status"] == "completed", answer.text
+        told = "upstreams.evolink: goes through the proxy http://"
+        async with asyncio.timeout(10):  # lines are written by a thread of their own
+            while told not in (log := (tmp_path / "process.log").read_text()):
+                await asyncio.sleep(0.02)
     assert {f"CONNECT {API}:443", f"CONNECT {LINKS}:443"} <= set(company.proxy.asked)
-    log = (tmp_path / "process.log").read_text()
-    assert "upstreams.evolink: goes through the proxy http://" in log
     assert f"127.0.0.1:{company.proxy.port} of the environment" in log
     assert "HTTP_PROXY names a SOCKS proxy" in log
     assert "s3cret-word" not in log
