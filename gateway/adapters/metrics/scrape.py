@@ -38,6 +38,9 @@ PAUSE_SECONDS: Final = 0.0003
 SWITCH_SECONDS: Final = 0.0005
 """So long the event loop waits for the formatter at most; Python's own interval is 5 ms."""
 
+_ENCODING: Final = threading.Lock()
+"""What formatting changes is the interpreter's own, whoever formats."""
+
 Encode = Callable[[Collector], bytes]
 
 
@@ -76,7 +79,6 @@ class Metrics(MetricsRecorder):
         self._reading: Reading | None = None
         self._free_bytes: int | None = None
         self._cache_size: tuple[int, int] | None = None
-        self._encoding = threading.Lock()
         self._scrapes: dict[str, asyncio.Task[bytes]] = {}
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -105,7 +107,7 @@ class Metrics(MetricsRecorder):
         thousands of objects that live for a moment: a garbage collection would walk them all
         while everybody waits, so there is none until it is over.
         """
-        with self._encoding:
+        with _ENCODING:
             interval, collects = sys.getswitchinterval(), gc.isenabled()
             sys.setswitchinterval(SWITCH_SECONDS)
             gc.disable()
