@@ -62,14 +62,15 @@ class Permit:
 class _Breaker:
     """How a route is, and what it said when it last did not take a submit.
 
-    `taken` counts the submits that it took, `declined` is by run, and `wasted` by team: the trials
-    of all that came to nothing. `kept_for` is whose turn it is, as it was last worked out: by
-    model, and by team unless it is for all.
+    `taken` counts the submits that it took, `relented` those of runs that it had declined before;
+    `declined` is by run, and `wasted` by team: the trials of all that came to nothing. `kept_for`
+    is whose turn it is, as it was last worked out: by model, and by team unless it is for all.
     """
 
     health: RouteHealth = field(default_factory=RouteHealth)
     trouble: NotNow | CredentialsRefused = NO_TROUBLE
     taken: int = 0
+    relented: int = 0
     declined: dict[str, Declined] = field(default_factory=dict)
     wasted: dict[str, int] = field(default_factory=dict)
     kept_for: dict[tuple[str, str], tuple[Rank, Waiting]] = field(default_factory=dict)
@@ -175,9 +176,11 @@ class Breakers:
         """The event, and whether it is the run's own fault by now."""
         if isinstance(event, Accepted):
             breaker.taken += 1
+            breaker.relented += permit.run_id in breaker.declined
         if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
             return event
-        known = breaker.declined.pop(permit.run_id, Declined()).again(breaker.taken)
+        known = breaker.declined.pop(permit.run_id, Declined())
+        known = known.again(breaker.taken, breaker.relented)
         _remember(breaker.declined, permit.run_id, known)
         return replace(event, its_own=known.is_its_own(breaker.taken))
 

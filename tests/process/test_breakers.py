@@ -250,6 +250,20 @@ def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
             world.submits("middle", Accepted("t", "{}"))
 
 
+def test_a_route_that_declines_by_chance_is_not_the_runs_own_fault() -> None:
+    """It takes at the second time whom it declined at the first: so it may take this one yet."""
+    world = World()
+    for times in range(20):
+        told = world.submits("cheap", BUSY, id="unlucky")
+        assert isinstance(told, NotNow) and not told.its_own
+        world.submits("cheap", BUSY, id=f"other {times}")
+        world.submits("cheap", Accepted("t", "{}"), id=f"other {times}")
+    for times in range(1, 4):
+        world.submits("cheap", Accepted("t", "{}"), id=f"new {times}")
+        told = world.submits("cheap", BUSY, id="unlucky")
+        assert isinstance(told, NotNow) and told.its_own is (times == 3), "and by now it is"
+
+
 def test_without_others_that_are_taken_no_run_is_given_up() -> None:
     world = World()
     for _ in range(20):

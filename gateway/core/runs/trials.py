@@ -3,13 +3,14 @@
 A trial that always goes to the same request would keep a route closed for that request's sake. So
 it goes to the team that has wasted the fewest trials, and of its runs to the one that the route
 has declined least; whoever asks before that run does, is turned away for a while. A run that is
-declined again and again while the route takes others is itself the reason.
+declined again and again while the route takes others is itself the reason, unless the route takes
+now one and now the other of the same runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 DECLINES: Final = 3
@@ -28,17 +29,27 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """How often a route has declined a run, and how many others it had taken at the first time."""
+    """How often a route has declined a run, and what it had done by then.
+
+    `times` are all, `in_a_row` those since the route last took a run that it had declined before:
+    whoever does that declines by chance, and what it said earlier tells nothing of this run.
+    `taken_before` is how many others it had taken when the row began.
+    """
 
     times: int = 0
+    in_a_row: int = 0
     taken_before: int = 0
+    relented_before: int = 0
 
-    def again(self, taken: int) -> Declined:
-        return Declined(self.times + 1, self.taken_before if self.times else taken)
+    def again(self, taken: int, relented: int) -> Declined:
+        """Declined once more by a route that has `taken` others, and `relented` that often."""
+        if self.in_a_row and relented == self.relented_before:
+            return replace(self, times=self.times + 1, in_a_row=self.in_a_row + 1)
+        return Declined(self.times + 1, 1, taken, relented)
 
     def is_its_own(self, taken: int) -> bool:
         """Whether the run is the reason, and not the route, which has `taken` others by now."""
-        return self.times >= DECLINES and taken > self.taken_before
+        return self.in_a_row >= DECLINES and taken > self.taken_before
 
 
 @dataclass(frozen=True, slots=True, order=True)

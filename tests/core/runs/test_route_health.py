@@ -129,10 +129,10 @@ def test_a_trial_is_not_kept_for_one_who_does_not_come() -> None:
 def test_a_run_is_the_reason_when_it_is_declined_three_times_and_others_are_taken() -> None:
     run = Declined()
     for _ in range(20):
-        run = run.again(taken=7)
+        run = run.again(taken=7, relented=0)
         assert not run.is_its_own(7), "nobody was taken meanwhile: the route is away"
     assert run.is_its_own(8)
     run = Declined()
     for times in range(1, DECLINES + 1):
-        run = run.again(taken=times)
+        run = run.again(taken=times, relented=0)
         assert run.is_its_own(times + 1) is (times >= DECLINES)
