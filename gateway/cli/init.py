@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from gateway.cli.init_words import Done, warnings, what_next
 from gateway.cli.placing import NewFile, held
@@ -94,6 +95,8 @@ def init_command(folder: Path, **given: Any) -> None:
     if sys.stdout is None:
         raise click.ClickException("standard output is closed: the admin key is shown there, once.")
     compose = given.pop("compose")
+    if compose:
+        _refuse_all_but_the_address()
     name = ENVIRONMENT_NAME if compose else SETTINGS_NAME
     try:
         folder = _absolute(folder)
@@ -108,6 +111,17 @@ def init_command(folder: Path, **given: Any) -> None:
         raise click.ClickException(message) from None
     with contextlib.suppress(OSError):  # all is there, whoever may still read this
         click.echo("\n".join([*warnings(chosen), *what_next(done)]), err=True)
+
+
+def _refuse_all_but_the_address() -> None:
+    """The settings of compose are written already; what they say cannot be chosen here."""
+    context = click.get_current_context()
+    for name in ("upstream_key", "upstream_url", "data_dir", "host", "port"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"--compose: leave {name.removesuffix('_url').replace('_', '-')} out:"
+                " deploy/config.yaml says it."
+            )
 
 
 def _absolute(folder: Path) -> Path:
@@ -146,7 +160,7 @@ def _chosen(
         question = f"Where the vendor's key will stand: a variable or a file [{KEY_VARIABLE}]"
         key = _answer(question, None, _key_source, default=KEY_VARIABLE)
     else:
-        key = _answer("", upstream_key or KEY_VARIABLE, _key_source)
+        key = _answer("", KEY_VARIABLE if upstream_key is None else upstream_key, _key_source)
     try:
         upstream = without_version(web_address(given["upstream_url"]))
     except ValueError as error:

@@ -35,7 +35,6 @@ class FirstSettings:
     admin_key: str
     metrics_key: str
     data_dir: str
-    metrics_place: str = METRICS_KEY_NAME
     api_key: str = f"${{{KEY_VARIABLE}}}"
     upstream_url: str = UPSTREAM_URL
     host: str = ServerSettings().host
@@ -48,25 +47,38 @@ class FirstSettings:
         return parts.scheme == "http" or is_loopback(parts.hostname or "")
 
 
-def first_settings_yaml(first: FirstSettings) -> str:
-    """The text of the settings file."""
+def first_settings_yaml(first: FirstSettings, **references: str) -> str:
+    """The text of the settings file; a reference stands there as it is, in place of a value."""
     vendor = first.upstream_url == UPSTREAM_URL
-    chosen = {
+    chosen: dict[str, str] = {
         "public_url": _quoted(first.public_url),
         "host": _quoted(first.host),
         "port": str(first.port),
         "admin_key": f'"{first.admin_key}"',
         "make_key": MAKE_KEY,
         "metrics_key": f'"{first.metrics_key}"',
-        "metrics_place": first.metrics_place,
+        "metrics_place": METRICS_KEY_NAME,
         "data_dir": _quoted(first.data_dir),
         "base_url": _quoted(first.upstream_url),
         "files_url": _quoted(FILES_URL if vendor else first.upstream_url),
         "api_key": first.api_key,
+        **references,
     }
     template = files(__package__).joinpath("first_settings.yaml").read_text("utf-8")
     template = _REHEARSAL.sub(r"\1" if first.rehearsal else "", template)
     return _PLACE.sub(lambda found: chosen[found[1]], template)
+
+
+def compose_settings_yaml() -> str:
+    """The text of `deploy/config.yaml`, whose values `deploy/compose.yaml` has from `.env`."""
+    first = FirstSettings(public_url="", admin_key="", metrics_key="", data_dir="/data")
+    return first_settings_yaml(
+        first,
+        public_url="${PUBLIC_URL}",
+        admin_key='"sha256:${ADMIN_KEY_SHA256}"',
+        metrics_key='"sha256:${METRICS_KEY_SHA256}"',
+        metrics_place=".env",
+    )
 
 
 def _quoted(text: str) -> str:
