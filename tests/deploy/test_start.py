@@ -151,6 +151,7 @@ def caddy(machine: Path, ports: dict[str, int]) -> Iterator[None]:
 def in_words_of_here(text: str, ports: dict[str, int]) -> str:
     """With the names and ports of this machine in the place of those that are written."""
     for there, here in {
+        "8081": str(ports["restored"]),
         "images.example.org": f"localhost:{ports['tls']}",
         "127.0.0.1:8080": f"127.0.0.1:{ports['gateway']}",
         "127.0.0.1:8090": f"127.0.0.1:{ports['sandbox']}",
@@ -171,14 +172,17 @@ def wait_for(words: str, file: Path) -> None:
 
 async def test_the_page_walked(machine: Path) -> None:
     chat = await Receiver(None).start()
-    ports = {name: free_port() for name in ("tls", "gateway", "sandbox", "admin")}
+    ports = {name: free_port() for name in ("tls", "gateway", "sandbox", "admin", "restored")}
     ports["chat"] = chat.port
     try:
         with caddy(machine, ports), walking(machine, ports) as person:
             await asyncio.to_thread(to_the_picture, person)
             if "alerts" in COMMANDS:
                 await asyncio.to_thread(person.types, "alerts")
-                await chat.called()
+                [call] = await chat.called()
+                assert call.target == "/services/your-own"
+            if "backup" in COMMANDS:
+                await asyncio.to_thread(back_and_forth, person)
     finally:
         await chat.stop()
 
@@ -209,3 +213,13 @@ def to_the_picture(person: Walker) -> None:
         assert picture.size == (1024, 1024)
     everything = "".join(path.read_text() for path in (person.home / "gateway").glob("*.*"))
     assert PASTED not in everything
+
+
+def back_and_forth(person: Walker) -> None:
+    """A backup, restored into an empty folder, answers the same order from the cache."""
+    person.types("backup")
+    person.types("restored")
+    wait_for("image-gateway is ready on", person.home / "restored.log")
+    said = person.types("hit")
+    assert "HTTP/1.1 200" in said
+    assert re.search(r"^cache-status: image-gateway; hit\b", said, re.MULTILINE | re.IGNORECASE)
