@@ -73,7 +73,11 @@ SECRET_BYTES: Final = 24
 @click.option("--data-dir", help="Where pictures and ledger go.  [default: data, in --dir]")
 @click.option("--host", default=ServerSettings().host, show_default=True, help="Where to listen.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=ServerSettings().port, show_default=True
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=ServerSettings().port,
+    show_default=True,
+    help="Port to listen on.",
 )
 @click.option(
     "--compose",
