@@ -86,7 +86,7 @@ class Walker:
 
     def line(self, text: str) -> str:
         assert self._shell.stdin is not None and self._shell.stdout is not None
-        self._shell.stdin.write(f"{text}printf 'ended %s\\n' $?\n")
+        self._shell.stdin.write(f"{text}printf '\\nended %s\\n' $?\n")
         self._shell.stdin.flush()
         said = ""
         while not (ended := ENDED.search(said)):
