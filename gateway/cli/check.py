@@ -46,20 +46,27 @@ config_option = click.option(
     help="The settings file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--quiet", is_flag=True, help="Print nothing but problems and notices.")
 @click.option(
     "--alive", is_flag=True, help="Ask the gateway of these settings whether it runs, instead."
 )
-def check_command(path: Path, as_json: bool, alive: bool) -> None:
+def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
     """Validate the settings file and show the effective settings.
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
     problems, all settings are printed as YAML with defaults filled in and secrets masked,
     then notices: what is allowed and yet worth a thought, and a picture folder that is not the
-    one of its ledger.
+    one of its ledger. With --quiet the settings are left out, so that nothing is printed when all
+    is well: for a service that checks before it starts.
 
     With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
     else it says why and exits 1: for health checks of containers and services. Only a mistake
     that hides the port is a problem then: a gateway that runs keeps its last good settings.
+
+    \b
+      image-gateway check
+      image-gateway check --config /etc/image-gateway/config.yaml --quiet && echo "all is well"
+      image-gateway check --alive
     """
     try:
         if alive:
@@ -75,10 +82,11 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]
-    if as_json:
+    if as_json and not quiet:
         click.echo(_settings_json(settings, found))
         return
-    click.echo(effective_yaml(settings), nl=False)
+    if not quiet:
+        click.echo(effective_yaml(settings), nl=False)
     for notice in found:
         click.echo(f"notice: {notice}", err=True)
 
