@@ -50,8 +50,9 @@ def list_options(**help_of: str) -> Callable[[Callable[..., None]], Callable[...
 
 
 SPAN: Final = {
-    "from_": "First day (2026-01-31) or a time (2026-01-31T12:00:00Z).",
-    "to": "Last day, itself included, or a time.",
+    "from_": "First day, e.g. 2026-01-31, yesterday, 7d (seven days ago), last-week, this-month,"
+    " 2026-01; in lists also a time, e.g. 24h ago. Days are the gateway's (server.timezone).",
+    "to": "Last day, itself included, in the same words.",
 }
 
 

@@ -41,7 +41,7 @@ def list_command(operator: Operator, **given: Any) -> None:
     """Runs, the newest first.
 
     \b
-      image-gateway runs list --team marketing --from 2026-01-01 --to 2026-01-31
+      image-gateway runs list --team marketing --from last-week
       image-gateway runs list --state failed --limit 10
       image-gateway runs list --all --json
     """
@@ -96,7 +96,7 @@ def refusals_command(operator: Operator, **given: Any) -> None:
 
     \b
       image-gateway runs refusals --team marketing
-      image-gateway runs refusals --verdict denied --from 2026-01-31
+      image-gateway runs refusals --verdict denied --from 24h
     """
     Listing("refusals", given).show(operator, REFUSALS, nothing="nothing was refused.")
 

@@ -35,12 +35,13 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
 
     'bypassed' is what of it was spent because a client passed the cache by (Cache-Control).
 
-    Days are those of the operator's time zone. The totals are the ledger's.
+    Days are those of the gateway's time zone (server.timezone), also 'yesterday'. The totals are
+    the ledger's.
 
     \b
       image-gateway usage --by team
-      image-gateway usage --from 2026-01-01 --to 2026-01-31 --by team,model
-      image-gateway usage --from 2026-01-01 --to 2026-01-31 --csv > january.csv
+      image-gateway usage --from last-month --to last-month --by team,model
+      image-gateway usage --from 2026-01 --to 2026-01 --csv > january.csv
     """
     if as_csv and operator.as_json:
         raise click.UsageError("--csv or --json, not both.")
