@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import click
 
-from gateway.cli.operator import Operator, Unanswered, connected
+from gateway.cli.connection import Unanswered
+from gateway.cli.operator import Operator, connected
 from gateway.cli.tables import Column, Table, say
 
 USUAL_LIMIT: Final = 50
