@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,7 @@ import click
 from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
 from gateway.cli.lists import Listing, filters, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
-from gateway.cli.tables import Column, Table, facts
+from gateway.cli.tables import Column, Table, facts, money_column
 from gateway.cli.team_settings import read_settings, settings_options, without_absent
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ TEAMS: tuple[Column[TeamShape], ...] = (
     Column("team", lambda one: one["name"]),
     Column("mode", lambda one: one["settings"].get("mode", NOTHING), spare=3),
     Column("keys", lambda one: number(one["keys"]), right=True, spare=2),
-    Column("this month", lambda one: money(one["spent_month_usd"]), right=True),
-    Column("ever", lambda one: money(one["spent_usd"]), right=True, spare=4),
+    money_column("this month", lambda one: one["spent_month_usd"]),
+    money_column("ever", lambda one: one["spent_usd"], spare=4),
     Column("nearest limit", _nearest),
     Column("made in", lambda one: "settings" if one["provisioned"] else "API", spare=5),
     Column("description", lambda one: one["description"] or NOTHING, cut=True, spare=1),
@@ -221,11 +221,21 @@ def _scope(cache: Mapping[str, Any]) -> str:
     return f"shared {shared.get(str(scope), str(scope))}" if scope else "as cache.scope has it"
 
 
+def _used(title: str, of: Callable[[StandingShape], float]) -> Column[StandingShape]:
+    """Amounts of money among counts."""
+    return Column(
+        title,
+        lambda one: number(of(one)),
+        usd=lambda one: of(one) if one["measure"] == "usd" else None,
+        right=True,
+    )
+
+
 STANDING: tuple[Column[StandingShape], ...] = (
     Column("limit", lambda one: f"{_amount(one, one['limit'])} {_what(one)}"),
-    Column("spent", lambda one: _amount(one, one["spent"]), right=True),
-    Column("held", lambda one: _amount(one, one["held"]), right=True),
-    Column("left", lambda one: _amount(one, one["left"]), right=True),
+    _used("spent", lambda one: one["spent"]),
+    _used("held", lambda one: one["held"]),
+    _used("left", lambda one: one["left"]),
     Column("renews (UTC)", lambda one: minute(one["resets_at"])),
 )
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from gateway.cli.formats import money, number, plain
+from gateway.cli.formats import number, plain
 from gateway.cli.lists import SPAN, filters
 from gateway.cli.operator import Operator, connected
-from gateway.cli.tables import Column, Table
+from gateway.cli.tables import Column, Table, money_column
 
 if TYPE_CHECKING:
     from gateway.web.usage_reports import UsageRowShape, UsageShape
@@ -84,10 +84,8 @@ COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
     Column("made", lambda row: number(row["images_generated"]), right=True),
     Column("cached", lambda row: number(row["images_cache"]), right=True, spare=1),
-    Column("spent", lambda row: money(row["spent_usd"]), right=True),
-    Column("saved", lambda row: money(row["saved_usd"]), right=True),
+    money_column("spent", lambda row: row["spent_usd"]),
+    money_column("saved", lambda row: row["saved_usd"]),
 )
-BYPASSED: Column[UsageRowShape] = Column(
-    "bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6
-)
+BYPASSED: Column[UsageRowShape] = money_column("bypassed", lambda row: row["bypassed_usd"], spare=6)
 """Shown where anybody passed the cache by."""
