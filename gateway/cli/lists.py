@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from gateway.cli.connection import Unanswered
+from gateway.cli.names import unknown
 from gateway.cli.operator import Operator, connected
 from gateway.cli.tables import Column, Table, say
 
@@ -60,9 +61,13 @@ SPAN: Final = {
 class Listing:
     """One list as it was asked for: its path, its filters, and how much of it."""
 
-    def __init__(self, path: str, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str, given: Mapping[str, Any], named: Mapping[str, str | None] | None = None
+    ) -> None:
+        """`named`: a team or a model that the question is about, beyond what is `given`."""
         self._path = path
         self._query = dict(given)
+        self._named = {**self._query, **(named or {})}
         limit = int(self._query.pop("limit"))
         self._left = None if self._query.pop("everything") else limit
 
@@ -83,7 +88,7 @@ class Listing:
                 say(line)
             empty = empty and not lines
         if empty:
-            say(nothing, err=True)
+            say(unknown(operator, self._named) or nothing, err=True)
         if following:
             say("more: --all", err=True)
 

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import click
 
-from gateway.cli.connection import Connection, checked_key
+from gateway.cli.connection import Connection, RequestRefused, checked_key
 from gateway.cli.formats import plain
+from gateway.cli.names import meant
 from gateway.cli.tables import say
 from gateway.cli.unanswered import DEFAULT_URL, URL_VARIABLE
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 ADMIN: Final = "/admin/v1/"
 KEY_VARIABLE: Final = "GATEWAY_ADMIN_KEY"
@@ -36,24 +41,36 @@ class Operator(Connection):
 
     def get(self, path: str, query: Mapping[str, str | int | None] | None = None) -> bytes:
         """The JSON of a successful answer. Raises `RequestRefused` or `Unanswered`, as all here."""
-        with self.opened("GET", f"{ADMIN}{path}", query=query) as response:
+        with self._asked("GET", path, query=query) as response:
             return self.whole(response)
 
     def send(self, method: str, path: str, body: object = None) -> bytes:
         """The JSON of a successful answer to a change."""
-        with self.opened(method, f"{ADMIN}{path}", json=body) as response:
+        with self._asked(method, path, json=body) as response:
             return self.whole(response)
 
     def copy(self, path: str, query: Mapping[str, str | int | None], *, media_type: str) -> None:
         """Writes an answer to standard output as it comes, byte for byte, of any length."""
         out = sys.stdout.buffer
-        with self.opened("GET", f"{ADMIN}{path}", query=query) as response:
+        with self._asked("GET", path, query=query) as response:
             self.expect(response, media_type)
             for block in response.iter_bytes():
                 out.write(block)
         if media_type == "application/json":
             out.write(b"\n")
         out.flush()
+
+    @contextmanager
+    def _asked(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        """An answer of the admin API; of a name that nobody has it is said which was meant."""
+        try:
+            with self.opened(method, f"{ADMIN}{path}", **request) as response:
+                yield response
+        except RequestRefused as refused:
+            if not (hint := meant(self, path, refused.code)):
+                raise
+            message = refused.message + hint
+            raise RequestRefused(message, status=refused.status, code=refused.code) from None
 
     def show(self, answer: bytes, text: Callable[[Any], str | Iterable[str]]) -> None:
         """Prints an answer: as it is with `--json`, else the text or lines that are made of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,8 @@ def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
       image-gateway teams changes marketing/3f9a0c1b
       image-gateway teams changes --action key.revoke --all
     """
-    listing = Listing("audit", {**given, "subject": team})
+    about = team if team and re.fullmatch(r"[^/]{1,63}", team) else None  # and no picture, no key
+    listing = Listing("audit", {**given, "subject": team}, {"team": about})
     listing.show(operator, CHANGES, nothing="nothing was changed.")
 
 

@@ -9,8 +9,9 @@ import click
 
 from gateway.cli.formats import number, plain
 from gateway.cli.lists import SPAN, filters
+from gateway.cli.names import unknown
 from gateway.cli.operator import Operator, connected
-from gateway.cli.tables import Column, Table, money_column
+from gateway.cli.tables import Column, Table, money_column, say
 
 if TYPE_CHECKING:
     from gateway.web.usage_reports import UsageRowShape, UsageShape
@@ -50,7 +51,10 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
     elif operator.as_json:
         operator.copy("usage", given, media_type="application/json")
     else:
-        operator.show(operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE}), _table)
+        answer = operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE})
+        operator.show(answer, _table)
+        if not operator.read(answer)["data"] and (why := unknown(operator, given)):
+            say(why, err=True)
 
 
 def _table(usage: UsageShape) -> Iterator[str]:
