@@ -92,25 +92,31 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
 
 
 def _ask(server: ServerSettings) -> None:
-    """Exits 1 when nobody answers at the address of these settings.
-
-    A gateway may have been told to listen on more than they say: then loopback answers as well.
-    """
-    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104
-    host = "localhost" if everywhere or is_loopback(server.host) else server.host
-    connection = HTTPConnection(host, server.port, timeout=ALIVE_SECONDS)
+    """Exits 1 when nobody answers at the address of these settings."""
+    host, port = address_of(server)
+    connection = HTTPConnection(host, port, timeout=ALIVE_SECONDS)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         status, body = answer.status, answer.read(ANSWER_BYTES)
     except (OSError, HTTPException) as error:
-        raise SystemExit(f"nobody answers at {host}:{server.port}: {error}") from None
+        raise SystemExit(f"nobody answers at {host}:{port}: {error}") from None
     finally:
         connection.close()
     if status != 200:
-        raise SystemExit(f"what answers at {host}:{server.port} says {status}: no gateway")
+        raise SystemExit(f"what answers at {host}:{port} says {status}: no gateway")
     if b'"status"' not in body:
-        raise SystemExit(f"what answers at {host}:{server.port} does not speak as a gateway does")
+        raise SystemExit(f"what answers at {host}:{port} does not speak as a gateway does")
+
+
+def address_of(server: ServerSettings) -> tuple[str, int]:
+    """The host and port at which this machine reaches a gateway of these settings.
+
+    It may have been told to listen on more than they say: then loopback answers as well.
+    """
+    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104
+    host = "localhost" if everywhere or is_loopback(server.host) else server.host
+    return host, server.port
 
 
 def load_settings(path: Path) -> Settings:
@@ -130,8 +136,12 @@ def explain(error: SettingsError) -> str:
 
 def effective_yaml(settings: Settings) -> str:
     """The effective settings as YAML, secrets masked."""
+    return yaml_of(settings.shown())
+
+
+def yaml_of(shown: object) -> str:
     return yaml.dump(
-        settings.shown(),
+        shown,
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=None,

@@ -16,7 +16,8 @@ from starlette.responses import Response
 
 from gateway.cli import COMMANDS, main
 
-GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks")
+GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks", "alerts")
+GROUPS += ("health", "settings")
 
 
 @pytest.fixture(scope="module")
