@@ -43,6 +43,13 @@ COMMANDS = {
     "callbacks": Entry(
         "gateway.cli.callbacks:callbacks_command", "See which callbacks failed, and repeat them."
     ),
+    "health": Entry(
+        "gateway.cli.health:health_command", "Can the gateway take orders, and why not."
+    ),
+    "settings": Entry(
+        "gateway.cli.settings:settings_command", "The settings in force, or read them again."
+    ),
+    "alerts": Entry("gateway.cli.alerts:alerts_command", "Try whether an alert would arrive."),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
 }
 

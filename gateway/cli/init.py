@@ -24,6 +24,7 @@ from gateway.cli.init_words import Done, warnings, what_next
 from gateway.cli.placing import NewFile, held
 from gateway.config import SettingsError, parse
 from gateway.config.first_settings import (
+    ALERT_VARIABLE,
     KEY_VARIABLE,
     METRICS_KEY_NAME,
     UPSTREAM_URL,
@@ -263,6 +264,7 @@ def _compose(folder: Path, chosen: FirstSettings) -> Done:
     admin, metrics = _new_admin_key(), _new_key()
     lines = {
         KEY_VARIABLE: "",
+        ALERT_VARIABLE: "",
         "PUBLIC_URL": chosen.public_url,
         "ADMIN_KEY_SHA256": _hexadecimal(admin),
         "METRICS_KEY": metrics,

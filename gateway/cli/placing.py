@@ -28,7 +28,8 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
-            os.fsync(descriptor)
+            with contextlib.suppress(OSError):  # some file systems cannot; the files are there
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except BaseException:

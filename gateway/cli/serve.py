@@ -6,6 +6,7 @@ everything it had taken was ended or safely written down.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import signal
@@ -153,11 +154,11 @@ async def _serve(
         await http.start()
         gateway.bound(http.bound_port)
         _reload_on_hangup(gateway)
-        click.echo(f"image-gateway is ready on {http.base_url}")
-        click.echo("\n".join(places(server.links_base(http.bound_port))))
+        ready = f"image-gateway is ready on {http.base_url}"
+        _say(ready, *places(server.links_base(http.bound_port)))
         await stop
         gateway.stop_taking()
-        click.echo("stopping: no new orders; ending what is in flight")
+        _say("stopping: no new orders; ending what is in flight")
     except OSError as error:
         click.echo(f"cannot listen on {server.host}:{server.port}: {error.strerror}", err=True)
         return EXIT_CANNOT_START
@@ -166,6 +167,12 @@ async def _serve(
         await gateway.stop(server.shutdown_grace_seconds)
         logs.flush()
     return 0
+
+
+def _say(*lines: str) -> None:
+    """In one piece: whoever wants the first line alone may be gone behind it. No reason to end."""
+    with contextlib.suppress(OSError):
+        click.echo("\n".join(lines))
 
 
 def _allow_many_connections() -> None:
@@ -189,15 +196,15 @@ def _reload_on_hangup(gateway: Gateway) -> None:
 
     async def reload() -> None:
         try:
-            waiting = await gateway.reread(Act(new_change_id(), time.time(), HANGUP))
+            taken = await gateway.reread(Act(new_change_id(), time.time(), HANGUP))
         except (SettingsError, Unavailable) as error:
             said = explain(error) if isinstance(error, SettingsError) else error.message
             log.error("reload refused, the last good settings stay", problems=said)
             return
-        if waiting is None:
+        if taken is None:
             log.warning("nothing to reload: the sandbox's settings are built in")
         else:
-            log.info("settings reloaded", restart_needed_for=list(waiting))
+            log.info("settings reloaded", restart_needed_for=list(taken.waiting))
 
     reloads: set[asyncio.Task[None]] = set()
 

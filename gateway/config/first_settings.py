@@ -20,6 +20,7 @@ from gateway.core.addresses import is_loopback
 UPSTREAM_URL: Final = "https://api.evolink.ai"
 FILES_URL: Final = "https://files-api.evolink.ai"
 KEY_VARIABLE: Final = "EVOLINK_API_KEY"
+ALERT_VARIABLE: Final = "ALERT_WEBHOOK"
 METRICS_KEY_NAME: Final = "metrics.key"
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -57,6 +58,7 @@ def first_settings_yaml(first: FirstSettings, **references: str) -> str:
         "admin_key": f'"{first.admin_key}"',
         "make_key": MAKE_KEY,
         "metrics_key": f'"{first.metrics_key}"',
+        "alert_variable": ALERT_VARIABLE,
         "metrics_place": METRICS_KEY_NAME,
         "data_dir": _quoted(first.data_dir),
         "base_url": _quoted(first.upstream_url),

@@ -131,6 +131,16 @@ def test_an_installation_is_never_touched(folder: Path) -> None:
     assert (folder / "metrics.key").read_bytes() == kept[folder / "metrics.key"]
 
 
+@pytest.mark.parametrize("found", ["", "short\n", "\0" * 40])
+def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None:
+    folder.mkdir()
+    (folder / "metrics.key").write_text(found)
+    result = init(folder)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "metrics.key is there and holds no key" in result.stderr
+    assert (left(folder), (folder / "metrics.key").read_text()) == (["metrics.key"], found)
+
+
 @pytest.mark.parametrize(
     ("words", "url", "said"),
     [
