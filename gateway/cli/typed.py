@@ -18,9 +18,12 @@ def _program() -> str:
     program = Path(sys.argv[0])
     if program.name != "image-gateway":
         return "python -m gateway"
-    found = shutil.which(program.name)
-    if found is not None and Path(found).samefile(program):
+    try:
+        found = shutil.which(program.name)
+        if found is not None and Path(found).samefile(program):
+            return program.name
+        absolute, here = program.absolute(), Path.cwd()
+    except OSError:  # the folder that this runs in is gone
         return program.name
-    absolute, here = program.absolute(), Path.cwd()
     shown = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
     return shlex.quote(str(shown))

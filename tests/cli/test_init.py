@@ -151,7 +151,11 @@ def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None
         ((), "https://me:secret@images.example.org", "no user name"),
         ((), "https://images.example.org/?a=b", "query"),
         ((), "https://images.example.org\n", "--public-url: must"),
-        ((), "https://\udcff.example", "--public-url:"),
+        ((), "https://\udcff.example", "as a browser shows it"),
+        ((), 'https://images".example', "as a browser shows it"),
+        ((), "https://images.example.org:", "as a browser shows it"),
+        ((), "https://${HOST}", "as a browser shows it"),
+        ((), "https://images.example.org:port", "starts with https://"),
         (("--upstream-key", "sk-1234567890abc"), URL, "--upstream-key: neither"),
         (("--upstream-key", "./evolink.key"), URL, "absolute path"),
         (("--upstream-key", "/run/a}b"), URL, "--upstream-key"),
@@ -161,7 +165,6 @@ def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None
         (("--port", "0"), URL, "--port"),
         (("--data-dir", "\udcff"), URL, "no valid UTF-8"),
         (("--compose", "--port", "9"), URL, "--compose: leave port out"),
-        (("--compose",), "https://images.example.org/$(id)", "plain characters"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_made(
@@ -304,6 +307,18 @@ def test_killed_while_it_shows_the_key_it_has_written_no_settings(folder: Path) 
     assert result.exit_code == 0
     assert settings_of(folder).server.admin_keys == (digest(result.stdout.strip()),)
     assert left(folder) == ["config.yaml", "metrics.key"]
+
+
+def test_from_a_folder_that_is_gone_it_still_says_what_to_type(folder: Path) -> None:
+    gone = folder.parent / "gone"
+    gone.mkdir()
+    program = Path(sys.executable).with_name("image-gateway")
+    script = f'rmdir "$PWD"; exec "{program}" init --public-url {URL} --dir "$1"'
+    one = subprocess.run(
+        ["bash", "-c", script, "-", str(folder)], cwd=gone, env=PLACE, capture_output=True
+    )
+    assert one.returncode == 0, one.stderr
+    assert b"image-gateway teams create" in one.stderr
 
 
 def test_of_several_at_once_one_sets_it_up(folder: Path) -> None:

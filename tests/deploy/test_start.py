@@ -114,6 +114,8 @@ def machine(tmp_path: Path) -> Path:
     home.mkdir()
     programs.mkdir()
     (programs / "caddy").symlink_to(tool("caddy"))
+    for name in ("curl", "make"):
+        tool(name)
     return tmp_path
 
 
