@@ -43,7 +43,16 @@ COMMANDS = {
     "callbacks": Entry(
         "gateway.cli.callbacks:callbacks_command", "See which callbacks failed, and repeat them."
     ),
+    "health": Entry(
+        "gateway.cli.health:health_command", "Can the gateway take orders, and why not."
+    ),
+    "settings": Entry(
+        "gateway.cli.settings:settings_command", "The settings in force, or read them again."
+    ),
+    "alerts": Entry("gateway.cli.alerts:alerts_command", "Try whether an alert would arrive."),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
+    "backup": Entry("gateway.cli.backup:backup_command", "Back up the ledger and the pictures."),
+    "restore": Entry("gateway.cli.backup:restore_command", "Make a backup an installation again."),
 }
 
 

@@ -17,9 +17,10 @@ from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
+from gateway.web.admin.settings import Taken
 from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
-from gateway.wiring import picture_store
+from gateway.wiring import picture_store, restores
 from gateway.wiring.adapters import Adapters
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
@@ -87,6 +88,8 @@ class Gateway:
         adapters, services, folder = self.adapters, self.services, self.adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+            await asyncio.to_thread(restores.refuse_unfinished, folder)
+            await picture_store.require(adapters.unopened, adapters.pictures)
             await adapters.callback_addresses.load()
             await adapters.ledger.open()
             await services.policy.load()
@@ -163,10 +166,10 @@ class Gateway:
         self.settings = settings
         return restart_needed(former, settings)
 
-    async def reread(self, act: Act) -> Sequence[str] | None:
+    async def reread(self, act: Act) -> Taken | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
 
-        Returns what `reload` does; None where there is no file. Raises `SettingsError`, and
+        None where there is no file. Raises `SettingsError`, and
         `Unavailable` when this act cannot be written down.
         """
         if self._load is None:
@@ -182,7 +185,8 @@ class Gateway:
             await self.services.teams.note(
                 act.change(Action.SETTINGS_RELOAD, "settings", before=before, after=after)
             )
-            return self.reload(settings)
+            waiting = self.reload(settings)
+            return Taken([path for path in changed[1] if path not in waiting], waiting)
 
     def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
         """What goes through a proxy, which is no one's first thought when it cannot connect."""
