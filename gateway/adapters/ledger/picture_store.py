@@ -15,12 +15,12 @@ from gateway.adapters.ledger.picture_rows import (
     KEPT_COLUMNS,
     PICTURE_COLUMNS,
     PICTURE_FACTS,
-    folded,
     kept_from,
     picture_rows,
 )
 from gateway.adapters.ledger.statements import PUT_RUN, RUN_BY_ID, insert
 from gateway.core.model import Job, KeptPicture, Run
+from gateway.core.prompt_search import folded, sought
 from gateway.core.runs.history import OUR_DETAILS
 from gateway.core.runs.redaction import wordless
 from gateway.core.transaction import ConstraintViolation
@@ -52,7 +52,7 @@ WORDS_BESIDE: Final = (
     "UPDATE steps SET detail = '' WHERE run_id = ? AND event NOT IN"
     f" ({', '.join(repr(event) for event in sorted(OUR_DETAILS))})",
     f"UPDATE deliveries SET body = NULL WHERE {_OF_ITS_JOBS}",
-    f"UPDATE refusals SET message = '', param = NULL WHERE {_OF_ITS_JOBS}",
+    f"UPDATE refusals SET message = '', param = NULL, asked = '{{}}' WHERE {_OF_ITS_JOBS}",
 )
 """What lies beside a run and may repeat its words."""
 
@@ -172,8 +172,8 @@ def gallery_statement(
 
 
 def _contains(where: Where, column: str, text: str | None) -> None:
-    if text is not None:
-        literal = folded(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    for part in sought(text or ""):
+        literal = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where.add(f"{column} LIKE ? ESCAPE '\\'", f"%{literal}%")
 
 

@@ -99,8 +99,9 @@ def _add(table: str, columns: tuple[str, ...], key: str) -> str:
 
 ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
 ADD_TOTAL: Final = _add("usage_totals", TOTAL_COLUMNS, "team, model")
-FAIL_LESS: Final = "UPDATE usage SET failed = failed + ? WHERE team = ? AND model = ? AND day = ?"
-FAIL_LESS_IN_ALL: Final = "UPDATE usage_totals SET failed = failed + ? WHERE team = ? AND model = ?"
+_LESS: Final = "failed = failed + ?, spent_failed_usd_micros = spent_failed_usd_micros + ?"
+FAIL_LESS: Final = f"UPDATE usage SET {_LESS} WHERE team = ? AND model = ? AND day = ?"
+FAIL_LESS_IN_ALL: Final = f"UPDATE usage_totals SET {_LESS} WHERE team = ? AND model = ?"
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pydantic import Field
 from starlette.responses import Response
 
 from gateway.ports.ledger import Lists, PictureFilter
@@ -12,7 +11,7 @@ from gateway.services.runs import light_page
 from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
 from gateway.web.operation import Operation
-from gateway.web.query import Timed
+from gateway.web.query import PromptSearch, Timed
 from gateway.web.responses import page_response
 from gateway.web.shown import PicturesShape, picture
 
@@ -20,9 +19,7 @@ from gateway.web.shown import PicturesShape, picture
 class FindOwnPictures(Timed):
     """Which of the team's pictures; days and times are of when the team first asked for them."""
 
-    q: str | None = Field(
-        None, max_length=1000, description="Part of the prompt, whatever its case."
-    )
+    q: PromptSearch = None
 
 
 class Gallery:

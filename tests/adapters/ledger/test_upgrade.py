@@ -194,7 +194,7 @@ async def test_totals_of_all_days_are_there(store: OldStore) -> None:
     ledger = await opened(store)
     assert await ledger.usage() == await ledger.usage(since_day=0)
     assert await ledger.usage() == [
-        Usage("alpha", "m", 0, hits=3, started=4, failed=2, saved_hit_usd_micros=21),
+        Usage("alpha", "m", 0, hits=3, started=4, failed=2, saved_hit_usd_micros=21, done=1),
         Usage("beta", "m", 0, hits=1),
     ]
     assert (await ledger.run_counts())[RunState.DONE] == 1
