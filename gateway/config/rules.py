@@ -249,7 +249,7 @@ def _operators(settings: Settings) -> Found:
         known = seen.setdefault((key.name or "").casefold(), index)
         if key.name is not None and known != index:
             path = ("server", "admin_keys", index, "name")
-            yield path, f"server.admin_keys[{known}] is called {key.name!r} already"
+            yield path, f"server.admin_keys[{known}] has this name already"
 
 
 def aliases(settings: Settings) -> dict[str, str]:
