@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from gateway.core.model import Job, Run
 from gateway.core.picture_errors import PictureProblem, SetAside
-from gateway.core.runs.explanation import Story
+from gateway.core.runs.explanation import Story, duration
 from gateway.core.runs.history import Refusal, in_turn
 from gateway.errors import NotFound
 from gateway.ports.ledger import Lists, Mark, PictureFilter, RefusalFilter, RunFilter
@@ -34,7 +34,17 @@ T = TypeVar("T")
 
 
 class Runs:
-    def __init__(self, ledger: Lists, refusals: Refusals, pictures: Pictures) -> None:
+    """`remembered` says for how many seconds refused orders are kept."""
+
+    def __init__(
+        self,
+        ledger: Lists,
+        refusals: Refusals,
+        pictures: Pictures,
+        *,
+        remembered: Callable[[], float],
+    ) -> None:
+        self._remembered = remembered
         self._ledger = ledger
         self._pictures = pictures
         self._refusals = refusals
@@ -73,7 +83,8 @@ class Runs:
         if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
-                "remembered for storage.retention.refusals; of very many in a row only the first.",
+                f"remembered for {duration(self._remembered())}; of very many in a row only the "
+                "first.",
                 param="id",
             )
         refusal, *others = named

@@ -18,6 +18,9 @@ const held = {
 /** What `GET …/summary` last said for each role, or null. */
 export const summaries = { team: signal(null), admin: signal(null) };
 
+/** The operator's time zone: that of the budgets, and of all times that are shown. */
+export const zone = computed(() => (summaries.team.value ?? summaries.admin.value)?.timezone ?? "UTC");
+
 /** Why a key was dropped, for the screen that asks for a new one. */
 export const notice = signal("");
 

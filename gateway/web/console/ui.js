@@ -45,6 +45,14 @@ export function money(usd) {
 
 export const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-US"));
 
+/** A share in whole per cent, which is 0 or 100 only where it is nothing or all. */
+export function percent(part, whole) {
+  if (!whole) return "–";
+  const share = (100 * part) / whole;
+  if (share > 0 && share < 1) return "< 1 %";
+  return `${share < 100 ? Math.min(99, Math.round(share)) : 100} %`;
+}
+
 /** 1.2 MB and the like. */
 export function bytes(n) {
   if (n === null || n === undefined) return "–";
@@ -178,8 +186,9 @@ export function Bar({ standing }) {
 // --- lists -------------------------------------------------------------------------------------
 
 /**
- * A table. `columns`: [{name, head, cell(row), align: "end"?, wide?}]; `rowKey(row)`; `onOpen(row)` makes
- * rows clickable (give keyboard users a link or button in a cell as well). `busy` dims it.
+ * A table. `columns`: [{name, head, group?, cell(row), align: "end"?, wide?}]; `rowKey(row)`; `onOpen(row)` makes
+ * rows clickable (give keyboard users a link or button in a cell as well). `busy` dims it. Columns of one `group` that
+ * stand beside each other have that head above theirs.
  */
 export function Table({ caption, columns, rows, rowKey, onOpen, busy = false, foot }) {
   const cells = (row) => columns.map((c) => html`<td key=${c.name} data-align=${c.align} data-label=${c.head}
@@ -188,11 +197,23 @@ export function Table({ caption, columns, rows, rowKey, onOpen, busy = false, fo
   return html`<div class="table-wrap" tabindex="0" role="region" aria-label=${caption}>
     <table aria-busy=${busy ? "true" : undefined} data-open=${onOpen ? "" : undefined}>
       <caption class="unseen">${caption}</caption>
-      <thead><tr>${columns.map((c) => html`<th key=${c.name} scope="col" data-align=${c.align}>${c.head}</th>`)}</tr></thead>
+      <thead>${columns.some((c) => c.group) && html`<tr class="groups">${grouped(columns).map(({ group, span }, i) => group
+        ? html`<th key=${i} scope="colgroup" colspan=${span}>${group}</th>` : html`<td key=${i} colspan=${span}></td>`)}</tr>`}
+      <tr>${columns.map((c) => html`<th key=${c.name} scope="col" data-align=${c.align}>${c.head}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${rowKey(row)} onClick=${onOpen && ((e) => open(row, e))}>${cells(row)}</tr>`)}</tbody>
       ${foot && html`<tfoot>${foot}</tfoot>`}
     </table>
   </div>`;
+}
+
+/** Columns beside each other that have the same group, or none. */
+function grouped(columns) {
+  const found = [];
+  for (const { group = "" } of columns) {
+    if (found.at(-1)?.group === group) found.at(-1).span += 1;
+    else found.push({ group, span: 1 });
+  }
+  return found;
 }
 
 /** The end of a `useList`: its error, "Show more", or that there is nothing. */
