@@ -23,6 +23,9 @@ class FindOwnPictures(Timed):
     q: str | None = Field(
         None, max_length=1000, description="Part of the prompt, whatever its case."
     )
+    digest: str | None = Field(
+        None, max_length=200, description="The picture with this digest alone, or none."
+    )
 
 
 class Gallery:
@@ -40,7 +43,7 @@ class Gallery:
         """What another team's run made was given to this one, which need not know whose it was."""
         asked, policy = call.query, call.policy
         team, (since, until) = call.team.name, asked.between(policy.zone)
-        wanted = PictureFilter(text=asked.q, since=since, until=until)
+        wanted = PictureFilter(digest=asked.digest, text=asked.q, since=since, until=until)
         found, last = await light_page(
             lambda mark, count: self._ledger.gallery(team, wanted, after=mark, limit=count),
             after=asked.after,
