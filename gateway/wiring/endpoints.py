@@ -104,7 +104,12 @@ def _for_teams(deps: EndpointsDeps) -> Sequence[object]:
 
 def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
     adapters, services, current = deps.adapters, deps.services, deps.current
-    records = Runs(adapters.ledger, services.refusals, adapters.pictures)
+    records = Runs(
+        adapters.ledger,
+        services.refusals,
+        adapters.pictures,
+        remembered_seconds=lambda: current.policy.refusals_retention_seconds,
+    )
     retrying = Retrying(adapters.ledger, services.worker.try_again)
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),
