@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from gateway.core.model import Job, Run
 from gateway.core.picture_errors import PictureProblem, SetAside
-from gateway.core.runs.explanation import Story, duration
+from gateway.core.runs.explanation import Story
 from gateway.core.runs.history import Refusal, in_turn
 from gateway.errors import NotFound
 from gateway.ports.ledger import Lists, Mark, PictureFilter, RefusalFilter, RunFilter
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Runs:
-    """`remembered` says for how many seconds refused orders are kept."""
+    """`remembered_seconds`: for how long refused orders are, as the settings have it now."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Runs:
         refusals: Refusals,
         pictures: Pictures,
         *,
-        remembered: Callable[[], float],
+        remembered_seconds: Callable[[], float],
     ) -> None:
-        self._remembered = remembered
         self._ledger = ledger
+        self._remembered_seconds = remembered_seconds
         self._pictures = pictures
         self._refusals = refusals
 
@@ -83,8 +83,8 @@ class Runs:
         if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
-                f"remembered for {duration(self._remembered())}; of very many in a row only the "
-                "first.",
+                f"remembered for {days(self._remembered_seconds())}; of very many in a row only "
+                "the first.",
                 param="id",
             )
         refusal, *others = named
@@ -113,6 +113,15 @@ class Runs:
             return await self._pictures.set_aside(run.id)
         except PictureProblem:
             return ()
+
+
+def days(seconds: float) -> str:
+    """A time that records are kept, in words: "30 days", "12 hours"."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length and seconds % length == 0:
+            count = round(seconds / length)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} seconds"
 
 
 async def light_page(

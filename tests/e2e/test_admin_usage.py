@@ -248,8 +248,11 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
     assert found["models"] == [
         {
             "id": "gpt-image-1.5",
-            "sizes": ["1024x1024", "1:1", "2:3", "3:2"],
-            "qualities": ["high", "low", "medium"],
+            "sizes": ["1:1", "2:3", "3:2", "1024x1024"],
+            "qualities": ["low", "medium", "high"],
+            "resolutions": None,
+            "required": [],
+            "beginning": {},
             "max_n": 10,
             "max_image_urls": 16,
             "prompt_tokens": 2000,

@@ -165,6 +165,17 @@ def tasks_page(states: int, of_model: bool) -> str:
     )
 
 
+@cache
+def orders_page(behind: bool) -> str:
+    """The inner query reads the page's part of an index alone."""
+    going_on = " AND (created_at, id) < (?, ?)" if behind else ""
+    return (
+        f"{_JOB_WITH_RUN} WHERE jobs.id IN (SELECT id FROM jobs WHERE team = ?{going_on}"
+        " ORDER BY created_at DESC, id DESC LIMIT ?)"
+        " ORDER BY jobs.created_at DESC, jobs.id DESC"
+    )
+
+
 def _tasks(states: int, of_model: bool) -> str:
     return (
         f"FROM jobs WHERE team = ? AND run_state IN ({', '.join('?' * states)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pydantic import Field
 from starlette.responses import Response
 
 from gateway.ports.ledger import Lists, PictureFilter
@@ -20,6 +21,9 @@ class FindOwnPictures(Timed):
     """Which of the team's pictures; days and times are of when the team first asked for them."""
 
     q: PromptSearch = None
+    digest: str | None = Field(
+        None, max_length=200, description="The picture with this digest alone, or none."
+    )
 
 
 class Gallery:
@@ -37,7 +41,7 @@ class Gallery:
         """What another team's run made was given to this one, which need not know whose it was."""
         asked, policy = call.query, call.policy
         team, (since, until) = call.team.name, asked.between(policy.zone)
-        wanted = PictureFilter(text=asked.q, since=since, until=until)
+        wanted = PictureFilter(digest=asked.digest, text=asked.q, since=since, until=until)
         found, last = await light_page(
             lambda mark, count: self._ledger.gallery(team, wanted, after=mark, limit=count),
             after=asked.after,

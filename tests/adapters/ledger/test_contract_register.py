@@ -350,6 +350,8 @@ async def test_a_gallery_is_searched_within_the_team(ledger: Ledger) -> None:
     assert await gallery(ledger, "alpha", team="ignored") == "d2 d1 d3"
     assert await gallery(ledger, "alpha", text="CAT") == "d2 d1"
     assert await gallery(ledger, "alpha", run_id=dog.id) == "d3"
+    assert await gallery(ledger, "alpha", digest="d2") == await find(ledger, digest="d2") == "d2"
+    assert await gallery(ledger, "gamma", digest="d2") == ""
     assert await gallery(ledger, "alpha", task_id=later.id) == "d2 d1"
     assert await gallery(ledger, "alpha", task_id=theirs.id) == ""
     assert await gallery(ledger, "alpha", since=NOW + 5, until=NOW + 9) == "d3"

@@ -17,7 +17,7 @@ export default function Run({ id }) {
       <${ButtonLink} icon="refresh-cw" href=${link("runs", [id])} onClick=${(e) => (e.preventDefault(), reload())}>Refresh<//>`}>
       ${refused ? "Refused order" : "Run"} <span class="mono id">${refused ? id : (data?.run?.id ?? id)}</span>
     <//>
-    <${ErrorBox} error=${error} retry=${error?.status === 404 ? undefined : reload} title=${error?.status === 404 ? "There is nothing by this id." : undefined} />
+    <${ErrorBox} error=${error} retry=${reload} title=${error?.status === 404 ? "There is nothing by this id." : undefined} />
     ${!data && !error && html`<${Loading} />`}
     ${data && html`<div class="explained" data-tone=${toneOf(data)}><${Icon} name=${refused ? "ban" : "info"} /><p>${data.summary}</p></div>`}
     ${data?.refusal && html`<${Refused} refusal=${data.refusal} />`}
