@@ -130,6 +130,13 @@ async def test_text_is_found_whatever_its_case_and_taken_as_it_is(ledger: Ledger
     assert await find(ledger, text="\\") == "d3"
     assert await find(ledger, text="STRASSE") == "d3"
     assert await find(ledger, text="") == "d3 d2 d1"
+    assert await find(ledger, text="dachern uber") == "d1"
+    assert await find(ledger, text='"uber den" dach') == "d1"
+    assert await find(ledger, text='"den uber"') == ""
+    assert await find(ledger, text='cap "100') == "d2"
+    assert await find(ledger, text='"') == "d3 d2 d1"
+    assert await find(ledger, text="% %_ _") == ""
+    assert await find(ledger, text=" ".join(f"word{n}" for n in range(50))) == ""
     assert await find(ledger, text="wool", team="beta") == ""
 
 
