@@ -81,9 +81,9 @@ def _namer(name: str, *, first: bool) -> Any:
 
 COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("new", lambda row: number(row["started"]), right=True, spare=2),
-    Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
     Column("from cache", lambda row: number(row["hits"]), right=True, spare=3),
     Column("joined", lambda row: number(row["joined"]), right=True, spare=4),
+    Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
     Column("made", lambda row: number(row["images_generated"]), right=True),
     Column("reused", lambda row: number(row["images_cache"]), right=True, spare=1),
     Column("spent", lambda row: money(row["spent_usd"]), right=True),

@@ -83,16 +83,16 @@ def test_usage_is_a_table_with_a_total(fake: FakeAdmin) -> None:
     fake.answer("GET", "usage", samples.USAGE)
     words = ("--from", "2026-01-01", "--to", "2026-01-02", "--team", "x", "--by", "day,team,model")
     h, c = "saved  bypassed", "$0.90     $0.06"
-    m, n = "joined   made  reused", "     3  1,004      15"
+    m, n = "joined  failed   made  reused", "     3       1  1,004      15"
     assert fake.run("usage", *words).stdout == (
         f"""\
 2026-01-01 to 2026-01-02, days in Europe/Paris
 
-day         team       model            new  failed  from cache  {m}     spent  {h}
-2026-01-02  marketing  gpt-image-1.5  1,005       1          12  {n}  $60.2280  {c}
-2026-01-01  green      gpt-image-1.5  1,005       1          12  {n}   $0.0120  {c}
+day         team       model            new  from cache  {m}     spent  {h}
+2026-01-02  marketing  gpt-image-1.5  1,005          12  {n}  $60.2280  {c}
+2026-01-01  green      gpt-image-1.5  1,005          12  {n}   $0.0120  {c}
 {"-" * 113}
-total                                 1,005       1          12  {n}    $60.24  {c}
+total                                 1,005          12  {n}    $60.24  {c}
 """
     )
     asked = {"from": "2026-01-01", "to": "2026-01-02", "team": "x", "by": "day,team,model"}

@@ -69,10 +69,10 @@ async def test_the_life_of_a_team(a_house: House, desk: Desk) -> None:
     # What was spent is in the table, to the cent, and the same in the CSV.
     table = (await desk.run("usage", "--by", "team,model")).splitlines()
     assert table[2:] == [
-        "team       model          new  failed  from cache  joined  made  reused  spent  saved",
-        "marketing  gpt-image-1.5    1       0           1       0     2       2  $0.10  $0.10",
+        "team       model          new  from cache  joined  failed  made  reused  spent  saved",
+        "marketing  gpt-image-1.5    1           1       0       0     2       2  $0.10  $0.10",
         "-" * 85,
-        "total                       1       0           1       0     2       2  $0.10  $0.10",
+        "total                       1           1       0       0     2       2  $0.10  $0.10",
     ]
     rows = list(csv.DictReader((await desk.run("usage", "--csv", "--by", "team")).splitlines()))
     spent = f"{2 * PRICE_USD:.6f}"
