@@ -186,6 +186,9 @@ refusal ref_0123456789abcdef01234567
   verdict  denied
   team     marketing
   model    gpt-image-1.5
+  ordered  size 1:1, n 3, at most $0.18
+  prompt   a fox�[31m
+  key      website 3f9a0c1b
   reason   budget
   rule     usd_per_day
   message  The team's budget of $50 per day is exhausted.
