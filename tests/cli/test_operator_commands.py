@@ -228,7 +228,7 @@ def test_changes_show_what_is_not_as_it_was(fake: FakeAdmin) -> None:
     fake.answer("GET", "audit", page(samples.CHANGE))
     words = ("teams", "changes", "marketing", "--action", "team.change")
     assert fake.run(*words).stdout.splitlines()[1] == (
-        '2026-01-02 10:00  0123456789ab  team.change  marketing  mode: "enforce" -> "shadow"'
+        "2026-01-02 10:00  0123456789ab  team.change  marketing  mode enforce -> shadow"
     )
     asked = {"subject": "marketing", "action": "team.change", "limit": "50"}
     assert fake.came[0].query == asked
