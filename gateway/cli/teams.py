@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.differences import differences
 from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
 from gateway.cli.lists import Listing, filters, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
 from gateway.cli.tables import Column, Table, facts, money_column
-from gateway.cli.team_settings import read_settings, settings_options, without_absent
+from gateway.cli.team_settings import read_settings, settings_options, with_budgets, without_absent
 
 if TYPE_CHECKING:
     from gateway.web.admin.changes import ChangeShape
@@ -67,15 +67,18 @@ def show_command(operator: Operator, team: str) -> None:
 def create_command(operator: Operator, team: str, **given: Any) -> None:
     """A new team. It has no key yet: 'image-gateway keys issue TEAM' makes one.
 
-    Without a budget it may spend without end.
+    It needs a budget, or the word that it shall have none: --budget none lets it spend without
+    end. On a terminal it is asked for.
 
     \b
       image-gateway teams create marketing --budget 50/day --budget 500/month
       image-gateway teams create interns --budget 5/day --images 20/day --max-n 1 --mode shadow
       image-gateway teams create design --file design.yaml
+      image-gateway teams create trial --budget none --images 10/total
     """
     path_of(team)
-    body = {"name": team, **without_absent(read_settings(team, given))}
+    settings = with_budgets(read_settings(team, given), given["budgets"])
+    body = {"name": team, **without_absent(settings)}
     operator.show(operator.send("POST", "teams", body), _whole)
 
 
@@ -118,12 +121,15 @@ def delete_command(operator: Operator, team: str, yes: bool) -> None:
 
 @teams_command.command("changes", short_help="Who changed what, and when.")
 @click.argument("team", required=False)
-@list_options(action="Only one kind, e.g. team.change.", actor="Only those of one admin key.")
+@list_options(
+    action="Only one kind, e.g. team.change.",
+    actor="Only those of one admin key: its name, or digits.",
+)
 def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
     """Who changed what, and when: of one team with its keys, or everything that operators did.
 
-    Operators are named by the first digits of their admin key's digest. In the place of TEAM may
-    stand a key, as team/id, or a picture's digest.
+    Operators are told by the name of their admin key, or by the first digits of its digest. In the
+    place of TEAM may stand a key, as team/id, or a picture's digest.
 
     \b
       image-gateway teams changes marketing
@@ -245,28 +251,10 @@ STANDING: tuple[Column[StandingShape], ...] = (
 # --- changes -------------------------------------------------------------------------------------
 
 
-def _difference(change: ChangeShape) -> str:
-    """What is not as it was, as `mode: "enforce" -> "shadow"`."""
-    if change["after"] is None:
-        return NOTHING
-    before, after = change["before"] or {}, change["after"]
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return "; ".join(
-        f"{name}: {_value(after[name])}"
-        if name not in before
-        else f"{name}: {_value(before[name])} -> {_value(after.get(name))}"
-        for name in names
-    )
-
-
-def _value(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 CHANGES: tuple[Column[ChangeShape], ...] = (
     Column("at (UTC)", lambda one: minute(one["at"])),
-    Column("actor", lambda one: one["actor"]),
+    Column("by", lambda one: one["actor"]),
     Column("action", lambda one: one["action"]),
     Column("subject", lambda one: one["subject"]),
-    Column("what", _difference, cut=True),
+    Column("what", lambda one: differences(one["before"], one["after"]), cut=True),
 )

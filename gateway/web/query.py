@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +33,15 @@ MOMENT_WORDS: Final = (
     "or `30m` ago. Days are those of `server.timezone`."
 )
 """How the parameters of time are described."""
+PromptSearch = Annotated[
+    str | None,
+    Field(
+        max_length=1000,
+        description="Words of the prompt: every one must occur, in any order; "
+        "what stands in quotation marks as a whole. Case and accents do not count.",
+    ),
+]
+"""How prompts are searched, wherever they are."""
 
 
 class Query(BaseModel):
