@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from former_versions import LATEST, OLDEST, told
+from operate_page import blocks, commands, typed
 
 from gateway.adapters.backup import files
 from gateway.cli import main
@@ -184,6 +186,45 @@ def test_odd_files_are_left_out_and_told(data: Path, kept: Path) -> None:
     assert "notice: What is no picture of the gateway was left out: " in result.stderr
     assert len([name for name in names(kept) if name.startswith("pictures/")]) == 5
     assert backup(data, kept, "--quiet").stdout == ""
+
+
+def test_what_the_page_says_to_type(data: Path, tmp_path: Path) -> None:
+    lines = [*commands("Back up"), *commands("Restore")]
+    assert [line[0] for line in lines] == ["backup", "audit", "restore"]
+    for line, folder in zip(lines, (data, data, tmp_path / "back"), strict=True):
+        result = typed(line, folder)
+        assert result.exit_code == 0, result.output
+    assert picture(tmp_path / "back").exists()
+
+
+def test_the_timer_of_the_page_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("not installed: systemd-analyze")
+    service, timer = blocks("Back up", "ini")
+    service = service.replace("/opt/image-gateway/bin/image-gateway", "/bin/true")
+    service = service.replace("User=image-gateway", "User=root")
+    paths = [tmp_path / f"image-gateway-backup.{kind}" for kind in ("service", "timer")]
+    for path, text in zip(paths, (service, timer), strict=True):
+        path.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, paths)],
+        capture_output=True, check=False, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    told = [line for line in done.stderr.splitlines() if "image-gateway-backup" in line]
+    assert (done.returncode, told) == (0, []), done.stderr
+
+
+def test_generations_that_are_linked_stay_as_they_are(data: Path, kept: Path) -> None:
+    """As `cp -al` makes them."""
+    backed_up(data, kept)
+    monday = kept.with_name("monday")
+    shutil.copytree(kept, monday, copy_function=os.link)
+    before = {name: (monday / name).read_bytes() for name in names(monday)}
+    change(data, "UPDATE runs SET quality = 'high'")
+    picture(data).with_suffix(".json").unlink()
+    backed_up(data, kept)
+    assert (kept / "ledger.sqlite3").read_bytes() != before["ledger.sqlite3"]
+    assert {name: (monday / name).read_bytes() for name in names(monday)} == before
 
 
 # --- again ---------------------------------------------------------------------------------------
