@@ -7,6 +7,7 @@ while it lasts, and said. Exit status 0: all of it. 1: done, but not all was who
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def restore_command(
 
         return Restore(folder, _data_dir(settings), tell=tell).run()
 
-    done = _done("nothing was restored", path, data_dir, run, silent=says is not None)
+    done = _done("not restored", path, data_dir, run, silent=says is not None)
     settings = settings_of(path, data_dir)
     problems = [*done.problems, *_audited(settings, done)]
     if says == "json":
@@ -159,6 +160,8 @@ def _done(
         click.echo(explain(error), err=True)
     except Unavailable as error:
         click.echo(f"{failing}: {error.message}", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"{failing}: it was cut; run again, it goes on.", err=True)
     raise SystemExit(EXIT_PROBLEMS)
 
 
@@ -212,7 +215,7 @@ def _backup_text(made: BackupMade, folder: Path) -> str:
         f"{counted(tally.pictures, 'picture')} ({size(tally.picture_bytes)}){new}, and a ledger of"
         f" {counted(manifest.runs, 'run')} ({size(made.ledger_bytes)}), backed up in"
         f" {lasting(made.seconds)}.",
-        f"Restore it with: image-gateway restore {folder}",
+        f"Restore it with: image-gateway restore {shlex.quote(str(folder.resolve()))}",
     ]
     if tally.set_aside:
         lines.insert(1, f"With it {counted(tally.set_aside, 'file')} of bytes set aside.")
