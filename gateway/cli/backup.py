@@ -122,14 +122,13 @@ def restore_command(
       image-gateway restore /mnt/backup/gateway --data-dir new   to look at it
     """
 
-    def run(settings: Settings, tell: Tell) -> BackupRestored:
+    def run(settings: Settings, tell: Tell) -> tuple[BackupRestored, Settings, Sequence[str]]:
         from gateway.wiring import Restore
 
-        return Restore(folder, _data_dir(settings), tell=tell).run()
+        done = Restore(folder, _data_dir(settings), tell=tell).run()
+        return done, settings, [*done.problems, *_audited(settings, done)]
 
-    done = _done("not restored", path, data_dir, run, silent=says is not None)
-    settings = settings_of(path, data_dir)
-    problems = [*done.problems, *_audited(settings, done)]
+    done, settings, problems = _done("not restored", path, data_dir, run, silent=says is not None)
     if says == "json":
         click.echo(json.dumps(_restore_json(done, settings, problems), indent=2))
     elif says is None:
@@ -172,9 +171,9 @@ def _progress(*, silent: bool) -> Iterator[Tell]:
         yield lambda *_: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("")
         yield lambda what, at, of: shown.update(

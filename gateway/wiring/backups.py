@@ -145,6 +145,7 @@ class Backup:
             shutil.chown(self._new_ledger, was.st_uid, was.st_gid)
 
     def _require_whole(self, ledger: LedgerFile, former: Manifest | None) -> None:
+        self._tell("checking the ledger", 0, 1)
         damage = ledger.damage()
         if damage is not None:
             raise Unavailable(
@@ -209,12 +210,11 @@ class Backup:
                 raise Unavailable(f"No backup was made: {problem}.") from None
 
     def _problems(self, ledger: LedgerFile, tally: Tally) -> Sequence[str]:
-        self._tell("checking", 0, 1)
+        self._tell("checking the books", 0, 1)
         found = []
         if ledger.is_current:
             broken = ledger.violations(self._clock())
             found = [f"The ledger does not add up: {one.sentence}" for one in broken]
-        self._tell("checking", 1, 1)
         return [*found, *picture_problems(tally)]
 
     def _manifest(self, ledger: LedgerFile, tally: Tally, began: float) -> Manifest:
