@@ -7,6 +7,7 @@ while it lasts, and said. Exit status 0: all of it. 1: done, but not all was who
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,14 +122,13 @@ def restore_command(
       image-gateway restore /mnt/backup/gateway --data-dir new   to look at it
     """
 
-    def run(settings: Settings, tell: Tell) -> BackupRestored:
+    def run(settings: Settings, tell: Tell) -> tuple[BackupRestored, Settings, Sequence[str]]:
         from gateway.wiring import Restore
 
-        return Restore(folder, _data_dir(settings), tell=tell).run()
+        done = Restore(folder, _data_dir(settings), tell=tell).run()
+        return done, settings, [*done.problems, *_audited(settings, done)]
 
-    done = _done("nothing was restored", path, data_dir, run, silent=says is not None)
-    settings = settings_of(path, data_dir)
-    problems = [*done.problems, *_audited(settings, done)]
+    done, settings, problems = _done("not restored", path, data_dir, run, silent=says is not None)
     if says == "json":
         click.echo(json.dumps(_restore_json(done, settings, problems), indent=2))
     elif says is None:
@@ -159,6 +159,8 @@ def _done(
         click.echo(explain(error), err=True)
     except Unavailable as error:
         click.echo(f"{failing}: {error.message}", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"{failing}: it was cut; run again, it goes on.", err=True)
     raise SystemExit(EXIT_PROBLEMS)
 
 
@@ -169,9 +171,9 @@ def _progress(*, silent: bool) -> Iterator[Tell]:
         yield lambda *_: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("")
         yield lambda what, at, of: shown.update(
@@ -212,7 +214,7 @@ def _backup_text(made: BackupMade, folder: Path) -> str:
         f"{counted(tally.pictures, 'picture')} ({size(tally.picture_bytes)}){new}, and a ledger of"
         f" {counted(manifest.runs, 'run')} ({size(made.ledger_bytes)}), backed up in"
         f" {lasting(made.seconds)}.",
-        f"Restore it with: image-gateway restore {folder}",
+        f"Restore it with: image-gateway restore {shlex.quote(str(folder.resolve()))}",
     ]
     if tally.set_aside:
         lines.insert(1, f"With it {counted(tally.set_aside, 'file')} of bytes set aside.")

@@ -72,8 +72,8 @@ class Backup:
         tell: Tell = lambda *_: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._data = data_dir.resolve()
-        self._folder = BackupFolder(into.resolve())
+        self._data = resolved(data_dir)
+        self._folder = BackupFolder(resolved(into))
         self._verify_all = verify_all
         self._tell = tell
         self._clock = clock
@@ -97,14 +97,17 @@ class Backup:
             folder.commit(manifest)
             self._remove(tally.doomed)
         except OSError as error:
-            raise _refused(f"no backup was made in {folder.root}", error) from error
+            raise Unavailable(f"{sentence(error)}; a former backup is as it was.") from error
         finally:
             with suppress(OSError):
                 self._new_ledger.unlink(missing_ok=True)
             folder.close()
         size_bytes = (folder.root / LEDGER_NAME).stat().st_size
         took = self._clock() - began
-        return BackupMade(manifest, size_bytes, tally, took, problems, _notices(tally))
+        notices = _notices(tally)
+        if not folder.is_private:
+            notices.append(f"{folder.root} may be read by others: its file system keeps no modes.")
+        return BackupMade(manifest, size_bytes, tally, took, problems, notices)
 
     def _require_apart(self) -> None:
         ledger, root = self._data / LEDGER_NAME, self._folder.root
@@ -142,6 +145,7 @@ class Backup:
             shutil.chown(self._new_ledger, was.st_uid, was.st_gid)
 
     def _require_whole(self, ledger: LedgerFile, former: Manifest | None) -> None:
+        self._tell("checking the ledger", 0, 1)
         damage = ledger.damage()
         if damage is not None:
             raise Unavailable(
@@ -206,12 +210,11 @@ class Backup:
                 raise Unavailable(f"No backup was made: {problem}.") from None
 
     def _problems(self, ledger: LedgerFile, tally: Tally) -> Sequence[str]:
-        self._tell("checking", 0, 1)
+        self._tell("checking the books", 0, 1)
         found = []
         if ledger.is_current:
             broken = ledger.violations(self._clock())
             found = [f"The ledger does not add up: {one.sentence}" for one in broken]
-        self._tell("checking", 1, 1)
         return [*found, *picture_problems(tally)]
 
     def _manifest(self, ledger: LedgerFile, tally: Tally, began: float) -> Manifest:
@@ -257,7 +260,7 @@ def picture_problems(tally: Tally) -> Sequence[str]:
     return [*found, *(f"{said}." for said in tally.damaged[:MOST_TOLD])]
 
 
-def _notices(tally: Tally) -> Sequence[str]:
+def _notices(tally: Tally) -> list[str]:
     found = []
     if tally.lost_at_source:
         one = tally.lost_at_source == 1
@@ -272,6 +275,15 @@ def _notices(tally: Tally) -> Sequence[str]:
     return found
 
 
-def _refused(what: str, error: OSError) -> Unavailable:
+def resolved(path: Path) -> Path:
+    """The place that is meant, behind all links."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise Unavailable(f"{path} leads nowhere: {error}.") from error
+
+
+def sentence(error: OSError) -> str:
+    """What the system refused, and where."""
     where = f": {error.filename}" if error.filename else ""
-    return Unavailable(f"{what[:1].upper()}{what[1:]}: {error.strerror or error}{where}.")
+    return f"{error.strerror or error}{where}"

@@ -37,6 +37,8 @@ from gateway.wiring.backups import (
     Tell,
     every_picture,
     picture_problems,
+    resolved,
+    sentence,
 )
 
 NOTE: Final = "restoring.json"
@@ -76,8 +78,8 @@ class Restore:
         tell: Tell = lambda *_: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = BackupFolder(backup.resolve())
-        self._data = data_dir.resolve()
+        self._folder = BackupFolder(resolved(backup))
+        self._data = resolved(data_dir)
         self._tell = tell
         self._clock = clock
 
@@ -197,15 +199,13 @@ class Restore:
         sync_folder(target)
 
     def _cut(self, error: OSError) -> Unavailable:
-        where = f": {error.filename}" if error.filename else ""
-        why = f"{error.strerror or error}{where}"
         with suppress(OSError):
             if (self._data / NOTE).exists():
                 return Unavailable(
-                    f"The restore into {self._data} was cut: {why}. When that is mended, run it"
-                    " again: it goes on."
+                    f"The restore into {self._data} was cut: {sentence(error)}. When that is"
+                    " mended, run it again: it goes on."
                 )
-        return Unavailable(f"Nothing was restored: {why}.")
+        return Unavailable(f"{sentence(error)}.")
 
     def _own_lock(self, carrier: Carrier) -> None:
         if carrier.owner is not None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from former_versions import LATEST, OLDEST, told
+from operate_page import blocks, commands, typed
 
 from gateway.adapters.backup import files
 from gateway.cli import main
@@ -186,6 +188,45 @@ def test_odd_files_are_left_out_and_told(data: Path, kept: Path) -> None:
     assert backup(data, kept, "--quiet").stdout == ""
 
 
+def test_what_the_page_says_to_type(data: Path, tmp_path: Path) -> None:
+    lines = [*commands("Back up"), *commands("Restore")]
+    assert [line[0] for line in lines] == ["backup", "audit", "restore"]
+    for line, folder in zip(lines, (data, data, tmp_path / "back"), strict=True):
+        result = typed(line, folder)
+        assert result.exit_code == 0, result.output
+    assert picture(tmp_path / "back").exists()
+
+
+def test_the_timer_of_the_page_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("not installed: systemd-analyze")
+    service, timer = blocks("Back up", "ini")
+    service = service.replace("/opt/image-gateway/bin/image-gateway", "/bin/true")
+    service = service.replace("User=image-gateway", "User=root")
+    paths = [tmp_path / f"image-gateway-backup.{kind}" for kind in ("service", "timer")]
+    for path, text in zip(paths, (service, timer), strict=True):
+        path.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, paths)],
+        capture_output=True, check=False, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    told = [line for line in done.stderr.splitlines() if "image-gateway-backup" in line]
+    assert (done.returncode, told) == (0, []), done.stderr
+
+
+def test_generations_that_are_linked_stay_as_they_are(data: Path, kept: Path) -> None:
+    """As `cp -al` makes them."""
+    backed_up(data, kept)
+    monday = kept.with_name("monday")
+    shutil.copytree(kept, monday, copy_function=os.link)
+    before = {name: (monday / name).read_bytes() for name in names(monday)}
+    change(data, "UPDATE runs SET quality = 'high'")
+    picture(data).with_suffix(".json").unlink()
+    backed_up(data, kept)
+    assert (kept / "ledger.sqlite3").read_bytes() != before["ledger.sqlite3"]
+    assert {name: (monday / name).read_bytes() for name in names(monday)} == before
+
+
 # --- again ---------------------------------------------------------------------------------------
 
 
@@ -325,6 +366,11 @@ def a_file(data: Path, kept: Path) -> Path:
     return kept
 
 
+def a_circle(data: Path, kept: Path) -> Path:
+    kept.symlink_to(kept)
+    return kept
+
+
 REFUSED = [
     (something_else, "holds something else ('thesis.txt', for one)"),
     (lambda data, _: data, "of which it is to be a backup"),
@@ -337,6 +383,7 @@ REFUSED = [
     (damaged, "damaged"),
     (newer_schema, "was written by a newer version of the gateway (schema 9999"),
     (a_file, "is no folder"),
+    (a_circle, "leads nowhere"),
 ]
 
 
@@ -362,6 +409,37 @@ def test_without_a_ledger_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     assert "there is no " in result.stderr
     assert "--data-dir" in result.stderr
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_file_system_without_modes_and_owners(
+    data: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a stick: the backup is made, and whoever made it is told who may read it."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    kept.mkdir(0o755)
+    with monkeypatch.context() as patch:
+        for name in ("link", "chmod", "fchmod", "chown"):
+            patch.setattr(files.os, name, refused)
+        result = backup(data, kept)
+    assert result.exit_code == 0, result.output
+    assert f"notice: {kept} may be read by others" in result.stderr
+
+
+def test_who_cuts_it_is_told_that_it_goes_on(
+    data: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.wiring.backups.carry_set_aside", cut_off)
+        result = backup(data, kept)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no backup was made: it was cut; run again, it goes on." in result.stderr
+    backed_up(data, kept)
 
 
 def test_two_at_once_into_one_folder(data: Path, kept: Path, tmp_path: Path) -> None:
@@ -433,6 +511,11 @@ def no_manifest(kept: Path, _: Path) -> None:
     (kept / "backup.json").write_text("{}")
 
 
+def odd_manifest(kept: Path, _: Path) -> None:
+    told = json.loads((kept / "backup.json").read_text())
+    (kept / "backup.json").write_text(json.dumps({**told, "sums": [1]}))
+
+
 def in_use(_: Path, back: Path) -> None:
     back.mkdir()
     (back / "letters").write_text("precious")
@@ -449,6 +532,7 @@ UNRESTORED = [
     (other_ledger, "ledger.sqlite3 is not as backup.json says"),
     (without_key, "callback.key is not there"),
     (no_manifest, "it is damaged"),
+    (odd_manifest, "it is damaged"),
     (in_use, "is not empty ('letters' is there, for one), and a restore overwrites nothing"),
     (apart, "must be apart"),
 ]
@@ -462,7 +546,7 @@ def test_what_is_not_restored(
     spoil(kept, tmp_path / "back")
     result = restore(kept, tmp_path / "back")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("nothing was restored: ")
+    assert result.stderr.startswith("not restored: ")
     assert why in result.stderr
     assert not (tmp_path / "back" / "ledger.sqlite3").exists() or spoil is apart
 
@@ -510,6 +594,12 @@ def test_another_restore_was_cut_here(data: Path, kept: Path, tmp_path: Path) ->
 STEPS = ("link", "replace", "unlink", "mkdir")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies loses nothing that it has written; a machine would."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 def _counted(
     do: Callable[..., object], *args: object, left: Iterator[int], **more: object
 ) -> object:
@@ -535,6 +625,7 @@ def cut(words: list[str], step: int) -> bool:
     return code == 9
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_backup_that_dies_at_any_step_leaves_a_whole_one(data: Path, tmp_path: Path) -> None:
     """The former one or the new one; and the next one goes on."""
     former = told(data / "ledger.sqlite3")
@@ -564,6 +655,7 @@ def test_a_backup_that_dies_at_any_step_leaves_a_whole_one(data: Path, tmp_path:
     assert step > 5
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_first_backup_that_dies_is_none_and_the_next_goes_on(data: Path, tmp_path: Path) -> None:
     step = 0
     while True:
@@ -578,6 +670,7 @@ def test_a_first_backup_that_dies_is_none_and_the_next_goes_on(data: Path, tmp_p
     assert step > 5
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_restore_that_dies_at_any_step_goes_on(data: Path, kept: Path, tmp_path: Path) -> None:
     backed_up(data, kept)
     step = 0

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from former_versions import IDEMPOTENCY_KEY, LATEST, OLDEST, ORDER, Former, told
 from house import FAST, House, opened
+from operate_page import commands, typed
 
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.ledger_file import LedgerFile
-from gateway.cli import main
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox, running_sandbox
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs/operate.md").read_text("utf-8")
-COMMAND = re.compile(r"^image-gateway (\w+)(.*?)(?: +#.*)?$", re.MULTILINE)
 
 pytestmark = pytest.mark.parametrize("former", [LATEST, OLDEST], ids=lambda one: one.file)
 
@@ -36,20 +31,8 @@ def data(former: Former, tmp_path: Path) -> Path:
     return former.unpack(tmp_path / "data")
 
 
-def commands(title: str) -> list[tuple[str, list[str]]]:
-    """Those that the page gives under this heading."""
-    section = re.search(rf"^#+ {title}\n(.*?)(?=^#)", PAGE, re.DOTALL | re.MULTILINE)
-    assert section is not None
-    block = re.search(r"```sh\n(.*?)```", section[1], re.DOTALL)
-    assert block is not None
-    return [(name, words.split()) for name, words in COMMAND.findall(block[1])]
-
-
-async def do(name: str, words: list[str], data: Path) -> None:
-    """One of the page's commands, for a data folder elsewhere and a backup beside it."""
-    given = [str(data.parent / word[1:]) if word.startswith("/") else word for word in words]
-    line = [name, *given, "--data-dir", str(data)]
-    result = await asyncio.to_thread(CliRunner().invoke, main, line)
+async def do(words: list[str], data: Path) -> None:
+    result = await asyncio.to_thread(typed, words, data)
     assert result.exit_code == 0, result.output
 
 
@@ -71,18 +54,16 @@ async def knows_all(home: House, former: Former) -> None:
 async def test_there_and_back(former: Former, data: Path, sandbox: RunningSandbox) -> None:
     before = told(shutil.copytree(data, data.with_name("untouched")) / "ledger.sqlite3")
     there, back = commands("Upgrading"), commands("Going back")
-    assert [name for name, _ in there] == ["backup", "check", "audit"]
-    assert [name for name, _ in back] == ["restore"]
-    await do(*there[0], data)
+    assert [line[0] for line in there] == ["backup", "check", "audit"]
+    assert [line[0] for line in back] == ["restore"]
+    await do(there[0], data)
     home = await opened(sandbox, data, clock=former.clock())
     await knows_all(home, former)
-    await do(*there[2], data)
+    await do(there[2], data)
     await home.made("ordered with the new version")
     await home.stop()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(data.parent)
-        data.rename("data-newer")
-        await do(*back[0], data)
+    data.rename(data.with_name("data-newer"))
+    await do(back[0], data)
     assert told(data / "ledger.sqlite3") == before
     home = await opened(sandbox, data, clock=former.clock())
     await knows_all(home, former)

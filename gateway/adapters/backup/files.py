@@ -6,6 +6,7 @@ it says. A crash leaves a draft at most, which the next one to come replaces. Bl
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -40,7 +41,7 @@ class Carrier:
         draft.unlink(missing_ok=True)
         try:
             linked = may_link and self._link(source, draft)
-            found = digest_of(draft) if linked and _digest_in(target) else None
+            found = digest_of(source) if linked and _digest_in(target) else None
             if not linked:
                 found = self._copy(source, draft)
             if _digest_in(target) not in (None, found):
@@ -55,7 +56,8 @@ class Carrier:
             return
         self.make_folder(path.parent, mode)
         path.mkdir(mode)
-        path.chmod(mode)  # whatever the umask says
+        with suppress(PermissionError):
+            path.chmod(mode)  # whatever the umask says
         self._give(path)
 
     def _link(self, source: Path, draft: Path) -> bool:
@@ -82,7 +84,8 @@ class Carrier:
                     digest.update(block)
                     copy.write(block)
                 copy.flush()
-                os.fchmod(made, was.st_mode & 0o777)
+                with suppress(PermissionError):  # a file system without modes has none to give
+                    os.fchmod(made, was.st_mode & 0o777)
                 self._give(draft, (was.st_uid, was.st_gid))
                 os.utime(made, ns=(was.st_atime_ns, was.st_mtime_ns))
                 os.fsync(made)
@@ -92,7 +95,8 @@ class Carrier:
         """Only root may; whoever else made it is its owner."""
         owner = self.owner or otherwise
         if owner is not None and os.geteuid() == 0:
-            os.chown(path, *owner)
+            with suppress(PermissionError):
+                os.chown(path, *owner)
 
 
 def _digest_in(path: Path) -> str | None:
@@ -177,10 +181,13 @@ def remove_draft(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in it durable."""
+    """Makes the names in it durable, as far as its file system knows how to."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -191,7 +198,8 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
+        with suppress(PermissionError):
+            os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
         os.fsync(descriptor)

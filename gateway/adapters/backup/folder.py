@@ -49,7 +49,8 @@ class BackupFolder:
                 " a folder that is empty or not there yet."
             )
         self._take(os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
-        self.root.chmod(FOLDER_MODE)
+        with suppress(PermissionError):  # a file system without modes; `is_private` tells
+            self.root.chmod(FOLDER_MODE)
         self._end_what_was_decided()
         for path in (*self.root.glob(f"*{NEW}"), *self.root.glob("*-journal")):
             path.unlink()
@@ -68,6 +69,11 @@ class BackupFolder:
             again = "Run 'image-gateway backup' into it again." if what.startswith("was") else ""
             raise Unavailable(f"{self.root} {what}: it has no {MANIFEST}. {again}".rstrip())
         return found
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it can be kept from others."""
+        return not self.root.stat().st_mode & 0o077
 
     def close(self) -> None:
         if self._lock is not None:

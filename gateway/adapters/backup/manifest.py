@@ -47,6 +47,9 @@ def read(content: bytes) -> Manifest:
         version = str(told.get("version", "?"))
         raise NoManifest(f"it was made by a newer version of the gateway ({version})")
     try:
-        return Manifest(**{**told, "missing": tuple(told["missing"])})
+        made = Manifest(**{**told, "missing": tuple(told["missing"])})
     except (TypeError, KeyError):
         raise NoManifest("it is damaged") from None
+    if not isinstance(made.sums, dict) or not isinstance(made.runs, int):
+        raise NoManifest("it is damaged")
+    return made
