@@ -384,6 +384,7 @@ REFUSED = [
     (newer_schema, "was written by a newer version of the gateway (schema 9999"),
     (a_file, "is no folder"),
     (a_circle, "leads nowhere"),
+    (lambda _, kept: kept / "gateway", "Is its disk mounted?"),
 ]
 
 
