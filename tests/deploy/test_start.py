@@ -52,6 +52,26 @@ def test_the_first_picture_takes_eight_commands() -> None:
     assert next(iter(BLOCKS)) == "install"
 
 
+def test_what_cannot_be_typed_here_agrees_with_the_files_it_names() -> None:
+    """The service and nginx want root: their commands parse, and mean what `deploy/` has."""
+    shown = re.findall(r"^```sh\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    for block in shown:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    [service] = [block for block in shown if "systemctl enable" in block]
+    unit = (ROOT / "deploy/image-gateway.service").read_text("utf-8")
+    user = re.findall(r"^(?:User|Group|StateDirectory|ConfigurationDirectory)=(.+)$", unit, re.M)
+    assert set(user) == {"image-gateway"}
+    assert re.findall(r"useradd .+$", unit, re.M)[0] in service
+    [program, settings] = re.findall(r"^ExecStart=(\S+) serve --config (\S+)$", unit, re.M)[0]
+    assert f"{program} init" in service and f"--dir {Path(settings).parent} " in service
+    [state] = re.findall(r"^WorkingDirectory=(.+)$", unit, re.M)
+    assert f"--data-dir {state}\n" in service
+    assert re.findall(r"^EnvironmentFile=-(.+)$", unit, re.M)[0] in service
+    [sed] = re.findall(r"^sudo (sed .*?) \| sudo tee", PAGE, re.DOTALL | re.MULTILINE)
+    made = subprocess.run(["bash", "-c", sed], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "/etc/nginx/tls" not in made and made.count("/etc/letsencrypt/live/") == 2
+
+
 @dataclass
 class Walker:
     """A person at a shell, with an empty environment."""
@@ -86,7 +106,7 @@ class Walker:
 
     def line(self, text: str) -> str:
         assert self._shell.stdin is not None and self._shell.stdout is not None
-        self._shell.stdin.write(f"{text}printf 'ended %s\\n' $?\n")
+        self._shell.stdin.write(f"{text}printf '\\nended %s\\n' $?\n")
         self._shell.stdin.flush()
         said = ""
         while not (ended := ENDED.search(said)):
