@@ -32,8 +32,7 @@ PAGES = {
     for path in (ROOT / DOOR, *sorted((ROOT / "docs").glob("*.md")))
 }
 LINKED = [  # whose links are followed besides
-    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
-    *("deploy/README.md", "deploy/runbooks.md"),
+    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md"),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/decisions").glob("*.md"))),
 ]
 TESTED = [
