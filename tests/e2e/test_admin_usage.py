@@ -231,7 +231,7 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
             "sizes": ["1:1", "2:3", "3:2", "1024x1024"],
             "qualities": ["low", "medium", "high"],
             "resolutions": None,
-            "required": [],
+            "automatic": ["size", "quality", "resolution"],
             "beginning": {},
             "max_n": 10,
             "max_image_urls": 16,

@@ -161,7 +161,7 @@ async def test_a_price_is_what_an_estimate_says(home: House) -> None:
 async def test_a_summary_says_what_a_form_begins_with(home: House) -> None:
     models = {one["id"]: one for one in (await own(home, "summary", OTHER_KEY))["models"]}
     painter = models["painter"]
-    assert painter["required"] == ["size", "quality"]
+    assert painter["automatic"] == ["resolution"]
     assert painter["beginning"] == {"size": "1:1", "quality": "low"}
     assert (painter["qualities"], painter["sizes"]) == (["low", "medium"], ["1:1"])
 

@@ -45,11 +45,10 @@ def allowed_values(team: Team, field: str) -> frozenset[str] | None:
     return {"size": team.allow.sizes, "quality": team.allow.qualities}.get(field)
 
 
-def may_be_left_out(model: ImageModel, team: Team, field: str) -> bool:
-    """Whether an order that does not say this field can be let in at all."""
+def is_automatic(model: ImageModel, team: Team, field: str) -> bool:
+    """Whether upstream may choose: a default would be filled in, and a list be held against it."""
     allowed = allowed_values(team, field)
-    default = dict(model.defaults).get(field)
-    return allowed is None or AUTO in allowed or default in allowed
+    return _default(model, team, field) is None and (allowed is None or AUTO in allowed)
 
 
 def choices(
@@ -94,7 +93,7 @@ def price(model: ImageModel, said: Mapping[str, str | None]) -> int | None:
 
 
 def _values(model: ImageModel, team: Team, field: str) -> Sequence[str | None]:
-    nothing = (None,) if may_be_left_out(model, team, field) else ()
+    nothing = (None,) if is_automatic(model, team, field) else ()
     return *nothing, *(offered(model, team, field) or ())
 
 

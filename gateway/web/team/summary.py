@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
-from gateway.core.orders.choices import FIELDS, beginning, may_be_left_out, offered
+from gateway.core.orders.choices import FIELDS, beginning, is_automatic, offered
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Policy
 from gateway.ports.ledger import Reports, UsagePart
@@ -33,14 +33,14 @@ OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
 class OfferShape(TypedDict):
     """A model as the team may use it. None: upstream judges.
 
-    `required` are fields that an order has to say, `beginning` what a form begins with.
+    `automatic` are fields that may be left to upstream, `beginning` what a form begins with.
     """
 
     id: str
     sizes: list[str] | None
     qualities: list[str] | None
     resolutions: list[str] | None
-    required: list[str]
+    automatic: list[str]
     beginning: dict[str, str]
     max_n: int
     max_image_urls: int
@@ -117,7 +117,7 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
         "sizes": _listed(offered(model, team, "size")),
         "qualities": _listed(offered(model, team, "quality")),
         "resolutions": _listed(offered(model, team, "resolution")),
-        "required": [field for field in FIELDS if not may_be_left_out(model, team, field)],
+        "automatic": [field for field in FIELDS if is_automatic(model, team, field)],
         "beginning": dict(beginning(model, team)),
         "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
         "max_image_urls": limits.max_image_urls,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-import pytest
 from core_samples import an_order
 
 from gateway.core.catalog import Allow, ImageModel, Limits, PriceRule, Route, Team
-from gateway.core.orders.choices import beginning, choices, may_be_left_out, offered, price
+from gateway.core.orders.choices import beginning, choices, is_automatic, offered, price
 from gateway.core.orders.pricing import cheapest
 
 BY_QUALITY = (
@@ -60,14 +59,16 @@ def test_nothing_is_offered_that_could_never_work() -> None:
     team = held_to(qualities=frozenset({"low", "medium"}), sizes=frozenset({"1:1", "7:1"}))
     assert list(usd(MODEL, team, "quality")) == ["low", "medium"]
     assert list(usd(MODEL, team, "size")) == ["1:1"]
-    assert not may_be_left_out(MODEL, team, "size")
+    assert not is_automatic(MODEL, team, "size")
 
 
-@pytest.mark.parametrize("how", [{"auto"}, {"medium"}])
-def test_a_list_may_let_a_field_be_left_out(how: set[str]) -> None:
+def test_upstream_chooses_where_nothing_is_filled_in_and_no_list_forbids_it() -> None:
+    assert is_automatic(MODEL, FREE, "quality")
+    assert is_automatic(MODEL, held_to(qualities=frozenset({"auto", "low"})), "quality")
+    assert not is_automatic(MODEL, held_to(qualities=frozenset({"medium"})), "quality")
     model = replace(MODEL, defaults=(("quality", "medium"),))
-    assert may_be_left_out(model, held_to(qualities=frozenset(how)), "quality")
-    assert not may_be_left_out(MODEL, held_to(qualities=frozenset({"medium"})), "quality")
+    assert not is_automatic(model, FREE, "quality")
+    assert list(usd(model, FREE, "quality")) == ["low", "medium", "high"]
 
 
 def test_a_form_begins_with_the_cheapest_where_prices_differ() -> None:
