@@ -169,7 +169,7 @@ async def test_no_price_is_shown_of_what_was_chosen_before(home: House, tab: Tab
         else:
             await route.continue_()
 
-    await tab.page.route("**/team/v1/prices?*", hold)
+    await tab.page.route("**/team/v1/prices/*", hold)
     await enter(home, tab)
     await tab.page.get_by_label("Model").select_option("gpt-image-2")
     await expect(tab.page.locator(".in-sight-price", has_text="$1.20")).to_be_visible()
