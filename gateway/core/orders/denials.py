@@ -176,7 +176,7 @@ def unpriced(ask: Ask) -> Denial:
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
     """The cap that the run would break, if any."""
     excess = first_excess(
-        ask.team.caps, ask.in_force(view), run.hold, now=ask.now, renews_at=ask.renews_at
+        ask.team.caps, ask.in_force(view.accounts), run.hold, now=ask.now, renews_at=ask.renews_at
     )
     if excess is None:
         return None
