@@ -175,7 +175,7 @@ class Orders:
 
     async def _read(self, team: Team, body: object, policy: Policy) -> Order:
         order = validation.read_order(
-            body, policy.catalog, private_callbacks=policy.private_callbacks
+            body, policy.catalog, team, private_callbacks=policy.private_callbacks
         )
         limits = policy.catalog.models[order.model].limits
         if validation.needs_counting(order, limits):

@@ -120,7 +120,7 @@ def forbidden(ask: Ask) -> Denial | None:
 
 
 def _not_allowed(reason: Reason, param: str, value: str | None, allowed: frozenset[str]) -> Denial:
-    got = f"not '{value}'" if value is not None else "and must say so: the field is missing"
+    got = f"not '{value}'" if value is not None else "and must say which: it is missing, or 'auto'"
     message = f"This team may use these values of '{param}': {', '.join(sorted(allowed))}; {got}."
     return Denial(reason, message, f"allow.{param}", param=param)
 

@@ -114,7 +114,7 @@ class OpenAI:
             fields = await self._readers.bodies.read_json(
                 request, policy.body_limit_bytes, team.name
             )
-            wish = openai_wire.read_wish(fields, policy.catalog)
+            wish = openai_wire.read_wish(fields, policy.catalog, team)
         return await self._made(request, team, wish, began=time.perf_counter())
 
     @Operation(

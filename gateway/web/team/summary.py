@@ -18,7 +18,7 @@ from gateway.services.usage import report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
-from gateway.web.evolink.account import PriceShape, prices
+from gateway.web.evolink.account import MayOrderShape, may_order
 from gateway.web.operation import Operation
 from gateway.web.query import NoParameters
 from gateway.web.responses import json_response
@@ -28,16 +28,12 @@ from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
 
 
-class OfferShape(TypedDict):
-    """A model as the team may use it. None: upstream judges."""
+class OfferShape(MayOrderShape):
+    """A model as the team may use it."""
 
     id: str
-    sizes: list[str] | None
-    qualities: list[str] | None
-    max_n: int
     max_image_urls: int
     prompt_tokens: int | None
-    prices: list[PriceShape]
 
 
 class TeamSummaryShape(TypedDict):
@@ -103,21 +99,9 @@ def summary_shape(
 
 def offer(model: ImageModel, team: Team) -> OfferShape:
     """What of the model the team may use; prices are those of its cheapest route."""
-    limits, allow = model.limits, team.allow
     return {
         "id": model.name,
-        "sizes": _both(limits.sizes, allow.sizes),
-        "qualities": _both(limits.qualities, allow.qualities),
-        "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
-        "max_image_urls": limits.max_image_urls,
-        "prompt_tokens": limits.prompt_tokens,
-        "prices": prices(model),
+        **may_order(model, team),
+        "max_image_urls": model.limits.max_image_urls,
+        "prompt_tokens": model.limits.prompt_tokens,
     }
-
-
-def _both(offered: frozenset[str] | None, allowed: frozenset[str] | None) -> list[str] | None:
-    """What is in both lists; None is a list of everything."""
-    if offered is None or allowed is None:
-        either = allowed if offered is None else offered
-        return None if either is None else sorted(either)
-    return sorted(offered & allowed)
