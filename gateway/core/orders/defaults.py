@@ -45,7 +45,7 @@ def defaults(model: ImageModel, team: Team) -> dict[str, object]:
     given = {**_usable(model.defaults, model, team), **_usable(team.defaults, model, team)}
     for name in ONE_CHOICE:
         choices = allowed(name, model, team)
-        if name not in given and choices is not None and len(choices) == 1:
+        if name not in given and choices and len(choices) == 1 and not _may_leave(name, team):
             given[name] = next(iter(choices))
     return {
         name: value
@@ -69,8 +69,13 @@ def must_say(model: ImageModel, team: Team) -> list[str]:
     return [
         name
         for name, granted in team.allow.lists.items()
-        if granted is not None and AUTO not in granted and name not in known
+        if granted is not None and not _may_leave(name, team) and name not in known
     ]
+
+
+def _may_leave(name: str, team: Team) -> bool:
+    """Whether the team's list says that it may leave the field to upstream."""
+    return AUTO in (team.allow.lists.get(name) or ())
 
 
 def most(model: ImageModel, team: Team) -> int:
@@ -92,8 +97,7 @@ def _usable(
 def _may_say(name: str, value: object, model: ImageModel, team: Team) -> bool:
     if name == "n":
         return type(value) is int and 1 <= value <= most(model, team)
-    granted = team.allow.lists.get(name)
     if value == AUTO and name in ONE_CHOICE:
-        return granted is None or AUTO in granted
+        return team.allow.lists.get(name) is None or _may_leave(name, team)
     choices = allowed(name, model, team)
     return choices is None or (isinstance(value, str) and value in choices)
