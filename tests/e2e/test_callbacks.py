@@ -101,8 +101,8 @@ async def test_a_completed_task_is_told_as_a_poll_tells_it(home: House, receive:
     assert await home.violations() == []
 
 
-async def test_the_readmes_receiver_accepts_it(home: House, receive: Receive) -> None:
-    page = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
+async def test_the_documented_receiver_accepts_it(home: House, receive: Receive) -> None:
+    page = Path(__file__).parents[2].joinpath("docs/clients.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(from standardwebhooks.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
