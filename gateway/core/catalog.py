@@ -45,6 +45,11 @@ class Allow:
     qualities: frozenset[str] | None = None
     max_n: int | None = None
 
+    @property
+    def lists(self) -> Mapping[str, frozenset[str] | None]:
+        """The fields of an order that a team can have a list of values for."""
+        return {"size": self.sizes, "quality": self.qualities}
+
 
 @dataclass(frozen=True, slots=True)
 class Team:
@@ -55,6 +60,7 @@ class Team:
     client_control: ClientControl = ClientControl.HONOUR
     mode: Mode = Mode.ENFORCE
     references: ReferenceMode = ReferenceMode.TRUST
+    defaults: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

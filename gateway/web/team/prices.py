@@ -69,7 +69,7 @@ class OwnPrices:
             field: [_shape(one) for one in values]
             for field, values in choices(model, call.team, said).items()
         }
-        usd = _usd(price(model, said))
+        usd = _usd(price(model, call.team, said))
         return json_response({"model": model.name, "usd": usd, "choices": found})
 
 
