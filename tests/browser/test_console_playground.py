@@ -213,6 +213,22 @@ async def test_no_answer_is_no_refusal_and_is_asked_again(home: House, tab: Tab)
     await expect(tab.button("Generate")).to_be_enabled()
 
 
+async def test_a_page_that_is_opened_too_early_fills_itself(home: House, tab: Tab) -> None:
+    await enter(home, tab)
+
+    async def bad_gateway(route: Route) -> None:
+        await route.fulfill(status=503, content_type="text/html", body="<h1>503</h1>")
+
+    await tab.page.route(re.compile(r"/(team/v1|healthz)"), bad_gateway)
+    await tab.page.reload()
+    await expect(quote(tab)).to_contain_text("No answer from the gateway")
+    await expect(tab.page.get_by_text("There is no model")).to_have_count(0)
+    await tab.page.unroute(re.compile(r"/(team/v1|healthz)"))
+    await expect(tab.page.get_by_label("Model")).to_have_value("gpt-image-1.5")
+    await expect(tab.page.locator(".in-sight-price", has_text="$0.012")).to_be_visible()
+    tab.faults[:] = [one for one in tab.faults if "status of 503" not in one]
+
+
 async def test_what_is_under_way_is_waited_for_without_a_network(home: House, tab: Tab) -> None:
     await enter(home, tab)
     await tab.page.get_by_label("Prompt").fill("under way [sandbox:delay=3]")
@@ -233,7 +249,6 @@ async def test_a_proxy_without_a_gateway_behind_it_is_no_refusal(home: House, ta
         await route.fulfill(status=502, content_type="text/html", body="<h1>502</h1>")
 
     await tab.page.route(re.compile(r"/(v1|healthz)"), bad_gateway)
-    tab.page.on("console", lambda _: None)
     await tab.page.get_by_label("Prompt").fill("behind a proxy")
     await expect(quote(tab)).to_contain_text("No answer from the gateway")
     await tab.page.unroute(re.compile(r"/(v1|healthz)"))
@@ -397,6 +412,7 @@ async def test_a_picture_has_an_address_and_back_closes_it(home: House, tab: Tab
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Gallery")
     await expect(tiles.nth(0)).to_be_focused()
     await tiles.nth(0).click()
+    await expect(dialog).to_be_visible()
     await tab.page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     assert tab.page.url.endswith("#/gallery")
