@@ -326,6 +326,26 @@ async def test_a_browser_that_keeps_nothing_will_do(home: House, tab: Tab) -> No
     assert (await last_order(home))["settings"] == {"quality": "medium"}
 
 
+async def test_what_another_version_kept_is_no_harm(home: House, tab: Tab) -> None:
+    await enter(home, tab)
+    for choices, kept in (
+        ("{bad", "[1]"),
+        ('{"size":5,"model":{}}', '{"form":null,"links":[1,null]}'),
+        ('{"quality":"none"}', '{"form":{"prompt":7,"n":"x","more":null},"links":{}}'),
+    ):
+        await tab.page.evaluate(
+            """([choices, kept]) => addEventListener("pagehide", () => {
+                localStorage.setItem("gateway.choices", choices);
+                sessionStorage.setItem("gateway.draft", kept);
+            })""",
+            [choices, kept],
+        )
+        await tab.page.reload()
+        await expect(choice(tab, "low")).to_be_checked()
+        await tab.page.get_by_label("Prompt").fill(f"after {choices}")
+        await expect(quote(tab)).to_contain_text("Makes a new picture, at most $0.012")
+
+
 async def test_a_model_that_is_taken_away_is_not_replaced_in_silence(home: House, tab: Tab) -> None:
     await enter(home, tab)
     await tab.page.get_by_label("Model").select_option("gpt-image-2")
