@@ -2,6 +2,7 @@
 
 import { html, useEffect, useId, useRef, useState } from "../vendor/preact.js";
 import { away } from "../api.js";
+import { summaries } from "../session.js";
 import { Button, Card, Field, Icon, Select, count, money } from "../ui.js";
 import { FIELDS, FILE_TYPES, addFiles, body, change, choose, draft, model, models, mostFiles, references, removeFile, settings } from "./order.js";
 import { differs, pricesOf, watchPrices } from "./prices.js";
@@ -59,24 +60,25 @@ function Prompt({ area, error, onWrite }) {
 
 function Choices() {
   const offer = model.value;
+  if (!summaries.team.value) return null;
   if (!offer) return html`<p class="muted">There is no model that your team may use. Ask your platform team.</p>`;
   const wished = draft.value.model;
   const gone = wished && wished !== offer.id ? `Your team has no model ${wished} any more.` : undefined;
   return html`<div class="choices">
     <${Field} label="Model" hint=${gone}>${(a) => html`<${Select} ...${a} value=${offer.id} options=${models.value.map((one) => one.id)}
       onChange=${(e) => choose({ model: e.target.value })} />`}<//>
-    ${Object.keys(FIELDS).map((name) => html`<${Choice} key=${name} name=${name} values=${offer[FIELDS[name]]} required=${offer.required.includes(name)} />`)}
+    ${Object.keys(FIELDS).map((name) => html`<${Choice} key=${name} name=${name} values=${offer[FIELDS[name]]} automatic=${offer.automatic.includes(name)} />`)}
     <${Field} label="Pictures" hint=${offer.max_n < 10 ? `At most ${offer.max_n}` : undefined}>${(a) => html`<input ...${a} type="number" min="1" max=${offer.max_n} value=${draft.value.n}
       onInput=${(e) => change({ n: within(e.target.value, offer.max_n) })} />`}<//>
   </div>`;
 }
 
 /** One of the model's values with what each costs, or free text where the provider judges. */
-function Choice({ name, values, required }) {
+function Choice({ name, values, automatic }) {
   if (values === null) return name === "resolution" ? null : html`<${FreeChoice} name=${name} />`;
   const priced = pricesOf(name);
   const told = differs(priced);
-  const options = [...(required ? [] : [""]), ...values].map((value) => {
+  const options = [...(automatic ? [""] : []), ...values].map((value) => {
     const found = priced?.find((one) => (one.value ?? "") === value);
     return { value, words: valueWords(name, value), price: told && found ? priceWords(found) : "" };
   });
