@@ -31,6 +31,7 @@ COMMANDS = {
         "gateway.cli.demo.command:demo_command", "See it all work once, without key or config."
     ),
     "check": Entry("gateway.cli.check:check_command", "Validate the settings and show them."),
+    "order": Entry("gateway.cli.order:order_command", "Order pictures as a team, and save them."),
     "teams": Entry(
         "gateway.cli.teams:teams_command", "Create teams, give them budgets, change them."
     ),
