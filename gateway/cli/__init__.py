@@ -87,7 +87,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'image-gateway COMMAND --help' says more about each.",
+    epilog="'image-gateway COMMAND --help' says more about each. Completion in bash (or zsh, fish):"
+    ' eval "$(_IMAGE_GATEWAY_COMPLETE=bash_source image-gateway)"',
 )
 @click.version_option(
     __version__,
