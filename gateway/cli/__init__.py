@@ -32,6 +32,7 @@ COMMANDS = {
         "gateway.cli.demo.command:demo_command", "See it all work once, without key or config."
     ),
     "check": Entry("gateway.cli.check:check_command", "Validate the settings and show them."),
+    "order": Entry("gateway.cli.order:order_command", "Order pictures as a team, and save them."),
     "teams": Entry(
         "gateway.cli.teams:teams_command", "Create teams, give them budgets, change them."
     ),
@@ -89,7 +90,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'image-gateway COMMAND --help' says more about each.",
+    epilog="'image-gateway COMMAND --help' says more about each. Completion in bash (or zsh, fish):"
+    ' eval "$(_IMAGE_GATEWAY_COMPLETE=bash_source image-gateway)"',
 )
 @click.version_option(
     __version__,

@@ -53,6 +53,10 @@ class Unanswered(click.ClickException):
     exit_code = EXIT_UNANSWERED
 
 
+class Cut(Unanswered):
+    """The request may have arrived: its answer did not."""
+
+
 class Connection:
     """To one gateway, for one command; `key` is None for what anybody may ask."""
 
@@ -98,11 +102,11 @@ class Connection:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unanswered(unreachable(self.url, error)) from error
         except httpx.TimeoutException as error:
-            raise Unanswered(
+            raise Cut(
                 f"{self.url} did not answer within {ANSWER_SECONDS:.0f} s." + _doubt(method)
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unanswered(broken(self.url, error) + _doubt(method)) from error
+            raise Cut(broken(self.url, error) + _doubt(method)) from error
 
     def whole(self, response: httpx.Response, media_type: str = "application/json") -> bytes:
         """The body of an answer that is held in memory."""
@@ -168,7 +172,8 @@ class Connection:
         if location := response.headers.get("location", ""):
             return Unanswered(redirected(self.url, path, status, location))
         try:
-            error = json.loads(start)["error"]
+            said = json.loads(start)
+            error = said.get("error") or {"message": said["msg"], "code": ""}  # of the file API
             message, code = str(error["message"]), str(error.get("code"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return self._stranger(status, _media_type(response), start)

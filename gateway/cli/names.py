@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import click
 
 from gateway.cli.formats import plain
-
-if TYPE_CHECKING:
-    from gateway.cli.operator import Operator
 
 LISTED: Final = 8
 """Names that are told when none is near; more are a list of their own."""
@@ -21,7 +18,17 @@ LISTED: Final = 8
 TEAM_PATH: Final = re.compile(r"teams/([^/]+)(?:/keys/([^/]+).*)?")
 
 
-def meant(operator: Operator, path: str, code: str) -> str:
+class Asking(Protocol):
+    """An operator's connection, as far as it is asked here."""
+
+    def get(self, path: str) -> bytes: ...
+
+    def read(self, answer: bytes) -> Any: ...
+
+    def understood(self) -> AbstractContextManager[None]: ...
+
+
+def meant(operator: Asking, path: str, code: str) -> str:
     """What to say, on a line of its own, of a path whose team or key there is not."""
     found = TEAM_PATH.match(path)
     if found is None or code not in ("team_not_found", "key_not_found"):
@@ -34,7 +41,7 @@ def meant(operator: Operator, path: str, code: str) -> str:
     return ""
 
 
-def unknown(operator: Operator, asked: Mapping[str, Any]) -> str:
+def unknown(operator: Asking, asked: Mapping[str, Any]) -> str:
     """Why a question has no answer: its team or its model is not there; else empty."""
     kinds = {"team": _teams, "model": _models}
     with suppress(click.ClickException):
@@ -66,17 +73,17 @@ def _key(name: str, keys: Sequence[Any]) -> str:
     return _near(name, [str(one["id"]) for one in keys], "key")
 
 
-def _teams(operator: Operator) -> list[str]:
+def _teams(operator: Asking) -> list[str]:
     return [str(one["name"]) for one in _rows(operator, "teams")]
 
 
-def _models(operator: Operator) -> list[str]:
+def _models(operator: Asking) -> list[str]:
     answer = operator.read(operator.get("settings"))
     with operator.understood():
         return list(answer["settings"]["models"])
 
 
-def _rows(operator: Operator, path: str) -> list[Any]:
+def _rows(operator: Asking, path: str) -> list[Any]:
     answer = operator.read(operator.get(path))
     with operator.understood():
         return list(answer["data"])

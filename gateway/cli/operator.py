@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ADMIN: Final = "/admin/v1/"
 KEY_VARIABLE: Final = "GATEWAY_ADMIN_KEY"
+TEAM_KEY: Final = "igw_"
+"""How keys of teams begin that the gateway has made."""
+
 NO_KEY: Final = (
     f"this needs an admin key: set {KEY_VARIABLE}, or give --key. The gateway knows it by its"
     " digest in server.admin_keys; that of 'serve --sandbox' is admin-demo-key."
@@ -86,6 +89,8 @@ class Operator(Connection):
         say(answer.decode("utf-8", "replace").rstrip("\n"))
 
     def _key_hint(self) -> str:
+        if (self._key or "").startswith(TEAM_KEY):
+            return "\nThis is a team's key: it opens nothing of an operator's."
         return f"\nIs --key or {KEY_VARIABLE} a key whose digest is in server.admin_keys?"
 
 

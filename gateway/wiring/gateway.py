@@ -17,7 +17,7 @@ from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
-from gateway.web.admin.settings import Taken
+from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
 from gateway.wiring import picture_store, restores
@@ -166,7 +166,7 @@ class Gateway:
         self.settings = settings
         return restart_needed(former, settings)
 
-    async def reread(self, act: Act) -> Taken | None:
+    async def reread(self, act: Act) -> Reloaded | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
 
         None where there is no file. Raises `SettingsError`, and
@@ -186,7 +186,7 @@ class Gateway:
                 act.change(Action.SETTINGS_RELOAD, "settings", before=before, after=after)
             )
             waiting = self.reload(settings)
-            return Taken([path for path in changed[1] if path not in waiting], waiting)
+            return Reloaded([path for path in changed[1] if path not in waiting], waiting)
 
     def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
         """What goes through a proxy, which is no one's first thought when it cannot connect."""

@@ -246,6 +246,18 @@ teams:
     ]
 
 
+def test_a_value_that_looks_like_a_slip_is_noticed() -> None:
+    settings = read("""
+models:
+  m:
+    limits: {sizes: [1:1], qualities: [low, medum, ultra], resolutions: [1K]}
+    routes: [{upstream: evolink, model: m, price: 1}]
+""")
+    assert [one for one in notices(settings) if one.startswith("models.")] == [
+        "models.m.limits.qualities: 'medum' is not usual; did you mean 'medium'?"
+    ]
+
+
 def test_prices_want_a_list_of_every_field_that_they_look_at() -> None:
     rules = "[{resolution: 4K, usd: 2}, {quality: low, usd: 1}, {usd: 2}]"
     settings = read(f"""

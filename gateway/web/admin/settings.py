@@ -21,14 +21,14 @@ from gateway.web.responses import json_response
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Reloaded:
     """What a reload changed, by dotted path: what is in force now, and what a restart brings."""
 
     over: Sequence[str]
     waiting: Sequence[str]
 
 
-Reread = Callable[[Act], Awaitable[Taken | None]]
+Reread = Callable[[Act], Awaitable[Reloaded | None]]
 """Reads the settings file again on behalf of an operator, and puts it in force.
 
 None where there is no file. Raises `SettingsError`.
