@@ -20,10 +20,10 @@ from typing import get_args, get_origin
 import pytest
 from served import SERVED
 
-from gateway import errors
 from gateway.cli import COMMANDS
 from gateway.config.schema import Part, Settings, yaml_name
 from gateway.sandbox.magic import read_magic
+from gateway.web.remedies import REMEDIES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOOR = "README.md"
@@ -152,23 +152,32 @@ def test_every_endpoint_is_on_its_page_and_no_other() -> None:
     assert sorted(named) == sorted(set(listed))
 
 
-def test_every_error_code_is_named_and_no_other() -> None:
-    """Those of clients in their table, those of operators in a sentence of their own."""
-    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
-    codes = {
-        (kind.status, kind.code)
-        for kind in kinds
-        if issubclass(kind, errors.GatewayError)
-        and kind not in (errors.UpstreamRefusal, errors.Conflict)  # one has any code, one none
+def sections(page: str) -> dict[str, str]:
+    """The text under each heading of the third level, on one line."""
+    parts = re.split(r"^##+ (.+)$", PAGES[page], flags=re.MULTILINE)
+    return {
+        title: " ".join(text.split()) for title, text in zip(parts[1::2], parts[2::2], strict=True)
     }
-    found = rows(r"(\d{3}) \| `(\w+)`")
-    assert {page for page, _ in found} == {"docs/clients.md"}
-    named = {(int(status), code) for _, (status, code, _) in found}
-    assert named <= codes
-    told = PAGES["docs/admin.md"].split("Faults besides", 1)[1].split("\n\n", 1)[0]
-    for status, listed in re.findall(r"(\d{3})((?:\s+`\w+`,?)+)", told):
-        named |= {(int(status), code) for code in re.findall(r"`(\w+)`", listed)}
-    assert codes <= named
+
+
+@pytest.mark.parametrize("code", REMEDIES)
+def test_an_error_code_is_explained_on_its_page_as_in_the_answer(code: str) -> None:
+    remedy = REMEDIES[code]
+    pages = [page for page in PAGES if code in sections(page)]
+    assert pages == [f"docs/{remedy.page}.md"]
+    also = f", for OpenAI's SDKs {remedy.openai_status}" if remedy.openai_status else ""
+    told = f"**{remedy.status}**{also}. {remedy.cause} **What to do:** {remedy.cure}"
+    assert sections(pages[0])[code].startswith(told)
+
+
+def test_no_other_error_code_is_explained() -> None:
+    explained = {
+        title
+        for page in PAGES
+        for title, text in sections(page).items()
+        if re.match(r"\*\*\d{3}\*\*", text)
+    }
+    assert explained == REMEDIES.keys()
 
 
 def test_every_command_is_on_its_page_and_no_other() -> None:
