@@ -258,3 +258,15 @@ def test_every_target_of_make_exists() -> None:
     for page, text in PAGES.items():
         for target in re.findall(r"^make (\w+)$", text, re.MULTILINE):
             assert target in targets, page
+
+
+def test_every_picture_shown_of_the_console_is_one_that_the_script_takes() -> None:
+    script = (ROOT / "docs/screenshots.py").read_text("utf-8")
+    taken = {f"docs/{name}.png" for name in re.findall(r'Shot\("([\w-]+)"', script)}
+    shown = {
+        str((ROOT / page).parent.joinpath(link).resolve().relative_to(ROOT))
+        for page, text in PAGES.items()
+        for link in links(text)
+        if link.endswith(".png")
+    }
+    assert shown == taken == {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.png")}
