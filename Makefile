@@ -36,7 +36,7 @@ bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every pag
 	@$(BIN)/python -m benchmarks.hot_paths
 	@$(BIN)/python -m benchmarks.pages
 
-screenshots: $(DEVELOPMENT) ## take the pictures of the console in docs/ anew (needs Chromium)
+screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)
 	@$(BIN)/python docs/screenshots.py
 
 lint: $(DEVELOPMENT) ## check style, formatting and types; changes nothing

@@ -1,7 +1,8 @@
-"""Takes the pictures of the console that README.md and the pages show: `make screenshots`.
+"""Takes the pictures that README.md and the pages show: `make screenshots`.
 
 It starts a gateway with the simulated upstream inside, lets three teams order, opens each page in
-Chromium and writes a file for each of `SHOTS`. It takes about half a minute and costs nothing.
+Chromium and writes a file for each of `SHOTS`; and it plays the demo and draws what a terminal
+shows of it. It takes less than a minute and costs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2 as httpx
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+
+from gateway.cli.demo.command import DEFAULT_FOLDER, play
+from gateway.cli.demo.stage import THEME, WIDTH, Stage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -212,12 +219,51 @@ def _still(page: Page) -> None:
     )
 
 
+# --- the demo ------------------------------------------------------------------------------------
+
+
+class Filmed(Stage):
+    """A stage whose first two scenes and last one are remembered by its console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._film = console
+        self._scenes = 0
+
+    def step(self, title: str, text: str) -> None:
+        self._scenes += 1
+        if self._scenes == 3:
+            self._film.print("\n...")
+        self._film.record = self._scenes in (1, 2, 6)
+        super().step(title, text)
+
+    def close(self, folder: Path) -> None:
+        self._film.record = False
+        super().close(folder)
+
+
+def draw_demo(path: Path) -> None:
+    """What a terminal shows of `make demo`, as an SVG that loads nothing."""
+    console = Console(file=io.StringIO(), theme=THEME, emoji=False, width=WIDTH, record=True)
+    console.record = False
+    with tempfile.TemporaryDirectory() as home, contextlib.chdir(home):
+        DEFAULT_FOLDER.mkdir()
+        play(Filmed(console), DEFAULT_FOLDER, seconds=3.0)
+    console.record = True
+    frame = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    drawn = console.export_svg(title="make demo", code_format=frame, unique_id="demo")
+    drawn = drawn.replace("Fira Code,", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas,")
+    path.write_text(re.sub(r"[ \t]+$", "", drawn, flags=re.MULTILINE), "utf-8")
+
+
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="where they go")
     folder = parser.parse_args().folder.resolve()
+    draw_demo(folder / "demo.svg")
+    print("demo.svg")
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with tempfile.TemporaryDirectory() as home, running_gateway(Path(home)) as address:
         keys = {"team": prepared(address), "admin": ADMIN_KEY}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,8 +24,12 @@ def test_the_script_takes_every_picture(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {f"{shot.name}.png" for shot in SHOTS}
-    for path in tmp_path.iterdir():
+    taken = {path.name for path in tmp_path.iterdir()}
+    assert taken == {"demo.svg", *(f"{shot.name}.png" for shot in SHOTS)}
+    drawn = (tmp_path / "demo.svg").read_text("utf-8")
+    assert "the&#160;ledger&#160;adds&#160;up" in drawn
+    assert re.findall(r"https?://(?!127|www\.w3\.org)|@import|@font-face", drawn) == []
+    for path in tmp_path.glob("*.png"):
         with Image.open(path) as picture:
             assert picture.size == SIZE, path.name
             assert len(picture.convert("RGB").getcolors(2**20) or ()) > 50, path.name
