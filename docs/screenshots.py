@@ -262,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="where they go")
     folder = parser.parse_args().folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     draw_demo(folder / "demo.svg")
     print("demo.svg")
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
