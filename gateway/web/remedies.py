@@ -50,8 +50,8 @@ _CLIENTS: Final[Mapping[str, Remedy]] = {
         401,
         "No key came, or one that is unknown or was revoked. OpenAI's SDKs are told "
         "`invalid_api_key`.",
-        "Send `Authorization: Bearer <your team's key>`; a revoked one is replaced by the "
-        "platform team.",
+        "Send `Authorization: Bearer <key>`: your team's key, or on `/admin` an admin key. A "
+        "revoked one is replaced by the platform team.",
     ),
     "insufficient_quota": Remedy(
         "clients",
