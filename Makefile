@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run quick test bench screenshots lint format lock clean
+.PHONY: help install demo run quick test bench screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,9 @@ DEVELOPMENT := $(VENV)/.installed-development
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(RUNTIME) ## install the program: .venv/bin/image-gateway
+	@$(BIN)/image-gateway --version
 
 demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusal, the spend
 	@$(BIN)/image-gateway demo

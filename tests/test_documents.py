@@ -46,7 +46,6 @@ PRINTED = [
     ("README.md", TASK),
     ("docs/clients.md", r"completed \['http://ADDRESS/pictures/[0-9a-f]{64}\.png'\]"),
     ("docs/openai.md", r"\d+x\d+\n"),
-    ("docs/start.md", r"for the team: [0-9a-f]{48}\nfor config.yaml: sha256:[0-9a-f]{64}\n"),
 ]
 WRITTEN_PORT = "127.0.0.1:8080"
 

@@ -25,6 +25,7 @@ class Entry:
 
 
 COMMANDS = {
+    "init": Entry("gateway.cli.init:init_command", "Write the settings of a new installation."),
     "serve": Entry("gateway.cli.serve:serve_command", "Run the gateway."),
     "sandbox": Entry("gateway.cli.sandbox:sandbox_command", "Run the simulated upstream alone."),
     "demo": Entry(
@@ -97,6 +98,7 @@ def main() -> None:
     First steps:
       image-gateway demo              watch it work once, in a temporary folder
       image-gateway serve --sandbox   try your own client; no key and no config needed
+      image-gateway init              write the settings of an installation, make its admin key
       image-gateway check             validate ./config.yaml
       image-gateway serve             run it for real
     """

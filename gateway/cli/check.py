@@ -108,7 +108,10 @@ def _ask(server: ServerSettings) -> None:
 def load_settings(path: Path) -> Settings:
     """The settings in `path`, read with the process's environment. Raises SettingsError."""
     if not path.exists():
-        message = "there is no such file; name the settings file with --config FILE"
+        message = (
+            "there is no such file; name the settings file with --config FILE, or have one written"
+            " by 'image-gateway init'"
+        )
         raise SettingsError([Problem((), message, str(path))])
     return load(path, os.environ)
 

@@ -6,6 +6,7 @@ everything it had taken was ended or safely written down.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import signal
@@ -102,18 +103,35 @@ def sandbox_links(host: str | None, port: int | None) -> str | None:
 
 async def _serve_sandbox(host: str | None, port: int | None, public_url: str | None) -> int:
     from gateway.config import sandbox_settings
-    from gateway.config.sandbox import TEAM_KEY
     from gateway.sandbox import SandboxOptions, running_sandbox
 
     async with running_sandbox(SandboxOptions()) as upstream:
         settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER, public_url=public_url)
-        links = f"; picture links lead to {public_url}" if public_url else ""
-        click.echo(f"simulated upstream on {upstream.base_url}; team key: {TEAM_KEY}{links}")
-        return await _serve(with_address(settings, host=host, port=port), None)
+        places = partial(_sandbox_places, upstream.base_url)
+        return await _serve(with_address(settings, host=host, port=port), None, places)
 
 
-async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int:
-    """Serves until told to stop; returns the exit status. `load` reads the settings again."""
+def _sandbox_places(upstream_url: str, base_url: str) -> list[str]:
+    from gateway.config.sandbox import sandbox_places
+
+    places = {**sandbox_places(base_url), "simulated upstream": upstream_url}
+    return [f"{name}: {place}" for name, place in places.items()]
+
+
+def _places(base_url: str) -> list[str]:
+    """What is said behind the line of readiness: where a person looks next."""
+    return [f"console: {base_url}/console"]
+
+
+async def _serve(
+    settings: Settings,
+    load: Callable[[], Settings] | None,
+    places: Callable[[str], list[str]] = _places,
+) -> int:
+    """Serves until told to stop; returns the exit status. `load` reads the settings again.
+
+    `places` are the lines behind that of readiness, from the base of links.
+    """
     from gateway import logs, serving
     from gateway.errors import Unavailable
     from gateway.wiring import Gateway
@@ -136,10 +154,11 @@ async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int
         await http.start()
         gateway.bound(http.bound_port)
         _reload_on_hangup(gateway)
-        click.echo(f"image-gateway is ready on {http.base_url}")
+        ready = f"image-gateway is ready on {http.base_url}"
+        _say(ready, *places(server.links_base(http.bound_port)))
         await stop
         gateway.stop_taking()
-        click.echo("stopping: no new orders; ending what is in flight")
+        _say("stopping: no new orders; ending what is in flight")
     except OSError as error:
         click.echo(f"cannot listen on {server.host}:{server.port}: {error.strerror}", err=True)
         return EXIT_CANNOT_START
@@ -148,6 +167,12 @@ async def _serve(settings: Settings, load: Callable[[], Settings] | None) -> int
         await gateway.stop(server.shutdown_grace_seconds)
         logs.flush()
     return 0
+
+
+def _say(*lines: str) -> None:
+    """In one piece: whoever wants the first line alone may be gone behind it. No reason to end."""
+    with contextlib.suppress(OSError):
+        click.echo("\n".join(lines))
 
 
 def _allow_many_connections() -> None:

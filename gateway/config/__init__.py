@@ -12,6 +12,7 @@ core's types; `restart_needed` compares two sets for a reload. Importing this do
     convert.py    settings to the core's types
     notices.py    what is allowed and yet worth a sentence
     reload.py     what of a change needs a restart, and what has changed
+    first_settings.py  the file that an installation begins with
     managed.py    teams made at run time, held to the same rules
     sandbox.py    the settings of `serve --sandbox`
 """

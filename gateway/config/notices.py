@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from gateway.config.convert import proxies
 from gateway.config.schema import ModelEntry, Settings
+from gateway.config.words import MAKE_KEY
 from gateway.core.proxies import masked, of_environment
 
 LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
@@ -27,7 +28,8 @@ def notices(settings: Settings) -> list[str]:
 
 def _server(settings: Settings) -> Iterator[str]:
     if not settings.server.admin_keys:
-        yield "server.admin_keys: no admin key, so nobody can use the admin API"
+        how = "To make one, and the digest that belongs there"
+        yield f"{_no_admin_key(settings)}. {how}: {MAKE_KEY}"
     if not (settings.server.metrics_keys or settings.server.is_private):
         yield "server.metrics_keys: none, and public_url is not loopback: only admin keys scrape"
     for name, upstream in settings.upstreams.items():
@@ -35,6 +37,14 @@ def _server(settings: Settings) -> Iterator[str]:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"
     if settings.references.allow_private_addresses:
         yield "references: teams' links may lead the gateway to private addresses"
+
+
+def _no_admin_key(settings: Settings) -> str:
+    """What nobody can do then; where no team has a key either, hardly anything is left."""
+    said = "server.admin_keys: no admin key, so nobody can use the admin API"
+    if any(team.keys for team in settings.teams.values()):
+        return said
+    return f"{said}, and no team of this file has a key to order with"
 
 
 def _models(settings: Settings) -> Iterator[str]:

@@ -61,6 +61,16 @@ def sandbox_settings(
     return build(Document("the sandbox's settings", value))
 
 
+def sandbox_places(base_url: str) -> dict[str, str]:
+    """What there is to see at the base of its links, and the keys that open it."""
+    return {
+        "console": f"{base_url}/console",
+        "team key": TEAM_KEY,
+        "admin key": ADMIN_KEY,
+        "API docs": f"{base_url}/docs",
+    }
+
+
 def digest_of(key: str) -> str:
     """How a key stands in the settings: `sha256:<64 hex>`."""
     return f"sha256:{sha256(key.encode()).hexdigest()}"

@@ -31,6 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
 WEB = frozenset({"http", "https"})
+MAKE_KEY = """key=$(openssl rand -hex 24); echo "$key"; printf %s "$key" | sha256sum"""
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
 MASK = "********"

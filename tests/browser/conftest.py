@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("e2e", "deploy")]
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 

@@ -116,6 +116,10 @@ def test_in_a_pipe_it_is_plain_lines(piped: tuple[Place, str]) -> None:
         "ok refused by usd_per_day; the budget is fresh again at 20",
         "ok audit: 2 runs, 2 pictures, $0.14 spent: the ledger adds up.",
         "serve --sandbox",
+        "console    http://127.0.0.1:8080/console",
+        "team key   team-demo-key",
+        "admin key  admin-demo-key",
+        "API docs   http://127.0.0.1:8080/docs",
         "image-gateway-demo/",
     ],
 )

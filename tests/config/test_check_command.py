@@ -30,9 +30,11 @@ from gateway.config.schema import (
     WorkerSettings,
     yaml_name,
 )
+from gateway.config.words import MAKE_KEY
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.yaml"
+HOW = f"To make one, and the digest that belongs there: {MAKE_KEY}"
 SWITCHED_OFF = re.compile(r"^(\s*)#(?=[a-z])", re.MULTILINE)
 
 
@@ -61,7 +63,8 @@ def test_the_reference_shows_its_settings(runner: CliRunner) -> None:
         "usd": 0.012,
     }
     assert result.stderr.splitlines() == [
-        "notice: server.admin_keys: no admin key, so nobody can use the admin API",
+        "notice: server.admin_keys: no admin key, so nobody can use the admin API, and no team of "
+        f"this file has a key to order with. {HOW}",
         "notice: teams: none here, so only keys made through the admin API open anything",
     ]
 
@@ -212,7 +215,7 @@ teams:
   web: {{keys: ["{DIGEST}"], budgets: [{{usd: 1, per: day}}]}}
 """)
     assert notices(settings) == [
-        "server.admin_keys: no admin key, so nobody can use the admin API",
+        f"server.admin_keys: no admin key, so nobody can use the admin API. {HOW}",
         "upstreams.t: may reach private addresses; meant for tests only",
         "models.m.limits.sizes: no list, so upstream judges every size",
         "models.m.routes: no price for quality high; such orders are refused",

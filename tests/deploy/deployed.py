@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules"
 CASES = DEPLOY / "prometheus" / "tests"
 BOARDS = DEPLOY / "grafana" / "dashboards"
+PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+"""Where programs are: servers lie in a folder that is not on everybody's path."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,9 @@ class Asked:
 
 
 def tool(name: str) -> str:
-    """Where a program is. Without it a test is skipped, but not in CI."""
-    found = shutil.which(name)
+    """Where a program is, beside Python or on the path. Without it a test is skipped, not in CI."""
+    beside = Path(sys.executable).parent
+    found = shutil.which(name, path=str(beside)) or shutil.which(name, path=PLACES)
     if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{name} is not installed")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-from gateway.config.sandbox import TEAM_KEY
+from gateway.cli.typed import typed
+from gateway.config.sandbox import TEAM_KEY, sandbox_places
 from gateway.config.schema import ServerSettings
 
 DIGEST_SHOWN: Final = 12
@@ -49,24 +47,18 @@ def short_time(seconds: float) -> str:
 
 def next_commands() -> Sequence[tuple[str, Sequence[str]]]:
     """What to do next, and the lines to type for it."""
-    program = Path(sys.argv[0])
-    named = program.name == "image-gateway"
-    serve = f"{_as_typed(program) if named else 'python -m gateway'} serve --sandbox"
+    base = f"http://127.0.0.1:{ServerSettings().port}"
     curl = (
-        f"curl http://127.0.0.1:{ServerSettings().port}/v1/images/generations \\",
+        f"curl {base}/v1/images/generations \\",
         f"  -H 'Authorization: Bearer {TEAM_KEY}' \\",
         """  -d '{"model":"gpt-image-1.5","prompt":"a red bicycle","quality":"low"}'""",
     )
+    places = [f"{name:<10} {place}" for name, place in sandbox_places(base).items()]
     return (
-        ("Serve the same for as long as you like, and point your own client at it:", (serve,)),
+        (
+            "Serve the same for as long as you like, and point your own client at it:",
+            (typed("serve", "--sandbox"),),
+        ),
         ("And in another terminal:", curl),
+        ("Or in a browser:", places),
     )
-
-
-def _as_typed(program: Path) -> str:
-    """The command as it can be typed here: by its name when PATH finds this very one."""
-    found = shutil.which(program.name)
-    if found is not None and Path(found).samefile(program):
-        return program.name
-    absolute, here = program.absolute(), Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)

@@ -1,0 +1,194 @@
+"""A real nginx and a real Caddy in front of a gateway, as `deploy/` sets them up.
+
+The files are taken word for word, but for what their first lines say is to be changed: names,
+certificates, addresses. Around them stands what a test needs: temporary folders, and a header
+that says where a request comes from, since all that a test sends comes from this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import trustme
+from deployed import DEPLOY, tool
+from processes import free_port
+
+from gateway.config.schema import ServerSettings
+
+OUTSIDE: Final = "203.0.113.7"
+NEIGHBOUR: Final = "10.3.2.1"
+FROM: Final = "X-Tested-From"
+"""The header that says where a request of a test comes from; without it: this machine."""
+
+BELOW: Final = "/images"
+READY_SECONDS: Final = 20
+GATEWAY: Final = f"127.0.0.1:{ServerSettings().port}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a gateway is to be reached: behind which proxy, and below which path."""
+
+    proxy: str
+    path: str = ""
+    port: int = field(default_factory=free_port)
+
+    @property
+    def base(self) -> str:
+        """What `server.public_url` has to be."""
+        return f"https://127.0.0.1:{self.port}{self.path}"
+
+
+@dataclass(frozen=True)
+class Front:
+    """A proxy that runs, and what a client needs to trust it."""
+
+    site: Site
+    trust: ssl.SSLContext
+
+    async def raw(self, request: bytes, *, seconds: float = 20) -> bytes:
+        """Everything that is answered to these bytes, until the other side closes."""
+        reader, writer = await self.connect()
+        writer.write(request)
+        async with asyncio.timeout(seconds):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.site.port, ssl=self.trust)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What the proxy has to be told: the gateway's address (host:port), and its own certificate."""
+
+    gateway: str
+    certificate: Path
+    key: Path
+
+
+def changed(text: str, changes: Mapping[str, str]) -> str:
+    """With each of these replaced, every one of which has to be there."""
+    for old, new in changes.items():
+        assert old in text, f"{old!r} is not in the file"
+        text = text.replace(old, new)
+    return text
+
+
+def uncommented(text: str, first: str, last: str) -> str:
+    """With the lines from `first` to `last`, which are switched off by a '#', switched on."""
+    found = re.search(
+        rf"^ *#{re.escape(first)}.*?^ *#{re.escape(last)}$", text, re.DOTALL | re.MULTILINE
+    )
+    assert found is not None
+    lines = re.sub(r"^( *)#", r"\1", found[0], flags=re.MULTILINE)
+    return text.replace(found[0], lines)
+
+
+def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
+    """Writes what nginx needs, and gives its command."""
+    text = changed(
+        (DEPLOY / "nginx.conf").read_text("utf-8"),
+        {
+            GATEWAY: behind.gateway,
+            "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{free_port()};\n",
+            "    listen [::]:443 ssl http2;\n": "",
+            "listen 443 ssl http2": f"listen 127.0.0.1:{site.port} ssl http2",
+            "/etc/nginx/tls/images.example.org.pem": str(behind.certificate),
+            "/etc/nginx/tls/images.example.org.key": str(behind.key),
+        },
+    )
+    if site.path:
+        root = "    location / {\n        proxy_pass http://image_gateway;\n    }\n"
+        text = changed(text, {root: ""})
+        text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
+        text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
+    (folder / "site.conf").write_text(text)
+    folders = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/log; events {{}}\n"
+        f"http {{ access_log off; {folders} set_real_ip_from 127.0.0.1; real_ip_header {FROM};\n"
+        f"include {folder}/site.conf; }}"
+    )
+    return [tool("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+
+
+def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
+    """Writes what Caddy needs, and gives its command."""
+    text = (DEPLOY / "Caddyfile").read_text("utf-8")
+    name = "images.example.org {"
+    if site.path:
+        root = "images.example.org {\n\timport image_gateway\n\timport image_gateway_errors\n}\n"
+        text = changed(text, {root: ""})
+        text = uncommented(text, "www.example.org {", "}")
+        name = "www.example.org {"
+    tls = f"https://127.0.0.1:{site.port} {{\n\ttls {behind.certificate} {behind.key}"
+    text = changed(text, {GATEWAY: behind.gateway, name: tls})
+    around = (
+        "{\n\tadmin off\n\tauto_https disable_redirects\n\tpersist_config off\n"
+        f"\tstorage file_system {folder}/storage\n\tservers {{\n\t\tprotocols h1 h2\n"
+        f"\t\ttrusted_proxies static 127.0.0.1/32\n\t\tclient_ip_headers {FROM}\n\t}}\n}}\n"
+    )
+    (folder / "Caddyfile").write_text(around + text)
+    return [tool("caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+PROXIES: Final[Mapping[str, Callable[[Site, Behind, Path], list[str]]]] = {
+    "nginx": nginx_files,
+    "caddy": caddy_files,
+}
+
+
+@contextlib.asynccontextmanager
+async def proxy(
+    site: Site, gateway: str, folder: Path, authority: trustme.CA
+) -> AsyncIterator[Front]:
+    """Runs the site's proxy in front of `gateway` (host:port) for the length of the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    behind = Behind(gateway, folder / "site.pem", folder / "site.key")
+    issued.private_key_pem.write_to_path(str(behind.key))
+    behind.certificate.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    command = PROXIES[site.proxy](site, behind, folder)
+    with (folder / "output").open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=output, stderr=output, cwd=folder, env={"HOME": str(folder)}
+        )
+    try:
+        front = Front(site, trust)
+        await _ready(front, process, folder)
+        yield front
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 10)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _ready(front: Front, process: asyncio.subprocess.Process, folder: Path) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await front.connect()
+            writer.close()
+            return
+        told = (folder / "output").read_text()
+        assert process.returncode is None and time.monotonic() < until, told
+        await asyncio.sleep(0.05)
