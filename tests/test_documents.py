@@ -32,7 +32,8 @@ PAGES = {
     for path in (ROOT / DOOR, *sorted((ROOT / "docs").glob("*.md")))
 }
 LINKED = [  # whose links are followed besides
-    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md"),
+    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "deploy").glob("*.md"))),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/decisions").glob("*.md"))),
 ]
 TESTED = [
@@ -106,6 +107,14 @@ def rows(pattern: str) -> list[tuple[str, tuple[str, ...]]]:
 
 def test_the_door_is_small() -> None:
     assert len(PAGES[DOOR].encode()) <= 10_000
+
+
+def test_the_door_puts_it_up_in_five_lines_of_the_start() -> None:
+    """They are tried there, by `tests/deploy/test_start.py`."""
+    [told] = re.findall(r"## Put it up\n\n```sh\n(.*?)```", PAGES[DOOR], re.DOTALL)
+    assert len(told.splitlines()) == 5
+    for command in re.split(r"\n| && (?=image-gateway)", told.strip()):
+        assert command in PAGES["docs/start.md"], command
 
 
 def test_every_page_is_reached_from_the_door_and_from_the_index() -> None:
