@@ -43,7 +43,7 @@ MONEY = Row(
         ),
         stat(
             "Pictures",
-            "Delivered in the time shown, made or from the cache.",
+            "Delivered in the time shown, made or reused.",
             f"sum({grown('gateway_images_total')})",
             decimals=0,
         ),
@@ -73,7 +73,7 @@ MONEY = Row(
             "In the time shown, and ever. The numbers are the ledger's, to the cent.",
             {
                 "Spent": f"sum by (team, model) ({SPENT})",
-                "Saved by hits": f"sum by (team, model) ({HITS})",
+                "Saved by the cache": f"sum by (team, model) ({HITS})",
                 "Saved by joining": f"sum by (team, model) ({JOINS})",
                 "Pictures": f"sum by (team, model) ({grown('gateway_images_total')})",
                 "Spent ever": f"sum by (team, model) ({ledger('gateway_spend_usd_total')})",
@@ -81,7 +81,7 @@ MONEY = Row(
             columns=TEAM_MODEL,
             units={
                 "Spent": "currencyUSD",
-                "Saved by hits": "currencyUSD",
+                "Saved by the cache": "currencyUSD",
                 "Saved by joining": "currencyUSD",
                 "Spent ever": "currencyUSD",
             },
@@ -164,14 +164,14 @@ ORDERS = Row(
         ),
         lines(
             "Pictures by source",
-            "Pictures a minute: generated and paid, or from the cache.",
+            "Pictures a minute: made and paid, or reused (from the cache, or by joining).",
             {"{{source}}": f"{pace('gateway_images_total', 'source')} * 60"},
             unit="short",
             stacked=True,
             width=8,
         ),
         lines(
-            "Cache hit ratio by team",
+            "Answered from the cache, by team",
             "Of the orders answered in an hour, those by a hit.",
             {"{{team}}": selected("team:gateway_cache_hit:ratio1h")},
             unit="percentunit",

@@ -29,14 +29,14 @@ MONEY = Row(
             steps=((None, GREEN),),
         ),
         stat(
-            "Cache hit ratio",
+            "Answered from the cache",
             "Of the orders answered in the last hour, those by a hit.",
             selected("team:gateway_cache_hit:ratio1h", TEAM),
             unit="percentunit",
         ),
-        stat("Pictures generated", "And paid, in the time shown.", f"sum({GENERATED})", decimals=0),
+        stat("Pictures made", "And paid, in the time shown.", f"sum({GENERATED})", decimals=0),
         stat(
-            "Pictures from the cache",
+            "Pictures reused",
             "Not paid again, in the time shown.",
             f"sum({CACHED})",
             decimals=0,

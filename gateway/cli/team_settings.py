@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final
 
@@ -171,6 +172,21 @@ def without_absent(patch: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in patch.items()
         if value is not None
     }
+
+
+def with_budgets(settings: Mapping[str, Any], given: Sequence[Any]) -> Mapping[str, Any]:
+    """The settings of a new team, once it is said what it may spend: a person at the terminal is
+    asked where neither the options nor the file say so. Raises UsageError."""
+    if given or settings.get("budgets") is not None:
+        return settings
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "what may the team spend? Say --budget 50/day, or several as --budget 50/day --budget"
+            " 500/month; --budget none lets it spend without end."
+        )
+    question = "Budget in dollars, such as 500/month or 50/day ('none': it spends without end)"
+    amount = click.prompt(question, type=_Amount("usd"), err=True)
+    return {**settings, "budgets": None if amount in LIFTS else [amount]}
 
 
 def _parameter(place: str) -> str:

@@ -12,7 +12,7 @@ from gateway.cli.formats import NOTHING, instant, listed, minute, money, number,
 from gateway.cli.lists import Listing, filters, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
 from gateway.cli.tables import Column, Table, facts
-from gateway.cli.team_settings import read_settings, settings_options, without_absent
+from gateway.cli.team_settings import read_settings, settings_options, with_budgets, without_absent
 
 if TYPE_CHECKING:
     from gateway.web.admin.changes import ChangeShape
@@ -66,15 +66,18 @@ def show_command(operator: Operator, team: str) -> None:
 def create_command(operator: Operator, team: str, **given: Any) -> None:
     """A new team. It has no key yet: 'image-gateway keys issue TEAM' makes one.
 
-    Without a budget it may spend without end.
+    It needs a budget, or the word that it shall have none: --budget none lets it spend without
+    end. On a terminal it is asked for.
 
     \b
       image-gateway teams create marketing --budget 50/day --budget 500/month
       image-gateway teams create interns --budget 5/day --images 20/day --max-n 1 --mode shadow
       image-gateway teams create design --file design.yaml
+      image-gateway teams create trial --budget none --images 10/total
     """
     path_of(team)
-    body = {"name": team, **without_absent(read_settings(team, given))}
+    settings = with_budgets(read_settings(team, given), given["budgets"])
+    body = {"name": team, **without_absent(settings)}
     operator.show(operator.send("POST", "teams", body), _whole)
 
 

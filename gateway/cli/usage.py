@@ -33,7 +33,10 @@ FOR_PEOPLE = "team"
 def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None:
     """Orders, pictures, money spent and money saved; without --from, of this month.
 
-    'bypassed' is what of it was spent because a client passed the cache by (Cache-Control).
+    Of orders, 'new' ones were sent upstream ('failed' of them got no pictures), others were
+    answered 'from cache' or 'joined' one that was under way. Of pictures, some were 'made' and
+    some 'reused'. 'bypassed' is what of it was spent because a client passed the cache by
+    (Cache-Control).
 
     Days are those of the operator's time zone. The totals are the ledger's.
 
@@ -77,12 +80,12 @@ def _namer(name: str, *, first: bool) -> Any:
 
 
 COUNTERS: tuple[Column[UsageRowShape], ...] = (
-    Column("hits", lambda row: number(row["hits"]), right=True, spare=3),
+    Column("new", lambda row: number(row["started"]), right=True, spare=2),
+    Column("from cache", lambda row: number(row["hits"]), right=True, spare=3),
     Column("joined", lambda row: number(row["joined"]), right=True, spare=4),
-    Column("started", lambda row: number(row["started"]), right=True, spare=2),
     Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
     Column("made", lambda row: number(row["images_generated"]), right=True),
-    Column("cached", lambda row: number(row["images_cache"]), right=True, spare=1),
+    Column("reused", lambda row: number(row["images_cache"]), right=True, spare=1),
     Column("spent", lambda row: money(row["spent_usd"]), right=True),
     Column("saved", lambda row: money(row["saved_usd"]), right=True),
 )

@@ -17,7 +17,18 @@ from gateway.config.schema import (
     TeamEntry,
     UpstreamEntry,
 )
-from gateway.core.catalog import Allow, Catalog, ImageModel, Limits, Pace, PriceRule, Route, Team
+from gateway.core.catalog import (
+    DIGEST_DIGITS,
+    Allow,
+    Catalog,
+    ImageModel,
+    KeyName,
+    Limits,
+    Pace,
+    PriceRule,
+    Route,
+    Team,
+)
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting
 from gateway.core.policy import Grant, Policy
@@ -41,7 +52,11 @@ def teams(settings: Settings) -> dict[str, Team]:
 
 def keys(settings: Settings) -> dict[str, Grant]:
     """SHA-256 of each team key (64 hex characters) to what it opens."""
-    return {digest: Grant(name) for name, team in settings.teams.items() for digest in team.keys}
+    return {
+        digest: Grant(name, key=KeyName(digest[:DIGEST_DIGITS]))
+        for name, team in settings.teams.items()
+        for digest in team.keys
+    }
 
 
 def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
@@ -57,7 +72,7 @@ def policy(settings: Settings, *, port: int) -> Policy:
         teams=teams(settings),
         keys=keys(settings),
         provisioned=frozenset(settings.teams),
-        admin_keys=frozenset(server.admin_keys),
+        admin_keys={key.sha256: key.name or "" for key in server.admin_keys},
         metrics_keys=frozenset(server.metrics_keys),
         zone=ZoneInfo(server.timezone),
         public_url=server.links_base(port),

@@ -52,6 +52,7 @@ def check(settings: Settings, names: Names) -> Found:
     for name, team in settings.teams.items():
         yield from team_problems(("teams", name), team, settings, names)
     yield from _keys(settings)
+    yield from _operators(settings)
     yield from _callbacks(settings)
     yield from _alerts(settings)
     if settings.worker.retry.first_seconds > settings.worker.retry.max_seconds:
@@ -227,8 +228,9 @@ def _allowed_models(path: Path, team: TeamEntry, settings: Settings, names: Name
 
 def _keys(settings: Settings) -> Found:
     """No key opens two doors: not twice in a list, not for two teams, not team and admin."""
+    admin = tuple(key.sha256 for key in settings.server.admin_keys)
     lists: list[tuple[Path, str, tuple[str, ...]]] = [
-        (("server", "admin_keys"), "server.admin_keys", settings.server.admin_keys),
+        (("server", "admin_keys"), "server.admin_keys", admin),
         (("server", "metrics_keys"), "server.metrics_keys", settings.server.metrics_keys),
         *(((("teams", n, "keys"), f"teams.{n}.keys", t.keys)) for n, t in settings.teams.items()),
     ]
@@ -238,6 +240,16 @@ def _keys(settings: Settings) -> Found:
             if digest in owners:
                 yield (*path, index), f"the same key is already in {owners[digest]}"
             owners.setdefault(digest, f"{owner}[{index}]")
+
+
+def _operators(settings: Settings) -> Found:
+    """No two admin keys are told by one name."""
+    seen: dict[str, int] = {}
+    for index, key in enumerate(settings.server.admin_keys):
+        known = seen.setdefault((key.name or "").casefold(), index)
+        if key.name is not None and known != index:
+            path = ("server", "admin_keys", index, "name")
+            yield path, f"server.admin_keys[{known}] has this name already"
 
 
 def aliases(settings: Settings) -> dict[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from gateway import __version__
 from gateway.config import units, words
@@ -56,11 +56,34 @@ class Log(Part):
     prompts: Reloadable[words.Flag] = False
 
 
+class AdminKey(Part):
+    """An operator's key. Without a name its operator is known by the start of the digest."""
+
+    name: words.Operator | None = None
+    sha256: words.Sha256
+
+
+def _admin_key(value: object) -> object:
+    """A bare digest is a key without a name."""
+    if isinstance(value, AdminKey | Mapping):
+        return value
+    words.digest(value)  # a wrong digest is told here, at the key itself
+    return {"sha256": value}
+
+
+def _show_admin_key(key: AdminKey) -> object:
+    shown = words.show_digest(key.sha256)
+    return shown if key.name is None else {"name": key.name, "sha256": shown}
+
+
+OneAdminKey = Annotated[AdminKey, BeforeValidator(_admin_key), PlainSerializer(_show_admin_key)]
+
+
 class ServerSettings(Part):
     host: words.Text = "127.0.0.1"
     port: Annotated[int, units.an_int(0, 65535)] = 8080
     public_url: Reloadable[words.Address | None] = None
-    admin_keys: Reloadable[tuple[words.KeyDigest, ...]] = Field(default=(), repr=False)
+    admin_keys: Reloadable[tuple[OneAdminKey, ...]] = Field(default=(), repr=False)
     metrics_keys: Reloadable[tuple[words.KeyDigest, ...]] = Field(default=(), repr=False)
     timezone: Reloadable[words.TimeZone] = "UTC"
     log: Log = Log()

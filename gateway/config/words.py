@@ -28,6 +28,7 @@ from gateway.core.proxies import masked, proxy_problem
 E = TypeVar("E", bound=StrEnum)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+HEX = re.compile(r"[0-9a-fA-F]{64}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
 WEB = frozenset({"http", "https"})
@@ -36,6 +37,7 @@ HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
 MASK = "********"
 DESCRIPTION_CHARACTERS = 1_000
+OPERATOR_CHARACTERS = 64
 
 
 def shown(value: object) -> str:
@@ -155,6 +157,29 @@ def digest(value: object) -> str:
     if found is None:
         raise ValueError(f"must be sha256: and 64 hex characters; {HOW_TO_DIGEST}")
     return found[1].lower()
+
+
+def sha256(value: object) -> str:
+    """The same where the field says what it is: the prefix may be left out."""
+    return digest(f"sha256:{value}" if HEX.fullmatch(str(value)) else value)
+
+
+def operator(value: object) -> str:
+    """What an operator is called in the record of changes, so that no two can be mistaken."""
+    written = text(value)
+    if (
+        len(written) > OPERATOR_CHARACTERS
+        or not written.isprintable()
+        or written != written.strip()
+    ):
+        raise ValueError(
+            f"an operator's name is one line of at most {OPERATOR_CHARACTERS} characters"
+        )
+    if re.fullmatch("[0-9a-f]{12}", written):
+        raise ValueError(
+            "must not look like the digest of a key, which is how those without are told"
+        )
+    return written
 
 
 def show_digest(hexadecimal: str) -> str:
@@ -302,6 +327,8 @@ Origin = Annotated[str, BeforeValidator(origin)]
 Secret = Annotated[SecretStr, BeforeValidator(secret), _SHOW_SECRET]
 SecretOrNone = Annotated[SecretStr | None, BeforeValidator(optional(secret)), _SHOW_SECRET]
 KeyDigest = Annotated[str, BeforeValidator(digest), PlainSerializer(show_digest)]
+Sha256 = Annotated[str, BeforeValidator(sha256), PlainSerializer(show_digest)]
+Operator = Annotated[str, BeforeValidator(operator)]
 BaseAddress = Annotated[Address, AfterValidator(without_version)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
 HeaderLine = Annotated[str, BeforeValidator(header_line)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from gateway.core.money.accounts import Cap
 
@@ -46,8 +47,23 @@ class Allow:
     max_n: int | None = None
 
 
+DIGEST_DIGITS: Final = 12
+"""Enough of a key's digest to tell keys apart, far too little to find one by."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyName:
+    """What a team's key is known by: never the key. `id` is its public part, or of one that the
+    settings name the start of its digest."""
+
+    id: str
+    label: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Team:
+    """`key` names the key that a request came with, where it came from a request."""
+
     name: str
     caps: tuple[Cap, ...] = ()
     allow: Allow = Allow()
@@ -55,6 +71,7 @@ class Team:
     client_control: ClientControl = ClientControl.HONOUR
     mode: Mode = Mode.ENFORCE
     references: ReferenceMode = ReferenceMode.TRUST
+    key: KeyName | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,7 +303,9 @@ class Usage:
     """An increment of the roll-up of one team, model and day (day: the window's start).
 
     `bypassed` are those of `started` whose clients passed by the cache, `spent_bypassed` what
-    they cost. Only `failed` may be negative: a failed run is tried again.
+    they cost. `done` got their pictures, `spent_failed` is what failed ones cost all the same; what
+    is neither done nor failed is under way. What is told of failed ones may be negative: one is
+    tried again.
     """
 
     team: str
@@ -320,3 +322,5 @@ class Usage:
     saved_joined_usd_micros: int = 0
     bypassed: int = 0
     spent_bypassed_usd_micros: int = 0
+    done: int = 0
+    spent_failed_usd_micros: int = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
-from gateway.core.catalog import Catalog, Team
+from gateway.core.catalog import Catalog, KeyName, Team
 from gateway.core.money.accounts import AccountKey
 from gateway.core.money.alerts import Alerting
 from gateway.core.money.budgets import account_keys
@@ -15,10 +15,14 @@ from gateway.core.runs.lifecycle import Rules
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a key opens: a team's door, until a time (Unix seconds; infinity: no end is set)."""
+    """What a key opens: a team's door, until a time (Unix seconds; infinity: no end is set).
+
+    `key` is what operators know the key by.
+    """
 
     team: str
     until: float = float("inf")
+    key: KeyName | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Policy:
     """Everything an operator may change while the gateway runs.
 
     `teams` and `keys` hold those of the settings and those made at run time; `provisioned` names
-    the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key. `rules` maps the
+    the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key, `admin_keys` by that
+    of an operator's, to the operator's name, which may be empty. `rules` maps the
     name of an upstream to its pace, back-off and what a credit is worth, `other_rules` are those
     of an upstream that the settings no longer name.
     """
@@ -35,7 +40,7 @@ class Policy:
     teams: Mapping[str, Team]
     keys: Mapping[str, Grant]
     provisioned: frozenset[str]
-    admin_keys: frozenset[str]
+    admin_keys: Mapping[str, str]
     metrics_keys: frozenset[str]
     zone: tzinfo
     public_url: str
@@ -79,8 +84,10 @@ class Current:
         self.clock = clock
 
     def granted(self, digest: str) -> Team | None:
-        """The team whose key has this digest; None for a key that is unknown or has ended."""
+        """The team whose key has this digest, with that key's name; None for a key that is unknown
+        or has ended."""
         grant = self.policy.keys.get(digest)
         if grant is None or grant.until <= self.clock():
             return None
-        return self.policy.teams.get(grant.team)
+        team = self.policy.teams.get(grant.team)
+        return team if team is None or grant.key is None else replace(team, key=grant.key)

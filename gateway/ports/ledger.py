@@ -77,7 +77,10 @@ class RefusalFilter:
 
 @dataclass(frozen=True, slots=True)
 class PictureFilter:
-    """Which pictures; `text` is part of the prompt, whatever its case."""
+    """Which pictures; `text` is part of the prompt, whatever its case.
+
+    With a digest those bytes alone, of every run that made them.
+    """
 
     team: str | None = None
     run_id: str | None = None
@@ -85,6 +88,7 @@ class PictureFilter:
     text: str | None = None
     since: float | None = None
     until: float | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +302,9 @@ class Lists(TaskReads, Protocol):
 
         The same bytes are there once for each run that made them.
         """
+
+    async def orders(self, team: str, *, after: Mark | None, limit: int) -> Sequence[Task]:
+        """The team's jobs with their runs, newest first, from behind `after`."""
 
     async def gallery(
         self, team: str, asked: PictureFilter, *, after: Mark | None, limit: int

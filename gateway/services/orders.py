@@ -31,6 +31,7 @@ from gateway.core.orders.admission import (
     Started,
 )
 from gateway.core.orders.ask import Ask, honoured
+from gateway.core.orders.asked import Asked
 from gateway.core.orders.estimate import Estimate, estimate
 from gateway.core.orders.fingerprint import fingerprint, references
 from gateway.core.orders.replies import answered, outcome_unknown
@@ -128,7 +129,8 @@ class Orders:
             ask = self._name(team, order, freshness, policy)
             decision = await self._deps.decisions.on(ask, key)
         except GatewayError as error:
-            self._deps.refusals.invalid(error, team.name, _known_model(body, policy), request_id)
+            asked = Asked(team, _known_model(body, policy), body)
+            self._deps.refusals.invalid(error, asked, request_id)
             raise
         self._tell(ask, decision, request_id)
         if isinstance(decision, Started | Denied) and decision.alerted:
@@ -150,7 +152,7 @@ class Orders:
         try:
             yield
         except GatewayError as error:
-            self._deps.refusals.invalid(error, team.name, "", request_id)
+            self._deps.refusals.invalid(error, Asked(team), request_id)
             raise
 
     async def estimate(self, team: Team, body: object, freshness: Freshness) -> Estimate:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from gateway.core.catalog import Mode
 from gateway.core.model import Job, Verdict
 from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled, Started
 from gateway.core.orders.ask import Ask
+from gateway.core.orders.asked import Asked
 from gateway.core.orders.denials import Denial
 from gateway.core.runs.history import FAILED, Refusal
 from gateway.core.transaction import Keys, Writes
@@ -32,7 +33,7 @@ from gateway.ports.observer import Observer
 log = structlog.get_logger("gateway.orders")
 
 BUFFERED: Final = 10_000
-"""About ten megabytes, and some twenty seconds of writing."""
+"""About ten megabytes, twenty where prompts are kept, and some twenty seconds of writing."""
 
 FLUSH_SECONDS: Final = 1.0
 ROWS_AT_ONCE: Final = 500
@@ -73,12 +74,21 @@ class _Line:
 
 
 class Refusals:
-    """The recorder. `find` knows what is not in the ledger yet."""
+    """The recorder. `find` knows what is not in the ledger yet; `prompts` says whether the prompt
+    of a refused order is kept."""
 
-    def __init__(self, ledger: Transactions, observer: Observer, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Transactions,
+        observer: Observer,
+        *,
+        clock: Clock,
+        prompts: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._ledger = ledger
         self._observer = observer
         self._clock = clock
+        self._prompts = prompts
         self._lines: dict[str, _Line] = {}
         self._by_id: dict[str, Refusal] = {}
         self._dropped = 0
@@ -87,11 +97,12 @@ class Refusals:
 
     # --- what is told --------------------------------------------------------------------------
 
-    def invalid(self, error: Exception, team: str, model: str, request_id: str) -> None:
+    def invalid(self, error: Exception, asked: Asked, request_id: str) -> None:
         """Counts and remembers what was raised while an order was read, if that was its caller's
         fault."""
         if not isinstance(error, CallerError):
             return
+        team, model = asked.team.name, asked.model
         self._observer.order(team, model, Verdict.INVALID)
         log.info("order refused", team=team, param=error.param, reason=error.message)
         self._add(
@@ -107,6 +118,7 @@ class Refusals:
                 rule="",
                 message=error.message[:MESSAGE_CHARACTERS],
                 param=error.param and error.param[:PARAM_CHARACTERS],
+                asked=asked.told(with_prompt=self._prompts()),
             )
         )
 
@@ -116,7 +128,7 @@ class Refusals:
             case Denied(denial):
                 self._denied(ask, denial, request_id)
             case Doubtful():
-                self._add(_refusal(ask, DOUBT, request_id))
+                self._add(self._refusal(ask, DOUBT, request_id))
             case Hit() | Joined() | Started() if decision.shadow:
                 self._denied(ask, decision.shadow, request_id, decision.job)
 
@@ -124,18 +136,34 @@ class Refusals:
         mode = Mode.ENFORCE if job is None else Mode.SHADOW
         self._observer.denied(ask.team.name, denial, mode)
         said = (str(denial.reason), denial.rule, denial.message)
-        refusal = _refusal(ask, said, request_id)
+        refusal = self._refusal(ask, said, request_id)
         job_id = None if job is None else job.id
         self._add(replace(refusal, mode=str(mode), param=denial.param, job_id=job_id))
 
     def answered(self, ask: Ask, job: Job, error: GatewayError, request_id: str) -> None:
         """Remembers an order that was admitted and whose request is answered with this error."""
-        refusal = _refusal(ask, (error.code, "", error.message), request_id)
+        refusal = self._refusal(ask, (error.code, "", error.message), request_id)
         self._add(replace(refusal, verdict=FAILED, job_id=job.id))
 
     def find(self, name: str) -> Sequence[Refusal]:
         """Those with this id, or whose request was called so, that are not written yet."""
         return [one for one in self._by_id.values() if name in (one.id, one.request_id)]
+
+    def _refusal(self, ask: Ask, said: tuple[str, str, str], request_id: str) -> Refusal:
+        reason, rule, message = said
+        return Refusal(
+            id=ids.new_refusal_id(),
+            request_id=request_id,
+            at=ask.now,
+            team=ask.team.name,
+            model=ask.order.model,
+            verdict=str(Verdict.DENIED),
+            mode=str(Mode.ENFORCE),
+            reason=reason,
+            rule=rule,
+            message=message[:MESSAGE_CHARACTERS],
+            asked=Asked.of(ask).told(with_prompt=self._prompts()),
+        )
 
     def _add(self, refusal: Refusal) -> None:
         """Into the buffer, or to the dropped ones. A full buffer is shared evenly by the teams."""
@@ -222,19 +250,3 @@ class Refusals:
             if self._dropped:
                 log.warning("refusals not written down: there are too many", count=self._dropped)
                 self._dropped = 0
-
-
-def _refusal(ask: Ask, said: tuple[str, str, str], request_id: str) -> Refusal:
-    reason, rule, message = said
-    return Refusal(
-        id=ids.new_refusal_id(),
-        request_id=request_id,
-        at=ask.now,
-        team=ask.team.name,
-        model=ask.order.model,
-        verdict=str(Verdict.DENIED),
-        mode=str(Mode.ENFORCE),
-        reason=reason,
-        rule=rule,
-        message=message[:MESSAGE_CHARACTERS],
-    )

@@ -34,8 +34,18 @@ T = TypeVar("T")
 
 
 class Runs:
-    def __init__(self, ledger: Lists, refusals: Refusals, pictures: Pictures) -> None:
+    """`remembered_seconds`: for how long refused orders are, as the settings have it now."""
+
+    def __init__(
+        self,
+        ledger: Lists,
+        refusals: Refusals,
+        pictures: Pictures,
+        *,
+        remembered_seconds: Callable[[], float],
+    ) -> None:
         self._ledger = ledger
+        self._remembered_seconds = remembered_seconds
         self._pictures = pictures
         self._refusals = refusals
 
@@ -73,7 +83,8 @@ class Runs:
         if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
-                "remembered for storage.retention.refusals; of very many in a row only the first.",
+                f"remembered for {days(self._remembered_seconds())}; of very many in a row only "
+                "the first.",
                 param="id",
             )
         refusal, *others = named
@@ -102,6 +113,15 @@ class Runs:
             return await self._pictures.set_aside(run.id)
         except PictureProblem:
             return ()
+
+
+def days(seconds: float) -> str:
+    """A time that records are kept, in words: "30 days", "12 hours"."""
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length and seconds % length == 0:
+            count = round(seconds / length)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} seconds"
 
 
 async def light_page(

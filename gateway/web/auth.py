@@ -13,15 +13,12 @@ from typing import Final
 
 from starlette.requests import Request
 
-from gateway.core.catalog import Team
+from gateway.core.catalog import DIGEST_DIGITS, Team
 from gateway.core.policy import Current, Policy
 from gateway.errors import Unauthorized
 
 KEY_HEADERS: Final = ("x-api-key", "api-key", "x-goog-api-key")
 """Where other services' clients put their keys."""
-
-ACTOR_DIGITS: Final = 12
-"""Enough to tell admin keys apart, far too little to find one by."""
 
 
 def team_of(request: Request, current: Current) -> Team:
@@ -39,7 +36,7 @@ def team_of(request: Request, current: Current) -> Team:
 
 
 def operator_of(request: Request, policy: Policy) -> str:
-    """Who acts: the admin key that the request carries, by the start of its digest.
+    """Who acts, by the name of the admin key that the request carries, or the start of its digest.
 
     Raises `Unauthorized`; a team's key is not enough.
     """
@@ -55,7 +52,7 @@ def operator_of(request: Request, policy: Policy) -> str:
         raise Unauthorized(
             "This is not an admin key. Send a key whose SHA-256 stands in server.admin_keys."
         )
-    return digest[:ACTOR_DIGITS]
+    return policy.admin_keys[digest] or digest[:DIGEST_DIGITS]
 
 
 def carries_key(request: Request, digests: Iterable[str]) -> bool:

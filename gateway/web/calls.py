@@ -26,7 +26,7 @@ Q_co = TypeVar("Q_co", bound=Query, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class OperatorCall(Generic[Q_co]):
-    """What an operator asks for, who is known by the start of the key's digest: the `actor`."""
+    """What an operator asks for: the `actor`, by the key's name or the start of its digest."""
 
     request: Request
     policy: Policy

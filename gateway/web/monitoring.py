@@ -76,7 +76,7 @@ class Monitoring:
     )
     async def metrics(self, request: Request) -> Response:
         policy = self._current.policy
-        keys = policy.metrics_keys | policy.admin_keys
+        keys = policy.metrics_keys | policy.admin_keys.keys()
         if not (carries_key(request, keys) or (_needs_no_key(policy) and _is_local(request))):
             raise MetricsDenied(
                 "Metrics want a key of server.metrics_keys as 'Authorization: Bearer <key>'. "

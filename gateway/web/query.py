@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,17 @@ USUAL_LIMIT: Final = 50
 
 QUERY_BYTES: Final = 16 * 1024
 """Longer than any question that can be asked here; what is longer is not even taken apart."""
+
+
+PromptSearch = Annotated[
+    str | None,
+    Field(
+        max_length=1000,
+        description="Words of the prompt: every one must occur, in any order; "
+        "what stands in quotation marks as a whole. Case and accents do not count.",
+    ),
+]
+"""How prompts are searched, wherever they are."""
 
 
 class Query(BaseModel):

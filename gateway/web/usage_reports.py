@@ -32,6 +32,14 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class CountersShape(TypedDict):
+    """Of the orders that were let in: `hits` were answered from the cache, `joined` by one that was
+    under way, and `started` are new: of these `done` got their pictures and are paid, `failed`
+    did not and cost `failed_usd` all the same, and the rest is under way.
+
+    `images_generated` are pictures made, `images_cache` pictures reused. `bypassed` are those of
+    `started` whose clients passed the cache by.
+    """
+
     hits: int
     joined: int
     started: int
@@ -44,6 +52,8 @@ class CountersShape(TypedDict):
     saved_joined_usd: float
     bypassed: int
     bypassed_usd: float
+    done: int
+    failed_usd: float
 
 
 class UsageRowShape(CountersShape):
@@ -153,6 +163,8 @@ def _counters(usage: Usage, money: Callable[[int], float | str]) -> dict[str, fl
         "saved_joined_usd": money(usage.saved_joined_usd_micros),
         "bypassed": usage.bypassed,
         "bypassed_usd": money(usage.spent_bypassed_usd_micros),
+        "done": usage.done,
+        "failed_usd": money(usage.spent_failed_usd_micros),
     }
 
 

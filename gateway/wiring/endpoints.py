@@ -35,7 +35,9 @@ from gateway.web.openai.endpoints import OpenAI, Readers
 from gateway.web.openapi.pages import with_description
 from gateway.web.operation import Endpoint
 from gateway.web.pictures import KeptPictures
+from gateway.web.team.orders import OwnOrders
 from gateway.web.team.pictures import Gallery
+from gateway.web.team.prices import OwnPrices
 from gateway.web.team.summary import TeamPages
 from gateway.web.upstream_callbacks import Hints
 from gateway.wiring.adapters import Adapters
@@ -92,12 +94,22 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
 def _for_teams(deps: EndpointsDeps) -> Sequence[object]:
     """What the console shows a team of itself."""
     ledger = deps.adapters.ledger
-    return (TeamPages(ledger, deps.services.standings), Gallery(ledger))
+    return (
+        TeamPages(ledger, deps.services.standings),
+        OwnPrices(),
+        OwnOrders(ledger),
+        Gallery(ledger),
+    )
 
 
 def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
     adapters, services, current = deps.adapters, deps.services, deps.current
-    records = Runs(adapters.ledger, services.refusals, adapters.pictures)
+    records = Runs(
+        adapters.ledger,
+        services.refusals,
+        adapters.pictures,
+        remembered_seconds=lambda: current.policy.refusals_retention_seconds,
+    )
     retrying = Retrying(adapters.ledger, services.worker.try_again)
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),

@@ -44,7 +44,9 @@ class Services:
         )
         self.teams = Teams(ledger, current, self.policy)
         self.standings = Standings(ledger, current)
-        self.refusals = Refusals(ledger, metrics, clock=clock)
+        self.refusals = Refusals(
+            ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
+        )
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()
         self.erasure = Erasure(

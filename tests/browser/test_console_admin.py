@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
@@ -14,7 +16,17 @@ import pytest
 import pytest_asyncio
 import trustme
 from admin_tab import PHONE, WIDE, Tab, browser_tab
-from house import ADMIN_KEY, FAST, OTHER_KEY, PRICE_USD, House, digest, opened, settings_text
+from house import (
+    ADMIN_KEY,
+    FAST,
+    OTHER_KEY,
+    PRICE_USD,
+    TEAM_KEY,
+    House,
+    digest,
+    opened,
+    settings_text,
+)
 from playwright.async_api import Browser, expect
 from receivers import Receive, receiving
 
@@ -76,7 +88,8 @@ async def create_team(tab: Tab, name: str, budget: str) -> None:
     await tab.page.get_by_role("link", name="New team").first.click()
     await tab.page.get_by_label("Name", exact=True).fill(name)
     await tab.page.get_by_label("Description").fill("Made in the console")
-    await tab.button("Add a budget").click()
+    await expect(tab.page.get_by_label("Per", exact=True)).to_have_value("month")
+    await tab.page.get_by_label("Per", exact=True).select_option("day")
     await tab.page.get_by_label("US dollars").fill(budget)
     await tab.button("Create the team").click()
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text(name)
@@ -156,7 +169,6 @@ async def test_a_changed_budget_holds_for_the_very_next_order(home: House, tab: 
 
 async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: Tab) -> None:
     await tab.open("teams/%2Bnew")
-    await tab.button("Add a budget").click()
     await tab.button("Create the team").click()
     name, amount = tab.page.get_by_label("Name", exact=True), tab.page.get_by_label("US dollars")
     await expect(name).to_have_attribute("aria-invalid", "true")
@@ -168,6 +180,9 @@ async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: T
     await expect(tab.page.locator(".team-form")).to_contain_text("blue")
     await expect(name).to_have_attribute("aria-invalid", "true")
     await expect(name).to_be_focused()  # else what is typed next would go there
+    await name.fill('"Atelier" \U0001f98a ' + "x" * 60)
+    await tab.button("Create the team").click()
+    await expect(name).to_have_attribute("aria-invalid", "true")
     await name.fill("atelier")
     await amount.fill("0.00000001")
     await tab.button("Create the team").click()
@@ -176,7 +191,7 @@ async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: T
     teams = (await home.admin("GET", "teams")).json()["data"]
     assert {team["name"] for team in teams} == {"blue", "green", "shade"}
     answered = [fault for fault in tab.faults if "status of 409" in fault or "of 400" in fault]
-    assert answered == tab.faults and len(answered) == 2
+    assert answered == tab.faults and len(answered) == 3
 
 
 async def test_a_team_is_deleted_only_by_its_name_and_one_of_the_file_not_at_all(
@@ -245,12 +260,21 @@ async def test_the_plot_the_table_and_the_csv_say_the_same(home: House, tab: Tab
                 if (row["team"], row["day"]) == (one["label"], day)
             )
             assert value == pytest.approx(exact, abs=1e-9)
-    for name in ("spent_usd", "saved_usd", "hits", "started", "images_generated"):
+    for name in ("spent_usd", "saved_usd", "hits", "started", "failed", "images_generated"):
         total = tab.page.locator(f"[data-total={name}]")
         exact = sum(float(row[name]) for row in rows)
         assert float(str(await total.get_attribute("data-value"))) == pytest.approx(exact, abs=1e-9)
     ledger = (await home.admin("GET", "usage")).json()["totals"]
     assert sum(float(row["spent_usd"]) for row in rows) == pytest.approx(ledger["spent_usd"])
+    main = tab.page.locator("main")
+    await expect(main).to_contain_text("4 new \u00b7 1 of them failed, nothing charged")
+    await expect(main).to_contain_text("2 of 6: not paid a second time")
+    heads = (
+        await tab.page.get_by_role("table", name="By team and model")
+        .locator("thead tr:last-child th")
+        .all_inner_texts()
+    )
+    assert len(set(heads)) == len(heads), "no two columns are called alike"
     await tab.page.get_by_label("Team", exact=True).select_option("green")
     await expect(tab.page.locator("[data-total=spent_usd]")).to_have_text("$0.05")
     assert tab.faults == []
@@ -274,6 +298,57 @@ async def test_runs_are_filtered_and_explained(home: House, tab: Tab) -> None:
     await expect(picture).to_have_count(1)
     assert await picture.evaluate("async (one) => (await one.decode(), one.naturalWidth)") > 0
     assert tab.faults == []
+
+
+async def test_a_run_can_be_sent_again_as_it_is_shown(home: House, tab: Tab) -> None:
+    prompt = 'it\'s a "fox"\nin $HOME \\ `x` \u96ea'
+    made = await home.made(prompt, n=2, quality="low")
+    await tab.open(f"runs/{made['id']}")
+    await expect(tab.page.get_by_role("heading", level=1)).to_contain_text("it's a")
+    command = await tab.page.get_by_label("The request as a command").inner_text()
+    done = await asyncio.create_subprocess_exec(
+        *("sh", "-c", command.replace("curl ", "curl -s ")),
+        env={"GATEWAY_KEY": TEAM_KEY, "PATH": os.environ["PATH"], "HOME": "/nowhere"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    answer = json.loads((await done.communicate())[0])
+    assert answer["results"] == made["results"], "it is the same order: nothing is paid again"
+    facts = tab.page.locator(".facts")
+    await expect(facts).to_contain_text("Answers identical orders")
+    failing = (await home.post("[sandbox:fail=content_policy_violation] no")).json()["id"]
+    await home.ended(failing)
+    await tab.open(f"runs/{failing}")
+    await expect(facts).to_contain_text("Failure")
+    await expect(facts).not_to_contain_text("Its result")
+    assert tab.faults == []
+
+
+ODD_ORDERS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"n": "x", "size": {}, "quality": ["low"]},
+        'size an object \u00b7 quality a list \u00b7 n "x"',
+    ),
+    ({"size": NASTY}, NASTY[:100]),
+    (
+        {"size": "1:1", "quality": "low", "n": 3, "key": SHADE_KEY},
+        "3 pictures \u00b7 at most $0.15",
+    ),
+]
+
+
+async def test_a_refusal_says_what_was_ordered(home: House, tab: Tab) -> None:
+    for sent, shown in ODD_ORDERS:
+        answer = await home.post("no words of it", **sent)
+        await tab.open(f"runs/{answer.headers['X-Request-Id']}")
+        await expect(tab.page.locator(".facts").first).to_contain_text(shown)
+        await expect(tab.page.locator(".facts").first).not_to_contain_text("no words of it")
+        await tab.open("runs?view=refused")
+        rows = tab.page.get_by_role("table", name="Refused orders").locator("tbody tr")
+        await expect(rows.first).to_contain_text(shown)
+    await tab.page.goto(f"{home.http.base_url}/console#/runs/nothing-is-called-so")
+    await expect(tab.page.locator(".error-box")).to_contain_text("30 days")
+    await expect(tab.button("Try again")).to_have_count(0)
+    assert [fault for fault in tab.faults if "404" not in fault] == []
 
 
 async def test_a_prompt_is_shown_as_text(home: House, tab: Tab) -> None:
@@ -342,6 +417,7 @@ async def test_settings_are_reloaded_and_their_problems_listed(
     await tab.button("Reload settings").click()
     await expect(tab.page.locator(".problems")).to_contain_text("teams.late.budgets")
     await expect(tab.page.locator("main")).to_contain_text("those before are in force")
+    await expect(tab.page.locator("main")).to_contain_text("The file has mistakes")
     await tab.shot("reload-refused")
     assert [fault for fault in tab.faults if "400" not in fault] == []
 
@@ -350,7 +426,7 @@ async def test_health_looks_again_by_itself(home: House, tab: Tab) -> None:
     await tab.page.clock.install()
     await tab.open("health")
     states = tab.page.locator(".state-list")
-    await expect(states.locator("li", has_text="Done")).to_contain_text("0")
+    await expect(tab.page.get_by_text("Nothing was ordered yet")).to_be_visible()
     await home.made("a red bicycle")
     await home.settled()
     await tab.page.clock.run_for(5_100)
@@ -369,11 +445,14 @@ async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
     await tab.page.get_by_role("dialog").get_by_role("button", name="Purge", exact=True).click()
     await expect(tab.page.get_by_text("1 finished orders answer nobody any more")).to_be_visible()
     assert (await home.post("a red bicycle")).json()["status"] != "completed"
+    change = {"budgets": [{"usd": 1.5, "per": "day"}], "allow": {"qualities": ["low"]}}
+    await home.admin("PATCH", "teams/atelier", json=change)
     await tab.open("health?view=changes")
     rows = tab.page.get_by_role("table", name="Changes").locator("tbody tr")
-    await expect(rows).to_have_count(2)
-    await rows.nth(1).locator("summary").click()
-    await expect(rows.nth(1)).to_contain_text('"usd":1')
+    await expect(rows).to_have_count(3)
+    await expect(rows.nth(0)).to_contain_text("budget day before: $1.00 \u2192 after: $1.50")
+    await expect(rows.nth(0)).to_contain_text("qualities after: low")
+    await expect(rows.nth(2)).to_contain_text("budget day after: $1.00")
     assert tab.faults == []
 
 

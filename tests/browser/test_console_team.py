@@ -112,7 +112,7 @@ async def test_a_wrong_key_is_told_and_a_right_one_opens(home: House, tab: Tab) 
     await tab.page.reload()
     await expect(tab.button("Keys of blue")).to_be_visible()
     await tab.button("Keys of blue").click()
-    await tab.button("Forget it").click()
+    await tab.button("Sign out").click()
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Welcome")
     assert await tab.page.evaluate("sessionStorage.length") == 0
 
@@ -159,25 +159,26 @@ async def test_from_an_empty_page_to_a_picture_on_disk(
     await drop(tab, "frame.png", "image/png", png("red"))
     await expect(tab.page.get_by_text("frame.png: sent")).to_be_attached()
     quote = tab.page.locator(".quote")
-    await expect(quote).to_contain_text("Starts a new one, at most $0.05")
-    await expect(quote).to_contain_text("$2.00 left of $2.00 today")
+    await expect(quote).to_contain_text("Makes a new picture, at most $0.05")
+    await expect(quote).to_contain_text("$2.00 left today of $2.00")
     await tab.page.get_by_label("Prompt").press("Control+Enter")
     await expect(tab.page.locator(".result .badge").first).to_have_text("Done")
     async with tab.page.expect_download() as started:
         await tab.page.get_by_role("link", name="Download").click()
     download = await started.value
-    assert download.suggested_filename == "a-red-bicycle-as-in-the-picture.png"
     await download.save_as(tmp_path / "saved.png")
     tasks = await home.client.get("/v1/tasks", headers={"Authorization": f"Bearer {TEAM_KEY}"})
     [row] = tasks.json()["data"]
     task = await home.ended(row["id"])
     [url] = task["results"]
+    marked = url.rpartition("/")[2][:4]
+    assert download.suggested_filename == f"a-red-bicycle-as-in-the-picture-{marked}.png"
     assert (tmp_path / "saved.png").read_bytes() == (await home.client.get(url)).content
     await tab.button("Copy link").click()
     await expect(tab.button("Copied")).to_be_visible()
     assert await tab.page.evaluate("navigator.clipboard.readText()") == url
-    await expect(tab.page.get_by_text("0 running · 1 completed")).to_be_visible()
-    await expect(quote).to_contain_text("Answered from the cache, for nothing")
+    await expect(tab.page.get_by_text("0 being made · 1 done")).to_be_visible()
+    await expect(quote).to_contain_text("From the cache, for nothing")
     upload = await home.client.get(
         "/api/v1/files/list", headers={"Authorization": f"Bearer {TEAM_KEY}"}
     )
@@ -191,14 +192,14 @@ async def test_an_answer_from_the_cache_says_so_and_a_new_one_can_be_had(
     await enter(home, tab)
     first = await (await order(tab, "a lighthouse")).get_attribute("src")
     result = tab.page.locator(".result")
-    await expect(result).to_contain_text("answered from the cache, saved $0.05")
+    await expect(result).to_contain_text("from the cache: saved $0.05")
     assert (await summary(home))["spent_usd"] == PRICE_USD
     await tab.button("Make a new one").click()
-    await expect(result).not_to_contain_text("answered from the cache")
+    await expect(result).not_to_contain_text("from the cache")
     await expect(result.locator(".badge").first).to_have_text("Done")
     assert await tab.page.locator(".picture img").first.get_attribute("src") != first
     assert (await summary(home))["spent_usd"] == 2 * PRICE_USD
-    await expect(tab.page.get_by_text("0 running · 3 completed")).to_be_visible()
+    await expect(tab.page.get_by_text("0 being made · 3 done")).to_be_visible()
 
 
 async def test_a_browser_without_its_cache_does_not_pay_twice(home: House, tab: Tab) -> None:
@@ -209,7 +210,7 @@ async def test_a_browser_without_its_cache_does_not_pay_twice(home: House, tab: 
     await tools.send("Network.setCacheDisabled", {"cacheDisabled": True})
     await enter(home, tab)
     await order(tab, "a lighthouse")
-    await expect(tab.page.locator(".result")).to_contain_text("answered from the cache")
+    await expect(tab.page.locator(".result")).to_contain_text("from the cache")
     assert (await summary(home))["spent_usd"] == PRICE_USD
 
 
@@ -220,13 +221,13 @@ async def test_an_order_is_followed_while_it_runs(home: House, tab: Tab) -> None
     result = tab.page.locator(".result")
     await expect(result.locator(".badge").first).to_have_text("Being made")
     await expect(tab.page.get_by_role("progressbar")).to_be_visible()
-    await expect(tab.page.get_by_text("1 running · 0 completed")).to_be_visible()
-    await expect(tab.page.locator(".quote")).to_contain_text("Joins an identical order")
+    await expect(tab.page.get_by_text("1 being made · 0 done")).to_be_visible()
+    await expect(tab.page.locator(".quote")).to_contain_text("Is being made already")
     await tab.page.get_by_role("link", name="Gallery").click()
     await expect(tab.page.get_by_text("No pictures yet")).to_be_visible()
     await tab.page.get_by_role("link", name="Playground").click()
     await expect(result.locator(".badge").first).to_have_text("Done")
-    await expect(tab.page.get_by_text("0 running · 1 completed")).to_be_visible()
+    await expect(tab.page.get_by_text("0 being made · 1 done")).to_be_visible()
 
 
 async def test_a_refusal_says_why_and_what_to_do(home: House, tab: Tab) -> None:
@@ -253,7 +254,7 @@ async def test_no_price_is_shown_that_was_another_orders(home: House, tab: Tab) 
     await enter(home, tab)
     await order(tab, "a bicycle")
     quote = tab.page.locator(".quote")
-    await expect(quote).to_contain_text("Answered from the cache, for nothing")
+    await expect(quote).to_contain_text("From the cache, for nothing")
     asked = asyncio.Event()
 
     async def held(route: Route) -> None:
@@ -264,7 +265,7 @@ async def test_no_price_is_shown_that_was_another_orders(home: House, tab: Tab) 
     await tab.page.get_by_label("Prompt").fill("two bicycles")
     await expect(quote).to_have_text("Asking for the price…")
     asked.set()
-    await expect(quote).to_contain_text("Starts a new one, at most $0.05")
+    await expect(quote).to_contain_text("Makes a new picture, at most $0.05")
 
 
 async def test_a_failed_task_says_why(home: House, tab: Tab) -> None:
@@ -383,9 +384,7 @@ async def test_usage_is_what_the_api_tells(home: House, tab: Tab) -> None:
     assert (totals["spent_usd"], totals["saved_usd"]) == (0.15, 0.1)
     plots = tab.page.locator(".plot")
     await expect(plots.nth(0).locator(".legend")).to_have_text("gpt-image-1.5 $0.15")
-    await expect(plots.nth(1).locator(".legend")).to_have_text(
-        "From the cache $0.10By joining $0.00"
-    )
+    await expect(plots.nth(1).locator(".legend")).to_have_text("From the cache $0.10Shared $0.00")
     await expect(plots.locator("canvas")).to_have_count(2)
     await plots.nth(0).locator("summary").click()
     await expect(plots.nth(0).locator("tbody tr").last).to_contain_text("$0.15")
@@ -418,7 +417,7 @@ async def test_every_page_can_be_seen_by_everyone(
         await drop(tab, "frame.png", "image/png", png("#884422"))
         await expect(tab.page.get_by_text("frame.png: sent")).to_be_attached()
         await order(tab, "a red bicycle leaning on a white wall, morning light")
-        await expect(tab.page.locator(".quote")).to_contain_text("Answered from the cache")
+        await expect(tab.page.locator(".quote")).to_contain_text("From the cache")
         await seen(tab, "team-done")
         await tab.page.locator(".picture-open").click()
         await expect(tab.page.get_by_role("dialog")).to_be_visible()

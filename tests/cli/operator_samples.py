@@ -113,6 +113,8 @@ COUNTERS: CountersShape = {
     "saved_joined_usd": 0.18,
     "bypassed": 1,
     "bypassed_usd": 0.06,
+    "done": 1004,
+    "failed_usd": 0,
 }
 
 

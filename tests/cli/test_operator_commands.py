@@ -83,15 +83,16 @@ def test_usage_is_a_table_with_a_total(fake: FakeAdmin) -> None:
     fake.answer("GET", "usage", samples.USAGE)
     words = ("--from", "2026-01-01", "--to", "2026-01-02", "--team", "x", "--by", "day,team,model")
     h, c = "saved  bypassed", "$0.90     $0.06"
+    m, n = "joined  failed   made  reused", "     3       1  1,004      15"
     assert fake.run("usage", *words).stdout == (
         f"""\
 2026-01-01 to 2026-01-02, days in Europe/Paris
 
-day         team       model          hits  joined  started  failed   made  cached     spent  {h}
-2026-01-02  marketing  gpt-image-1.5    12       3    1,005       1  1,004      15  $60.2280  {c}
-2026-01-01  green      gpt-image-1.5    12       3    1,005       1  1,004      15   $0.0120  {c}
-{"-" * 109}
-total                                   12       3    1,005       1  1,004      15    $60.24  {c}
+day         team       model            new  from cache  {m}     spent  {h}
+2026-01-02  marketing  gpt-image-1.5  1,005          12  {n}  $60.2280  {c}
+2026-01-01  green      gpt-image-1.5  1,005          12  {n}   $0.0120  {c}
+{"-" * 113}
+total                                 1,005          12  {n}    $60.24  {c}
 """
     )
     asked = {"from": "2026-01-01", "to": "2026-01-02", "team": "x", "by": "day,team,model"}
@@ -364,6 +365,49 @@ def test_a_new_team_has_what_was_given_and_nothing_else(fake: FakeAdmin) -> None
         "mode": "shadow",
         "references": "fetch",
     }
+
+
+def test_a_new_team_says_what_it_may_spend(fake: FakeAdmin, tmp_path: Path) -> None:
+    fake.answer("POST", "teams", samples.TEAM)
+    silent = tmp_path / "team.yaml"
+    silent.write_text("mode: shadow\n")
+    for words in ([], ["--images", "5/day"], ["--file", str(silent)]):
+        result = fake.run("teams", "create", "marketing", *words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--budget 50/day" in result.stderr
+        assert "--budget none lets it spend without end" in result.stderr
+    assert fake.came == []
+    assert fake.run("teams", "create", "marketing", "--budget", "none").exit_code == 0
+    silent.write_text("budgets: []\n")
+    assert fake.run("teams", "create", "marketing", "--file", str(silent)).exit_code == 0
+    assert [one.body.get("budgets") for one in fake.came] == [None, []]
+
+
+@pytest.mark.parametrize(
+    ("said", "budgets"),
+    [
+        ("500/month\n", [{"usd": 500, "per": "month"}]),
+        ("much\n$5/day\n", [{"usd": 5, "per": "day"}]),
+        ("none\n", None),
+        ("", ...),
+    ],
+)
+def test_a_person_is_asked_what_a_new_team_may_spend(
+    fake: FakeAdmin, monkeypatch: pytest.MonkeyPatch, said: str, budgets: object
+) -> None:
+    from click.testing import _NamedTextIOWrapper
+
+    monkeypatch.setattr(_NamedTextIOWrapper, "isatty", lambda _: True, raising=False)
+    fake.answer("POST", "teams", samples.TEAM)
+    environ = {"GATEWAY_URL": fake.url, "GATEWAY_ADMIN_KEY": ADMIN_KEY}
+    result = CliRunner().invoke(main, ["teams", "create", "art", "--json"], env=environ, input=said)
+    assert "Budget in dollars, such as 500/month" in result.stderr
+    if budgets is ...:
+        assert (result.exit_code, fake.came) == (1, [])
+        return
+    assert json.loads(result.stdout)["name"] == "marketing"
+    wanted = {"name": "art"} if budgets is None else {"name": "art", "budgets": budgets}
+    assert [one.body for one in fake.came] == [wanted]
 
 
 @pytest.mark.parametrize(

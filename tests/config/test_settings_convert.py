@@ -151,7 +151,7 @@ def test_sandbox_settings(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:9", tmp_path, port=0)
     keys = convert.keys(settings)
     assert keys == {digest_of(TEAM_KEY).removeprefix("sha256:"): Grant("demo")}
-    assert f"sha256:{settings.server.admin_keys[0]}" == digest_of(ADMIN_KEY)
+    assert f"sha256:{settings.server.admin_keys[0].sha256}" == digest_of(ADMIN_KEY)
     assert convert.teams(settings)["demo"].caps == (
         Cap(Measure.USD, Window.DAY, 5_000_000),
         Cap(Measure.IMAGES, Window.DAY, 50),

@@ -211,7 +211,7 @@ async def the_money_is_the_ledgers(town: Town, seen: Prometheus) -> None:
     for heading, field in {
         "Spent": "spent_usd_micros",
         "Spent ever": "spent_usd_micros",
-        "Saved by hits": "saved_hit_usd_micros",
+        "Saved by the cache": "saved_hit_usd_micros",
         "Saved by joining": "saved_joined_usd_micros",
     }.items():
         shown = {

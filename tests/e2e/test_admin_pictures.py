@@ -86,6 +86,9 @@ async def test_pictures_are_found_by_what_is_known_of_them(home: House) -> None:
         {"task": task["id"]},
         {"run": bicycle["run"]},
         {"q": "RED bicycle"},
+        {"q": "bicycle red"},
+        {"q": "BICYCLE r\u00e9d"},
+        {"q": '"red bicycle'},
         {"from": bicycle["created_at"], "to": boat["created_at"]},
     ):
         assert await found(home, **asked) == [bicycle], asked

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, OTHER_KEY, TEAM_KEY, House, house, opened
+from house import FAST, OTHER_KEY, TEAM_KEY, House, digest, house, opened
 from two_routes import two_routes
 
 from gateway.sandbox import running_sandbox
@@ -275,6 +275,52 @@ async def test_a_shadow_refusal_shows_what_it_went_on_as(tmp_path: Path) -> None
         of_task = await explained(one, task["id"])
         assert of_task["kind"] == "run"
         assert "The rule usd_per_day would have denied it, but" in of_task["summary"]
+
+
+ODD: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"n": "x"}, {"n": "x"}),
+    (
+        {"n": True, "size": {}, "quality": [1]},
+        {"n": True, "size": "an object", "quality": "a list"},
+    ),
+    ({"n": 2**60}, {"n": "a number out of range"}),
+    ({"n": 0.5, "size": "s" * 300}, {"n": 0.5, "size": "s" * 100}),
+    ({"size": "9:9", "quality": None}, {"size": "9:9"}),
+    ({"prompt": ["x"], "n": 2}, {"n": 2}),
+]
+
+
+async def test_a_refusal_shows_what_was_ordered(tmp_path: Path) -> None:
+    """As it was sent, whatever that is; with the key, and never with the prompt by default."""
+    teams = {"blue": {"budgets": [{"usd": 0.01, "per": "day"}]}}
+    async with house(tmp_path, teams=teams) as one:
+        known = {"key": digest(TEAM_KEY).removeprefix("sha256:")[:12], "key_label": ""}
+        for sent, shown in ODD:
+            story = await refusal_of(one, await one.post(**{"prompt": "secret words", **sent}))
+            assert story["refusal"]["asked"] == {**shown, **known}
+        answer = await one.post("secret words", size="1:1", quality="low", n=3)
+        asked = (await refusal_of(one, answer))["refusal"]["asked"]
+        assert asked == {"size": "1:1", "quality": "low", "n": 3, "price_usd": 0.15, **known}
+        answer = await one.post(model="dall-e-9")
+        asked = (await refusal_of(one, answer))["refusal"]["asked"]
+        assert asked == {"model": "dall-e-9", **known}
+        await one.gateway.services.refusals.flush()
+        assert "secret words" not in str(await listed(one, "refusals"))
+
+
+async def test_the_prompt_of_a_refusal_is_kept_where_the_log_has_prompts(tmp_path: Path) -> None:
+    changes = {"log": {"prompts": True}}
+    teams = {"blue": {"budgets": [{"usd": 0.01, "per": "day"}]}}
+    async with house(tmp_path, server=changes, teams=teams) as one:
+        made = await one.admin("POST", "teams", json={"name": "art", "budgets": []})
+        assert made.status_code == 200, made.text
+        label = 'Anna\'s "laptop" \u2603'
+        issued = (await one.admin("POST", "teams/art/keys", json={"label": label})).json()
+        answer = await one.post("a fox", n=99, key=issued["key"])
+        asked = (await refusal_of(one, answer))["refusal"]["asked"]
+        assert asked == {"n": 99, "prompt": "a fox", "key": issued["id"], "key_label": label}
+        asked = (await refusal_of(one, await one.post("w" * 3000)))["refusal"]["asked"]
+        assert asked["prompt"] == "w" * 1000
 
 
 async def test_asking_what_it_would_cost_is_no_refusal(tmp_path: Path) -> None:

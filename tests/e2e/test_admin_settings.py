@@ -10,7 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from house import FAST, ORGANISATION_KEY, PRICE_USD, TEAM_KEY, House, digest, opened, settings_text
+from house import (
+    ADMIN_KEY,
+    FAST,
+    ORGANISATION_KEY,
+    PRICE_USD,
+    TEAM_KEY,
+    House,
+    digest,
+    opened,
+    settings_text,
+)
 from test_admin_teams import dollars, new_team, ok, refused
 
 from gateway.config import load
@@ -97,6 +107,32 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
         assert change["before"].keys() == change["after"].keys() == changed
         assert change["before"]["teams.blue.budgets"] == []
         assert change["after"]["teams.blue.budgets"] == dollars(1)["budgets"]
+
+
+async def test_an_admin_key_has_a_name_and_may_get_another(tmp_path: Path) -> None:
+    """Who acted stays written as it was; the key opens on, and the next act has the new name."""
+
+    def named(name: str) -> Any:
+        plain, own = digest(ADMIN_KEY), digest("anna's key").removeprefix("sha256:")
+        return {"server": {"admin_keys": [plain, {"name": name, "sha256": own}]}}
+
+    odd = 'Ann\u00e4 "the 1st" <b>\u9ed2\u2603 %_'
+    async with filed(tmp_path, **named("anna")) as one:
+        house, key = one.house, "anna's key"
+        assert (await house.admin("GET", "summary", key=key)).json()["actor"] == "anna"
+        assert (await house.admin("POST", "cache/purge", key=key, json={})).status_code == 200
+        assert "anna" in str((await ok(house, "GET", "settings"))["settings"]["server"])
+        await one.reload(**named(odd))
+        assert (await house.admin("POST", "cache/purge", key=key, json={})).status_code == 200
+        changes = (await ok(house, "GET", "audit"))["data"]
+        assert [change["actor"] for change in changes] == [odd, "69a5265506c9", "anna"]
+        found = await house.admin("GET", "audit", params={"actor": odd})
+        assert found.json()["data"] == changes[:1]
+        again = {"name": "x", "sha256": digest("anna's key")}
+        one.write(server={"admin_keys": [digest(ADMIN_KEY), again, {**again, "name": "X"}]})
+        status, _, message = await refused(house, "POST", "settings/reload")
+        assert status == 400 and "has this name already" in message
+        assert (await house.admin("GET", "summary", key=key)).json()["actor"] == odd
 
 
 async def test_a_wrong_file_changes_nothing_and_is_told_in_full(tmp_path: Path) -> None:
@@ -233,4 +269,5 @@ async def test_the_numbers_at_a_glance(a_house: House) -> None:
         "models": ["gpt-image-1.5"],
         "public_url": a_house.http.base_url,
         "timezone": "UTC",
+        "actor": "69a5265506c9",
     }

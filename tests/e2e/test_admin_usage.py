@@ -67,11 +67,31 @@ async def test_totals_are_the_sums_over_the_runs(used: House) -> None:
         name: jobs[name] for name in ("hit", "joined")
     }
     assert totals["failed"] == 1
+    assert totals["done"] == runs - totals["failed"]
+    assert totals["failed_usd"] == 0
     assert totals["images_generated"] == 5
     assert totals["images_cache"] == 2 * 3 + 2
     assert micros(totals["saved_joined_usd"]) == 2 * 150_000
     assert micros(totals["saved_hit_usd"]) == 2 * 50_000
     assert totals["saved_usd"] == 0.4
+
+
+async def test_what_is_under_way_or_failed_is_not_counted_as_paid(a_house: House) -> None:
+    """A lost answer counts as spent once its deadline is over; till then it is under way."""
+    await a_house.made("a cat")
+    bad = (await a_house.post("no [sandbox:fail=content_policy_violation]")).json()["id"]
+    await a_house.ended(bad)
+    slow = (await a_house.post("slow [sandbox:delay=1]")).json()["id"]
+    dead = (await a_house.post("dead [sandbox:dead-link]")).json()["id"]
+    totals = (await report(a_house))["totals"]
+    assert totals["started"] == 4
+    assert totals["started"] - totals["done"] - totals["failed"] in (1, 2)
+    await a_house.ended(slow)
+    assert (await a_house.ended(dead))["status"] == "failed"
+    totals = (await report(a_house))["totals"]
+    assert (totals["started"], totals["done"], totals["failed"]) == (4, 2, 2)
+    assert (totals["spent_usd"], totals["failed_usd"]) == (0.15, 0.05)
+    assert await a_house.violations() == []
 
 
 async def test_rows_add_up_to_the_totals_however_they_are_grouped(used: House) -> None:
@@ -228,8 +248,11 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
     assert found["models"] == [
         {
             "id": "gpt-image-1.5",
-            "sizes": ["1024x1024", "1:1", "2:3", "3:2"],
-            "qualities": ["high", "low", "medium"],
+            "sizes": ["1:1", "2:3", "3:2", "1024x1024"],
+            "qualities": ["low", "medium", "high"],
+            "resolutions": None,
+            "required": [],
+            "beginning": {},
             "max_n": 10,
             "max_image_urls": 16,
             "prompt_tokens": 2000,

@@ -154,9 +154,12 @@ async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House, name
         while not await home.gateway.ledger.refusals_named(refusals[0]["id"], limit=1):
             await asyncio.sleep(0.02)
     assert left(home.folder)
+    assert refusals[0]["asked"]["n"] == 1
     name = {"run": run, "refusal": refusals[0]}[named]["id"]
     assert (await home.admin("DELETE", f"runs/{name}")).status_code == 200
     assert left(home.folder) == []
+    [emptied] = (await home.admin("GET", "refusals")).json()["data"]
+    assert (emptied["message"], emptied["asked"]) == ("", {})
 
 
 def _fields(event: Any) -> dict[str, Any]:

@@ -69,10 +69,10 @@ async def test_the_life_of_a_team(a_house: House, desk: Desk) -> None:
     # What was spent is in the table, to the cent, and the same in the CSV.
     table = (await desk.run("usage", "--by", "team,model")).splitlines()
     assert table[2:] == [
-        "team       model          hits  joined  started  failed  made  cached  spent  saved",
-        "marketing  gpt-image-1.5     1       0        1       0     2       2  $0.10  $0.10",
-        "-" * 83,
-        "total                        1       0        1       0     2       2  $0.10  $0.10",
+        "team       model          new  from cache  joined  failed  made  reused  spent  saved",
+        "marketing  gpt-image-1.5    1           1       0       0     2       2  $0.10  $0.10",
+        "-" * 85,
+        "total                       1           1       0       0     2       2  $0.10  $0.10",
     ]
     rows = list(csv.DictReader((await desk.run("usage", "--csv", "--by", "team")).splitlines()))
     spent = f"{2 * PRICE_USD:.6f}"
@@ -196,7 +196,7 @@ async def test_a_team_of_the_settings_is_changed_there(desk: Desk) -> None:
     refused = await desk.type("teams", "change", "blue", "--mode", "shadow")
     assert refused.exit_code == 1
     assert "comes from the settings file" in refused.stderr
-    taken = await desk.type("teams", "create", "blue")
+    taken = await desk.type("teams", "create", "blue", "--budget", "none")
     assert taken.exit_code == 1
     assert "a team 'blue' already" in taken.stderr
 
@@ -220,7 +220,7 @@ async def test_settings_go_out_and_come_back(desk: Desk, tmp_path: Path) -> None
 
 
 async def test_a_script_takes_a_key_from_a_real_process(a_house: House, desk: Desk) -> None:
-    await desk.run("teams", "create", "scripts")
+    await desk.run("teams", "create", "scripts", "--budget", "none")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "keys", "issue", "scripts"),
         *("--url", a_house.http.base_url, "--key", ADMIN_KEY),

@@ -14,7 +14,9 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.metrics.recorder import MetricsRecorder
+from gateway.core.catalog import Team
 from gateway.core.model import Verdict
+from gateway.core.orders.asked import Asked
 from gateway.core.runs.history import Refusal
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
@@ -74,7 +76,7 @@ def refusals(ledger: Lame, clock: Hands) -> Refusals:
 
 
 def refuse(refusals: Refusals, request_id: str, team: str = "blue", message: str = "No.") -> None:
-    refusals.invalid(InvalidRequest(message, param="n"), team, "m", request_id)
+    refusals.invalid(InvalidRequest(message, param="n"), Asked(Team(team), "m"), request_id)
 
 
 async def written(ledger: Lame, **asked: Any) -> list[Refusal]:
@@ -109,7 +111,7 @@ async def test_a_refusal_is_known_at_once_and_written_soon(
 
 async def test_only_the_callers_faults_are_refusals(refusals: Refusals) -> None:
     for error in (UpstreamError("theirs"), Unavailable("ours"), RuntimeError("a defect")):
-        refusals.invalid(error, "blue", "m", "req_1")
+        refusals.invalid(error, Asked(Team("blue"), "m"), "req_1")
     assert refusals.find("req_1") == []
 
 

@@ -50,6 +50,7 @@ def checks(now: float) -> Iterator[Check]:
     yield Check(Invariant.IN_TIME, _ASLEEP, sentences.say_asleep, (now, now, now + GRACE_SECONDS))
     yield Check(Invariant.USAGE, _USAGE, sentences.say_usage)
     yield Check(Invariant.USAGE, _BYPASSES, sentences.say_bypasses)
+    yield Check(Invariant.USAGE, _ENDS, sentences.say_ends)
     yield Check(Invariant.ALL_KEPT, _UNKEPT, sentences.say_unkept)
     yield Check(Invariant.PAID_ONCE, _SHARED_TASK, sentences.say_shared_task)
     yield Check(Invariant.ONE_LIVE, _TWO_LIVE, sentences.say_two_live)
@@ -166,6 +167,16 @@ _BYPASSES: Final = (
     " UNION ALL SELECT team, model, day_start, 0, 0, 1, spent_usd_micros FROM runs"
     " WHERE bypassed = 1) AS entries GROUP BY team, model, day"
     " HAVING SUM(bypassed) <> SUM(runs_bypassed) OR SUM(spent) <> SUM(runs_spent)"
+)
+
+_ENDS: Final = (
+    "SELECT team, model, day, SUM(done), SUM(lost), SUM(runs_done), SUM(runs_lost)"
+    " FROM (SELECT team, model, day, done, spent_failed_usd_micros AS lost,"
+    " 0 AS runs_done, 0 AS runs_lost FROM usage"
+    " UNION ALL SELECT team, model, day_start, 0, 0, CASE WHEN state = 'done' THEN 1 ELSE 0 END,"
+    " CASE WHEN state = 'failed' THEN spent_usd_micros ELSE 0 END FROM runs"
+    " WHERE state IN ('done', 'failed')) AS entries GROUP BY team, model, day"
+    " HAVING SUM(done) <> SUM(runs_done) OR SUM(lost) <> SUM(runs_lost)"
 )
 
 _UNKEPT: Final = (

@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.adapters.ledger.database import Row
 from gateway.core.model import KeptPicture, Picture, Run
+from gateway.core.prompt_search import folded
 
 PICTURE_FACTS: Final = ("digest", "extension", "size_bytes", "width", "height")
 """What a picture is, whoever made it."""
@@ -66,8 +67,3 @@ def prompt_of(request: str) -> str:
     """The prompt in a run's canonical request; empty when there is none."""
     found = json.loads(request).get("prompt")
     return found if isinstance(found, str) else ""
-
-
-def folded(text: str) -> str:
-    """How a text is compared when its case does not matter."""
-    return text.casefold()

@@ -15,12 +15,12 @@ from gateway.adapters.ledger.picture_rows import (
     KEPT_COLUMNS,
     PICTURE_COLUMNS,
     PICTURE_FACTS,
-    folded,
     kept_from,
     picture_rows,
 )
 from gateway.adapters.ledger.statements import PUT_RUN, RUN_BY_ID, insert
 from gateway.core.model import Job, KeptPicture, Run
+from gateway.core.prompt_search import folded, sought
 from gateway.core.runs.history import OUR_DETAILS
 from gateway.core.runs.redaction import wordless
 from gateway.core.transaction import ConstraintViolation
@@ -52,7 +52,7 @@ WORDS_BESIDE: Final = (
     "UPDATE steps SET detail = '' WHERE run_id = ? AND event NOT IN"
     f" ({', '.join(repr(event) for event in sorted(OUR_DETAILS))})",
     f"UPDATE deliveries SET body = NULL WHERE {_OF_ITS_JOBS}",
-    f"UPDATE refusals SET message = '', param = NULL WHERE {_OF_ITS_JOBS}",
+    f"UPDATE refusals SET message = '', param = NULL, asked = '{{}}' WHERE {_OF_ITS_JOBS}",
 )
 """What lies beside a run and may repeat its words."""
 
@@ -129,11 +129,12 @@ def picture_totals(db: Database) -> tuple[int, int]:
 def find_statement(asked: PictureFilter, after: Mark | None, limit: int) -> Statement:
     where = Where()
     where.equal("run_id", asked.run_id)
+    where.equal("digest", asked.digest)
     if asked.task_id is not None:
         task = "run_id IN (SELECT run_id FROM jobs WHERE id = ? UNION ALL {})"
         seen = "SELECT run_id FROM gallery WHERE job_id = ?"
         where.add(task.format(seen), asked.task_id, asked.task_id)
-    where.equal("team", asked.team, indexed=asked.run_id is None and asked.task_id is None)
+    where.equal("team", asked.team, indexed=not _is_narrow(asked))
     _contains(where, "searched", asked.text)
     where.between("created_at", asked.since, asked.until)
     where.behind(("created_at", "id"), after)
@@ -152,8 +153,10 @@ def gallery_statement(
     where = Where()
     where.equal("gallery.team", team)
     where.equal("gallery.run_id", asked.run_id)
-    is_narrow = asked.run_id is not None or asked.task_id is not None
-    at = "COALESCE(gallery.at, 0)" if is_narrow else "gallery.at"  # no index for the time then
+    if asked.digest is not None:
+        made_by = "gallery.run_id IN (SELECT run_id FROM pictures WHERE digest = ?)"
+        where.add(f"{made_by} AND COALESCE(pictures.digest, '') = ?", asked.digest, asked.digest)
+    at = "COALESCE(gallery.at, 0)" if _is_narrow(asked) else "gallery.at"  # no index for the time
     if asked.task_id is not None:
         task = "gallery.run_id IN (SELECT run_id FROM jobs WHERE id = ? AND team = ? UNION ALL {})"
         seen = "SELECT run_id FROM gallery WHERE job_id = ? AND COALESCE(team, '') = ?"
@@ -171,9 +174,14 @@ def gallery_statement(
     return sql, (*where.values, limit)
 
 
+def _is_narrow(asked: PictureFilter) -> bool:
+    """Few pictures can be meant, whosever and from whenever they are."""
+    return any(one is not None for one in (asked.run_id, asked.task_id, asked.digest))
+
+
 def _contains(where: Where, column: str, text: str | None) -> None:
-    if text is not None:
-        literal = folded(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    for part in sought(text or ""):
+        literal = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         where.add(f"{column} LIKE ? ESCAPE '\\'", f"%{literal}%")
 
 

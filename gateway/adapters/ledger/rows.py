@@ -69,7 +69,7 @@ ACCOUNT_COLUMNS: Final = (
 USAGE_COUNTERS: Final = (
     "hits", "joined", "started", "failed", "images_generated", "images_cache",
     "spent_usd_micros", "saved_hit_usd_micros", "saved_joined_usd_micros",
-    "bypassed", "spent_bypassed_usd_micros",
+    "bypassed", "spent_bypassed_usd_micros", "done", "spent_failed_usd_micros",
 )  # fmt: skip
 
 USAGE_COLUMNS: Final = ("team", "model", "day", *USAGE_COUNTERS)

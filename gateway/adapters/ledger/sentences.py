@@ -51,6 +51,15 @@ def say_bypasses(team: str, model: str, day: int, *counters: int) -> str:
     )
 
 
+def say_ends(team: str, model: str, day: int, *counters: int) -> str:
+    """`counters`: orders done and what failed ones cost, of the roll-up, then of the runs."""
+    rolled, lost, runs, runs_lost = counters
+    return (
+        f"The usage of team {team} and model {model} on day {day} says {rolled} orders done and"
+        f" {lost} micro-dollars spent on failed ones, but the runs say {runs} and {runs_lost}."
+    )
+
+
 def say_unkept(run_id: str, kept: int, links: int) -> str:
     return f"Run {run_id} is done with {kept} kept pictures for {links} result links."
 

@@ -136,6 +136,10 @@ class SqliteReads:
         asked, slot = reports.TaskQuery(team, tuple(states), model), reports.Slot(page, page_size)
         return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
 
+    async def orders(self, team: str, *, after: Mark | None, limit: int) -> Sequence[Task]:
+        found = (statements.orders_page(after is not None), (team, *(after or ()), limit))
+        return await self._every(found, rows.task_from)
+
     async def uploads(
         self, team: str, *, now: float, page: int, page_size: int
     ) -> tuple[Sequence[Upload], int]:

@@ -99,8 +99,9 @@ def _add(table: str, columns: tuple[str, ...], key: str) -> str:
 
 ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
 ADD_TOTAL: Final = _add("usage_totals", TOTAL_COLUMNS, "team, model")
-FAIL_LESS: Final = "UPDATE usage SET failed = failed + ? WHERE team = ? AND model = ? AND day = ?"
-FAIL_LESS_IN_ALL: Final = "UPDATE usage_totals SET failed = failed + ? WHERE team = ? AND model = ?"
+_LESS: Final = "failed = failed + ?, spent_failed_usd_micros = spent_failed_usd_micros + ?"
+FAIL_LESS: Final = f"UPDATE usage SET {_LESS} WHERE team = ? AND model = ? AND day = ?"
+FAIL_LESS_IN_ALL: Final = f"UPDATE usage_totals SET {_LESS} WHERE team = ? AND model = ?"
 
 
 @cache
@@ -160,6 +161,17 @@ def tasks_page(states: int, of_model: bool) -> str:
     return (
         f"{_JOB_WITH_RUN} WHERE jobs.id IN (SELECT id {_tasks(states, of_model)}"
         " ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)"
+        " ORDER BY jobs.created_at DESC, jobs.id DESC"
+    )
+
+
+@cache
+def orders_page(behind: bool) -> str:
+    """The inner query reads the page's part of an index alone."""
+    going_on = " AND (created_at, id) < (?, ?)" if behind else ""
+    return (
+        f"{_JOB_WITH_RUN} WHERE jobs.id IN (SELECT id FROM jobs WHERE team = ?{going_on}"
+        " ORDER BY created_at DESC, id DESC LIMIT ?)"
         " ORDER BY jobs.created_at DESC, jobs.id DESC"
     )
 

@@ -138,12 +138,14 @@ def _add_job(db: Database, job: Job) -> None:
 
 def _add_usage(db: Database, usage: Usage) -> None:
     """Failures alone may become fewer, which no row to insert can say."""
-    more = replace(usage, failed=max(0, usage.failed))
+    lost = usage.spent_failed_usd_micros
+    more = replace(usage, failed=max(0, usage.failed), spent_failed_usd_micros=max(0, lost))
     db.execute(statements.ADD_USAGE, rows.usage_row(more))
     db.execute(statements.ADD_TOTAL, rows.total_row(more))
     if usage.failed < 0:
-        db.execute(statements.FAIL_LESS, (usage.failed, usage.team, usage.model, usage.day))
-        db.execute(statements.FAIL_LESS_IN_ALL, (usage.failed, usage.team, usage.model))
+        less = (usage.failed, lost, usage.team, usage.model)
+        db.execute(statements.FAIL_LESS, (*less, usage.day))
+        db.execute(statements.FAIL_LESS_IN_ALL, less)
 
 
 def _put_upload(db: Database, upload: Upload) -> None:

@@ -48,7 +48,9 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
         return ()
     done = after.state is RunState.DONE
     if before.is_final:  # a failed one is tried again: what it spent stays spent
-        return (Usage(after.team, after.model, after.windows.day, failed=-1),)
+        lost = -before.spent.usd_micros
+        day = after.windows.day
+        return (Usage(after.team, after.model, day, failed=-1, spent_failed_usd_micros=lost),)
     spent = after.spent.usd_micros - before.spent.usd_micros
     own = Usage(
         after.team,
@@ -58,6 +60,8 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
         images_generated=len(after.kept) if done else 0,
         spent_usd_micros=spent,
         spent_bypassed_usd_micros=spent if after.bypassed else 0,
+        done=int(done),
+        spent_failed_usd_micros=0 if done else after.spent.usd_micros,
     )
     return (own, *_saved_by_joining(after)) if done else (own,)
 

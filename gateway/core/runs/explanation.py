@@ -282,10 +282,13 @@ def clock(at: float, zone: tzinfo) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Two places of what matters: `0.12 s`, `1.2 s`, `31 s`, `5 min 3 s`, `2 h 10 min`."""
+    """Two places of what matters: `6 ms`, `0.12 s`, `1.2 s`, `31 s`, `5 min 3 s`, `2 h 10 min`."""
     whole = round(seconds or 0.0)
-    if seconds is None or seconds < 10:
-        return f"{round(max(0.0, seconds or 0.0), 3):.2g} s"
+    millis = round(1000 * max(0.0, seconds or 0.0))
+    if seconds is None or millis < 100:
+        return f"{millis} ms" if millis else "0 s"
+    if seconds < 10:
+        return f"{round(seconds, 3):.2g} s"
     if whole < 60:
         return f"{whole} s"
     minutes, hours = divmod(whole, 60), divmod(whole // 60, 60)

@@ -81,7 +81,8 @@ class Refusal:
     `request_id` is what the request was called, by its client or by us: its answer carried it as
     `X-Request-Id`, and many may be called alike. So `id` is one of our own. `verdict` is denied,
     invalid, or failed: then it was admitted, and upstream did not take it. `mode` is enforce or
-    shadow; `rule` names the limit that decided. What was admitted has a `job_id`.
+    shadow; `rule` names the limit that decided. What was admitted has a `job_id`. `asked` is what
+    was ordered (`core/orders/asked.py`), as JSON.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Refusal:
     param: str | None = None
     job_id: str | None = None
     request_id: str = ""
+    asked: str = "{}"
 
 
 def in_turn(refusals: Iterable[Refusal]) -> list[Refusal]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gateway.core.catalog import Team
+from gateway.core.catalog import KeyName, Team
 from gateway.core.instants import rfc3339_if_ever
 from gateway.core.policy import Grant, Policy
 from gateway.core.teams.records import Change, KeyState, ManagedTeam, TeamKey
@@ -178,7 +178,7 @@ def merged(settings: Policy, teams: Iterable[Team], keys: Iterable[TeamKey], now
     """
     added = {team.name: team for team in teams if team.name not in settings.provisioned}
     grants = {
-        key.digest: Grant(key.team, key.ends_at)
+        key.digest: Grant(key.team, key.ends_at, KeyName(key.id, key.label))
         for key in keys
         if key.team in added and key.revoked_at is None and key.ends_at > now
     }

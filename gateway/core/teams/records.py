@@ -68,8 +68,8 @@ class TeamKey:
 class Change:
     """One act of an operator: who, what, on what, and how it was before and after (JSON).
 
-    `actor` names the admin key by the first 12 hex digits of its digest. `before` and `after`
-    never hold a secret.
+    `actor` is what the admin key was called then, or the first 12 hex digits of its digest.
+    `before` and `after` never hold a secret.
     """
 
     id: str

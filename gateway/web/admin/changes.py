@@ -22,7 +22,7 @@ from gateway.web.shown import instant
 
 
 class ChangeShape(TypedDict):
-    """One act of an operator; `actor` is the start of the digest of the admin key."""
+    """One act of an operator; `actor` is the name of the admin key, or the start of its digest."""
 
     id: str
     at: str
@@ -46,7 +46,9 @@ class FindChanges(Page):
     )
     action: Action | None = Field(None, description="What was done.")
     actor: str | None = Field(
-        None, description="By whom: the first 12 hex digits of the admin key's SHA-256."
+        None,
+        description="By whom: the name of the admin key, or without one the first 12 hex digits of "
+        "its SHA-256.",
     )
 
 

@@ -86,7 +86,7 @@ class HealthShape(TypedDict):
 
 
 class OverviewShape(TypedDict):
-    """The operator's numbers at a glance."""
+    """The operator's numbers at a glance; `actor` is what the key that asks is called."""
 
     spent_today_usd: float
     spent_month_usd: float
@@ -95,6 +95,7 @@ class OverviewShape(TypedDict):
     models: list[str]
     public_url: str
     timezone: str
+    actor: str
 
 
 @dataclass(slots=True)
@@ -183,6 +184,7 @@ class HealthPage:
             "models": sorted(policy.catalog.models),
             "public_url": policy.public_url,
             "timezone": str(policy.zone),
+            "actor": call.actor,
         }
         return json_response(answer)
 

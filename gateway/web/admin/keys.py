@@ -14,6 +14,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway.config import Settings, units
+from gateway.core.catalog import DIGEST_DIGITS
 from gateway.core.policy import Current
 from gateway.core.teams.changes import no_team
 from gateway.core.teams.records import KeyState, TeamKey
@@ -21,7 +22,6 @@ from gateway.errors import KeyNotActive, KeyNotFound, Provisioned, RotationUnder
 from gateway.services.policy import PolicyInForce
 from gateway.services.teams import Issued, Teams
 from gateway.web.admin import BODY_BYTES
-from gateway.web.auth import ACTOR_DIGITS
 from gateway.web.calls import OperatorCall
 from gateway.web.chapters import TEAMS
 from gateway.web.operation import Operation
@@ -30,7 +30,7 @@ from gateway.web.responses import json_response
 from gateway.web.shown import moment
 
 LABEL_CHARACTERS: Final = 100
-PROVISIONED_ID_DIGITS: Final = ACTOR_DIGITS
+PROVISIONED_ID_DIGITS: Final = DIGEST_DIGITS
 """A key of the settings has no id of its own: it is told by the start of its digest."""
 
 TEAM: Final = {"team": "The team's name."}

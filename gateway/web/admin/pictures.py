@@ -11,7 +11,7 @@ from gateway.services.runs import light_page
 from gateway.web.calls import OperatorCall
 from gateway.web.chapters import STORES
 from gateway.web.operation import Operation
-from gateway.web.query import NoParameters, Timed
+from gateway.web.query import NoParameters, PromptSearch, Timed
 from gateway.web.responses import json_response, page_response
 from gateway.web.shown import PictureShape, PicturesShape, picture
 
@@ -22,9 +22,7 @@ class FindPictures(Timed):
     team: str | None = Field(None, description="Made by this team's runs.")
     task: str | None = Field(None, description="Shown by this task.")
     run: str | None = Field(None, description="Made by this run.")
-    q: str | None = Field(
-        None, max_length=1000, description="Part of the prompt, whatever its case."
-    )
+    q: PromptSearch = None
 
 
 class PictureRegister:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import orjson
 from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -17,6 +18,23 @@ from gateway.web.operation import Operation
 from gateway.web.query import Timed
 from gateway.web.responses import page_response
 from gateway.web.shown import instant
+
+
+class AskedShape(TypedDict, total=False):
+    """What was ordered, as far as it could be read: a field is there where it was said.
+
+    `size`, `quality` and `n` are as they were sent, `price_usd` is the most that it could cost.
+    `prompt` is kept where the settings have prompts in the log.
+    """
+
+    model: str
+    size: Any
+    quality: Any
+    n: Any
+    price_usd: float
+    prompt: str
+    key: str
+    key_label: str
 
 
 class RefusalShape(TypedDict):
@@ -34,6 +52,7 @@ class RefusalShape(TypedDict):
     message: str
     param: str | None
     task: str | None
+    asked: AskedShape
 
 
 class RefusalsShape(TypedDict):
@@ -85,4 +104,5 @@ def refusal_shape(one: Refusal) -> RefusalShape:
         "message": one.message,
         "param": one.param,
         "task": one.job_id,
+        "asked": orjson.loads(one.asked),
     }

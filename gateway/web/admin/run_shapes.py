@@ -44,7 +44,8 @@ class FailureShape(TypedDict):
 
 
 class WholeRunShape(TypedDict):
-    """Everything about a run; `failure` in full."""
+    """Everything about a run; `failure` in full. `request` can be sent as it is, and is empty once
+    it was erased."""
 
     id: str
     team: str

@@ -205,7 +205,7 @@ def whole_run(run: Run) -> WholeRunShape:
         "state": run.state.value,
         "route": run.route,
         "prompt": _prompt(request),
-        "request": dict(request),
+        "request": {"model": run.model, **request} if request else {},
         "created_at": instant(run.created_at),
         "accepted_at": moment(run.accepted_at),
         "upstream_finished_at": moment(run.upstream_finished_at),

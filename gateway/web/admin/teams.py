@@ -18,6 +18,7 @@ from gateway.config.schema import TeamEntry
 from gateway.core.catalog import Team
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
+from gateway.core.prompt_search import occurs, sought
 from gateway.core.teams.changes import no_team
 from gateway.errors import Provisioned, TeamExists, TeamNotFound
 from gateway.services.policy import PolicyInForce
@@ -98,7 +99,7 @@ class DeletedShape(TypedDict):
 class FindTeams(Query):
     """Which teams."""
 
-    q: str = Field("", max_length=200, description="Part of the name or the description.")
+    q: str = Field("", max_length=200, description="Words of the name or the description.")
 
 
 class ManagedTeams:
@@ -126,14 +127,10 @@ class ManagedTeams:
         answer=TeamsShape,
     )
     async def listed(self, call: OperatorCall[FindTeams]) -> Response:
-        wanted = call.query.q.casefold()
+        wanted = sought(call.query.q)
         teams = sorted(call.policy.teams.values(), key=lambda team: team.name)
         told = {team.name: self._described(team.name) for team in teams}
-        found = [
-            team
-            for team in teams
-            if wanted in team.name.casefold() or wanted in (told[team.name][0] or "").casefold()
-        ]
+        found = [team for team in teams if occurs(wanted, team.name, told[team.name][0] or "")]
         standings = await self._standings.of_all(found)
         data = [self._shape(team, told[team.name], standings[team.name]) for team in found]
         answer: TeamsShape = {"data": data, "next": None}

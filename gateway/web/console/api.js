@@ -2,7 +2,7 @@
 //
 // Paths are relative to the gateway's own address ("admin/v1/teams"), wherever it is mounted.
 
-import { useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
+import { signal, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 import { ROLES, forget, keep, keyOf } from "./session.js";
 
 const BASE = new URL("../", import.meta.url);
@@ -19,6 +19,12 @@ export class ApiError extends Error {
     this.extra = fields.extra ?? {};
   }
 }
+
+/** Whether the gateway gave no answer when it was last asked. Then it is asked again until it does. */
+export const away = signal(false);
+
+/** No answer of the gateway's own: none came, or what stands before it had none to pass on. */
+export const isAway = (error) => error?.status === 0 || ([502, 503, 504].includes(error?.status) && !error.code);
 
 /** The whole address of a path, with the query parameters that are set. */
 function urlOf(path, query = {}) {
@@ -146,12 +152,35 @@ export function useList(role, path, query = {}) {
 
 async function fetched(url, options) {
   try {
-    return await fetch(url, options);
+    const answer = await fetch(url, options);
+    away.value = [502, 503, 504].includes(answer.status) && !isJson(answer);
+    return answer;
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    away.value = true;
     throw new ApiError(0, { message: "The gateway did not answer. Check the connection and try again." });
   }
 }
+
+const isJson = (answer) => (answer.headers.get("Content-Type") ?? "").includes("json");
+
+const KNOCK_MS = 3000;
+let knocking = null;
+
+/** While it is away it is asked whether it is back, every few seconds and when the network is. */
+function knock() {
+  clearTimeout(knocking);
+  if (!away.peek()) return;
+  fetched(urlOf("healthz"), { credentials: "omit", cache: "no-store" }).catch(() => {}).finally(again);
+}
+
+function again() {
+  clearTimeout(knocking);
+  if (away.peek()) knocking = setTimeout(knock, KNOCK_MS);
+}
+
+away.subscribe(again);
+addEventListener("online", knock);
 
 const typed = (body) => (body === undefined || body instanceof FormData ? {} : { "Content-Type": "application/json" });
 const packed = (body) => (body === undefined || body instanceof FormData ? body : JSON.stringify(body));

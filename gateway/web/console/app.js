@@ -3,14 +3,17 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/preact.js";
 import { get, signIn } from "./api.js";
 import { go, link, route } from "./router.js";
-import { ROLES, forget, has, keyOf, notice, summaries } from "./session.js";
+import { ROLES, forget, has, keyOf, notice, summaries, zone } from "./session.js";
 import { shownTheme, switchTheme } from "./theme.js";
 import { Button, Dialog, ErrorBox, Field, Icon, Loading, PageHead, Toasts } from "./ui.js";
 
-/** Every page: its name in the address and in `pages/`, its role's key, and how it is shown. */
+/**
+ * Every page: its name in the address and in `pages/`, its role's key, and how it is shown. `over`: what is behind its
+ * name in the address is shown above the page, which stays as it is.
+ */
 const PAGES = [
   { name: "playground", role: "team", title: "Playground", icon: "sparkles" },
-  { name: "gallery", role: "team", title: "Gallery", icon: "images" },
+  { name: "gallery", role: "team", title: "Gallery", icon: "images", over: true },
   { name: "mine", role: "team", title: "Usage", icon: "chart-column" },
   { name: "teams", role: "admin", title: "Teams", icon: "users" },
   { name: "usage", role: "admin", title: "Spend", icon: "chart-column-stacked" },
@@ -36,6 +39,7 @@ function App() {
           ? html`<${Page} key=${page.name} page=${page} />`
           : html`<${Locked} page=${page} onKeys=${() => setAsking(true)} />`}
       </main>
+      <footer class="foot">All times and days: ${zone.value}</footer>
     </div>
     ${asking && html`<${Keys} onClose=${() => setAsking(false)} />`}
     <${Toasts} />`;
@@ -61,7 +65,7 @@ function Header({ held, side, onKeys }) {
         aria-current=${role === side ? "true" : undefined}>${SIDES[role]}</a>`)}</nav>`}
     <div class="header-tools">
       <button type="button" class="button who" data-kind="quiet" onClick=${onKeys}>
-        <${Icon} name="key-round" /><span class="unseen">Keys of </span><span>${has.team.value ? (name ?? "Team") : "Operator"}</span></button>
+        <${Icon} name="key-round" /><span class="unseen">Keys of </span><span>${side === "team" && has.team.value ? (name ?? "Team") : "Operator"}</span></button>
       <${ThemeButton} />
     </div>
   </header>`;
@@ -94,7 +98,7 @@ function Page({ page }) {
       () => setState({ error: new Error("This page could not be loaded. Check the connection.") }),
     );
   }, [turn]);
-  useFocus(state.component, rest.join("/"));
+  useFocus(state.component, page.over ? "" : rest.join("/"));
   if (state.error) return html`<${ErrorBox} error=${state.error} retry=${() => (setState({}), setTurn(turn + 1))} />`;
   if (!state.component) return html`<${Loading} />`;
   return html`<${state.component} rest=${rest} query=${query} />`;
@@ -169,7 +173,7 @@ function KeyForm({ first, only, onDone }) {
   </form>`;
 }
 
-/** The keys of this tab: forget one, add the other. */
+/** The keys of this tab: leave with one, add the other. */
 function Keys({ onClose }) {
   const leave = (role) => {
     forget(role);
@@ -181,7 +185,7 @@ function Keys({ onClose }) {
       <h3>${title(ROLES[role].name)}</h3>
       ${has[role].value
         ? html`<div class="row"><span class="mono">${masked(keyOf(role))}</span><span class="muted">${role === "team" ? summaries.team.value?.team : ""}</span>
-            <${Button} icon="log-out" onClick=${() => leave(role)}>Forget it<//></div>`
+            <${Button} icon="log-out" onClick=${() => leave(role)}>Sign out<//></div>`
         : html`<${KeyForm} only=${role} onDone=${onClose} />`}
     </section>`)}</div>
   <//>`;

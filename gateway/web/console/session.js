@@ -3,6 +3,7 @@
 // Keys live in sessionStorage and in request headers, never in a URL, a log or the page's text.
 
 import { computed, signal } from "./vendor/preact.js";
+import { tab } from "./storage.js";
 
 /** The two roles a key can have, and the words for them. */
 export const ROLES = {
@@ -11,12 +12,15 @@ export const ROLES = {
 };
 
 const held = {
-  team: signal(sessionStorage.getItem(ROLES.team.key)),
-  admin: signal(sessionStorage.getItem(ROLES.admin.key)),
+  team: signal(tab.get(ROLES.team.key)),
+  admin: signal(tab.get(ROLES.admin.key)),
 };
 
 /** What `GET …/summary` last said for each role, or null. */
 export const summaries = { team: signal(null), admin: signal(null) };
+
+/** The operator's time zone: that of the budgets, and of all times that are shown. */
+export const zone = computed(() => (summaries.team.value ?? summaries.admin.value)?.timezone ?? "UTC");
 
 /** Why a key was dropped, for the screen that asks for a new one. */
 export const notice = signal("");
@@ -32,14 +36,14 @@ export function keyOf(role) {
 }
 
 export function keep(role, key, summary) {
-  sessionStorage.setItem(ROLES[role].key, key);
+  tab.set(ROLES[role].key, key);
   held[role].value = key;
   summaries[role].value = summary;
   notice.value = "";
 }
 
 export function forget(role, why = "") {
-  sessionStorage.removeItem(ROLES[role].key);
+  tab.drop(ROLES[role].key);
   notice.value = why;
   summaries[role].value = null;
   held[role].value = null;

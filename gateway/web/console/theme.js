@@ -1,11 +1,12 @@
 // Light or dark: as the system says, unless the reader has chosen. The choice stays in this browser.
 
 import { effect, signal } from "./vendor/preact.js";
+import { browser } from "./storage.js";
 
 const NAME = "gateway.theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
 const systemDark = signal(system.matches);
-const chosen = signal(localStorage.getItem(NAME));
+const chosen = signal(browser.get(NAME));
 
 system.addEventListener("change", () => (systemDark.value = system.matches));
 
@@ -14,7 +15,7 @@ export const shownTheme = () => chosen.value ?? (systemDark.value ? "dark" : "li
 
 export function switchTheme() {
   chosen.value = shownTheme() === "dark" ? "light" : "dark";
-  localStorage.setItem(NAME, chosen.value);
+  browser.set(NAME, chosen.value);
 }
 
 effect(() => {

@@ -1,15 +1,30 @@
 // The parts that pages are made of. Text goes in as text: nothing here takes HTML.
 
 import { html, signal, useEffect, useId, useRef, useState } from "./vendor/preact.js";
+import { zone } from "./session.js";
 
 const SPRITE = new URL("icons.svg", import.meta.url).href;
 
 // --- small things ------------------------------------------------------------------------------
 
+/** Whether the icons lie in the page itself: those of a file are asked for anew, and are missing without a network. */
+const taken = signal(false);
+
+fetch(SPRITE).then((answer) => (answer.ok ? answer.text() : Promise.reject(answer))).then(takeIn).catch(() => {});
+
+function takeIn(text) {
+  const sprite = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  sprite.querySelectorAll("symbol").forEach((one) => (one.id = `icon-${one.id}`));
+  sprite.setAttribute("class", "sprite");
+  sprite.setAttribute("aria-hidden", "true");
+  document.body.append(sprite);
+  taken.value = true;
+}
+
 /** A picture from icons.svg. Decorative unless it has a `label`. */
 export function Icon({ name, label, size }) {
   const hidden = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
-  return html`<svg class="icon" data-size=${size} ...${hidden}><use href=${`${SPRITE}#${name}`} /></svg>`;
+  return html`<svg class="icon" data-size=${size} ...${hidden}><use href=${taken.value ? `#icon-${name}` : `${SPRITE}#${name}`} /></svg>`;
 }
 
 /** `kind`: primary, plain (default), quiet, danger. `busy` shows that it is at work, and blocks it. */
@@ -45,6 +60,14 @@ export function money(usd) {
 
 export const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en-US"));
 
+/** A share in whole per cent, which is 0 or 100 only where it is nothing or all. */
+export function percent(part, whole) {
+  if (!whole) return "–";
+  const share = (100 * part) / whole;
+  if (share > 0 && share < 1) return "< 1 %";
+  return `${share < 100 ? Math.min(99, Math.round(share)) : 100} %`;
+}
+
 /** 1.2 MB and the like. */
 export function bytes(n) {
   if (n === null || n === undefined) return "–";
@@ -54,9 +77,10 @@ export function bytes(n) {
   return `${at && n < 10 ? n.toFixed(1) : Math.round(n)} ${units[at]}`;
 }
 
-/** 0.4 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
+/** 6 ms, 1.4 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
@@ -88,15 +112,16 @@ export function Money({ usd }) {
   return html`<span class="num">${money(usd)}</span>`;
 }
 
-/** A time in RFC 3339, told in the reader's own zone. `how`: at (default), relative, day. */
+/** A time in RFC 3339, told in the operator's zone, which the foot of the page names. `how`: at (default), relative, day. */
 export function Time({ at, how = "at" }) {
   if (!at) return html`<span class="muted">–</span>`;
   const when = new Date(at);
-  const whole = when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const timeZone = zone.value;
+  const whole = `${when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium", timeZone })} ${timeZone}`;
   const shown = {
     relative: () => relative(at),
-    day: () => when.toLocaleDateString(undefined, { dateStyle: "medium" }),
-    at: () => when.toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" }),
+    day: () => when.toLocaleDateString(undefined, { dateStyle: "medium", timeZone }),
+    at: () => when.toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone }),
   }[how]();
   return html`<time datetime=${at} title=${whole}>${shown}</time>`;
 }
@@ -146,7 +171,7 @@ export function Segments({ label, options, value, onChoose }) {
 
 // --- budgets -----------------------------------------------------------------------------------
 
-const MEASURES = { usd: "Budget", images: "Pictures", runs: "New orders", live: "At the same time" };
+const MEASURES = { usd: "Budget", images: "Pictures", runs: "New requests", live: "At the same time" };
 const WINDOWS = { minute: "per minute", hour: "this hour", day: "today", week: "this week", month: "this month", total: "in all", now: "" };
 
 /** A limit in words: "Budget today". */
@@ -154,7 +179,7 @@ export function standingName({ measure, window }) {
   return measure === "live" ? MEASURES.live : `${MEASURES[measure] ?? measure} ${WINDOWS[window] ?? window}`.trim();
 }
 
-/** One limit as a bar: what is spent, what is held for running orders, what is left, when it resets. */
+/** One limit as a bar: what is spent, what is reserved for what is being made, what is left, when it resets. */
 export function Bar({ standing }) {
   const { measure, limit, spent, held, left, resets_at: resets } = standing;
   const shown = measure === "usd" ? money : count;
@@ -163,14 +188,14 @@ export function Bar({ standing }) {
   const tone = used >= 1 ? "bad" : used >= 0.8 ? "warn" : "good";
   const name = standingName(standing);
   const word = measure === "usd" ? "spent" : "used";
-  const text = `${shown(spent)} ${word}${held ? `, ${shown(held)} held` : ""}, ${shown(left)} left of ${shown(limit)}`;
+  const text = `${shown(spent)} ${word}${held ? `, ${shown(held)} reserved` : ""}, ${shown(left)} left of ${shown(limit)}`;
   return html`<div class="bar" data-tone=${tone}>
     <div class="bar-head"><span>${name}</span><span class="num"><strong>${shown(left)}</strong> left of ${shown(limit)}</span></div>
     <div class="bar-track" role="meter" aria-label=${name} aria-valuemin="0" aria-valuemax=${limit}
       aria-valuenow=${Math.min(limit, spent + held)} aria-valuetext=${text}>
       <span class="bar-spent" style=${{ width: part(spent) }}></span><span class="bar-held" style=${{ width: part(held) }}></span>
     </div>
-    <div class="bar-foot"><span class="num">${shown(spent)} ${word}${held ? ` · ${shown(held)} held` : ""}</span>
+    <div class="bar-foot"><span class="num">${shown(spent)} ${word}${held ? ` · ${shown(held)} reserved` : ""}</span>
       ${resets && html`<span>resets <${Time} at=${resets} how="relative" /></span>`}</div>
   </div>`;
 }
@@ -178,8 +203,9 @@ export function Bar({ standing }) {
 // --- lists -------------------------------------------------------------------------------------
 
 /**
- * A table. `columns`: [{name, head, cell(row), align: "end"?, wide?}]; `rowKey(row)`; `onOpen(row)` makes
- * rows clickable (give keyboard users a link or button in a cell as well). `busy` dims it.
+ * A table. `columns`: [{name, head, group?, cell(row), align: "end"?, wide?}]; `rowKey(row)`; `onOpen(row)` makes
+ * rows clickable (give keyboard users a link or button in a cell as well). `busy` dims it. Columns of one `group` that
+ * stand beside each other have that head above theirs.
  */
 export function Table({ caption, columns, rows, rowKey, onOpen, busy = false, foot }) {
   const cells = (row) => columns.map((c) => html`<td key=${c.name} data-align=${c.align} data-label=${c.head}
@@ -188,11 +214,23 @@ export function Table({ caption, columns, rows, rowKey, onOpen, busy = false, fo
   return html`<div class="table-wrap" tabindex="0" role="region" aria-label=${caption}>
     <table aria-busy=${busy ? "true" : undefined} data-open=${onOpen ? "" : undefined}>
       <caption class="unseen">${caption}</caption>
-      <thead><tr>${columns.map((c) => html`<th key=${c.name} scope="col" data-align=${c.align}>${c.head}</th>`)}</tr></thead>
+      <thead>${columns.some((c) => c.group) && html`<tr class="groups">${grouped(columns).map(({ group, span }, i) => group
+        ? html`<th key=${i} scope="colgroup" colspan=${span}>${group}</th>` : html`<td key=${i} colspan=${span}></td>`)}</tr>`}
+      <tr>${columns.map((c) => html`<th key=${c.name} scope="col" data-align=${c.align}>${c.head}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${rowKey(row)} onClick=${onOpen && ((e) => open(row, e))}>${cells(row)}</tr>`)}</tbody>
       ${foot && html`<tfoot>${foot}</tfoot>`}
     </table>
   </div>`;
+}
+
+/** Columns beside each other that have the same group, or none. */
+function grouped(columns) {
+  const found = [];
+  for (const { group = "" } of columns) {
+    if (found.at(-1)?.group === group) found.at(-1).span += 1;
+    else found.push({ group, span: 1 });
+  }
+  return found;
 }
 
 /** The end of a `useList`: its error, "Show more", or that there is nothing. */
@@ -221,7 +259,7 @@ export function ErrorBox({ error, title, retry, children }) {
       <p>${error.message}</p>
       ${children}
       ${error.requestId && html`<p class="hint">Request <code>${error.requestId}</code></p>`}
-      ${retry && html`<${Button} icon="refresh-cw" onClick=${retry}>Try again<//>`}
+      ${retry && error.status !== 404 && html`<${Button} icon="refresh-cw" onClick=${retry}>Try again<//>`}
     </div>
   </div>`;
 }

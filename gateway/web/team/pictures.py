@@ -12,7 +12,7 @@ from gateway.services.runs import light_page
 from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
 from gateway.web.operation import Operation
-from gateway.web.query import Timed
+from gateway.web.query import PromptSearch, Timed
 from gateway.web.responses import page_response
 from gateway.web.shown import PicturesShape, picture
 
@@ -20,8 +20,9 @@ from gateway.web.shown import PicturesShape, picture
 class FindOwnPictures(Timed):
     """Which of the team's pictures; days and times are of when the team first asked for them."""
 
-    q: str | None = Field(
-        None, max_length=1000, description="Part of the prompt, whatever its case."
+    q: PromptSearch = None
+    digest: str | None = Field(
+        None, max_length=200, description="The picture with this digest alone, or none."
     )
 
 
@@ -40,7 +41,7 @@ class Gallery:
         """What another team's run made was given to this one, which need not know whose it was."""
         asked, policy = call.query, call.policy
         team, (since, until) = call.team.name, asked.between(policy.zone)
-        wanted = PictureFilter(text=asked.q, since=since, until=until)
+        wanted = PictureFilter(digest=asked.digest, text=asked.q, since=since, until=until)
         found, last = await light_page(
             lambda mark, count: self._ledger.gallery(team, wanted, after=mark, limit=count),
             after=asked.after,

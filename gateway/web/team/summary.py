@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from typing_extensions import TypedDict
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
+from gateway.core.orders.choices import FIELDS, beginning, may_be_left_out, offered
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Policy
 from gateway.ports.ledger import Reports, UsagePart
@@ -29,11 +31,17 @@ OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
 
 
 class OfferShape(TypedDict):
-    """A model as the team may use it. None: upstream judges."""
+    """A model as the team may use it. None: upstream judges.
+
+    `required` are fields that an order has to say, `beginning` what a form begins with.
+    """
 
     id: str
     sizes: list[str] | None
     qualities: list[str] | None
+    resolutions: list[str] | None
+    required: list[str]
+    beginning: dict[str, str]
     max_n: int
     max_image_urls: int
     prompt_tokens: int | None
@@ -106,8 +114,11 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
     limits, allow = model.limits, team.allow
     return {
         "id": model.name,
-        "sizes": _both(limits.sizes, allow.sizes),
-        "qualities": _both(limits.qualities, allow.qualities),
+        "sizes": _listed(offered(model, team, "size")),
+        "qualities": _listed(offered(model, team, "quality")),
+        "resolutions": _listed(offered(model, team, "resolution")),
+        "required": [field for field in FIELDS if not may_be_left_out(model, team, field)],
+        "beginning": dict(beginning(model, team)),
         "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
         "max_image_urls": limits.max_image_urls,
         "prompt_tokens": limits.prompt_tokens,
@@ -115,9 +126,5 @@ def offer(model: ImageModel, team: Team) -> OfferShape:
     }
 
 
-def _both(offered: frozenset[str] | None, allowed: frozenset[str] | None) -> list[str] | None:
-    """What is in both lists; None is a list of everything."""
-    if offered is None or allowed is None:
-        either = allowed if offered is None else offered
-        return None if either is None else sorted(either)
-    return sorted(offered & allowed)
+def _listed(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)

@@ -645,7 +645,15 @@ async def test_runs_without_accounts_are_found_where_pruning_does_not_explain_it
         runs=(live, final),
         usage=(
             usage("alpha", live.model, live.windows.day, started=1),
-            usage("beta", live.model, live.windows.day, started=1, failed=1, spent_usd_micros=5),
+            usage(
+                "beta",
+                live.model,
+                live.windows.day,
+                started=1,
+                failed=1,
+                spent_usd_micros=5,
+                spent_failed_usd_micros=5,
+            ),
         ),
         steps=(now_is(live), now_is(final)),
     )
@@ -789,6 +797,17 @@ async def test_a_run_takes_its_place_back_in_the_same_write(ledger: Ledger) -> N
     await write(ledger, runs=(back, failed))
     view = await look(ledger, fingerprint="f")
     assert (view.live, view.superseded) == (back, first)
+
+
+async def test_ends_that_no_run_tells_of_are_found(ledger: Ledger) -> None:
+    run = await start(ledger, a_run())
+    await change(ledger, done(run, a_picture()))
+    assert await ledger.violations() == []
+    more = Usage(run.team, run.model, run.windows.day, done=1, spent_failed_usd_micros=5)
+    await write(ledger, usage=(more,))
+    (found,) = await ledger.violations()
+    assert found.invariant is Invariant.USAGE
+    assert "2 orders done and 5 micro-dollars" in found.sentence
 
 
 async def test_bypasses_that_no_run_tells_of_are_found(ledger: Ledger) -> None:

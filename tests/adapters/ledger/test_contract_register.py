@@ -130,6 +130,13 @@ async def test_text_is_found_whatever_its_case_and_taken_as_it_is(ledger: Ledger
     assert await find(ledger, text="\\") == "d3"
     assert await find(ledger, text="STRASSE") == "d3"
     assert await find(ledger, text="") == "d3 d2 d1"
+    assert await find(ledger, text="dachern uber") == "d1"
+    assert await find(ledger, text='"uber den" dach') == "d1"
+    assert await find(ledger, text='"den uber"') == ""
+    assert await find(ledger, text='cap "100') == "d2"
+    assert await find(ledger, text='"') == "d3 d2 d1"
+    assert await find(ledger, text="% %_ _") == ""
+    assert await find(ledger, text=" ".join(f"word{n}" for n in range(50))) == ""
     assert await find(ledger, text="wool", team="beta") == ""
 
 
@@ -350,6 +357,8 @@ async def test_a_gallery_is_searched_within_the_team(ledger: Ledger) -> None:
     assert await gallery(ledger, "alpha", team="ignored") == "d2 d1 d3"
     assert await gallery(ledger, "alpha", text="CAT") == "d2 d1"
     assert await gallery(ledger, "alpha", run_id=dog.id) == "d3"
+    assert await gallery(ledger, "alpha", digest="d2") == await find(ledger, digest="d2") == "d2"
+    assert await gallery(ledger, "gamma", digest="d2") == ""
     assert await gallery(ledger, "alpha", task_id=later.id) == "d2 d1"
     assert await gallery(ledger, "alpha", task_id=theirs.id) == ""
     assert await gallery(ledger, "alpha", since=NOW + 5, until=NOW + 9) == "d3"

@@ -40,6 +40,8 @@ HOT = {
     "jobs": statements.jobs_with_runs(3),
     "count of tasks": statements.count_tasks(2, of_model=True),
     "page of tasks": statements.tasks_page(2, of_model=True),
+    "first orders": statements.orders_page(behind=False),
+    "orders behind others": statements.orders_page(behind=True),
     "claim": statements.CLAIM,
     "accounts": statements.get_accounts(6),
     "accounts that count a time": statements.ACCOUNTS_COUNTED,
@@ -185,7 +187,9 @@ def test_callbacks_are_leased_without_reading_all_that_is_due(empty: sqlite3.Con
     assert not any("TEMP B-TREE" in one for one in plan(empty, outbox_store.DUE_OF_TEAM))
 
 
-@pytest.mark.parametrize("asked", [{}, {"text": "t"}, {"run_id": "r"}, {"task_id": "t"}, TIMES])
+@pytest.mark.parametrize(
+    "asked", [{}, {"text": "t"}, {"run_id": "r"}, {"task_id": "t"}, {"digest": "d"}, TIMES]
+)
 def test_a_gallery_reads_its_teams_part_alone(
     asked: dict[str, Any], empty: sqlite3.Connection
 ) -> None:
@@ -197,4 +201,5 @@ def test_a_gallery_reads_its_teams_part_alone(
         assert any("SEARCH pictures USING INDEX pictures_of_run" in one for one in plan(empty, sql))
         sql, _ = picture_store.find_statement(PictureFilter(**asked, team="t"), after, 9)
         index = "pictures_of_run" if asked.keys() & {"run_id", "task_id"} else "pictures_of_team"
+        index = "pictures_of_digest" if "digest" in asked else index
         assert any(index in one for one in plan(empty, sql))

@@ -485,7 +485,7 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
         path,
         "UPDATE usage_totals SET hits = 3, started = 0",
         "INSERT INTO usage_totals"
-        " SELECT 'beta', model, 0, 0, 0, failed, 0, 0, 7, 0, 0, 0, 0 FROM usage",
+        " SELECT 'beta', model, 0, 0, 0, failed, 0, 0, 7, 0, 0, 0, 0, 0, 0 FROM usage",
     )
     said = "are not those of its days"
     assert [one.sentence for one in found] == [
@@ -496,7 +496,7 @@ async def test_totals_that_differ_from_the_days_are_found(ledger: SqliteLedger, 
     lost = await damaged_more(ledger, path, "DELETE FROM usage_totals")
     assert [one.sentence for one in lost] == [
         f"The usage totals of team alpha and model {run.model} {said}:"
-        " started 0 for 1, images_generated 0 for 1, spent_usd_micros 0 for 13000."
+        " started 0 for 1, images_generated 0 for 1, spent_usd_micros 0 for 13000, done 0 for 1."
     ]
 
 

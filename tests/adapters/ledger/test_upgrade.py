@@ -194,7 +194,7 @@ async def test_totals_of_all_days_are_there(store: OldStore) -> None:
     ledger = await opened(store)
     assert await ledger.usage() == await ledger.usage(since_day=0)
     assert await ledger.usage() == [
-        Usage("alpha", "m", 0, hits=3, started=4, failed=2, saved_hit_usd_micros=21),
+        Usage("alpha", "m", 0, hits=3, started=4, failed=2, saved_hit_usd_micros=21, done=1),
         Usage("beta", "m", 0, hits=1),
     ]
     assert (await ledger.run_counts())[RunState.DONE] == 1
@@ -451,4 +451,36 @@ async def test_refusals_of_the_third_schema_are_found_by_their_requests(tmp_path
     ledger = await opened(store)
     (found,) = await ledger.refusals_named("trace", limit=9)
     assert (found.id, found.request_id, found.team) == ("trace", "trace", "beta")
+    await ledger.close()
+
+
+# --- from the ninth schema -----------------------------------------------------------------------
+
+
+async def test_ends_and_searches_of_the_ninth_schema_are_made_anew(tmp_path: Path) -> None:
+    store = OldStore(tmp_path / "ledger.db", schema=9)
+    spent = {"spent_usd_micros": 5, "spent_images": 1, "spent_runs": 1}
+    yesterday = DAY - 86_400
+    prompt = "Ein Käfig,\nein Vogel"
+    store.add_run("run-1", "done", day_start=DAY, kept_count=1, link_count=1, **spent)
+    store.add_run("run-2", "failed", day_start=DAY, **spent)
+    store.add_run("run-3", "failed", day_start=yesterday)
+    store.add_run("run-4", "running", day_start=yesterday)
+    store.add_usage("alpha", DAY, started=2, failed=1, images_generated=1, spent_usd_micros=10)
+    store.add_usage("alpha", yesterday, started=2, failed=1)
+    totals = {"started": 4, "failed": 2, "images_generated": 1, "spent_usd_micros": 10}
+    store.add("usage_totals", team="alpha", model="m", **{**dict.fromkeys(COUNTED, 0), **totals})
+    was = {"prompt": prompt, "searched": prompt.casefold(), "id": "d1/run-1", "team": "alpha"}
+    facts = {"extension": "png", "size_bytes": 10, "width": 4, "height": 2, "again": 0}
+    store.add("pictures", digest="d1", run_id="run-1", created_at=NOW, model="m", **was, **facts)
+    ledger = await opened(store)
+    today = [one for one in await ledger.usage(since_day=DAY) if one.team == "alpha"]
+    assert [(one.done, one.failed, one.spent_failed_usd_micros) for one in today] == [(1, 1, 5)]
+    [ever] = await ledger.usage(team="alpha")
+    assert (ever.started, ever.done, ever.failed, ever.spent_failed_usd_micros) == (4, 1, 2, 5)
+    kinds = {one.invariant for one in await ledger.violations()}
+    assert not kinds & {Invariant.USAGE, Invariant.TOTALS}
+    for text in ("vogel kafig", '"kafig, ein vogel"'):
+        found = await ledger.find_pictures(PictureFilter(text=text), after=None, limit=9)
+        assert [one.prompt for one in found] == [prompt], text
     await ledger.close()

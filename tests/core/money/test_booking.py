@@ -79,7 +79,7 @@ def test_what_ended_well_shows_once_and_for_everyone_who_saved() -> None:
     writes = book(run, after, zeros(run))
     day = run.windows.day
     assert writes.usage == (
-        Usage("alpha", run.model, day, images_generated=2, spent_usd_micros=2 * PRICE),
+        Usage("alpha", run.model, day, images_generated=2, spent_usd_micros=2 * PRICE, done=1),
         Usage("alpha", run.model, day, images_cache=2, saved_joined_usd_micros=2 * PRICE),
         Usage("beta", run.model, day, images_cache=6, saved_joined_usd_micros=6 * PRICE),
     )
@@ -91,6 +91,22 @@ def test_what_failed_saves_nothing_and_may_have_cost() -> None:
     lost = replace(
         run, state=RunState.FAILED, hold=NOTHING, spent=run.hold, finished_at=NOW, kept=()
     )
+    day = run.windows.day
     assert book(run, lost, zeros(run)).usage == (
-        Usage("alpha", run.model, run.windows.day, failed=1, spent_usd_micros=PRICE),
+        Usage(
+            "alpha", run.model, day,
+            failed=1, spent_usd_micros=PRICE, spent_failed_usd_micros=PRICE,
+        ),
+    )  # fmt: skip
+
+
+def test_what_failed_and_is_had_after_all_was_not_lost() -> None:
+    lost = a_run(state=RunState.FAILED, hold=NOTHING, spent=Amounts(PRICE, 1, 1), finished_at=NOW)
+    again = replace(lost, state=RunState.KEEPING, finished_at=None)
+    day = lost.windows.day
+    assert book(lost, again, {}).usage == (
+        Usage("alpha", lost.model, day, failed=-1, spent_failed_usd_micros=-PRICE),
     )
+    had = done(again)
+    [usage] = book(again, replace(had, spent=lost.spent), {}).usage
+    assert (usage.done, usage.failed, usage.spent_failed_usd_micros) == (1, 0, 0)

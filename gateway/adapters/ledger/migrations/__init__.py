@@ -15,11 +15,13 @@ from typing import Final
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.migrations.backfill_0003 import backfill as backfill_0003
 from gateway.adapters.ledger.migrations.backfill_0005 import backfill as backfill_0005
+from gateway.adapters.ledger.migrations.backfill_0010 import backfill as backfill_0010
 from gateway.errors import Unavailable
 
 BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {
     3: backfill_0003,
     5: backfill_0005,
+    10: backfill_0010,
 }
 
 

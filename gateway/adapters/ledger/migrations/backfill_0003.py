@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.adapters.ledger.database import Database
-from gateway.adapters.ledger.picture_rows import folded, prompt_of
+from gateway.adapters.ledger.picture_rows import prompt_of
+from gateway.core.prompt_search import folded
 
 AT_ONCE: Final = 500
 """A request may hold some 30 kB: so many of them are a few megabytes."""

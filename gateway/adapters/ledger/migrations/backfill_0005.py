@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gateway.adapters.ledger.database import Database
-from gateway.adapters.ledger.picture_rows import folded, prompt_of
+from gateway.adapters.ledger.picture_rows import prompt_of
+from gateway.core.prompt_search import folded
 
 AT_ONCE: Final = 500
 """A run may hold some 40 kB: so many of them are a few megabytes."""

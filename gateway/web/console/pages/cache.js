@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/preact.js";
 import { send, useData } from "../api.js";
-import { Button, Card, Confirm, ErrorBox, Loading, Stat, bytes, count, duration, toast } from "../ui.js";
+import { Button, Card, Confirm, ErrorBox, Loading, Stat, bytes, count, duration, percent, toast } from "../ui.js";
 import { TeamChoice } from "./filters.js";
 
 export default function Cache() {
@@ -20,7 +20,7 @@ export default function Cache() {
   return html`<div class="stats">
       <${Stat} label="Answers held ready" value=${count(data.entries)} note=${`each for ${duration(data.ttl_seconds)}`} />
       <${Stat} label="Size" value=${bytes(data.bytes)} note=${`of ${bytes(data.size_limit_bytes)}`} />
-      <${Stat} label="Answered from it" value=${all ? `${Math.round((100 * hit) / all)} %` : "–"} note=${`${count(hit)} of ${count(all)} look-ups`} />
+      <${Stat} label="Answered from it" value=${percent(hit, all)} note=${`${count(hit)} of ${count(all)} look-ups`} />
       <${Stat} label="Stale" value=${count(stale)} note="held, but no longer true" />
     </div>
     <${Card} title="Purge" class="card purge">

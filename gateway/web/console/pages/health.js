@@ -3,6 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { send, useData } from "../api.js";
 import { link } from "../router.js";
+import { zone } from "../session.js";
 import { Badge, Button, Card, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, bytes, count, duration, relative, toast } from "../ui.js";
 import CachePage from "./cache.js";
 import CallbackList from "./callbacks.js";
@@ -56,13 +57,21 @@ function Now() {
     </div>`;
 }
 
+const LATE_SECONDS = 600;
+
+/** Whether a paid picture has waited for so long that somebody should look. */
+const isLate = ({ oldest_unkept_seconds: unkept }) => unkept !== null && unkept > LATE_SECONDS;
+
 function Ready({ health, paused, onPause }) {
-  return html`<div class="ready" data-tone=${health.ready ? "good" : "bad"}>
-    <${Icon} name=${health.ready ? "circle-check" : "triangle-alert"} size="large" />
-    <div role="status"><p class="ready-word">${health.ready ? "Ready to take orders" : "Not ready"}</p>
+  const late = isLate(health);
+  const tone = !health.ready ? "bad" : late ? "warn" : "good";
+  return html`<div class="ready" data-tone=${tone}>
+    <${Icon} name=${tone === "good" ? "circle-check" : "triangle-alert"} size="large" />
+    <div role="status"><p class="ready-word">${health.ready ? "Ready to take orders" : "Takes no orders"}${health.ready && late && ", and a paid picture is not kept yet"}</p>
+      ${late && html`<p>For ${duration(health.oldest_unkept_seconds)} it could not be fetched. <a href=${link("runs", [], { state: "keeping" })}>See which</a></p>`}
       ${health.reasons.length > 0 && html`<ul>${health.reasons.map((reason) => html`<li key=${reason}>${reason}</li>`)}</ul>`}</div>
     <div class="ready-foot"><p class="hint">Version ${health.version}, up ${duration((Date.parse(health.now) - Date.parse(health.started_at)) / 1000)}</p>
-      <p class="hint">As of <time datetime=${health.now} data-now=${health.now}>${new Date(health.now).toLocaleTimeString()}</time></p>
+      <p class="hint">As of <time datetime=${health.now} data-now=${health.now}>${new Date(health.now).toLocaleTimeString(undefined, { timeZone: zone.value })}</time></p>
       <${Button} kind="quiet" icon=${paused ? "play" : "pause"} onClick=${onPause}>${paused ? "Go on refreshing" : "Stop refreshing"}<//></div>
   </div>`;
 }
@@ -72,8 +81,8 @@ function Numbers({ health }) {
   const low = disk.free_bytes !== null && disk.free_bytes < disk.floor_bytes * 2;
   const broken = ledger.violations;
   return html`<div class="stats">
-    <${Stat} label="Oldest unkept picture" value=${unkept === null ? "None" : duration(unkept)} note="paid, and not in the store yet" tone=${unkept > 600 ? "bad" : unkept > 120 ? "warn" : undefined} />
-    <${Stat} label="Runs due now" value=${count(queue.due)} note=${`${count(queue.callbacks_pending)} callbacks wait`} />
+    <${Stat} label="Oldest unkept picture" value=${unkept === null ? "None" : duration(unkept)} note="paid, and not in the store yet" tone=${isLate(health) ? "bad" : unkept > 120 ? "warn" : undefined} />
+    <${Stat} label="Runs to go on with" value=${count(queue.due)} note=${queue.callbacks_pending ? `${count(queue.callbacks_pending)} callbacks wait to be sent` : "no callback waits"} />
     <${Stat} label="Free on the disk" value=${bytes(disk.free_bytes)} tone=${low ? "bad" : undefined} note=${`new runs stop below ${bytes(disk.floor_bytes)}`} />
     <${Stat} label="Ledger check" value=${broken === null ? "Not yet" : broken ? `${count(broken)} wrong` : "It adds up"} tone=${broken ? "bad" : broken === 0 ? "good" : undefined}
       note=${ledger.checked_at ? relative(ledger.checked_at) : ""} />
@@ -96,8 +105,10 @@ function Routes({ routes }) {
 }
 
 function States({ runs }) {
-  return html`<ul class="state-list">${Object.keys(STATES).map((state) => html`<li key=${state}>
-    <a href=${link("runs", [], { state })}><${State} state=${state} /></a><span class="num">${count(runs[state] ?? 0)}</span></li>`)}</ul>`;
+  const shown = Object.keys(STATES).filter((state) => runs[state] > 0);
+  if (!shown.length) return html`<p class="muted">Nothing was ordered yet.</p>`;
+  return html`<ul class="state-list">${shown.map((state) => html`<li key=${state}>
+    <a href=${link("runs", [], { state })}><${State} state=${state} /></a><span class="num">${count(runs[state])}</span></li>`)}</ul>`;
 }
 
 function Stores({ health }) {
@@ -124,8 +135,9 @@ function Settings({ last, onReloaded }) {
     onReloaded();
   };
   return html`<${Card} title="Settings" actions=${html`<${Button} icon="refresh-cw" busy=${state.busy} onClick=${reload}>Reload settings<//>`}>
-    <p>${last.reloaded_at ? html`Last reload <${Time} at=${last.reloaded_at} how="relative" />: ` : "Not reloaded since the start. "}
-      ${last.reloaded_at && (last.successful ? html`<${Badge} tone="good">taken over<//>` : html`<${Badge} tone="bad">refused, those before are in force<//>`)}</p>
+    <p>${!last.reloaded_at ? "As they were read at the start." : last.successful
+      ? html`Read <${Time} at=${last.reloaded_at} how="relative" />, and in force.`
+      : html`<${Badge} tone="bad" icon="circle-alert">The file has mistakes<//> It was read <${Time} at=${last.reloaded_at} how="relative" /> and not taken over: those before are in force.`}</p>
     ${state.done && html`<${Reloaded} done=${state.done} />`}
     ${state.error && html`<${Problems} error=${state.error} />`}
   <//>`;

@@ -37,13 +37,17 @@ function today(timeZone) {
 }
 
 function Limits({ summary }) {
+  const shown = summary.standing.filter(lasts);
   const shadow = summary.mode === "shadow" && html`<${Badge} tone="info">watched only: nothing is refused<//>`;
   return html`<${Card} title="What is left" actions=${shadow}>
-    ${summary.standing.length
-      ? html`<div class="bars">${summary.standing.map((one) => html`<${Bar} key=${one.rule} standing=${one} />`)}</div>`
-      : html`<p class="muted">Your team has no budget and no limit.</p>`}
+    ${shown.length
+      ? html`<div class="bars">${shown.map((one) => html`<${Bar} key=${one.rule} standing=${one} />`)}</div>`
+      : html`<p class="muted">${summary.standing.length ? "Your team has no budget that could run out." : "Your team has no budget and no limit."}</p>`}
   <//>`;
 }
+
+/** What is free again in a moment is told while it is used. */
+const lasts = ({ window, spent, held }) => !["minute", "now"].includes(window) || spent + held > 0;
 
 function OverTime({ usage }) {
   const days = daysBetween(usage.from, usage.to);
@@ -53,10 +57,10 @@ function OverTime({ usage }) {
   const spent = names.map((name) => ({ label: name, values: sums("spent_usd", usage.data.filter((row) => row.model === name)) }));
   const saved = [
     { label: "From the cache", colour: 2, values: sums("saved_hit_usd", usage.data) },
-    { label: "By joining", colour: 5, values: sums("saved_joined_usd", usage.data) },
+    { label: "Shared", colour: 5, values: sums("saved_joined_usd", usage.data) },
   ];
   const orders = totals.hits + totals.joined + totals.started;
-  if (!orders) return html`<${Card}><${Empty} icon="chart-column" title="Nothing ordered in these days" /><//>`;
+  if (!orders) return html`<${Card}><${Empty} icon="chart-column" title="Nothing made in these days" /><//>`;
   return html`<div class="split">
       <${Card}><${Plot} title="Spent per day, by model" days=${days} series=${spent} format=${money} /><//>
       <${Card}><${Plot} title="Saved per day" days=${days} series=${saved} format=${money} /><//>
@@ -65,7 +69,7 @@ function OverTime({ usage }) {
 }
 
 const COUNTERS = ["started", "hits", "joined", "failed", "images_generated", "images_cache", "spent_usd", "saved_usd"];
-const HEADS = { started: "New", hits: "From cache", joined: "Joined", failed: "Failed", images_generated: "Pictures made", images_cache: "Pictures reused", spent_usd: "Spent", saved_usd: "Saved" };
+const HEADS = { started: "New", hits: "From the cache", joined: "Shared", failed: "Failed", images_generated: "Pictures made", images_cache: "Pictures reused", spent_usd: "Spent", saved_usd: "Saved" };
 
 function Models({ usage, names }) {
   const shown = (name, value) => (name.endsWith("_usd") ? money(value) : count(value));
@@ -75,6 +79,7 @@ function Models({ usage, names }) {
   });
   const columns = COUNTERS.map((name) => ({ name, head: HEADS[name], align: "end", cell: (row) => shown(name, row[name]) }));
   const foot = html`<tr><th scope="row">Together</th>${COUNTERS.map((name) => html`<td key=${name} data-align="end" data-total=${name}>${shown(name, usage.totals[name])}</td>`)}</tr>`;
-  return html`<${Table} caption="Orders by model" rows=${rows} rowKey=${(row) => row.model} foot=${foot}
-    columns=${[{ name: "model", head: "Model", cell: (row) => row.model }, ...columns]} />`;
+  return html`<${Table} caption="Requests by model" rows=${rows} rowKey=${(row) => row.model} foot=${foot}
+    columns=${[{ name: "model", head: "Model", cell: (row) => row.model }, ...columns]} />
+    <p class="hint">Shared: asked for while the same was being made already, and made once for both.</p>`;
 }

@@ -10,7 +10,7 @@ import { Result } from "../team/result.js";
 import { snippets } from "../team/snippets.js";
 
 export default function Playground() {
-  return html`<${PageHead} title="Playground">Try a prompt. What was made before is answered from the cache and costs nothing.<//>
+  return html`<${PageHead} title="Playground">Try a prompt. What was made before comes from the cache and costs nothing.<//>
     <div class="playground">
       <${OrderForm} />
       <${Result} />

@@ -3,7 +3,7 @@
 import { html } from "../vendor/preact.js";
 import { useList } from "../api.js";
 import { go, link } from "../router.js";
-import { Badge, Empty, ListEnd, Table, Time } from "../ui.js";
+import { Badge, Empty, ListEnd, Table, Time, money } from "../ui.js";
 import { Choice, Clear, Days, Filters, TeamChoice, TextFilter, setter } from "./filters.js";
 
 /** How a refusal is marked: a limit, or a fault in the request; and whether it went on all the same. */
@@ -12,6 +12,17 @@ export function Verdict({ refusal }) {
   return html`<${Badge} tone=${tone}>${word}<//>
     ${refusal.mode === "shadow" && html` <${Badge} tone="info" icon="eye">Shadow: went on<//>`}`;
 }
+
+/** What was ordered, in a few words: model, size, quality, how many, for how much. What was not said is not told. */
+export function ordered({ model, asked }) {
+  const { size, quality, n, price_usd: price } = asked;
+  const said = (name, value) => value !== undefined && `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`;
+  const many = Number.isInteger(n) ? `${n} ${n === 1 ? "picture" : "pictures"}` : n !== undefined && `n ${JSON.stringify(n)}`;
+  return [model || asked.model, said("size", size), said("quality", quality), many, price !== undefined && `at most ${money(price)}`].filter(Boolean);
+}
+
+/** The key that an order came with: its label, or its id. */
+export const keyName = ({ key, key_label: label }) => label || key;
 
 export default function Refusals({ query }) {
   const set = setter("runs", [], query);
@@ -31,9 +42,10 @@ export default function Refusals({ query }) {
 
 const COLUMNS = [
   { name: "why", head: "Why", wide: true, cell: (one) => html`<div class="told"><a class="told-head" href=${link("runs", [one.id])}>${one.message || one.reason}</a>
-    <p class="hint">${[one.reason, one.rule, one.param && `field ${one.param}`].filter(Boolean).join(" · ")}</p></div>` },
+    <p class="hint">${[one.reason, one.rule, one.param && `field ${one.param}`].filter(Boolean).join(" · ")}</p>
+    ${one.asked.prompt && html`<p class="prompt">${one.asked.prompt}</p>`}</div>` },
   { name: "verdict", head: "Verdict", cell: (one) => html`<${Verdict} refusal=${one} />` },
   { name: "team", head: "Team", cell: (one) => one.team || html`<span class="muted">–</span>` },
-  { name: "model", head: "Model", cell: (one) => html`<span class="still">${one.model || "–"}</span>` },
+  { name: "asked", head: "Ordered", cell: (one) => html`<div>${ordered(one).join(" · ") || "–"}${keyName(one.asked) && html`<p class="hint still">key ${keyName(one.asked)}</p>`}</div>` },
   { name: "at", head: "When", cell: (one) => html`<span class="still"><${Time} at=${one.at} /></span>` },
 ];

@@ -4,16 +4,18 @@ import { html } from "../vendor/preact.js";
 import { pictureUrl, useData } from "../api.js";
 import { link } from "../router.js";
 import { Badge, ButtonLink, Card, Code, Empty, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, count, duration, money, worded } from "../ui.js";
-import { Verdict } from "./refusals.js";
+import { summaries, zone } from "../session.js";
+import { curl } from "../team/snippets.js";
+import { Verdict, ordered } from "./refusals.js";
 import { STATES, State } from "./run_state.js";
 
 export default function Run({ id }) {
   const { data, error, reload } = useData("admin", `admin/v1/runs/${encodeURIComponent(id)}`);
   const refused = data?.kind === "refusal";
   return html`<p class="crumbs"><a href=${link("runs", [], refused ? { view: "refused" } : {})}><${Icon} name="arrow-left" />${refused ? "Refused orders" : "All runs"}</a></p>
-    <${PageHead} title=${refused ? "Refused order" : "Run"} actions=${data?.run && !data.run.finished_at && html`
+    <${PageHead} title=${headOf(data)} actions=${data?.run && !data.run.finished_at && html`
       <${ButtonLink} icon="refresh-cw" href=${link("runs", [id])} onClick=${(e) => (e.preventDefault(), reload())}>Refresh<//>`}>
-      <span class="mono id">${data?.run?.id ?? id}</span>
+      ${refused ? "Refused order" : "Run"} <span class="mono id">${refused ? id : (data?.run?.id ?? id)}</span>
     <//>
     <${ErrorBox} error=${error} retry=${reload} title=${error?.status === 404 ? "There is nothing by this id." : undefined} />
     ${!data && !error && html`<${Loading} />`}
@@ -23,12 +25,22 @@ export default function Run({ id }) {
     ${data?.run && html`<${Whole} data=${data} />`}`;
 }
 
+const HEAD_CHARACTERS = 140;
+
+/** The prompt, or as much of it as a heading holds. */
+function headOf(data) {
+  const prompt = data?.run?.prompt || data?.refusal?.asked.prompt || "";
+  const shown = prompt.length > HEAD_CHARACTERS ? `${[...prompt].slice(0, HEAD_CHARACTERS).join("")}…` : prompt;
+  return shown || (data?.kind === "refusal" ? "Refused order" : "Run");
+}
+
 function toneOf({ kind, run }) {
   if (kind === "refusal" || run?.state === "failed") return "bad";
   return run?.state === "done" ? "good" : "info";
 }
 
 function Refused({ refusal, title = "The order" }) {
+  const { asked } = refusal;
   return html`<${Card} title=${title}><dl class="facts">
     <dt>Verdict</dt><dd><${Verdict} refusal=${refusal} /></dd>
     <dt>Reason</dt><dd>${refusal.reason}</dd>
@@ -36,7 +48,9 @@ function Refused({ refusal, title = "The order" }) {
     ${refusal.param && html`<dt>Field</dt><dd><code>${refusal.param}</code></dd>`}
     <dt>Answer</dt><dd>${refusal.message}</dd>
     <dt>Team</dt><dd><a href=${link("teams", [refusal.team])}>${refusal.team}</a></dd>
-    ${refusal.model && html`<dt>Model</dt><dd>${refusal.model}</dd>`}
+    <dt>Ordered</dt><dd>${ordered(refusal).join(" · ") || "It could not be read"}</dd>
+    ${asked.prompt && html`<dt>Prompt</dt><dd class="whole-prompt">${asked.prompt}</dd>`}
+    ${asked.key && html`<dt>Key</dt><dd>${asked.key_label} <span class="mono muted">${asked.key}</span></dd>`}
     <dt>Request</dt><dd class="mono">${refusal.request_id}</dd>
     <dt>When</dt><dd><${Time} at=${refusal.at} /></dd>
     ${refusal.task && html`<dt>Its task</dt><dd><a class="mono" href=${link("runs", [refusal.task])}>${refusal.task}</a></dd>`}
@@ -47,7 +61,7 @@ function Whole({ data }) {
   const { run, timings, steps, tasks, tasks_total: total, pictures } = data;
   return html`<div class="stats">
       <${Stat} label="State" value=${STATES[run.state]?.[1] ?? run.state} tone=${STATES[run.state]?.[0]} note=${run.failure?.code} />
-      <${Stat} label="Cost" value=${money(run.spent_usd)} note=${run.held_usd > 0 ? `${money(run.held_usd)} held` : `at most ${money(run.price_usd * run.n)}`} />
+      <${Stat} label="Cost" value=${money(run.spent_usd)} note=${run.held_usd > 0 ? `${money(run.held_usd)} reserved` : `at most ${money(run.price_usd * run.n)}`} />
       <${Stat} label="Took" value=${duration(run.seconds)} />
       <${Stat} label="Waited for by" value=${count(total)} note=${total === 1 ? "task" : "tasks"} />
     </div>
@@ -60,7 +74,8 @@ function Whole({ data }) {
       <${Card} title="Facts"><${Facts} run=${run} /><//>
     </div>
     <${Card} title=${`Tasks (${count(total)})`}><${Tasks} tasks=${tasks} total=${total} /><//>
-    <${Card} title="The request"><${Code} label="The request as JSON" text=${JSON.stringify(run.request, null, 2)} /><//>`;
+    ${run.prompt && html`<${Card} title="The request"><p class="hint">As a program sends it, with a team's key in GATEWAY_KEY. An identical order is answered from the cache where it can be.</p>
+      <${Code} label="The request as a command" text=${curl(run.request, summaries.admin.value?.public_url ?? location.origin)} /><//>`}`;
 }
 
 function Shots({ pictures }) {
@@ -76,7 +91,7 @@ function Steps({ steps }) {
   return html`<ol class="timeline">${steps.map((step, i) => html`<li key=${i} data-state=${step.after}>
     <div class="step-head"><strong>${worded(step.event)}</strong>
       ${step.before !== step.after && html`<${State} state=${step.after} />`}
-      <time class="hint num" datetime=${step.at} title=${new Date(step.at).toLocaleString()}>${i ? `+${duration((Date.parse(step.at) - start) / 1000)}` : new Date(step.at).toLocaleTimeString()}</time></div>
+      <time class="hint num" datetime=${step.at} title=${step.at}>${i ? `+${duration((Date.parse(step.at) - start) / 1000)}` : new Date(step.at).toLocaleTimeString(undefined, { timeZone: zone.value })}</time></div>
     ${step.detail && html`<p>${step.detail}</p>`}
     ${step.route && (i === 0 || step.route !== steps[i - 1].route) && html`<p class="hint"><${Icon} name="route" /> ${step.route}</p>`}
   </li>`)}</ol>`;
@@ -102,7 +117,7 @@ function Facts({ run }) {
     <dt>Route</dt><dd>${run.route}${run.tried.length > 0 && html`<p class="hint">tried before: ${run.tried.join(", ")}</p>`}</dd>
     <dt>Attempts</dt><dd>${count(run.attempts)}</dd>
     <dt>Joined by</dt><dd>${count(run.joins)} ${run.joins === 1 ? "order" : "orders"}</dd>
-    <dt>Its result</dt><dd>${run.shared ? "Answers identical orders" : "Is kept for this order alone"}</dd>
+    ${run.state === "done" && html`<dt>Its result</dt><dd>${run.shared ? "Answers identical orders" : "Answers no other order"}</dd>`}
     ${run.credits_used !== null && html`<dt>Credits</dt><dd class="num">${run.credits_used}</dd>`}
     ${run.upstream_task_id && html`<dt>Upstream's task</dt><dd class="mono">${run.upstream_task_id}</dd>`}
     <dt>Created</dt><dd><${Time} at=${run.created_at} /></dd>

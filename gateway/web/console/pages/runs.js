@@ -49,7 +49,7 @@ function RunList({ query }) {
       <${TeamChoice} value=${team} onChoose=${(one) => set({ team: one })} />
       <${ModelChoice} value=${model} onChoose=${(one) => set({ model: one })} />
       <${Choice} label="State" options=${Object.entries(STATES).map(([name, [, word]]) => [name, word])} value=${state} onChoose=${(one) => set({ state: one })} />
-      <${Choice} label="Asked for by" all="Any order" options=${[["started", "First orders"], ["joined", "Joined orders"], ["hit", "Cached answers"]]} value=${verdict} onChoose=${(one) => set({ verdict: one })} />
+      <${Choice} label="Asked for by" all="Any order" options=${[["started", "New orders"], ["joined", "Joined orders"], ["hit", "From the cache"]]} value=${verdict} onChoose=${(one) => set({ verdict: one })} />
       <${Choice} label="Route" all="All routes" options=${routes} value=${route} onChoose=${(one) => set({ route: one })} />
       <${Days} from=${from} to=${to} set=${set} />
       <${Clear} page="runs" query=${query} keep=${["view"]} />
@@ -67,5 +67,5 @@ const COLUMNS = [
   { name: "state", head: "State", cell: (run) => html`<div><${State} state=${run.state} />${run.failure && html`<p class="hint">${run.failure}</p>`}</div>` },
   { name: "at", head: "Created", cell: (run) => html`<span class="still"><${Time} at=${run.created_at} /></span>` },
   { name: "took", head: "Took", align: "end", cell: (run) => duration(run.seconds) },
-  { name: "usd", head: "Spent", align: "end", cell: (run) => html`<div>${money(run.spent_usd)}${run.held_usd > 0 && html`<p class="hint">${money(run.held_usd)} held</p>`}</div>` },
+  { name: "usd", head: "Spent", align: "end", cell: (run) => html`<div>${money(run.spent_usd)}${run.held_usd > 0 && html`<p class="hint">${money(run.held_usd)} reserved</p>`}</div>` },
 ];

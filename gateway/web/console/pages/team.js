@@ -67,6 +67,8 @@ const REFERENCES = {
 };
 const SCOPES = { team: "Its own orders only", organization: "Shared with other teams that share" };
 
+const CONTROLS = { honour: "Clients may, with Cache-Control", ignore: "No client may" };
+
 function Rules({ team }) {
   const { allow, cache, mode, references } = team.settings;
   const listed = (values) => (values?.length ? values.map((one) => html`<${Badge} key=${one}>${one}<//> `) : "All");
@@ -77,6 +79,7 @@ function Rules({ team }) {
       <dt>Qualities</dt><dd>${listed(allow?.qualities)}</dd>
       <dt>Pictures in one order</dt><dd>${allow?.max_n ? `At most ${allow.max_n}` : "As many as the model takes"}</dd>
       <dt>Cache</dt><dd>${SCOPES[cache?.scope] ?? "As in the settings"}</dd>
+      <dt>Passing it by</dt><dd>${CONTROLS[cache?.client_control] ?? "As in the settings"}</dd>
       <dt>References</dt><dd>${REFERENCES[references] ?? references}</dd>
       <dt>Mode</dt><dd>${mode === "shadow" ? "Shadow: nothing is refused" : "Enforced"}</dd>
       ${team.created_at && html`<dt>Created</dt><dd><${Time} at=${team.created_at} /></dd>`}

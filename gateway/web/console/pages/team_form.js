@@ -85,7 +85,7 @@ function About({ form, set, faults, naming }) {
 }
 
 /** Rows of an amount and a window, such as budgets. */
-function Amounts({ label, one, unit, field, path, rows, setRows, faults, step, first }) {
+function Amounts({ label, one, unit, field, path, rows, setRows, faults, step, first, firstPer = "day" }) {
   const change = (at, part) => setRows(rows.map((row, i) => (i === at ? { ...row, ...part } : row)));
   const free = PER.map(([per]) => per).find((per) => !rows.some((row) => row.per === per));
   return html`<fieldset class="amounts"><legend class="unseen">${label}</legend>
@@ -97,15 +97,15 @@ function Amounts({ label, one, unit, field, path, rows, setRows, faults, step, f
       <${Button} kind="quiet" icon="trash-2" aria-label=${`Remove ${one} ${i + 1}`} onClick=${() => setRows(rows.filter((_, at) => at !== i))} />
     </div>`)}
     ${!rows.length && html`<p class="muted">${first}</p>`}
-    ${free && html`<${Button} icon="plus" onClick=${() => setRows([...rows, { amount: "", per: rows.length ? free : "day" }])}>Add a ${one}<//>`}
+    ${free && html`<${Button} icon="plus" onClick=${() => setRows([...rows, { amount: "", per: rows.length ? free : firstPer }])}>Add a ${one}<//>`}
   </fieldset>`;
 }
 
 function Money({ form, set, faults }) {
   return html`<${Card} title="Budgets">
     <p class="hint">Hard caps, all of them at once. Windows begin by the calendar. A changed cap keeps what was spent.</p>
-    <${Amounts} label="Budgets" one="budget" unit="US dollars" field="usd" path="budgets" step="any" rows=${form.budgets} setRows=${(budgets) => set({ budgets })} faults=${faults}
-      first="No budget: the team can spend without an end." />
+    <${Amounts} label="Budgets" one="budget" unit="US dollars" field="usd" path="budgets" step="any" firstPer="month" rows=${form.budgets} setRows=${(budgets) => set({ budgets })} faults=${faults}
+      first=${html`<strong>No budget: the team can spend without an end.</strong>`} />
   <//>`;
 }
 
@@ -159,6 +159,7 @@ function Ways({ form, set, faults }) {
     <${Select} ...${a} data-field=${path} options=${options} value=${form[name]} onChange=${(e) => set({ [name]: e.target.value })} />`}<//>`;
   return html`<${Card} title="Cache and references"><div class="split">
     ${choice("Answers from the cache", "Whose finished orders may answer this team's.", "scope", "cache.scope", [["", "As in the settings"], ["team", "Its own only"], ["organization", "The whole organisation's"]])}
+    ${choice("Clients that pass the cache by", "With Cache-Control: no-cache a client has a new picture made, and pays for it.", "client_control", "cache.client_control", [["", "As in the settings"], ["honour", "Allowed"], ["ignore", "Ignored"]])}
     ${choice("Reference pictures", "Fetched ones are checked first, and count by their bytes.", "references", "references", [["trust", "Trust the link"], ["fetch", "Fetch and check"]])}
   </div><//>`;
 }

@@ -5,12 +5,13 @@ export const PER = [["hour", "hour"], ["day", "day"], ["week", "week"], ["month"
 /** What the form shows for a team, or for a new one. */
 export function formOf(team) {
   const { budgets, limits, allow, cache, mode, references } = team?.settings ?? {};
+  const budgetsOf = team ? (budgets ?? []) : [{ usd: "", per: "month" }];
   const text = (value) => (value === null || value === undefined ? "" : String(value));
   return {
     name: team?.name ?? "",
     description: team?.description ?? "",
     mode: mode ?? "enforce",
-    budgets: (budgets ?? []).map(({ usd, per }) => ({ amount: text(usd), per })),
+    budgets: budgetsOf.map(({ usd, per }) => ({ amount: text(usd), per })),
     images: (limits?.images ?? []).map(({ count, per }) => ({ amount: text(count), per })),
     runs_per_minute: text(limits?.runs_per_minute),
     concurrent_runs: text(limits?.concurrent_runs),
@@ -19,6 +20,7 @@ export function formOf(team) {
     qualities: allow?.qualities ?? null,
     max_n: text(allow?.max_n),
     scope: text(cache?.scope),
+    client_control: text(cache?.client_control),
     references: references ?? "trust",
   };
 }
@@ -34,7 +36,7 @@ function documentOf(form) {
       concurrent_runs: numberOf(form.concurrent_runs),
     },
     allow: { models: form.models, sizes: form.sizes, qualities: form.qualities, max_n: numberOf(form.max_n) },
-    cache: { scope: form.scope || null },
+    cache: { scope: form.scope || null, client_control: form.client_control || null },
     mode: form.mode,
     references: form.references,
   };
@@ -54,7 +56,7 @@ export function problems(form) {
   const found = {};
   if (!form.name.trim()) found.name = "A team needs a name.";
   form.budgets.forEach(({ amount }, i) => {
-    if (!(numberOf(amount) > 0)) found[`budgets.${i}.usd`] = "An amount above zero, in US dollars.";
+    if (!(numberOf(amount) > 0)) found[`budgets.${i}.usd`] = "An amount above zero, in US dollars. Without a budget, remove the row.";
   });
   form.images.forEach(({ amount }, i) => {
     if (!whole(amount)) found[`limits.images.${i}.count`] = "A whole number above zero.";

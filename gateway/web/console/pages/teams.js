@@ -60,7 +60,7 @@ const COLUMNS = [
 ];
 
 function TeamCell({ team }) {
-  return html`<div class="team-cell"><a class="team-name" href=${link("teams", [team.name])}>${team.name}</a>
+  return html`<div class="team-cell"><a class="team-name" href=${link("teams", [team.name])} title=${team.name}>${team.name}</a>
     <${TeamBadges} team=${team} />
     ${team.description && html`<p class="hint">${team.description}</p>`}</div>`;
 }
@@ -86,10 +86,14 @@ function Sums({ teams }) {
 }
 
 function chosen(teams, { q = "", order = "name", mode }) {
-  const words = q.toLowerCase();
-  const found = teams.filter((team) => `${team.name} ${team.description ?? ""}`.toLowerCase().includes(words) && (!mode || team.settings.mode === mode));
+  const words = folded(q).split(/\s+/);
+  const told = (team) => folded(`${team.name} ${team.description ?? ""}`);
+  const found = teams.filter((team) => words.every((word) => told(team).includes(word)) && (!mode || team.settings.mode === mode));
   return found.sort((ORDERS[order] ?? ORDERS.name)[1]);
 }
+
+/** Without case and accents: every word must occur, in any order. */
+const folded = (text) => text.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
 
 /** The share of its fullest limit that a team has used, held money included. */
 function fullness(team) {

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../vendor/preact.js";
 import { download, useData } from "../api.js";
 import { link } from "../router.js";
 import { Plot, daysBetween } from "../plot.js";
-import { Button, Card, Empty, ErrorBox, Loading, PageHead, Segments, Stat, Table, count, money, toast } from "../ui.js";
+import { Button, Card, Empty, ErrorBox, Loading, PageHead, Segments, Stat, Table, count, money, percent, toast } from "../ui.js";
 import { Days, ModelChoice, TeamChoice, setter, today } from "./filters.js";
 import { MEASURES, RANGES, overDays, rangeOf, stacked } from "./usage_sums.js";
 
@@ -63,15 +63,25 @@ function Csv({ asked, report }) {
   return html`<${Button} icon="download" busy=${busy} disabled=${!report} onClick=${save}>Download CSV<//>`;
 }
 
+/** What became of new orders: "44 new · 6 of them failed, nothing charged · 1 under way". */
+export function newOrders({ started, done, failed, failed_usd: lost }) {
+  const live = started - done - failed;
+  return [
+    `${count(started)} new`,
+    failed > 0 && `${count(failed)} of them failed, ${lost > 0 ? `${money(lost)} charged` : "nothing charged"}`,
+    live > 0 && `${count(live)} under way`,
+  ].filter(Boolean).join(" · ");
+}
+
 function Totals({ totals }) {
-  const orders = totals.hits + totals.joined + totals.started;
-  const free = orders ? Math.round((100 * (totals.hits + totals.joined)) / orders) : 0;
+  const { hits, joined, started, images_generated: made, images_cache: reused } = totals;
   return html`<div class="stats">
-    <${Stat} label="Spent" value=${money(totals.spent_usd)} note=${`${count(totals.started)} orders paid`} />
+    <${Stat} label="Spent" value=${money(totals.spent_usd)} note=${`${count(made)} pictures made`} />
     <${Stat} label="Saved" value=${money(totals.saved_usd)} tone=${totals.saved_usd ? "good" : undefined}
       note=${`${money(totals.saved_hit_usd)} by the cache, ${money(totals.saved_joined_usd)} by joining`} />
-    <${Stat} label="Pictures made" value=${count(totals.images_generated)} note=${`${count(totals.images_cache)} more from the cache`} />
-    <${Stat} label="Orders not paid for" value=${`${free} %`} note=${`${count(totals.hits + totals.joined)} of ${count(orders)}`} />
+    <${Stat} label="Orders" value=${count(hits + joined + started)}
+      note=${[newOrders(totals), hits > 0 && `${count(hits)} from the cache`, joined > 0 && `${count(joined)} joined`].filter(Boolean).join(" · ")} />
+    <${Stat} label="Pictures reused" value=${percent(reused, made + reused)} note=${`${count(reused)} of ${count(made + reused)}: not paid a second time`} />
   </div>`;
 }
 
@@ -97,22 +107,25 @@ function Plots({ report, by, query, set }) {
 }
 
 const COUNTERS = [
-  ["spent_usd", "Spent", money], ["saved_usd", "Saved", money], ["bypassed_usd", "Bypassed", money], ["started", "Paid", count], ["hits", "Cached", count],
-  ["joined", "Joined", count], ["failed", "Failed", count], ["images_generated", "Pictures", count], ["images_cache", "Cached", count],
+  ["spent_usd", "Spent", money, "Money"], ["saved_usd", "Saved", money, "Money"], ["bypassed_usd", "Bypassed", money, "Money"],
+  ["started", "New", count, "Orders"], ["hits", "From cache", count, "Orders"], ["joined", "Joined", count, "Orders"], ["failed", "Failed", count, "Orders"],
+  ["images_generated", "Made", count, "Pictures"], ["images_cache", "Reused", count, "Pictures"],
 ];
 
 function Rows({ report, busy }) {
   const [all, setAll] = useState(false);
   const rows = useMemo(() => report.data.toSorted((a, b) => b.spent_usd - a.spent_usd), [report]);
+  const counters = COUNTERS.filter(([name]) => name !== "bypassed_usd" || report.totals.bypassed > 0);
   const columns = [
-    { name: "team", head: "Team", cell: (row) => html`<div class="name-cell"><a href=${link("teams", [row.team])}>${row.team}</a></div>` },
+    { name: "team", head: "Team", cell: (row) => html`<div class="name-cell"><a href=${link("teams", [row.team])} title=${row.team}>${row.team}</a></div>` },
     { name: "model", head: "Model", cell: (row) => html`<span class="still">${row.model}</span>` },
-    ...COUNTERS.map(([name, head, format]) => ({ name, head, align: "end", cell: (row) => format(row[name]) })),
+    ...counters.map(([name, head, format, group]) => ({ name, head, group, align: "end", cell: (row) => format(row[name]) })),
   ];
   const foot = html`<tr><th scope="row">Total</th><td></td>
-    ${COUNTERS.map(([name, , format]) => html`<td key=${name} data-align="end" data-total=${name} data-value=${report.totals[name]}>${format(report.totals[name])}</td>`)}</tr>`;
+    ${counters.map(([name, , format]) => html`<td key=${name} data-align="end" data-total=${name} data-value=${report.totals[name]}>${format(report.totals[name])}</td>`)}</tr>`;
   if (!rows.length) return null;
-  return html`<h2>By team and model</h2>
+  return html`<div><h2>By team and model</h2>
+    <p class="hint">Failed ones are among the new orders, and got no pictures.${report.totals.bypassed > 0 && " Bypassed is what was spent because a client passed the cache by."}</p></div>
     <${Table} caption="By team and model" rows=${all ? rows : rows.slice(0, ROWS)} rowKey=${(row) => `${row.team}|${row.model}`} busy=${busy} columns=${columns} foot=${foot} />
     ${rows.length > ROWS && !all && html`<div class="list-end"><${Button} icon="chevron-down" onClick=${() => setAll(true)}>Show all ${rows.length} rows<//></div>`}`;
 }

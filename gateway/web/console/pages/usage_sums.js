@@ -4,7 +4,7 @@
 export const RANGES = [["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["month", "This month"], ["last-month", "Last month"]];
 
 /** Measures to plot: the report's column, and how it is called. */
-export const MEASURES = [["spent_usd", "Spent"], ["saved_usd", "Saved"], ["images_generated", "Pictures"], ["started", "Orders paid"]];
+export const MEASURES = [["spent_usd", "Spent"], ["saved_usd", "Saved"], ["images_generated", "Pictures made"], ["started", "New orders"]];
 
 const SHOWN = 7;
 

@@ -1,17 +1,27 @@
 // The playground's form: what to make, from what, and what it would cost.
 
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
-import { Button, Card, Field, Icon, Select, Time, count, money, standingName, useSettled } from "../ui.js";
-import { FILE_TYPES, addFiles, body, change, draft, estimate, model, models, mostFiles, references, removeFile } from "./order.js";
+import { html, useEffect, useId, useRef, useState } from "../vendor/preact.js";
+import { away } from "../api.js";
+import { Button, Card, Field, Icon, Select, count, money } from "../ui.js";
+import { FIELDS, FILE_TYPES, addFiles, body, change, choose, draft, model, models, mostFiles, references, removeFile, settings } from "./order.js";
+import { differs, pricesOf, watchPrices } from "./prices.js";
+import { Quote, useQuote } from "./quote.js";
+import { FIELD_WORDS, valueWords } from "./words.js";
 import { generate, shown } from "./work.js";
+
+/** So many choices are all in sight, beside each other; more are a list to open. */
+const IN_SIGHT = 5;
 
 export function OrderForm() {
   const order = body.value;
   const quote = useQuote(order);
   const [missing, setMissing] = useState("");
   const prompt = useRef(null);
+  const why = useId();
+  useEffect(watchPrices, []);
   const submit = (event) => {
     event?.preventDefault();
+    if (away.value) return;
     if (references.value.some((one) => one.state === "sending")) return setMissing("A reference picture is still being sent.");
     if (!order) return setMissing("Write what the picture should show."), prompt.current?.focus();
     setMissing("");
@@ -24,10 +34,13 @@ export function OrderForm() {
       <${Prompt} area=${prompt} error=${missing} onWrite=${() => setMissing("")} />
       <${References} />
       <${Choices} />
+      <${More} />
       <${Quote} quote=${quote} />
       <div class="row order-send">
-        <${Button} kind="primary" type="submit" icon="sparkles" busy=${shown.value?.phase === "sending"}>Generate<//>
-        <span class="hint keys-hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
+        <${Button} kind="primary" type="submit" icon="sparkles" busy=${shown.value?.phase === "sending"} disabled=${away.value} aria-describedby=${away.value ? why : undefined}>Generate<//>
+        ${away.value
+          ? html`<span class="hint" id=${why}>Off until the gateway answers again.</span>`
+          : html`<span class="hint keys-hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>`}
       </div>
     <//>
   </form>`;
@@ -39,31 +52,67 @@ function Prompt({ area, error, onWrite }) {
   const limit = model.value?.prompt_tokens;
   const counted = html`<span class="hint num">${count(length)} ${length === 1 ? "character" : "characters"}${limit ? ` · at most ${count(limit)} tokens` : ""}</span>`;
   return html`<${Field} label="Prompt" aside=${counted} error=${error}>
-    ${(a) => html`<textarea ...${a} ref=${area} rows="5" placeholder="A red bicycle leaning on a white wall, morning light" value=${text}
+    ${(a) => html`<textarea ...${a} ref=${area} rows="5" dir="auto" placeholder="A red bicycle leaning on a white wall, morning light" value=${text}
       onInput=${(e) => (change({ prompt: e.target.value }), onWrite())}></textarea>`}
   <//>`;
 }
 
 function Choices() {
   const offer = model.value;
-  if (!offer) return null;
-  const { size, quality, n } = draft.value;
+  if (!offer) return html`<p class="muted">There is no model that your team may use. Ask your platform team.</p>`;
+  const wished = draft.value.model;
+  const gone = wished && wished !== offer.id ? `Your team has no model ${wished} any more.` : undefined;
   return html`<div class="choices">
-    <${Field} label="Model">${(a) => html`<${Select} ...${a} value=${offer.id} options=${models.value.map((one) => one.id)}
-      onChange=${(e) => change({ model: e.target.value })} />`}<//>
-    <${Choice} label="Size" name="size" values=${offer.sizes} value=${size} />
-    <${Choice} label="Quality" name="quality" values=${offer.qualities} value=${quality} />
-    <${Field} label="Pictures">${(a) => html`<input ...${a} type="number" min="1" max=${offer.max_n} value=${n}
+    <${Field} label="Model" hint=${gone}>${(a) => html`<${Select} ...${a} value=${offer.id} options=${models.value.map((one) => one.id)}
+      onChange=${(e) => choose({ model: e.target.value })} />`}<//>
+    ${Object.keys(FIELDS).map((name) => html`<${Choice} key=${name} name=${name} values=${offer[FIELDS[name]]} required=${offer.required.includes(name)} />`)}
+    <${Field} label="Pictures" hint=${offer.max_n < 10 ? `At most ${offer.max_n}` : undefined}>${(a) => html`<input ...${a} type="number" min="1" max=${offer.max_n} value=${draft.value.n}
       onInput=${(e) => change({ n: within(e.target.value, offer.max_n) })} />`}<//>
   </div>`;
 }
 
-/** One of the model's values, or free text where upstream judges. */
-function Choice({ label, name, values, value }) {
-  const set = (e) => change({ [name]: e.target.value.trim() });
-  return html`<${Field} label=${label}>${(a) => values === null
-    ? html`<input ...${a} value=${value} placeholder="default" onInput=${set} />`
-    : html`<${Select} ...${a} value=${values.includes(value) ? value : ""} options=${[["", "Default"], ...values]} onChange=${set} />`}<//>`;
+/** One of the model's values with what each costs, or free text where the provider judges. */
+function Choice({ name, values, required }) {
+  if (values === null) return name === "resolution" ? null : html`<${FreeChoice} name=${name} />`;
+  const priced = pricesOf(name);
+  const told = differs(priced);
+  const options = [...(required ? [] : [""]), ...values].map((value) => {
+    const found = priced?.find((one) => (one.value ?? "") === value);
+    return { value, words: valueWords(name, value), price: told && found ? priceWords(found) : "" };
+  });
+  const value = settings.value[name];
+  const set = (chosen) => choose({ [name]: chosen });
+  if (name !== "size" && options.length <= IN_SIGHT) return html`<${InSight} label=${FIELD_WORDS[name]} options=${options} value=${value} onChoose=${set} />`;
+  return html`<${Field} label=${FIELD_WORDS[name]}>${(a) => html`<${Select} ...${a} value=${value}
+    options=${options.map((one) => [one.value, one.price ? `${one.words} · ${one.price}` : one.words])} onChange=${(e) => set(e.target.value)} />`}<//>`;
+}
+
+/** What one picture costs; nothing said is priced at the dearest that it may mean. */
+function priceWords({ value, usd }) {
+  if (usd === null) return "no price";
+  return value === null ? `up to ${money(usd)}` : money(usd);
+}
+
+function InSight({ label, options, value, onChoose }) {
+  const name = useId();
+  return html`<fieldset class="in-sight"><legend class="field-label">${label}</legend>
+    <div class="in-sight-options">${options.map((one) => html`<label key=${one.value}>
+      <input type="radio" name=${name} value=${one.value} checked=${one.value === value} onChange=${() => onChoose(one.value)} />
+      <span><span>${one.words}</span> <span class="in-sight-price num">${one.price}</span></span></label>`)}</div>
+  </fieldset>`;
+}
+
+function FreeChoice({ name }) {
+  const set = (e) => choose({ [name]: e.target.value.trim() });
+  return html`<${Field} label=${FIELD_WORDS[name]}>${(a) => html`<input ...${a} value=${settings.value[name]} placeholder="Automatic" onInput=${set} />`}<//>`;
+}
+
+/** What an order that is used again said besides. */
+function More() {
+  const names = Object.keys(draft.value.more);
+  if (!names.length) return null;
+  return html`<div class="row more"><p class="hint">Also sent: ${names.map((name, i) => html`${i ? ", " : ""}<code>${name}</code>`)}</p>
+    <${Button} kind="quiet" icon="x" onClick=${() => change({ more: {} })}>Leave out<//></div>`;
 }
 
 const within = (text, most) => Math.min(Math.max(Math.trunc(Number(text)) || 1, 1), most);
@@ -112,68 +161,4 @@ function usePaste(take) {
     document.addEventListener("paste", paste);
     return () => document.removeEventListener("paste", paste);
   }, []);
-}
-
-// --- what it would cost ------------------------------------------------------------------------
-
-/**
- * The estimate of the order, once it has been still for a moment: {answer} or {error}; null without an order, and
- * {} while it is not known. One of a former order is never shown: it could promise a price that does not hold.
- */
-function useQuote(order) {
-  const asked = order ? JSON.stringify(order) : "";
-  const settled = useSettled(asked, 350);
-  const ended = shown.value?.until;
-  const [quote, setQuote] = useState(null);
-  useEffect(() => {
-    if (!settled) return setQuote(null);
-    const abort = new AbortController();
-    estimate(JSON.parse(settled), { signal: abort.signal }).then(
-      (answer) => setQuote({ of: settled, answer }),
-      (error) => abort.signal.aborted || setQuote({ of: settled, error }),
-    );
-    return () => abort.abort();
-  }, [settled, ended]);
-  if (!asked) return null;
-  return quote?.of === asked ? quote : {};
-}
-
-function Quote({ quote }) {
-  return html`<div class="quote" role="status" aria-live="polite">
-    ${!quote && html`<p class="muted">The price is shown here before anything is sent.</p>`}
-    ${quote && !quote.answer && !quote.error && html`<p class="muted" aria-hidden="true">Asking for the price…</p>`}
-    ${quote?.error && html`<${Refusal} text=${quote.error.message} />`}
-    ${quote?.answer && html`<${Answer} answer=${quote.answer} />`}
-  </div>`;
-}
-
-function Answer({ answer }) {
-  const { verdict, denial } = answer;
-  if (verdict === "deny") return html`<${Refusal} text=${denial.message} rule=${denial.rule} resets=${denial.resets_at} />`;
-  return html`<p class="quote-line" data-verdict=${verdict}><${Icon} name=${{ hit: "zap", join: "git-merge", unknown: "triangle-alert" }[verdict] ?? "play"} />
-      <span>${words(answer)}</span></p>
-    ${denial && html`<p class="hint">Beyond a limit, but your team is only watched: ${denial.message}</p>`}
-    <${Left} budgets=${answer.budgets} />`;
-}
-
-function words({ verdict, price_usd: price }) {
-  const most = price === null ? "at an unknown price" : html`at most <strong class="num">${money(price)}</strong>`;
-  return {
-    hit: html`<strong>Answered from the cache</strong>, for nothing`,
-    join: html`<strong>Joins an identical order</strong> that is being made, for nothing`,
-    start: html`<strong>Starts a new one</strong>, ${most}`,
-    unknown: html`<strong>An identical order's outcome is not known yet.</strong> Sending it again could pay twice`,
-  }[verdict];
-}
-
-/** The tightest money, in one line. */
-function Left({ budgets }) {
-  const money_ = budgets.filter((one) => one.unit === "usd").sort((a, b) => a.left - b.left)[0];
-  if (!money_) return null;
-  return html`<p class="hint num">${money(money_.left)} left of ${money(money_.limit)} ${standingName({ measure: "", window: money_.window })}</p>`;
-}
-
-function Refusal({ text, rule, resets }) {
-  return html`<p class="quote-line" data-verdict="deny"><${Icon} name="ban" /><span><strong>Would be refused.</strong> ${text}</span></p>
-    ${(rule || resets) && html`<p class="hint">${rule && html`Rule <code>${rule}</code>`}${rule && resets && " · "}${resets && html`free again <${Time} at=${resets} how="relative" />`}</p>`}`;
 }

@@ -1,51 +1,110 @@
 // What is about to be ordered: the form's values, and the body they make.
 
 import { computed, effect, signal } from "../vendor/preact.js";
-import { ask, send } from "../api.js";
+import { ask, pictureUrl, send } from "../api.js";
 import { has, summaries } from "../session.js";
+import { browser, readJson, tab } from "../storage.js";
 
 const MAX_FILES = 10;
 const MAX_FILE_BYTES = 10_000_000;
 export const FILE_TYPES = ["image/jpeg", "image/png", "image/webp"];
 
-const EMPTY = { model: "", prompt: "", size: "", quality: "", n: 1 };
+const DRAFT = "gateway.draft";
+const CHOICES = "gateway.choices";
 
-/** The form. `size` and `quality` are "" when upstream decides. */
-export const draft = signal(EMPTY);
+let ids = 0;
+
+/** A name within this page. (Pages that are not served over https have no `crypto.randomUUID`.) */
+export const newId = () => `id-${(ids += 1)}`;
+
+/** What a model lets people choose, and the offer's list of it. */
+export const FIELDS = { size: "sizes", quality: "qualities", resolution: "resolutions" };
+
+/**
+ * `model` and what may be chosen of it are null until somebody chooses; "" is the choice to leave it to the model.
+ * `more`: other fields of an order that is used again.
+ */
+const EMPTY = { model: null, prompt: "", size: null, quality: null, resolution: null, n: 1, more: {} };
+
+const choicesOf = ({ model, size, quality, resolution }) => ({ model, size, quality, resolution });
+
+/** The form: as it was left in this tab, else with what was last chosen in this browser. */
+const begun = () => ({ ...EMPTY, ...choicesOf({ ...EMPTY, ...readJson(browser, CHOICES, {}) }) });
+export const draft = signal({ ...begun(), ...readJson(tab, DRAFT, {}).form });
 
 /** Reference pictures: [{id, name, preview, state: "sending" | "there" | "failed", url, error}]. */
-export const references = signal([]);
+export const references = signal((readJson(tab, DRAFT, {}).links ?? []).map(linked));
 
 export const change = (part) => (draft.value = { ...draft.value, ...part });
+
+/** A choice that a person made: it is there again the next time. */
+export function choose(part) {
+  change(part);
+  browser.set(CHOICES, JSON.stringify(choicesOf(draft.value)));
+}
 
 /** The models of the team, and the one that is chosen. */
 export const models = computed(() => summaries.team.value?.models ?? []);
 export const model = computed(() => models.value.find((one) => one.id === draft.value.model) ?? models.value[0] ?? null);
 
+/** The values of the model's fields: what was chosen where it is offered, else what a form begins with. */
+export const settings = computed(() => {
+  const offer = model.value;
+  if (!offer) return {};
+  return Object.fromEntries(Object.keys(FIELDS).map((name) => [name, valueOf(offer, name, draft.value[name])]));
+});
+
+function valueOf(offer, name, wish) {
+  const values = offer[FIELDS[name]];
+  const begins = offer.beginning[name] ?? "";
+  if (name === "resolution" && values === null) return begins;
+  if (typeof wish !== "string" || (wish === "" && offer.required.includes(name))) return begins;
+  return wish === "" || values === null || values.includes(wish) ? wish : begins;
+}
+
 /** The body of the order, or null while there is none to send. */
 export const body = computed(() => {
-  const { prompt, size, quality, n } = draft.value;
+  const { prompt, n, more } = draft.value;
   const offer = model.value;
   if (!offer || !prompt.trim() || references.value.some((one) => one.state === "sending")) return null;
   const links = references.value.filter((one) => one.url).map((one) => one.url);
+  const said = Object.entries(settings.value).filter(([, value]) => value !== "");
   return {
+    ...more,
     model: offer.id,
     prompt,
-    ...(fits(offer.sizes, size) && { size }),
-    ...(fits(offer.qualities, quality) && { quality }),
+    ...Object.fromEntries(said),
     ...(n > 1 && { n: Math.min(n, offer.max_n) }),
     ...(links.length && { image_urls: links }),
   };
 });
 
-const fits = (values, value) => value !== "" && (values === null || values.includes(value));
-
-/** Puts an order back into the form; its references stay where they are, as links. */
-export function use({ image_urls: links = [], ...order }) {
-  draft.value = { ...EMPTY, ...order };
+/** Puts an order back into the form, with all it said; its references stay where they are, as links. */
+export function use({ model: name, prompt, size = "", quality = "", resolution = "", n = 1, image_urls: links = [], ...more }) {
+  if (resolution && !models.value.find((one) => one.id === name)?.resolutions) more.resolution = resolution;
+  draft.value = { model: name, prompt, size, quality, resolution, n, more };
   clearReferences();
-  references.value = links.map((url) => ({ id: crypto.randomUUID(), name: url.split("/").pop(), state: "there", url }));
+  references.value = links.filter((url) => typeof url === "string").map(linked);
 }
+
+function linked(url) {
+  return { id: newId(), name: url.split("/").pop(), preview: pictureUrl(url), state: "there", url };
+}
+
+/** Takes a picture that is there already as a reference. → what was wrong, or "". */
+export async function useAsReference(url, name) {
+  const answer = await fetch(pictureUrl(url)).catch(() => null);
+  if (!answer?.ok) return "The picture could not be read.";
+  const blob = await answer.blob();
+  return addFiles([new File([blob], name, { type: blob.type })]);
+}
+
+// What was typed outlives a reload of the tab.
+effect(() => {
+  if (!has.team.value) return tab.drop(DRAFT);
+  const links = references.value.filter((one) => one.url).map((one) => one.url);
+  tab.set(DRAFT, JSON.stringify({ form: draft.value, links }));
+});
 
 /**
  * Said with every order that may be answered from the cache. Developer tools that switch the browser's cache off
@@ -85,11 +144,11 @@ function clearReferences() {
 
 function release(one) {
   one.abort?.abort();
-  if (one.preview) URL.revokeObjectURL(one.preview);
+  if (one.preview?.startsWith("blob:")) URL.revokeObjectURL(one.preview);
 }
 
 async function sendFile(file) {
-  const one = { id: crypto.randomUUID(), name: file.name, preview: URL.createObjectURL(file), state: "sending", abort: new AbortController() };
+  const one = { id: newId(), name: file.name, preview: URL.createObjectURL(file), state: "sending", abort: new AbortController() };
   references.value = [...references.value, one];
   const form = new FormData();
   form.append("file", file, file.name);
@@ -108,6 +167,6 @@ function patch(id, part) {
 // The form belongs to the team whose key is held.
 effect(() => {
   if (has.team.value) return;
-  draft.value = EMPTY;
+  draft.value = begun();
   clearReferences();
 });

@@ -1,38 +1,41 @@
-// What became of an order: its progress, its pictures, or why there are none.
+// What became of an order: its progress, its pictures and what they cost, or why there are none.
 
 import { html, useEffect, useState } from "../vendor/preact.js";
-import { pictureUrl } from "../api.js";
-import { Badge, Button, Card, Empty, ErrorBox, Icon, Time, duration, money } from "../ui.js";
-import { PictureActions, PictureDialog, fileName } from "./pictures.js";
-import { use } from "./order.js";
-import { generate, shown } from "./work.js";
+import { away, isAway, pictureUrl } from "../api.js";
+import { summaries } from "../session.js";
+import { Badge, Button, Card, CopyButton, Empty, ErrorBox, Icon, Time, duration, money } from "../ui.js";
+import { LinkHint, PictureActions, PictureDialog, ReferenceButton, altOf, fileName } from "./pictures.js";
+import { change, use } from "./order.js";
+import { leftWords } from "./quote.js";
+import { generate, shown, tightest } from "./work.js";
 
 export function Result() {
   const work = shown.value;
   if (!work) return html`<${Card} class="card result"><${Empty} icon="image" title="Your picture appears here">
-    <p>Write a prompt and press Generate. An order that was made before costs nothing.</p><//><//>`;
+    <p>Write a prompt and press Generate. What was made before costs nothing.</p><//><//>`;
   return html`<${Card} class="card result" key=${work.key}>
     <header class="result-head"><${How} work=${work} /><${Clock} work=${work} /></header>
-    <p class="result-prompt">${work.body.prompt || html`<span class="muted">The prompt is not known any more.</span>`}</p>
+    <p class="result-prompt" dir="auto">${work.body?.prompt ?? html`<span class="muted">What was asked for was erased.</span>`}</p>
     <${Outcome} work=${work} />
+    <${Paid} work=${work} />
   <//>`;
 }
 
 function Outcome({ work }) {
   if (work.phase === "done") return html`<${Pictures} work=${work} />`;
-  if (work.phase === "refused") return html`<${Refused} work=${work} />`;
+  if (work.phase === "refused") return isAway(work.error) ? html`<${Unanswered} work=${work} />` : html`<${Refused} work=${work} />`;
   if (work.phase === "failed") return html`<${Failed} work=${work} />`;
   return html`<${Progress} work=${work} />`;
 }
 
-function How({ work: { phase, how, saved, ignored } }) {
-  const status = { sending: "Sending", running: "Being made", done: "Done", failed: "Failed", refused: "Refused" }[phase];
-  const tone = { done: "good", failed: "bad", refused: "bad" }[phase] ?? "info";
-  const amount = saved ? `, saved ${money(saved)}` : "";
-  return html`<div class="row" role="status"><${Badge} tone=${tone}>${status}<//>
-    ${how === "hit" && html`<${Badge} tone="good" icon="zap">answered from the cache${amount}<//>`}
-    ${ignored && how !== "new" && html`<${Badge} tone="info">the settings allow no new one while there is an answer<//>`}
-    ${how === "joined" && html`<${Badge} tone="good" icon="git-merge">joined an identical order${amount}<//>`}</div>`;
+function How({ work: { phase, how, order, error, ignored } }) {
+  const words = { sending: "Sending", running: "Being made", done: "Done", failed: "Failed", refused: isAway(error) ? "No answer" : "Refused" };
+  const tone = { done: "good", failed: "bad", refused: isAway(error) ? "warn" : "bad" }[phase] ?? "info";
+  const amount = order?.saved_usd ? `: saved ${money(order.saved_usd)}` : "";
+  return html`<div class="row" role="status"><${Badge} tone=${tone}>${words[phase]}<//>
+    ${how === "hit" && html`<${Badge} tone="good" icon="zap">from the cache${amount}<//>`}
+    ${ignored && how !== "started" && html`<${Badge} tone="info">the settings allow no new one while there is an answer<//>`}
+    ${how === "joined" && html`<${Badge} tone="good" icon="git-merge">was being made already${amount}<//>`}</div>`;
 }
 
 /** How long it has taken so far, or took. */
@@ -48,57 +51,94 @@ function Clock({ work }) {
   return html`<span class="hint num"><${Icon} name="clock" /> ${duration(Math.max(0, ((work.until ?? now) - work.since) / 1000))}</span>`;
 }
 
+/** What it cost, and what that leaves. */
+function Paid({ work: { phase, how, order, again, counted } }) {
+  if (!order || !["done", "failed"].includes(phase)) return null;
+  const limit = !again && counted ? tightest(summaries.team.value?.standing ?? []) : null;
+  const paid = order.price_usd > 0 ? `${money(order.price_usd)} spent` : how === "started" ? "Nothing spent" : "Nothing spent for this one";
+  return html`<p class="paid num" role="status"><${Icon} name="wallet" /><span>${paid}${limit && ` · ${leftWords(limit)}`}</span></p>`;
+}
+
 function Progress({ work }) {
-  const percent = work.task?.progress ?? 0;
-  const word = work.phase === "sending" ? "Asking the gateway" : percent >= 99 ? "Keeping the pictures" : percent > 0 ? `${percent} %` : "Waiting for its turn";
-  const n = work.body.n ?? 1;
+  const percent = work.progress ?? 0;
+  const word = away.value
+    ? "No answer from the gateway. It goes on all the same, and is asked again by itself"
+    : work.phase === "sending" ? "Asking the gateway" : percent >= 99 ? "Saving the pictures" : percent > 0 ? `${percent} %` : "Waiting for its turn";
+  const n = work.body?.n ?? 1;
   return html`<div class="stack">
     <div class="progress-line"><span aria-live="polite" role="status">${word}</span>
-      <progress max="100" value=${percent || undefined} aria-label="Progress of the order"></progress></div>
-    <div class="pictures" data-count=${Math.min(n, 4)} aria-hidden="true">${Array.from({ length: n }, (_, i) => html`<div key=${i} class="picture-coming" style=${{ aspectRatio: ratioOf(work.body.size) }}></div>`)}</div>
+      <progress max="100" value=${percent || undefined} aria-label="Progress of the pictures"></progress></div>
+    <div class="pictures" data-columns=${columnsFor(n)} aria-hidden="true">${Array.from({ length: n }, (_, i) => html`<div key=${i} class="picture-coming" style=${{ aspectRatio: ratioOf(work.body?.size) }}></div>`)}</div>
   </div>`;
 }
 
+/** So many pictures stand beside each other; on a phone at most two. */
+const columnsFor = (n) => (n <= 2 ? n : n <= 4 ? 2 : n <= 6 ? 3 : 4);
+
 /** The room that a picture of this size will take: "3:2" and "1536x1024" are both 3 / 2. */
-function ratioOf(size = "") {
-  const [, width, height] = /^(\d+)[:x](\d+)$/.exec(size) ?? [];
+function ratioOf(size) {
+  const [, width, height] = /^(\d+)[:x](\d+)$/.exec(size ?? "") ?? [];
   return width ? `${width} / ${height}` : "1";
 }
 
 function Pictures({ work }) {
   const [open, setOpen] = useState(null);
-  const urls = work.task.results ?? [];
-  const prompt = work.body.prompt ?? "";
-  const name = (i) => fileName(prompt, urls[i], urls.length > 1 ? i + 1 : 0);
-  return html`<div class="pictures" data-count=${Math.min(urls.length, 4)}>${urls.map((url, i) => html`<figure key=${url} class="picture">
+  const urls = (work.order?.pictures ?? []).map((one) => one.url);
+  const prompt = work.body?.prompt ?? "";
+  const name = (i) => fileName(prompt, urls[i]);
+  const several = urls.length > 1;
+  return html`<div class="pictures" data-columns=${columnsFor(urls.length)}>${urls.map((url, i) => html`<figure key=${url} class="picture">
       <button type="button" class="picture-open" onClick=${() => setOpen(i)} aria-label=${`Picture ${i + 1} of ${urls.length}, open it large`}>
-        <img src=${pictureUrl(url)} alt=${prompt} /></button>
-      <figcaption class="row"><${PictureActions} url=${url} name=${name(i)} /></figcaption>
+        <img src=${pictureUrl(url)} alt=${altOf(prompt)} /></button>
+      <figcaption class="row"><${PictureActions} url=${url} name=${name(i)} compact=${several} /></figcaption>
     </figure>`)}</div>
     <div class="row result-more">
-      ${work.how === "hit" && html`<${Button} icon="refresh-cw" onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}
-      ${work.again && html`<${Button} icon="pencil" onClick=${() => use(work.body)}>Use this prompt<//>`}
-      <span class="hint">Task <code>${work.task.id}</code></span>
+      ${work.how === "hit" && !work.again && html`<${Button} icon="refresh-cw" onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}
+      ${work.again && html`<${UseAgain} body=${work.body} />`}
+      ${several && html`<${CopyButton} icon="link" text=${urls.join("\n")} label="Copy all links" />`}
+      ${urls.length === 1 && html`<${ReferenceButton} url=${urls[0]} name=${name(0)} />`}
     </div>
-    ${open !== null && html`<${PictureDialog} title=${`Picture ${open + 1} of ${urls.length}`} url=${urls[open]} prompt=${prompt} name=${name(open)} onClose=${() => setOpen(null)} />`}`;
+    <${LinkHint} />
+    ${open !== null && html`<${PictureDialog} title=${`Picture ${open + 1} of ${urls.length}`} url=${urls[open]} prompt=${prompt} name=${name(open)} onClose=${() => setOpen(null)}
+      onStep=${several && ((by) => setOpen(open + by))} steps=${{ before: open > 0, after: open < urls.length - 1 }}
+      actions=${html`<${ReferenceButton} url=${urls[open]} name=${name(open)} onUsed=${() => setOpen(null)} />`} />`}`;
+}
+
+/** The prompt alone, or with all that was said beside it. Nothing where it was erased. */
+export function UseAgain({ body, onUsed, kind }) {
+  if (!body) return null;
+  const act = (put) => () => (put(), onUsed?.(), document.querySelector(".order textarea")?.focus());
+  return html`<${Button} kind=${kind} icon="pencil" onClick=${act(() => change({ prompt: body.prompt }))}>Use this prompt<//>
+    <${Button} icon="settings" onClick=${act(() => use(body))}>Same settings<//>`;
 }
 
 function Failed({ work }) {
-  const error = work.task.error ?? {};
+  const { code, message } = work.order?.failure ?? {};
   return html`<div class="error-box" role="alert"><${Icon} name="circle-alert" /><div>
-    <p class="error-title">No picture was made</p><p>${error.message ?? "The provider gave no reason."}</p>
-    <p class="hint">${error.code && html`<code>${error.code}</code> · `}Task <code>${work.task.id}</code></p>
-    <${Button} icon="refresh-cw" onClick=${() => generate(work.body)}>Try again<//></div></div>`;
+    <p class="error-title">No picture was made</p><p>${message ?? "The provider gave no reason."}</p>
+    <p class="hint">${code && html`<code>${code}</code> · `}Id <code>${work.id}</code></p>
+    ${work.body && html`<div class="row"><${Button} icon="refresh-cw" disabled=${away.value} onClick=${() => generate(work.body)}>Try again<//>
+      ${work.again && html`<${UseAgain} body=${work.body} />`}</div>`}</div></div>`;
+}
+
+/** Nobody knows whether it arrived; if it did, the same request is not paid a second time. */
+function Unanswered({ work }) {
+  return html`<div class="error-box" data-tone="warn" role="alert"><${Icon} name="wifi-off" /><div>
+    <p class="error-title">No answer from the gateway</p>
+    <p>Whether it arrived is not known. ${work.fresh
+      ? "If it did, it is paid: look at the history before you send it again."
+      : "If it did, sending it again gets you the same pictures, and is not paid twice."}</p>
+    <${Button} icon="refresh-cw" disabled=${away.value} onClick=${() => generate(work.body, { fresh: work.fresh })}>Send again<//></div></div>`;
 }
 
 /** What a status means, and what can be done about it. */
 const REFUSALS = {
-  400: ["The order is not right", "Change the order and send it again."],
+  400: ["Something in it is not right", "Change it and send it again."],
   401: ["The key is not taken", ""],
   402: ["The budget is used up", "Choose a lower quality or fewer pictures, wait until it resets, or ask your platform team for more."],
   403: ["Not open to your team", "Choose another model, or ask your platform team."],
-  409: ["Already ordered", ""],
-  424: ["No picture came of it", "An identical order counts as spent, so nothing is ordered again by itself. Make a new one only if you accept to pay again."],
+  409: ["Already sent", ""],
+  424: ["No picture came of it", "The same request counts as spent, so nothing is made again by itself. Make a new one only if you accept to pay again."],
   429: ["Too much at once", "Wait a moment and send it again."],
   502: ["The provider is broken", "Nothing was paid. Try again later."],
   503: ["Not now", "Try again later."],
@@ -113,7 +153,7 @@ function Refused({ work }) {
   return html`<${ErrorBox} error=${error} title=${title}>
     ${(rule || error.param) && html`<p class="hint">${rule ? html`Rule <code>${rule}</code>` : html`Field <code>${error.param}</code>`}${resets && html` · resets <${Time} at=${resets} how="relative" /> (<${Time} at=${resets} />)`}</p>`}
     ${advice && html`<p>${advice}</p>`}
-    <div class="row"><${Button} icon="refresh-cw" onClick=${() => generate(work.body)}>Send again<//>
-      ${[424, 504].includes(error.status) && html`<${Button} onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}</div>
+    ${work.body && html`<div class="row"><${Button} icon="refresh-cw" onClick=${() => generate(work.body)}>Send again<//>
+      ${[424, 504].includes(error.status) && html`<${Button} onClick=${() => generate(work.body, { fresh: true })}>Make a new one<//>`}</div>`}
   <//>`;
 }

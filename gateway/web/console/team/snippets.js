@@ -7,7 +7,7 @@ export function snippets(body, publicUrl) {
 
 const pretty = (value) => JSON.stringify(value, null, 2);
 
-function curl(body, url) {
+export function curl(body, url) {
   const quoted = pretty(body).replaceAll("'", "'\\''");
   return `curl ${url}/v1/images/generations \\
   -H "Authorization: Bearer $GATEWAY_KEY" \\
