@@ -118,8 +118,8 @@ async def _wrk(base_url: str, one: Way) -> Measured:
         sys.exit(f"{one.name}: {text}")
     return Measured(
         float(_found(r"Requests/sec:\s+([\d.]+)", text)),
-        _milliseconds(_found(r"50%\s+(\S+)", text)),
-        _milliseconds(_found(r"99%\s+(\S+)", text)),
+        _milliseconds(_found(r"\n\s+50%\s+(\S+)", text)),
+        _milliseconds(_found(r"\n\s+99%\s+(\S+)", text)),
     )
 
 

@@ -161,6 +161,7 @@ def team(name: str, entry: TeamEntry, settings: Settings) -> Team:
         client_control=entry.cache.client_control or settings.cache.client_control,
         mode=entry.mode,
         references=entry.references,
+        defaults=tuple(sorted(entry.defaults.items())),
     )
 
 

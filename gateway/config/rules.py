@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.config.default_rules import model_defaults, team_defaults
 from gateway.config.document import Path
 from gateway.config.schema import (
     Alerts,
@@ -24,12 +25,10 @@ from gateway.config.schema import (
 from gateway.config.words import WEB, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
-from gateway.core.orders.spellings import spelled
 
 Found = Iterator[tuple[Path, str]]
 MAX_RETRIES = 20
 MAX_THRESHOLDS = 10
-RESERVED_DEFAULTS = ("model", "prompt", "callback_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def _model(path: Path, model: ModelEntry, names: Names) -> Found:
         yield (*path, "routes"), "at least one route is required"
     for field in ("sizes", "qualities", "resolutions"):
         yield from _list((*path, "limits", field), getattr(model.limits, field))
-    yield from _defaults((*path, "defaults"), model)
+    yield from model_defaults((*path, "defaults"), model)
     seen: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes):
         inner: Path = (*path, "routes", index)
@@ -155,19 +154,6 @@ def _list(path: Path, values: tuple[str, ...] | None) -> Found:
     for value, count in Counter(values or ()).items():
         if count > 1:
             yield path, f"{value!r} is listed {count} times"
-
-
-def _defaults(path: Path, model: ModelEntry) -> Found:
-    for field, value in model.defaults.items():
-        allowed = model.limits.lists.get(field)
-        if field in RESERVED_DEFAULTS:
-            yield (*path, field), "cannot have a default: every order says it itself"
-        elif allowed is not None and spelled(field, value, frozenset(allowed)) not in allowed:
-            near = suggestion(value, allowed)
-            yield (*path, field), f"{value!r} is not in the model's limits{near}"
-    count = model.defaults.get("n", 1)
-    if not isinstance(count, int) or not 1 <= count <= model.limits.max_n:
-        yield (*path, "n"), f"must be a whole number from 1 to max_n, {model.limits.max_n}"
 
 
 def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Found:
@@ -199,9 +185,11 @@ def team_problems(path: Path, team: TeamEntry, settings: Settings, names: Names)
     for field in ("models", "sizes", "qualities"):
         yield from _list((*path, "allow", field), getattr(allow, field))
     yield from _allowed_models((*path, "allow", "models"), team, settings, names)
+    models = [settings.models[name] for name in allowed_names(settings, team)]
+    known = [] if names.broken else models
+    yield from team_defaults((*path, "defaults"), team.defaults, allow, known)
     if names.broken:
         return
-    models = [settings.models[name] for name in allowed_names(settings, team)]
     for field in ("sizes", "qualities"):
         lists = [getattr(model.limits, field) for model in models]
         if not lists or None in lists:

@@ -285,6 +285,7 @@ class TeamEntry(Part):
     budgets: tuple[Budget, ...] = ()
     limits: TeamLimits = TeamLimits()
     allow: TeamAllow = TeamAllow()
+    defaults: dict[str, words.FreeValue] = {}
     cache: TeamCache = TeamCache()
     mode: words.TeamMode = Mode.ENFORCE
     references: words.References = ReferenceMode.TRUST

@@ -46,6 +46,11 @@ class Allow:
     qualities: frozenset[str] | None = None
     max_n: int | None = None
 
+    @property
+    def lists(self) -> Mapping[str, frozenset[str] | None]:
+        """The fields of an order that a team can have a list of values for."""
+        return {"size": self.sizes, "quality": self.qualities}
+
 
 DIGEST_DIGITS: Final = 12
 """Enough of a key's digest to tell keys apart, far too little to find one by."""
@@ -72,6 +77,7 @@ class Team:
     mode: Mode = Mode.ENFORCE
     references: ReferenceMode = ReferenceMode.TRUST
     key: KeyName | None = field(default=None, compare=False)
+    defaults: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

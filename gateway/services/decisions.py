@@ -79,7 +79,7 @@ class Decisions:
             found = await self._deps.ledger.job(decision.claim.job_id)
             match admission.replay(ask, decision.claim, found):
                 case Replayed() as replayed:
-                    return replayed
+                    return replace(replayed, left=decision.left)
                 case Conflicting():
                     raise IdempotencyConflict(
                         "This Idempotency-Key came before with another order: take a new key for "

@@ -34,6 +34,7 @@ from gateway.core.orders.ask import Ask, honoured
 from gateway.core.orders.asked import Asked
 from gateway.core.orders.estimate import Estimate, estimate
 from gateway.core.orders.fingerprint import fingerprint, references
+from gateway.core.orders.receipt import Receipt, receipt
 from gateway.core.orders.replies import answered, outcome_unknown
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.answered import Reply, reply
@@ -69,6 +70,19 @@ class Answer:
     freshness: Freshness
     ignored: bool
     upstream_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How an order came: under which `Idempotency-Key`, and what a refusal is remembered by.
+
+    `told` is told of its receipt, once it is decided and whenever there is more to it: also where
+    it ends in an error.
+    """
+
+    told: Callable[[Receipt], None]
+    key: str | None = None
+    request_id: str = ""
 
 
 class Starter(Protocol):
@@ -112,14 +126,9 @@ class Orders:
         team: Team,
         body: object,
         freshness: Freshness,
-        *,
-        key: str | None = None,
-        request_id: str = "",
+        sent: Sent,
     ) -> Answer:
-        """Takes an order: from parsed JSON to a task, or an error that says what to do.
-
-        `key` is the caller's `Idempotency-Key`, `request_id` what a refusal is remembered by.
-        """
+        """Takes an order: from parsed JSON to a task, or an error that says what to do."""
         if self._stopping:
             raise Unavailable("The gateway is being restarted.", retry_after_seconds=5)
         began = time.perf_counter()
@@ -127,12 +136,13 @@ class Orders:
         try:
             order = await self._read(team, body, policy)
             ask = self._name(team, order, freshness, policy)
-            decision = await self._deps.decisions.on(ask, key)
+            decision = await self._deps.decisions.on(ask, sent.key)
         except GatewayError as error:
             asked = Asked(team, _known_model(body, policy), body)
-            self._deps.refusals.invalid(error, asked, request_id)
+            self._deps.refusals.invalid(error, asked, sent.request_id)
             raise
-        self._tell(ask, decision, request_id)
+        self._tell(ask, decision, sent.request_id)
+        sent.told(receipt(decision))
         if isinstance(decision, Started | Denied) and decision.alerted:
             self._alerted(team.name, decision.alerted)
         if isinstance(decision, Denied):
@@ -144,7 +154,7 @@ class Orders:
                 self._deps.nudge_webhooks()
             task = Task(decision.job, decision.run)
             return Answer(task, decision, ask.freshness, ask.ignored)
-        return await self._upstream_answer(ask, decision, began, request_id)
+        return await self._upstream_answer(ask, decision, began, sent)
 
     @contextmanager
     def reading(self, team: Team, request_id: str) -> Iterator[None]:
@@ -166,7 +176,7 @@ class Orders:
 
     async def _read(self, team: Team, body: object, policy: Policy) -> Order:
         order = validation.read_order(
-            body, policy.catalog, private_callbacks=policy.private_callbacks
+            body, policy.catalog, team, private_callbacks=policy.private_callbacks
         )
         limits = policy.catalog.models[order.model].limits
         if validation.needs_counting(order, limits):
@@ -198,16 +208,18 @@ class Orders:
         )
 
     async def _upstream_answer(
-        self, ask: Ask, decision: Joined | Started | Replayed, began: float, request_id: str
+        self, ask: Ask, decision: Joined | Started | Replayed, began: float, sent: Sent
     ) -> Answer:
         """The answer once the outcome of the submit is known, or its time is over."""
         asked = time.perf_counter()
         try:
             left = SUBMIT_WAIT_SECONDS - (asked - began)
-            run = answered(await self._on_its_way(decision, left), ask.team)
+            run = await self._on_its_way(decision, left)
+            sent.told(receipt(decision, run))
+            answered(run, ask.team)
         except GatewayError as error:
             error.upstream_seconds = time.perf_counter() - asked
-            self._deps.refusals.answered(ask, decision.job, error, request_id)
+            self._deps.refusals.answered(ask, decision.job, error, sent.request_id)
             raise
         waited = time.perf_counter() - asked
         return Answer(Task(decision.job, run), decision, ask.freshness, ask.ignored, waited)

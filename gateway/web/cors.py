@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.policy import Current
+from gateway.web.receipts import RECEIPT
 
 PICTURES: Final = "/pictures/"
 PREFLIGHT_SECONDS: Final = 86_400
@@ -24,6 +25,7 @@ PICTURE_HEADERS: Final = {
     "Access-Control-Expose-Headers": "ETag, Content-Length, Content-Range, Accept-Ranges",
 }
 EXPOSED: Final = (
+    *(header.name for header in RECEIPT),
     "Accept-Encoding",
     "Cache-Status",
     "Content-Disposition",

@@ -26,6 +26,9 @@ UPSTREAM_SECONDS: Final = "gateway.upstream_seconds"
 REQUEST_ID: Final = "gateway.request_id"
 """Scope key: the id that the answer carries as `X-Request-Id`."""
 
+ANSWER_HEADERS: Final = "gateway.answer_headers"
+"""Scope key: headers of the answer, whatever it will be: also of an error."""
+
 CountRequest = Callable[[str, str, int, float, float], None]
 """Told of each answer: route template, method, status, its seconds, and how many were ours."""
 
@@ -86,6 +89,11 @@ def add_upstream_seconds(request: Request, seconds: float) -> None:
     request.scope[UPSTREAM_SECONDS] = request.scope.get(UPSTREAM_SECONDS, 0.0) + seconds
 
 
+def answer_with(request: Request, headers: Mapping[str, str]) -> None:
+    """The answer to this request carries these headers, which take the place of former ones."""
+    request.scope[ANSWER_HEADERS] = headers
+
+
 def folded(path: str) -> str:
     """The path as it was meant: `//v1//v1/models/` is `/v1/models`."""
     path = _SLASHES.sub("/", path)
@@ -102,3 +110,5 @@ def _stamp(headers: MutableHeaders, scope: Scope, request_id: str, start: float)
         f"gateway;dur={max(0.0, total - upstream) * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
     )
     headers.setdefault("Cache-Control", "no-store")
+    for name, value in scope.get(ANSWER_HEADERS, {}).items():
+        headers.raw.append((name.lower().encode(), value.encode()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import re
 import sys
@@ -16,8 +15,8 @@ import pytest
 import pytest_asyncio
 from admin_tab import PHONE, WIDE, Tab, browser_tab
 from house import FAST, OTHER_KEY, PRICE_USD, TEAM_KEY, House, digest, house
-from PIL import Image
-from playwright.async_api import Browser, FilePayload, Locator, Route, expect
+from playwright.async_api import Browser, FilePayload, Route, expect
+from team_tab import drop, enter, order, png, summary
 
 from gateway.config import parse
 
@@ -53,47 +52,6 @@ async def tab(home: House, chromium: Browser) -> AsyncIterator[Tab]:
 
 def faults(tab: Tab) -> list[str]:
     return [fault for fault in tab.faults if not EXPECTED.search(fault)]
-
-
-async def enter(home: House, tab: Tab, key: str = TEAM_KEY) -> None:
-    """From the first screen to the playground."""
-    await tab.page.goto(f"{home.http.base_url}/console")
-    await tab.page.get_by_label("Team key").fill(key)
-    await tab.button("Open").click()
-    await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Playground")
-
-
-async def order(tab: Tab, prompt: str) -> Locator:
-    """Sends the prompt, and waits for its picture."""
-    await tab.page.get_by_label("Prompt").fill(prompt)
-    await tab.button("Generate").click()
-    await expect(tab.page.locator(".result-prompt")).to_have_text(prompt)
-    await expect(tab.page.locator(".result .badge").first).to_have_text("Done")
-    picture = tab.page.locator(".picture img").first
-    await expect(picture).not_to_have_js_property("naturalWidth", 0)
-    return picture
-
-
-async def drop(tab: Tab, name: str, media_type: str, content: bytes) -> None:
-    """Drops a file on the form, as a file manager does."""
-    script = """([name, type, bytes]) => {
-        const data = new DataTransfer();
-        data.items.add(new File([new Uint8Array(bytes)], name, { type }));
-        return data;
-    }"""
-    data = await tab.page.evaluate_handle(script, [name, media_type, list(content)])
-    await tab.page.locator(".references").dispatch_event("drop", {"dataTransfer": data})
-
-
-def png(colour: str) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (48, 48), colour).save(file, "PNG")
-    return file.getvalue()
-
-
-async def summary(home: House, key: str = TEAM_KEY) -> Any:
-    answer = await home.client.get("/team/v1/summary", headers={"Authorization": f"Bearer {key}"})
-    return answer.json()
 
 
 # --- keys ----------------------------------------------------------------------------------------

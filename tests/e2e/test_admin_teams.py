@@ -18,6 +18,7 @@ DEFAULTS = {
     "allow": {},
     "budgets": [],
     "cache": {},
+    "defaults": {},
     "limits": {"images": []},
     "mode": "enforce",
     "references": "trust",

@@ -24,6 +24,7 @@ LISTS = (
     "/admin/v1/pictures",
     "/admin/v1/callbacks",
     "/admin/v1/audit",
+    "/team/v1/orders",
     "/team/v1/pictures",
 )
 MARKS = (

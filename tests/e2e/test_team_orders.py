@@ -109,7 +109,7 @@ async def test_an_erased_order_says_nothing_of_what_it_was(home: House) -> None:
     assert found["price_usd"] == PRICE_USD
 
 
-@pytest.mark.parametrize("path", ["orders", "prices?model=painter"])
+@pytest.mark.parametrize("path", ["orders", "prices/painter"])
 async def test_only_a_teams_key_opens_them(home: House, path: str) -> None:
     for headers in ({}, {"Authorization": f"Bearer {ADMIN_KEY}"}):
         answer = await home.client.get(f"/team/v1/{path}", headers=headers)
@@ -123,9 +123,7 @@ async def test_only_a_teams_key_opens_them(home: House, path: str) -> None:
         ("orders?limit=0", "limit"),
         ("orders?cursor=none", "cursor"),
         ("orders?task=a&cursor=WzEsImEiXQ==", "cursor"),
-        ("prices", "model"),
-        ("prices?model=nobody", "model"),
-        ("prices?model=painter&n=2", "n"),
+        ("prices/painter?n=2", "n"),
     ],
 )
 async def test_a_wrong_question_is_named(home: House, path: str, param: str) -> None:
@@ -133,7 +131,7 @@ async def test_a_wrong_question_is_named(home: House, path: str, param: str) -> 
 
 
 async def test_a_price_stands_beside_each_choice(home: House) -> None:
-    found = await own(home, "prices?model=painter&quality=low")
+    found = await own(home, "prices/painter?quality=low")
     assert (found["model"], found["usd"]) == ("painter", 0.01)
     assert {one["value"]: one["usd"] for one in found["choices"]["quality"]} == {
         None: 0.3,
@@ -141,10 +139,16 @@ async def test_a_price_stands_beside_each_choice(home: House) -> None:
         "medium": 0.3,
         "high": 0.3,
     }
-    held = await own(home, "prices?model=painter", OTHER_KEY)
+    held = await own(home, "prices/painter", OTHER_KEY)
     assert [one["value"] for one in held["choices"]["quality"]] == ["low", "medium"]
     assert [one["value"] for one in held["choices"]["size"]] == ["1:1"]
     assert held["choices"]["resolution"] == [{"value": None, "usd": 0.3}]
+
+
+async def test_a_model_that_is_not_the_teams_has_no_prices(home: House) -> None:
+    error = (await own(home, "prices/nobody", status=404))["error"]
+    assert error["param"] == "model"
+    assert "painter" in error["message"]
 
 
 async def test_a_price_is_what_an_estimate_says(home: House) -> None:
@@ -154,14 +158,14 @@ async def test_a_price_is_what_an_estimate_says(home: House) -> None:
             json={"model": "painter", "prompt": f"a price {value}", "quality": value},
             headers={"Authorization": f"Bearer {TEAM_KEY}"},
         )
-        found = await own(home, f"prices?model=painter&quality={value}")
+        found = await own(home, f"prices/painter?quality={value}")
         assert found["usd"] == answer.json()["price_usd"]
 
 
 async def test_a_summary_says_what_a_form_begins_with(home: House) -> None:
     models = {one["id"]: one for one in (await own(home, "summary", OTHER_KEY))["models"]}
     painter = models["painter"]
-    assert painter["required"] == ["size", "quality"]
+    assert painter["automatic"] == ["resolution"]
     assert painter["beginning"] == {"size": "1:1", "quality": "low"}
     assert (painter["qualities"], painter["sizes"]) == (["low", "medium"], ["1:1"])
 

@@ -125,11 +125,44 @@ def standings(
     return [_standing(cap, by_window[cap.window], renews_at) for cap in caps]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a team has left of its money, and of the paid runs that it may begin in this minute.
+
+    `usd_micros` is what the tightest of its budgets leaves; None: it has no budget. `runs`: its
+    limit of runs in a minute, and how it stands with it; None: it has none.
+    """
+
+    usd_micros: int | None = None
+    runs: Standing | None = None
+
+
+TOLD_OF: Final = frozenset({Measure.USD, Measure.RUNS})
+"""The measures that `Left` tells of."""
+
+
+def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
+    """By the accounts that there are, each of its window; a cap without one is not told of."""
+    by_window = {key.window: account for key, account in accounts.items()}
+    told = [
+        _accumulated(cap, account, account.key.end)
+        for cap in caps
+        if cap.measure in TOLD_OF and (account := by_window.get(cap.window))
+    ]
+    money = [one.left for one in told if one.cap.measure is Measure.USD]
+    runs = [one for one in told if one.cap.measure is Measure.RUNS]
+    return Left(min(money, default=None), next(iter(runs), None))
+
+
 def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:
     if cap.measure is Measure.LIVE:
         return Standing(cap, 0, account.held.runs, NEVER)
+    return _accumulated(cap, account, renews_at(cap.window))
+
+
+def _accumulated(cap: Cap, account: Account, renews_at: float) -> Standing:
     spent, held = _measured(cap, account.spent), _measured(cap, account.held)
-    return Standing(cap, spent, held, renews_at(cap.window))
+    return Standing(cap, spent, held, renews_at)
 
 
 def _measured(cap: Cap, amounts: Amounts) -> int:

@@ -34,6 +34,7 @@ from gateway.core.model import (
 from gateway.core.money.accounts import Account, AccountKey, Amounts
 from gateway.core.money.alerts import Moment, alerts
 from gateway.core.money.booking import book
+from gateway.core.money.budgets import Left, left
 from gateway.core.orders.ask import Ask
 from gateway.core.orders.denials import (
     Denial,
@@ -51,10 +52,12 @@ from gateway.core.runs.history import begun
 from gateway.core.runs.sharing import give_way
 from gateway.core.transaction import View, Writes
 
+UNTOLD: Final = Left()
+
 # --- the verdicts ------------------------------------------------------------------------------
 #
 # `shadow` tells of a team in shadow mode what would have denied the order, `alerted` the ids of the
-# alerts that came of it.
+# alerts that came of it, `left` what the team has left after the order.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Hit:
     run: Run
     ttl_seconds: float
     shadow: Denial | None = None
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Joined:
     job: Job
     run: Run
     shadow: Denial | None = None
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,14 @@ class Started:
     stored: bool
     shadow: Denial | None = None
     alerted: tuple[str, ...] = ()
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
     denial: Denial
     alerted: tuple[str, ...] = ()
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class Doubtful:
     """An identical order's submit has an unknown outcome; it is not sent again."""
 
     run: Run
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ class Claimed:
     """The key was used before: find out what became of it (`replay`), and maybe ask again."""
 
     claim: Claim
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,7 @@ class Replayed:
 
     job: Job
     run: Run
+    left: Left = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +145,20 @@ NEVER_TAKEN: Final = frozenset(
 def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
     """The decision on an order and the records that make it true."""
     if ask.claim and view.claim and view.claim != ask.free:
-        return Claimed(view.claim), Writes()
+        return Claimed(view.claim, _left(ask, view, Writes())), Writes()
     decision, writes = judge(ask, view)
     if ask.claim and isinstance(decision, Hit | Joined | Started):
         freed = (view.claim,) if view.claim else ()
         writes = replace(writes, claims=(ask.claim,), freed=freed)
+    if ask.team.caps and not isinstance(decision, Unvetted):
+        decision = replace(decision, left=_left(ask, view, writes))
     return decision, writes
+
+
+def _left(ask: Ask, view: View, writes: Writes) -> Left:
+    """What the team has left once these writes are made."""
+    booked = {account.key: account for account in writes.accounts}
+    return left(ask.team.caps, ask.in_force({**view.accounts, **booked}))
 
 
 def replay(ask: Ask, claim: Claim, found: Task | None) -> Replayed | Conflicting | None:
@@ -234,7 +252,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     run = replace(run, bypassed=_bypassed(ask, view))
     denial = shadow or over_budget(ask, run, view)
     if denial and ask.team.mode is Mode.ENFORCE:
-        told = _alerts(ask, ask.in_force(view), refused=run.hold)
+        told = _alerts(ask, ask.in_force(view.accounts), refused=run.hold)
         return Denied(denial, _ids(told)), Writes(alerts=told)
     job = _job(ask, run, Verdict.STARTED)
     first = begun(run, shadow=denial.rule if denial else "")
@@ -242,7 +260,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     if view.live is not None:  # `no-cache`, or it is on a former model: others join the new run
         writes = replace(writes, runs=(give_way(view.live), *writes.runs))
     booked = {one.key: one for one in writes.accounts}
-    told = _alerts(ask, {key: booked[key] for key in ask.in_force(view)})
+    told = _alerts(ask, ask.in_force(booked))
     started = Started(job, run, run.shared, denial, _ids(told))
     return started, replace(writes, jobs=(job,), alerts=told)
 

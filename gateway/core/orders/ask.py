@@ -14,8 +14,8 @@ from gateway.core.catalog import ClientControl, ImageModel, Team
 from gateway.core.model import Claim, Freshness, Order, Run, RunState
 from gateway.core.money.accounts import Account, AccountKey, Window, Windows
 from gateway.core.money.alerts import Alerting
-from gateway.core.money.budgets import account_keys, resets_at
-from gateway.core.transaction import Keys, View
+from gateway.core.money.budgets import TOLD_OF, account_keys, resets_at
+from gateway.core.transaction import Keys
 
 
 def honoured(asked: Freshness, control: ClientControl) -> Freshness:
@@ -65,26 +65,35 @@ class Ask:
     def renews_at(self, window: Window) -> float:
         return resets_at(window, self.now, self.zone)
 
-    def in_force(self, view: View) -> Mapping[AccountKey, Account]:
-        """The team's accounts that its limits are held against."""
+    def in_force(self, accounts: Mapping[AccountKey, Account]) -> Mapping[AccountKey, Account]:
+        """Those of the accounts that the team's limits are held against."""
         keys = account_keys(self.team.name, self.now, self.zone)
-        return {key: view.accounts[key] for key in keys}
+        return {key: accounts[key] for key in keys if key in accounts}
 
     def keys(self) -> Keys:
         """What `admit` needs to see: the team's accounts, the runs of the fingerprint, the claim.
 
-        Only the claim when the response cache has the answer: that saves the ledger's read.
+        When the response cache has the answer, only the claim and what the caller is told of: that
+        saves the ledger's reads.
         """
         claim = (self.claim.team, self.claim.key) if self.claim else None
         cached = self.cached
         if cached and self.vetted.get(cached.id) and self.seconds_left(cached) > 0:
-            return Keys(claim=claim)
+            return Keys(self._told_of(), claim=claim)
         return Keys(
             account_keys(self.team.name, self.now, self.zone),
             counted=(self.team.name, self.now),
             fingerprint=None if self.freshness.no_store else self.fingerprint,
             claim=claim,
         )
+
+    def _told_of(self) -> tuple[AccountKey, ...]:
+        """The accounts that show what the team has left (`budgets.left`)."""
+        windows = {cap.window for cap in self.team.caps if cap.measure in TOLD_OF}
+        if not windows:
+            return ()
+        keys = account_keys(self.team.name, self.now, self.zone)
+        return tuple(key for key in keys if key.window in windows)
 
     def seconds_left(self, run: Run) -> float:
         """For how long this finished run may still answer such orders; 0 when it may not.

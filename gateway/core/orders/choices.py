@@ -12,8 +12,9 @@ from typing import Final
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Order
+from gateway.core.orders.defaults import allowed, defaults, filled, must_say
 from gateway.core.orders.pricing import cheapest
-from gateway.core.orders.spellings import AUTO
+from gateway.core.orders.spellings import AUTO, settled
 
 FIELDS: Final = ("size", "quality", "resolution")
 _RISING: Final = ("low", "medium", "high")
@@ -33,23 +34,13 @@ class Choice:
 
 def offered(model: ImageModel, team: Team, field: str) -> Sequence[str] | None:
     """The values of the field that the team may say, in a list for people; None: any."""
-    listed, allowed = model.limits.lists[field], allowed_values(team, field)
-    if listed is None or allowed is None:
-        either = allowed if listed is None else listed
-        return None if either is None else sorted(either - {AUTO}, key=_place)
-    return sorted((listed & allowed) - {AUTO}, key=_place)
+    values = allowed(field, model, team)
+    return None if values is None else sorted(values - {AUTO}, key=_place)
 
 
-def allowed_values(team: Team, field: str) -> frozenset[str] | None:
-    """Those that the team is held to; None: any that the model takes."""
-    return {"size": team.allow.sizes, "quality": team.allow.qualities}.get(field)
-
-
-def may_be_left_out(model: ImageModel, team: Team, field: str) -> bool:
-    """Whether an order that does not say this field can be let in at all."""
-    allowed = allowed_values(team, field)
-    default = dict(model.defaults).get(field)
-    return allowed is None or AUTO in allowed or default in allowed
+def is_automatic(model: ImageModel, team: Team, field: str) -> bool:
+    """Whether upstream may choose: nothing is filled in, and nothing has to be said."""
+    return field not in defaults(model, team) and field not in must_say(model, team)
 
 
 def choices(
@@ -59,7 +50,7 @@ def choices(
     found: dict[str, Sequence[Choice]] = {}
     for field in FIELDS:
         values = _values(model, team, field)
-        found[field] = [Choice(one, price(model, {**said, field: one})) for one in values]
+        found[field] = [Choice(one, price(model, team, {**said, field: one})) for one in values]
     return found
 
 
@@ -69,47 +60,30 @@ def beginning(model: ImageModel, team: Team) -> Mapping[str, str]:
     The operator's default; else the cheapest value where prices differ, and the first where
     something has to be said.
     """
-    said = {field: value for field in FIELDS if (value := _default(model, team, field))}
+    filled_in = defaults(model, team)
+    said = {field: one for field in FIELDS if isinstance(one := filled_in.get(field), str)}
     for field in FIELDS:
         if field not in said and (value := _cheapest(model, team, field, said)):
             said[field] = value
     return said
 
 
-def price(model: ImageModel, said: Mapping[str, str | None]) -> int | None:
+def price(model: ImageModel, team: Team, said: Mapping[str, str | None]) -> int | None:
     """Micro-dollars of one picture at most, on the route that would serve it; None: unpriced."""
-    fields = {**dict(model.defaults), **{name: one for name, one in said.items() if one}}
-    body = {name: one for name, one in fields.items() if one != AUTO}
-    size, quality = body.get("size"), body.get("quality")
-    order = Order(
-        model.name,
-        "",
-        1,
-        size if isinstance(size, str) else None,
-        quality if isinstance(quality, str) else None,
-        body,
-    )
-    found = cheapest(model, order)
+    fields = settled({name: one for name, one in said.items() if one}, model.limits.lists)
+    found = cheapest(model, Order(model.name, "", 1, None, None, filled(fields, model, team)))
     return None if found is None else found[1]
 
 
 def _values(model: ImageModel, team: Team, field: str) -> Sequence[str | None]:
-    nothing = (None,) if may_be_left_out(model, team, field) else ()
+    nothing = (None,) if is_automatic(model, team, field) else ()
     return *nothing, *(offered(model, team, field) or ())
-
-
-def _default(model: ImageModel, team: Team, field: str) -> str | None:
-    """The operator's, where the team may have it."""
-    value, values = dict(model.defaults).get(field), offered(model, team, field)
-    if not isinstance(value, str) or (values is not None and value not in values):
-        return None
-    return value
 
 
 def _cheapest(model: ImageModel, team: Team, field: str, said: Mapping[str, str]) -> str | None:
     """None: nothing has to be said, and nothing that can be said costs less."""
     values = _values(model, team, field)
-    prices = [price(model, {**said, field: one}) for one in values]
+    prices = [price(model, team, {**said, field: one}) for one in values]
     priced = [amount for amount in prices if amount is not None]
     return values[prices.index(min(priced))] if priced else next(iter(values), None)
 

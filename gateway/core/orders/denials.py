@@ -120,7 +120,7 @@ def forbidden(ask: Ask) -> Denial | None:
 
 
 def _not_allowed(reason: Reason, param: str, value: str | None, allowed: frozenset[str]) -> Denial:
-    got = f"not '{value}'" if value is not None else "and must say so: the field is missing"
+    got = f"not '{value}'" if value is not None else "and must say which: it is missing, or 'auto'"
     message = f"This team may use these values of '{param}': {', '.join(sorted(allowed))}; {got}."
     return Denial(reason, message, f"allow.{param}", param=param)
 
@@ -176,7 +176,7 @@ def unpriced(ask: Ask) -> Denial:
 def over_budget(ask: Ask, run: Run, view: View) -> Denial | None:
     """The cap that the run would break, if any."""
     excess = first_excess(
-        ask.team.caps, ask.in_force(view), run.hold, now=ask.now, renews_at=ask.renews_at
+        ask.team.caps, ask.in_force(view.accounts), run.hold, now=ask.now, renews_at=ask.renews_at
     )
     if excess is None:
         return None

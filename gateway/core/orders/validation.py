@@ -12,8 +12,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.core.addresses import check_url
-from gateway.core.catalog import Catalog, ImageModel, Limits
+from gateway.core.catalog import Catalog, ImageModel, Limits, Team
 from gateway.core.model import Order
+from gateway.core.orders.defaults import filled
 from gateway.core.orders.fingerprint import canonical_json
 from gateway.core.orders.spellings import LABELS, NOT_FORWARDED, given, settled
 from gateway.core.orders.texts import check_texts
@@ -35,12 +36,17 @@ _STYLES: Final = re.compile("[!@;]")
 LABEL_CHARACTERS: Final = 10_000
 """Of all labels as JSON. Each order keeps its own, also one that costs nothing."""
 
+ANY_TEAM: Final = Team("")
+"""One that has no limits and no defaults of its own."""
+
 MAX_DEPTH: Final = 32
 """Nesting of an order's JSON: far beyond any real field, far below what parsers stand."""
 
 
-def read_order(body: object, catalog: Catalog, *, private_callbacks: bool = False) -> Order:
-    """The order in a request's parsed JSON. Raises `InvalidRequest` naming the field.
+def read_order(
+    body: object, catalog: Catalog, team: Team = ANY_TEAM, *, private_callbacks: bool = False
+) -> Order:
+    """The team's order in a request's parsed JSON. Raises `InvalidRequest` naming the field.
 
     The prompt's length in tokens is not judged here, since counting takes time: see
     `check_prompt_tokens`. `private_callbacks` lets `callback_url` name internal addresses.
@@ -49,8 +55,7 @@ def read_order(body: object, catalog: Catalog, *, private_callbacks: bool = Fals
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
     check_texts(body, max_depth=MAX_DEPTH)
     model = _model(body.get("model"), catalog)
-    lists = model.limits.lists
-    fields = {**settled(dict(model.defaults), lists), **settled(given(body), lists)}
+    fields = filled(settled(given(body), model.limits.lists), model, team)
     prompt = _prompt(fields.get("prompt"), model.limits)
     n = _count(fields.get("n", 1), model.limits)
     size = _choice("size", fields.get("size"), model.limits.sizes)

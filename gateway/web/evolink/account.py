@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NotRequired, cast
+from typing import Any, Final, NotRequired, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,8 @@ from gateway.core.instants import rfc3339_if_ever
 from gateway.core.money.accounts import USD_MICROS
 from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
-from gateway.core.orders.estimate import Estimate, models_of
+from gateway.core.orders.defaults import allowed, defaults, most, must_say
+from gateway.core.orders.estimate import Estimate, models_of, quality_prices
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.services.orders import Orders
@@ -68,6 +69,10 @@ ESTIMATE: Final = Component(
             "object": {"const": "image.generation.estimate"},
             "model": STRING,
             "n": INTEGER,
+            "order": {
+                **OBJECT,
+                "description": "The order as it would be made, with defaults.",
+            },
             "verdict": {
                 **STRING,
                 "enum": ["hit", "join", "start", "deny", "unknown"],
@@ -112,9 +117,18 @@ MODEL: Final = Component(
             "sizes": _NAMES,
             "qualities": _NAMES,
             "resolutions": _NAMES,
+            "defaults": {**OBJECT, "description": "What is filled in where an order says nothing."},
+            "required": listed(STRING, description="What an order has to say besides its prompt."),
             "prices": listed(open_object({"usd": USD}, ["usd"])),
+            "usd_by_quality": {
+                **OBJECT,
+                "additionalProperties": USD,
+                "description": "What a picture of each quality costs at most, with all else left "
+                "out; a quality without a price is not there.",
+            },
         },
         ["id", "object"],
+        text="What this team may order of it: null is a list that upstream judges.",
     ),
 )
 _MODELS: Final = open_object({"data": listed(MODEL), "object": {"const": "list"}}, ["data"])
@@ -165,10 +179,16 @@ class AccountPages:
     async def credits(self, _: Request, team: Team) -> Response:
         return json_response(credits_object(await self._standings.of(team)))
 
-    @Operation("GET /v1/models", ENQUIRIES, "The models that the team may use", answer=_MODELS)
+    @Operation(
+        "GET /v1/models",
+        ENQUIRIES,
+        "The models that the team may use",
+        "With the values that it may order, what is filled in, and the prices.",
+        answer=_MODELS,
+    )
     async def models(self, _: Request, team: Team) -> Response:
         policy = self._current.policy
-        listed = [model_object(model) for model in models_of(team, policy)]
+        listed = [model_object(model, team) for model in models_of(team, policy)]
         return json_response({"data": listed, "object": "list"})
 
 
@@ -180,6 +200,7 @@ def estimate_object(estimate: Estimate, team: TeamStanding) -> Mapping[str, obje
         "object": "image.generation.estimate",
         "model": estimate.order.model,
         "n": estimate.order.n,
+        "order": {**estimate.order.body, "model": estimate.order.model, "n": estimate.order.n},
         "verdict": estimate.verdict,
         "price_usd": price,
         "cost_usd": price if estimate.verdict == "start" else 0,
@@ -216,18 +237,43 @@ def credits_object(team: TeamStanding) -> Mapping[str, object]:
     return {"data": {"token": token, "user": user}, "message": "", "success": True}
 
 
-def model_object(model: ImageModel) -> Mapping[str, object]:
-    """A model as in OpenAI's lists, with what it takes and costs per picture."""
-    limits = model.limits
+def model_object(model: ImageModel, team: Team) -> Mapping[str, object]:
+    """A model as in OpenAI's lists, with what the team may order of it and what a picture costs."""
     return {
         "id": model.name,
         "object": "model",
         "owned_by": wire.CACHE_NAME,
-        "max_n": limits.max_n,
-        "sizes": _sorted(limits.sizes),
-        "qualities": _sorted(limits.qualities),
-        "resolutions": _sorted(limits.resolutions),
+        **may_order(model, team),
+    }
+
+
+class MayOrderShape(TypedDict):
+    """What a team may order of a model; None for a list that upstream judges.
+
+    `defaults` is what is filled in where an order says nothing, `required` what it has to say
+    besides its prompt. `usd_by_quality`: what a picture of each costs at most, all else left out.
+    """
+
+    max_n: int
+    sizes: list[str] | None
+    qualities: list[str] | None
+    resolutions: list[str] | None
+    defaults: dict[str, Any]
+    required: list[str]
+    prices: list[PriceShape]
+    usd_by_quality: dict[str, float]
+
+
+def may_order(model: ImageModel, team: Team) -> MayOrderShape:
+    return {
+        "max_n": most(model, team),
+        "sizes": _sorted(allowed("size", model, team)),
+        "qualities": _sorted(allowed("quality", model, team)),
+        "resolutions": _sorted(allowed("resolution", model, team)),
+        "defaults": defaults(model, team),
+        "required": must_say(model, team),
         "prices": prices(model),
+        "usd_by_quality": {name: dollars(price) for name, price in quality_prices(model, team)},
     }
 
 

@@ -14,6 +14,7 @@ from gateway.core.addresses import MAX_URL_CHARACTERS
 from gateway.core.catalog import Team
 from gateway.core.model import Task
 from gateway.core.orders.admission import Replayed
+from gateway.core.orders.receipt import receipt
 from gateway.core.policy import Current
 from gateway.errors import (
     BudgetExhausted,
@@ -32,7 +33,7 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.ports.clock import Clock
-from gateway.services.orders import Answer, Orders
+from gateway.services.orders import Answer, Orders, Sent
 from gateway.services.tasks import Tasks
 from gateway.web.body import Bodies
 from gateway.web.chapters import ORDERS
@@ -42,6 +43,7 @@ from gateway.web.evolink.prefer import Wait
 from gateway.web.evolink.tasks import TASK
 from gateway.web.openai.errors import WrongBaseUrl
 from gateway.web.operation import Header, Operation
+from gateway.web.receipts import RECEIPT, tell
 from gateway.web.schema import INTEGER, STRING, Component, listed, open_object, text
 
 TASK_PREFIX: Final = "task-unified-"
@@ -156,7 +158,7 @@ class Images:
         headers=(WAIT, FRESHNESS, _KEY_HEADER),
         body=ORDER,
         answer=TASK,
-        answer_headers=(_CACHE_STATUS, _REPLAYED),
+        answer_headers=(_CACHE_STATUS, _REPLAYED, *RECEIPT),
         errors=(*ORDER_ERRORS, IdempotencyConflict, NotCached),
     )
     async def generate(self, request: Request, team: Team) -> Response:
@@ -169,12 +171,14 @@ class Images:
             key = read_key(request)
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
-        answer = await self._service.submit(team, body, freshness, key=key, request_id=request_id)
+        sent = Sent(lambda told: tell(request, told, self._clock()), key, request_id)
+        answer = await self._service.submit(team, body, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)
         headers = decision_headers(answer)
         if wait is None:
             return self._answer(answer.task, headers)
         task, applied = await self._waited(request, answer.task, wait)
+        sent.told(receipt(answer.decision, task.run))
         return self._answer(task, {**headers, **applied})
 
     @Operation(

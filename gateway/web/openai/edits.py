@@ -90,9 +90,9 @@ class Edits:
             self._places.place(team.name),
             received_form(request, self._folder, limits) as form,
         ):
-            wish = wire.read_wish(wire.read_fields(form.fields), policy.catalog)
+            wish = wire.read_wish(wire.read_fields(form.fields), policy.catalog, team)
             order = read_order(  # what is refused anyway need not go up
-                wish.body, policy.catalog, private_callbacks=policy.private_callbacks
+                wish.body, policy.catalog, team, private_callbacks=policy.private_callbacks
             )
             pictures, mask = _sorted_out(form.files, policy.catalog.models[order.model])
             proven = [await self._proven(team, file) for file in (*pictures, *mask)]

@@ -19,10 +19,11 @@ from starlette.responses import Response
 from gateway.core.catalog import Team
 from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.orders.estimate import models_of
+from gateway.core.orders.receipt import receipt
 from gateway.core.orders.replies import outcome_unknown
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, NotCached, NotFound, RateLimited
-from gateway.services.orders import Answer, Orders
+from gateway.services.orders import Answer, Orders, Sent
 from gateway.services.tasks import Tasks
 from gateway.web import chapters
 from gateway.web.body import Bodies
@@ -37,6 +38,7 @@ from gateway.web.openai.edits import Edits
 from gateway.web.openai.errors import ModelNotFound, StillRunning
 from gateway.web.openai.wire import Wish
 from gateway.web.operation import Operation
+from gateway.web.receipts import RECEIPT, tell
 from gateway.web.schema import FILE, INTEGER, OBJECT, STRING, Component, listed, open_object
 
 PREFIX: Final = "/openai/"
@@ -103,6 +105,7 @@ class OpenAI:
         "For the unmodified OpenAI SDKs: set their base URL to `/openai/v1`.",
         body=GENERATION,
         answer=IMAGES,
+        answer_headers=RECEIPT,
         errors=ORDER_ERRORS,
     )
     async def generate(self, request: Request, team: Team) -> Response:
@@ -111,7 +114,7 @@ class OpenAI:
             fields = await self._readers.bodies.read_json(
                 request, policy.body_limit_bytes, team.name
             )
-            wish = openai_wire.read_wish(fields, policy.catalog)
+            wish = openai_wire.read_wish(fields, policy.catalog, team)
         return await self._made(request, team, wish, began=time.perf_counter())
 
     @Operation(
@@ -120,6 +123,7 @@ class OpenAI:
         "Edit pictures, synchronously",
         form=EDIT,
         answer=IMAGES,
+        answer_headers=RECEIPT,
         errors=ORDER_ERRORS,
     )
     async def edit(self, request: Request, team: Team) -> Response:
@@ -161,20 +165,20 @@ class OpenAI:
         request_id = request.scope[REQUEST_ID]
         with self._service.reading(team, request_id):
             freshness, key = wire.read_freshness(request.headers), read_key(request)
-        answer = await self._ordered(request_id, team, wish, freshness, key)
+        sent = Sent(lambda told: tell(request, told, self._current.clock()), key, request_id)
+        answer = await self._ordered(team, wish, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)
         run = answer.task.run
         if not run.is_final:
             left = self._current.policy.openai_wait_seconds - (time.perf_counter() - began)
             async with while_connected(request):
                 run = (await self._tasks.ended(answer.task, left)).run
+        sent.told(receipt(answer.decision, run))
         made = self._answer(team, run, wish)
         made.headers.update(decision_headers(answer))
         return made
 
-    async def _ordered(
-        self, request_id: str, team: Team, wish: Wish, freshness: Freshness, key: str | None
-    ) -> Answer:
+    async def _ordered(self, team: Team, wish: Wish, freshness: Freshness, sent: Sent) -> Answer:
         """The order taken; where it could not be waited for, only if its pictures are there.
 
         Raises what `submit` raises, or `RateLimited`, before any money moves.
@@ -182,9 +186,7 @@ class OpenAI:
         may_wait = self._tasks.may_wait(team.name)
         asked = freshness if may_wait else replace(freshness, only_if_cached=True)
         try:
-            return await self._service.submit(
-                team, wish.body, asked, key=key, request_id=request_id
-            )
+            return await self._service.submit(team, wish.body, asked, sent)
         except NotCached:
             if may_wait or freshness.only_if_cached:
                 raise

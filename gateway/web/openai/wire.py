@@ -12,8 +12,11 @@ from typing import Final
 
 import orjson
 
-from gateway.core.catalog import Catalog, ImageModel
+from gateway.core.catalog import Catalog, ImageModel, Team
 from gateway.core.model import Run
+from gateway.core.orders.defaults import defaults
+from gateway.core.orders.spellings import AUTO
+from gateway.core.orders.validation import ANY_TEAM
 from gateway.errors import InvalidRequest
 
 # --- requests ------------------------------------------------------------------------------------
@@ -70,8 +73,8 @@ class Wish:
     as_links: bool
 
 
-def read_wish(fields: object, catalog: Catalog) -> Wish:
-    """The wish in a request's parsed JSON. Raises `InvalidRequest` naming the parameter."""
+def read_wish(fields: object, catalog: Catalog, team: Team = ANY_TEAM) -> Wish:
+    """The team's wish in a request's parsed JSON. Raises `InvalidRequest` naming the parameter."""
     if not isinstance(fields, Mapping):
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
     name = fields.get("model")
@@ -83,7 +86,8 @@ def read_wish(fields: object, catalog: Catalog) -> Wish:
     body = {
         name: value
         for name, value in given.items()
-        if name not in IGNORED and not _is_harmless(name, value, model)
+        if name not in IGNORED
+        and (_overrules(name, value, model, team) or not _is_harmless(name, value, model))
     }
     return Wish(body, as_links)
 
@@ -126,6 +130,13 @@ def _wants_links(value: object) -> bool:
 def _says_nothing(name: str, value: object) -> bool:
     """Whether a parameter that is known here alone is given and empty; an order knows its own."""
     return value is None or (name in OPTIONAL and value in ("", []))
+
+
+def _overrules(name: str, value: object, model: ImageModel | None, team: Team) -> bool:
+    """Whether what is made anyway has to be said, because a default would make something else."""
+    if model is None or value not in SINCE_GPT_IMAGE_2.get(name, ()) or value == AUTO:
+        return False
+    return defaults(model, team).get(name, value) != value
 
 
 def _is_harmless(name: str, value: object, model: ImageModel | None) -> bool:

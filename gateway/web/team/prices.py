@@ -1,4 +1,4 @@
-"""`GET /team/v1/prices`: what each choice of a model would cost the team, for people's forms."""
+"""`GET /team/v1/prices/{model}`: what each choice of a model would cost, for people's forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.core.money.usd import dollars
 from gateway.core.orders.choices import Choice, choices, price
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Policy
-from gateway.errors import InvalidRequest
+from gateway.errors import NotFound
 from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
 from gateway.web.operation import Operation
@@ -20,7 +20,6 @@ from gateway.web.responses import json_response
 
 
 class PricesAsked(Query):
-    model: str = Field(max_length=200, description="One of the team's models, or an alias of it.")
     size: str | None = Field(None, max_length=100, description="As an order would say it.")
     quality: str | None = Field(None, max_length=100, description="As an order would say it.")
     resolution: str | None = Field(None, max_length=100, description="As an order would say it.")
@@ -53,32 +52,34 @@ class PricesShape(TypedDict):
 
 class OwnPrices:
     @Operation(
-        "GET /team/v1/prices",
+        "GET /team/v1/prices/{model}",
         OWN,
         "What each choice of a model costs",
         "Of one picture at most, before the cache is asked. What the team may not choose is not "
         "there.",
+        path_words={"model": "One of the team's models, or an alias of it."},
         query=PricesAsked,
         answer=PricesShape,
+        errors=(NotFound,),
     )
     async def prices(self, call: TeamCall[PricesAsked]) -> Response:
-        model = own_model(call.query.model, call.team, call.policy)
+        model = own_model(call.request.path_params["model"], call.team, call.policy)
         said = call.query.said
         found = {
             field: [_shape(one) for one in values]
             for field, values in choices(model, call.team, said).items()
         }
-        usd = _usd(price(model, said))
+        usd = _usd(price(model, call.team, said))
         return json_response({"model": model.name, "usd": usd, "choices": found})
 
 
 def own_model(name: str, team: Team, policy: Policy) -> ImageModel:
-    """The team's model of this name. Raises `InvalidRequest`."""
+    """The team's model of this name. Raises `NotFound`."""
     own, found = models_of(team, policy), policy.catalog.find(name)
     if found is None or found not in own:
         known = ", ".join(one.name for one in own) or "none"
-        message = f"The model '{name}' is not among yours; there are: {known}."
-        raise InvalidRequest(message, param="model")
+        message = f"The model '{name[:200]}' is not among yours; there are: {known}."
+        raise NotFound(message, param="model")
     return found
 
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.money.usd import dollars
-from gateway.core.orders.choices import FIELDS, beginning, may_be_left_out, offered
+from gateway.core.orders.choices import FIELDS, beginning, is_automatic, offered
 from gateway.core.orders.estimate import models_of
 from gateway.core.policy import Policy
 from gateway.ports.ledger import Reports, UsagePart
@@ -20,7 +20,7 @@ from gateway.services.usage import report, saved_usd_micros
 from gateway.web import usage_reports
 from gateway.web.calls import TeamCall
 from gateway.web.chapters import OWN
-from gateway.web.evolink.account import PriceShape, prices
+from gateway.web.evolink.account import MayOrderShape, may_order
 from gateway.web.operation import Operation
 from gateway.web.query import NoParameters
 from gateway.web.responses import json_response
@@ -30,22 +30,17 @@ from gateway.web.usage_reports import AS_CSV, UsageAsked, UsageShape, read_by
 OWN_PARTS: Final = (UsagePart.DAY, UsagePart.MODEL)
 
 
-class OfferShape(TypedDict):
-    """A model as the team may use it. None: upstream judges.
+class OfferShape(MayOrderShape):
+    """A model as the team may use it, its lists in the order in which people look.
 
-    `required` are fields that an order has to say, `beginning` what a form begins with.
+    `automatic` are fields that may be left to upstream, `beginning` what a form begins with.
     """
 
     id: str
-    sizes: list[str] | None
-    qualities: list[str] | None
-    resolutions: list[str] | None
-    required: list[str]
+    automatic: list[str]
     beginning: dict[str, str]
-    max_n: int
     max_image_urls: int
     prompt_tokens: int | None
-    prices: list[PriceShape]
 
 
 class TeamSummaryShape(TypedDict):
@@ -111,18 +106,16 @@ def summary_shape(
 
 def offer(model: ImageModel, team: Team) -> OfferShape:
     """What of the model the team may use; prices are those of its cheapest route."""
-    limits, allow = model.limits, team.allow
     return {
         "id": model.name,
+        **may_order(model, team),
         "sizes": _listed(offered(model, team, "size")),
         "qualities": _listed(offered(model, team, "quality")),
         "resolutions": _listed(offered(model, team, "resolution")),
-        "required": [field for field in FIELDS if not may_be_left_out(model, team, field)],
+        "automatic": [field for field in FIELDS if is_automatic(model, team, field)],
         "beginning": dict(beginning(model, team)),
-        "max_n": limits.max_n if allow.max_n is None else min(limits.max_n, allow.max_n),
-        "max_image_urls": limits.max_image_urls,
-        "prompt_tokens": limits.prompt_tokens,
-        "prices": prices(model),
+        "max_image_urls": model.limits.max_image_urls,
+        "prompt_tokens": model.limits.prompt_tokens,
     }
 
 

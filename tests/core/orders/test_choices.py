@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-import pytest
 from core_samples import an_order
 
 from gateway.core.catalog import Allow, ImageModel, Limits, PriceRule, Route, Team
-from gateway.core.orders.choices import beginning, choices, may_be_left_out, offered, price
+from gateway.core.orders.choices import beginning, choices, is_automatic, offered, price
 from gateway.core.orders.pricing import cheapest
 
 BY_QUALITY = (
@@ -47,7 +46,7 @@ def test_a_choice_costs_what_its_order_would() -> None:
         said = {"quality": quality, "size": size}
         order = an_order(**{name: value for name, value in said.items() if value})
         found = cheapest(MODEL, order)
-        assert price(MODEL, said) == (found and found[1])
+        assert price(MODEL, FREE, said) == (found and found[1])
 
 
 def test_what_people_look_for_first_stands_first() -> None:
@@ -60,14 +59,16 @@ def test_nothing_is_offered_that_could_never_work() -> None:
     team = held_to(qualities=frozenset({"low", "medium"}), sizes=frozenset({"1:1", "7:1"}))
     assert list(usd(MODEL, team, "quality")) == ["low", "medium"]
     assert list(usd(MODEL, team, "size")) == ["1:1"]
-    assert not may_be_left_out(MODEL, team, "size")
+    assert not is_automatic(MODEL, team, "size")  # the one choice is filled in
 
 
-@pytest.mark.parametrize("how", [{"auto"}, {"medium"}])
-def test_a_list_may_let_a_field_be_left_out(how: set[str]) -> None:
+def test_upstream_chooses_where_nothing_is_filled_in_and_no_list_forbids_it() -> None:
+    assert is_automatic(MODEL, FREE, "quality")
+    assert is_automatic(MODEL, held_to(qualities=frozenset({"auto", "low"})), "quality")
+    assert not is_automatic(MODEL, held_to(qualities=frozenset({"medium"})), "quality")
     model = replace(MODEL, defaults=(("quality", "medium"),))
-    assert may_be_left_out(model, held_to(qualities=frozenset(how)), "quality")
-    assert not may_be_left_out(MODEL, held_to(qualities=frozenset({"medium"})), "quality")
+    assert not is_automatic(model, FREE, "quality")
+    assert list(usd(model, FREE, "quality")) == ["low", "medium", "high"]
 
 
 def test_a_form_begins_with_the_cheapest_where_prices_differ() -> None:
@@ -90,6 +91,14 @@ def test_the_operators_default_comes_before_the_cheapest() -> None:
     }
 
 
+def test_a_teams_own_default_comes_first() -> None:
+    model = replace(MODEL, defaults=(("quality", "high"),))
+    team = replace(FREE, defaults=(("quality", "medium"),))
+    assert beginning(model, team) == {"quality": "medium"}
+    assert list(usd(model, team, "quality")) == ["low", "medium", "high"]
+    assert price(model, team, {}) == 60_000
+
+
 def test_what_has_no_price_is_not_begun_with() -> None:
     only_high = (PriceRule(9, (("quality", "high"),)),)
     model = replace(MODEL, routes=(Route("u", "m", only_high),))
@@ -107,4 +116,6 @@ def test_a_resolution_is_chosen_where_there_is_a_list() -> None:
     )
     assert usd(model, FREE, "resolution") == {None: 40, "1K": 40, "4K": 900}
     assert usd(model, FREE, "quality") == {None: 40}
-    assert price(model, {"size": "2048x2048"}) == 900  # worth a higher resolution, whatever it says
+    assert (
+        price(model, FREE, {"size": "2048x2048"}) == 900
+    )  # worth a higher resolution, whatever it says

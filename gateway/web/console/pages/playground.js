@@ -5,7 +5,7 @@ import { Card, Code, PageHead, Segments } from "../ui.js";
 import { summaries } from "../session.js";
 import { OrderForm } from "../team/form.js";
 import { History } from "../team/history.js";
-import { body, model } from "../team/order.js";
+import { body, model, settings } from "../team/order.js";
 import { Result } from "../team/result.js";
 import { snippets } from "../team/snippets.js";
 
@@ -19,9 +19,15 @@ export default function Playground() {
     <${Snippets} />`;
 }
 
+/** While nothing is written. */
+function example() {
+  const said = Object.entries(settings.value).filter(([, value]) => value !== "");
+  return { model: model.value?.id ?? "gpt-image-1.5", prompt: "A red bicycle", ...Object.fromEntries(said) };
+}
+
 function Snippets() {
   const [chosen, setChosen] = useState("curl");
-  const order = body.value ?? { model: model.value?.id ?? "gpt-image-1.5", prompt: "A red bicycle" };
+  const order = body.value ?? example();
   const listed = snippets(order, summaries.team.value?.public_url ?? location.origin);
   const [, text] = listed.find(([name]) => name === chosen);
   return html`<${Card} title="The same request as" actions=${html`<${Segments} label="Language" value=${chosen} onChoose=${setChosen} options=${listed.map(([name]) => name)} />`}>

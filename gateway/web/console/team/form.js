@@ -65,18 +65,18 @@ function Choices() {
   return html`<div class="choices">
     <${Field} label="Model" hint=${gone}>${(a) => html`<${Select} ...${a} value=${offer.id} options=${models.value.map((one) => one.id)}
       onChange=${(e) => choose({ model: e.target.value })} />`}<//>
-    ${Object.keys(FIELDS).map((name) => html`<${Choice} key=${name} name=${name} values=${offer[FIELDS[name]]} required=${offer.required.includes(name)} />`)}
+    ${Object.keys(FIELDS).map((name) => html`<${Choice} key=${name} name=${name} values=${offer[FIELDS[name]]} automatic=${offer.automatic.includes(name)} />`)}
     <${Field} label="Pictures" hint=${offer.max_n < 10 ? `At most ${offer.max_n}` : undefined}>${(a) => html`<input ...${a} type="number" min="1" max=${offer.max_n} value=${draft.value.n}
       onInput=${(e) => change({ n: within(e.target.value, offer.max_n) })} />`}<//>
   </div>`;
 }
 
 /** One of the model's values with what each costs, or free text where the provider judges. */
-function Choice({ name, values, required }) {
+function Choice({ name, values, automatic }) {
   if (values === null) return name === "resolution" ? null : html`<${FreeChoice} name=${name} />`;
   const priced = pricesOf(name);
   const told = differs(priced);
-  const options = [...(required ? [] : [""]), ...values].map((value) => {
+  const options = [...(automatic ? [""] : []), ...values].map((value) => {
     const found = priced?.find((one) => (one.value ?? "") === value);
     return { value, words: valueWords(name, value), price: told && found ? priceWords(found) : "" };
   });

@@ -28,8 +28,11 @@ const EMPTY = { model: null, prompt: "", size: null, quality: null, resolution: 
 
 const choicesOf = ({ model, size, quality, resolution }) => ({ model, size, quality, resolution });
 
-/** The form: as it was left in this tab, else with what was last chosen in this browser. */
-const begun = () => ({ ...EMPTY, ...choicesOf({ ...EMPTY, ...readJson(browser, CHOICES, {}) }) });
+/** What was last chosen in this browser, perhaps by another team. */
+const lastChoices = () => choicesOf({ ...EMPTY, ...readJson(browser, CHOICES, {}) });
+
+/** The form: as it was left in this tab, else with what was last chosen. */
+const begun = () => ({ ...EMPTY, ...lastChoices(), model: null });
 export const draft = signal({ ...begun(), ...readJson(tab, DRAFT, {}).form });
 
 /** Reference pictures: [{id, name, preview, state: "sending" | "there" | "failed", url, error}]. */
@@ -40,12 +43,13 @@ export const change = (part) => (draft.value = { ...draft.value, ...part });
 /** A choice that a person made: it is there again the next time. */
 export function choose(part) {
   change(part);
-  browser.set(CHOICES, JSON.stringify(choicesOf(draft.value)));
+  browser.set(CHOICES, JSON.stringify({ ...choicesOf(draft.value), model: model.value?.id }));
 }
 
 /** The models of the team, and the one that is chosen. */
 export const models = computed(() => summaries.team.value?.models ?? []);
-export const model = computed(() => models.value.find((one) => one.id === draft.value.model) ?? models.value[0] ?? null);
+export const model = computed(() => named(draft.value.model) ?? named(lastChoices().model) ?? models.value[0] ?? null);
+const named = (id) => models.value.find((one) => one.id === id);
 
 /** The values of the model's fields: what was chosen where it is offered, else what a form begins with. */
 export const settings = computed(() => {
@@ -58,7 +62,7 @@ function valueOf(offer, name, wish) {
   const values = offer[FIELDS[name]];
   const begins = offer.beginning[name] ?? "";
   if (name === "resolution" && values === null) return begins;
-  if (typeof wish !== "string" || (wish === "" && offer.required.includes(name))) return begins;
+  if (typeof wish !== "string" || (wish === "" && !offer.automatic.includes(name))) return begins;
   return wish === "" || values === null || values.includes(wish) ? wish : begins;
 }
 
@@ -81,7 +85,7 @@ export const body = computed(() => {
 
 /** Puts an order back into the form, with all it said; its references stay where they are, as links. */
 export function use({ model: name, prompt, size = "", quality = "", resolution = "", n = 1, image_urls: links = [], ...more }) {
-  if (resolution && !models.value.find((one) => one.id === name)?.resolutions) more.resolution = resolution;
+  if (resolution && !named(name)?.resolutions) more.resolution = resolution;
   draft.value = { model: name, prompt, size, quality, resolution, n, more };
   clearReferences();
   references.value = links.filter((url) => typeof url === "string").map(linked);

@@ -13,7 +13,7 @@ const SWIPE = 48;
 /** "a-red-bicycle-7f3a.png": the beginning of the prompt, cut at a word, and the beginning of the digest. */
 export function fileName(prompt, url) {
   const [, digest = "", extension] = /([0-9a-f]*)\.(\w+)$/.exec(url) ?? [];
-  const words = prompt.normalize("NFKC").toLowerCase().split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
+  const words = prompt.normalize("NFKC").toLowerCase().split(/[^\p{L}\p{N}\p{M}]+/u).filter((word) => /[\p{L}\p{N}]/u.test(word));
   let name = "";
   for (const word of words) {
     if (name.length + word.length >= NAME) break;

@@ -5,7 +5,7 @@ import { away, get } from "../api.js";
 import { has } from "../session.js";
 import { FIELDS, model, settings } from "./order.js";
 
-/** {of, usd, choices} of `GET team/v1/prices`, or null while it is not known. */
+/** {of, usd, choices} of `GET team/v1/prices/{model}`, or null while it is not known. */
 const found = signal(null);
 
 /** The question that the form asks now: of a former one no price is shown. */
@@ -20,7 +20,8 @@ export function watchPrices() {
     const of = asked();
     if (!of || away.value || found.peek()?.of === of) return undefined;
     const abort = new AbortController();
-    get("team", "team/v1/prices", JSON.parse(of), { signal: abort.signal }).then(
+    const { model: name, ...said } = JSON.parse(of);
+    get("team", `team/v1/prices/${encodeURIComponent(name)}`, said, { signal: abort.signal }).then(
       (body) => (found.value = { of, ...body }),
       () => {}, // the estimate tells what is wrong
     );

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { away, isAway } from "../api.js";
 import { Button, Icon, Time, money, standingName, useSettled } from "../ui.js";
-import { change, choose, draft, estimate } from "./order.js";
+import { change, choose, estimate } from "./order.js";
 import { fitting } from "./prices.js";
 import { pictures, valueWords } from "./words.js";
 import { refreshSummary, shown, tightest } from "./work.js";
@@ -96,7 +96,7 @@ export const leftWords = (limit) => `${money(limit.left)} left ${standingName({ 
 function Fits({ answer }) {
   const limit = tightest(answer.budgets);
   if (answer.denial.reason !== "budget" || !limit) return null;
-  const found = fitting(draft.value.n, limit.left);
+  const found = fitting(answer.n, limit.left);
   const take = ({ name, part }) => (name === "n" ? change(part) : choose(part));
   return found.length > 0 && html`<div class="row fits">${found.map((one) => html`<${Button} key=${one.name} icon="check" onClick=${() => take(one)}>
     ${fitWords(one)} would fit (${money(one.usd)})<//>`)}</div>`;
