@@ -88,7 +88,7 @@ def _order_again(page: Page) -> None:
     """Orders what is in the cache, and waits for its picture."""
     page.get_by_label("Prompt").fill(LIGHTHOUSE)
     page.get_by_label("Size").select_option("3:2")
-    page.get_by_label("Quality").select_option("medium")
+    page.get_by_role("radio", name=re.compile("medium", re.IGNORECASE)).check()
     page.get_by_text("from the cache").first.wait_for()
     page.get_by_role("button", name="Generate").click()
     page.locator(".result .picture img").first.wait_for()
@@ -199,6 +199,7 @@ def take(browser: Browser, address: str, shot: Shot, keys: Mapping[str, str], pa
         _still(page)
         shot.act(page)
         _still(page)
+        page.evaluate("scrollTo(0, 0)")
         _write(page.screenshot(), path)
 
 
