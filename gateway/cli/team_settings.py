@@ -53,6 +53,27 @@ class _Count(click.ParamType[Any]):
         return int(value)
 
 
+class _Default(click.ParamType[Any]):
+    """`quality=low` as a field and its value; `none` stays."""
+
+    name = "FIELD=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any] | str:
+        from gateway.config.document import Scalar
+        from gateway.config.words import json_value
+
+        if str(value) in LIFTS:
+            return str(value)
+        field, equals, text = str(value).partition("=")
+        if not equals or not field or not text:
+            self.fail(
+                f"{value!r} is not of the form quality=low; 'none' takes all away.", param, ctx
+            )
+        return field, None if text in LIFTS else json_value(Scalar(text, plain=True))
+
+
 OPTIONS: Final[Sequence[tuple[str, str, dict[str, Any]]]] = (
     # Where it belongs, the option, and how click reads it.
     ("description", "--description", {"help": "What the team is; '' takes it away."}),
@@ -101,6 +122,16 @@ OPTIONS: Final[Sequence[tuple[str, str, dict[str, Any]]]] = (
         {"multiple": True, "metavar": "QUALITY", "help": "Repeatable; 'any' lifts it."},
     ),
     ("allow.max_n", "--max-n", {"type": _Count(), "help": "Pictures per order, or 'any'."}),
+    (
+        "defaults",
+        "--default",
+        {
+            "type": _Default(),
+            "multiple": True,
+            "help": "What orders get that leave it out, e.g. quality=low. Repeatable; others stay."
+            " 'quality=none' takes one away, 'none' all.",
+        },
+    ),
     (
         "cache.scope",
         "--cache-scope",
@@ -157,11 +188,9 @@ def read_settings(team: str, given: Mapping[str, Any]) -> dict[str, Any]:
         value = given[_parameter(place)]
         if value is not None and value != ():
             part, _, name = place.partition(".")
-            inner = _value(value)
-            if name:
-                patch[part] = {**(patch.get(part) or {}), name: inner}
-            else:
-                patch[part] = inner
+            inner = {name: _value(value)} if name else _value(value)
+            both = isinstance(inner, dict)
+            patch[part] = {**(patch.get(part) or {}), **inner} if both else inner
     return patch
 
 
@@ -194,17 +223,24 @@ def _parameter(place: str) -> str:
 
 
 def _value(given: Any) -> Any:
-    """An option's value; of one that may be given often, a list, unless one of them lifts it."""
+    """An option's value; of one that may be given often, a list, unless one of them lifts it.
+
+    Fields with their values are a mapping.
+    """
     if isinstance(given, tuple):
-        return None if any(one in LIFTS for one in given) else list(given)
+        if any(one in LIFTS for one in given):
+            return None
+        return dict(given) if isinstance(given[0], tuple) else list(given)
     return None if given in ("", "default", *LIFTS) else given
 
 
 def _whole(team: str, file: IO[str]) -> dict[str, Any]:
     """What is in the file, and None for every setting that is not."""
+    from gateway.config.words import json_value
+
     document = _read(team, file)
     parts: dict[str, Any] = dict.fromkeys(_known())
-    for part, value in document.items():
+    for part, value in {**document, "defaults": json_value(document.get("defaults"))}.items():
         inner = dict.fromkeys(_known().get(part, ()))
         parts[part] = {**inner, **value} if isinstance(value, dict) else value
     return parts
@@ -233,6 +269,7 @@ def _read(team: str, file: IO[str]) -> dict[str, Any]:
 def _known() -> Mapping[str, Sequence[str]]:
     """Every setting of a team but its keys, and what is in it where it has parts of its own."""
     from gateway.config.schema import Part, TeamEntry, yaml_name
+    from gateway.core.orders.defaults import DEFAULTABLE
 
     return {
         yaml_name(name): [yaml_name(inner) for inner in kind.model_fields]
@@ -240,4 +277,4 @@ def _known() -> Mapping[str, Sequence[str]]:
         else []
         for name, field in TeamEntry.model_fields.items()
         if name != "keys"
-    }
+    } | {"defaults": DEFAULTABLE}

@@ -72,6 +72,7 @@ def create_command(operator: Operator, team: str, **given: Any) -> None:
     \b
       image-gateway teams create marketing --budget 50/day --budget 500/month
       image-gateway teams create interns --budget 5/day --images 20/day --max-n 1 --mode shadow
+      image-gateway teams create blog --budget 50/month --default quality=low --default size=3:2
       image-gateway teams create design --file design.yaml
       image-gateway teams create trial --budget none --images 10/total
     """
@@ -195,6 +196,7 @@ def _whole(team: TeamShape) -> Iterator[str]:
         ("spent", f"{money(team['spent_month_usd'])} this month, {money(team['spent_usd'])} ever"),
         ("live keys", number(team["keys"])),
         ("allowed", _allowed(settings.get("allow") or {})),
+        ("defaults", _defaults(settings.get("defaults") or {})),
         ("cache", _scope(settings.get("cache") or {})),
         ("references", settings.get("references")),
         ("made", "in the settings file: change it there" if team["provisioned"] else made),
@@ -216,6 +218,11 @@ def _allowed(allow: Mapping[str, Any]) -> str:
         "n as the model has it" if most is None else f"n up to {most}",
     ]
     return "; ".join(parts)
+
+
+def _defaults(defaults: Mapping[str, Any]) -> str | None:
+    """What orders get that leave it out, as `quality low, size 3:2`."""
+    return ", ".join(f"{name} {plain(str(value))}" for name, value in defaults.items()) or None
 
 
 def _scope(cache: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from gateway.config import convert, words
 from gateway.config.build import message
 from gateway.config.document import Path, dotted
+from gateway.config.notices import must_choose
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
 from gateway.core.catalog import Allow, Team
@@ -95,6 +96,7 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
 
     Never fails: one that cannot be read any more may order nothing until it is changed.
     """
+    models = convert.catalog(settings).models
 
     def read(managed: ManagedTeam) -> tuple[Team, Sequence[str]]:
         try:
@@ -103,7 +105,8 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
             closed = Team(managed.name, allow=Allow(models=frozenset()))
             reason = error.message.replace("\n", "; ")
             return closed, [f"teams.{managed.name}: may order nothing, until mended: {reason}"]
-        return convert.team(managed.name, entry, settings), _lost(managed.name, entry, settings)
+        team = convert.team(managed.name, entry, settings)
+        return team, [*_lost(managed.name, entry, settings), *must_choose(team, models)]
 
     return read
 

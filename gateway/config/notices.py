@@ -11,9 +11,11 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.config.convert import proxies
+from gateway.config.convert import catalog, proxies, team
 from gateway.config.schema import ModelEntry, Settings
 from gateway.config.words import MAKE_KEY
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.orders.defaults import must_say
 from gateway.core.proxies import masked, of_environment
 
 LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
@@ -87,13 +89,27 @@ def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -
 
 
 def _teams(settings: Settings) -> Iterator[str]:
+    models = catalog(settings).models
     if not settings.teams:
         yield "teams: none here, so only keys made through the admin API open anything"
-    for name, team in settings.teams.items():
-        if not team.keys:
+    for name, entry in settings.teams.items():
+        if not entry.keys:
             yield f"teams.{name}.keys: no keys, so nobody can order for this team"
-        if not (team.budgets or team.limits.images):
+        if not (entry.budgets or entry.limits.images):
             yield f"teams.{name}.budgets: no budget and no picture count, so spend has no bound"
+        yield from must_choose(team(name, entry, settings), models)
+
+
+def must_choose(one: Team, models: Mapping[str, ImageModel]) -> Iterator[str]:
+    """What the orders of a team have to say, where no default says it for them."""
+    lists = one.allow.lists.values()
+    allowed = models if one.allow.models is None else sorted(one.allow.models)
+    for model in allowed if any(lists) else ():
+        for field in must_say(models[model], one):
+            yield (
+                f"teams.{one.name}.defaults: none for {field}, so orders for {model} that leave "
+                "it out are refused"
+            )
 
 
 def proxy_notices(settings: Settings, environ: Mapping[str, str]) -> list[str]:

@@ -35,6 +35,7 @@ from gateway.web.openai.endpoints import OpenAI, Readers
 from gateway.web.openapi.pages import with_description
 from gateway.web.operation import Endpoint
 from gateway.web.pictures import KeptPictures
+from gateway.web.root import Root
 from gateway.web.team.orders import OwnOrders
 from gateway.web.team.pictures import Gallery
 from gateway.web.team.prices import OwnPrices
@@ -67,7 +68,7 @@ def make_endpoints(deps: EndpointsDeps) -> Sequence[Endpoint]:
     console = Console()
     sections = (*_for_clients(deps), *_for_operators(deps), *_for_teams(deps), console)
     monitoring = Monitoring(deps.current, unready=deps.unready, render=deps.adapters.metrics.render)
-    return with_description((*sections, monitoring), console, deps.current)
+    return with_description((*sections, monitoring, Root(deps.current)), console, deps.current)
 
 
 def _for_clients(deps: EndpointsDeps) -> Sequence[object]:

@@ -23,6 +23,7 @@ TEAM: TeamShape = {
         "budgets": [{"usd": 50, "per": "day"}],
         "limits": {"images": [{"count": 200, "per": "day"}], "concurrent_runs": 20},
         "allow": {"models": ["gpt-image-1.5"], "qualities": ["low", "medium"], "max_n": 4},
+        "defaults": {"quality": "low", "n": 2},
         "cache": {},
         "mode": "enforce",
         "references": "trust",

@@ -15,6 +15,7 @@ from operator_samples import DIGEST, RUN_ID
 from starlette.responses import Response
 
 from gateway.cli import COMMANDS, main
+from gateway.core.orders.defaults import DEFAULTABLE
 
 GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks")
 
@@ -61,6 +62,7 @@ marketing
   spent        $40.06 this month, $1,234.50 ever
   live keys    2
   allowed      models gpt-image-1.5; sizes any; qualities low, medium; n up to 4
+  defaults     quality low, n 2
   cache        as cache.scope has it
   references   trust
   made         2026-01-01 09:30:00.250 UTC, changed 2026-01-02 10:00:00 UTC
@@ -421,6 +423,12 @@ def test_a_person_is_asked_what_a_new_team_may_spend(
         (["--description", ""], {"description": None}),
         (["--cache-scope", "default"], {"cache": {"scope": None}}),
         (["--mode", "enforce"], {"mode": "enforce"}),
+        (
+            ["--default", "quality=low", "--default", "n=2", "--default", "watermark=false"],
+            {"defaults": {"quality": "low", "n": 2, "watermark": False}},
+        ),
+        (["--default", "size=none"], {"defaults": {"size": None}}),
+        (["--default", "none"], {"defaults": None}),
     ],
 )
 def test_a_change_is_a_merge_patch_of_what_was_given(
@@ -444,6 +452,8 @@ def test_a_change_is_a_merge_patch_of_what_was_given(
         (["--max-n", "9" * 5000], "is no whole number"),
         (["--images", "9" * 5000 + "/day"], "is not of the form 50/day"),
         (["--file", "nowhere.yaml"], "nowhere.yaml"),
+        (["--default", "low"], "'low' is not of the form quality=low"),
+        (["--default", "quality="], "is not of the form quality=low"),
     ],
 )
 def test_a_change_that_makes_no_sense_asks_nobody(
@@ -459,24 +469,34 @@ def test_a_file_replaces_the_whole_and_is_read_as_the_settings_are(
     fake: FakeAdmin, tmp_path: Path
 ) -> None:
     file = tmp_path / "team.yaml"
-    file.write_text("budgets: [{usd: 50, per: day}]\nallow: {sizes: [1:1, 3:2], max_n: 2}\n")
+    file.write_text(
+        "budgets: [{usd: 50, per: day}]\nallow: {sizes: [1:1, 3:2], max_n: 2}\n"
+        "defaults: {n: 2, quality: low}\n"
+    )
     fake.answer("PATCH", "teams/marketing", samples.TEAM)
     fake.answer("POST", "teams", samples.TEAM)
-    words = ("marketing", "--file", str(file), "--max-n", "4")
+    words = ("marketing", "--file", str(file), "--max-n", "4", "--default", "size=1:1")
     assert fake.run("teams", "change", *words).exit_code == 0
     assert fake.run("teams", "create", *words).exit_code == 0
     allow = {"sizes": ["1:1", "3:2"], "max_n": 4}
+    defaults = {"n": 2, "quality": "low", "size": "1:1"}
     assert fake.came[0].body == {
         "description": None,
         "budgets": [{"usd": "50", "per": "day"}],
         "limits": None,
         "allow": {"models": None, "qualities": None, **allow},
+        "defaults": {**dict.fromkeys(DEFAULTABLE), **defaults},
         "cache": None,
         "mode": None,
         "references": None,
     }
     budgets = [{"usd": "50", "per": "day"}]
-    assert fake.came[1].body == {"name": "marketing", "budgets": budgets, "allow": allow}
+    assert fake.came[1].body == {
+        "name": "marketing",
+        "budgets": budgets,
+        "allow": allow,
+        "defaults": defaults,
+    }
 
 
 def test_what_show_prints_as_json_can_be_given_back(fake: FakeAdmin, tmp_path: Path) -> None:

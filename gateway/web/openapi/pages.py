@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.core.policy import Current
 from gateway.web import console_files
-from gateway.web.chapters import WATCHING
+from gateway.web.chapters import CONSOLE, WATCHING
 from gateway.web.openapi.document import document
 from gateway.web.operation import Endpoint, Operation, endpoints_of
 from gateway.web.pictures import names_tag
@@ -50,6 +50,11 @@ class Described:
     @Operation("GET /docs", WATCHING, "This document, for people", media={"text/html": None})
     async def page(self, request: Request) -> Response:
         return await self._pages.answer(request, PAGE)
+
+    @Operation("GET /docs/", CONSOLE, "This document, for people")
+    async def page_elsewhere(self, _: Request) -> Response:
+        """What the page loads is relative to where it is."""
+        return Response(status_code=308, headers={"Location": "../docs"})
 
     def _render(self, base: str) -> bytes:
         listed = [*self._others, *endpoints_of(self)]
