@@ -22,7 +22,7 @@ from gateway.cli.formats import (
 from gateway.cli.tables import Column, Table, facts, screen_width
 
 if TYPE_CHECKING:
-    from gateway.web.admin.refusals import RefusalShape
+    from gateway.web.admin.refusals import AskedShape, RefusalShape
     from gateway.web.admin.run_shapes import (
         ExplanationShape,
         RunTaskShape,
@@ -108,12 +108,22 @@ def _cost(run: WholeRunShape) -> str:
     return f"{money(run['spent_usd'])} spent{held}; at most {money(run['price_usd'])}"
 
 
+def _of_asked(asked: AskedShape) -> Iterator[tuple[str, str | None]]:
+    """What was ordered, as it was sent: what was not said is not told."""
+    said = [f"{name} {asked[name]}" for name in ("size", "quality", "n") if name in asked]
+    price = [f"at most {money(asked['price_usd'])}"] if "price_usd" in asked else []
+    yield "ordered", ", ".join([*said, *price]) or None
+    yield "prompt", asked.get("prompt", "")[:PROMPT_SHOWN] or None
+    yield "key", " ".join(filter(None, (asked.get("key_label"), asked.get("key")))) or None
+
+
 def _of_refusal(refusal: RefusalShape) -> list[tuple[str, str | None]]:
     went_on = refusal["mode"] == "shadow"
     return [
         ("verdict", f"{refusal['verdict']}{', in shadow mode: it went on' if went_on else ''}"),
         ("team", refusal["team"]),
         ("model", refusal["model"] or None),
+        *_of_asked(refusal["asked"]),
         ("reason", refusal["reason"]),
         ("rule", refusal["rule"] or None),
         ("field", refusal["param"]),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.differences import differences
 from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
 from gateway.cli.lists import Listing, filters, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
@@ -121,12 +121,15 @@ def delete_command(operator: Operator, team: str, yes: bool) -> None:
 
 @teams_command.command("changes", short_help="Who changed what, and when.")
 @click.argument("team", required=False)
-@list_options(action="Only one kind, e.g. team.change.", actor="Only those of one admin key.")
+@list_options(
+    action="Only one kind, e.g. team.change.",
+    actor="Only those of one admin key: its name, or digits.",
+)
 def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
     """Who changed what, and when: of one team with its keys, or everything that operators did.
 
-    Operators are named by the first digits of their admin key's digest. In the place of TEAM may
-    stand a key, as team/id, or a picture's digest.
+    Operators are told by the name of their admin key, or by the first digits of its digest. In the
+    place of TEAM may stand a key, as team/id, or a picture's digest.
 
     \b
       image-gateway teams changes marketing
@@ -243,28 +246,10 @@ STANDING: tuple[Column[StandingShape], ...] = (
 # --- changes -------------------------------------------------------------------------------------
 
 
-def _difference(change: ChangeShape) -> str:
-    """What is not as it was, as `mode: "enforce" -> "shadow"`."""
-    if change["after"] is None:
-        return NOTHING
-    before, after = change["before"] or {}, change["after"]
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return "; ".join(
-        f"{name}: {_value(after[name])}"
-        if name not in before
-        else f"{name}: {_value(before[name])} -> {_value(after.get(name))}"
-        for name in names
-    )
-
-
-def _value(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 CHANGES: tuple[Column[ChangeShape], ...] = (
     Column("at (UTC)", lambda one: minute(one["at"])),
-    Column("actor", lambda one: one["actor"]),
+    Column("by", lambda one: one["actor"]),
     Column("action", lambda one: one["action"]),
     Column("subject", lambda one: one["subject"]),
-    Column("what", _difference, cut=True),
+    Column("what", lambda one: differences(one["before"], one["after"]), cut=True),
 )

@@ -194,6 +194,27 @@ async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: T
     assert answered == tab.faults and len(answered) == 3
 
 
+async def test_a_team_without_a_budget_is_made_knowingly(home: House, tab: Tab) -> None:
+    await tab.open("teams/%2Bnew")
+    await tab.page.get_by_label("Name", exact=True).fill("atelier")
+    await tab.button("Create the team").click()
+    amount = tab.page.get_by_label("US dollars")
+    await expect(amount).to_be_focused()
+    await tab.button("Remove budget 1").click()
+    await expect(tab.page.locator(".team-form")).to_contain_text("can spend without an end")
+    await tab.page.get_by_label("Clients that pass the cache by").select_option("ignore")
+    await tab.button("Create the team").click()
+    await expect(tab.page.locator(".facts")).to_contain_text("No client may")
+    made = (await home.admin("GET", "teams/atelier")).json()["settings"]
+    assert made["budgets"] == [] and made["cache"]["client_control"] == "ignore"
+    await tab.page.get_by_role("link", name="Edit").click()
+    await expect(tab.page.get_by_label("US dollars")).to_have_count(0)  # nothing is put in
+    await tab.page.get_by_label("Clients that pass the cache by").select_option("")
+    await tab.button("Save").click()
+    await expect(tab.page.locator(".facts")).to_contain_text("As in the settings")
+    assert tab.faults == []
+
+
 async def test_a_team_is_deleted_only_by_its_name_and_one_of_the_file_not_at_all(
     home: House, tab: Tab
 ) -> None:
@@ -437,6 +458,16 @@ async def test_health_looks_again_by_itself(home: House, tab: Tab) -> None:
     await expect(states.locator("li", has_text="Done")).to_contain_text("1")
 
 
+async def test_health_warns_of_a_picture_that_is_not_kept(home: House, tab: Tab) -> None:
+    answer = (await home.admin("GET", "health")).json()
+    late = json.dumps({**answer, "oldest_unkept_seconds": 725})
+    await tab.page.route("**/admin/v1/health", lambda route: route.fulfill(body=late))
+    await tab.open("health")
+    await expect(tab.page.locator(".ready")).to_contain_text("a paid picture is not kept yet")
+    await expect(tab.page.locator(".ready")).to_contain_text("12 min 5 s")
+    assert await tab.axe() == []
+
+
 async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
     await home.made("a red bicycle")
     await create_team(tab, "atelier", "1")
@@ -522,16 +553,16 @@ async def clean(tab: Tab, name: str) -> list[str]:
     return wrong
 
 
-async def test_two_hundred_teams_are_listed_at_once(home: House, tab: Tab) -> None:
+async def test_three_hundred_teams_are_listed_at_once(home: House, tab: Tab) -> None:
     budgets = [{"usd": 5, "per": "day"}]
-    for number in range(200):
+    for number in range(300):
         body = {"name": f"team-with-a-long-name-{number:03d}", "budgets": budgets}
         assert (await home.admin("POST", "teams", json=body)).status_code == 200
     asked: list[str] = []
     tab.page.on("request", lambda one: asked.append(one.url) if "/admin/" in one.url else None)
     await tab.open("teams")
     assert len([url for url in asked if "teams" in url]) == 1
-    await tab.page.get_by_label("Search").fill("name-199")
+    await tab.page.get_by_label("Search").fill("199 LONG t\u00e9am")
     rows = tab.page.get_by_role("table", name="Teams").locator("tbody tr")
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("team-with-a-long-name-199")

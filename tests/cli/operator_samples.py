@@ -185,6 +185,14 @@ REFUSAL: RefusalShape = {
     "message": "The team's budget of $50 per day is exhausted.",
     "param": None,
     "task": None,
+    "asked": {
+        "size": "1:1",
+        "n": 3,
+        "price_usd": 0.18,
+        "prompt": "a fox\x1b[31m",
+        "key": "3f9a0c1b",
+        "key_label": "website",
+    },
 }
 
 EXPLANATION: ExplanationShape = {

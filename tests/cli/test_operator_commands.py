@@ -188,6 +188,9 @@ refusal ref_0123456789abcdef01234567
   verdict  denied
   team     marketing
   model    gpt-image-1.5
+  ordered  size 1:1, n 3, at most $0.18
+  prompt   a fox�[31m
+  key      website 3f9a0c1b
   reason   budget
   rule     usd_per_day
   message  The team's budget of $50 per day is exhausted.
@@ -227,7 +230,7 @@ def test_changes_show_what_is_not_as_it_was(fake: FakeAdmin) -> None:
     fake.answer("GET", "audit", page(samples.CHANGE))
     words = ("teams", "changes", "marketing", "--action", "team.change")
     assert fake.run(*words).stdout.splitlines()[1] == (
-        '2026-01-02 10:00  0123456789ab  team.change  marketing  mode: "enforce" -> "shadow"'
+        "2026-01-02 10:00  0123456789ab  team.change  marketing  mode enforce -> shadow"
     )
     asked = {"subject": "marketing", "action": "team.change", "limit": "50"}
     assert fake.came[0].query == asked

@@ -175,6 +175,10 @@ PLANTS: Final = {
         Invariant.USAGE, *in_reports("saved_joined_usd_micros = saved_joined_usd_micros + 7")
     ),
     "cached pictures": plant(Invariant.USAGE, *in_reports("images_cache = images_cache + 1")),
+    "done": plant(Invariant.USAGE, *in_reports("done = done + 1")),
+    "lost money": plant(
+        Invariant.USAGE, *in_reports("spent_failed_usd_micros = spent_failed_usd_micros + 7")
+    ),
     "deleted hit": plant(Invariant.USAGE, "DELETE FROM jobs WHERE verdict = 'hit'"),
     "joins of a run": plant(
         Invariant.USAGE, f"UPDATE runs SET joins = '[[\"green\",5]]' WHERE id = {SLOW}"

@@ -26,7 +26,7 @@ export default function Changes({ query }) {
 const COLUMNS = [
   { name: "at", head: "When", cell: (one) => html`<span class="still"><${Time} at=${one.at} /></span>` },
   { name: "action", head: "Act", cell: (one) => html`<${Badge} tone=${worse(one.action) ? "bad" : "info"}>${worded(one.action)}<//>` },
-  { name: "subject", head: "On", cell: (one) => html`<span class="mono">${one.subject}</span>` },
+  { name: "subject", head: "On", cell: (one) => html`<span class="mono subject" title=${one.subject}>${one.subject}</span>` },
   { name: "actor", head: "By", cell: (one) => html`<${Actor} name=${one.actor} />` },
   { name: "what", head: "What changed", wide: true, cell: (one) => html`<${Difference} before=${one.before} after=${one.after} />` },
 ];

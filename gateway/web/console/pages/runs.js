@@ -1,4 +1,4 @@
-// Every paid piece of work, every refusal, every picture: lists with filters, and one of them explained.
+// Every run, every refusal, every picture: lists with filters, and one of them explained.
 
 import { html, useState } from "../vendor/preact.js";
 import { useData, useList } from "../api.js";
@@ -14,7 +14,7 @@ import { Tabs } from "./tabs.js";
 const TABS = [["", "Runs"], ["refused", "Refused"], ["pictures", "Pictures"]];
 const VIEWS = { refused: Refusals, pictures: Pictures };
 const LEADS = {
-  "": "Every paid piece of work, and how it went.",
+  "": "Every order that was sent upstream, and how it went.",
   refused: "Orders that were turned away, and why. They cost nothing.",
   pictures: "Every picture that is kept.",
 };

@@ -70,7 +70,7 @@ const SCOPES = { team: "Its own orders only", organization: "Shared with other t
 const CONTROLS = { honour: "Clients may, with Cache-Control", ignore: "No client may" };
 
 function Rules({ team }) {
-  const { allow, cache, mode, references } = team.settings;
+  const { allow, cache, defaults, mode, references } = team.settings;
   const listed = (values) => (values?.length ? values.map((one) => html`<${Badge} key=${one}>${one}<//> `) : "All");
   const { name } = team;
   return html`<dl class="facts">
@@ -78,6 +78,7 @@ function Rules({ team }) {
       <dt>Sizes</dt><dd>${listed(allow?.sizes)}</dd>
       <dt>Qualities</dt><dd>${listed(allow?.qualities)}</dd>
       <dt>Pictures in one order</dt><dd>${allow?.max_n ? `At most ${allow.max_n}` : "As many as the model takes"}</dd>
+      ${Object.keys(defaults ?? {}).length > 0 && html`<dt>Left out</dt><dd>${Object.entries(defaults).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ")}</dd>`}
       <dt>Cache</dt><dd>${SCOPES[cache?.scope] ?? "As in the settings"}</dd>
       <dt>Passing it by</dt><dd>${CONTROLS[cache?.client_control] ?? "As in the settings"}</dd>
       <dt>References</dt><dd>${REFERENCES[references] ?? references}</dd>

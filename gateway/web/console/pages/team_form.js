@@ -129,8 +129,18 @@ function Allowed({ form, set, faults, settings }) {
       <${Allow} label="Qualities" name="qualities" offered=${offered(settings, "qualities")} chosen=${form.qualities} onChoose=${(qualities) => set({ qualities })} error=${faults["allow.qualities"]} open />
       <${Field} label="Pictures in one order" error=${faults["allow.max_n"]}>${(a) => html`
         <input ...${a} data-field="allow.max_n" type="number" min="1" max="10" step="1" placeholder="As the model" value=${form.max_n} onInput=${(e) => set({ max_n: e.target.value })} />`}<//>
+      <${Default} label="Size, where an order has none" field="size" values=${form.sizes ?? offered(settings, "sizes")} form=${form} set=${set} error=${faults["defaults.size"]} />
+      <${Default} label="Quality, where an order has none" field="quality" values=${form.qualities ?? offered(settings, "qualities")} form=${form} set=${set} error=${faults["defaults.quality"]} />
     </div>
   <//>`;
+}
+
+/** What an order gets that leaves the field out; other defaults of the team stay as they are. */
+function Default({ label, field, values, form, set, error }) {
+  const value = form.defaults[field] ?? "";
+  const options = [["", "As the model has it"], ...new Set([...values, ...(value ? [value] : [])])];
+  return html`<${Field} label=${label} error=${error}>${(a) => html`
+    <${Select} ...${a} data-field=${`defaults.${field}`} options=${options} value=${value} onChange=${(e) => set({ defaults: { ...form.defaults, [field]: e.target.value || null } })} />`}<//>`;
 }
 
 /** All, or a choice among what the models offer; `open`: other values may be added. */

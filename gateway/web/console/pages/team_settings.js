@@ -4,7 +4,7 @@ export const PER = [["hour", "hour"], ["day", "day"], ["week", "week"], ["month"
 
 /** What the form shows for a team, or for a new one. */
 export function formOf(team) {
-  const { budgets, limits, allow, cache, mode, references } = team?.settings ?? {};
+  const { budgets, limits, allow, defaults, cache, mode, references } = team?.settings ?? {};
   const budgetsOf = team ? (budgets ?? []) : [{ usd: "", per: "month" }];
   const text = (value) => (value === null || value === undefined ? "" : String(value));
   return {
@@ -19,6 +19,7 @@ export function formOf(team) {
     sizes: allow?.sizes ?? null,
     qualities: allow?.qualities ?? null,
     max_n: text(allow?.max_n),
+    defaults: defaults ?? {},
     scope: text(cache?.scope),
     client_control: text(cache?.client_control),
     references: references ?? "trust",
@@ -36,6 +37,7 @@ function documentOf(form) {
       concurrent_runs: numberOf(form.concurrent_runs),
     },
     allow: { models: form.models, sizes: form.sizes, qualities: form.qualities, max_n: numberOf(form.max_n) },
+    defaults: { size: null, quality: null, ...form.defaults },
     cache: { scope: form.scope || null, client_control: form.client_control || null },
     mode: form.mode,
     references: form.references,
@@ -43,7 +45,10 @@ function documentOf(form) {
 }
 
 /** The body that makes a team: what is not set is left out. */
-export const creation = (form) => ({ name: form.name.trim(), ...without(documentOf(form)) });
+export function creation(form) {
+  const { defaults, ...document } = without(documentOf(form));
+  return { name: form.name.trim(), ...document, ...(Object.keys(defaults).length ? { defaults } : {}) };
+}
 
 /** The merge patch between two states of the form: only the parts that differ. */
 export function patch(before, after) {
