@@ -20,6 +20,7 @@ FOUNDATIONS = ("gateway.http_protocol", "gateway.ids", "gateway.logs", "gateway.
 SHARES = "gateway.process.shares"
 ADAPTERS = (
     "gateway.adapters",  # the folder itself, which holds nothing
+    "gateway.adapters.backup",
     "gateway.adapters.evolink",
     "gateway.adapters.ledger",
     "gateway.adapters.metrics",

@@ -44,6 +44,8 @@ COMMANDS = {
         "gateway.cli.callbacks:callbacks_command", "See which callbacks failed, and repeat them."
     ),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
+    "backup": Entry("gateway.cli.backup:backup_command", "Back up the ledger and the pictures."),
+    "restore": Entry("gateway.cli.backup:restore_command", "Make a backup an installation again."),
 }
 
 

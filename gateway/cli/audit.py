@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gateway.cli.check import (
-    DEFAULT_PATH,
     EXIT_PROBLEMS,
     config_option,
+    data_dir_option,
     explain,
-    load_settings,
+    settings_of,
 )
 from gateway.cli.formats import counted
 from gateway.cli.store import strangeness
@@ -109,11 +109,7 @@ class AuditReport:
 
 @click.command("audit", short_help="Prove that the ledger adds up.")
 @config_option
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="The data folder, instead of storage.data_dir; alone it needs no settings file.",
-)
+@data_dir_option
 @click.option("--deep", is_flag=True, help="Read every picture: its digest, its width and height.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def audit_command(path: Path | None, data_dir: Path | None, deep: bool, as_json: bool) -> None:
@@ -130,7 +126,7 @@ def audit_command(path: Path | None, data_dir: Path | None, deep: bool, as_json:
     from gateway import serving
 
     try:
-        settings = _settings(path, data_dir)
+        settings = settings_of(path, data_dir)
         report = serving.run(examine(settings, deep=deep))
     except SettingsError as error:
         click.echo(explain(error), err=True)
@@ -141,17 +137,6 @@ def audit_command(path: Path | None, data_dir: Path | None, deep: bool, as_json:
     click.echo(_as_json(report) if as_json else _as_text(report))
     if not report.adds_up:
         raise SystemExit(EXIT_VIOLATED)
-
-
-def _settings(path: Path | None, data_dir: Path | None) -> Settings:
-    if data_dir is not None and path is None:
-        settings = Settings()
-    else:
-        settings = load_settings(path or DEFAULT_PATH)
-    if data_dir is None:
-        return settings
-    storage = settings.storage.model_copy(update={"data_dir": str(data_dir)})
-    return settings.model_copy(update={"storage": storage})
 
 
 def _as_text(report: AuditReport) -> str:

@@ -35,6 +35,13 @@ config_option = click.option(
 )
 """The option of a command that goes on without a file, unless one is named."""
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="The data folder, instead of storage.data_dir; alone it needs no settings file.",
+)
+"""Of a command that works on an installation's folder; `settings_of` reads both."""
+
 
 @click.command("check", short_help="Validate the settings and show them.")
 @click.option(
@@ -114,6 +121,18 @@ def load_settings(path: Path) -> Settings:
         )
         raise SettingsError([Problem((), message, str(path))])
     return load(path, os.environ)
+
+
+def settings_of(path: Path | None, data_dir: Path | None) -> Settings:
+    """Those of `--config` and `--data-dir`, of which either will do. Raises SettingsError."""
+    if data_dir is not None and path is None:
+        settings = Settings()
+    else:
+        settings = load_settings(path or DEFAULT_PATH)
+    if data_dir is None:
+        return settings
+    storage = settings.storage.model_copy(update={"data_dir": str(data_dir)})
+    return settings.model_copy(update={"storage": storage})
 
 
 def explain(error: SettingsError) -> str:

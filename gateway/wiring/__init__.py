@@ -8,6 +8,8 @@ in the opposite order.
     connections.py         those that the settings may change meanwhile: upstreams, receivers
     callback_addresses.py  the addresses at which upstream calls
     picture_store.py       whether the picture folder is the one that the ledger knows
+    backups.py             a backup of an installation is made
+    restores.py            and becomes one again
     services.py            the use cases, and what runs in the background
     endpoints.py           what is served
 """
@@ -15,7 +17,17 @@ in the opposite order.
 from __future__ import annotations
 
 from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_store
+from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
+from gateway.wiring.restores import Restore
 
-__all__ = ["LEDGER_NAME", "Gateway", "Outside", "make_ledger", "require_store"]
+__all__ = [
+    "LEDGER_NAME",
+    "Backup",
+    "Gateway",
+    "Outside",
+    "Restore",
+    "make_ledger",
+    "require_store",
+]

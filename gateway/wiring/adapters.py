@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2 as httpx
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
+from gateway.adapters.ledger.unopened import UnopenedLedger
 from gateway.adapters.metrics import Metrics
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.adapters.pictures.marker import Marker
@@ -45,6 +46,7 @@ class Adapters:
         outside: Outside,
     ) -> None:
         folder = self.folder = Path(settings.storage.data_dir)
+        self.unopened = UnopenedLedger(folder / LEDGER_NAME)
         self.ledger = make_ledger(settings, clock)
         unproven = Unproven(folder / "unproven")
         self.pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)

@@ -19,7 +19,7 @@ from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
 from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
-from gateway.wiring import picture_store
+from gateway.wiring import picture_store, restores
 from gateway.wiring.adapters import Adapters
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
@@ -87,6 +87,8 @@ class Gateway:
         adapters, services, folder = self.adapters, self.services, self.adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+            await asyncio.to_thread(restores.refuse_unfinished, folder)
+            await picture_store.require(adapters.unopened, adapters.pictures)
             await adapters.callback_addresses.load()
             await adapters.ledger.open()
             await services.policy.load()

@@ -7,6 +7,7 @@ starts: in an empty mount point all of them would seem to be missing, and would 
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -41,6 +42,24 @@ class Folder(Protocol):
         """Lays the folder out as that store."""
 
 
+class Knowing(Protocol):
+    """What a ledger knows of its picture folder, opened or not."""
+
+    async def store_id(self) -> str | None: ...
+
+    async def picture_totals(self) -> tuple[int, int]: ...
+
+    async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]: ...
+
+
+async def require(ledger: Knowing, folder: Folder) -> None:
+    """Raises as `recognise` does, and changes nothing: a start that is refused for its pictures
+    leaves the ledger as the former version knows it."""
+    known, found = await ledger.store_id(), await folder.found()
+    if found is None or found != known:
+        await _settled(ledger, folder, known, found)
+
+
 async def recognise(ledger: Ledger, folder: Folder) -> None:
     """Opens the folder as the ledger's store.
 
@@ -58,7 +77,7 @@ async def recognise(ledger: Ledger, folder: Folder) -> None:
         await ledger.note_store(store_id)
 
 
-async def _settled(ledger: Ledger, folder: Folder, known: str | None, found: str | None) -> str:
+async def _settled(ledger: Knowing, folder: Folder, known: str | None, found: str | None) -> str:
     """The id that both have from now on.
 
     Without pictures on record nothing can be paid twice, and the folder is taken as it is. An
@@ -72,17 +91,19 @@ async def _settled(ledger: Ledger, folder: Folder, known: str | None, found: str
     if known is None and await _has_some(ledger, folder):
         return found or secrets.token_hex(16)
     what = "has no marker" if found is None else "is marked as another store's"
+    where, marker = shlex.quote(str(folder.marker.parent)), shlex.quote(str(folder.marker))
+    make = "" if folder.marker.parent.exists() else f"mkdir -p {where} && "
     raise Unavailable(
         f"The picture folder {folder.marker.parent} {what}, and the ledger has {count:,} "
         f"picture{'' if count == 1 else 's'} on record. Its disk may not be mounted, or another "
         "one is. To go on would be to pay for the same pictures again, so nothing was started. "
         "Mount the right folder, or put it back from a backup together with its marker. If this "
         "folder is the right one all the same, say so and start again: "
-        f"echo {ADOPT} > {folder.marker}"
+        f"{make}echo {ADOPT} > {marker}"
     )
 
 
-async def _has_some(ledger: Ledger, folder: Folder) -> bool:
+async def _has_some(ledger: Knowing, folder: Folder) -> bool:
     after = ""
     for _ in range(LOOKED_FOR // LOOKED_FOR_AT_ONCE):
         page = await ledger.pictures(after=after, limit=LOOKED_FOR_AT_ONCE)

@@ -8,7 +8,6 @@ never holds up a poll. The process that writes holds a lock on `<file>.lock`.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import time
@@ -28,6 +27,7 @@ from gateway.adapters.ledger.connections import (
     unavailable,
 )
 from gateway.adapters.ledger.lane import Lane
+from gateway.adapters.ledger.ledger_file import take_lock
 from gateway.adapters.ledger.sqlite_reads import SqliteReads
 from gateway.core.model import Delivery, Run
 from gateway.core.transaction import Decide, Keys
@@ -186,18 +186,9 @@ class SqliteLedger(SqliteReads):
     def _take_lock(self) -> int:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            return take_lock(self._path)
         except OSError as error:
             raise self._named(error) from error
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock_file)
-            raise Unavailable(
-                f"Another gateway uses the ledger {self._path}. Stop it first, or give this one"
-                " a data folder of its own."
-            ) from error
-        return lock_file
 
     def _check(self) -> None:
         """A reader beside the gateway migrates nothing, so the schema must be its own."""
