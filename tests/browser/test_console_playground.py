@@ -213,6 +213,22 @@ async def test_no_answer_is_no_refusal_and_is_asked_again(home: House, tab: Tab)
     await expect(tab.button("Generate")).to_be_enabled()
 
 
+async def test_a_page_that_is_opened_too_early_fills_itself(home: House, tab: Tab) -> None:
+    await enter(home, tab)
+
+    async def bad_gateway(route: Route) -> None:
+        await route.fulfill(status=503, content_type="text/html", body="<h1>503</h1>")
+
+    await tab.page.route(re.compile(r"/(team/v1|healthz)"), bad_gateway)
+    await tab.page.reload()
+    await expect(quote(tab)).to_contain_text("No answer from the gateway")
+    await expect(tab.page.get_by_text("There is no model")).to_have_count(0)
+    await tab.page.unroute(re.compile(r"/(team/v1|healthz)"))
+    await expect(tab.page.get_by_label("Model")).to_have_value("gpt-image-1.5")
+    await expect(tab.page.locator(".in-sight-price", has_text="$0.012")).to_be_visible()
+    tab.faults[:] = [one for one in tab.faults if "status of 503" not in one]
+
+
 async def test_what_is_under_way_is_waited_for_without_a_network(home: House, tab: Tab) -> None:
     await enter(home, tab)
     await tab.page.get_by_label("Prompt").fill("under way [sandbox:delay=3]")
@@ -233,7 +249,6 @@ async def test_a_proxy_without_a_gateway_behind_it_is_no_refusal(home: House, ta
         await route.fulfill(status=502, content_type="text/html", body="<h1>502</h1>")
 
     await tab.page.route(re.compile(r"/(v1|healthz)"), bad_gateway)
-    tab.page.on("console", lambda _: None)
     await tab.page.get_by_label("Prompt").fill("behind a proxy")
     await expect(quote(tab)).to_contain_text("No answer from the gateway")
     await tab.page.unroute(re.compile(r"/(v1|healthz)"))
@@ -309,6 +324,26 @@ async def test_a_browser_that_keeps_nothing_will_do(home: House, tab: Tab) -> No
     await order(tab, "nothing is kept")
     await tab.button("Use the dark theme").click()
     assert (await last_order(home))["settings"] == {"quality": "medium"}
+
+
+async def test_what_another_version_kept_is_no_harm(home: House, tab: Tab) -> None:
+    await enter(home, tab)
+    for choices, kept in (
+        ("{bad", "[1]"),
+        ('{"size":5,"model":{}}', '{"form":null,"links":[1,null]}'),
+        ('{"quality":"none"}', '{"form":{"prompt":7,"n":"x","more":null},"links":{}}'),
+    ):
+        await tab.page.evaluate(
+            """([choices, kept]) => addEventListener("pagehide", () => {
+                localStorage.setItem("gateway.choices", choices);
+                sessionStorage.setItem("gateway.draft", kept);
+            })""",
+            [choices, kept],
+        )
+        await tab.page.reload()
+        await expect(choice(tab, "low")).to_be_checked()
+        await tab.page.get_by_label("Prompt").fill(f"after {choices}")
+        await expect(quote(tab)).to_contain_text("Makes a new picture, at most $0.012")
 
 
 async def test_a_model_that_is_taken_away_is_not_replaced_in_silence(home: House, tab: Tab) -> None:
@@ -397,6 +432,7 @@ async def test_a_picture_has_an_address_and_back_closes_it(home: House, tab: Tab
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("Gallery")
     await expect(tiles.nth(0)).to_be_focused()
     await tiles.nth(0).click()
+    await expect(dialog).to_be_visible()
     await tab.page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     assert tab.page.url.endswith("#/gallery")

@@ -20,6 +20,7 @@ const PAGES = [
   { name: "runs", role: "admin", title: "Runs", icon: "list" },
   { name: "health", role: "admin", title: "Health", icon: "activity" },
 ];
+const ASK_AGAIN_MS = 3000;
 const SIDES = { team: "Team", admin: "Platform" };
 
 function App() {
@@ -45,13 +46,19 @@ function App() {
     <${Toasts} />`;
 }
 
-/** What the gateway says of each key: asked again when a tab is opened anew with keys in it. */
+/** What the gateway says of each key: asked when a tab is opened anew with keys in it, until it answers. */
 function useSummaries() {
   for (const role of Object.keys(ROLES)) {
     const held = has[role].value;
     useEffect(() => {
-      if (!held || summaries[role].value) return;
-      get(role, ROLES[role].summary).then((body) => (summaries[role].value = body), () => {});
+      if (!held || summaries[role].value) return undefined;
+      const abort = new AbortController();
+      const ask = () => abort.signal.aborted || get(role, ROLES[role].summary, {}, { signal: abort.signal }).then(
+        (body) => (summaries[role].value = body),
+        () => setTimeout(ask, ASK_AGAIN_MS),
+      );
+      ask();
+      return () => abort.abort();
     }, [held]);
   }
 }

@@ -13,7 +13,10 @@ function place(area) {
   };
   return {
     get: (name) => tried((store) => store.getItem(name), () => null) ?? spare.get(name) ?? null,
-    set: (name, text) => tried((store) => store.setItem(name, text), () => void spare.set(name, text)),
+    set: (name, text) => tried((store) => store.setItem(name, text), () => {
+      spare.set(name, text);
+      tried((store) => store.removeItem(name), () => {}); // it may be full: then no older text either
+    }),
     drop: (name) => {
       spare.delete(name);
       tried((store) => store.removeItem(name), () => {});

@@ -21,10 +21,12 @@ export default function Gallery({ rest, query }) {
   const open = (digest) => ((pushed.current = true), go("gallery", [digest], query));
   const step = (digest) => go("gallery", [digest], query, { replace: true });
   // Back does what closing does: it leads to the list, wherever that was opened from.
-  const close = () => (pushed.current ? history.back() : go("gallery", [], query, { replace: true }));
-  useEffect(() => {
-    if (!rest[0]) pushed.current = false;
-  }, [rest[0]]);
+  const close = () => {
+    const was = pushed.current;
+    pushed.current = false;
+    if (was) history.back();
+    else go("gallery", [], query, { replace: true });
+  };
   const empty = html`<${Empty} icon="images" title=${filtered ? "No picture fits" : "No pictures yet"}>
     <p>${filtered ? "Try fewer words, or other days." : "What your team makes stays here for good."}</p><//>`;
   return html`<${PageHead} title="Gallery">Every picture your team has made, and what it was made from. Links never expire.<//>

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useId, useRef, useState } from "../vendor/preact.js";
 import { away } from "../api.js";
+import { summaries } from "../session.js";
 import { Button, Card, Field, Icon, Select, count, money } from "../ui.js";
 import { FIELDS, FILE_TYPES, addFiles, body, change, choose, draft, model, models, mostFiles, references, removeFile, settings } from "./order.js";
 import { differs, pricesOf, watchPrices } from "./prices.js";
@@ -59,6 +60,7 @@ function Prompt({ area, error, onWrite }) {
 
 function Choices() {
   const offer = model.value;
+  if (!summaries.team.value) return null;
   if (!offer) return html`<p class="muted">There is no model that your team may use. Ask your platform team.</p>`;
   const wished = draft.value.model;
   const gone = wished && wished !== offer.id ? `Your team has no model ${wished} any more.` : undefined;

@@ -28,15 +28,27 @@ const EMPTY = { model: null, prompt: "", size: null, quality: null, resolution: 
 
 const choicesOf = ({ model, size, quality, resolution }) => ({ model, size, quality, resolution });
 
+const isText = (value) => typeof value === "string";
+const isChoice = (value) => value === null || isText(value);
+const KINDS = {
+  model: isChoice, prompt: isText, size: isChoice, quality: isChoice, resolution: isChoice,
+  n: (value) => Number.isInteger(value) && value > 0,
+  more: (value) => value !== null && typeof value === "object" && !Array.isArray(value),
+};
+
+/** What was kept of a form, as far as it is what this page keeps: another version of it may have written it. */
+const sound = (kept) => Object.fromEntries(Object.entries(kept ?? {}).filter(([name, value]) => KINDS[name]?.(value)));
+
 /** What was last chosen in this browser, perhaps by another team. */
-const lastChoices = () => choicesOf({ ...EMPTY, ...readJson(browser, CHOICES, {}) });
+const lastChoices = () => choicesOf({ ...EMPTY, ...sound(readJson(browser, CHOICES, {})) });
 
 /** The form: as it was left in this tab, else with what was last chosen. */
 const begun = () => ({ ...EMPTY, ...lastChoices(), model: null });
-export const draft = signal({ ...begun(), ...readJson(tab, DRAFT, {}).form });
+const left = readJson(tab, DRAFT, {});
+export const draft = signal({ ...begun(), ...sound(left.form) });
 
 /** Reference pictures: [{id, name, preview, state: "sending" | "there" | "failed", url, error}]. */
-export const references = signal((readJson(tab, DRAFT, {}).links ?? []).map(linked));
+export const references = signal((Array.isArray(left.links) ? left.links : []).filter(isText).map(linked));
 
 export const change = (part) => (draft.value = { ...draft.value, ...part });
 
@@ -88,7 +100,7 @@ export function use({ model: name, prompt, size = "", quality = "", resolution =
   if (resolution && !named(name)?.resolutions) more.resolution = resolution;
   draft.value = { model: name, prompt, size, quality, resolution, n, more };
   clearReferences();
-  references.value = links.filter((url) => typeof url === "string").map(linked);
+  references.value = links.filter(isText).map(linked);
 }
 
 function linked(url) {
