@@ -19,6 +19,11 @@ _QUOTES: Final = str.maketrans(
 _MARKS: Final = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
 """Accents of European scripts, Hebrew points, Arabic vowels. Other marks make other letters."""
 
+_UNSEEN: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""What joins, parts or turns letters and is none: it comes along with a text that is copied."""
+
+_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
 _STROKES: Final = str.maketrans(
     {"\u0131": "i", "\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00e6": "ae", "\u0153": "oe"}
 )
@@ -27,7 +32,8 @@ _STROKES: Final = str.maketrans(
 
 def folded(text: str) -> str:
     """The text as it is searched: without case, accents and more than one space in a row."""
-    apart = unicodedata.normalize("NFKD", text).casefold()
+    seen = _UNSEEN.sub("", _CONTROLS.sub(" ", text))
+    apart = unicodedata.normalize("NFKD", seen).casefold()
     plain = _MARKS.sub("", unicodedata.normalize("NFKD", apart)).translate(_STROKES)
     return " ".join(unicodedata.normalize("NFKC", plain).split())
 

@@ -56,6 +56,10 @@ def test_a_search_finds(search: str, is_found: bool) -> None:
         ("Łódź", "lodz", True),
         ("🦊 fox", "🦊", True),
         ("a  b", '"a b"', True),
+        ("a\x00b", "b a", True),
+        ("fox", "\x00", True),  # nothing that could occur
+        ("fox", "\u200ffox\ufeff", True),
+        ("soft\u00adly", "softly", True),
     ],
 )
 def test_scripts_of_the_world(prompt: str, search: str, is_found: bool) -> None:
