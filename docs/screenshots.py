@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-SIZE: Final = (1280, 860)
+SIZE: Final = (1280, 960)
 READY: Final = "image-gateway is ready on "
 ADMIN_KEY: Final = "admin-demo-key"
 ROLE_KEYS: Final = {"team": "gateway.team-key", "admin": "gateway.admin-key"}
@@ -199,6 +199,7 @@ def take(browser: Browser, address: str, shot: Shot, keys: Mapping[str, str], pa
         _still(page)
         shot.act(page)
         _still(page)
+        page.mouse.move(0, 0)  # or what lies beneath looks as if it were meant
         page.evaluate("scrollTo(0, 0)")
         _write(page.screenshot(), path)
 

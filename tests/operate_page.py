@@ -27,6 +27,7 @@ def commands(title: str) -> list[list[str]]:
 def typed(words: list[str], data: Path) -> Result:
     """Runs one for the data folder `data`; other folders that it names lie beside that."""
     line = [f"{data.parent}{word}" if word.startswith("/") else word for word in words]
+    (data.parent / "mnt/backup").mkdir(parents=True, exist_ok=True)
     if "--data-dir" not in line:
         line += ["--data-dir", str(data)]
     return CliRunner().invoke(main, line)

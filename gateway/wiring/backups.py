@@ -165,11 +165,13 @@ class Backup:
 
     def _require_successor(self, former: Manifest, ledger: LedgerFile) -> None:
         """Nobody loses a good backup to an installation that began anew, or to another one."""
-        key = self._data / SMALL_FILES[0]
-        known = (former.store_id, former.sums.get(key.name))
-        found = (ledger.store_id(), digest_of(key) if key.exists() else None)
-        root, runs = self._folder.root, ledger.run_count()
-        if any(None not in pair and pair[0] != pair[1] for pair in zip(known, found, strict=True)):
+        root, runs, store_id = self._folder.root, ledger.run_count(), ledger.store_id()
+        known, found = former.store_id, store_id
+        if known is None or found is None:  # of before stores had ids
+            key = self._data / SMALL_FILES[0]
+            known = former.sums.get(key.name)
+            found = digest_of(key) if key.exists() else None
+        if None not in (known, found) and known != found:
             raise Unavailable(f"{root} is the backup of another installation: name another folder.")
         if runs < former.runs:  # none is ever deleted
             raise Unavailable(

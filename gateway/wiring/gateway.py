@@ -87,7 +87,7 @@ class Gateway:
         adapters, services, folder = self.adapters, self.services, self.adapters.folder
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
-            await asyncio.to_thread(restores.refuse_unfinished, folder)
+            await asyncio.to_thread(restores.require_no_backup, folder)
             await picture_store.require(adapters.unopened, adapters.pictures)
             await adapters.callback_addresses.load()
             await adapters.ledger.open()

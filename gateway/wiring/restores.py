@@ -58,8 +58,13 @@ class BackupRestored:
     problems: Sequence[str]
 
 
-def refuse_unfinished(data_dir: Path) -> None:
-    """Raises `Unavailable` for a data folder in which a restore was cut."""
+def require_no_backup(data_dir: Path) -> None:
+    """Raises `Unavailable` for a folder that is a backup, or half a restore: none to serve from."""
+    if (data_dir / MANIFEST).exists():
+        raise Unavailable(
+            f"{data_dir} is a backup, and would be none any more. Restore it into a folder of its"
+            f" own, or, if this is a copy that shall be served, delete {data_dir / MANIFEST}."
+        )
     if (data_dir / NOTE).exists():
         raise Unavailable(
             f"A restore into {data_dir} has not ended: run 'image-gateway restore' again, which"

@@ -256,6 +256,13 @@ def test_an_erased_picture_leaves_with_the_next_one(data: Path, kept: Path, tmp_
     assert picture(kept, SECOND).exists()
 
 
+def test_a_new_secret_does_not_make_it_another_installation(data: Path, kept: Path) -> None:
+    backed_up(data, kept)
+    (data / "callback.key").write_bytes(os.urandom(32))
+    backed_up(data, kept)
+    assert (kept / "callback.key").read_bytes() == (data / "callback.key").read_bytes()
+
+
 def test_a_new_tale_of_a_picture_takes_the_place_of_the_former(data: Path, kept: Path) -> None:
     backed_up(data, kept)
     tale = picture(data).with_suffix(".json")
@@ -384,6 +391,7 @@ REFUSED = [
     (newer_schema, "was written by a newer version of the gateway (schema 9999"),
     (a_file, "is no folder"),
     (a_circle, "leads nowhere"),
+    (lambda _, kept: kept / "gateway", "Is its disk mounted?"),
 ]
 
 

@@ -177,10 +177,16 @@ async def test_over_a_running_gateway_nothing_is_restored(home: House, tmp_path:
     assert "hit" in (await home.post()).headers["cache-status"]
 
 
-async def test_no_gateway_starts_on_half_a_restore(tmp_path: Path, sandbox: RunningSandbox) -> None:
+async def test_no_gateway_starts_on_a_backup_or_on_half_a_restore(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
     home = await opened(sandbox, tmp_path / "data")
     await home.made()
     await home.stop()
+    await backed_up(home, tmp_path / "kept")
+    with pytest.raises(Unavailable, match="is a backup, and would be none any more"):
+        await opened(sandbox, tmp_path / "kept")
+    await adds_up(tmp_path / "kept")
     (tmp_path / "data" / "restoring.json").write_text("{}")
     with pytest.raises(Unavailable, match="has not ended: run 'image-gateway restore' again"):
         await opened(sandbox, tmp_path / "data")

@@ -41,7 +41,11 @@ class BackupFolder:
         """Makes the folder or takes one of ours; raises `Unavailable` for any other."""
         if self.root.exists() and not self.root.is_dir():
             raise Unavailable(f"{self.root} is no folder.")
-        self.root.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        if not self.root.parent.is_dir():
+            raise Unavailable(
+                f"There is no folder {self.root.parent}. Is its disk mounted? If it is, make it."
+            )
+        self.root.mkdir(FOLDER_MODE, exist_ok=True)
         found = {entry.name for entry in os.scandir(self.root)} - NOT_OURS_AND_HARMLESS
         if found and not found & {LOCK, MANIFEST}:
             raise Unavailable(
