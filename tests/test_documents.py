@@ -249,9 +249,11 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *LINKED])
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_every_link_leads_somewhere_and_nothing_is_left_of_a_merge(page: str) -> None:
     home = ROOT / page
-    for link in links(home.read_text("utf-8")):
+    text = home.read_text("utf-8")
+    assert re.findall(r"^(?:<{7} .*|={7}|>{7} .*)$", text, re.MULTILINE) == []
+    for link in links(text):
         if re.match(r"https?://|mailto:", link):
             continue
         path, _, anchor = link.partition("#")
