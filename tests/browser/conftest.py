@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("e2e", "deploy")]
+
+from admin_tab import Tab, browser_tab
+from house import FAST, House, house
+from team_tab import AWAY, MODELS, TEAMS
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 
@@ -27,3 +32,21 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One gateway with prices, for all tests of a file that has none of its own."""
+    folder = tmp_path_factory.mktemp("home")
+    server = {"timezone": "Asia/Tokyo"}
+    options = replace(FAST, picture_scale=0.1)
+    async with house(folder, options=options, server=server, models=MODELS, teams=TEAMS) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(home: House, chromium: Browser) -> AsyncIterator[Tab]:
+    """A tab without a key, at the gateway of the file."""
+    async with browser_tab(chromium, home.http.base_url, key=None) as one:
+        yield one
+        assert [fault for fault in one.faults if not AWAY.search(fault)] == []

@@ -1,14 +1,56 @@
-"""What people do on the team's pages, for tests of a real browser."""
+"""What people do on the team's pages, for tests of a real browser, and a gateway with prices."""
 
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from admin_tab import Tab
-from house import TEAM_KEY, House
+from house import TEAM_KEY, House, digest
 from PIL import Image
 from playwright.async_api import Locator, expect
+
+POOR_KEY = "team-poor-key"
+SIZES = ["1:1", "2:3", "3:2", "1024x1024"]
+MODELS: dict[str, Any] = {
+    "gpt-image-1.5": {
+        "limits": {"sizes": SIZES},
+        "routes": [
+            {
+                "upstream": "evolink",
+                "model": "gpt-image-1.5",
+                "price": [
+                    {"quality": "low", "usd": 0.012},
+                    {"quality": "medium", "usd": 0.06},
+                    {"usd": 0.36},
+                ],
+            }
+        ],
+    },
+    "gpt-image-2": {
+        "limits": {"resolutions": ["1K", "2K", "4K"], "prompt_characters": 32_000},
+        "deadline": "20s",
+        "routes": [
+            {
+                "upstream": "evolink",
+                "model": "gpt-image-2",
+                "price": [
+                    {"resolution": "4K", "usd": 1.2},
+                    {"resolution": "2K", "usd": 0.6},
+                    {"usd": 0.4},
+                ],
+            }
+        ],
+    },
+}
+TEAMS: dict[str, Any] = {
+    "blue": {"budgets": [{"usd": 50, "per": "day"}], "limits": {"runs_per_minute": 500}},
+    "green": {"allow": {"qualities": ["low", "medium"], "sizes": ["1:1", "2:3"]}},
+    "poor": {"keys": [digest(POOR_KEY)], "budgets": [{"usd": 0.5, "per": "day"}]},
+}
+AWAY = re.compile(r"net::ERR_INTERNET_DISCONNECTED|status of 4\d\d ")
+"""What every browser notes by itself when there is no network, and of what is refused."""
 
 
 async def enter(home: House, tab: Tab, key: str = TEAM_KEY) -> None:
@@ -50,3 +92,10 @@ def png(colour: str) -> bytes:
 async def summary(home: House, key: str = TEAM_KEY) -> Any:
     answer = await home.client.get("/team/v1/summary", headers={"Authorization": f"Bearer {key}"})
     return answer.json()
+
+
+async def last_order(home: House, key: str = TEAM_KEY) -> Any:
+    answer = await home.client.get(
+        "/team/v1/orders?limit=1", headers={"Authorization": f"Bearer {key}"}
+    )
+    return answer.json()["data"][0]
