@@ -140,7 +140,8 @@ async def test_the_usage_report_tells_what_bypasses_cost(a_house: House) -> None
     assert (row["started"], row["bypassed"]) == (3, 2)
     assert (row["spent_usd"], row["bypassed_usd"]) == (0.15, 0.1)
     lines = (await a_house.admin("GET", "usage?by=team&format=csv")).text.splitlines()
-    assert lines[0].endswith(",bypassed,bypassed_usd") and lines[1].endswith(",2,0.100000")
+    assert lines[0].endswith(",bypassed,bypassed_usd,done,failed_usd")
+    assert lines[1].endswith(",2,0.100000,3,0.000000")
     assert await a_house.violations() == []
 
 
