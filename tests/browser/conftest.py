@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("e2e", "deploy")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 
 from admin_tab import Tab, browser_tab
 from house import FAST, House, house
