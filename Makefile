@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run quick test bench lint format lock clean
+.PHONY: help install demo run quick test bench screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other pro
 bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every page with a large ledger
 	@$(BIN)/python -m benchmarks.hot_paths
 	@$(BIN)/python -m benchmarks.pages
+
+screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
 
 lint: $(DEVELOPMENT) ## check style, formatting and types; changes nothing
 	@$(BIN)/ruff check .

@@ -19,6 +19,8 @@ class GatewayError(Exception):
     status = 500
     code = "internal_error"
     type = "api_error"
+    explained = True
+    """Whether the code is ours, so that `/docs` has a chapter on it."""
 
     def __init__(
         self,
@@ -165,6 +167,7 @@ class UpstreamRefusal(GatewayError):
     """Upstream's own refusal of the request: status and body go to the client unchanged."""
 
     code = "refused"
+    explained = False
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__("refused by upstream")

@@ -20,10 +20,10 @@ from typing import get_args, get_origin
 import pytest
 from served import SERVED
 
-from gateway import errors
 from gateway.cli import COMMANDS
 from gateway.config.schema import Part, Settings, yaml_name
 from gateway.sandbox.magic import read_magic
+from gateway.web.remedies import REMEDIES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOOR = "README.md"
@@ -32,7 +32,8 @@ PAGES = {
     for path in (ROOT / DOOR, *sorted((ROOT / "docs").glob("*.md")))
 }
 LINKED = [  # whose links are followed besides
-    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md"),
+    *("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "deploy").glob("*.md"))),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/decisions").glob("*.md"))),
 ]
 TESTED = [
@@ -44,8 +45,8 @@ TASK = r'\{"created":\d+,.*"id":"task-unified-\d+-[a-z0-9]{8}"'
 PRINTED = [
     # What each tested example prints, in the order of the pages.
     ("README.md", TASK),
-    ("docs/clients.md", TASK),
     ("docs/clients.md", r"completed \['http://ADDRESS/pictures/[0-9a-f]{64}\.png'\]"),
+    ("docs/openai.md", r"\d+x\d+\n"),
 ]
 WRITTEN_PORT = "127.0.0.1:8080"
 
@@ -83,8 +84,8 @@ def test_example_runs(address: str, tmp_path: Path, number: int) -> None:
     if language == "sh":
         told = _run(["bash", "-euo", "pipefail", "-c", code], tmp_path)
     else:
-        # The example is written for httpx, whose API httpx2 has.
-        (tmp_path / "httpx.py").write_text("from httpx2 import get, post\n")
+        if "import httpx" in code:  # the example is written for it, and httpx2 has its API
+            (tmp_path / "httpx.py").write_text("from httpx2 import get, post\n")
         told = _run([sys.executable, "-c", code], tmp_path)
     assert re.match(printed.replace("ADDRESS", re.escape(address)), told), told
 
@@ -106,6 +107,14 @@ def rows(pattern: str) -> list[tuple[str, tuple[str, ...]]]:
 
 def test_the_door_is_small() -> None:
     assert len(PAGES[DOOR].encode()) <= 10_000
+
+
+def test_the_door_puts_it_up_in_five_lines_of_the_start() -> None:
+    """They are tried there, by `tests/deploy/test_start.py`."""
+    [told] = re.findall(r"## Put it up\n\n```sh\n(.*?)```", PAGES[DOOR], re.DOTALL)
+    assert len(told.splitlines()) == 5
+    for command in re.split(r"\n| && (?=image-gateway)", told.strip()):
+        assert command in PAGES["docs/start.md"], command
 
 
 def test_every_page_is_reached_from_the_door_and_from_the_index() -> None:
@@ -151,23 +160,32 @@ def test_every_endpoint_is_on_its_page_and_no_other() -> None:
     assert sorted(named) == sorted(set(listed))
 
 
-def test_every_error_code_is_named_and_no_other() -> None:
-    """Those of clients in their table, those of operators in a sentence of their own."""
-    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
-    codes = {
-        (kind.status, kind.code)
-        for kind in kinds
-        if issubclass(kind, errors.GatewayError)
-        and kind not in (errors.UpstreamRefusal, errors.Conflict)  # one has any code, one none
+def sections(page: str) -> dict[str, str]:
+    """The text under each heading of the third level, on one line."""
+    parts = re.split(r"^##+ (.+)$", PAGES[page], flags=re.MULTILINE)
+    return {
+        title: " ".join(text.split()) for title, text in zip(parts[1::2], parts[2::2], strict=True)
     }
-    found = rows(r"(\d{3}) \| `(\w+)`")
-    assert {page for page, _ in found} == {"docs/clients.md"}
-    named = {(int(status), code) for _, (status, code, _) in found}
-    assert named <= codes
-    told = PAGES["docs/admin.md"].split("Faults besides", 1)[1].split("\n\n", 1)[0]
-    for status, listed in re.findall(r"(\d{3})((?:\s+`\w+`,?)+)", told):
-        named |= {(int(status), code) for code in re.findall(r"`(\w+)`", listed)}
-    assert codes <= named
+
+
+@pytest.mark.parametrize("code", REMEDIES)
+def test_an_error_code_is_explained_on_its_page_as_in_the_answer(code: str) -> None:
+    remedy = REMEDIES[code]
+    pages = [page for page in PAGES if code in sections(page)]
+    assert pages == [f"docs/{remedy.page}.md"]
+    also = f", for OpenAI's SDKs {remedy.openai_status}" if remedy.openai_status else ""
+    told = f"**{remedy.status}**{also}. {remedy.cause} **What to do:** {remedy.cure}"
+    assert sections(pages[0])[code].startswith(told)
+
+
+def test_no_other_error_code_is_explained() -> None:
+    explained = {
+        title
+        for page in PAGES
+        for title, text in sections(page).items()
+        if re.match(r"\*\*\d{3}\*\*", text)
+    }
+    assert explained == REMEDIES.keys()
 
 
 def test_every_command_is_on_its_page_and_no_other() -> None:
@@ -231,9 +249,11 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *LINKED])
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_every_link_leads_somewhere_and_nothing_is_left_of_a_merge(page: str) -> None:
     home = ROOT / page
-    for link in links(home.read_text("utf-8")):
+    text = home.read_text("utf-8")
+    assert re.findall(r"^(?:<{7} .*|={7}|>{7} .*)$", text, re.MULTILINE) == []
+    for link in links(text):
         if re.match(r"https?://|mailto:", link):
             continue
         path, _, anchor = link.partition("#")
@@ -248,3 +268,15 @@ def test_every_target_of_make_exists() -> None:
     for page, text in PAGES.items():
         for target in re.findall(r"^make (\w+)$", text, re.MULTILINE):
             assert target in targets, page
+
+
+def test_every_picture_shown_of_the_console_is_one_that_the_script_takes() -> None:
+    script = (ROOT / "docs/screenshots.py").read_text("utf-8")
+    taken = {f"docs/{name}.png" for name in re.findall(r'Shot\("([\w-]+)"', script)}
+    shown = {
+        str((ROOT / page).parent.joinpath(link).resolve().relative_to(ROOT))
+        for page, text in PAGES.items()
+        for link in links(text)
+        if link.endswith(".png")
+    }
+    assert shown == taken == {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.png")}

@@ -34,17 +34,15 @@ def build_app(
 ) -> ASGIApp:
     """The ASGI application. `http_request` is told of each answer."""
 
-    async def unrouted(request: Request, error: Exception) -> Response:
-        return _http_exception(request, error, current.policy.public_url)
-
+    answers = ErrorAnswers(current)
     served = [Endpoint(one.operation, let_in(one, current)) for one in endpoints]
     app = Starlette(
         routes=routes(served),
         exception_handlers={
-            GatewayError: _gateway_error,
+            GatewayError: answers.gateway_error,
             ClientGone: _client_gone,
-            HTTPException: unrouted,
-            Exception: _defect,
+            HTTPException: answers.unrouted,
+            Exception: answers.defect,
         },
     )
     app.router.redirect_slashes = False  # clients here refuse redirects
@@ -64,12 +62,42 @@ def labels(endpoints: Sequence[Endpoint]) -> Sequence[tuple[str, Collection[str]
     return [(route.path, route.methods or ()) for route in routes(endpoints)]
 
 
-async def _gateway_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, GatewayError):
-        raise error
-    waited = request.scope.get(UPSTREAM_SECONDS, 0.0)
-    request.scope[UPSTREAM_SECONDS] = max(error.upstream_seconds, waited)
-    return _told(request, error)
+class ErrorAnswers:
+    """How errors leave, in the shape of their path."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+
+    async def gateway_error(self, request: Request, error: Exception) -> Response:
+        if not isinstance(error, GatewayError):
+            raise error
+        waited = request.scope.get(UPSTREAM_SECONDS, 0.0)
+        request.scope[UPSTREAM_SECONDS] = max(error.upstream_seconds, waited)
+        return self._told(request, error)
+
+    async def unrouted(self, request: Request, error: Exception) -> Response:
+        """The router's own words for an unknown path or method, in upstream's shape."""
+        where = f"{request.method} {request.url.path[:200]}"
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            answer = self._told(
+                request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")
+            )
+            answer.headers["Allow"] = ", ".join(_methods(request))
+            return answer
+        message = f"Invalid URL ({where})"
+        if openai.is_meant(request):
+            message += f". {right_base_url(self._current.policy.public_url)}"
+        return self._told(request, NotFound(message))
+
+    async def defect(self, request: Request, _: Exception) -> Response:
+        """A defect of ours: logged in full by the edge, shown without a word about its inside."""
+        return self._told(
+            request, GatewayError("The gateway failed on this request; its log says why.")
+        )
+
+    def _told(self, request: Request, error: GatewayError) -> Response:
+        dialect = dialect_of(request.scope["path"])
+        return dialect.answer(error, self._current.policy.public_url)
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
@@ -77,32 +105,8 @@ async def _client_gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)
 
 
-def _http_exception(request: Request, error: Exception, public_url: str) -> Response:
-    """The router's own words for an unknown path or method, in upstream's shape."""
-    where = f"{request.method} {request.url.path[:200]}"
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        answer = _told(
-            request, MethodNotAllowed(f"This path does not take {request.method} ({where}).")
-        )
-        answer.headers["Allow"] = ", ".join(_methods(request))
-        return answer
-    message = f"Invalid URL ({where})"
-    if openai.is_meant(request):
-        message += f". {right_base_url(public_url)}"
-    return _told(request, NotFound(message))
-
-
 def _methods(request: Request) -> Sequence[str]:
     """What the path takes; the router itself names only those of the first route that has it."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     fitting = [one for one in routes if one.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in fitting for method in route.methods or ()})
-
-
-async def _defect(request: Request, _: Exception) -> Response:
-    """A defect of ours: logged in full by the edge, shown without a word about its inside."""
-    return _told(request, GatewayError("The gateway failed on this request; its log says why."))
-
-
-def _told(request: Request, error: GatewayError) -> Response:
-    return dialect_of(request.scope["path"]).answer(error)

@@ -17,19 +17,20 @@ from gateway.web.openai import endpoints as openai
 from gateway.web.schema import INTEGER, STRING, Component, null_or, open_object, text
 
 _WHAT: Final = text("What happened and what to do.")
+_DOC_URL: Final = text("Where this gateway explains the code: what it means and what to do.")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`answer` tells an error, in JSON of this shape."""
+    """`answer` tells an error, in JSON of this shape; it is given `server.public_url` besides."""
 
     shape: Component
-    answer: Callable[[GatewayError], Response]
+    answer: Callable[[GatewayError, str], Response]
 
 
-def _as_upstream(error: GatewayError) -> Response:
+def _as_upstream(error: GatewayError, public_url: str) -> Response:
     return Response(
-        wire.error_body(error),
+        wire.error_body(error, public_url),
         status_code=error.status,
         headers=wire.error_headers(error),
         media_type="application/json",
@@ -42,6 +43,7 @@ _ERROR: Final = open_object(
         "message": text("What happened and what to do, for people."),
         "type": text("The kind of fault."),
         "param": text("The field at fault."),
+        "doc_url": _DOC_URL,
         "limit_scope": text("The limit that decided, such as `usd_per_day`."),
         "resets_at": {**null_or(STRING), "description": "When it renews."},
     },
@@ -51,6 +53,7 @@ _FILES_ERROR: Final = {"code": INTEGER, "msg": _WHAT, "success": {"const": False
 _OPENAI_ERROR: Final = {
     "message": _WHAT,
     **dict.fromkeys(("type", "code", "param"), null_or(STRING)),
+    "doc_url": _DOC_URL,
 }
 
 OURS: Final = Dialect(

@@ -12,6 +12,8 @@ from house import House, house
 from playwright.async_api import Browser, expect
 from served import DESCRIBED
 
+from gateway.web.remedies import REMEDIES
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -36,6 +38,18 @@ async def test_everything_is_described(
         await tab.shot("docs")
         assert await tab.overflow() <= 0
         assert await tab.axe() == []
+        assert tab.faults == []
+
+
+async def test_the_doc_url_of_an_error_shows_what_to_do(home: House, chromium: Browser) -> None:
+    async with browser_tab(chromium, home.http.base_url, key=None) as tab:
+        refused = await home.post(key="unknown")
+        await tab.page.goto(refused.json()["error"]["doc_url"])
+        explained = tab.page.get_by_role("region", name="unauthorized")
+        await expect(explained).to_contain_text(REMEDIES["unauthorized"].cause.replace("`", ""))
+        await expect(explained).to_be_in_viewport()
+        await tab.page.get_by_role("searchbox").fill("no-cache")
+        await expect(tab.page.locator(".docs-error").first).to_contain_text("no-cache")
         assert tab.faults == []
 
 

@@ -266,7 +266,7 @@ async def test_every_error_has_openais_shape(a_house: House) -> None:
     ):
         answer = await a_house.client.request(method, path)
         assert answer.status_code == status
-        assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+        assert answer.json()["error"].keys() == {"message", "type", "param", "code", "doc_url"}
 
 
 # --- waiting -------------------------------------------------------------------------------------

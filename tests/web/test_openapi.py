@@ -17,6 +17,7 @@ import gateway.web
 from gateway.errors import GatewayError
 from gateway.web.openapi.document import document
 from gateway.web.operation import Caller, Operation
+from gateway.web.remedies import REMEDIES
 from gateway.web.schema import Component
 
 
@@ -27,6 +28,11 @@ def doc() -> Mapping[str, Any]:
 
 def test_it_is_openapi(doc: Mapping[str, Any]) -> None:
     validate(doc)
+
+
+def test_it_explains_every_error_code(doc: Mapping[str, Any]) -> None:
+    assert doc["x-error-codes"].keys() == REMEDIES.keys()
+    assert doc["x-error-codes"]["insufficient_quota"]["statuses"] == [402, 429]
 
 
 def test_every_operation_has_a_name_of_its_own() -> None:

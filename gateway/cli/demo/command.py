@@ -47,19 +47,25 @@ def demo_command(folder: Path, seconds: float) -> None:
     The pictures and the gateway's log stay in the folder that --keep names. Exits 0 when
     everything happened as it should.
     """
-    from gateway import serving
     from gateway.cli.demo.stage import Stage
 
     stage = Stage()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        serving.run(_show(stage, folder, seconds))
+        play(stage, folder, seconds=seconds)
     except KeyboardInterrupt:
         stage.interrupted()
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:
         stage.failed(f"{error.strerror or error}: {error.filename or folder}", None)
         raise SystemExit(EXIT_FAILED) from None
+
+
+def play(stage: Stage, folder: Path, *, seconds: float) -> None:
+    """Has the story told on the stage, from its opening to its last words."""
+    from gateway import serving
+
+    serving.run(_show(stage, folder, seconds))
 
 
 async def _show(stage: Stage, folder: Path, seconds: float) -> None:

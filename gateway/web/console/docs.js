@@ -158,8 +158,22 @@ function Operation({ doc, one, open, onToggle }) {
   </details>`;
 }
 
+/** One error code; `doc_url` of an error leads to its id. */
+function ErrorCode({ one }) {
+  return html`<section class="docs-error card" id=${one.code} aria-label=${one.code}>
+    <h3><${Badge} tone=${one.statuses[0] < 500 ? "warn" : "bad"}>${one.statuses.join(", ")}<//> <code>${one.code}</code></h3>
+    <p><${Prose} text=${one.cause} /></p>
+    <p><b>What to do:</b> <${Prose} text=${one.cure} /></p>
+  </section>`;
+}
+
+const errorsOf = (doc) => Object.entries(doc["x-error-codes"] ?? {}).map(([code, one]) => ({ code, ...one }));
+
+const textOf = (one) => (one.code ? `errors ${one.code} ${one.statuses} ${one.cause} ${one.cure}`
+  : `${one.method} ${one.path} ${one.summary} ${one.tag} ${one.description ?? ""}`);
+
 function fits(one, words) {
-  const text = `${one.method} ${one.path} ${one.summary} ${one.tag} ${one.description ?? ""}`.toLowerCase();
+  const text = textOf(one).toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -198,6 +212,7 @@ function Page() {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const shown = listed.filter((one) => fits(one, words));
   const tags = [...new Set(shown.map((one) => one.tag))];
+  const errors = useMemo(() => (doc ? errorsOf(doc) : []), [doc]).filter((one) => fits(one, words));
   return html`<div class="docs">
     <header class="docs-top">
       <div><h1>API</h1><p class="lead">${doc ? html`<${Prose} text=${doc.info.description} />` : "Image Gateway"}</p></div>
@@ -210,13 +225,16 @@ function Page() {
         <input id="docs-search" type="search" placeholder="Search" value=${search} onInput=${(e) => setSearch(e.currentTarget.value)} />
         ${tags.map((tag) => html`<section key=${tag}><h2>${tag}</h2><ul>${shown.filter((one) => one.tag === tag).map((one) => html`<li key=${one.id}>
           <a href=${`#${one.id}`}><span class="docs-method" data-method=${one.method}>${one.method}</span><span>${one.summary}</span></a></li>`)}</ul></section>`)}
+        ${errors.length > 0 && html`<section><h2>Errors</h2><ul>${errors.map((one) => html`<li key=${one.code}>
+          <a href=${`#${one.code}`}><span class="docs-method" data-method="">${one.statuses[0]}</span><span>${one.code}</span></a></li>`)}</ul></section>`}
       </nav>
       <main class="stack">
         <${ErrorBox} error=${error} title="The description could not be loaded." />
         ${!doc && !error && html`<${Loading} />`}
-        ${doc && !shown.length && html`<${Empty} title="Nothing has these words." />`}
+        ${doc && !shown.length && !errors.length && html`<${Empty} title="Nothing has these words." />`}
         ${tags.map((tag) => html`<section key=${tag} class="stack"><h2>${tag}</h2>
           ${shown.filter((one) => one.tag === tag).map((one) => html`<${Operation} key=${one.id} doc=${doc} one=${one} open=${opened.has(one.id)} onToggle=${toggle} />`)}</section>`)}
+        ${errors.length > 0 && html`<section class="stack"><h2>Errors</h2>${errors.map((one) => html`<${ErrorCode} key=${one.code} one=${one} />`)}</section>`}
       </main>
     </div>
   </div>`;

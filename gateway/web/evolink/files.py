@@ -158,9 +158,10 @@ def is_files(path: str) -> bool:
     return path == BASE or path.startswith(f"{BASE}/")
 
 
-def error_answer(error: GatewayError) -> Response:
+def error_answer(error: GatewayError, _: str) -> Response:
+    """In the file API's own shape, which has no place for a `doc_url`."""
     if isinstance(error, UpstreamRefusal):
-        content = wire.error_body(error)
+        content = error.body.encode()
     else:
         code = TOO_LARGE if error.status == 413 else error.status
         content = wire.to_json({"code": code, "msg": error.message, "success": False})

@@ -19,6 +19,7 @@ from gateway.core.model import Freshness, Job, Run, RunState, Verdict
 from gateway.core.orders.admission import Hit, Joined, Replayed, Settled, Started
 from gateway.core.runs.failures import task_error
 from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
+from gateway.web.remedies import doc_url
 
 CACHE_NAME: Final = "image-gateway"
 IGNORED: Final = "; detail=client-control-ignored"
@@ -193,13 +194,14 @@ def _rewritten(value: Any, ours: Callable[[str], str]) -> Any:
 # --- errors --------------------------------------------------------------------------------------
 
 
-def error_body(error: GatewayError) -> bytes:
+def error_body(error: GatewayError, public_url: str) -> bytes:
     """`{"error": {...}}` in upstream's shape; upstream's own refusals as they came."""
     if isinstance(error, UpstreamRefusal):
         return error.body.encode()
     shown: dict[str, object] = {"code": error.code, "message": error.message, "type": error.type}
     if error.param:
         shown["param"] = error.param
+    shown["doc_url"] = doc_url(error, public_url)
     return to_json({"error": {**shown, **error.extra}})
 
 

@@ -233,10 +233,10 @@ def is_openai(path: str) -> bool:
     return path.startswith(PREFIX)
 
 
-def error_answer(error: GatewayError) -> Response:
+def error_answer(error: GatewayError, public_url: str) -> Response:
     shown = errors.as_openai(error)
     return Response(
-        errors.error_body(shown),
+        errors.error_body(shown, public_url),
         status_code=shown.status,
         headers={**wire.error_headers(shown), **errors.error_headers(shown)},
         media_type="application/json",

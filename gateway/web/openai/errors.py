@@ -26,6 +26,7 @@ from gateway.errors import (
     UpstreamRefusal,
 )
 from gateway.web.openai.wire import parameter
+from gateway.web.remedies import doc_url
 
 USER_ERROR: Final = "image_generation_user_error"
 BLOCKED: Final = frozenset(
@@ -88,6 +89,12 @@ def right_base_url(public_url: str) -> str:
     return f"The base URL for OpenAI's clients is {public_url}/openai/v1."
 
 
+class Relayed(CallerError):
+    """Upstream's refusal, with its own status and code."""
+
+    explained = False
+
+
 class ModelNotFound(CallerError):
     status, code = 404, "model_not_found"
 
@@ -116,14 +123,16 @@ def failure_error(failure: Failure, *, charged: bool = False) -> GatewayError:
             return ResultLost(failure.message)
 
 
-def error_body(error: GatewayError) -> bytes:
+def error_body(error: GatewayError, public_url: str) -> bytes:
     """`{"error": {...}}` with OpenAI's four members, always."""
-    shown = {
+    shown: dict[str, object] = {
         "message": error.message,
         "type": error.type,
         "param": error.param and parameter(error.param),
         "code": "invalid_api_key" if isinstance(error, Unauthorized) else error.code,
     }
+    if explained := doc_url(error, public_url):
+        shown["doc_url"] = explained
     return orjson.dumps({"error": {**error.extra, **shown}})
 
 
@@ -159,7 +168,7 @@ def _refusal(refused: UpstreamRefusal) -> GatewayError:
     if code in BLOCKED:
         error = NotMakeable(code, message)
     else:
-        error = CallerError(message or "The upstream provider refused the request.")
+        error = Relayed(message or "The upstream provider refused the request.")
         error.status, error.code = refused.status, code or "invalid_request"
     error.param = param or None
     error.upstream_seconds = refused.upstream_seconds

@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.web.dialects import dialect_of
 from gateway.web.operation import Caller, Header, Operation
 from gateway.web.query import Query
+from gateway.web.remedies import REMEDIES, Remedy
 from gateway.web.schema import REF, STRING, Component, Schema, Shape
 
 KEYS: Final[Mapping[Caller, Schema]] = {
@@ -53,7 +54,13 @@ def document(operations: Iterable[Operation]) -> Mapping[str, Any]:
             "schemas": schemas.components,
             "securitySchemes": {caller.value: scheme for caller, scheme in KEYS.items()},
         },
+        "x-error-codes": {code: _explained(remedy) for code, remedy in REMEDIES.items()},
     }
+
+
+def _explained(remedy: Remedy) -> Mapping[str, object]:
+    statuses = [status for status in (remedy.status, remedy.openai_status) if status]
+    return {"statuses": statuses, "cause": remedy.cause, "cure": remedy.cure}
 
 
 class _Schemas:

@@ -332,14 +332,16 @@ def test_a_grep_finds_the_tasks_own_id_and_status(theirs: dict[str, Any], state:
 
 
 def test_errors_have_upstreams_shape() -> None:
-    body = error_body(InvalidRequest("No such size.", param="size"))
+    body = error_body(InvalidRequest("No such size.", param="size"), "https://us.example.org")
     assert body == (
-        b'{"error":{"code":"invalid_request","message":"No such size.","param":"size",'
-        b'"type":"invalid_request_error"}}'
+        b'{"error":{"code":"invalid_request",'
+        b'"doc_url":"https://us.example.org/docs#invalid_request","message":"No such size.",'
+        b'"param":"size","type":"invalid_request_error"}}'
     )
     error = BudgetExhausted("Empty.", extra={"limit_scope": "usd_total", "resets_at": None})
-    assert orjson.loads(error_body(error))["error"] == {
+    assert orjson.loads(error_body(error, "https://us.example.org"))["error"] == {
         "code": "insufficient_quota",
+        "doc_url": "https://us.example.org/docs#insufficient_quota",
         "message": "Empty.",
         "type": "insufficient_quota",
         "limit_scope": "usd_total",
@@ -349,7 +351,7 @@ def test_errors_have_upstreams_shape() -> None:
 
 def test_upstreams_refusal_is_not_touched() -> None:
     raw = '{ "error": {"code": 400, "message": "ü"} }'
-    assert error_body(UpstreamRefusal(400, raw)) == raw.encode()
+    assert error_body(UpstreamRefusal(400, raw), "https://us.example.org") == raw.encode()
 
 
 @pytest.mark.parametrize(

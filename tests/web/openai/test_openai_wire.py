@@ -273,7 +273,7 @@ def test_usage_is_left_out_unless_it_is_known(upstream: object) -> None:
 def shown(error: GatewayError) -> tuple[int, dict[str, Any], bool]:
     """Status, the error object, and whether the clients may retry by themselves."""
     error = as_openai(error)
-    body = orjson.loads(error_body(error))["error"]
+    body = orjson.loads(error_body(error, "https://us.example.org"))["error"]
     return error.status, body, error_headers(error).get("X-Should-Retry") != "false"
 
 
@@ -300,6 +300,17 @@ def test_errors_have_openais_four_members(
     assert (told[0], told[1]["code"], told[2]) == (status, code, retried)
     assert {"message", "type", "param", "code"} <= told[1].keys()
     assert told[1]["param"] == error.param
+    assert told[1]["doc_url"] == f"https://us.example.org/docs#{error.code}"
+
+
+def test_a_refusal_of_upstreams_has_its_own_code_and_leads_nowhere() -> None:
+    body = '{"error": {"code": "model_access_denied", "message": "not in your plan"}}'
+    assert shown(UpstreamRefusal(403, body))[1] == {
+        "message": "not in your plan",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "model_access_denied",
+    }
 
 
 K = FailureKind
