@@ -284,6 +284,12 @@ _ADMIN: Final[Mapping[str, Remedy]] = {
         "This gateway was started without a settings file.",
         "Start it with `--config` to be able to reload.",
     ),
+    "no_alert_webhook": Remedy(
+        "admin",
+        409,
+        "No address for alerts is set.",
+        "Name one in `alerts.webhook` of the settings file and reload it.",
+    ),
 }
 
 REMEDIES: Final[Mapping[str, Remedy]] = {**_CLIENTS, **_OPENAI, **_ADMIN}
