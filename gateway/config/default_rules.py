@@ -24,6 +24,8 @@ A_SLIP: Final = 0.75
 """So alike are a name and one that is mistyped; what is less so may be a vendor's own field."""
 
 THE_MOST: Final = 10
+LONGEST: Final = 1_000
+"""Characters of a text that goes into every order."""
 
 
 def model_defaults(path: Path, model: ModelEntry) -> Found:
@@ -81,6 +83,9 @@ def _no_value(field: str, value: object) -> str:
         return f"must be text, not {shown(value)}"
     if field in DEFAULTABLE and not isinstance(value, str | int | float):
         return f"must be one value, not {shown(value)}"
+    known_text = isinstance(value, str) and field in KNOWN
+    if known_text and not (str(value).isprintable() and len(str(value)) <= LONGEST):
+        return f"must be one line of at most {LONGEST} characters"
     return ""
 
 

@@ -146,8 +146,9 @@ class Decisions:
             self._deps.observer.cache_looked_up("miss" if cached is None else "stale")
             return ask
         self._deps.observer.cache_looked_up("hit")
-        ask = await self._vet(ask, cached)
-        return replace(ask, cached=cached) if ask.vetted[cached.id] else ask
+        readable = await self._is_readable(ask, cached)
+        vetted = {**ask.vetted, cached.id: readable}
+        return replace(ask, vetted=vetted, cached=cached if readable else None)
 
     async def _to_be_made(self, ask: Ask) -> Ask:
         """Without an answer held ready pictures may have to be made, and there must be a place to
@@ -169,13 +170,16 @@ class Decisions:
         return replace(ask, job_id=ids.new_task_id(ask.now))
 
     async def _vet(self, ask: Ask, run: Run) -> Ask:
+        return replace(ask, vetted={**ask.vetted, run.id: await self._is_readable(ask, run)})
+
+    async def _is_readable(self, ask: Ask, run: Run) -> bool:
         try:
             readable = await self._deps.pictures.readable(run.pictures)
         except PictureProblem:  # nobody knows: to make it anew might be to pay twice
             raise _store_away() from None
         if not readable:
             await self._deps.cache.delete(ask.fingerprint)
-        return replace(ask, vetted={**ask.vetted, run.id: readable})
+        return readable
 
 
 def _look(ask: Ask, view: View) -> tuple[Judgement, Writes]:

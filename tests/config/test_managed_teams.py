@@ -109,6 +109,23 @@ def test_every_problem_is_told_with_its_path() -> None:
             {"budgets": [{"usd": 1, "per": "day"}, {"usd": 2, "per": "day"}]},
             "budgets[1]: a second limit per day; keep the one that is meant",
         ),
+        (
+            {"defaults": {"qualty": "low"}},
+            "defaults.qualty: no field that may have a default here; did you mean 'quality'?",
+        ),
+        (
+            {"allow": {"qualities": ["low"]}, "defaults": {"quality": "high"}},
+            "defaults.quality: 'high' is not in the team's allow.qualities",
+        ),
+        (
+            {"defaults": {"output_format": "\0"}},
+            "defaults.output_format: must be one line of at most 1000 characters",
+        ),
+        (
+            {"defaults": {"n": True}},
+            "defaults.n: must be a whole number from 1 to 10, which the team may order",
+        ),
+        ({"defaults": "low"}, "defaults: must be a mapping"),
         ({"budgets": 5}, "budgets: must be a list"),
         ({"cache": "team"}, "cache: must be a mapping"),
         (

@@ -108,7 +108,7 @@ async def test_shadow_counts_and_never_refuses(tmp_path: Path) -> None:
 
 
 async def test_allow_lists(tmp_path: Path) -> None:
-    teams = {"blue": {"allow": {"qualities": ["low"], "max_n": 2, "sizes": ["1:1"]}}}
+    teams = {"blue": {"allow": {"qualities": ["low"], "max_n": 2, "sizes": ["1:1", "2:3"]}}}
     async with house(tmp_path, teams=teams) as one:
         fine = await one.post("fine", quality="low", size="1:1", n=2)
         assert fine.status_code == 200

@@ -21,7 +21,7 @@ from gateway.web.operation import JSON, Caller, Operation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FOR_PEOPLE: Final = {"/console", "/console/{asset:path}"}
+FOR_PEOPLE: Final = {"/console", "/console/{asset:path}", "/docs/"}
 KEYS: Final = {
     Caller.TEAM: TEAM_KEY,
     Caller.OPERATOR: ADMIN_KEY,

@@ -29,6 +29,8 @@ def ready(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Accou
     """As `accounts`; those that had to be made of runs are there from now on."""
     wanted = tuple(dict.fromkeys(keys))
     found = _found(db, wanted)
+    if len(found) == len(wanted):  # as nearly always
+        return found
     made = {key: _made(db, key) for key in wanted if key not in found}
     put(db, [account for account, runs in made.values() if runs])
     return {key: found.get(key) or made[key][0] for key in wanted}

@@ -67,8 +67,7 @@ class Ask:
 
     def in_force(self, accounts: Mapping[AccountKey, Account]) -> Mapping[AccountKey, Account]:
         """Those of the accounts that the team's limits are held against."""
-        keys = account_keys(self.team.name, self.now, self.zone)
-        return {key: accounts[key] for key in keys if key in accounts}
+        return {key: accounts[key] for key in self._accounts() if key in accounts}
 
     def keys(self) -> Keys:
         """What `admit` needs to see: the team's accounts, the runs of the fingerprint, the claim.
@@ -81,19 +80,21 @@ class Ask:
         if cached and self.vetted.get(cached.id) and self.seconds_left(cached) > 0:
             return Keys(self._told_of(), claim=claim)
         return Keys(
-            account_keys(self.team.name, self.now, self.zone),
+            self._accounts(),
             counted=(self.team.name, self.now),
             fingerprint=None if self.freshness.no_store else self.fingerprint,
             claim=claim,
         )
 
+    def _accounts(self) -> tuple[AccountKey, ...]:
+        """The team's accounts of now. Those of a whole second are remembered: windows begin and end
+        with one."""
+        return account_keys(self.team.name, int(self.now), self.zone)
+
     def _told_of(self) -> tuple[AccountKey, ...]:
         """The accounts that show what the team has left (`budgets.left`)."""
         windows = {cap.window for cap in self.team.caps if cap.measure in TOLD_OF}
-        if not windows:
-            return ()
-        keys = account_keys(self.team.name, self.now, self.zone)
-        return tuple(key for key in keys if key.window in windows)
+        return tuple(key for key in self._accounts() if key.window in windows) if windows else ()
 
     def seconds_left(self, run: Run) -> float:
         """For how long this finished run may still answer such orders; 0 when it may not.

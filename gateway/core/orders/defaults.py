@@ -7,7 +7,7 @@ other word, so that an order that says it and one that leaves it out are the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.core.catalog import ImageModel, Team
@@ -84,9 +84,11 @@ def most(model: ImageModel, team: Team) -> int:
 
 
 def _usable(
-    given: Iterable[tuple[str, object]], model: ImageModel, team: Team
+    given: Sequence[tuple[str, object]], model: ImageModel, team: Team
 ) -> dict[str, object]:
     """Those of the defaults that such an order may have, in the model's spelling."""
+    if not given:
+        return {}
     lists = model.limits.lists
     named = {
         name: spelled(name, value, lists[name]) if name in lists else value for name, value in given
