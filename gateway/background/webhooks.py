@@ -23,6 +23,7 @@ from gateway.background.webhook_queues import WebhookQueues
 from gateway.core import delivery as outbox
 from gateway.core.delivery import Outcome
 from gateway.core.model import Delivery, DeliveryState, Job, Run, Task
+from gateway.core.money.alerts import trial
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act, Action
 from gateway.core.teams.records import Change
@@ -138,6 +139,23 @@ class Webhooks:
             after = replace(after, url=alerting.webhook)
         await self._write((after,), changes=(_change(act, found, after),) if act else ())
         self.nudge()
+        return after
+
+    async def try_alert(self, act: Act) -> Delivery | None:
+        """One attempt at a test alert, at once and on the way of every alert, beside the outbox.
+
+        What came of it; None where the settings have no receiver. Raises `Unavailable` when the
+        act cannot be written down.
+        """
+        alerting, now = self._deps.current.policy.alerting, self._deps.clock()
+        if alerting is None:
+            return None
+        delivery = trial(alerting, act.id, now)
+        noted = Writes(changes=(act.change(Action.ALERT_TEST, outbox.receiver(delivery.url)),))
+        await self._deps.ledger.transact(Keys(), lambda _: (None, noted))
+        outcome = await self._outcome(delivery)
+        after = outbox.after_attempt(delivery, outcome, now=self._deps.clock(), retries=())
+        _log_attempt(after)
         return after
 
     # --- the loop ------------------------------------------------------------------------------

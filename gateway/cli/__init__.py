@@ -32,6 +32,7 @@ COMMANDS = {
         "gateway.cli.demo.command:demo_command", "See it all work once, without key or config."
     ),
     "check": Entry("gateway.cli.check:check_command", "Validate the settings and show them."),
+    "order": Entry("gateway.cli.order:order_command", "Order pictures as a team, and save them."),
     "teams": Entry(
         "gateway.cli.teams:teams_command", "Create teams, give them budgets, change them."
     ),
@@ -43,6 +44,13 @@ COMMANDS = {
     "callbacks": Entry(
         "gateway.cli.callbacks:callbacks_command", "See which callbacks failed, and repeat them."
     ),
+    "health": Entry(
+        "gateway.cli.health:health_command", "Can the gateway take orders, and why not."
+    ),
+    "settings": Entry(
+        "gateway.cli.settings:settings_command", "The settings in force, or read them again."
+    ),
+    "alerts": Entry("gateway.cli.alerts:alerts_command", "Try whether an alert would arrive."),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
     "backup": Entry("gateway.cli.backup:backup_command", "Back up the ledger and the pictures."),
     "restore": Entry("gateway.cli.backup:restore_command", "Make a backup an installation again."),
@@ -82,7 +90,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="'image-gateway COMMAND --help' says more about each.",
+    epilog="'image-gateway COMMAND --help' says more about each. Completion in bash (or zsh, fish):"
+    ' eval "$(_IMAGE_GATEWAY_COMPLETE=bash_source image-gateway)"',
 )
 @click.version_option(
     __version__,

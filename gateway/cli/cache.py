@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.formats import counted, lasting, number, plain, size
+from gateway.cli.names import unknown
 from gateway.cli.operator import Operator, confirm, confirmed, connected
-from gateway.cli.tables import facts
+from gateway.cli.tables import facts, say
 
 if TYPE_CHECKING:
     from gateway.web.admin.cache import CacheShape, PurgedShape
@@ -51,7 +52,10 @@ def purge_command(operator: Operator, team: str | None, yes: bool) -> None:
     whose = f"team {plain(team)}" if team else "all teams"
     confirm(f"Forget all answers of {whose}? Identical orders will be paid again.", yes=yes)
     body = {"team": team} if team else {}
-    operator.show(operator.send("POST", "cache/purge", body), _purged)
+    answer = operator.send("POST", "cache/purge", body)
+    operator.show(answer, _purged)
+    if not operator.read(answer).get("purged") and (why := unknown(operator, {"team": team})):
+        say(why, err=True)
 
 
 def _stats(cache: CacheShape) -> Iterator[str]:

@@ -53,20 +53,27 @@ data_dir_option = click.option(
     help="The settings file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--quiet", is_flag=True, help="Print nothing but problems and notices.")
 @click.option(
     "--alive", is_flag=True, help="Ask the gateway of these settings whether it runs, instead."
 )
-def check_command(path: Path, as_json: bool, alive: bool) -> None:
+def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
     """Validate the settings file and show the effective settings.
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
     problems, all settings are printed as YAML with defaults filled in and secrets masked,
     then notices: what is allowed and yet worth a thought, and a picture folder that is not the
-    one of its ledger.
+    one of its ledger. With --quiet the settings are left out, so that nothing is printed when all
+    is well: for a service that checks before it starts.
 
     With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
     else it says why and exits 1: for health checks of containers and services. Only a mistake
     that hides the port is a problem then: a gateway that runs keeps its last good settings.
+
+    \b
+      image-gateway check
+      image-gateway check --config /etc/image-gateway/config.yaml --quiet && echo "all is well"
+      image-gateway check --alive
     """
     try:
         if alive:
@@ -82,34 +89,41 @@ def check_command(path: Path, as_json: bool, alive: bool) -> None:
         *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]
-    if as_json:
+    if as_json and not quiet:
         click.echo(_settings_json(settings, found))
         return
-    click.echo(effective_yaml(settings), nl=False)
+    if not quiet:
+        click.echo(effective_yaml(settings), nl=False)
     for notice in found:
         click.echo(f"notice: {notice}", err=True)
 
 
 def _ask(server: ServerSettings) -> None:
-    """Exits 1 when nobody answers at the address of these settings.
-
-    A gateway may have been told to listen on more than they say: then loopback answers as well.
-    """
-    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104
-    host = "localhost" if everywhere or is_loopback(server.host) else server.host
-    connection = HTTPConnection(host, server.port, timeout=ALIVE_SECONDS)
+    """Exits 1 when nobody answers at the address of these settings."""
+    host, port = address_of(server)
+    connection = HTTPConnection(host, port, timeout=ALIVE_SECONDS)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         status, body = answer.status, answer.read(ANSWER_BYTES)
     except (OSError, HTTPException) as error:
-        raise SystemExit(f"nobody answers at {host}:{server.port}: {error}") from None
+        raise SystemExit(f"nobody answers at {host}:{port}: {error}") from None
     finally:
         connection.close()
     if status != 200:
-        raise SystemExit(f"what answers at {host}:{server.port} says {status}: no gateway")
+        raise SystemExit(f"what answers at {host}:{port} says {status}: no gateway")
     if b'"status"' not in body:
-        raise SystemExit(f"what answers at {host}:{server.port} does not speak as a gateway does")
+        raise SystemExit(f"what answers at {host}:{port} does not speak as a gateway does")
+
+
+def address_of(server: ServerSettings) -> tuple[str, int]:
+    """The host and port at which this machine reaches a gateway of these settings.
+
+    It may have been told to listen on more than they say: then loopback answers as well.
+    """
+    everywhere = server.host in ("0.0.0.0", "::")  # noqa: S104
+    host = "localhost" if everywhere or is_loopback(server.host) else server.host
+    return host, server.port
 
 
 def load_settings(path: Path) -> Settings:
@@ -144,8 +158,12 @@ def explain(error: SettingsError) -> str:
 
 def effective_yaml(settings: Settings) -> str:
     """The effective settings as YAML, secrets masked."""
+    return yaml_of(settings.shown())
+
+
+def yaml_of(shown: object) -> str:
     return yaml.dump(
-        settings.shown(),
+        shown,
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=None,

@@ -146,7 +146,7 @@ def _of_timings(timings: TimingsShape) -> list[tuple[str, str | None]]:
 
 def _pictures(pictures: list[PictureShape]) -> Iterator[str]:
     for one in pictures:
-        kept = one["url"] if one["erased_at"] is None else f"erased {minute(one['erased_at'])}"
+        kept = one["url"] if one["erased_at"] is None else f"erased {minute(one['erased_at'])} UTC"
         measures = f"{one['width']}x{one['height']}, {formats.size(one['size_bytes'])}"
         yield f"  {plain(kept)}  {measures}"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.core.money.accounts import USD_MICROS
-from gateway.core.money.usd import show_usd
+from gateway.core.money.usd import decimals_of, show_usd
 
 NOTHING: Final = "-"
 JOINER: Final = "\u200d"
@@ -21,9 +21,18 @@ GOOD: Final = frozenset({"done", "active", "delivered", "hit", "joined", "starte
 BAD: Final = frozenset({"failed", "revoked", "expired", "denied", "invalid", "dead", "abandoned"})
 
 
-def money(usd: float) -> str:
-    """`$1.23`; with four or six decimals where two would not be exact."""
-    return show_usd(round(usd * USD_MICROS), thousands=",", step=2)
+def money(usd: float, decimals: int = 2) -> str:
+    """`$1.23`; with more decimals where two would not be exact, or where `decimals` says so."""
+    return show_usd(_micros(usd), thousands=",", decimals=decimals)
+
+
+def decimals(amounts: Iterable[float | None]) -> int:
+    """How many a column of these amounts has, so that their points stand under each other."""
+    return decimals_of(_micros(usd) for usd in amounts if usd is not None)
+
+
+def _micros(usd: float) -> int:
+    return round(usd * USD_MICROS)
 
 
 def number(value: float) -> str:

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import click
 
-from gateway.cli.operator import Operator, Unanswered, connected
+from gateway.cli.connection import Unanswered
+from gateway.cli.names import unknown
+from gateway.cli.operator import Operator, connected
 from gateway.cli.tables import Column, Table, say
 
 USUAL_LIMIT: Final = 50
@@ -50,17 +52,22 @@ def list_options(**help_of: str) -> Callable[[Callable[..., None]], Callable[...
 
 
 SPAN: Final = {
-    "from_": "First day (2026-01-31) or a time (2026-01-31T12:00:00Z).",
-    "to": "Last day, itself included, or a time.",
+    "from_": "First day, e.g. 2026-01-31, yesterday, 7d (seven days ago), last-week, this-month,"
+    " 2026-01; in lists also a time, e.g. 24h ago. Days are the gateway's (server.timezone).",
+    "to": "Last day, itself included, in the same words.",
 }
 
 
 class Listing:
     """One list as it was asked for: its path, its filters, and how much of it."""
 
-    def __init__(self, path: str, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str, given: Mapping[str, Any], named: Mapping[str, str | None] | None = None
+    ) -> None:
+        """`named`: a team or a model that the question is about, beyond what is `given`."""
         self._path = path
         self._query = dict(given)
+        self._named = {**self._query, **(named or {})}
         limit = int(self._query.pop("limit"))
         self._left = None if self._query.pop("everything") else limit
 
@@ -81,7 +88,7 @@ class Listing:
                 say(line)
             empty = empty and not lines
         if empty:
-            say(nothing, err=True)
+            say(unknown(operator, self._named) or nothing, err=True)
         if following:
             say("more: --all", err=True)
 

@@ -41,7 +41,7 @@ def list_command(operator: Operator, query: str | None, unproven: bool, **given:
     """Pictures, the newest first, each with its digest, which is its name.
 
     \b
-      image-gateway pictures list --team marketing --from 2026-01-01
+      image-gateway pictures list --team marketing --from 7d
       image-gateway pictures list --query 'red bicycle' --all --json
       image-gateway pictures list --unproven
     """

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.explanation import ERASED, explain
-from gateway.cli.formats import NOTHING, lasting, minute, money, number, plain
+from gateway.cli.formats import NOTHING, lasting, minute, number, plain
 from gateway.cli.lists import SPAN, Listing, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
-from gateway.cli.tables import Column
+from gateway.cli.tables import Column, money_column
 
 if TYPE_CHECKING:
     from gateway.web.admin.refusals import RefusalShape
@@ -41,7 +41,7 @@ def list_command(operator: Operator, **given: Any) -> None:
     """Runs, the newest first.
 
     \b
-      image-gateway runs list --team marketing --from 2026-01-01 --to 2026-01-31
+      image-gateway runs list --team marketing --from last-week
       image-gateway runs list --state failed --limit 10
       image-gateway runs list --all --json
     """
@@ -96,7 +96,7 @@ def refusals_command(operator: Operator, **given: Any) -> None:
 
     \b
       image-gateway runs refusals --team marketing
-      image-gateway runs refusals --verdict denied --from 2026-01-31
+      image-gateway runs refusals --verdict denied --from 24h
     """
     Listing("refusals", given).show(operator, REFUSALS, nothing="nothing was refused.")
 
@@ -133,7 +133,7 @@ RUNS: tuple[Column[RunShape], ...] = (
     Column("team", lambda one: one["team"], spare=1),
     Column("model", lambda one: one["model"], spare=5),
     Column("state", lambda one: one["state"], coloured=True),
-    Column("spent", lambda one: money(one["spent_usd"]), right=True),
+    money_column("spent", lambda one: one["spent_usd"]),
     Column("took", lambda one: lasting(one["seconds"]), right=True, spare=3),
     Column("joins", lambda one: number(one["joins"]), right=True, spare=4),
     Column("prompt", lambda one: one["prompt"] or ERASED, cut=True, spare=2),

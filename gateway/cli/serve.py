@@ -196,15 +196,15 @@ def _reload_on_hangup(gateway: Gateway) -> None:
 
     async def reload() -> None:
         try:
-            waiting = await gateway.reread(Act(new_change_id(), time.time(), HANGUP))
+            taken = await gateway.reread(Act(new_change_id(), time.time(), HANGUP))
         except (SettingsError, Unavailable) as error:
             said = explain(error) if isinstance(error, SettingsError) else error.message
             log.error("reload refused, the last good settings stay", problems=said)
             return
-        if waiting is None:
+        if taken is None:
             log.warning("nothing to reload: the sandbox's settings are built in")
         else:
-            log.info("settings reloaded", restart_needed_for=list(waiting))
+            log.info("settings reloaded", restart_needed_for=list(taken.waiting))
 
     reloads: set[asyncio.Task[None]] = set()
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 import click
@@ -35,15 +35,22 @@ CUT_LEAST: Final = 20
 class Column(Generic[Row]):
     """`spare`: 0 stays; of the others the lowest are the first to get what room there is.
 
-    `cut`: takes the room that is left, and is cut to it.
+    `cut`: takes the room that is left, and is cut to it. `usd`: a row's amount of money, None
+    where its cell is something else; then money has as many decimals as the column needs.
     """
 
     title: str
     of: Callable[[Row], str]
+    usd: Callable[[Row], float | None] | None = None
     right: bool = False
     spare: int = 0
     cut: bool = False
     coloured: bool = False
+
+
+def money_column(title: str, usd: Callable[[Row], float], *, spare: int = 0) -> Column[Row]:
+    """A column of amounts, with the same number of decimals in all of it."""
+    return Column(title, lambda row: formats.money(usd(row)), usd=usd, right=True, spare=spare)
 
 
 class Table(Generic[Row]):
@@ -58,6 +65,7 @@ class Table(Generic[Row]):
         """A line for each row, the heading before the first page, the total after a rule."""
         below = [] if total is None else [total]
         if not self._widths:
+            self._columns = tuple(_aligned(one, [*rows, *below]) for one in self._columns)
             self._fit([*rows, *below])
             titles = [column.title for column in self._columns]
             yield click.style(self._line(titles), bold=True)
@@ -108,6 +116,20 @@ class Table(Generic[Row]):
             shown = click.style(shown, fg=colour) if colour else shown
             cells.append(f"{space}{shown}" if column.right else f"{shown}{space}")
         return GAP.join(cells).rstrip()
+
+
+def _aligned(column: Column[Row], rows: Sequence[Row]) -> Column[Row]:
+    """The column with the decimals that these rows need; a later page's may need more."""
+    usd, of = column.usd, column.of
+    if usd is None:
+        return column
+    decimals = formats.decimals(usd(row) for row in rows)
+
+    def cell(row: Row) -> str:
+        amount = usd(row)
+        return of(row) if amount is None else formats.money(amount, decimals)
+
+    return replace(column, of=cell)
 
 
 def _cells(column: Column[Row], rows: Sequence[Row]) -> Iterator[str]:

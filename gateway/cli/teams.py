@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from gateway.cli.differences import differences
 from gateway.cli.formats import NOTHING, instant, listed, minute, money, number, plain
 from gateway.cli.lists import Listing, filters, list_options
 from gateway.cli.operator import Operator, confirm, confirmed, connected, path_of
-from gateway.cli.tables import Column, Table, facts
+from gateway.cli.tables import Column, Table, facts, money_column
 from gateway.cli.team_settings import read_settings, settings_options, with_budgets, without_absent
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
       image-gateway teams changes marketing/3f9a0c1b
       image-gateway teams changes --action key.revoke --all
     """
-    listing = Listing("audit", {**given, "subject": team})
+    about = team if team and re.fullmatch(r"[^/]{1,63}", team) else None  # and no picture, no key
+    listing = Listing("audit", {**given, "subject": team}, {"team": about})
     listing.show(operator, CHANGES, nothing="nothing was changed.")
 
 
@@ -178,8 +180,8 @@ TEAMS: tuple[Column[TeamShape], ...] = (
     Column("team", lambda one: one["name"]),
     Column("mode", lambda one: one["settings"].get("mode", NOTHING), spare=3),
     Column("keys", lambda one: number(one["keys"]), right=True, spare=2),
-    Column("this month", lambda one: money(one["spent_month_usd"]), right=True),
-    Column("ever", lambda one: money(one["spent_usd"]), right=True, spare=4),
+    money_column("this month", lambda one: one["spent_month_usd"]),
+    money_column("ever", lambda one: one["spent_usd"], spare=4),
     Column("nearest limit", _nearest),
     Column("made in", lambda one: "settings" if one["provisioned"] else "API", spare=5),
     Column("description", lambda one: one["description"] or NOTHING, cut=True, spare=1),
@@ -234,11 +236,21 @@ def _scope(cache: Mapping[str, Any]) -> str:
     return f"shared {shared.get(str(scope), str(scope))}" if scope else "as cache.scope has it"
 
 
+def _used(title: str, of: Callable[[StandingShape], float]) -> Column[StandingShape]:
+    """Amounts of money among counts."""
+    return Column(
+        title,
+        lambda one: number(of(one)),
+        usd=lambda one: of(one) if one["measure"] == "usd" else None,
+        right=True,
+    )
+
+
 STANDING: tuple[Column[StandingShape], ...] = (
     Column("limit", lambda one: f"{_amount(one, one['limit'])} {_what(one)}"),
-    Column("spent", lambda one: _amount(one, one["spent"]), right=True),
-    Column("held", lambda one: _amount(one, one["held"]), right=True),
-    Column("left", lambda one: _amount(one, one["left"]), right=True),
+    _used("spent", lambda one: one["spent"]),
+    _used("held", lambda one: one["held"]),
+    _used("left", lambda one: one["left"]),
     Column("renews (UTC)", lambda one: minute(one["resets_at"])),
 )
 

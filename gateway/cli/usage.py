@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from gateway.cli.formats import money, number, plain
+from gateway.cli.formats import number, plain
 from gateway.cli.lists import SPAN, filters
+from gateway.cli.names import unknown
 from gateway.cli.operator import Operator, connected
-from gateway.cli.tables import Column, Table
+from gateway.cli.tables import Column, Table, money_column, say
 
 if TYPE_CHECKING:
     from gateway.web.usage_reports import UsageRowShape, UsageShape
@@ -38,12 +39,13 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
     some 'reused'. 'bypassed' is what of it was spent because a client passed the cache by
     (Cache-Control).
 
-    Days are those of the operator's time zone. The totals are the ledger's.
+    Days are those of the gateway's time zone (server.timezone), also 'yesterday'. The totals are
+    the ledger's.
 
     \b
       image-gateway usage --by team
-      image-gateway usage --from 2026-01-01 --to 2026-01-31 --by team,model
-      image-gateway usage --from 2026-01-01 --to 2026-01-31 --csv > january.csv
+      image-gateway usage --from last-month --to last-month --by team,model
+      image-gateway usage --from 2026-01 --to 2026-01 --csv > january.csv
     """
     if as_csv and operator.as_json:
         raise click.UsageError("--csv or --json, not both.")
@@ -52,7 +54,10 @@ def usage_command(operator: Operator, as_csv: bool, **given: str | None) -> None
     elif operator.as_json:
         operator.copy("usage", given, media_type="application/json")
     else:
-        operator.show(operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE}), _table)
+        answer = operator.get("usage", {**given, "by": given["by"] or FOR_PEOPLE})
+        operator.show(answer, _table)
+        if not operator.read(answer)["data"] and (why := unknown(operator, given)):
+            say(why, err=True)
 
 
 def _table(usage: UsageShape) -> Iterator[str]:
@@ -86,10 +91,8 @@ COUNTERS: tuple[Column[UsageRowShape], ...] = (
     Column("failed", lambda row: number(row["failed"]), right=True, spare=5),
     Column("made", lambda row: number(row["images_generated"]), right=True),
     Column("reused", lambda row: number(row["images_cache"]), right=True, spare=1),
-    Column("spent", lambda row: money(row["spent_usd"]), right=True),
-    Column("saved", lambda row: money(row["saved_usd"]), right=True),
+    money_column("spent", lambda row: row["spent_usd"]),
+    money_column("saved", lambda row: row["saved_usd"]),
 )
-BYPASSED: Column[UsageRowShape] = Column(
-    "bypassed", lambda row: money(row["bypassed_usd"]), right=True, spare=6
-)
+BYPASSED: Column[UsageRowShape] = money_column("bypassed", lambda row: row["bypassed_usd"], spare=6)
 """Shown where anybody passed the cache by."""

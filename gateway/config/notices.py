@@ -12,13 +12,13 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.config.convert import catalog, proxies, team
+from gateway.config.rules import LISTS, USUAL
 from gateway.config.schema import ModelEntry, Settings
-from gateway.config.words import MAKE_KEY
+from gateway.config.words import MAKE_KEY, nearest
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.defaults import must_say
 from gateway.core.proxies import masked, of_environment
 
-LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
 CALLED_BACK: Final = ("https://any.invalid",)
 FETCHED: Final = (*CALLED_BACK, "http://any.invalid")
 
@@ -53,10 +53,22 @@ def _models(settings: Settings) -> Iterator[str]:
     for name, model in settings.models.items():
         if model.limits.sizes is None:
             yield f"models.{name}.limits.sizes: no list, so upstream judges every size"
+        yield from _unusual(name, model)
         yield from _unlisted(name, model)
         unpriced = _unpriced(model)
         if unpriced:
             yield f"models.{name}.routes: no price for {unpriced}; such orders are refused"
+
+
+def _unusual(name: str, model: ModelEntry) -> Iterator[str]:
+    """Values that look like slips, and may be right: only the vendor knows."""
+    for field, usual in USUAL.items():
+        offered = model.limits.lists[field] or ()
+        for value in offered:
+            meant = nearest(value, usual)
+            if value not in usual and meant and meant not in offered:
+                place = f"models.{name}.limits.{LISTS[field]}"
+                yield f"{place}: {value!r} is not usual; did you mean {meant!r}?"
 
 
 def _unlisted(name: str, model: ModelEntry) -> Iterator[str]:
@@ -90,7 +102,7 @@ def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -
 
 def _teams(settings: Settings) -> Iterator[str]:
     models = catalog(settings).models
-    if not settings.teams:
+    if not (settings.teams or settings.server.admin_keys):
         yield "teams: none here, so only keys made through the admin API open anything"
     for name, entry in settings.teams.items():
         if not entry.keys:

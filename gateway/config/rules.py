@@ -8,7 +8,7 @@ mistake must not be reported as two. It must not know of files, lines or pydanti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.config.default_rules import model_defaults, team_defaults
@@ -22,13 +22,20 @@ from gateway.config.schema import (
     TeamEntry,
     UpstreamEntry,
 )
-from gateway.config.words import WEB, suggestion
+from gateway.config.words import WEB, nearest, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
 
 Found = Iterator[tuple[Path, str]]
 MAX_RETRIES = 20
 MAX_THRESHOLDS = 10
+USUAL = {
+    "quality": ("low", "medium", "high", "auto", "standard", "hd"),
+    "resolution": ("1K", "2K", "4K"),
+}
+"""What models usually offer: enough to tell a slip in a model's list from one in its prices."""
+
+LISTS = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ def _model(path: Path, model: ModelEntry, names: Names) -> Found:
             yield inner, f"the same route twice: {route.upstream}/{route.model}"
         seen.add((route.upstream, route.model))
         yield from _route(inner, route, model, names)
+    yield from _slips((*path, "limits"), model)
 
 
 def _list(path: Path, values: tuple[str, ...] | None) -> Found:
@@ -154,6 +162,23 @@ def _list(path: Path, values: tuple[str, ...] | None) -> Found:
     for value, count in Counter(values or ()).items():
         if count > 1:
             yield path, f"{value!r} is listed {count} times"
+
+
+def slip_of(field: str, value: str, offered: Iterable[str]) -> str | None:
+    """What of `offered` is a slip of `value`, which is a usual one; None where nothing is."""
+    usual = USUAL.get(field, ())
+    found = nearest(value, offered) if value in usual else None
+    return None if found in usual else found
+
+
+def _slips(path: Path, model: ModelEntry) -> Found:
+    """Told where the model's list has them, and not at the prices that are right."""
+    priced = {match for route in model.routes for rule in route.price for match in rule.match}
+    for field, value in sorted(priced):
+        offered = model.limits.lists.get(field) or ()
+        if value not in offered and (slip := slip_of(field, value, offered)):
+            at: Path = (*path, LISTS[field], offered.index(slip))
+            yield at, f"{slip!r} has no price; did you mean {value!r}?"
 
 
 def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Found:
@@ -165,7 +190,7 @@ def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Fo
     for index, rule in enumerate(route.price):
         for field, value in rule.match:
             allowed = model.limits.lists.get(field)
-            if allowed is not None and value not in allowed:
+            if allowed is not None and value not in allowed and not slip_of(field, value, allowed):
                 near = suggestion(value, allowed)
                 yield (
                     (*path, "price", index, field),

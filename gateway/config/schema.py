@@ -118,7 +118,7 @@ class Retention(Part):
 
 
 class Storage(Part):
-    data_dir: words.Text = "./data"
+    data_dir: words.Folder = "./data"
     ledger: words.LedgerPlace = "sqlite"
     pictures: words.PicturesPlace = "folder"
     free_space_floor_bytes: Reloadable[units.BytesOrNone] = 1_000_000_000

@@ -131,6 +131,14 @@ def header_line(value: object) -> str:
     return written
 
 
+def folder(value: str) -> str:
+    """No shell has read it: nothing stands for a home folder."""
+    if not value.startswith("~"):
+        return value
+    home = "a leading ~ does not stand for a home folder here: write ${HOME}"
+    raise ValueError(f"{home}/... or the whole path; ./~ is a folder of that name")
+
+
 def ledger(value: str) -> str:
     if value.startswith(("postgresql://", "postgres://")):
         raise ValueError("PostgreSQL is not available in this version; use sqlite")
@@ -336,6 +344,7 @@ Webhook = Annotated[
     SecretStr | None, BeforeValidator(optional(webhook)), PlainSerializer(show_webhook)
 ]
 Proxy = Annotated[SecretStr | None, BeforeValidator(optional(proxy)), PlainSerializer(show_proxy)]
+Folder = Annotated[Text, AfterValidator(folder)]
 LedgerPlace = Annotated[Text, AfterValidator(ledger)]
 PicturesPlace = Annotated[Text, AfterValidator(pictures)]
 Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]

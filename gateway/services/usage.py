@@ -16,6 +16,7 @@ from typing import Final
 
 from gateway.core.model import Usage
 from gateway.core.money.budgets import midnight
+from gateway.core.stretches import FORMS, Days, read_days
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Reports, UsagePart
 
@@ -102,12 +103,13 @@ async def report(
 
 
 def period(first: str | None, last: str | None, *, now: float, zone: tzinfo) -> Period:
-    """The days asked for, as `2026-01-31`; without them this month up to today.
+    """The days asked for (`core.stretches`); without them this month up to today.
 
     Raises `InvalidRequest`.
     """
-    until = _day("to", last) or datetime.fromtimestamp(now, zone).date()
-    since = _day("from", first) or until.replace(day=1)
+    ends, begins = _days("to", last, now, zone), _days("from", first, now, zone)
+    until = ends.last if ends else datetime.fromtimestamp(now, zone).date()
+    since = begins.first if begins else until.replace(day=1)
     if since > until:
         raise InvalidRequest(
             f"'from' ({since}) is after 'to' ({until}): there are no such days.", param="from"
@@ -162,16 +164,10 @@ def _usage(team: str, model: str, sums: Sequence[int]) -> Usage:
     return Usage(team, model, 0, *sums)
 
 
-def _day(name: str, text: str | None) -> date | None:
+def _days(name: str, text: str | None, now: float, zone: tzinfo) -> Days | None:
     if text is None:
         return None
     try:
-        if len(text) != len("2026-01-31"):
-            raise ValueError(text)
-        found = date.fromisoformat(text)
-        if not 1970 < found.year < 9999:  # outside, no zone can tell when it begins
-            raise ValueError(text)
+        return read_days(text, now=now, zone=zone)
     except ValueError:
-        message = f"'{name}' must be a day like 2026-01-31."
-        raise InvalidRequest(message, param=name) from None
-    return found
+        raise InvalidRequest(f"'{name}' must be {FORMS}.", param=name) from None

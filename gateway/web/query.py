@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from gateway.core.stretches import TIMES, read_begin, read_end
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Mark
 from gateway.web.body import read_object
@@ -35,6 +36,13 @@ PromptSearch = Annotated[
     ),
 ]
 """How prompts are searched, wherever they are."""
+
+MOMENT_WORDS: Final = (
+    "A day (`2026-01-31`), a month (`2026-01`), a time (RFC 3339), `today`, `yesterday`, "
+    "`this-week`, `last-week`, `this-month`, `last-month`, `7d` (the day seven days ago), or `24h` "
+    "or `30m` ago. Days are those of `server.timezone`."
+)
+"""How the parameters of time are described."""
 
 
 class Query(BaseModel):
@@ -70,17 +78,18 @@ class Page(Query):
 class Timed(Page):
     """Part of a list, of some time."""
 
-    since: str | None = Field(
-        None, alias="from", description="The first day (`2026-01-31`), or a time (RFC 3339)."
-    )
+    since: str | None = Field(None, alias="from", description=f"Where it begins. {MOMENT_WORDS}")
     until: str | None = Field(
-        None, alias="to", description="The last day, itself included, or a time (RFC 3339)."
+        None, alias="to", description="Where it ends: of days, after the last one."
     )
 
-    def between(self, zone: tzinfo) -> tuple[float | None, float | None]:
+    def between(self, now: float, zone: tzinfo) -> tuple[float | None, float | None]:
         """From and until, in Unix seconds; days are those of the zone. Raises `InvalidRequest`."""
-        since = None if self.since is None else read_moment("from", self.since, zone)
-        until = None if self.until is None else read_moment("to", self.until, zone, last=True)
+        since = _read(read_begin, "from", self.since, now=now, zone=zone)
+        until = _read(read_end, "to", self.until, now=now, zone=zone)
+        if since is not None and until is not None and since >= until:
+            message = "'from' is after 'to': there is no such time."
+            raise InvalidRequest(message, param="from")
         return since, until
 
 
@@ -136,17 +145,11 @@ def _names(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
-def read_moment(name: str, text: str, zone: tzinfo, *, last: bool = False) -> float:
-    """A day or a time as Unix seconds; `last`: of a day, its end. Raises `InvalidRequest`."""
+def _read(read: Callable[..., float], name: str, text: str | None, **at: Any) -> float | None:
     try:
-        if len(text) == len("2026-01-31"):
-            day = date.fromisoformat(text) + timedelta(days=1 if last else 0)
-            return datetime.combine(day, time(), zone).timestamp()
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError):
-        message = f"'{name}' must be a day like 2026-01-31, or a time like 2026-01-31T12:00:00Z."
-        raise InvalidRequest(message, param=name) from None
+        return None if text is None else read(text, **at)
+    except ValueError:
+        raise InvalidRequest(f"'{name}' must be {TIMES}.", param=name) from None
 
 
 def next_cursor(last: Mark | None) -> str | None:

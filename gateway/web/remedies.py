@@ -278,6 +278,12 @@ _ADMIN: Final[Mapping[str, Remedy]] = {
         "The run has nothing that could be tried again; the message says why.",
         "Order it anew if its picture is wanted.",
     ),
+    "no_alert_webhook": Remedy(
+        "admin",
+        409,
+        "The settings name nobody whom alerts could be sent to.",
+        "Set `alerts.webhook`, and reload the settings.",
+    ),
     "no_settings_file": Remedy(
         "admin",
         409,

@@ -84,7 +84,10 @@ class UsageAsked(Query):
     """Which days, and as what. Days are those of the operator's time zone."""
 
     since: str | None = Field(
-        None, alias="from", description="The first day; without it the first of the month."
+        None,
+        alias="from",
+        description="The first day, as `2026-01-31`, `7d` (seven days ago), `yesterday`, or the "
+        "first of `2026-01`, `last-week`, `last-month`; without it the first of the month.",
     )
     until: str | None = Field(
         None, alias="to", description="The last day, itself included; without it today."

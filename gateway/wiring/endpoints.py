@@ -11,6 +11,7 @@ from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.services.retries import Retrying
 from gateway.services.runs import Runs
+from gateway.web.admin.alerts import AlertTests
 from gateway.web.admin.cache import CachePages
 from gateway.web.admin.callbacks import CallbackHistory
 from gateway.web.admin.changes import Changes
@@ -128,6 +129,7 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
             requests=adapters.metrics.cache_requests,
         ),
         CallbackHistory(adapters.ledger, services.webhooks.redeliver),
+        AlertTests(services.webhooks.try_alert),
         SettingsPage(
             settings=deps.settings,
             notices=lambda: [*notices(deps.settings()), *services.policy.notices],

@@ -17,6 +17,7 @@ from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.web.admin.health import Life
+from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
 from gateway.wiring import picture_store, restores
@@ -165,10 +166,10 @@ class Gateway:
         self.settings = settings
         return restart_needed(former, settings)
 
-    async def reread(self, act: Act) -> Sequence[str] | None:
+    async def reread(self, act: Act) -> Reloaded | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
 
-        Returns what `reload` does; None where there is no file. Raises `SettingsError`, and
+        None where there is no file. Raises `SettingsError`, and
         `Unavailable` when this act cannot be written down.
         """
         if self._load is None:
@@ -184,7 +185,8 @@ class Gateway:
             await self.services.teams.note(
                 act.change(Action.SETTINGS_RELOAD, "settings", before=before, after=after)
             )
-            return self.reload(settings)
+            waiting = self.reload(settings)
+            return Reloaded([path for path in changed[1] if path not in waiting], waiting)
 
     def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
         """What goes through a proxy, which is no one's first thought when it cannot connect."""

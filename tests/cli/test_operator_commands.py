@@ -17,7 +17,8 @@ from starlette.responses import Response
 from gateway.cli import COMMANDS, main
 from gateway.core.orders.defaults import DEFAULTABLE
 
-GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks")
+GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks", "alerts")
+GROUPS += ("health", "settings")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,10 @@ marketing
   references   trust
   made         2026-01-01 09:30:00.250 UTC, changed 2026-01-02 10:00:00 UTC
 
-limit                spent     held     left  renews (UTC)
-$50.00 a day        $40.06  $1.0120  $8.9280  2026-01-03 00:00
-200 pictures a day      12        1      187  2026-01-03 00:00
-20 runs at a time        0        1       19  -
+limit                spent    held    left  renews (UTC)
+$50.00 a day        $40.06  $1.012  $8.928  2026-01-03 00:00
+200 pictures a day      12       1     187  2026-01-03 00:00
+20 runs at a time        0       1      19  -
 """
     )
 
@@ -90,11 +91,11 @@ def test_usage_is_a_table_with_a_total(fake: FakeAdmin) -> None:
         f"""\
 2026-01-01 to 2026-01-02, days in Europe/Paris
 
-day         team       model            new  from cache  {m}     spent  {h}
-2026-01-02  marketing  gpt-image-1.5  1,005          12  {n}  $60.2280  {c}
-2026-01-01  green      gpt-image-1.5  1,005          12  {n}   $0.0120  {c}
-{"-" * 113}
-total                                 1,005          12  {n}    $60.24  {c}
+day         team       model            new  from cache  {m}    spent  {h}
+2026-01-02  marketing  gpt-image-1.5  1,005          12  {n}  $60.228  {c}
+2026-01-01  green      gpt-image-1.5  1,005          12  {n}   $0.012  {c}
+{"-" * 112}
+total                                 1,005          12  {n}  $60.240  {c}
 """
     )
     asked = {"from": "2026-01-01", "to": "2026-01-02", "team": "x", "by": "day,team,model"}
@@ -139,7 +140,7 @@ run {RUN_ID}
   route          evolink/gpt-image-1.5, after spare/gpt-image-1.5
   attempts       2
   upstream task  task-unified-1767225600-00000000
-  cost           $0.0120 spent; at most $0.02
+  cost           $0.012 spent; at most $0.02
   credits        0.8
   joined         by 1 order
   created        2026-01-02 12:00:00.500 UTC
@@ -173,7 +174,7 @@ def test_a_failed_run_says_why_and_an_unfinished_one_when_it_ends(fake: FakeAdmi
     fake.answer("GET", "runs/x", {**samples.EXPLANATION, "run": run})
     shown = fake.run("runs", "show", "x").stdout
     assert "  failure        blocked: Content.\n" in shown
-    assert "  cost           $0.0120 spent, $0.02 held; at most $0.02\n" in shown
+    assert "  cost           $0.012 spent, $0.02 held; at most $0.02\n" in shown
     assert "  deadline       2026-01-02 12:15:00.500 UTC\n" in shown
     assert "finished" not in shown
 

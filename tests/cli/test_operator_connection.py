@@ -14,8 +14,9 @@ import pytest
 from operator_fake import ADMIN_KEY, FakeAdmin, fake_admin, run
 from starlette.responses import Response
 
-from gateway.cli import operator
-from gateway.cli.operator import Operator, Unanswered
+from gateway.cli import connection
+from gateway.cli.connection import Unanswered
+from gateway.cli.operator import Operator
 
 NO_KEY = (
     "Error: this needs an admin key: set GATEWAY_ADMIN_KEY, or give --key. The gateway knows it by"
@@ -64,7 +65,13 @@ def test_an_address_that_is_none_is_told(url: str) -> None:
     assert "word" not in result.stderr
 
 
-@pytest.mark.parametrize("behind", ["", "/", "/v1", "/admin/v1", "/admin/v1/"])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        *("", "/", "/v1", "/v1/v1", "/admin/v1", "/admin/v1/", "/openai/v1", "/team/v1", "/api/v1"),
+        *("/console", "/console/", "/console#/teams", "/console?x=1#/runs", "/docs", "/readyz"),
+    ],
+)
 def test_an_address_may_have_its_usual_endings(fake: FakeAdmin, behind: str) -> None:
     fake.answer("GET", "teams", {"data": [], "next": None})
     result = fake.run("teams", "list", url=fake.url + behind)
@@ -132,7 +139,7 @@ def test_an_answer_of_another_version_is_told_as_such(fake: FakeAdmin) -> None:
 def test_an_answer_that_is_too_large_to_draw_is_told(
     fake: FakeAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator, "LARGEST_ANSWER_BYTES", 1_000)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER_BYTES", 1_000)
     fake.answer("GET", "usage", {"data": ["x" * 2_000]})
     result = fake.run("usage")
     assert result.exit_code == 2
@@ -179,7 +186,7 @@ def test_a_cut_csv_is_no_success(mute: tuple[str, list[bytes]]) -> None:
 
 
 def test_a_gateway_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         result = run(f"http://127.0.0.1:{silent.getsockname()[1]}", "cache", "purge", "--yes")
     assert result.exit_code == 2

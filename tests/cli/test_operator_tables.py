@@ -17,10 +17,10 @@ from gateway.cli.tables import Column, Table, facts
         (0, "$0.00"),
         (1.23, "$1.23"),
         (0.1 + 0.2, "$0.30"),
-        (0.012, "$0.0120"),
+        (0.012, "$0.012"),
         (0.000004, "$0.000004"),
         (1234567.5, "$1,234,567.50"),
-        (60.228, "$60.2280"),
+        (60.228, "$60.228"),
         (-0.5, "-$0.50"),
     ],
 )
@@ -122,6 +122,14 @@ def test_pages_stand_under_one_heading() -> None:
 def test_a_total_stands_below_a_rule() -> None:
     lines = drawn(Table(*COLUMNS[:3], width=80), *ROWS, total=("", "total", "$13.50", ""))
     assert lines[-2:] == ["-" * 25, "        total      $13.50"]
+
+
+def test_money_in_a_column_has_the_same_decimals() -> None:
+    column: Column[Any] = Column("spent", str, usd=lambda row: row, right=True)
+    table = Table(column)
+    first = drawn(table, 0.692, 0.72, total=1.412)
+    assert first == [" spent", "$0.692", "$0.720", "------", "$1.412"]
+    assert drawn(table, 0.08, 0.0125) == ["$0.080", "$0.0125"]  # a later page is exact all the same
 
 
 def test_facts_are_wrapped_under_their_value_and_missing_ones_left_out() -> None:

@@ -144,6 +144,25 @@ def test_no_secret_is_ever_shown(runner: CliRunner, tmp_path: Path) -> None:
         assert not any(digest in words for digest in digests)
 
 
+def test_quiet_prints_nothing_when_all_is_well(runner: CliRunner, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    quietly = ["check", "--config", str(path), "--quiet"]
+    noticed = runner.invoke(main, ["check", "--config", str(REFERENCE), "--quiet"])
+    assert (noticed.exit_code, noticed.stdout) == (0, "")
+    assert [line.partition(":")[0] for line in noticed.stderr.splitlines()] == ["notice"] * 2
+
+    admin = REFERENCE.read_text().replace("admin_keys: []", f'admin_keys: ["{DIGEST}"]')
+    path.write_text(admin)
+    for options in ([], ["--json"]):
+        well = runner.invoke(main, [*quietly, *options])
+        assert (well.exit_code, well.output) == (0, "")
+
+    path.write_text("server: {prot: 1}\n")
+    problem = runner.invoke(main, quietly)
+    assert (problem.exit_code, problem.stdout) == (2, "")
+    assert "did you mean 'port'?" in problem.stderr
+
+
 def test_problems_for_people(runner: CliRunner, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("server: {prot: 1}\nmodels: {}\nupstreams: {}\n")
@@ -224,6 +243,18 @@ teams:
         "models.m.routes: no price for quality high; such orders are refused",
         "teams.art.keys: no keys, so nobody can order for this team",
         "teams.art.budgets: no budget and no picture count, so spend has no bound",
+    ]
+
+
+def test_a_value_that_looks_like_a_slip_is_noticed() -> None:
+    settings = read("""
+models:
+  m:
+    limits: {sizes: [1:1], qualities: [low, medum, ultra], resolutions: [1K]}
+    routes: [{upstream: evolink, model: m, price: 1}]
+""")
+    assert [one for one in notices(settings) if one.startswith("models.")] == [
+        "models.m.limits.qualities: 'medum' is not usual; did you mean 'medium'?"
     ]
 
 

@@ -95,6 +95,7 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
             teams={"blue": dollars(1)}, worker={"concurrency": 3}, server={"shutdown_grace": "7s"}
         )
         assert reloaded["reloaded"] is True
+        assert reloaded["taken_over"] == ["teams.blue.budgets"]
         assert reloaded["restart_needed"] == ["server.shutdown_grace", "worker.concurrency"]
         assert (await one.house.post("one")).status_code == 200
         assert (await one.house.post("two")).status_code == 402

@@ -241,6 +241,7 @@ ENDPOINTS = [
     ("GET", "audit"),
     ("GET", "settings"),
     ("POST", "settings/reload"),
+    ("POST", "alerts/test"),
     ("GET", "health"),
     ("GET", "summary"),
 ]

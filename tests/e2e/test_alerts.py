@@ -299,3 +299,47 @@ async def test_an_alert_may_go_to_a_plain_address_inside(
     finally:
         await home.stop()
         await receiver.stop()
+
+
+async def test_a_test_alert_goes_the_way_of_all_and_is_told_of(
+    tmp_path: Path, sandbox: RunningSandbox, trust: ssl.SSLContext, receive: Receive
+) -> None:
+    receiver = await receive(200, 403)
+    home = await opened(sandbox, tmp_path, callback_tls=trust, **changes(receiver))
+    try:
+        arrived = await home.admin("POST", "alerts/test", json={})
+        [call] = await receiver.called(1)
+        assert Webhook(SECRET).verify(call.body, call.headers)["type"] == "alert.test"
+        assert arrived.json() == {
+            "delivered": True,
+            "id": call.id,
+            "host": "127.0.0.1",
+            "status": 200,
+            "error": None,
+        }
+        declined = (await home.admin("POST", "alerts/test")).json()
+        assert (declined["delivered"], declined["status"]) == (False, 403)
+        assert declined["error"] == "answered 403: ok"
+        assert len(receiver.calls) == 2, "once each"
+        assert await alerts(home) == [], "owed to nobody"
+        acts = (await home.admin("GET", "audit?action=alert.test")).json()["data"]
+        assert [act["subject"] for act in acts] == ["127.0.0.1"] * 2
+        assert "secret" not in json.dumps([acts, declined])
+    finally:
+        await home.stop()
+
+
+async def test_a_test_alert_follows_the_settings(tmp_path: Path, sandbox: RunningSandbox) -> None:
+    home = await opened(sandbox, tmp_path)
+    try:
+        nobody = await home.admin("POST", "alerts/test")
+        assert (nobody.status_code, nobody.json()["error"]["code"]) == (409, "no_alert_webhook")
+        assert "alerts.webhook" in nobody.json()["error"]["message"]
+        alert = {"webhook": "http://127.0.0.1:1/hook", "allow_private_addresses": True}
+        text = settings_text(sandbox.base_url, tmp_path, alerts=alert)
+        assert home.gateway.reload(parse(text, {})) == []
+        tried = (await home.admin("POST", "alerts/test")).json()
+        assert (tried["delivered"], tried["status"]) == (False, None)
+        assert "ConnectError" in tried["error"]
+    finally:
+        await home.stop()

@@ -93,7 +93,7 @@ def test_days_lie_side_by_side_also_when_clocks_change(zone: Any) -> None:
     ("first", "last", "param"),
     [
         ("2026-02-01", "2026-01-31", "from"),
-        ("yesterday", None, "from"),
+        ("some-day", None, "from"),
         (None, "2026-1-31", "to"),
         (None, "20260131", "to"),
         ("2026-02-30", None, "from"),

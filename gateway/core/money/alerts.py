@@ -28,6 +28,8 @@ from gateway.core.money.budgets import Standing, amount_told, limit_told, standi
 from gateway.core.money.usd import dollars
 
 TYPE: Final = "budget.threshold_reached"
+TEST_TYPE: Final = "alert.test"
+TEST_TEXT: Final = "A test of this gateway's alerts. Nothing is wrong: an operator asked for it."
 MEASURES: Final = (Measure.USD, Measure.IMAGES)
 """What runs out. Limits on pace, such as runs per minute, are reached and left all the time."""
 
@@ -74,6 +76,21 @@ def alerts(
         for threshold in alerting.thresholds
         if denied or 100 * one.used >= threshold * one.cap.limit
         if alert_id(moment.team, one.cap, moment.windows, threshold) not in moment.told
+    )
+
+
+def trial(alerting: Alerting, name: str, now: float) -> Delivery:
+    """An alert of nothing, for an operator to see that alerts arrive; it is owed to nobody."""
+    told = {"type": TEST_TYPE, "timestamp": rfc3339(now), "data": {}}
+    said = {**told, "text": TEST_TEXT, "content": TEST_TEXT}
+    return Delivery(
+        id=f"alert_{name}",
+        job_id=None,
+        team="",
+        url=alerting.webhook,
+        created_at=now,
+        due_at=now,
+        body=json.dumps(said, separators=(",", ":")),
     )
 
 

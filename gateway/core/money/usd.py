@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal
 
@@ -18,11 +19,20 @@ def exact_usd(micros: int) -> str:
     return f"{Decimal(micros).scaleb(-6):.6f}"
 
 
-def show_usd(micros: int, *, thousands: Literal["", ","] = "", step: Literal[1, 2] = 1) -> str:
-    """`$12.50`, `$0.013`: the decimals that it needs, at least two.
+def decimals_of(amounts: Iterable[int]) -> int:
+    """The decimals that these amounts need to be exact under each other: at least two."""
+    return max((_decimals(micros) for micros in amounts), default=2)
 
-    `thousands` is put between them. With a `step` of 2 there are two, four or six decimals.
+
+def show_usd(micros: int, *, thousands: Literal["", ","] = "", decimals: int = 2) -> str:
+    """`$12.50`, `$0.013`: the decimals that it needs, and at least these many.
+
+    `thousands` is put between them. What stands in one column has the `decimals_of` all of it.
     """
-    decimals = next(count for count in range(2, 7, step) if micros % 10 ** (6 - count) == 0)
+    shown = max(decimals, _decimals(micros))
     sign = "-" if micros < 0 else ""
-    return f"{sign}${abs(micros) / USD_MICROS:{thousands}.{decimals}f}"
+    return f"{sign}${abs(micros) / USD_MICROS:{thousands}.{shown}f}"
+
+
+def _decimals(micros: int) -> int:
+    return next(count for count in range(2, 7) if micros % 10 ** (6 - count) == 0)

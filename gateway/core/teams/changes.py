@@ -40,6 +40,7 @@ class Action(StrEnum):
     CACHE_PURGE = "cache.purge"
     CALLBACK_REDELIVER = "callback.redeliver"
     RUN_RETRY = "run.retry"
+    ALERT_TEST = "alert.test"
     SETTINGS_RELOAD = "settings.reload"
 
 

@@ -39,7 +39,7 @@ class PictureRegister:
     )
     async def listed(self, call: OperatorCall[FindPictures]) -> Response:
         asked, policy = call.query, call.policy
-        since, until = asked.between(policy.zone)
+        since, until = asked.between(call.clock(), policy.zone)
         wanted = PictureFilter(asked.team, asked.run, asked.task, asked.q, since, until)
         found, last = await light_page(
             lambda mark, count: self._ledger.find_pictures(wanted, after=mark, limit=count),

@@ -81,7 +81,7 @@ class RefusedOrders:
     )
     async def page(self, call: OperatorCall[RefusalsAsked]) -> Response:
         asked = call.query
-        since, until = asked.between(call.policy.zone)
+        since, until = asked.between(call.clock(), call.policy.zone)
         found, last = await self._records.refusals(
             RefusalFilter(asked.team, asked.verdict, asked.reason, since, until),
             after=asked.after,

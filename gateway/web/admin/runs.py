@@ -54,9 +54,9 @@ class RunsAsked(Timed):
     )
     route: str | None = Field(None, description="On this route, such as `evolink/gpt-image-1.5`.")
 
-    def filter(self, policy: Policy) -> RunFilter:
+    def filter(self, now: float, policy: Policy) -> RunFilter:
         """Raises `InvalidRequest`."""
-        since, until = self.between(policy.zone)
+        since, until = self.between(now, policy.zone)
         return RunFilter(
             team=self.team,
             model=self.model,
@@ -88,7 +88,7 @@ class RunPages:
     async def page(self, call: OperatorCall[RunsAsked]) -> Response:
         asked = call.query
         found, last = await self._records.runs(
-            asked.filter(call.policy), after=asked.after, limit=asked.limit
+            asked.filter(call.clock(), call.policy), after=asked.after, limit=asked.limit
         )
         return page_response([run_shape(run) for run in found], last)
 

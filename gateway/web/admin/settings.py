@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -18,10 +19,19 @@ from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, read_json
 from gateway.web.responses import json_response
 
-Reread = Callable[[Act], Awaitable[Sequence[str] | None]]
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload changed, by dotted path: what is in force now, and what a restart brings."""
+
+    over: Sequence[str]
+    waiting: Sequence[str]
+
+
+Reread = Callable[[Act], Awaitable[Reloaded | None]]
 """Reads the settings file again on behalf of an operator, and puts it in force.
 
-The paths that need a restart; None where there is no file. Raises `SettingsError`.
+None where there is no file. Raises `SettingsError`.
 """
 
 
@@ -33,7 +43,10 @@ class SettingsShape(TypedDict):
 
 
 class ReloadedShape(TypedDict):
+    """Dotted paths of what has changed: taken over, or only in force after a restart."""
+
     reloaded: bool
+    taken_over: list[str]
     restart_needed: list[str]
     notices: list[str]
 
@@ -82,16 +95,17 @@ class SettingsPage:
     async def reload(self, call: OperatorCall[NoParameters]) -> Response:
         await read_json(call.request, NoParameters, BODY_BYTES)
         try:
-            waiting = await self._reread(call.act())
+            taken = await self._reread(call.act())
         except SettingsError as error:
             raise InvalidSettings(str(error)) from None
-        if waiting is None:
+        if taken is None:
             raise NoSettingsFile(
                 "This gateway was started without a settings file, so there is none to read again."
             )
         answer: ReloadedShape = {
             "reloaded": True,
-            "restart_needed": list(waiting),
+            "taken_over": list(taken.over),
+            "restart_needed": list(taken.waiting),
             "notices": list(self._notices()),
         }
         return json_response(answer)

@@ -40,7 +40,7 @@ class Gallery:
     async def listed(self, call: TeamCall[FindOwnPictures]) -> Response:
         """What another team's run made was given to this one, which need not know whose it was."""
         asked, policy = call.query, call.policy
-        team, (since, until) = call.team.name, asked.between(policy.zone)
+        team, (since, until) = call.team.name, asked.between(call.clock(), policy.zone)
         wanted = PictureFilter(digest=asked.digest, text=asked.q, since=since, until=until)
         found, last = await light_page(
             lambda mark, count: self._ledger.gallery(team, wanted, after=mark, limit=count),

@@ -1,0 +1,158 @@
+"""`health`, `settings` and `alerts test`: what they ask, what they say, how they end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from operator_fake import FakeAdmin, fake_admin, run
+from starlette.responses import Response
+
+from gateway.cli import main
+
+READY = {"status": "ready", "reasons": []}
+UNREADY = {"status": "unready", "reasons": ["the gateway is stopping", "the ledger is \x1b away"]}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[FakeAdmin]:
+    with fake_admin() as one:
+        yield one
+
+
+@pytest.fixture
+def fake(served: FakeAdmin) -> FakeAdmin:
+    served.answers.clear()
+    served.came.clear()
+    return served
+
+
+# --- health --------------------------------------------------------------------------------------
+
+
+def test_a_gateway_that_is_ready(fake: FakeAdmin) -> None:
+    fake.answer("GET", "/readyz", READY)
+    result = fake.run("health", key=None)
+    assert (result.exit_code, result.stdout) == (0, f"ready: {fake.url} takes orders.\n")
+
+
+def test_one_that_is_not_says_why(fake: FakeAdmin) -> None:
+    fake.answer("GET", "/readyz", UNREADY, status=503)
+    result = fake.run("health")
+    assert result.exit_code == 1
+    assert result.stdout == (
+        f"not ready: {fake.url} runs and takes no orders.\n"
+        "  the gateway is stopping\n"
+        "  the ledger is \ufffd away\n"
+    )
+    told = fake.run("health", "--json")
+    assert (told.exit_code, json.loads(told.stdout)) == (1, UNREADY)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response("<h1>Service Unavailable</h1>", 503, media_type="text/html"),
+        Response('{"status": "ok"}', 200, media_type="application/json"),
+        Response('{"up": true}', 200, media_type="application/json"),
+        Response("", 404),
+    ],
+    ids=["proxy", "another", "other-json", "nothing"],
+)
+def test_what_is_no_gateway_is_not_unready(fake: FakeAdmin, answer: Response) -> None:
+    fake.answer("GET", "/readyz", answer)
+    result = fake.run("health", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_nobody_there_is_2() -> None:
+    result = run("http://127.0.0.1:1", "health", key=None)
+    assert result.exit_code == 2 and "cannot reach http://127.0.0.1:1" in result.stderr
+
+
+def test_without_an_address_it_asks_the_port_of_the_settings(
+    fake: FakeAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answer("GET", "/readyz", READY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GATEWAY_URL", raising=False)
+    port = fake.url.rpartition(":")[2]
+    for name, host in (("config.yaml", "127.0.0.1"), ("other.yaml", "0.0.0.0")):
+        (tmp_path / name).write_text(f"server: {{host: {host}, port: {port}}}\nmodels: 7\n")
+    assert CliRunner().invoke(main, ["health"]).exit_code == 0
+    away = {"GATEWAY_URL": "http://127.0.0.1:1"}
+    assert CliRunner().invoke(main, ["health"], env=away).exit_code == 2
+    named = ["health", "--config", "other.yaml"]
+    assert CliRunner().invoke(main, named, env=away).exit_code == 0
+    both = CliRunner().invoke(main, [*named, "--url", fake.url])
+    assert both.exit_code == 2 and "not both" in both.stderr
+    (tmp_path / "config.yaml").write_text("server: {port: many}\n")
+    wrong = CliRunner().invoke(main, ["health"])
+    assert wrong.exit_code == 2 and "server.port" in wrong.stderr
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+def test_the_settings_in_force_are_shown_as_a_file_has_them(fake: FakeAdmin) -> None:
+    shown = '{"settings": {"cache": {"ttl": "30d"}, "usd": 0.1234567}, "notices": ["a thought"]}'
+    fake.answer("GET", "settings", Response(shown, media_type="application/json"))
+    result = fake.run("settings")
+    assert result.stdout == "cache: {ttl: 30d}\nusd: 0.1234567\n"
+    assert result.stderr == "notice: a thought\n"
+    assert fake.run("settings", "--json").stdout == f"{shown}\n"
+
+
+def test_a_reload_says_what_it_changed(fake: FakeAdmin) -> None:
+    answer = {
+        "reloaded": True,
+        "taken_over": ["teams.blue.budgets"],
+        "restart_needed": ["server.port"],
+        "notices": [],
+    }
+    fake.answer("POST", "settings/reload", answer)
+    assert fake.run("settings", "--reload").stdout == (
+        "The settings file was read again.\n"
+        "in force now:\n  teams.blue.budgets\n"
+        "only after a restart:\n  server.port\n"
+    )
+    fake.answer("POST", "settings/reload", {**answer, "taken_over": [], "restart_needed": []})
+    assert "nothing in it has changed" in fake.run("settings", "--reload").stdout
+
+
+def test_a_reload_that_is_refused_tells_every_problem(fake: FakeAdmin) -> None:
+    problems = "config.yaml:1:1 a: unknown key\nconfig.yaml:2:1 b: unknown key"
+    fake.refuse("POST", "settings/reload", 400, problems)
+    result = fake.run("settings", "--reload")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {problems}\n"
+
+
+# --- alerts --------------------------------------------------------------------------------------
+
+ARRIVED = {"delivered": True, "id": "alert_1", "host": "hooks.example.org", "status": 200}
+LOST = {**ARRIVED, "delivered": False, "status": 403, "error": "answered 403: no such hook"}
+
+
+def test_an_alert_that_arrives(fake: FakeAdmin) -> None:
+    fake.answer("POST", "alerts/test", {**ARRIVED, "error": None})
+    result = fake.run("alerts", "test")
+    assert result.exit_code == 0
+    assert result.stdout == "The test alert has arrived: hooks.example.org answered 200.\n"
+
+
+def test_one_that_does_not_is_1(fake: FakeAdmin) -> None:
+    fake.answer("POST", "alerts/test", LOST)
+    result = fake.run("alerts", "test")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "The test alert did not arrive. hooks.example.org: answered 403: no such hook.\n",
+    )
+    assert (told := fake.run("alerts", "test", "--json")).exit_code == 1
+    assert json.loads(told.stdout) == LOST
+    fake.refuse("POST", "alerts/test", 409, "Alerts have no receiver.", code="no_alert_webhook")
+    nobody = fake.run("alerts", "test")
+    assert (nobody.exit_code, nobody.stderr) == (1, "Error: Alerts have no receiver.\n")
