@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -13,6 +15,8 @@ import yaml
 from deployed import CASES, DEPLOY, RULES, alerts, read, recorded, tool
 from prometheus_server import configuration
 
+RUNBOOKS = "{{ or $externalLabels.runbooks `deploy/runbooks.md` }}"
+PAGES = (DEPLOY / "runbooks.md").read_text("utf-8")
 NAME = re.compile(r"[a-z]+(_[a-z]+)?:gateway_[a-z_]+:[a-z0-9_]+")
 
 
@@ -72,14 +76,42 @@ def test_an_alert_says_what_it_means_and_what_to_do(name: str) -> None:
     assert rule["labels"] == {"severity": rule["labels"]["severity"]}
     assert rule["labels"]["severity"] in ("critical", "warning")
     told = rule["annotations"]
-    assert set(told) == {"summary", "description", "runbook"}
-    assert all(text.endswith((".", name.lower())) for text in told.values())
-    page, _, anchor = told["runbook"].partition("#")
-    assert (page, anchor) == ("deploy/README.md", name.lower())
-    section = (DEPLOY / "README.md").read_text("utf-8").partition(f"\n### {name}\n")[2]
+    assert set(told) == {"summary", "description", "runbook_url"}
+    assert all(text.endswith((".", f"#{name.lower()}")) for text in told.values())
+    base, _, anchor = told["runbook_url"].partition("#")
+    assert (base, anchor) == (RUNBOOKS, name.lower())
+    section = PAGES.partition(f"\n## {name}\n")[2]
     assert len(section.partition("\n#")[0].split()) > 10
 
 
 def test_no_page_without_an_alert() -> None:
-    pages = re.findall(r"^### (\w+)$", (DEPLOY / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert pages == list(alerts())
+    assert re.findall(r"^## (\w+)$", PAGES, re.MULTILINE) == list(alerts())
+
+
+def test_the_base_of_the_pages_is_said_once_and_leads_to_them() -> None:
+    """As a label that every alert would carry, and so is taken off before it goes out."""
+    config = read(DEPLOY / "prometheus" / "prometheus.yml")
+    ((label, base),) = config["global"]["external_labels"].items()
+    assert f"$externalLabels.{label} " in RUNBOOKS
+    assert base.startswith("https://") and base.endswith("/deploy/runbooks.md")
+    drop = {"action": "labeldrop", "regex": label}
+    assert drop in config["alerting"]["alert_relabel_configs"]
+
+
+def test_what_the_page_says_proves_a_fresh_clone(tmp_path: Path) -> None:
+    """With no file of a key anywhere, and no more than the folder itself."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns(".env"))
+    page = (DEPLOY / "README.md").read_text("utf-8")
+    commands = page.partition("## Prove")[2].partition("```sh\n")[2].partition("```")[0]
+    assert "promtool check config" in commands
+    for command in commands.splitlines():
+        program = tool(command.partition(" ")[0])
+        done = subprocess.run(
+            ["bash", "-c", f"{program} {command.partition(' ')[2]}"],
+            cwd=tmp_path / "deploy",
+            env={"HOME": str(tmp_path), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

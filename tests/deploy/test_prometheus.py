@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from deployed import (
+    DEPLOY,
     alerts,
     asked_by_panels,
     boards,
     panels,
+    read,
     recorded,
     rules,
     without_threshold,
@@ -315,7 +317,10 @@ async def the_rules_are_well_and_the_right_alerts_ring(seen: Prometheus) -> None
     told = [rule for group in groups for rule in group["rules"]]
     assert len(told) == len(rules())
     assert [(rule["name"], rule.get("lastError")) for rule in told if rule["health"] != "ok"] == []
-    ringing = {one["labels"]["alertname"] for one in (await seen.get("alerts"))["alerts"]}
+    heard = (await seen.get("alerts"))["alerts"]
+    ringing = {one["labels"]["alertname"] for one in heard}
+    (base,) = read(DEPLOY / "prometheus/prometheus.yml")["global"]["external_labels"].values()
+    assert {one["annotations"]["runbook_url"].partition("#")[0] for one in heard} == {base}
     assert {"UpstreamRouteDown", "UpstreamOutcomeUnknown", "BudgetExhausted"} <= ringing
     never = {name for name in alerts() if name.startswith(("Gateway", "Disk", "Ledger"))}
     allowed = {"GatewayErrors", "GatewayRunsFailing"}  # those were made to happen

@@ -215,6 +215,16 @@ async def test_operators_pages_are_shut_outside(town: Town, path: str) -> None:
         assert json.loads(re.findall(r"\{.*\}", text)[0])["error"]["message"] == SHUT
 
 
+async def test_no_way_leads_around_the_path(town: Town) -> None:
+    """What only begins elsewhere reaches nothing, or is shut as well."""
+    for way in ("/x/..", "//", "/.", "/x/%2e%2e", "/%69mages/..", "/images/..", "/x/..%2f"):
+        for page in ("/metrics", "/admin/v1/health"):
+            key = f"Authorization: Bearer {ADMIN_KEY}"
+            status, text = await town.ask(f"{way}{town.path}{page}", f"{FROM}: {OUTSIDE}", key)
+            answered_by_gateway = "x-request-id" in text.lower()
+            assert status in (400, 403, 404) or not answered_by_gateway, f"{way}: {text}"
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/admin/v1/health"])
 async def test_inside_they_want_a_key(town: Town, path: str) -> None:
     for where in ({}, {FROM: NEIGHBOUR}, {FROM: "fd00::7"}):
