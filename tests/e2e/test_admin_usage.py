@@ -260,6 +260,10 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
             "max_image_urls": 16,
             "prompt_tokens": 2000,
             "prices": [{"usd": 0.05}],
+            "resolutions": None,
+            "defaults": {},
+            "required": [],
+            "usd_by_quality": {"high": 0.05, "low": 0.05, "medium": 0.05},
         }
     ]
 
