@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from admin_tab import Tab
-from house import ADMIN_KEY, OTHER_KEY, TEAM_KEY, House, digest
+from house import ADMIN_KEY, OTHER_KEY, TEAM_KEY, House, digest, settings_text
 from playwright.async_api import Locator, Route, expect
 from team_tab import POOR_KEY, TEAMS, drop, enter, last_order, order, png
 
@@ -324,9 +324,26 @@ async def test_the_chip_names_the_side_one_is_on(home: House, tab: Tab) -> None:
     await expect(missing.get_by_role("button")).to_have_count(0)
 
 
+async def test_limits_that_change_reach_a_form_that_is_open(home: House, tab: Tab) -> None:
+    await enter(home, tab, OTHER_KEY)
+    await expect(choice(tab, "low")).to_be_checked()
+    held = {"green": {"allow": {"qualities": ["medium", "high"]}}}
+    home.gateway.reload(home.settings.model_copy(update={"teams": parse_teams(home, held)}))
+    await tab.page.get_by_label("Prompt").fill("within other limits")
+    quality = tab.page.get_by_role("group", name="Quality")
+    await expect(quality.locator("label")).to_have_text(["Medium $0.06", "High $0.36"])
+    await expect(quote(tab)).to_contain_text("Makes a new picture, at most $0.06")
+    home.gateway.reload(home.settings)
+
+
 async def test_limits_of_a_minute_are_told_while_they_are_used(home: House, tab: Tab) -> None:
-    settings = parse_teams(home)
-    home.gateway.reload(home.settings.model_copy(update={"teams": settings}))
+    idle = {
+        "keys": [digest("team-idle-key")],
+        "budgets": [{"usd": 5, "per": "day"}],
+        "limits": {"runs_per_minute": 60},
+    }
+    teams = parse_teams(home, {"idle": idle})
+    home.gateway.reload(home.settings.model_copy(update={"teams": teams}))
     await enter(home, tab, "team-idle-key")
     await tab.page.get_by_role("link", name="Usage", exact=True).click()
     await expect(tab.page.get_by_role("meter")).to_have_count(1)
@@ -336,13 +353,7 @@ async def test_limits_of_a_minute_are_told_while_they_are_used(home: House, tab:
     home.gateway.reload(home.settings)
 
 
-def parse_teams(home: House) -> Any:
-    from house import settings_text
-
-    idle = {
-        "keys": [digest("team-idle-key")],
-        "budgets": [{"usd": 5, "per": "day"}],
-        "limits": {"runs_per_minute": 60},
-    }
-    text = settings_text("http://127.0.0.1:1", home.folder, teams={**TEAMS, "idle": idle})
+def parse_teams(home: House, changed: Any) -> Any:
+    """The teams of the file, with these instead or besides."""
+    text = settings_text("http://127.0.0.1:1", home.folder, teams={**TEAMS, **changed})
     return parse(text, {}).teams

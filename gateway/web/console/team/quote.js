@@ -8,7 +8,7 @@ import { fitting } from "./prices.js";
 import { pictures, valueWords } from "./words.js";
 import { refreshSummary, shown, tightest } from "./work.js";
 
-/** Settings of the gateway that may have changed while the page was open. */
+/** What is wrong with these may come of settings that changed while the page was open: then the form is asked for anew. */
 const CHANGED = ["model", "size", "quality", "resolution", "n"];
 
 /**
@@ -26,7 +26,10 @@ export function useQuote(order) {
     if (away.value) return undefined;
     const abort = new AbortController();
     estimate(JSON.parse(settled), { signal: abort.signal }).then(
-      (answer) => setQuote({ of: settled, answer }),
+      (answer) => {
+        setQuote({ of: settled, answer });
+        if (answer.denial?.reason.endsWith("_not_allowed")) refreshSummary();
+      },
       (error) => {
         if (abort.signal.aborted) return;
         setQuote(isAway(error) ? null : { of: settled, error });

@@ -19,4 +19,5 @@ export function valueWords(name, value) {
 /** How a field is called. */
 export const FIELD_WORDS = { size: "Size", quality: "Quality", resolution: "Resolution", n: "Pictures" };
 
+/** What is about to be made. */
 export const pictures = (n) => (n === 1 ? "a new picture" : `${n} new pictures`);
