@@ -76,8 +76,8 @@ class Team:
     client_control: ClientControl = ClientControl.HONOUR
     mode: Mode = Mode.ENFORCE
     references: ReferenceMode = ReferenceMode.TRUST
-    key: KeyName | None = field(default=None, compare=False)
     defaults: tuple[tuple[str, object], ...] = ()
+    key: KeyName | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

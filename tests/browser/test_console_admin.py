@@ -183,6 +183,7 @@ async def test_fields_at_fault_are_named_and_nothing_is_made(home: House, tab: T
     await name.fill('"Atelier" \U0001f98a ' + "x" * 60)
     await tab.button("Create the team").click()
     await expect(name).to_have_attribute("aria-invalid", "true")
+    await expect(name).to_be_focused()
     await name.fill("atelier")
     await amount.fill("0.00000001")
     await tab.button("Create the team").click()
@@ -212,6 +213,23 @@ async def test_a_team_without_a_budget_is_made_knowingly(home: House, tab: Tab) 
     await tab.page.get_by_label("Clients that pass the cache by").select_option("")
     await tab.button("Save").click()
     await expect(tab.page.locator(".facts")).to_contain_text("As in the settings")
+    assert tab.faults == []
+
+
+async def test_what_an_order_leaves_out_is_set_for_a_team(home: House, tab: Tab) -> None:
+    await create_team(tab, "atelier", "5")
+    await tab.page.get_by_role("link", name="Edit").click()
+    quality = tab.page.get_by_label("Quality, where an order has none")
+    await quality.select_option("low")
+    await tab.button("Save").click()
+    await expect(tab.page.locator(".facts")).to_contain_text("quality: low")
+    await tab.page.get_by_role("link", name="Edit").click()
+    await quality.select_option("")
+    await tab.page.get_by_label("Size, where an order has none").select_option("1:1")
+    await tab.button("Save").click()
+    await expect(tab.page.locator(".facts")).to_contain_text("size: 1:1")
+    made = (await home.admin("GET", "teams/atelier")).json()["settings"]
+    assert made["defaults"] == {"size": "1:1"}
     assert tab.faults == []
 
 
