@@ -26,13 +26,13 @@ USUAL_LIMIT: Final = 50
 QUERY_BYTES: Final = 16 * 1024
 """Longer than any question that can be asked here; what is longer is not even taken apart."""
 
-
 MOMENT_WORDS: Final = (
     "A day (`2026-01-31`), a month (`2026-01`), a time (RFC 3339), `today`, `yesterday`, "
     "`this-week`, `last-week`, `this-month`, `last-month`, `7d` (the day seven days ago), or `24h` "
     "or `30m` ago. Days are those of `server.timezone`."
 )
 """How the parameters of time are described."""
+
 PromptSearch = Annotated[
     str | None,
     Field(
