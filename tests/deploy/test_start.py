@@ -26,7 +26,6 @@ from PIL import Image
 from processes import free_port
 from receivers import Receiver
 
-from gateway.cli import COMMANDS
 
 PAGE: Final = (ROOT / "docs/start.md").read_text("utf-8")
 BLOCKS: Final = dict(re.findall(r"<!-- tested: (\w+) -->\n```sh\n(.*?)```", PAGE, re.DOTALL))
@@ -199,12 +198,10 @@ async def test_the_page_walked(machine: Path) -> None:
     try:
         with caddy(machine, ports), walking(machine, ports) as person:
             await asyncio.to_thread(to_the_picture, person)
-            if "alerts" in COMMANDS:
-                await asyncio.to_thread(person.types, "alerts")
-                [call] = await chat.called()
-                assert call.target == "/services/your-own"
-            if "backup" in COMMANDS:
-                await asyncio.to_thread(back_and_forth, person)
+            await asyncio.to_thread(person.types, "alerts")
+            [call] = await chat.called()
+            assert call.target == "/services/your-own"
+            await asyncio.to_thread(back_and_forth, person)
     finally:
         await chat.stop()
 
