@@ -257,8 +257,8 @@ async def test_a_page_finds_its_files(town: Town, page: str) -> None:
 
 
 async def test_redirects_stay_on_the_site(town: Town) -> None:
-    for path in ("/console/", *([""] if town.path else [])):
-        answer = await town.client.get(town.front.site.base + path)
+    for path in ("/", "/console/", *([""] if town.path else [])):
+        answer = await town.client.get(town.front.site.base + path, headers={"Accept": "text/html"})
         assert answer.is_redirect
         there = answer.url.join(answer.headers["location"])
         assert str(there).startswith(town.front.site.base)

@@ -26,7 +26,6 @@ from PIL import Image
 from processes import free_port
 from receivers import Receiver
 
-
 PAGE: Final = (ROOT / "docs/start.md").read_text("utf-8")
 BLOCKS: Final = dict(re.findall(r"<!-- tested: (\w+) -->\n```sh\n(.*?)```", PAGE, re.DOTALL))
 TO_THE_PICTURE: Final = ("install", "settings", "serve", "picture")
