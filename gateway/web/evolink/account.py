@@ -14,8 +14,9 @@ from gateway.core.instants import rfc3339_if_ever
 from gateway.core.money.accounts import USD_MICROS
 from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
+from gateway.core.orders.choices import quality_prices
 from gateway.core.orders.defaults import allowed, defaults, most, must_say
-from gateway.core.orders.estimate import Estimate, models_of, quality_prices
+from gateway.core.orders.estimate import Estimate, models_of
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.services.orders import Orders
