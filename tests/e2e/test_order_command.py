@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from house import ADMIN_KEY, TEAM_KEY, House
 from structlog.testing import capture_logs
+from test_waiting import until, waiters
 
 from gateway.cli import main, saved_pictures
 from gateway.cli.team_connection import TeamConnection
@@ -239,12 +240,7 @@ async def test_an_interrupt_says_how_to_go_on(seat: Seat, shared_house: House) -
     )
     assert process.stderr is not None
     assert b"a new one" in await process.stderr.readline()
-    while not any(
-        run["prompt"] == "[sandbox:delay=5] slow"
-        for run in (await shared_house.admin("GET", "runs?state=running")).json()["data"]
-    ):
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)  # until the answer that names the task has been read
+    await until(lambda: waiters(shared_house) == 1)  # it knows its task, and waits for it
     process.send_signal(signal.SIGINT)
     out, errors = await process.communicate()
     assert (process.returncode, out) == (130, b"")
