@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from house import ADMIN_KEY, TEAM_KEY, House
+from house import ADMIN_KEY, TEAM_KEY, House, until
 from structlog.testing import capture_logs
-from test_waiting import until, waiters
 
 from gateway.cli import main, saved_pictures
 from gateway.cli.team_connection import TeamConnection
@@ -240,7 +239,7 @@ async def test_an_interrupt_says_how_to_go_on(seat: Seat, shared_house: House) -
     )
     assert process.stderr is not None
     assert b"a new one" in await process.stderr.readline()
-    await until(lambda: waiters(shared_house) == 1)  # it knows its task, and waits for it
+    await until(lambda: shared_house.waiters == 1)  # it knows its task, and waits for it
     process.send_signal(signal.SIGINT)
     out, errors = await process.communicate()
     assert (process.returncode, out) == (130, b"")
