@@ -250,12 +250,16 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
             "id": "gpt-image-1.5",
             "sizes": ["1:1", "2:3", "3:2", "1024x1024"],
             "qualities": ["low", "medium", "high"],
+            "resolutions": None,
             "automatic": ["size", "quality", "resolution"],
             "beginning": {},
             "max_n": 10,
             "max_image_urls": 16,
             "prompt_tokens": 2000,
+            "defaults": {},
+            "required": [],
             "prices": [{"usd": 0.05}],
+            "usd_by_quality": {"low": 0.05, "medium": 0.05, "high": 0.05},
         }
     ]
 
