@@ -179,7 +179,7 @@ async def test_memory_is_flat_over_ten_thousand_orders(tmp_path: Path) -> None:
             grown: list[tuple[int, int]] = []
 
             def bytes_beside_the_ledger() -> int:
-                """The writer and a reader keep its pages in memory, up to the sizes set for them."""
+                """Beside the pages that the writer and a reader keep, as many as they are let."""
                 return resident_bytes(one.pid) - 2 * ledger.stat().st_size
 
             async def customer() -> None:
