@@ -25,8 +25,8 @@ from former_versions import LATEST, OLDEST, told
 from operate_page import blocks, commands, typed
 
 from gateway.adapters.backup import files
-from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.connections import connect
+from gateway.adapters.ledger.migrations import migrate
 from gateway.cli import main
 
 FIRST, SECOND = LATEST.pictures
@@ -34,10 +34,10 @@ FIRST, SECOND = LATEST.pictures
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """What a gateway of this version leaves."""
+    """As this version keeps it."""
     folder = LATEST.unpack(tmp_path / "data")
-    with closing(connect(folder / "ledger.sqlite3", read_only=False)) as db:
-        migrations.migrate(db)
+    with closing(connect(folder / "ledger.sqlite3", read_only=False, busy_seconds=1)) as db:
+        migrate(db)
     return folder
 
 
