@@ -259,10 +259,7 @@ async def test_a_summary_tells_how_the_team_stands(used: House) -> None:
             "max_n": 10,
             "max_image_urls": 16,
             "prompt_tokens": 2000,
-            "defaults": {},
-            "required": [],
             "prices": [{"usd": 0.05}],
-            "usd_by_quality": {"low": 0.05, "medium": 0.05, "high": 0.05},
         }
     ]
 
