@@ -61,7 +61,7 @@ def quality_prices(model: ImageModel, team: Team) -> Iterator[tuple[str, int]]:
     All else is left out, so that it is as the defaults have it. `auto` is no quality of its own.
     """
     for quality in sorted(allowed("quality", model, team) or ()):
-        body = filled(settled({"quality": quality}, model.limits.lists), model, team)
+        body = filled(settled({"quality": quality}, model.limits), model, team)
         order = Order(model.name, "", 1, None, quality, body)
         priced = None if quality == AUTO else cheapest(model, order)
         if priced is not None:
