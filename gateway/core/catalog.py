@@ -58,7 +58,9 @@ class Allow:
 
     def values(self, name: str, model: str) -> frozenset[str] | None:
         """The list for a field of an order for this model."""
-        return self.sizes_of(model) if name == "size" else self.lists.get(name)
+        if name == "size":
+            return self.sizes_of(model)
+        return self.qualities if name == "quality" else None
 
 
 DIGEST_DIGITS: Final = 12

@@ -47,6 +47,8 @@ def defaults(model: ImageModel, team: Team) -> dict[str, object]:
         choices = allowed(name, model, team)
         if name not in given and choices and len(choices) == 1 and not _may_leave(name, team):
             given[name] = next(iter(choices))
+    if not given:  # as for most orders
+        return given
     return {
         name: value
         for name, value in given.items()
