@@ -25,6 +25,8 @@ from former_versions import LATEST, OLDEST, told
 from operate_page import blocks, commands, typed
 
 from gateway.adapters.backup import files
+from gateway.adapters.ledger.connections import connect
+from gateway.adapters.ledger.migrations import migrate
 from gateway.cli import main
 
 FIRST, SECOND = LATEST.pictures
@@ -32,7 +34,11 @@ FIRST, SECOND = LATEST.pictures
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return LATEST.unpack(tmp_path / "data")
+    """As this version keeps it."""
+    folder = LATEST.unpack(tmp_path / "data")
+    with closing(connect(folder / "ledger.sqlite3", read_only=False, busy_seconds=1)) as db:
+        migrate(db)
+    return folder
 
 
 @pytest.fixture
