@@ -70,7 +70,7 @@ def beginning(model: ImageModel, team: Team) -> Mapping[str, str]:
 
 def price(model: ImageModel, team: Team, said: Mapping[str, str | None]) -> int | None:
     """Micro-dollars of one picture at most, on the route that would serve it; None: unpriced."""
-    fields = settled({name: one for name, one in said.items() if one}, model.limits.lists)
+    fields = settled({name: one for name, one in said.items() if one}, model.limits)
     found = cheapest(model, Order(model.name, "", 1, None, None, filled(fields, model, team)))
     return None if found is None else found[1]
 
