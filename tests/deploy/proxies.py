@@ -94,6 +94,18 @@ def uncommented(text: str, first: str, last: str) -> str:
     return text.replace(found[0], lines)
 
 
+def moved_inside(text: str, before: str) -> str:
+    """nginx's settings, from `if` on, and its `error_page` inside the location of a path."""
+    before = re.findall(rf"^ *{re.escape(before)}", text, re.MULTILINE)[-1]
+    settings = re.findall(r"^    if .*?(?=^    # Below a path)", text, re.DOTALL | re.MULTILINE)
+    pages = re.findall(r"^ *error_page .*\n", text, re.MULTILINE)
+    inside = "".join([*settings, *pages])
+    assert len(settings) == 1 and len(pages) > 1
+    for part in (*settings, *pages):
+        text = text.replace(part, "")
+    return text.replace(before, inside + before)
+
+
 def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
     """Writes what nginx needs, and gives its command."""
     text = changed(
@@ -112,6 +124,7 @@ def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
         text = changed(text, {root: ""})
         text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
         text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
+        text = moved_inside(text, "proxy_pass http://image_gateway/;")
     (folder / "site.conf").write_text(text)
     folders = "".join(
         f"{kind}_temp_path {folder}/{kind};"

@@ -146,3 +146,20 @@ def test_another_tag_or_no_notes_make_no_release(
 def test_this_version_can_be_released_once_it_is_dated() -> None:
     done = told(ROOT, f"v{__version__}")
     assert done.returncode == 0 or f"## [{__version__}] - YYYY-MM-DD" in done.stderr
+
+
+def _at(words: str) -> int:
+    """Which step of the packages has these words, the first of them."""
+    steps = RELEASE["packages"]["steps"]
+    return next(at for at, step in enumerate(steps) if words in str(step.get("run", "")))
+
+
+def test_the_source_package_is_the_tagged_tree_alone() -> None:
+    """hatchling packs whatever lies in the checkout, so notes are written there afterwards."""
+    assert _at("> /dev/null") < _at("hatchling build") < _at("> notes.md")
+
+
+def test_a_version_that_is_released_is_not_built_again() -> None:
+    """A tag that is moved would replace the image, and only then find its release taken."""
+    assert _at("gh release view") < _at("hatchling build")
+    assert "packages" in RELEASE["image"]["needs"]

@@ -225,6 +225,15 @@ async def test_no_way_leads_around_the_path(town: Town) -> None:
             assert status in (400, 403, 404) or not answered_by_gateway, f"{way}: {text}"
 
 
+async def test_the_rest_of_the_site_is_left_alone(town: Town) -> None:
+    """Below a path, another program's /admin is not the gateway's to shut."""
+    if not town.path:
+        return
+    for page in ("/admin", "/admin/v1/health", "/metrics", "/administration"):
+        _, text = await town.ask(page, f"{FROM}: {OUTSIDE}")
+        assert SHUT not in text and "x-request-id" not in text.lower(), text
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/admin/v1/health"])
 async def test_inside_they_want_a_key(town: Town, path: str) -> None:
     for where in ({}, {FROM: NEIGHBOUR}, {FROM: "fd00::7"}):
