@@ -31,6 +31,7 @@ from gateway.config.first_settings import (
     UPSTREAM_URL,
     FirstSettings,
     first_settings_yaml,
+    upstream_address,
 )
 from gateway.config.sandbox import digest_of
 from gateway.config.schema import ServerSettings
@@ -169,7 +170,7 @@ def _chosen(
     else:
         key = _answer("", KEY_VARIABLE if upstream_key is None else upstream_key, _key_source)
     try:
-        upstream = without_version(web_address(given["upstream_url"]))
+        upstream = upstream_address(without_version(web_address(given["upstream_url"])))
     except ValueError as error:
         raise click.UsageError(f"--upstream (or EVOLINK_URL): {error}.") from None
     first = FirstSettings(
@@ -198,7 +199,7 @@ def _answer(
         try:
             return read(given)
         except ValueError as error:
-            raise click.UsageError(f"{error}.") from None
+            raise click.UsageError(_sentence(error)) from None
     while True:
         click.echo(f"{question}: ", err=True, nl=False)
         line = sys.stdin.readline()
@@ -207,7 +208,12 @@ def _answer(
         try:
             return read(line.strip() or default)
         except ValueError as error:
-            click.echo(f"{error}.", err=True)
+            click.echo(_sentence(error), err=True)
+
+
+def _sentence(error: ValueError) -> str:
+    said = str(error)
+    return said if said.endswith("?") else f"{said}."
 
 
 def _public_url(text: str) -> str:

@@ -38,7 +38,13 @@ def warnings(chosen: FirstSettings) -> Iterator[str]:
             " the gateway serves /v1, /pictures and the rest at its root"
         )
     if chosen.rehearsal:
-        yield "a rehearsal: upstream is on this machine, and nothing is paid"
+        yield f"a rehearsal: upstream is {_whereabouts(chosen.upstream_url)}"
+
+
+def _whereabouts(upstream_url: str) -> str:
+    if is_loopback(urlsplit(upstream_url).hostname or ""):
+        return "on this machine, and nothing is paid"
+    return f"{upstream_url}; make sure that it is a simulator, for it gets the key in plain text"
 
 
 def what_next(done: Done) -> Iterator[str]:
@@ -75,7 +81,7 @@ def _before(api_key: str) -> Iterator[str]:
     if source.startswith("file:"):
         if not Path(source.removeprefix("file:")).exists():
             yield f"# first put the vendor's key into {source.removeprefix('file:')}"
-    elif source not in os.environ:
+    elif not os.environ.get(source):
         yield f"read -rs {source} && export {source}    # the vendor's key: paste it, Enter"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from gateway.web.admin.changes import ChangeShape
     from gateway.web.admin.teams import TeamShape, TeamsShape
     from gateway.web.shown import StandingShape
+
+NO_TEAM_YET: Final = (
+    "there is no team yet. One is made with 'image-gateway teams create NAME --budget 50/month'."
+)
 
 
 @click.group("teams")
@@ -44,7 +49,8 @@ def list_command(operator: Operator, search: str | None) -> None:
       image-gateway teams list
       image-gateway teams list --search market --json
     """
-    operator.show(operator.get("teams", {"q": search}), _overview)
+    nothing = "there is no such team." if search else NO_TEAM_YET
+    operator.show(operator.get("teams", {"q": search}), partial(_overview, nothing=nothing))
 
 
 @teams_command.command("show", short_help="One team: its settings, and what is left.")
@@ -145,8 +151,8 @@ def changes_command(operator: Operator, team: str | None, **given: Any) -> None:
 # --- the list ------------------------------------------------------------------------------------
 
 
-def _overview(answer: TeamsShape) -> Iterator[str]:
-    return Table(*TEAMS).lines_or(answer["data"], "there is no such team.")
+def _overview(answer: TeamsShape, *, nothing: str) -> Iterator[str]:
+    return Table(*TEAMS).lines_or(answer["data"], nothing)
 
 
 def _nearest(team: TeamShape) -> str:

@@ -57,7 +57,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.name if self.line is None else f"{self.name}:{self.line}:{self.column}"
-        return f"{place} {self.dotted}: {self.message}" if self.path else f"{place} {self.message}"
+        if self.path:
+            return f"{place} {self.dotted}: {self.message}"
+        return f"{place}: {self.message}" if self.line is None else f"{place} {self.message}"
 
 
 class SettingsError(Exception):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.schema import ServerSettings
 from gateway.config.words import MAKE_KEY
-from gateway.core.addresses import is_loopback
+from gateway.core.addresses import is_loopback, parse_address
 
 UPSTREAM_URL: Final = "https://api.evolink.ai"
 FILES_URL: Final = "https://files-api.evolink.ai"
@@ -42,9 +42,34 @@ class FirstSettings:
 
     @property
     def rehearsal(self) -> bool:
-        """Whether upstream is no vendor: a simulator on this machine."""
+        """Whether upstream is no vendor: a simulator on this machine, or nearby by plain http."""
         parts = urlsplit(self.upstream_url)
         return parts.scheme == "http" or is_loopback(parts.hostname or "")
+
+
+def upstream_address(url: str) -> str:
+    """The address as the settings have it: the vendor's in its one spelling, others as written.
+
+    Raises ValueError for plain http beyond the own network: the vendor's key would go over it,
+    and whoever answers there is no simulator.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not _nearby(host):
+        raise ValueError(
+            "over http:// everybody on the way could read the vendor's key: use https://, or for a"
+            " rehearsal the address of 'image-gateway sandbox', such as http://127.0.0.1:8090"
+        )
+    plain = f"{parts.scheme}://{host}{parts.path}"
+    return UPSTREAM_URL if plain == UPSTREAM_URL and parts.port in (None, 443) else url
+
+
+def _nearby(host: str) -> bool:
+    """Whether a host's name or address says that it is on this machine or in the own network."""
+    try:
+        return not parse_address(host).is_global
+    except ValueError:
+        return "." not in host or is_loopback(host)
 
 
 def first_settings_yaml(first: FirstSettings, **references: str) -> str:

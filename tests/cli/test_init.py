@@ -157,6 +157,8 @@ def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None
         (("--upstream-key", "./evolink.key"), URL, "absolute path"),
         (("--upstream-key", "/run/a}b"), URL, "--upstream-key"),
         (("--upstream-key", ""), URL, "--upstream-key"),
+        (("--upstream", "http://api.evolink.ai"), URL, "could read the vendor's key"),
+        (("--upstream", "http://8.8.8.8:8090"), URL, "could read the vendor's key"),
         (("--upstream", "sandbox"), URL, "--upstream (or EVOLINK_URL): must be an address"),
         (("--host", " "), URL, "server.host must not be empty"),
         (("--port", "0"), URL, "--port"),
@@ -228,6 +230,31 @@ def test_a_rehearsal_reaches_this_machine_and_the_real_thing_does_not(folder: Pa
     upstream = settings.upstreams["evolink"]
     assert upstream.base_url == "https://api.evolink.ai"
     assert not (upstream.allow_private_addresses or settings.alerts.allow_private_addresses)
+
+
+@pytest.mark.parametrize("url", ["http://sandbox:8090", "http://10.0.0.7", "http://[fd00::7]:80"])
+def test_a_rehearsal_elsewhere_does_not_say_that_nothing_is_paid(folder: Path, url: str) -> None:
+    result = init(folder, "--upstream", url)
+    assert settings_of(folder).upstreams["evolink"].allow_private_addresses
+    assert "nothing is paid" not in result.stderr
+    assert f"upstream is {url}; make sure that it is a simulator" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["https://API.evolink.ai", "HTTPS://api.evolink.ai/v1/", "https://api.evolink.ai:443"]
+)
+def test_the_vendor_is_known_in_every_spelling(folder: Path, url: str) -> None:
+    assert init(folder, "--upstream", url).exit_code == 0
+    assert settings_of(folder).upstreams == load(ROOT / "config.yaml", VENDOR).upstreams
+
+
+def test_a_key_that_is_set_and_empty_is_still_asked_for(folder: Path) -> None:
+    assert "read -rs EVOLINK_API_KEY" in init(folder, EVOLINK_API_KEY="").stderr
+
+
+def test_a_question_ends_as_one(folder: Path) -> None:
+    said = init(folder, url="images.example.org").stderr
+    assert said.endswith("did you mean https://images.example.org?\n")
 
 
 def test_its_model_and_prices_are_those_of_the_reference(folder: Path) -> None:

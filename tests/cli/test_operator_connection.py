@@ -75,7 +75,14 @@ def test_an_address_that_is_none_is_told(url: str) -> None:
 def test_an_address_may_have_its_usual_endings(fake: FakeAdmin, behind: str) -> None:
     fake.answer("GET", "teams", {"data": [], "next": None})
     result = fake.run("teams", "list", url=fake.url + behind)
-    assert (result.exit_code, result.stdout) == (0, "there is no such team.\n")
+    assert (result.exit_code, result.stdout[:22]) == (0, "there is no team yet. ")
+
+
+def test_where_no_team_is_the_first_is_near(fake: FakeAdmin) -> None:
+    fake.answer("GET", "teams", {"data": [], "next": None})
+    assert "teams create NAME --budget" in fake.run("teams", "list").stdout
+    searched = fake.run("teams", "list", "--search", "blue").stdout
+    assert searched == "there is no such team.\n"
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 413, 429, 500, 503])

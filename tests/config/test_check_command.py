@@ -206,7 +206,7 @@ def test_a_missing_file_names_the_option(
     monkeypatch.chdir(tmp_path)
     result = runner.invoke(main, ["check"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("config.yaml there is no such file; name the settings file")
+    assert result.stderr.startswith("config.yaml: there is no such file; name the settings file")
     assert "--config FILE" in result.stderr
 
 

@@ -28,6 +28,8 @@ from PIL import Image
 from processes import free_port
 from receivers import Receiver
 
+from gateway.config import load
+
 PAGE: Final = (ROOT / "docs/start.md").read_text("utf-8")
 BLOCKS: Final = dict(re.findall(r"<!-- tested: (\w+) -->\n```sh\n(.*?)```", PAGE, re.DOTALL))
 TO_THE_PICTURE: Final = ("install", "settings", "serve", "picture")
@@ -240,10 +242,15 @@ def to_the_picture(person: Walker) -> None:
 
 
 def back_and_forth(person: Walker) -> None:
-    """A backup, restored into an empty folder, answers the same order from the cache."""
+    """A backup, restored into an empty folder, answers the same order from the cache.
+
+    It has no way to the vendor: what was waiting when the backup was made is not paid twice.
+    """
     person.types("backup")
     person.types("restored")
     wait_for("image-gateway is ready on", person.home / "restored.log")
+    copy = load(person.home / "restored.yaml", {"EVOLINK_API_KEY": "-", "HOME": str(person.home)})
+    assert copy.upstreams["evolink"].base_url == "https://upstream.invalid"
     said = person.types("hit")
     assert "HTTP/1.1 200" in said
     assert re.search(r"^cache-status: image-gateway; hit\b", said, re.MULTILINE | re.IGNORECASE)
