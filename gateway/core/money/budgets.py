@@ -7,7 +7,7 @@ the operator's time zone: a day starts at local midnight, a week on Monday, a mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -130,11 +130,19 @@ class Left:
     """What a team has left of its money, and of the paid runs that it may begin in this minute.
 
     `usd_micros` is what the tightest of its budgets leaves; None: it has no budget. `runs`: its
-    limit of runs in a minute, and how it stands with it; None: it has none.
+    limit of runs in a minute, and how it stands with it; None: it has none. `passed_usd_micros` is
+    how far that budget is passed already, as in shadow mode.
     """
 
     usd_micros: int | None = None
     runs: Standing | None = None
+    passed_usd_micros: int = field(default=0, compare=False)
+
+    def freed(self, usd_micros: int) -> Left:
+        """Once an order that counts in every budget has come to so much less."""
+        if self.usd_micros is None:
+            return self
+        return _left(self.usd_micros - self.passed_usd_micros + usd_micros, self.runs)
 
 
 TOLD_OF: Final = frozenset({Measure.USD, Measure.RUNS})
@@ -149,9 +157,15 @@ def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
         for cap in caps
         if cap.measure in TOLD_OF and (account := by_window.get(cap.window))
     ]
-    money = [one.left for one in told if one.cap.measure is Measure.USD]
+    money = [one.cap.limit - one.used for one in told if one.cap.measure is Measure.USD]
     runs = [one for one in told if one.cap.measure is Measure.RUNS]
-    return Left(min(money, default=None), next(iter(runs), None))
+    return _left(min(money, default=None), next(iter(runs), None))
+
+
+def _left(balance: int | None, runs: Standing | None) -> Left:
+    if balance is None:
+        return Left(None, runs)
+    return Left(max(0, balance), runs, max(0, -balance))
 
 
 def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:
