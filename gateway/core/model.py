@@ -21,7 +21,8 @@ class Order:
     `body` is what upstream will get except for `model`, which each route names in its own
     way; callback, idempotency and trace fields are not in it, nor `labels`: whom or what it is
     for. `digests` tells of reference pictures whose bytes are known: URL → SHA-256 (hex); they
-    count by their bytes.
+    count by their bytes. `filled` names the fields that the caller left out and a default gave: the
+    order is the same one without it.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Order:
     callback_url: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, object] = field(default_factory=dict)
+    filled: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,8 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An `Idempotency-Key` that a team has used: `digest` is of the order it came with."""
+    """An `Idempotency-Key` that a team has used: `digest` is of the order it came with, in one or
+    two parts (`fingerprint.claim_name`)."""
 
     team: str
     key: str

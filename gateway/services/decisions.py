@@ -26,7 +26,7 @@ from gateway.core.orders.admission import (
     Unvetted,
 )
 from gateway.core.orders.ask import Ask
-from gateway.core.orders.fingerprint import claim_digest
+from gateway.core.orders.fingerprint import claim_name
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
 from gateway.core.transaction import ConstraintViolation, View, Writes
@@ -70,7 +70,7 @@ class Decisions:
         task; raises `IdempotencyConflict` for another one under a key that was used.
         """
         if key is not None:
-            digest = claim_digest(ask.order)
+            digest = claim_name(ask.order)
             ask = replace(ask, claim=Claim(ask.team.name, key, digest, ask.job_id, ask.now))
         for _ in range(VETTING_ROUNDS):
             decision: Settled | Claimed = await self._admit(ask, self._decide)

@@ -35,8 +35,8 @@ SAVED: Final = Header(
 )
 LEFT: Final = Header(
     "X-Gateway-Budget-Left-Usd",
-    "What the tightest of the team's budgets had left once the order was decided and its price "
-    "held. Absent without a budget.",
+    "What the tightest of the team's budgets had left once the order was decided, less what "
+    "X-Gateway-Cost-Usd says. Absent without a budget.",
     _USD,
 )
 LIMIT, REMAINING, RESET = (

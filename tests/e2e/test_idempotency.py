@@ -59,6 +59,22 @@ async def test_another_order_under_the_key_is_a_conflict(a_house: House) -> None
     assert (await a_house.metrics())[ORDERS % "invalid"] == 3
 
 
+async def test_a_default_that_changes_in_between_makes_no_other_order_of_it(
+    tmp_path: Path,
+) -> None:
+    """A program that sends again what it sent gets its task, whatever the operator has set."""
+    async with house(tmp_path) as one:
+        first = await one.post("once", headers=KEY)
+        await one.ended(first.json()["id"])
+    for defaults in ({"quality": "low"}, {"quality": "high", "n": 2}):
+        teams = {"blue": {"defaults": defaults}}
+        async with house(tmp_path, teams=teams) as one:
+            again = await one.post("once", headers=KEY)
+            assert again.status_code == 200 and again.json()["id"] == first.json()["id"]
+            other = await one.post("once", size="2:3", headers=KEY)
+            assert other.status_code == 409 and one.sandbox.state.submits == 0
+
+
 async def test_keys_belong_to_their_team(a_house: House) -> None:
     mine = await a_house.post("ours", headers=KEY)
     theirs = await a_house.post("theirs", headers=KEY, key=OTHER_KEY)

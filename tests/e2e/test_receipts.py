@@ -106,9 +106,13 @@ async def test_the_cost_of_an_ended_run_is_what_it_did_cost(tmp_path: Path) -> N
         hit = await one.post("dear [sandbox:credits=2.5]")
         assert money(hit) == ("0.000000", "0.025000", "0.145000")
         waited = await one.post("other [sandbox:credits=2.5]", headers={"Prefer": "wait=20"})
-        assert money(waited)[0] == "0.025000"
+        assert money(waited) == ("0.025000", "0.000000", "0.120000")
         failed = await one.openai("[sandbox:fail=content_policy_violation]")
-        assert failed.status_code == 400 and money(failed)[0] == "0.000000"
+        assert failed.status_code == 400
+        assert money(failed) == ("0.000000", "0.000000", "0.120000")
+        refused = await one.post("[sandbox:http=400]")
+        assert refused.status_code == 400
+        assert money(refused) == ("0.000000", "0.000000", "0.120000"), "nothing stays held"
 
 
 async def test_an_answer_that_was_lost_costs_what_stays_held(tmp_path: Path) -> None:

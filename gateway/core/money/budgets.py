@@ -7,7 +7,7 @@ the operator's time zone: a day starts at local midnight, a week on Monday, a mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -130,11 +130,19 @@ class Left:
     """What a team has left of its money, and of the paid runs that it may begin in this minute.
 
     `usd_micros` is what the tightest of its budgets leaves; None: it has no budget. `runs`: its
-    limit of runs in a minute, and how it stands with it; None: it has none.
+    limit of runs in a minute, and how it stands with it; None: it has none. `passed_usd_micros` is
+    how far that budget is passed already, as in shadow mode.
     """
 
     usd_micros: int | None = None
     runs: Standing | None = None
+    passed_usd_micros: int = field(default=0, compare=False)
+
+    def freed(self, usd_micros: int) -> Left:
+        """Once an order that counts in every budget has come to so much less."""
+        if self.usd_micros is None:
+            return self
+        return _left(self.usd_micros - self.passed_usd_micros + usd_micros, self.runs)
 
 
 TOLD_OF: Final = frozenset({Measure.USD, Measure.RUNS})
@@ -144,7 +152,7 @@ TOLD_OF: Final = frozenset({Measure.USD, Measure.RUNS})
 def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
     """By the accounts that there are, each of its window; a cap without one is not told of."""
     by_window = {key.window: account for key, account in accounts.items()}
-    usd_micros, runs = None, None
+    balance, runs = None, None
     for cap in caps:
         account = by_window.get(cap.window) if cap.measure in TOLD_OF else None
         if account is None:
@@ -152,9 +160,15 @@ def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
         one = _accumulated(cap, account, account.key.end)
         if cap.measure is Measure.RUNS:
             runs = runs or one
-        elif usd_micros is None or one.left < usd_micros:
-            usd_micros = one.left
-    return Left(usd_micros, runs)
+        elif balance is None or cap.limit - one.used < balance:
+            balance = cap.limit - one.used
+    return _left(balance, runs)
+
+
+def _left(balance: int | None, runs: Standing | None) -> Left:
+    if balance is None:
+        return Left(None, runs)
+    return Left(max(0, balance), runs, max(0, -balance))
 
 
 def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:

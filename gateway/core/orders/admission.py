@@ -45,7 +45,7 @@ from gateway.core.orders.denials import (
     remembered,
     unpriced,
 )
-from gateway.core.orders.fingerprint import canonical_json
+from gateway.core.orders.fingerprint import canonical_json, is_same_claim
 from gateway.core.orders.pricing import ceiling, cheapest
 from gateway.core.runs.answered import Reply, reply
 from gateway.core.runs.history import begun
@@ -174,7 +174,7 @@ def replay(ask: Ask, claim: Claim, found: Task | None) -> Replayed | Conflicting
     job, run = found
     if reply(run) is Reply.FAILURE and run.failure and run.failure.kind in NEVER_TAKEN:
         return None
-    if ask.claim and claim.digest != ask.claim.digest:
+    if ask.claim and not is_same_claim(claim.digest, ask.claim.digest):
         return Conflicting()
     return Replayed(job, run)
 

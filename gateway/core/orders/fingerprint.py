@@ -41,7 +41,23 @@ def claim_digest(order: Order) -> str:
 
     Whoever shares pictures with whom does not matter here, nor what is behind a link.
     """
-    body = {**order.body, "n": order.n}
+    return _claimed(order, {**order.body, "n": order.n})
+
+
+def claim_name(order: Order) -> str:
+    """What a claim keeps of its order: its digest, and where defaults filled something in, behind a
+    blank the one of what the caller said. So a changed default makes no other order of it."""
+    said = {name: value for name, value in order.body.items() if name not in order.filled}
+    digests = (claim_digest(order), _claimed(order, {"n": 1, **said}))
+    return " ".join(dict.fromkeys(digests))
+
+
+def is_same_claim(one: str, other: str) -> bool:
+    """Whether two claims are of one order: as it was made whole, or as it was said."""
+    return not set(one.split()).isdisjoint(other.split())
+
+
+def _claimed(order: Order, body: Mapping[str, object]) -> str:
     named = canonical_json([VERSION, order.model, body, order.callback_url])
     return hashlib.sha256(named.encode()).hexdigest()
 

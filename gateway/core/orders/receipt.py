@@ -1,7 +1,8 @@
 """What an order comes to in numbers, as its answer tells them: cost, savings, what is left.
 
 They are those of the decision itself, made in the ledger's transaction: two orders at the same
-time are told of one hold after the other. Only the cost goes on with the run.
+time are told of one hold after the other. Only the order's own cost goes on with its run, and what
+is left with it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gateway.core.orders.admission import Denied, Doubtful, Replayed, Settled
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Micro-dollars. `left` is as the order's own hold left it, when it was decided.
+    """Micro-dollars. `left` is as the order left it when it was decided, its own cost taken off.
 
     `cost_usd_micros` of a run that goes on is what is held for it, so the most it can cost; of one
     that has ended what it did cost. An order that is answered by another's run costs nothing, and
@@ -36,6 +37,11 @@ def receipt(decision: Settled | Replayed, run: Run | None = None) -> Receipt:
     if isinstance(decision, Denied | Doubtful):
         return Receipt(0, 0, decision.left)
     run = run or decision.run
-    worth = run.hold.usd_micros + run.spent.usd_micros
-    paid = decision.job.verdict is Verdict.STARTED
-    return Receipt(worth if paid else 0, 0 if paid else worth, decision.left)
+    worth = _worth(run)
+    if decision.job.verdict is not Verdict.STARTED:
+        return Receipt(0, worth, decision.left)
+    return Receipt(worth, 0, decision.left.freed(_worth(decision.run) - worth))
+
+
+def _worth(run: Run) -> int:
+    return run.hold.usd_micros + run.spent.usd_micros

@@ -55,7 +55,8 @@ def read_order(
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
     check_texts(body, max_depth=MAX_DEPTH)
     model = _model(body.get("model"), catalog)
-    fields = filled(settled(given(body), model.limits), model, team)
+    said = settled(given(body), model.limits)
+    fields = filled(said, model, team)
     prompt = _prompt(fields.get("prompt"), model.limits)
     n = _count(fields.get("n", 1), model.limits)
     size = _choice("size", fields.get("size"), model.limits.sizes)
@@ -71,7 +72,11 @@ def read_order(
     if labels:
         _check_labels(labels)
     kept = {k: v for k, v in fields.items() if k not in NOT_FORWARDED and k != "model"}
-    return Order(model.name, prompt, n, size, quality, kept, callback_url, labels=labels)
+    return Order(
+        *(model.name, prompt, n, size, quality, kept, callback_url),
+        labels=labels,
+        filled=frozenset(kept.keys() - said.keys()),
+    )
 
 
 def _check_labels(labels: Mapping[str, object]) -> None:

@@ -23,7 +23,7 @@ from gateway.core.orders.admission import (
     replay,
 )
 from gateway.core.orders.ask import Ask
-from gateway.core.orders.fingerprint import claim_digest
+from gateway.core.orders.fingerprint import claim_digest, claim_name, is_same_claim
 from gateway.core.orders.validation import read_order
 from gateway.core.transaction import Keys, Writes
 
@@ -169,6 +169,21 @@ def test_the_digest_is_of_all_that_was_sent_and_of_nothing_else() -> None:
         an_order(n=2, quality="low", callback_url="https://hooks.example.org/b"),
     ]
     assert len({claim_digest(one) for one in [plain, *others]}) == len(others) + 1
+
+
+def test_a_default_that_changes_makes_no_other_order_of_what_was_said() -> None:
+    def named(*defaults: tuple[str, object], **said: object) -> str:
+        body = {"model": "gpt-image-1.5", "prompt": "a fox", **said}
+        return claim_name(read_order(body, CATALOG, Team("alpha", defaults=defaults)))
+
+    silent = [named(), named(("quality", "low")), named(("quality", "high"), ("n", 2))]
+    assert all(is_same_claim(one, other) for one in silent for other in silent)
+    assert is_same_claim(silent[1], named(quality="low")), "as it was made, so it may be said"
+    assert is_same_claim(silent[1], claim_digest(an_order(prompt="a fox", quality="low")))
+    assert not is_same_claim(silent[1], named(quality="high"))
+    assert not is_same_claim(named(quality="low"), named(("quality", "high")))
+    assert not is_same_claim(silent[1], named(("quality", "low"), prompt="a bear"))
+    assert named() == claim_digest(an_order(prompt="a fox")), "one digest, where nothing is filled"
 
 
 def test_the_digest_does_not_know_who_shares_what() -> None:

@@ -73,25 +73,39 @@ def job(verdict: Verdict) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("decision", "run", "cost", "saved"),
+    ("decision", "run", "cost", "saved", "freed"),
     [
-        (Started(job(Verdict.STARTED), LIVE, stored=True), LIVE, 2 * PRICE, 0),
-        (Started(job(Verdict.STARTED), LIVE, stored=True), DONE, PRICE, 0),
-        (Started(job(Verdict.STARTED), LIVE, stored=True), FAILED, 0, 0),
-        (Joined(job(Verdict.JOINED), LIVE), LIVE, 0, 2 * PRICE),
-        (Joined(job(Verdict.JOINED), LIVE), DONE, 0, PRICE),
-        (Joined(job(Verdict.JOINED), LIVE), FAILED, 0, 0),
-        (Hit(job(Verdict.HIT), DONE, 60.0), DONE, 0, PRICE),
-        (Replayed(job(Verdict.STARTED), DONE), None, PRICE, 0),
-        (Replayed(job(Verdict.HIT), DONE), None, 0, PRICE),
-        (Denied(Denial(Reason.BUDGET, "", "")), None, 0, 0),
-        (Doubtful(LIVE), None, 0, 0),
+        (Started(job(Verdict.STARTED), LIVE, stored=True), LIVE, 2 * PRICE, 0, 0),
+        (Started(job(Verdict.STARTED), LIVE, stored=True), DONE, PRICE, 0, PRICE),
+        (Started(job(Verdict.STARTED), LIVE, stored=True), FAILED, 0, 0, 2 * PRICE),
+        (Joined(job(Verdict.JOINED), LIVE), LIVE, 0, 2 * PRICE, 0),
+        (Joined(job(Verdict.JOINED), LIVE), DONE, 0, PRICE, 0),
+        (Joined(job(Verdict.JOINED), LIVE), FAILED, 0, 0, 0),
+        (Hit(job(Verdict.HIT), DONE, 60.0), DONE, 0, PRICE, 0),
+        (Replayed(job(Verdict.STARTED), DONE), None, PRICE, 0, 0),
+        (Replayed(job(Verdict.STARTED), LIVE), DONE, PRICE, 0, PRICE),
+        (Replayed(job(Verdict.HIT), DONE), None, 0, PRICE, 0),
+        (Denied(Denial(Reason.BUDGET, "", "")), None, 0, 0, 0),
+        (Doubtful(LIVE), None, 0, 0, 0),
     ],
 )
-def test_what_an_order_comes_to(decision: Started, run: None, cost: int, saved: int) -> None:
+def test_what_an_order_comes_to(
+    decision: Started, run: None, cost: int, saved: int, freed: int
+) -> None:
     told = receipt(replace(decision, left=LEFT), run)
-    assert told == Receipt(cost, saved, LEFT)
-    assert headers_of(told, NOW)["X-Gateway-Budget-Left-Usd"] == "0.070000"
+    assert told == Receipt(cost, saved, Left(70_000 + freed))
+    left = headers_of(told, NOW)["X-Gateway-Budget-Left-Usd"]
+    assert left == f"{(70_000 + freed) / 1e6:.6f}"
+
+
+def test_what_a_passed_budget_gets_back_fills_it_up_first() -> None:
+    cap = Cap(Measure.USD, Window.DAY, 5 * PRICE)
+    key = next(one for one in account_keys("alpha", NOW, an_ask().zone) if one.window is cap.window)
+    told = left((cap,), {key: Account(key, Amounts(6 * PRICE, 6, 6), NOTHING)})
+    assert told.usd_micros == 0
+    assert told.freed(PRICE).usd_micros == 0 and told.freed(3 * PRICE).usd_micros == 2 * PRICE
+    assert told.freed(PRICE).freed(2 * PRICE) == told.freed(3 * PRICE)
+    assert Left().freed(PRICE) == Left()
 
 
 @pytest.mark.parametrize(
