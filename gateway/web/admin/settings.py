@@ -22,7 +22,7 @@ from gateway.web.responses import json_response
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload changed, by dotted path: what is in force now, and what a restart brings."""
+    """What a reload took over, by dotted path, and all that only a restart brings."""
 
     over: Sequence[str]
     waiting: Sequence[str]
@@ -43,7 +43,7 @@ class SettingsShape(TypedDict):
 
 
 class ReloadedShape(TypedDict):
-    """Dotted paths of what has changed: taken over, or only in force after a restart."""
+    """Dotted paths of what was taken over, and of what is in force only after a restart."""
 
     reloaded: bool
     taken_over: list[str]
