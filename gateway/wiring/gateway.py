@@ -166,7 +166,11 @@ class Gateway:
         self._install(settings)
         self._note_reload(successful=True)
         self.settings = settings
-        return restart_needed(self._started_with, settings)
+        return self._waiting()
+
+    def _waiting(self) -> Sequence[str]:
+        """The settings that were read and that only a restart brings into effect."""
+        return restart_needed(self._started_with, self.settings)
 
     async def reread(self, act: Act) -> Reloaded | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
@@ -221,6 +225,7 @@ class Gateway:
             clock=self._clock,
             life=self._life,
             settings=lambda: self.settings,
+            waiting=self._waiting,
             reread=self.reread,
             unready=self._unready,
         )

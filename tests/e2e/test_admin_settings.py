@@ -116,7 +116,10 @@ async def test_what_needs_a_restart_is_told_until_it_is_put_back(tmp_path: Path)
             waiting = await one.reload(worker={"concurrency": 3})
             assert waiting["taken_over"] == []
             assert waiting["restart_needed"] == ["worker.concurrency"]
+        notice = "worker.concurrency: as the file has it, in force only after a restart"
+        assert notice in (await ok(one.house, "GET", "settings"))["notices"]
         back = await one.reload()
+        assert notice not in (await ok(one.house, "GET", "settings"))["notices"]
         assert (back["taken_over"], back["restart_needed"]) == (["worker.concurrency"], [])
 
 
