@@ -48,4 +48,5 @@ def _told(test: AlertTestShape) -> str:
     host, status, error = plain(test["host"]), test["status"], test["error"]
     if test["delivered"]:
         return f"The test alert has arrived: {host} answered {status}."
-    return f"The test alert did not arrive. {host}: {plain(error or f'answered {status}')}."
+    told = plain(error or f"answered {status}").rstrip(".")
+    return f"The test alert did not arrive. {host}: {told}."

@@ -126,7 +126,7 @@ class Connection:
         """The object that an answer is."""
         try:
             value = json.loads(answer)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise self._stranger(200, "application/json", answer)
@@ -175,7 +175,7 @@ class Connection:
             said = json.loads(start)
             error = said.get("error") or {"message": said["msg"], "code": ""}  # of the file API
             message, code = str(error["message"]), str(error.get("code"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return self._stranger(status, _media_type(response), start)
         hint = self._key_hint() if status == 401 else _patience(response)
         return RequestRefused(plain_lines(message) + hint, status=status, code=code)

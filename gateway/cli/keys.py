@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gateway.cli.formats import NOTHING, instant, minute, plain
 from gateway.cli.operator import Operator, connected, path_of
-from gateway.cli.tables import Column, Table, say
+from gateway.cli.tables import Column, NotShown, Table, say
 
 if TYPE_CHECKING:
     from gateway.web.admin.keys import IssuedShape, KeyShape, KeysShape, RotatedShape
+
+WHOLE_KEY: Final = re.compile(r"igw_([a-z0-9]+)_[\w-]+")
 
 
 @click.group("keys")
@@ -51,6 +55,7 @@ def issue_command(operator: Operator, team: str, label: str) -> None:
       image-gateway keys issue marketing --label website
       image-gateway keys issue marketing --label ci > ci.key
     """
+    _check_it_can_be_shown()
     body = {"label": label} if label else {}
     answer = operator.send("POST", f"teams/{path_of(team)}/keys", body)
     _show_once(operator, answer, _issued)
@@ -65,14 +70,15 @@ def issue_command(operator: Operator, team: str, label: str) -> None:
 def rotate_command(operator: Operator, team: str, key_id: str, **given: str | None) -> None:
     """A new key in the place of KEY, which works on until its grace period is over.
 
-    KEY is a key's id, as 'image-gateway keys list TEAM' shows it. The new key is alone on
-    standard output.
+    KEY is a key's id, as 'image-gateway keys list TEAM' shows it; of a whole key only the id in
+    it is sent. The new key is alone on standard output.
 
     \b
       image-gateway keys rotate marketing 3f9a0c1b --grace 24h
     """
+    _check_it_can_be_shown()
     body = {name: value for name, value in given.items() if value is not None}
-    answer = operator.send("POST", f"teams/{path_of(team)}/keys/{path_of(key_id)}/rotate", body)
+    answer = operator.send("POST", f"teams/{path_of(team)}/keys/{_id(key_id)}/rotate", body)
     _show_once(operator, answer, _rotated)
 
 
@@ -83,11 +89,24 @@ def rotate_command(operator: Operator, team: str, key_id: str, **given: str | No
 def revoke_command(operator: Operator, team: str, key_id: str) -> None:
     """Ends a key: the next request with it is answered 401. What is being made is finished.
 
+    KEY is a key's id, or a whole key that has got about: only the id in it is sent.
+
     \b
       image-gateway keys revoke marketing 3f9a0c1b
     """
-    answer = operator.send("DELETE", f"teams/{path_of(team)}/keys/{path_of(key_id)}")
+    answer = operator.send("DELETE", f"teams/{path_of(team)}/keys/{_id(key_id)}")
     operator.show(answer, _revoked)
+
+
+def _id(key: str) -> str:
+    """The part of a path for a key that is named by its id, or by itself: that stays here."""
+    whole = WHOLE_KEY.fullmatch(key)
+    return path_of(whole[1] if whole else key)
+
+
+def _check_it_can_be_shown() -> None:
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed: there is nowhere to show the new key.")
 
 
 def _show_once(operator: Operator, answer: bytes, words: Callable[[Any], str]) -> None:
@@ -99,7 +118,13 @@ def _show_once(operator: Operator, answer: bytes, words: Callable[[Any], str]) -
         issued = operator.read(answer)
         secret, told = str(issued["key"]), words(issued)
     say(told, err=True)
-    say(secret)
+    try:
+        say(secret)
+    except (NotShown, BrokenPipeError):
+        revoke = f"image-gateway keys revoke {plain(issued['team'])} {plain(issued['id'])}"
+        raise NotShown(
+            f"the key was made and could not be shown. End it, and issue another: {revoke}"
+        ) from None
 
 
 def _issued(key: IssuedShape) -> str:

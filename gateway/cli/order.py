@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.cli.connection import EXIT_REFUSED, Unanswered
+from gateway.cli.connection import EXIT_REFUSED, KEY_TEXT, Unanswered
 from gateway.cli.formats import plain
 from gateway.cli.operator import check_text, url_option
 from gateway.cli.order_words import Progress, estimated, outcome
@@ -70,6 +70,7 @@ def order_command(
       image-gateway order --task task-unified-1767225600-a1b2c3d4
     """
     check_text([prompt, task_id, *given.values()])
+    _check_options({"task": task_id, **given})
     if (prompt is None) is (task_id is None):
         raise click.UsageError("say what to draw: a PROMPT, or --task ID for a former order.")
     text = "" if prompt is None else _text(prompt)
@@ -225,8 +226,29 @@ def _as_json(
     }
 
 
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for an empty value, which a script's unset variable leaves: the order
+    would be another than was meant, and be paid. And for what no header can carry."""
+    for name in ("task", "model", "quality", "size", "idempotency_key"):
+        if given[name] == "":
+            raise click.UsageError(f"--{name.replace('_', '-')} is empty: leave it out, or say it.")
+    if not KEY_TEXT.fullmatch(given["idempotency_key"] or "-"):
+        raise click.UsageError("--idempotency-key must be of visible ASCII characters, no spaces.")
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed: there is no prompt.")
+    try:
+        text = sys.stdin.read()
+    except UnicodeDecodeError:
+        raise click.UsageError("what standard input gives is no valid UTF-8.") from None
+    check_text([text])
+    return text.removeprefix("\ufeff")  # what some editors put before a file's text
+
+
 def _text(prompt: str) -> str:
-    text = sys.stdin.read() if prompt == STANDARD_INPUT else prompt
+    text = _standard_input() if prompt == STANDARD_INPUT else prompt
     if not text.strip():
         raise click.UsageError("the prompt is empty: say what to draw.")
     return text

@@ -6,6 +6,7 @@ so that what stays, such as an id, can be copied whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -152,8 +153,25 @@ def screen_width() -> int:
     return max(NARROWEST, min(WIDEST, found))
 
 
+class NotShown(click.ClickException):
+    """There is no room for what was to be printed."""
+
+
 def say(text: str, *, err: bool = False) -> None:
-    """Prints; a character that the terminal's encoding lacks becomes a question mark."""
+    """Prints; a character that the terminal's encoding lacks becomes a question mark.
+
+    Raises `NotShown` where standard output takes nothing.
+    """
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     colour = False if os.environ.get("NO_COLOR") else None
-    click.echo(text.encode(encoding, "replace").decode(encoding), err=err, color=colour)
+    shown = text.encode(encoding, "replace").decode(encoding)
+    try:
+        click.echo(shown, err=err, color=colour)
+    except BrokenPipeError:  # who read has seen enough
+        raise
+    except OSError as error:
+        if err:
+            raise
+        with contextlib.suppress(OSError, ValueError):  # what is still held back is for nobody
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise NotShown(f"standard output cannot be written: {error.strerror}.") from None

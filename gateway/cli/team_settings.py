@@ -182,9 +182,13 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_settings(team: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, as a merge patch: only that. With a file, what is not in it is taken away."""
+    """What was given, as a merge patch: only that. With a file, what is not in it is taken away.
+
+    Raises UsageError for what contradicts itself.
+    """
     patch = {} if given["file"] is None else _whole(team, given["file"])
-    for place, _, _ in OPTIONS:
+    for place, option, _ in OPTIONS:
+        _check_no_contradiction(option, given[_parameter(place)])
         value = given[_parameter(place)]
         if value is not None and value != ():
             part, _, name = place.partition(".")
@@ -192,6 +196,20 @@ def read_settings(team: str, given: Mapping[str, Any]) -> dict[str, Any]:
             both = isinstance(inner, dict)
             patch[part] = {**(patch.get(part) or {}), **inner} if both else inner
     return patch
+
+
+def _check_no_contradiction(option: str, given: Any) -> None:
+    """Raises UsageError where a limit is both set and lifted, or one default is given twice."""
+    if not isinstance(given, tuple) or len(given) < 2:
+        return
+    lifting = [one for one in given if one in LIFTS]
+    if lifting and len(lifting) < len(given):
+        raise click.UsageError(
+            f"{option} {lifting[0]} takes away what the other {option} sets: which is meant?"
+        )
+    fields = [one[0] for one in given if isinstance(one, tuple)]
+    if twice := next((field for field in fields if fields.count(field) > 1), None):
+        raise click.UsageError(f"{option} says {twice!r} twice: which is meant?")
 
 
 def without_absent(patch: Mapping[str, Any]) -> dict[str, Any]:

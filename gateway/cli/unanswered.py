@@ -8,13 +8,15 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from gateway.cli.formats import plain
+from gateway.core.addresses import is_loopback
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 URL_VARIABLE: Final = "GATEWAY_URL"
 
 PAGES: Final = re.compile(
     r"/(?:console(?:/.*)?|docs|openapi\.json|metrics|healthz|readyz"
-    r"|(?:(?:admin|team|openai|api)/)?v1)$"
+    r"|(?:(?:admin|team|openai|api)/)?v1"
+    r"|(?:admin|team|openai)/v1/.*|(?:api/)?v1/(?:images|tasks|models|files|credits)(?:/.*)?)$"
 )
 """What people and clients have behind a gateway's address."""
 
@@ -40,13 +42,22 @@ def base_of(url: str) -> str:
     if not usable or not url.isprintable() or re.search(r"[\s\\]", url):
         raise ValueError(
             f"--url (or {URL_VARIABLE}) must be an address such as {DEFAULT_URL}, without user"
-            " name, query or fragment."
+            f" name, query or fragment.{_with_scheme(url)}"
         )
     base = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
     root = len(f"{parts.scheme}://{parts.netloc}")
     while page := PAGES.search(base, root):
         base = base[: page.start()].rstrip("/")
     return base
+
+
+def _with_scheme(url: str) -> str:
+    """`Did you mean http://localhost:8080?` for an address that lacks no more than that."""
+    if not re.fullmatch(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?(?:/[\w./-]*)?", url):
+        return ""
+    host = urlsplit(f"//{url}").hostname or ""
+    scheme = "http" if is_loopback(host) else "https"
+    return f" Did you mean {scheme}://{url}?"
 
 
 def unreachable(url: str, error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.document import Document, Path, SettingsError
+from gateway.config.document import Document, Path, Problem, SettingsError
 from gateway.config.rules import Names, check
 from gateway.config.schema import Part, ServerSettings, Settings, yaml_name
 from gateway.config.words import nearest, suggestion
@@ -29,6 +29,7 @@ def build(document: Document) -> Settings:
     if not isinstance(document.value, dict):
         structure = [document.problem((), "the settings must be a mapping")]
         raise SettingsError(document.problems or structure)
+    document.problems.extend(_empty_strangers(document))
     reported = {problem.path for problem in document.problems}
     draft = _Draft(document, reported)
     settings = draft.settings()
@@ -43,6 +44,38 @@ def build(document: Document) -> Settings:
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _empty_strangers(document: Document) -> list[Problem]:
+    """Unknown keys with nothing behind them, which the document's value has no trace of.
+
+    `{usd: 0,012}` is one: YAML reads a price of nothing, and a key that is called 012.
+    """
+    return [
+        document.problem(path, _stranger(path[-1], keys))
+        for path in document.places
+        if path
+        and isinstance(path[-1], str)
+        and (keys := _keys_at(path[:-1]))
+        and path[-1] not in keys
+        and _is_left_out(document.value, path)
+    ]
+
+
+def _stranger(key: str, keys: list[str]) -> str:
+    if key.isdigit():
+        return "unknown key; the decimals of a number stand behind a point, as in 0.012"
+    return f"unknown key{suggestion(key, keys)}"
+
+
+def _is_left_out(value: object, path: Path) -> bool:
+    """Whether there is nothing at `path` although all that it is in is there."""
+    for step in path[:-1]:
+        if isinstance(value, dict):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+    return isinstance(value, dict) and path[-1] not in value
 
 
 def listening(document: Document) -> ServerSettings | None:

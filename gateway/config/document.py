@@ -3,7 +3,8 @@
 A scalar stays the text that stands in the file: the field that it belongs to decides how it is
 read. So `no`, `010`, `1:1` and `12:30:00` mean what they say instead of what YAML 1.1 makes of
 them, money never passes through a float, and a secret that looks like a number stays text.
-A key with nothing behind it is the same as a key left out; `null` and `~`, unquoted, are null.
+A key with nothing behind it is left out of the value, and keeps its place; `null` and `~`,
+unquoted, are null.
 
 `${NAME}`, `${NAME:-default}`, `${file:/path}` and `$$` (one dollar sign) are replaced inside
 scalar values, never in keys, after the structure is known: a value cannot add structure, and

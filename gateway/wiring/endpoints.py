@@ -60,6 +60,7 @@ class EndpointsDeps:
     clock: Clock
     life: Life
     settings: Callable[[], Settings]
+    waiting: Callable[[], Sequence[str]]
     reread: Reread
     unready: Callable[[], Awaitable[Sequence[str]]]
 
@@ -132,6 +133,7 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
         AlertTests(services.webhooks.try_alert),
         SettingsPage(
             settings=deps.settings,
+            waiting=deps.waiting,
             notices=lambda: [*notices(deps.settings()), *services.policy.notices],
             reread=deps.reread,
         ),

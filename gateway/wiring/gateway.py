@@ -50,6 +50,7 @@ class Gateway:
         for the machine's resolver and environment.
         """
         self.settings = settings
+        self._started_with = settings
         self._port = settings.server.port
         self._clock = clock
         self._load = load
@@ -149,7 +150,8 @@ class Gateway:
     def reload(self, settings: Settings) -> Sequence[str]:
         """Takes over what can be changed at run time, all at once.
 
-        Returns the changed settings that only a restart brings into effect.
+        Returns the settings that only a restart brings into effect: all in which they differ from
+        those that this process was started with, however often they were read meanwhile.
         """
         former = self.settings
         connections, webhooks = self.adapters.connections, self.services.webhooks
@@ -164,7 +166,11 @@ class Gateway:
         self._install(settings)
         self._note_reload(successful=True)
         self.settings = settings
-        return restart_needed(former, settings)
+        return self._waiting()
+
+    def _waiting(self) -> Sequence[str]:
+        """The settings that were read and that only a restart brings into effect."""
+        return restart_needed(self._started_with, self.settings)
 
     async def reread(self, act: Act) -> Reloaded | None:
         """Reads the settings' file again and takes it over, or leaves everything as it was.
@@ -219,6 +225,7 @@ class Gateway:
             clock=self._clock,
             life=self._life,
             settings=lambda: self.settings,
+            waiting=self._waiting,
             reread=self.reread,
             unready=self._unready,
         )

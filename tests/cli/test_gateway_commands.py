@@ -120,7 +120,7 @@ def test_a_reload_that_is_refused_tells_every_problem(fake: FakeAdmin) -> None:
 # --- alerts --------------------------------------------------------------------------------------
 
 ARRIVED = {"delivered": True, "id": "alert_1", "host": "hooks.example.org", "status": 200}
-LOST = {**ARRIVED, "delivered": False, "status": 403, "error": "answered 403: no such hook"}
+LOST = {**ARRIVED, "delivered": False, "status": 403, "error": "answered 403: no such hook."}
 
 
 def test_an_alert_that_arrives(fake: FakeAdmin) -> None:

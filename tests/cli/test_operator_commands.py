@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -443,6 +446,11 @@ def test_a_change_is_a_merge_patch_of_what_was_given(
         (["--max-n", "9" * 5000], "is no whole number"),
         (["--images", "9" * 5000 + "/day"], "is not of the form 50/day"),
         (["--file", "nowhere.yaml"], "nowhere.yaml"),
+        (["--budget", "none", "--budget", "5/day"], "--budget none takes away what the other"),
+        (["--images", "5/day", "--images", "none"], "--images none takes away what the other"),
+        (["--allow-quality", "any", "--allow-quality", "low"], "--allow-quality any takes away"),
+        (["--default", "none", "--default", "n=2"], "--default none takes away what the other"),
+        (["--default", "n=1", "--default", "n=2"], "--default says 'n' twice: which is meant?"),
         (["--default", "low"], "'low' is not of the form quality=low"),
         (["--default", "quality="], "is not of the form quality=low"),
     ],
@@ -555,6 +563,40 @@ def test_a_key_is_revoked(fake: FakeAdmin) -> None:
     fake.answer("DELETE", "teams/marketing/keys/3f9a0c1b", {**samples.KEY, "state": "revoked"})
     result = fake.run("keys", "revoke", "marketing", "3f9a0c1b")
     assert result.stdout == "Key 3f9a0c1b of team marketing opens nothing any more.\n"
+
+
+def test_of_a_whole_key_only_the_id_leaves_the_machine(fake: FakeAdmin) -> None:
+    fake.answer("DELETE", "teams/marketing/keys/3f9a0c1b", {**samples.KEY, "state": "revoked"})
+    fake.answer("POST", "teams/marketing/keys/3f9a0c1b/rotate", {})
+    result = fake.run("keys", "revoke", "marketing", "igw_3f9a0c1b_se-cr_et")
+    assert (result.exit_code, "se-cr_et" in result.output) == (0, False)
+    result = fake.run("keys", "rotate", "marketing", "igw_3f9a0c1b_se-cr_et")
+    assert "se-cr_et" not in result.output
+    assert [one.path.count("se-cr_et") for one in fake.came] == [0, 0]
+
+
+def test_a_new_key_that_cannot_be_shown_says_how_to_end_it(fake: FakeAdmin) -> None:
+    fake.answer("POST", "teams/marketing/keys", {**samples.KEY, "key": "igw_secret"})
+    fake.answer("GET", "teams", page())
+    environ = {**os.environ, "GATEWAY_URL": fake.url, "GATEWAY_ADMIN_KEY": ADMIN_KEY}
+
+    def told(words: str, **how: Any) -> tuple[int, str]:
+        command = [sys.executable, "-m", "gateway", *words.split()]
+        one = subprocess.run(
+            command, stderr=subprocess.PIPE, env=environ, check=False, text=True, **how
+        )
+        assert "Traceback" not in one.stderr
+        return one.returncode, one.stderr.splitlines()[-1]
+
+    issue = "keys issue marketing"
+    with Path("/dev/full").open("wb") as full:
+        status, said = told(issue, stdout=full)
+        assert (status, said.endswith("image-gateway keys revoke marketing 3f9a0c1b")) == (1, True)
+        status, said = told("teams list", stdout=full)
+        assert (status, "cannot be written: No space left" in said) == (1, True)
+    before = len(fake.came)
+    status, said = told(issue, preexec_fn=lambda: os.close(1))
+    assert (status, "standard output is closed" in said, len(fake.came)) == (2, True, before)
 
 
 DESTRUCTIVE = {

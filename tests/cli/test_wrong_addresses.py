@@ -123,6 +123,10 @@ async def test_a_host_that_is_not_there() -> None:
         ("http://console", "http://console"),
         ("http://h/consoles", "http://h/consoles"),
         ("http://h//", "http://h"),
+        ("http://h/admin/v1/teams", "http://h"),
+        ("http://h/gw/v1/images/generations", "http://h/gw"),
+        ("http://h/openai/v1/images/edits", "http://h"),
+        ("http://h/v1/gw", "http://h/v1/gw"),
     ],
 )
 def test_what_stands_behind_an_address_is_left_out(given: str, base: str) -> None:
@@ -135,3 +139,21 @@ def test_what_stands_behind_an_address_is_left_out(given: str, base: str) -> Non
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match="must be an address"):
         base_of(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("127.0.0.1:8080", "Did you mean http://127.0.0.1:8080?"),
+        ("localhost:8080/console", "Did you mean http://localhost:8080/console?"),
+        ("[::1]:8080", "Did you mean http://[::1]:8080?"),
+        ("images.example.org", "Did you mean https://images.example.org?"),
+        ("ftp://h", "query or fragment."),
+        ("me:secret@h", "query or fragment."),
+        ("", "query or fragment."),
+    ],
+)
+def test_an_address_without_its_scheme(given: str, hint: str) -> None:
+    with pytest.raises(ValueError, match="must be an address") as caught:
+        base_of(given)
+    assert str(caught.value).endswith(hint)

@@ -110,6 +110,19 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
         assert change["after"]["teams.blue.budgets"] == dollars(1)["budgets"]
 
 
+async def test_what_needs_a_restart_is_told_until_it_is_put_back(tmp_path: Path) -> None:
+    async with filed(tmp_path) as one:
+        for _ in range(2):
+            waiting = await one.reload(worker={"concurrency": 3})
+            assert waiting["taken_over"] == []
+            assert waiting["restart_needed"] == ["worker.concurrency"]
+        notice = "worker.concurrency: as the file has it, in force only after a restart"
+        assert notice in (await ok(one.house, "GET", "settings"))["notices"]
+        back = await one.reload()
+        assert notice not in (await ok(one.house, "GET", "settings"))["notices"]
+        assert (back["taken_over"], back["restart_needed"]) == (["worker.concurrency"], [])
+
+
 async def test_an_admin_key_has_a_name_and_may_get_another(tmp_path: Path) -> None:
     """Who acted stays written as it was; the key opens on, and the next act has the new name."""
 

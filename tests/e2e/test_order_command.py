@@ -31,7 +31,9 @@ class Seat:
         self.folder = folder
         self._house = house
 
-    async def order(self, *words: str, key: str = TEAM_KEY, said: str | None = None) -> Result:
+    async def order(
+        self, *words: str, key: str = TEAM_KEY, said: str | bytes | None = None
+    ) -> Result:
         environ = {"GATEWAY_URL": self._house.http.base_url, "GATEWAY_KEY": key, "COLUMNS": "80"}
         given = ["order", *words, "--output", str(self.folder)]
         result = await asyncio.to_thread(CliRunner().invoke, main, given, env=environ, input=said)
@@ -82,6 +84,30 @@ async def test_any_prompt_makes_a_harmless_name(seat: Seat, prompt: str) -> None
     assert made.exit_code == 0, made.stderr
     [name] = seat.names()
     assert "/" not in name and not name.startswith((".", "-")) and len(name.encode()) < 200
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["a cat", "--idempotency-key", ""], "--idempotency-key is empty"),
+        (["a cat", "--idempotency-key", "\u00fc"], "--idempotency-key must be of visible ASCII"),
+        (["a cat", "--idempotency-key", "a\nb"], "--idempotency-key must be of visible ASCII"),
+        (["a cat", "--quality", ""], "--quality is empty"),
+        (["a cat", "--model", ""], "--model is empty"),
+        (["--task", ""], "--task is empty"),
+        (["-"], "standard input gives is no valid UTF-8"),
+    ],
+)
+async def test_what_was_hardly_meant_is_not_ordered(seat: Seat, words: list[str], why: str) -> None:
+    result = await seat.order(*words, said=b"\xff\xfe\x00")
+    assert (result.exit_code, result.stdout, seat.names()) == (2, "", [])
+    assert why in result.stderr
+
+
+async def test_a_mark_before_a_files_text_is_no_part_of_the_prompt(seat: Seat) -> None:
+    assert (await seat.order("a marked boat")).exit_code == 0
+    again = await seat.order("-", "--dry-run", said="\ufeffa marked boat")
+    assert "from the cache" in again.stdout
 
 
 async def test_a_dry_run_orders_nothing(seat: Seat) -> None:

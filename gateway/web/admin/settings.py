@@ -22,7 +22,7 @@ from gateway.web.responses import json_response
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload changed, by dotted path: what is in force now, and what a restart brings."""
+    """What a reload took over, by dotted path, and all that only a restart brings."""
 
     over: Sequence[str]
     waiting: Sequence[str]
@@ -43,7 +43,7 @@ class SettingsShape(TypedDict):
 
 
 class ReloadedShape(TypedDict):
-    """Dotted paths of what has changed: taken over, or only in force after a restart."""
+    """Dotted paths of what was taken over, and of what is in force only after a restart."""
 
     reloaded: bool
     taken_over: list[str]
@@ -60,16 +60,19 @@ class NoSettingsFile(Conflict):
 
 
 class SettingsPage:
-    """`settings` gives those in force, `notices` what is worth a sentence."""
+    """`settings` gives those that were read last, `waiting` the paths of those among them that are
+    in force only after a restart, `notices` what is worth a sentence."""
 
     def __init__(
         self,
         *,
         settings: Callable[[], Settings],
+        waiting: Callable[[], Sequence[str]],
         notices: Callable[[], Sequence[str]],
         reread: Reread,
     ) -> None:
         self._settings = settings
+        self._waiting = waiting
         self._notices = notices
         self._reread = reread
 
@@ -81,7 +84,10 @@ class SettingsPage:
     )
     async def shown(self, _: OperatorCall[NoParameters]) -> Response:
         shown = managed.plain(self._settings().shown())
-        answer: SettingsShape = {"settings": shown, "notices": list(self._notices())}
+        waiting = (
+            f"{path}: as the file has it, in force only after a restart" for path in self._waiting()
+        )
+        answer: SettingsShape = {"settings": shown, "notices": [*waiting, *self._notices()]}
         return json_response(answer)
 
     @Operation(
