@@ -30,6 +30,7 @@ from rich.console import Console
 
 from gateway.cli.demo.command import DEFAULT_FOLDER, play
 from gateway.cli.demo.stage import THEME, WIDTH, Stage
+from gateway.config.sandbox import ADMIN_KEY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 SIZE: Final = (1280, 960)
 READY: Final = "image-gateway is ready on "
-ADMIN_KEY: Final = "admin-demo-key"
 ROLE_KEYS: Final = {"team": "gateway.team-key", "admin": "gateway.admin-key"}
 """Under which names the console keeps its keys."""
 

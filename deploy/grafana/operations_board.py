@@ -6,7 +6,6 @@ from expressions import counted, ledger, selected
 from panels import AMBER, GREEN, RED, Board, Row, lines, stat, states, table
 
 NONE_IS_GOOD = ((None, GREEN), (1, RED))
-DOWN_UP = {0: ("down", RED), 1: ("up", GREEN)}
 
 HEALTH = Row(
     "Health",

@@ -23,12 +23,12 @@ from click.core import ParameterSource
 from gateway.cli.init_words import Done, warnings, what_next
 from gateway.cli.placing import NewFile, held
 from gateway.config import SettingsError, parse
+from gateway.config.document import VARIABLE_NAME
 from gateway.config.first_settings import (
     ALERT_VARIABLE,
     KEY_VARIABLE,
     METRICS_KEY_NAME,
     UPSTREAM_URL,
-    VARIABLE,
     FirstSettings,
     first_settings_yaml,
 )
@@ -223,7 +223,7 @@ def _public_url(text: str) -> str:
 
 def _key_source(text: str) -> str:
     """The reference that stands in the file. What may be the key itself is not said again."""
-    if VARIABLE.fullmatch(text):
+    if re.fullmatch(VARIABLE_NAME, text):
         return f"${{{text}}}"
     if re.fullmatch(r"/[^\x00-\x1f}]+", text):
         return f"${{file:{text}}}"

@@ -39,13 +39,13 @@ def settings_command(operator: Operator, anew: bool) -> None:
         operator.show(answer, _reloaded)
     else:
         answer = operator.get("settings")
-        operator.show(answer, lambda _: _yaml(operator, answer))
+        operator.show(answer, lambda _: _yaml(answer))
     if not operator.as_json:
         with operator.understood():
             _tell(operator.read(answer)["notices"])
 
 
-def _yaml(operator: Operator, answer: bytes) -> str:
+def _yaml(answer: bytes) -> str:
     from gateway.cli.check import yaml_of
 
     # Amounts of money stay what they are: no number of JSON passes through a float.

@@ -134,6 +134,7 @@ def _model(name: str, entry: ModelEntry) -> ImageModel:
             sizes=_set(limits.sizes),
             qualities=_set(limits.qualities),
             resolutions=_set(limits.resolutions),
+            size_aliases=entry.sizes_by_alias,
         ),
         defaults=tuple(sorted(entry.defaults.items())),
         deadline_seconds=entry.deadline_seconds,
@@ -156,6 +157,7 @@ def team(name: str, entry: TeamEntry, settings: Settings) -> Team:
             sizes=_set(allow.sizes),
             qualities=_set(allow.qualities),
             max_n=allow.max_n,
+            sizes_by_model=_sizes_by_model(allow.sizes, settings),
         ),
         cache_scope=entry.cache.scope or settings.cache.scope,
         client_control=entry.cache.client_control or settings.cache.client_control,
@@ -163,6 +165,13 @@ def team(name: str, entry: TeamEntry, settings: Settings) -> Team:
         references=entry.references,
         defaults=tuple(sorted(entry.defaults.items())),
     )
+
+
+def _sizes_by_model(
+    sizes: tuple[str, ...] | None, settings: Settings
+) -> Mapping[str, frozenset[str]]:
+    aliased = {name: model for name, model in settings.models.items() if model.size_aliases}
+    return {} if sizes is None else {n: model.sizes_meant(sizes) for n, model in aliased.items()}
 
 
 def _caps(entry: TeamEntry) -> tuple[Cap, ...]:

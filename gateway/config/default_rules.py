@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from gateway.config.document import Path
-from gateway.config.schema import ModelEntry, ModelLimits, TeamAllow
+from gateway.config.schema import ModelEntry, TeamAllow
 from gateway.config.words import shown, suggestion
 from gateway.core.orders.defaults import DEFAULTABLE, ONE_CHOICE
 from gateway.core.orders.spellings import AUTO, NOT_FORWARDED, OPTIONAL, REQUIRED, spelled
@@ -31,7 +31,7 @@ LONGEST: Final = 1_000
 def model_defaults(path: Path, model: ModelEntry) -> Found:
     for field, value in model.defaults.items():
         problem = _reserved(field) or _slip(field) or _no_value(field, value)
-        problem = problem or _not_offered(field, value, [model.limits], "in the model's limits")
+        problem = problem or _not_offered(field, value, [model], "in the model's limits")
         if field == "n" and not _is_count(value, model.limits.max_n):
             problem = f"must be a whole number from 1 to max_n, {model.limits.max_n}"
         if problem:
@@ -42,12 +42,12 @@ def team_defaults(
     path: Path, defaults: Mapping[str, object], allow: TeamAllow, models: Sequence[ModelEntry]
 ) -> Found:
     """`models` are those that the team may use; none where they cannot be looked at now."""
-    limits = [model.limits for model in models]
-    most = min(allow.max_n or THE_MOST, max((one.max_n for one in limits), default=THE_MOST))
+    most = max((model.limits.max_n for model in models), default=THE_MOST)
+    most = min(allow.max_n or THE_MOST, most)
     for field, value in defaults.items():
         problem = _reserved(field) or _unknown(field) or _no_value(field, value)
-        problem = problem or _not_granted(field, value, allow)
-        problem = problem or _not_offered(field, value, limits, "offered by any model")
+        problem = problem or _not_granted(field, value, allow, models)
+        problem = problem or _not_offered(field, value, models, "offered by any model")
         if field == "n" and not _is_count(value, most):
             problem = f"must be a whole number from 1 to {most}, which the team may order"
         if problem:
@@ -89,16 +89,21 @@ def _no_value(field: str, value: object) -> str:
     return ""
 
 
-def _not_granted(field: str, value: object, allow: TeamAllow) -> str:
+def _not_granted(field: str, value: object, allow: TeamAllow, models: Sequence[ModelEntry]) -> str:
     lists = {"size": ("sizes", allow.sizes), "quality": ("qualities", allow.qualities)}
     name, granted = lists.get(field, ("", None))
     if granted is None or _among(field, value, granted):
         return ""
+    if field == "size" and any(
+        model.sizes_meant([str(spelled(field, value))]) <= model.sizes_meant(granted)
+        for model in models
+    ):
+        return ""
     return f"{shown(value)} is not in the team's allow.{name}{suggestion(value, granted)}"
 
 
-def _not_offered(field: str, value: object, limits: Iterable[ModelLimits], where: str) -> str:
-    lists = [one.lists.get(field) for one in limits]
+def _not_offered(field: str, value: object, models: Iterable[ModelEntry], where: str) -> str:
+    lists = [model.names(field) for model in models]
     if not lists or None in lists or (field in ONE_CHOICE and spelled(field, value) == AUTO):
         return ""
     offered = [one for values in lists for one in values or ()]

@@ -34,7 +34,8 @@ STRUCTURE_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 HIDDEN = {code: code + 0x10F000 for code in range(0x20, 0x7F)}  # for private use
 SHOWN_AGAIN = {hidden: code for code, hidden in HIDDEN.items()}
 REFERENCE = re.compile(r"\$\$|\$\{([^}]*)\}?")
-VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+VARIABLE = re.compile(rf"({VARIABLE_NAME})(?::-(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

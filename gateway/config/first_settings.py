@@ -22,7 +22,6 @@ FILES_URL: Final = "https://files-api.evolink.ai"
 KEY_VARIABLE: Final = "EVOLINK_API_KEY"
 ALERT_VARIABLE: Final = "ALERT_WEBHOOK"
 METRICS_KEY_NAME: Final = "metrics.key"
-VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _PLACE: Final = re.compile(r"@([a-z_]+)@")
 _REHEARSAL: Final = re.compile(r"^#rehearsal(.*\n)", re.MULTILINE)

@@ -22,6 +22,7 @@ from gateway.config.schema import (
     TeamEntry,
     UpstreamEntry,
 )
+from gateway.config.size_rules import size_aliases
 from gateway.config.words import WEB, nearest, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
@@ -145,6 +146,7 @@ def _model(path: Path, model: ModelEntry, names: Names) -> Found:
         yield (*path, "routes"), "at least one route is required"
     for field in ("sizes", "qualities", "resolutions"):
         yield from _list((*path, "limits", field), getattr(model.limits, field))
+    yield from size_aliases((*path, "size_aliases"), model)
     yield from model_defaults((*path, "defaults"), model)
     seen: set[tuple[str, str]] = set()
     for index, route in enumerate(model.routes):
@@ -189,6 +191,11 @@ def _route(path: Path, route: RouteEntry, model: ModelEntry, names: Names) -> Fo
         yield (*path, "price"), "unpriced: an empty list, so every order would be refused"
     for index, rule in enumerate(route.price):
         for field, value in rule.match:
+            size = model.sizes_by_alias.get(value.casefold()) if field == "size" else None
+            if size is not None:
+                found = f"never matches: {value!r} means {size!r} by size_aliases; name that one"
+                yield (*path, "price", index, field), found
+                continue
             allowed = model.limits.lists.get(field)
             if allowed is not None and value not in allowed and not slip_of(field, value, allowed):
                 near = suggestion(value, allowed)
@@ -215,15 +222,15 @@ def team_problems(path: Path, team: TeamEntry, settings: Settings, names: Names)
     yield from team_defaults((*path, "defaults"), team.defaults, allow, known)
     if names.broken:
         return
-    for field in ("sizes", "qualities"):
-        lists = [getattr(model.limits, field) for model in models]
+    for field, granted in (("size", allow.sizes), ("quality", allow.qualities)):
+        lists = [model.names(field) for model in models]
         if not lists or None in lists:
             continue
-        offered = {value for values in lists for value in values}
-        for index, value in enumerate(getattr(allow, field) or ()):
+        offered = {value for values in lists for value in values or ()}
+        for index, value in enumerate(granted or ()):
             if value not in offered:
                 near = suggestion(value, offered)
-                yield (*path, "allow", field, index), f"no model offers {value!r}{near}"
+                yield (*path, "allow", LISTS[field], index), f"no model offers {value!r}{near}"
 
 
 def _twice(path: Path, windows: list[str]) -> Found:

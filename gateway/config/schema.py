@@ -11,7 +11,7 @@ folders, sockets or tasks by the time of a reload.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from gateway import __version__
 from gateway.config import units, words
 from gateway.core.addresses import is_loopback
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
+from gateway.core.orders import spellings
 
 UNITS = re.compile("_seconds$|_bytes$|_micros")
 RELOADABLE: Final = "reloadable"
@@ -198,9 +199,26 @@ class ModelLimits(Part):
 class ModelEntry(Part):
     aliases: tuple[words.Name, ...] = ()
     limits: ModelLimits = ModelLimits()
+    size_aliases: dict[words.Text, words.Size] = {}
     defaults: dict[str, words.FreeValue] = {}
     deadline_seconds: units.Seconds = 900.0
     routes: tuple[RouteEntry, ...]
+
+    @property
+    def sizes_by_alias(self) -> Mapping[str, str]:
+        return {spellings.size(one).casefold(): size for one, size in self.size_aliases.items()}
+
+    def sizes_meant(self, sizes: Iterable[str]) -> frozenset[str]:
+        """These sizes, each by the one name that the model has for it."""
+        known = self.sizes_by_alias
+        return frozenset(known.get(size.casefold(), size) for size in sizes)
+
+    def names(self, field: str) -> tuple[str, ...] | None:
+        """What an order may say in this field, under whatever name; None: upstream judges."""
+        listed = self.limits.lists.get(field)
+        if listed is None or field != "size":
+            return listed
+        return *listed, *(spellings.size(one) for one in self.size_aliases)
 
 
 class Cache(Part):

@@ -45,11 +45,22 @@ class Allow:
     sizes: frozenset[str] | None = None
     qualities: frozenset[str] | None = None
     max_n: int | None = None
+    sizes_by_model: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """`sizes` as those models call them that have other names for some."""
 
     @property
     def lists(self) -> Mapping[str, frozenset[str] | None]:
         """The fields of an order that a team can have a list of values for."""
         return {"size": self.sizes, "quality": self.qualities}
+
+    def sizes_of(self, model: str) -> frozenset[str] | None:
+        return self.sizes_by_model.get(model, self.sizes)
+
+    def values(self, name: str, model: str) -> frozenset[str] | None:
+        """The list for a field of an order for this model."""
+        if name == "size":
+            return self.sizes_of(model)
+        return self.qualities if name == "quality" else None
 
 
 DIGEST_DIGITS: Final = 12
@@ -103,7 +114,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model accepts. None means that upstream judges."""
+    """What a model accepts. None means that upstream judges.
+
+    `size_aliases`: further names of sizes, case folded, and the size that each of them means.
+    """
 
     prompt_tokens: int | None = None
     prompt_characters: int | None = None
@@ -112,6 +126,7 @@ class Limits:
     sizes: frozenset[str] | None = None
     qualities: frozenset[str] | None = None
     resolutions: frozenset[str] | None = None
+    size_aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lists(self) -> Mapping[str, frozenset[str] | None]:

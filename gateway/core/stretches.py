@@ -14,12 +14,6 @@ from typing import Final
 
 from gateway.core.money.budgets import midnight
 
-FORMS: Final = (
-    "a day like 2026-01-31, a month like 2026-01, today, yesterday, this-week, last-week, "
-    "this-month, last-month, or 7d for the day seven days ago"
-)
-TIMES: Final = f"a time like 2026-01-31T12:00:00Z, 24h or 30m ago, {FORMS}"
-
 _AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
 _MONTH: Final = re.compile(r"([0-9]{4})-([0-9]{2})")
 _DAY_CHARACTERS: Final = len("2026-01-31")
@@ -115,3 +109,10 @@ _NAMED: Final[Mapping[str, Callable[[date], Days]]] = {
     "this-month": _month,
     "last-month": lambda day: _month(day.replace(day=1) - timedelta(days=1)),
 }
+
+NAMES: Final = tuple(_NAMED)
+FORMS: Final = (
+    f"a day like 2026-01-31, a month like 2026-01, {', '.join(NAMES)}, or 7d for the day seven days"
+    " ago"
+)
+TIMES: Final = f"a time like 2026-01-31T12:00:00Z, 24h or 30m ago, {FORMS}"

@@ -83,8 +83,8 @@ class Runs:
         if not named:
             raise NotFound(
                 "There is no run, no task and no refused order with this id. Refused orders are "
-                f"remembered for {days(self._remembered_seconds())}; of very many in a row only "
-                "the first.",
+                f"remembered for {_for_how_long(self._remembered_seconds())}; of very many in a "
+                "row only the first.",
                 param="id",
             )
         refusal, *others = named
@@ -115,7 +115,7 @@ class Runs:
             return ()
 
 
-def days(seconds: float) -> str:
+def _for_how_long(seconds: float) -> str:
     """A time that records are kept, in words: "30 days", "12 hours"."""
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= length and seconds % length == 0:

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from gateway.core.stretches import TIMES, read_begin, read_end
+from gateway.core.stretches import NAMES, TIMES, read_begin, read_end
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Mark
 from gateway.web.body import read_object
@@ -27,9 +27,9 @@ QUERY_BYTES: Final = 16 * 1024
 """Longer than any question that can be asked here; what is longer is not even taken apart."""
 
 MOMENT_WORDS: Final = (
-    "A day (`2026-01-31`), a month (`2026-01`), a time (RFC 3339), `today`, `yesterday`, "
-    "`this-week`, `last-week`, `this-month`, `last-month`, `7d` (the day seven days ago), or `24h` "
-    "or `30m` ago. Days are those of `server.timezone`."
+    "A day (`2026-01-31`), a month (`2026-01`), a time (RFC 3339), "
+    f"{', '.join(f'`{name}`' for name in NAMES)}, `7d` (the day seven days ago), or `24h` or `30m` "
+    "ago. Days are those of `server.timezone`."
 )
 """How the parameters of time are described."""
 

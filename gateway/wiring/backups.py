@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -129,12 +129,9 @@ class Backup:
             with closing(LedgerFile(self._new_ledger, still=True)) as ledger:
                 self._require_whole(ledger, former)
                 tally = self._carry_pictures(ledger, carrier)
-            new, new_bytes = tally.new, tally.new_bytes = (
-                new + tally.new,
-                new_bytes + tally.new_bytes,
-            )
+            new, new_bytes = new + tally.new, new_bytes + tally.new_bytes
             if not self._any_erased(tally.missing):
-                return tally
+                return replace(tally, new=new, new_bytes=new_bytes)
         raise Unavailable("Pictures are erased faster than they can be copied: try again later.")
 
     def _copy_ledger(self) -> None:
@@ -272,7 +269,7 @@ def picture_problems(tally: Tally) -> Sequence[str]:
     """What the ledger names and nobody has, in sentences."""
     found = [f"The picture {name} is not there." for name in tally.missing[:MOST_TOLD]]
     if len(tally.missing) > MOST_TOLD:
-        found.append(f"So are {len(tally.missing) - MOST_TOLD:,} more.")
+        found.append(f"Nor are {len(tally.missing) - MOST_TOLD:,} more.")
     return [*found, *(f"{said}." for said in tally.damaged[:MOST_TOLD])]
 
 

@@ -25,6 +25,8 @@ from former_versions import LATEST, OLDEST, told
 from operate_page import blocks, commands, typed
 
 from gateway.adapters.backup import files
+from gateway.adapters.ledger.connections import connect
+from gateway.adapters.ledger.migrations import migrate
 from gateway.cli import main
 
 FIRST, SECOND = LATEST.pictures
@@ -32,7 +34,11 @@ FIRST, SECOND = LATEST.pictures
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return LATEST.unpack(tmp_path / "data")
+    """As this version keeps it."""
+    folder = LATEST.unpack(tmp_path / "data")
+    with closing(connect(folder / "ledger.sqlite3", read_only=False, busy_seconds=1)) as db:
+        migrate(db)
+    return folder
 
 
 @pytest.fixture
@@ -568,6 +574,13 @@ def odd_manifest(kept: Path, _: Path) -> None:
     (kept / "backup.json").write_text(json.dumps({**told, "sums": [1]}))
 
 
+def manifest_of_elsewhere(kept: Path, _: Path) -> None:
+    told = json.loads((kept / "backup.json").read_text())
+    told["sums"]["../letters"] = told["sums"]["ledger.sqlite3"]
+    (kept / "backup.json.new").write_text(json.dumps(told))
+    kept.with_name("letters.new").write_text("not of the backup")
+
+
 def in_use(_: Path, back: Path) -> None:
     back.mkdir()
     (back / "letters").write_text("precious")
@@ -586,6 +599,7 @@ UNRESTORED = [
     (no_manifest, "it is damaged"),
     (deep_manifest, "it is damaged"),
     (odd_manifest, "it is damaged"),
+    (manifest_of_elsewhere, "it is damaged"),
     (in_use, "is not empty ('letters' is there, for one), and a restore overwrites nothing"),
     (apart, "must be apart"),
 ]

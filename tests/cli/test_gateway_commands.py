@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from operator_fake import FakeAdmin, fake_admin, run
+from operator_fake import FakeAdmin, run
 from starlette.responses import Response
 
 from gateway.cli import main
 
 READY = {"status": "ready", "reasons": []}
 UNREADY = {"status": "unready", "reasons": ["the gateway is stopping", "the ledger is \x1b away"]}
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[FakeAdmin]:
-    with fake_admin() as one:
-        yield one
-
-
-@pytest.fixture
-def fake(served: FakeAdmin) -> FakeAdmin:
-    served.answers.clear()
-    served.came.clear()
-    return served
 
 
 # --- health --------------------------------------------------------------------------------------

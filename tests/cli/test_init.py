@@ -253,6 +253,13 @@ def test_it_serves_compose_too(folder: Path) -> None:
     assert init(folder, "--compose").exit_code == 1
 
 
+def test_its_models_and_prices_are_those_of_the_explained_settings(folder: Path) -> None:
+    assert init(folder).exit_code == 0
+    explained = settings_of(ROOT).models
+    for name, model in settings_of(folder).models.items():
+        assert model == explained[name]
+
+
 # --- accidents -----------------------------------------------------------------------------------
 
 

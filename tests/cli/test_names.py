@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import operator_samples as samples
 import pytest
-from operator_fake import FakeAdmin, fake_admin
+from operator_fake import FakeAdmin
 
 TEAMS = {"data": [samples.TEAM, samples.PROVISIONED], "next": None}
 NOTHING = {"data": [], "next": None}
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[FakeAdmin]:
-    with fake_admin() as one:
-        yield one
-
-
-@pytest.fixture
-def fake(served: FakeAdmin) -> FakeAdmin:
-    served.answers.clear()
-    served.came.clear()
-    served.answer("GET", "teams", TEAMS)
-    return served
+@pytest.fixture(autouse=True)
+def teams(fake: FakeAdmin) -> None:
+    fake.answer("GET", "teams", TEAMS)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import operator_samples as samples
 import pytest
 from click.testing import CliRunner
-from operator_fake import ADMIN_KEY, FakeAdmin, fake_admin
+from operator_fake import ADMIN_KEY, FakeAdmin
 from operator_samples import DIGEST, RUN_ID
 from starlette.responses import Response
 
@@ -19,19 +19,6 @@ from gateway.core.orders.defaults import DEFAULTABLE
 
 GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks", "alerts")
 GROUPS += ("health", "settings")
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[FakeAdmin]:
-    with fake_admin() as one:
-        yield one
-
-
-@pytest.fixture
-def fake(served: FakeAdmin) -> FakeAdmin:
-    served.answers.clear()
-    served.came.clear()
-    return served
 
 
 def page(*rows: object, following: str | None = None) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -116,7 +118,11 @@ class Walker:
 
     def leaves(self) -> None:
         """Ends what was started in the shell, as its terminal would."""
-        self._shell.communicate("kill $(jobs -p); wait\n", SECONDS)
+        try:
+            self._shell.communicate("kill $(jobs -p); wait\n", SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._shell.pid, signal.SIGKILL)
+            self._shell.wait()
 
 
 @pytest.fixture

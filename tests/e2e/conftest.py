@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from house import House, house
+from house import FAST, House, house
+
+from gateway.sandbox import RunningSandbox, running_sandbox
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[RunningSandbox]:
+    """A quick one alone, for tests that open gateways in front of it."""
+    async with running_sandbox(FAST) as one:
+        yield one
 
 
 @pytest.fixture

@@ -83,6 +83,14 @@ def merged(old: Any, new: Any) -> Any:
     return new
 
 
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Returns once it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
 @dataclass
 class House:
     """A running gateway: its client, its sandbox, its settings."""
@@ -104,6 +112,20 @@ class House:
             json={name: value for name, value in wish.items() if value is not ...},
             headers={"Authorization": f"Bearer {key}", **dict(headers)},
         )
+
+    async def openai(self, prompt: str, *, headers: Any = (), **body: Any) -> httpx.Response:
+        """The same by an SDK of OpenAI's, which waits for its pictures."""
+        return await self.client.post(
+            "/openai/v1/images/generations",
+            json={"model": "gpt-image-1.5", "prompt": prompt, **body},
+            headers={"Authorization": f"Bearer {TEAM_KEY}", **dict(headers)},
+            timeout=30,
+        )
+
+    @property
+    def waiters(self) -> int:
+        """How many requests are held until their tasks end."""
+        return len(self.gateway.services.waiters._patient)
 
     async def poll(self, task_id: str, *, key: str = TEAM_KEY) -> httpx.Response:
         return await self.client.get(

@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
+from house import OTHER_KEY, TEAM_KEY, House, opened
 
-from gateway.sandbox import RunningSandbox, running_sandbox
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
+from gateway.sandbox import RunningSandbox
 
 
 @pytest.fixture

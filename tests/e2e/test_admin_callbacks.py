@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
+from house import OTHER_KEY, TEAM_KEY, House, opened
 from receivers import Receive
 
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 CALLBACKS = {
     "allow_private_addresses": True,
     "timeout": "500ms",
     "retries": ["50ms"],
 }
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

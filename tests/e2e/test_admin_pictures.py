@@ -12,20 +12,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from house import FAST, OTHER_KEY, PRICE_USD, TEAM_KEY, House, opened, settings_text
+from house import OTHER_KEY, PRICE_USD, TEAM_KEY, House, opened, settings_text
 
 from gateway.cli import main
 from gateway.core.model import Picture
 from gateway.core.picture_errors import StoreFull
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 PROMPT = "A red bicycle in the rain"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

@@ -6,18 +6,17 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import FAST, PRICE_USD, House, opened, settings_text
+from house import PRICE_USD, House, opened, settings_text
 from receivers import Call, Receive, Receiver
 from standardwebhooks import Webhook
 
 from gateway.config import parse
 from gateway.core.transaction import Decide, Keys, View, Writes
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 SECRET = "whsec_c2VjcmV0LWtleS1vZi0yNC1ieXRlcw=="
 DAY = 86_400.0
@@ -32,12 +31,6 @@ class Moved:
 
     def __call__(self) -> float:
         return time.time() + self.by_seconds
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 def changes(receiver: Receiver, blue: Any = FIVE_PICTURES, **alerts: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from house import FAST, TEAM_KEY, House, house, opened
+from house import TEAM_KEY, House, house, opened
 
 from gateway.cli import main
 from gateway.errors import Unavailable
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 from gateway.wiring import Backup, backups
 
 
@@ -32,12 +32,6 @@ async def backed_up(home: House, kept: Path) -> None:
 async def adds_up(folder: Path) -> None:
     result = await run("audit", "--data-dir", folder, "--deep")
     assert result.exit_code == 0, result.output
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

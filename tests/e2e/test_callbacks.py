@@ -17,7 +17,7 @@ import httpx2 as httpx
 import pytest
 import structlog
 import trustme
-from house import FAST, OTHER_KEY, TEAM_KEY, House, opened, settings_text
+from house import OTHER_KEY, TEAM_KEY, House, opened, settings_text
 from processes import free_port, process
 from receivers import Receive, hang, redirect
 from standardwebhooks import Webhook
@@ -26,7 +26,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from gateway.core.model import Delivery, DeliveryState
 from gateway.core.transaction import Keys, Writes
 from gateway.ports.ledger import DeliveryFilter
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 DOOMED = Path(__file__).with_name("doomed_webhooks.py")
 SECRET = "whsec_c2VjcmV0LWtleS1vZi0yNC1ieXRlcw=="
@@ -37,12 +37,6 @@ CALLBACKS = {
     "retries": ["50ms", "100ms", "200ms"],
 }
 COUNTS = 'gateway_callbacks_total{{outcome="{}"}}'
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

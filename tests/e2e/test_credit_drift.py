@@ -8,23 +8,17 @@ from pathlib import Path
 
 import orjson
 import pytest
-from house import FAST, House, opened
+from house import House, opened
 from structlog.testing import capture_logs
 
 from gateway.adapters.evolink.answers import VendorAnswer, read_credits
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.credit_check import EVERY_SECONDS, FIRST_SECONDS, CreditWatch
 from gateway.ports.upstream import Upstream, UsedCredits
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 DRIFT = 'gateway_upstream_credit_drift{upstream="evolink"}'
 COMPARED = 'gateway_upstream_credits_compared_timestamp_seconds{upstream="evolink"}'
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

@@ -13,20 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import FAST, OTHER_KEY, TEAM_KEY, House, opened, settings_text
+from house import OTHER_KEY, TEAM_KEY, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 ART, BOB = "SECRETPROMPT-A of art", "SECRETPROMPT-B of bob \u00fc"
 MARKS = (b"SECRETPROMPT", b"secretprompt")
 """As it is written, and as it is searched."""
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
+from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened, until
 
 from gateway.sandbox import running_sandbox
 
@@ -269,13 +267,6 @@ async def test_a_killed_submit_is_asked_for_again(tmp_path: Path) -> None:
         assert "hit" in (await again.post("killed")).headers["cache-status"]
         assert await again.violations() == []
         await again.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
 
 
 async def test_the_task_and_its_key_are_forgotten(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
-from house import FAST, TEAM_KEY, House, digest, house, opened, settings_text
+from house import FAST, TEAM_KEY, digest, house, opened, settings_text
 
 from gateway.config import parse
 from gateway.sandbox import running_sandbox
@@ -19,14 +18,6 @@ MODELS = {"gpt-image-1.5": {"routes": [ROUTE], "defaults": {"quality": "high"}}}
 CHEAP = {"blue": {"keys": [digest(TEAM_KEY)], "allow": {"qualities": ["low"]}}}
 
 
-async def openai(one: House, prompt: str, **more: Any) -> httpx.Response:
-    return await one.client.post(
-        "/openai/v1/images/generations",
-        json={"model": "gpt-image-1.5", "prompt": prompt, "response_format": "url", **more},
-        headers=AUTH,
-    )
-
-
 async def test_a_restricted_team_is_served_whatever_its_clients_leave_open(tmp_path: Path) -> None:
     """Some clients always send `auto`, on both surfaces; all of it is one order, paid once."""
     async with house(tmp_path, teams=CHEAP, models=MODELS) as one:
@@ -35,7 +26,7 @@ async def test_a_restricted_team_is_served_whatever_its_clients_leave_open(tmp_p
         for more in ({"quality": "low"}, {"quality": "auto"}, {"size": "auto"}):
             again = await one.post("fox", **more)
             assert again.headers["cache-status"].startswith("image-gateway; hit"), more
-            on_openai = await openai(one, "fox", **more)
+            on_openai = await one.openai("fox", **more)
             assert on_openai.headers["cache-status"].startswith("image-gateway; hit"), more
             assert on_openai.json()["quality"] == "low"
         refused = await one.post("fox", quality="medium")
@@ -49,7 +40,7 @@ async def test_a_restricted_team_is_served_whatever_its_clients_leave_open(tmp_p
 async def test_a_team_that_must_choose_is_told_so(tmp_path: Path) -> None:
     teams = {"blue": {"allow": {"qualities": ["low", "medium"]}}}
     async with house(tmp_path, teams=teams, models=MODELS) as one:
-        for refused in (await one.post("fox"), await openai(one, "fox", quality="auto")):
+        for refused in (await one.post("fox"), await one.openai("fox", quality="auto")):
             error = refused.json()["error"]
             assert refused.status_code == 400 and error["param"] == "quality"
             assert "low, medium; and must say which" in error["message"]
@@ -93,7 +84,7 @@ async def test_what_openais_client_says_goes_before_a_default(tmp_path: Path) ->
     async with house(tmp_path, models=models) as one:
         bodies = []
         for more in ({}, {"background": "auto"}, {"background": "opaque"}):
-            answer = await openai(one, "fox", **more)
+            answer = await one.openai("fox", **more)
             assert answer.status_code == 200, answer.text
             bodies.append(answer.json()["background"])
         assert bodies == ["transparent", "transparent", "opaque"]
@@ -154,9 +145,9 @@ async def test_whom_an_order_is_for_makes_no_other_picture(tmp_path: Path) -> No
     async with house(tmp_path) as one:
         await one.made("fox")
         for labels in ({"user": "ann"}, {"safety_identifier": "b"}, {"metadata": {"tag": "x"}}):
-            for answer in (await one.post("fox", **labels), await openai(one, "fox", **labels)):
+            for answer in (await one.post("fox", **labels), await one.openai("fox", **labels)):
                 assert answer.headers["cache-status"].startswith("image-gateway; hit"), labels
-            await openai(one, f"{labels}", **labels)
+            await one.openai(f"{labels}", **labels)
         for run in (await one.admin("GET", "runs")).json()["data"]:
             found = (await one.admin("GET", f"runs/{run['id']}")).json()
             assert not {"user", "safety_identifier", "metadata"} & found["run"]["request"].keys()

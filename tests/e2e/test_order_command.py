@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from house import ADMIN_KEY, TEAM_KEY, House
+from house import ADMIN_KEY, TEAM_KEY, House, until
 from structlog.testing import capture_logs
 
 from gateway.cli import main, saved_pictures
@@ -239,12 +239,7 @@ async def test_an_interrupt_says_how_to_go_on(seat: Seat, shared_house: House) -
     )
     assert process.stderr is not None
     assert b"a new one" in await process.stderr.readline()
-    while not any(
-        run["prompt"] == "[sandbox:delay=5] slow"
-        for run in (await shared_house.admin("GET", "runs?state=running")).json()["data"]
-    ):
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)  # until the answer that names the task has been read
+    await until(lambda: shared_house.waiters == 1)  # it knows its task, and waits for it
     process.send_signal(signal.SIGINT)
     out, errors = await process.communicate()
     assert (process.returncode, out) == (130, b"")

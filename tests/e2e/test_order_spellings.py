@@ -18,8 +18,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECOND = {
     "aliases": ["dall-e-3"],
+    "size_aliases": {"2:3": "1024x1536", "Portrait": "1024x1536"},
     "limits": {
-        "sizes": ["auto", "1:1", "1024x1024"],
+        "sizes": ["auto", "1:1", "1024x1024", "1024x1536"],
         "qualities": ["low", "high"],
         "resolutions": ["1K", "2K", "4K"],
     },
@@ -89,6 +90,32 @@ async def test_what_is_forwarded_is_the_one_spelling(shop: House) -> None:
     assert labels == [{}, {"user": "somebody", "metadata": {"job": 7}}]
     submitted = next(iter(shop.sandbox.state.newest_first())).wish
     assert (submitted.size, submitted.quality) == ("1024x1024", "low")
+
+
+async def test_two_names_of_a_size_are_paid_once_on_both_roads(shop: House) -> None:
+    wish = {"model": "gpt-image-2", "prompt": "by another name", "quality": "low"}
+    first = await shop.made(**{**wish, "size": " portrait"})
+    submitted = next(iter(shop.sandbox.state.newest_first())).wish
+    assert (submitted.prompt, submitted.size) == (wish["prompt"], "1024x1536")
+    count = len(list(shop.sandbox.state.newest_first()))
+    for size in ("2:3", "1024x1536", "2 : 3", "PORTRAIT"):
+        for path in ("/v1/images/generations", "/openai/v1/images/generations"):
+            again = await shop.client.post(path, json={**wish, "size": size}, headers=auth())
+            assert again.headers["Cache-Status"].startswith("image-gateway; hit"), size
+            assert again.headers["X-Gateway-Cost-Usd"] == "0.000000"
+    assert first["status"] == "completed"
+    assert len(list(shop.sandbox.state.newest_first())) == count
+
+
+async def test_each_shape_is_offered_once(shop: House) -> None:
+    models = (await shop.client.get("/v1/models", headers=auth())).json()["data"]
+    told = {model["id"]: model for model in models}
+    assert told["gpt-image-2"]["sizes"] == ["1024x1024", "1024x1536", "1:1", "auto"]
+    assert told["gpt-image-2"]["size_aliases"] == {"2:3": "1024x1536", "portrait": "1024x1536"}
+    assert "size_aliases" not in told["gpt-image-1.5"]
+    summary = (await shop.client.get("/team/v1/summary", headers=auth())).json()
+    offer = next(one for one in summary["models"] if one["id"] == "gpt-image-2")
+    assert sorted(offer["sizes"]) == ["1024x1024", "1024x1536", "1:1"]
 
 
 async def test_an_idempotency_key_knows_the_order_in_any_spelling(shop: House) -> None:

@@ -6,11 +6,10 @@ import asyncio
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import pytest
-from house import FAST, TEAM_KEY, House, digest, house, opened
+from house import FAST, TEAM_KEY, digest, house, opened
 
 from gateway.ports.clock import Clock
 from gateway.sandbox import running_sandbox
@@ -45,14 +44,6 @@ def rate(answer: httpx.Response, names: tuple[str, ...] = RATE) -> list[str | No
     return [answer.headers.get(name) for name in names]
 
 
-async def openai(one: House, prompt: str, **more: Any) -> httpx.Response:
-    return await one.client.post(
-        "/openai/v1/images/generations",
-        json={"model": "gpt-image-1.5", "prompt": prompt, "response_format": "url", **more},
-        headers={"Authorization": f"Bearer {TEAM_KEY}"},
-    )
-
-
 async def test_each_kind_of_answer_has_its_numbers(tmp_path: Path) -> None:
     async with house(tmp_path, teams=LIMITED, clock=from_noon()) as one:
         started = await one.post("slow [sandbox:delay=1]", n=2)
@@ -65,10 +56,10 @@ async def test_each_kind_of_answer_has_its_numbers(tmp_path: Path) -> None:
         refused = await one.post("too dear", n=2)
         assert refused.status_code == 402
         assert money(refused) == ("0.000000", "0.000000", "0.070000")
-        on_openai = await openai(one, "by OpenAI's client")
+        on_openai = await one.openai("by OpenAI's client")
         assert on_openai.status_code == 200
         assert money(on_openai) == ("0.050000", "0.000000", "0.020000")
-        too_dear = await openai(one, "too dear", n=2)
+        too_dear = await one.openai("too dear", n=2)
         assert too_dear.status_code == 429 and money(too_dear)[2] == "0.020000"
         for answer, begun in ((started, 1), (joined, 1), (hit, 1), (refused, 1), (on_openai, 2)):
             limit, remaining, reset = rate(answer)
@@ -116,7 +107,7 @@ async def test_the_cost_of_an_ended_run_is_what_it_did_cost(tmp_path: Path) -> N
         assert money(hit) == ("0.000000", "0.025000", "0.145000")
         waited = await one.post("other [sandbox:credits=2.5]", headers={"Prefer": "wait=20"})
         assert money(waited)[0] == "0.025000"
-        failed = await openai(one, "[sandbox:fail=content_policy_violation]")
+        failed = await one.openai("[sandbox:fail=content_policy_violation]")
         assert failed.status_code == 400 and money(failed)[0] == "0.000000"
 
 

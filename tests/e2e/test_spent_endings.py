@@ -15,15 +15,6 @@ DENIED = 'gateway_denials_total{mode="enforce",reason="%s",team="blue"}'
 NO_CACHE = {"Cache-Control": "no-cache"}
 
 
-async def openai(one: House, prompt: str, **headers: str) -> httpx.Response:
-    return await one.client.post(
-        "/openai/v1/images/generations",
-        json={"model": "gpt-image-1.5", "prompt": prompt},
-        headers={"Authorization": f"Bearer {TEAM_KEY}", **headers},
-        timeout=30,
-    )
-
-
 def code(answer: httpx.Response) -> tuple[int, str, str]:
     error = answer.json()["error"]
     return answer.status_code, error["code"], error["type"]
@@ -40,7 +31,7 @@ async def test_it_is_repeated_on_both_apis(tmp_path: Path, word: str, ending: st
         assert first["status"] == "failed" and first["error"]["code"] == ending
         again = await one.post(prompt)
         assert code(again) == (424, ending, "api_error") and "retry-after" not in again.headers
-        theirs = await openai(one, prompt)
+        theirs = await one.openai(prompt)
         assert code(theirs) == (424, ending, "api_error")
         assert theirs.headers["x-should-retry"] == "false"
         replayed = await one.post(prompt, headers=key)
@@ -70,7 +61,7 @@ async def told_of(one: House, refused: httpx.Response, prompt: str, ending: str)
 
 async def test_who_sends_again_on_every_error_pays_once(tmp_path: Path) -> None:
     async with house(tmp_path, models=SHORT) as one:
-        answers = [await openai(one, "stuck [sandbox:stuck]") for _ in range(3)]
+        answers = [await one.openai("stuck [sandbox:stuck]") for _ in range(3)]
         assert {code(one) for one in answers} == {(424, "generation_timeout", "api_error")}
         assert one.sandbox.state.submits == 1
         assert round((await one.metrics())[SPEND], 6) == PRICE_USD
@@ -115,7 +106,7 @@ async def test_a_team_may_be_kept_from_passing_the_cache_by(tmp_path: Path) -> N
         assert first.headers["cache-status"] == f"image-gateway; fwd=miss; stored{IGNORED}"
         joined = await one.post("first [sandbox:delay=0.3]", headers={"Cache-Control": "no-store"})
         assert joined.headers["cache-status"] == f"image-gateway; fwd=miss; collapsed{IGNORED}"
-        theirs = await openai(one, "ours", **NO_CACHE)
+        theirs = await one.openai("ours", headers=NO_CACHE)
         assert theirs.headers["cache-status"].endswith(IGNORED)
         assert one.sandbox.state.submits == 2
         await one.made("theirs", key=OTHER_KEY)

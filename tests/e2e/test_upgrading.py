@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from former_versions import IDEMPOTENCY_KEY, LATEST, OLDEST, ORDER, Former, told
-from house import FAST, House, opened
+from house import House, opened
 from operate_page import commands, typed
 
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.ledger_file import LedgerFile
 from gateway.errors import Unavailable
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 pytestmark = pytest.mark.parametrize("former", [LATEST, OLDEST], ids=lambda one: one.file)
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

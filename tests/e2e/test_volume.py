@@ -12,20 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import ADMIN_KEY, FAST, House, opened, settings_text
+from house import ADMIN_KEY, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
 from gateway.adapters.pictures.marker import NAME
 from gateway.errors import Unavailable
-from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.sandbox import RunningSandbox
 
 PROMPT = "a lighthouse"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox(FAST) as one:
-        yield one
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import pytest
 from crowd import Client, crowd, many_files
-from house import FAST, TEAM_KEY, House, house, opened
+from house import FAST, TEAM_KEY, House, house, opened, until
 
 from gateway.core.model import Run
 from gateway.process.waiters import Waiters
@@ -29,17 +28,6 @@ async def waited(one: House, task_id: str, prefer: str = "wait=20") -> httpx.Res
     return await one.client.get(f"/v1/tasks/{task_id}", headers={**AUTH, "Prefer": prefer})
 
 
-async def until(condition: Any, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
-
-
-def waiters(one: House) -> int:
-    return len(one.gateway.services.waiters._patient)
-
-
 async def test_an_order_is_answered_with_its_pictures(a_house: House) -> None:
     answer = await a_house.post("patient [sandbox:delay=0.4]", headers=WAIT)
     assert answer.status_code == 200
@@ -51,7 +39,7 @@ async def test_an_order_is_answered_with_its_pictures(a_house: House) -> None:
     timing = answer.headers["server-timing"]
     assert float(timing.partition("upstream;dur=")[2]) > 300  # waiting is no time of our own
     assert (await a_house.poll(task["id"])).json() == task
-    assert waiters(a_house) == 0
+    assert a_house.waiters == 0
 
 
 async def test_a_poll_is_answered_when_the_task_ends(a_house: House) -> None:
@@ -150,9 +138,9 @@ async def test_a_client_that_goes_away_costs_nothing(a_house: House) -> None:
                     headers={**AUTH, **WAIT},
                 )
             )
-            await until(lambda: waiters(a_house) == 1)
+            await until(lambda: a_house.waiters == 1)
             waiting.cancel()
-        await until(lambda: waiters(a_house) == 0)
+        await until(lambda: a_house.waiters == 0)
     await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
     assert (await a_house.metrics())[REQUESTS % "499"] == 1
 
@@ -161,7 +149,7 @@ async def test_only_so_many_may_wait(tmp_path: Path) -> None:
     async with house(tmp_path, server={"max_waiters": 4}) as one:  # half of them for one team
         task = (await one.post("crowded [sandbox:delay=2]")).json()
         first = [asyncio.create_task(waited(one, task["id"])) for _ in range(2)]
-        await until(lambda: waiters(one) == 2)
+        await until(lambda: one.waiters == 2)
         third = await waited(one, task["id"])
         assert third.json()["status"] != "completed"
         assert "preference-applied" not in third.headers and third.headers["retry-after"]
@@ -175,7 +163,7 @@ async def test_a_stop_answers_everyone_at_once(a_house: House) -> None:
     task = (await a_house.post("stopped [sandbox:stuck]")).json()
     waiting = [asyncio.create_task(waited(a_house, task["id"])) for _ in range(20)]
     posting = asyncio.create_task(a_house.post("stopped [sandbox:stuck]", headers=WAIT))
-    await until(lambda: waiters(a_house) == 21)
+    await until(lambda: a_house.waiters == 21)
     start = time.monotonic()
     a_house.gateway.stop_taking()
     answers = await asyncio.gather(*waiting, posting)
@@ -192,7 +180,7 @@ async def test_a_restart_cuts_no_wait_short_of_an_answer(tmp_path: Path) -> None
         one = await opened(sandbox, tmp_path)
         task = (await one.post("over [sandbox:delay=1.2]")).json()
         waiting = asyncio.create_task(waited(one, task["id"]))
-        await until(lambda: waiters(one) == 1)
+        await until(lambda: one.waiters == 1)
         one.gateway.stop_taking()
         assert (await waiting).status_code == 200
         await one.stop()
@@ -263,7 +251,7 @@ async def wave(one: House, clients: Sequence[Client], runs: int, ends: dict[str,
         client.ask(*poll_of(ids[number % runs], "Prefer: wait=60\r\n"))
         for number, client in enumerate(clients)
     ]
-    await until(lambda: waiters(one) == len(clients), 60)
+    await until(lambda: one.waiters == len(clients), 60)
     theirs = [task for task in sandbox.tasks.values() if task.id not in known]
     before, start = sum(task.polls for task in theirs), time.monotonic()
     await asyncio.sleep(2)

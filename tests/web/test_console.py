@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from enum import StrEnum
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.core.model import RunState
+from gateway.core.teams.changes import Action
 from gateway.errors import NotFound
 from gateway.serving import InProcessServer
 from gateway.web.app import routes
@@ -161,8 +164,8 @@ def test_pages_have_no_script_or_style_of_their_own(name: str) -> None:
 def test_scripts_write_text_as_text(name: str) -> None:
     forbidden = (
         r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write\b"
-        r"|\beval\(|new Function\b|srcdoc|createContextualFragment|localStorage\.setItem\(ROLES"
-        r"|\sstyle=[\"']"
+        r"|\beval\(|new Function\b|srcdoc|createContextualFragment"
+        r"|\sstyle=[\"']|(?:localStorage\.setItem|browser\.set)\(ROLES"
     )
     assert re.findall(forbidden, text_of(name)) == []
 
@@ -189,6 +192,19 @@ def test_no_import_of_scripts_goes_in_a_circle() -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_opens_by_saying_what_it_is(name: str) -> None:
     assert text_of(name).startswith("// ")
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "kind"),
+    [
+        ("pages/changes.js", r"const ACTIONS = \[(.*?)\]", Action),
+        ("pages/run_state.js", r"const STATES = \{(.*?)\n\}", RunState),
+    ],
+)
+def test_a_list_of_words_is_the_gateways(name: str, listed: str, kind: type[StrEnum]) -> None:
+    [words] = re.findall(listed, text_of(name), re.DOTALL)
+    found = re.findall(r'"([a-z]+\.[a-z]+)"|\b([a-z]+): \[', words)
+    assert sorted("".join(one) for one in found) == sorted(kind)
 
 
 def test_every_icon_is_there_and_used() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Final
 
 FORMAT: Final = 1
@@ -50,6 +51,8 @@ def read(content: bytes) -> Manifest:
         made = Manifest(**{**told, "missing": tuple(told["missing"])})
     except (TypeError, KeyError):
         raise NoManifest("it is damaged") from None
-    if not isinstance(made.sums, dict) or not isinstance(made.runs, int):
+    # A name is a name: none leads out of the folder.
+    names = made.sums if isinstance(made.sums, dict) else [""]
+    if not isinstance(made.runs, int) or any(Path(name).name != name or not name for name in names):
         raise NoManifest("it is damaged")
     return made

@@ -55,11 +55,13 @@ def put(db: Database, changed: Sequence[Account]) -> None:
 
 def _found(db: Database, wanted: Sequence[AccountKey]) -> Mapping[AccountKey, Account]:
     found: list[Row] = []
-    for start in range(0, len(wanted), AT_ONCE):
-        part = wanted[start : start + AT_ONCE]
-        values = [value for key in part for value in rows.key_row(key)]
+    by_row = {rows.key_row(key): key for key in wanted}
+    named = tuple(by_row)
+    for start in range(0, len(named), AT_ONCE):
+        part = named[start : start + AT_ONCE]
+        values = [value for row in part for value in row]
         found += db.execute(statements.get_accounts(len(part)), values).fetchall()
-    return rows.accounts_from(found)
+    return {(key := by_row[tuple(row[:4])]): rows.amounts_of(key, row) for row in found}
 
 
 def _made(db: Database, key: AccountKey) -> tuple[Account, int]:

@@ -199,10 +199,16 @@ def account_row(account: Account) -> tuple[object, ...]:
 
 def accounts_from(rows: Sequence[Row]) -> Mapping[AccountKey, Account]:
     found = {}
-    for team, window, start, end, *amounts in rows:
+    for row in rows:
+        team, window, start, end = row[:4]
         key = AccountKey(team, Window(window), start, end)
-        found[key] = Account(key, Amounts(*amounts[:3]), Amounts(*amounts[3:]))
+        found[key] = amounts_of(key, row)
     return found
+
+
+def amounts_of(key: AccountKey, row: Row) -> Account:
+    """The account of this key from its row."""
+    return Account(key, Amounts(*row[4:7]), Amounts(*row[7:]))
 
 
 def usage_row(usage: Usage) -> tuple[object, ...]:

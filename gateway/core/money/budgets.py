@@ -144,14 +144,17 @@ TOLD_OF: Final = frozenset({Measure.USD, Measure.RUNS})
 def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
     """By the accounts that there are, each of its window; a cap without one is not told of."""
     by_window = {key.window: account for key, account in accounts.items()}
-    told = [
-        _accumulated(cap, account, account.key.end)
-        for cap in caps
-        if cap.measure in TOLD_OF and (account := by_window.get(cap.window))
-    ]
-    money = [one.left for one in told if one.cap.measure is Measure.USD]
-    runs = [one for one in told if one.cap.measure is Measure.RUNS]
-    return Left(min(money, default=None), next(iter(runs), None))
+    usd_micros, runs = None, None
+    for cap in caps:
+        account = by_window.get(cap.window) if cap.measure in TOLD_OF else None
+        if account is None:
+            continue
+        one = _accumulated(cap, account, account.key.end)
+        if cap.measure is Measure.RUNS:
+            runs = runs or one
+        elif usd_micros is None or one.left < usd_micros:
+            usd_micros = one.left
+    return Left(usd_micros, runs)
 
 
 def _standing(cap: Cap, account: Account, renews_at: Callable[[Window], float]) -> Standing:

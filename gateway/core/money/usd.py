@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Literal
 
 from gateway.core.money.accounts import USD_MICROS
@@ -16,7 +15,8 @@ def dollars(micros: int) -> float:
 
 def exact_usd(micros: int) -> str:
     """`12.500000`: all six decimals, so that nothing is lost and columns line up."""
-    return f"{Decimal(micros).scaleb(-6):.6f}"
+    whole, rest = divmod(abs(micros), USD_MICROS)
+    return f"{'-' if micros < 0 else ''}{whole}.{rest:06d}"
 
 
 def decimals_of(amounts: Iterable[int]) -> int:

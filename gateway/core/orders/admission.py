@@ -157,8 +157,10 @@ def admit(ask: Ask, view: View) -> tuple[Decision, Writes]:
 
 def _left(ask: Ask, view: View, writes: Writes) -> Left:
     """What the team has left once these writes are made."""
-    booked = {account.key: account for account in writes.accounts}
-    return left(ask.team.caps, ask.in_force({**view.accounts, **booked}))
+    accounts = view.accounts
+    if writes.accounts:
+        accounts = {**accounts, **{account.key: account for account in writes.accounts}}
+    return left(ask.team.caps, ask.told_of(accounts))
 
 
 def replay(ask: Ask, claim: Claim, found: Task | None) -> Replayed | Conflicting | None:

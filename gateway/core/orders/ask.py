@@ -69,6 +69,10 @@ class Ask:
         """Those of the accounts that the team's limits are held against."""
         return {key: accounts[key] for key in self._accounts() if key in accounts}
 
+    def told_of(self, accounts: Mapping[AccountKey, Account]) -> Mapping[AccountKey, Account]:
+        """Those of the accounts that show what the team has left."""
+        return {key: accounts[key] for key in self._told_of() if key in accounts}
+
     def keys(self) -> Keys:
         """What `admit` needs to see: the team's accounts, the runs of the fingerprint, the claim.
 

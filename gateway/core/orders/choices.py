@@ -6,7 +6,7 @@ Pure. A choice is priced as the order that makes it would be, by the same rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,9 +70,18 @@ def beginning(model: ImageModel, team: Team) -> Mapping[str, str]:
 
 def price(model: ImageModel, team: Team, said: Mapping[str, str | None]) -> int | None:
     """Micro-dollars of one picture at most, on the route that would serve it; None: unpriced."""
-    fields = settled({name: one for name, one in said.items() if one}, model.limits.lists)
+    fields = settled({name: one for name, one in said.items() if one}, model.limits)
     found = cheapest(model, Order(model.name, "", 1, None, None, filled(fields, model, team)))
     return None if found is None else found[1]
+
+
+def quality_prices(model: ImageModel, team: Team) -> Iterator[tuple[str, int]]:
+    """Each quality that the team may order and that has a price, with that price, all else left
+    out. `auto` is no quality of its own."""
+    for quality in offered(model, team, "quality") or ():
+        priced = price(model, team, {"quality": quality})
+        if priced is not None:
+            yield quality, priced
 
 
 def _values(model: ImageModel, team: Team, field: str) -> Sequence[str | None]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.core.catalog import ImageModel, Team
-from gateway.core.orders.spellings import AUTO, spelled
+from gateway.core.orders.spellings import AUTO, meant
 
 DEFAULTABLE: Final = (
     "background",
@@ -47,6 +47,8 @@ def defaults(model: ImageModel, team: Team) -> dict[str, object]:
         choices = allowed(name, model, team)
         if name not in given and choices and len(choices) == 1 and not _may_leave(name, team):
             given[name] = next(iter(choices))
+    if not given:  # as for most orders
+        return given
     return {
         name: value
         for name, value in given.items()
@@ -57,7 +59,7 @@ def defaults(model: ImageModel, team: Team) -> dict[str, object]:
 def allowed(name: str, model: ImageModel, team: Team) -> frozenset[str] | None:
     """The values that an order of the team may have in this field; None: upstream judges."""
     offered = model.limits.lists.get(name)
-    granted = team.allow.lists.get(name)
+    granted = team.allow.values(name, model.name)
     if offered is None or granted is None:
         return granted if offered is None else offered
     return offered & granted
@@ -91,7 +93,7 @@ def _usable(
         return {}
     lists = model.limits.lists
     named = {
-        name: spelled(name, value, lists[name]) if name in lists else value for name, value in given
+        name: meant(name, value, model.limits) if name in lists else value for name, value in given
     }
     return {name: value for name, value in named.items() if _may_say(name, value, model, team)}
 

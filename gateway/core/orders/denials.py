@@ -109,8 +109,9 @@ def forbidden(ask: Ask) -> Denial | None:
     allow, order = ask.team.allow, ask.order
     if allow.models is not None and order.model not in allow.models:
         return _not_allowed(Reason.MODEL, "model", order.model, allow.models)
-    if allow.sizes is not None and (order.size or AUTO) not in allow.sizes:
-        return _not_allowed(Reason.SIZE, "size", order.size, allow.sizes)
+    sizes = allow.sizes_of(order.model)
+    if sizes is not None and (order.size or AUTO) not in sizes:
+        return _not_allowed(Reason.SIZE, "size", order.size, sizes)
     if allow.qualities is not None and (order.quality or AUTO) not in allow.qualities:
         return _not_allowed(Reason.QUALITY, "quality", order.quality, allow.qualities)
     if allow.max_n is not None and order.n > allow.max_n:

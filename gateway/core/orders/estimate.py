@@ -5,17 +5,15 @@ Pure: the service looks things up, this puts them together. Nothing here spends 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Order
 from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled
 from gateway.core.orders.ask import Ask
-from gateway.core.orders.defaults import allowed, filled
 from gateway.core.orders.denials import Denial
 from gateway.core.orders.pricing import ceiling, cheapest
-from gateway.core.orders.spellings import AUTO, settled
 from gateway.core.policy import Policy
 
 
@@ -53,19 +51,6 @@ def _verdict(decision: Settled) -> tuple[str, Denial | None]:
             return "join", shadow
         case _:
             return "start", decision.shadow
-
-
-def quality_prices(model: ImageModel, team: Team) -> Iterator[tuple[str, int]]:
-    """Each quality that the team may order, with what a picture costs at most (micro-dollars).
-
-    All else is left out, so that it is as the defaults have it. `auto` is no quality of its own.
-    """
-    for quality in sorted(allowed("quality", model, team) or ()):
-        body = filled(settled({"quality": quality}, model.limits.lists), model, team)
-        order = Order(model.name, "", 1, None, quality, body)
-        priced = None if quality == AUTO else cheapest(model, order)
-        if priced is not None:
-            yield quality, priced[1]
 
 
 def models_of(team: Team, policy: Policy) -> Sequence[ImageModel]:

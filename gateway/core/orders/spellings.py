@@ -1,8 +1,8 @@
 """The spellings of an order's fields: what means the same becomes one spelling.
 
-Only what upstream documents is known here. What is left out, and what only says so in another
-way, is not there; a field under another spelling of its name is refused, because upstream might
-read it all the same.
+Only what upstream documents is known here, and what a model's settings call its sizes. What is left
+out, and what only says so in another way, is not there; a field under another spelling of its name
+is refused, because upstream might read it all the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.core.catalog import Limits
 from gateway.errors import InvalidRequest
 
 AUTO: Final = "auto"
@@ -49,16 +50,22 @@ def given(body: Mapping[str, object]) -> dict[str, object]:
     return said
 
 
-def settled(
-    fields: Mapping[str, object], lists: Mapping[str, frozenset[str] | None]
-) -> dict[str, object]:
-    """The same fields, those that `lists` names in the one spelling that they have there."""
-    said = dict(fields)
+def settled(fields: Mapping[str, object], limits: Limits) -> dict[str, object]:
+    """The same fields, those that have lists in the one spelling that they have there."""
+    said, lists = dict(fields), limits.lists
     for name in lists.keys() & said.keys():
-        said[name] = spelled(name, said[name], lists[name])
+        said[name] = meant(name, said[name], limits)
     for name in ("size", "quality"):
         if said.get(name) == AUTO:
             del said[name]
+    return said
+
+
+def meant(name: str, value: object, limits: Limits) -> object:
+    """A value as the model has it: in its spelling, a size by the one name that it has there."""
+    said = spelled(name, value, limits.lists.get(name))
+    if name == "size" and limits.size_aliases and isinstance(said, str):
+        return limits.size_aliases.get(said.casefold(), said)
     return said
 
 

@@ -55,7 +55,7 @@ def read_order(
         raise InvalidRequest('The body must be a JSON object such as {"model": …, "prompt": …}.')
     check_texts(body, max_depth=MAX_DEPTH)
     model = _model(body.get("model"), catalog)
-    fields = filled(settled(given(body), model.limits.lists), model, team)
+    fields = filled(settled(given(body), model.limits), model, team)
     prompt = _prompt(fields.get("prompt"), model.limits)
     n = _count(fields.get("n", 1), model.limits)
     size = _choice("size", fields.get("size"), model.limits.sizes)

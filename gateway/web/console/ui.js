@@ -49,7 +49,7 @@ export function Badge({ tone = "none", icon, children }) {
 
 // --- amounts and times -------------------------------------------------------------------------
 
-/** US dollars with as many decimals as they need: $0.05, $12.30, $0.0125. */
+/** US dollars in cents, and below a dollar with as many decimals as they need: $0.05, $12.30, $0.0125. */
 export function money(usd) {
   if (usd === null || usd === undefined) return "–";
   const small = usd !== 0 && Math.abs(usd * 100 - Math.round(usd * 100)) > 1e-6 && Math.abs(usd) < 1;

@@ -14,8 +14,9 @@ from gateway.core.instants import rfc3339_if_ever
 from gateway.core.money.accounts import USD_MICROS
 from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
+from gateway.core.orders.choices import quality_prices
 from gateway.core.orders.defaults import allowed, defaults, most, must_say
-from gateway.core.orders.estimate import Estimate, models_of, quality_prices
+from gateway.core.orders.estimate import Estimate, models_of
 from gateway.core.policy import Current
 from gateway.errors import InvalidRequest, Unavailable
 from gateway.services.orders import Orders
@@ -115,6 +116,12 @@ MODEL: Final = Component(
             "owned_by": STRING,
             "max_n": INTEGER,
             "sizes": _NAMES,
+            "size_aliases": {
+                **OBJECT,
+                "additionalProperties": STRING,
+                "description": "Further names of sizes, each with the size that is ordered by it; "
+                "absent without any.",
+            },
             "qualities": _NAMES,
             "resolutions": _NAMES,
             "defaults": {**OBJECT, "description": "What is filled in where an order says nothing."},
@@ -262,10 +269,11 @@ class MayOrderShape(TypedDict):
     required: list[str]
     prices: list[PriceShape]
     usd_by_quality: dict[str, float]
+    size_aliases: NotRequired[dict[str, str]]
 
 
 def may_order(model: ImageModel, team: Team) -> MayOrderShape:
-    return {
+    told: MayOrderShape = {
         "max_n": most(model, team),
         "sizes": _sorted(allowed("size", model, team)),
         "qualities": _sorted(allowed("quality", model, team)),
@@ -275,6 +283,10 @@ def may_order(model: ImageModel, team: Team) -> MayOrderShape:
         "prices": prices(model),
         "usd_by_quality": {name: dollars(price) for name, price in quality_prices(model, team)},
     }
+    granted, known = allowed("size", model, team), sorted(model.limits.size_aliases.items())
+    if aliases := {name: size for name, size in known if granted is None or size in granted}:
+        told["size_aliases"] = aliases
+    return told
 
 
 def prices(model: ImageModel) -> list[PriceShape]:

@@ -6,16 +6,17 @@ import { Plot, daysBetween } from "../plot.js";
 import { summaries } from "../session.js";
 import { refreshSummary } from "../team/work.js";
 import { Badge, Bar, Card, Empty, ErrorBox, Loading, PageHead, Segments, Stat, Table, count, money } from "../ui.js";
+import { today } from "./filters.js";
+import { overDays, plus, sum } from "./usage_sums.js";
 
 const RANGES = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
-const DAY_MS = 86_400_000;
 
 export default function Mine() {
   const [range, setRange] = useState("30");
   const summary = summaries.team.value;
   useEffect(() => void refreshSummary(), []);
   const to = summary && today(summary.timezone);
-  const from = to && new Date(Date.parse(to) - (Number(range) - 1) * DAY_MS).toISOString().slice(0, 10);
+  const from = to && plus(to, 1 - Number(range));
   const usage = useData("team", to ? "team/v1/usage" : null, { from, to, by: "day,model" });
   if (!summary) return html`<${PageHead} title="Usage" /><${Loading} />`;
   return html`<${PageHead} title="Usage">What your team may still spend, what it has spent, and what the cache has saved it.<//>
@@ -29,11 +30,6 @@ export default function Mine() {
       <${Segments} label="How many days" options=${RANGES} value=${range} onChoose=${setRange} /></div>
     <${ErrorBox} error=${usage.error} retry=${usage.reload} />
     ${usage.data ? html`<${OverTime} usage=${usage.data} />` : usage.loading && html`<${Loading} />`}`;
-}
-
-/** The day it is now where the budgets are counted. */
-function today(timeZone) {
-  return new Date().toLocaleDateString("sv-SE", { timeZone });
 }
 
 function Limits({ summary }) {
@@ -52,12 +48,11 @@ const lasts = ({ window, spent, held }) => !["minute", "now"].includes(window) |
 function OverTime({ usage }) {
   const days = daysBetween(usage.from, usage.to);
   const { totals } = usage;
-  const sums = (name, rows) => days.map((day) => rows.filter((row) => row.day === day).reduce((sum, row) => sum + row[name], 0));
   const names = [...new Set(usage.data.map((row) => row.model))].sort();
-  const spent = names.map((name) => ({ label: name, values: sums("spent_usd", usage.data.filter((row) => row.model === name)) }));
+  const spent = names.map((name) => overDays(usage.data.filter((row) => row.model === name), days, "spent_usd", name));
   const saved = [
-    { label: "From the cache", colour: 2, values: sums("saved_hit_usd", usage.data) },
-    { label: "Shared", colour: 5, values: sums("saved_joined_usd", usage.data) },
+    { colour: 2, ...overDays(usage.data, days, "saved_hit_usd", "From the cache") },
+    { colour: 5, ...overDays(usage.data, days, "saved_joined_usd", "Shared") },
   ];
   const orders = totals.hits + totals.joined + totals.started;
   if (!orders) return html`<${Card}><${Empty} icon="chart-column" title="Nothing made in these days" /><//>`;
@@ -75,7 +70,7 @@ function Models({ usage, names }) {
   const shown = (name, value) => (name.endsWith("_usd") ? money(value) : count(value));
   const rows = names.map((model) => {
     const own = usage.data.filter((row) => row.model === model);
-    return { model, ...Object.fromEntries(COUNTERS.map((name) => [name, own.reduce((sum, row) => sum + row[name], 0)])) };
+    return { model, ...Object.fromEntries(COUNTERS.map((name) => [name, sum(own.map((row) => row[name]))])) };
   });
   const columns = COUNTERS.map((name) => ({ name, head: HEADS[name], align: "end", cell: (row) => shown(name, row[name]) }));
   const foot = html`<tr><th scope="row">Together</th>${COUNTERS.map((name) => html`<td key=${name} data-align="end" data-total=${name}>${shown(name, usage.totals[name])}</td>`)}</tr>`;

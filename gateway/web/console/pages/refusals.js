@@ -22,7 +22,7 @@ export function ordered({ model, asked }) {
 }
 
 /** The key that an order came with: its label, or its id. */
-export const keyName = ({ key, key_label: label }) => label || key;
+const keyName = ({ key, key_label: label }) => label || key;
 
 export default function Refusals({ query }) {
   const set = setter("runs", [], query);

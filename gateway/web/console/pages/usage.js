@@ -64,7 +64,7 @@ function Csv({ asked, report }) {
 }
 
 /** What became of new orders: "44 new · 6 of them failed, nothing charged · 1 under way". */
-export function newOrders({ started, done, failed, failed_usd: lost }) {
+function newOrders({ started, done, failed, failed_usd: lost }) {
   const live = started - done - failed;
   return [
     `${count(started)} new`,

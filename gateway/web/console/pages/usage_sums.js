@@ -1,4 +1,4 @@
-// Arithmetic of the spend page: date ranges, and rows of the report as series over days.
+// Arithmetic of the pages of usage and spend: date ranges, and rows of the report as series over days.
 // Dollars are added as whole micro-dollars, so that sums are exact.
 
 export const RANGES = [["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["month", "This month"], ["last-month", "Last month"]];

@@ -1,7 +1,7 @@
 // How sizes, qualities and the like are called for people who make pictures.
 
 /** "1024x1024" is "Square 1024×1024", "2:3" is "Portrait 2:3"; what is no size stays as it is. */
-export function sizeWords(size) {
+function sizeWords(size) {
   const [, width, sign, height] = /^(\d+)([:x])(\d+)$/.exec(size) ?? [];
   if (!width) return worded(size);
   const shape = Number(width) === Number(height) ? "Square" : Number(width) < Number(height) ? "Portrait" : "Landscape";

@@ -96,7 +96,7 @@ async function patiently(key, act, otherwise) {
 }
 
 /** One order of the team by its task id, or null. */
-export async function orderOf(task) {
+async function orderOf(task) {
   return (await get("team", "team/v1/orders", { task })).data[0] ?? null;
 }
 
