@@ -100,7 +100,7 @@ class Backup:
             raise Unavailable(f"{sentence(error)}; a former backup is as it was.") from error
         finally:
             with suppress(OSError):
-                self._new_ledger.unlink(missing_ok=True)
+                folder.drop_draft(self._new_ledger)
             folder.close()
         size_bytes = (folder.root / LEDGER_NAME).stat().st_size
         took = self._clock() - began
@@ -175,6 +175,20 @@ class Backup:
                 f"The backup {root} knows of {former.runs:,} runs and this ledger of {runs:,}: it"
                 " is older, or began anew. Name another folder, so that none of them is lost."
             )
+        last = self._last_run_kept()
+        if last is not None and not ledger.has_run(last):
+            raise Unavailable(
+                f"The backup {root} knows of the run {last} and this ledger does not: it went on"
+                " from an older backup. Name another folder, so that nothing of that time is lost."
+            )
+
+    def _last_run_kept(self) -> str | None:
+        """By the former backup's ledger; None where it cannot be read, and is no loss."""
+        try:
+            with closing(LedgerFile(self._folder.root / LEDGER_NAME, still=True)) as former:
+                return former.last_run()
+        except Unavailable:
+            return None
 
     def _carry_pictures(self, ledger: LedgerFile, carrier: Carrier) -> Tally:
         source, target = self._data / PICTURES_NAME, self._folder.root / PICTURES_NAME

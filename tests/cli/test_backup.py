@@ -347,6 +347,14 @@ def more_runs(data: Path, kept: Path) -> Path:
     return kept
 
 
+def other_runs(data: Path, kept: Path) -> Path:
+    backed_up(data, kept)
+    with closing(sqlite3.connect(kept / "ledger.sqlite3")) as db, db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("UPDATE runs SET id = 'run_of_yesterday'")
+    return kept
+
+
 def newer_format(data: Path, kept: Path) -> Path:
     backed_up(data, kept)
     told = json.loads((kept / "backup.json").read_text())
@@ -391,6 +399,7 @@ REFUSED = [
     (lambda data, _: data.parent, "holds something else ('data', for one)"),
     (another_installation, "is the backup of another installation"),
     (more_runs, "knows of 9,000 runs and this ledger of 1: it is older"),
+    (other_runs, "knows of the run run_of_yesterday and this ledger does not: it went on from an"),
     (newer_format, "it was made by a newer version of the gateway (7.0)"),
     (unmounted, "has no .store-id"),
     (damaged, "damaged"),
@@ -465,6 +474,37 @@ def test_two_at_once_into_one_folder(data: Path, kept: Path, tmp_path: Path) -> 
             assert f"Another backup or restore uses {kept} now." in result.stderr
 
 
+def test_who_comes_second_leaves_the_drafts_of_the_first(data: Path, kept: Path) -> None:
+    backed_up(data, kept)
+    draft = kept / "ledger.sqlite3.new"
+    draft.write_text("of the first")
+    with (kept / "backup.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert backup(data, kept).exit_code == 2
+    assert draft.read_text() == "of the first"
+
+
+def test_a_decided_backup_that_is_cut_keeps_its_ledger(
+    data: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backed_up(data, kept)
+    change(data, "PRAGMA user_version = 7")
+    replace = Path.replace
+
+    def cut_before_the_ledger(path: Path, target: Path) -> Path:
+        if path.name == "ledger.sqlite3.new":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", cut_before_the_ledger)
+        assert backup(data, kept).exit_code != 0
+    result = restore(kept, tmp_path / "back")
+    assert result.exit_code == 0, result.output
+    with closing(sqlite3.connect(tmp_path / "back" / "ledger.sqlite3")) as db:
+        assert db.execute("PRAGMA user_version").fetchall() == [(7,)]
+
+
 @pytest.mark.parametrize("what", ["the ledger", "a picture", "a folder"])
 def test_a_full_disk_leaves_the_former_one_whole(
     data: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -525,6 +565,10 @@ def no_manifest(kept: Path, _: Path) -> None:
     (kept / "backup.json").write_text("{}")
 
 
+def deep_manifest(kept: Path, _: Path) -> None:
+    (kept / "backup.json").write_text("[" * 100_000)
+
+
 def odd_manifest(kept: Path, _: Path) -> None:
     told = json.loads((kept / "backup.json").read_text())
     (kept / "backup.json").write_text(json.dumps({**told, "sums": [1]}))
@@ -553,6 +597,7 @@ UNRESTORED = [
     (other_ledger, "ledger.sqlite3 is not as backup.json says"),
     (without_key, "callback.key is not there"),
     (no_manifest, "it is damaged"),
+    (deep_manifest, "it is damaged"),
     (odd_manifest, "it is damaged"),
     (manifest_of_elsewhere, "it is damaged"),
     (in_use, "is not empty ('letters' is there, for one), and a restore overwrites nothing"),

@@ -84,6 +84,11 @@ class BackupFolder:
             os.close(self._lock)
             self._lock = None
 
+    def drop_draft(self, path: Path) -> None:
+        """Makes room, unless the file is another backup's, or of one that is decided."""
+        if self._lock is not None and not (self.root / f"{MANIFEST}{NEW}").exists():
+            path.unlink(missing_ok=True)
+
     def manifest(self) -> Manifest | None:
         """Of the backup that is there; None where none was ever finished."""
         try:

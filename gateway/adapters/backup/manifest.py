@@ -42,7 +42,7 @@ def read(content: bytes) -> Manifest:
     try:
         told = json.loads(content)
         number = int(told.pop("format"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise NoManifest("it is damaged") from None
     if number > FORMAT:
         version = str(told.get("version", "?"))

@@ -68,6 +68,16 @@ class LedgerFile:
     def run_count(self) -> int:
         return int(self._rows("SELECT COUNT(*) FROM runs")[0][0]) if self._columns else 0
 
+    def last_run(self) -> str | None:
+        """The one that was written last; none is ever deleted."""
+        if not self._columns:
+            return None
+        found = self._rows("SELECT id FROM runs ORDER BY rowid DESC LIMIT 1")
+        return str(found[0][0]) if found else None
+
+    def has_run(self, run_id: str) -> bool:
+        return bool(self._columns and self._rows("SELECT 1 FROM runs WHERE id = ?", run_id))
+
     def picture_totals(self) -> tuple[int, int]:
         """How many are on record, and their bytes."""
         if not self._columns:
