@@ -269,6 +269,29 @@ async def test_closing_an_uncopied_key_asks_once_more(home: House, tab: Tab) -> 
     await expect(dialog).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "told"), [("() => false", "Not copied"), (None, "Copied")], ids=["no", "by hand"]
+)
+async def test_a_clipboard_that_is_denied_is_told(
+    home: House, tab: Tab, by_hand: str | None, told: str
+) -> None:
+    await create_team(tab, f"atelier-{told[:3].lower()}", "1")
+    denied = "{ writeText: () => Promise.reject(new Error('denied')) }"
+    await tab.page.evaluate(
+        f"Object.defineProperty(navigator, 'clipboard', {{ value: {denied} }});"
+        + (f"document.execCommand = {by_hand};" if by_hand else "")
+    )
+    await tab.button("Issue a key").click()
+    await tab.button("Issue the key").click()
+    dialog = tab.page.get_by_role("dialog", name="The new key")
+    await dialog.get_by_role("button", name="Copy", exact=True).click()
+    await expect(dialog.get_by_role("button", name=told, exact=True)).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    unsaved = dialog.get_by_text("You have not copied it yet")
+    await expect(unsaved).to_have_count(1 if by_hand else 0)
+    assert tab.faults == []
+
+
 async def some_work(home: House) -> None:
     """Runs, hits, refusals of a few teams."""
     await home.made("a red bicycle", n=2)
