@@ -15,7 +15,7 @@ const TABS = [["", "Runs"], ["refused", "Refused"], ["pictures", "Pictures"]];
 const VIEWS = { refused: Refusals, pictures: Pictures };
 const LEADS = {
   "": "Every order that was sent upstream, and how it went.",
-  refused: "Orders that were turned away, and why. They cost nothing.",
+  refused: "Orders that got no picture in their answer, and why. What was turned away cost nothing; what failed upstream has a run that says what it cost.",
   pictures: "Every picture that is kept.",
 };
 
