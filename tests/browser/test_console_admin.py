@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator
 from functools import partial
@@ -269,6 +270,29 @@ async def test_closing_an_uncopied_key_asks_once_more(home: House, tab: Tab) -> 
     await expect(dialog).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "told"), [("() => false", "Not copied"), (None, "Copied")], ids=["no", "by hand"]
+)
+async def test_a_clipboard_that_is_denied_is_told(
+    home: House, tab: Tab, by_hand: str | None, told: str
+) -> None:
+    await create_team(tab, f"atelier-{told[:3].lower()}", "1")
+    denied = "{ writeText: () => Promise.reject(new Error('denied')) }"
+    await tab.page.evaluate(
+        f"Object.defineProperty(navigator, 'clipboard', {{ value: {denied} }});"
+        + (f"document.execCommand = {by_hand};" if by_hand else "")
+    )
+    await tab.button("Issue a key").click()
+    await tab.button("Issue the key").click()
+    dialog = tab.page.get_by_role("dialog", name="The new key")
+    await dialog.get_by_role("button", name="Copy", exact=True).click()
+    await expect(dialog.get_by_role("button", name=told, exact=True)).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    unsaved = dialog.get_by_text("You have not copied it yet")
+    await expect(unsaved).to_have_count(1 if by_hand else 0)
+    assert tab.faults == []
+
+
 async def some_work(home: House) -> None:
     """Runs, hits, refusals of a few teams."""
     await home.made("a red bicycle", n=2)
@@ -390,6 +414,27 @@ async def test_a_refusal_says_what_was_ordered(home: House, tab: Tab) -> None:
     assert [fault for fault in tab.faults if "404" not in fault] == []
 
 
+async def test_a_long_label_of_a_key_fits_on_a_phone(home: House, tab: Tab) -> None:
+    await home.admin(
+        "POST", "teams", json={"name": "atelier", "budgets": [{"usd": 1, "per": "day"}]}
+    )
+    issued = await home.admin("POST", "teams/atelier/keys", json={"label": "W" * 100})
+    await home.post("too many", n=11, key=issued.json()["key"])
+    await home.settled()
+    await tab.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    await tab.open("runs?view=refused")
+    await expect(tab.page.get_by_text("W" * 100)).to_be_visible()
+    assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_what_failed_upstream_is_not_said_to_cost_nothing(home: House, tab: Tab) -> None:
+    await home.post("[sandbox:http=400:invalid_request] where is it")
+    await home.settled()
+    await tab.open("runs?view=refused")
+    await expect(tab.page.get_by_text("Failed upstream").first).to_be_attached()
+    await expect(tab.page.locator(".lead")).to_contain_text("has a run that says what it cost")
+
+
 async def test_a_prompt_is_shown_as_text(home: House, tab: Tab) -> None:
     await home.made(NASTY)
     for place in ("runs", "runs?view=pictures"):
@@ -502,6 +547,11 @@ async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
     await expect(rows.nth(0)).to_contain_text("budget day before: $1.00 \u2192 after: $1.50")
     await expect(rows.nth(0)).to_contain_text("qualities after: low")
     await expect(rows.nth(2)).to_contain_text("budget day after: $1.00")
+    key = (await home.admin("POST", "teams/atelier/keys", json={"label": "x"})).json()["id"]
+    await home.admin("DELETE", f"teams/atelier/keys/{key}")
+    await tab.open("health?view=changes")
+    ended = rows.filter(has_text="revoked")
+    await expect(ended).to_contain_text(re.compile(r"after: \w{3} \d+, \d\d:\d\d [AP]M"))
     assert tab.faults == []
 
 

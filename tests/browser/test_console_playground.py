@@ -9,7 +9,7 @@ import pytest
 from admin_tab import Tab
 from house import ADMIN_KEY, OTHER_KEY, TEAM_KEY, House, digest, settings_text
 from playwright.async_api import Locator, Route, expect
-from team_tab import POOR_KEY, TEAMS, drop, enter, last_order, order, png
+from team_tab import AWAY, POOR_KEY, TEAMS, drop, enter, last_order, order, png
 
 from gateway.config import parse
 
@@ -125,6 +125,44 @@ async def test_a_refusal_names_what_would_fit(home: House, tab: Tab) -> None:
     await tab.button("8 pictures would fit ($0.48)").click()
     await expect(quote(tab)).to_contain_text("Makes 8 new pictures, at most $0.48")
     await expect(tab.page.get_by_label("Pictures", exact=True)).to_have_value("8")
+
+
+async def test_fewer_and_cheaper_is_named_where_neither_will_do_alone(
+    home: House, tab: Tab
+) -> None:
+    await enter(home, tab, POOR_KEY)
+    await tab.page.get_by_label("Model").select_option("gpt-image-2")
+    await tab.page.get_by_label("Prompt").fill("far more than is left")
+    await tab.page.get_by_label("Pictures", exact=True).fill("10")
+    await choice(tab, "4K").check()
+    await tab.button("1 picture in 1K would fit ($0.40)").click()
+    await expect(quote(tab)).to_contain_text("Makes a new picture, at most $0.40")
+    await expect(choice(tab, "1K")).to_be_checked()
+
+
+async def test_times_in_refusals_are_those_of_the_page(home: House, tab: Tab) -> None:
+    await home.made("most of what there is", quality="high", key=POOR_KEY)
+    await enter(home, tab, POOR_KEY)
+    await tab.page.get_by_label("Prompt").fill("the rest of it and more")
+    await choice(tab, "high").check()
+    await expect(quote(tab)).to_contain_text(re.compile(r"renews at \w{3} \d+, 12:00 AM"))
+    await tab.button("Generate").click()
+    refused = tab.page.locator(".result").get_by_role("alert")
+    await expect(refused).to_contain_text(re.compile(r"renews at \w{3} \d+, 12:00 AM"))
+    assert not re.search(r"\d{4}-\d\d-\d\dT", await tab.page.locator("main").inner_text())
+    tab.faults[:] = [one for one in tab.faults if not AWAY.search(one)]
+
+
+async def test_what_may_have_been_paid_is_not_called_refused(home: House, tab: Tab) -> None:
+    await enter(home, tab)
+    await tab.page.get_by_label("Prompt").fill("[sandbox:drop] where is it")
+    await tab.button("Generate").click()
+    result = tab.page.locator(".result")
+    await expect(result).to_contain_text("The outcome is not known")
+    await expect(result.locator(".badge").first).to_have_text("Not known")
+    await expect(result).to_contain_text("no answer came back")
+    await expect(result).not_to_contain_text("Cache-Control")
+    tab.faults[:] = [one for one in tab.faults if "status of 504" not in one]
 
 
 # --- away ----------------------------------------------------------------------------------------

@@ -75,6 +75,17 @@ async def test_a_wrong_key_is_told_and_a_right_one_opens(home: House, tab: Tab) 
     assert await tab.page.evaluate("sessionStorage.length") == 0
 
 
+async def test_a_key_that_no_header_can_carry_is_no_fault_of_the_network(
+    home: House, tab: Tab
+) -> None:
+    await tab.page.goto(f"{home.http.base_url}/console")
+    for text, sign in [("igw_5j96pnk8jxtv_…", "…"), ("ключ", "к"), ("🦊", "🦊")]:
+        await tab.page.get_by_label("Team key").fill(text)
+        await tab.button("Open").click()
+        await expect(tab.page.locator(".field-error")).to_contain_text(f"No key has a “{sign}”")
+    await expect(tab.page.get_by_text("did not answer")).to_have_count(0)
+
+
 async def test_a_key_is_in_no_address_and_on_no_page(home: House, tab: Tab) -> None:
     urls: list[str] = []
     tab.page.on("request", lambda request: urls.append(request.url))

@@ -76,8 +76,13 @@ export async function send(role, method, path, body, options = {}) {
   return (await ask(role, path, { ...options, method, body })).body;
 }
 
+/** What no header can carry, such as the "…" behind the beginning of a key in a list of keys. */
+const UNSENDABLE = /[^\x20-\xff]/u;
+
 /** Tries a key, and keeps it if it opens its door. Throws `ApiError`. */
 export async function signIn(role, key) {
+  const strange = UNSENDABLE.exec(key);
+  if (strange) throw new ApiError(401, { message: `No key has a “${strange[0]}” in it. Copy the whole key again.` });
   keep(role, key, await get(role, ROLES[role].summary, {}, { key }));
 }
 

@@ -121,10 +121,19 @@ export function Time({ at, how = "at" }) {
   const shown = {
     relative: () => relative(at),
     day: () => when.toLocaleDateString(undefined, { dateStyle: "medium", timeZone }),
-    at: () => when.toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone }),
+    at: () => momentWords(at),
   }[how]();
   return html`<time datetime=${at} title=${whole}>${shown}</time>`;
 }
+
+const momentWords = (at) => new Date(at).toLocaleString(undefined, {
+  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZone: zone.value,
+});
+
+const MOMENT = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
+
+/** What the gateway says for programs, with its times (in UTC) told as all others of the page. */
+export const withTimes = (text) => String(text ?? "").replace(MOMENT, momentWords);
 
 // --- forms -------------------------------------------------------------------------------------
 
@@ -256,7 +265,7 @@ export function ErrorBox({ error, title, retry, children }) {
     <${Icon} name="circle-alert" />
     <div>
       ${title && html`<p class="error-title">${title}</p>`}
-      <p>${error.message}</p>
+      <p>${withTimes(error.message)}</p>
       ${children}
       ${error.requestId && html`<p class="hint">Request <code>${error.requestId}</code></p>`}
       ${retry && error.status !== 404 && html`<${Button} icon="refresh-cw" onClick=${retry}>Try again<//>`}
@@ -323,25 +332,35 @@ export function Toasts() {
 
 /** Copies a text, and says so; `onCopied` is told. */
 export function CopyButton({ text, label = "Copy", kind = "plain", icon = "copy", onCopied, ...rest }) {
-  const [done, setDone] = useState(false);
+  const [told, setTold] = useState("");
   const copy = async () => {
-    await copyText(text);
-    setDone(true);
-    onCopied?.();
-    setTimeout(() => setDone(false), 2000);
+    const copied = await copyText(text);
+    setTold(copied ? "Copied" : "Not copied");
+    if (copied) onCopied?.();
+    setTimeout(() => setTold(""), copied ? 2000 : 5000);
   };
-  return html`<${Button} kind=${kind} icon=${done ? "check" : icon} onClick=${copy} ...${rest}>${done ? "Copied" : label}<//>
-    <span class="unseen" role="status">${done ? "Copied" : ""}</span>`;
+  const shown = { Copied: "check", "Not copied": "circle-alert" }[told] ?? icon;
+  return html`<${Button} kind=${kind} icon=${shown} onClick=${copy} ...${rest}>${told || label}<//>
+    <span class="unseen" role="status">${told}</span>`;
 }
 
-/** Pages that are not served over https have no clipboard of their own but on this machine. */
+/**
+ * Whether the text is in the clipboard now. A browser may refuse it, and pages that are not served over https have
+ * none but on this machine: then it is tried as a reader would, by marking a text and copying it.
+ */
 async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  if (navigator.clipboard) {
+    const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
+    if (copied) return true;
+  }
+  const before = document.activeElement;
   const area = Object.assign(document.createElement("textarea"), { value: text });
   (document.querySelector("dialog[open]") ?? document.body).append(area);
   area.select();
-  document.execCommand("copy");
+  const copied = document.execCommand("copy");
   area.remove();
+  before?.focus();
+  return copied;
 }
 
 /** Text in a fixed width, with a button to copy it. */

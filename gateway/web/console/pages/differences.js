@@ -1,10 +1,11 @@
 // What an operator's act has changed, as lines that people read: "budget day $50 → $80".
 
-import { money } from "../ui.js";
+import { money, withTimes } from "../ui.js";
 
 /** Lists whose entries are told apart by their window, and the amount in them. */
 const WINDOWED = { budgets: ["budget", "usd", money], images: ["pictures", "count", String] };
 const NAMES = {
+  revoked_at: "revoked", expires_at: "expires",
   "limits.runs_per_minute": "new orders per minute", "limits.concurrent_runs": "orders at the same time",
   "allow.max_n": "pictures in one order", "cache.scope": "cache", "cache.client_control": "passing the cache by",
 };
@@ -39,7 +40,7 @@ function put(found, path, value) {
   }
 }
 
-const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+const text = (value) => (typeof value === "string" ? withTimes(value) : JSON.stringify(value));
 
 /** In a reload whose it is: "team blue: ". */
 function owner(path) {

@@ -46,6 +46,6 @@ const COLUMNS = [
     ${one.asked.prompt && html`<p class="prompt">${one.asked.prompt}</p>`}</div>` },
   { name: "verdict", head: "Verdict", cell: (one) => html`<${Verdict} refusal=${one} />` },
   { name: "team", head: "Team", cell: (one) => one.team || html`<span class="muted">–</span>` },
-  { name: "asked", head: "Ordered", cell: (one) => html`<div class="ordered">${ordered(one).join(" · ") || "–"}${keyName(one.asked) && html`<p class="hint still">key ${keyName(one.asked)}</p>`}</div>` },
+  { name: "asked", head: "Ordered", cell: (one) => html`<div class="ordered">${ordered(one).join(" · ") || "–"}${keyName(one.asked) && html`<p class="hint">key ${keyName(one.asked)}</p>`}</div>` },
   { name: "at", head: "When", cell: (one) => html`<span class="still"><${Time} at=${one.at} /></span>` },
 ];

@@ -15,7 +15,7 @@ const TABS = [["", "Runs"], ["refused", "Refused"], ["pictures", "Pictures"]];
 const VIEWS = { refused: Refusals, pictures: Pictures };
 const LEADS = {
   "": "Every order that was sent upstream, and how it went.",
-  refused: "Orders that were turned away, and why. They cost nothing.",
+  refused: "Orders that got no picture in their answer, and why. What was turned away cost nothing; what failed upstream has a run that says what it cost.",
   pictures: "Every picture that is kept.",
 };
 
@@ -62,7 +62,7 @@ function RunList({ query }) {
 const COLUMNS = [
   { name: "order", head: "Order", wide: true, cell: (run) => html`<div class="told"><a class="told-head" href=${link("runs", [run.id])}>${run.prompt || "Without a prompt"}</a>
     <p class="hint">${[run.model, run.quality, run.n > 1 && `${run.n} pictures`, `via ${run.route}`, run.attempts > 1 && `${run.attempts} attempts`].filter(Boolean).join(" · ")}
-      ${run.joins > 0 && html`<span class="still"> · <${Icon} name="git-merge" /> joined ${count(run.joins)} times</span>`}</p></div>` },
+      ${run.joins > 0 && html`<span class="still"> · <${Icon} name="git-merge" /> joined ${run.joins === 1 ? "once" : `${count(run.joins)} times`}</span>`}</p></div>` },
   { name: "team", head: "Team", cell: (run) => run.team },
   { name: "state", head: "State", cell: (run) => html`<div><${State} state=${run.state} />${run.failure && html`<p class="hint">${run.failure}</p>`}</div>` },
   { name: "at", head: "Created", cell: (run) => html`<span class="still"><${Time} at=${run.created_at} /></span>` },

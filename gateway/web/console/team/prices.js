@@ -39,7 +39,7 @@ export const differs = (choices) => new Set(choices?.map((one) => one.usd)).size
 
 /**
  * What would fit into the money that is left, the best first: [{part, words, usd}], `part` to be put into the form.
- * One choice of each field at most, and fewer pictures.
+ * One choice of each field at most, and fewer pictures; where neither will do alone, both.
  */
 export function fitting(n, left) {
   const fits = (usd) => usd !== null && usd <= left + 1e-9;
@@ -50,5 +50,16 @@ export function fitting(n, left) {
   });
   const each = found.value?.of === asked() ? found.value.usd : null;
   const fewer = each > 0 ? Math.min(n - 1, Math.floor((left + 1e-9) / each)) : 0;
-  return fewer > 0 ? [...better, { part: { n: fewer }, name: "n", value: fewer, usd: each * fewer }] : better;
+  const alone = fewer > 0 ? [...better, { part: { n: fewer }, name: "n", value: fewer, usd: each * fewer }] : better;
+  return alone.length ? alone : both(n, left);
+}
+
+/** The choice that leaves the most pictures, and so many of them: [{part, n, …}], or none. */
+function both(n, left) {
+  const found = Object.keys(FIELDS).flatMap((name) => (pricesOf(name) ?? [])
+    .filter((one) => one.value !== null && one.usd > 0 && one.value !== settings.value[name])
+    .map(({ value, usd }) => ({ name, value, usd, n: Math.min(n, Math.floor((left + 1e-9) / usd)) })));
+  const best = found.sort((a, b) => a.n - b.n).at(-1);
+  if (!best?.n) return [];
+  return [{ ...best, part: { [best.name]: best.value, n: best.n }, usd: best.usd * best.n }];
 }

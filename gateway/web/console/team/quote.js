@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { away, isAway } from "../api.js";
-import { Button, Icon, Time, money, standingName, useSettled } from "../ui.js";
+import { Button, Icon, Time, money, standingName, useSettled, withTimes } from "../ui.js";
 import { change, choose, estimate } from "./order.js";
 import { fitting } from "./prices.js";
 import { pictures, valueWords } from "./words.js";
@@ -72,7 +72,7 @@ function Answer({ answer }) {
   if (verdict === "deny") return html`<${Refusal} text=${denial.message} rule=${denial.rule} resets=${denial.resets_at} /><${Fits} answer=${answer} />`;
   return html`<p class="quote-line" data-verdict=${verdict}><${Icon} name=${{ hit: "zap", join: "git-merge", unknown: "triangle-alert" }[verdict] ?? "play"} />
       <span>${words(answer)}</span></p>
-    ${denial && html`<p class="hint">Beyond a limit, but your team is only watched: ${denial.message}</p>`}
+    ${denial && html`<p class="hint">Beyond a limit, but your team is only watched: ${withTimes(denial.message)}</p>`}
     <${Left} budgets=${answer.budgets} />`;
 }
 
@@ -100,14 +100,22 @@ function Fits({ answer }) {
   const limit = tightest(answer.budgets);
   if (answer.denial.reason !== "budget" || !limit) return null;
   const found = fitting(answer.n, limit.left);
-  const take = ({ name, part }) => (name === "n" ? change(part) : choose(part));
+  const take = ({ part: { n, ...chosen } }) => {
+    if (n) change({ n });
+    if (Object.keys(chosen).length) choose(chosen);
+  };
   return found.length > 0 && html`<div class="row fits">${found.map((one) => html`<${Button} key=${one.name} icon="check" onClick=${() => take(one)}>
     ${fitWords(one)} would fit (${money(one.usd)})<//>`)}</div>`;
 }
 
-const fitWords = ({ name, value }) => (name === "n" ? `${value} ${value === 1 ? "picture" : "pictures"}` : valueWords(name, value));
+/** "8 pictures", "Low", "2 pictures in Low". */
+function fitWords({ name, value, n = null }) {
+  const amount = (many) => `${many} ${many === 1 ? "picture" : "pictures"}`;
+  if (name === "n") return amount(value);
+  return n ? `${amount(n)} in ${valueWords(name, value)}` : valueWords(name, value);
+}
 
 function Refusal({ text, rule, resets }) {
-  return html`<p class="quote-line" data-verdict="deny"><${Icon} name="ban" /><span><strong>Would be refused.</strong> ${text}</span></p>
+  return html`<p class="quote-line" data-verdict="deny"><${Icon} name="ban" /><span><strong>Would be refused.</strong> ${withTimes(text)}</span></p>
     ${(rule || resets) && html`<p class="hint">${rule && html`Rule <code>${rule}</code>`}${rule && resets && " · "}${resets && html`free again <${Time} at=${resets} how="relative" />`}</p>`}`;
 }

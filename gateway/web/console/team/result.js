@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { away, isAway, pictureUrl } from "../api.js";
 import { summaries } from "../session.js";
-import { Badge, Button, Card, CopyButton, Empty, ErrorBox, Icon, Time, duration, money } from "../ui.js";
+import { Badge, Button, Card, CopyButton, Empty, ErrorBox, Icon, Time, duration, money, withTimes } from "../ui.js";
 import { LinkHint, PictureActions, PictureDialog, ReferenceButton, altOf, fileName } from "./pictures.js";
 import { change, use } from "./order.js";
 import { leftWords } from "./quote.js";
@@ -29,13 +29,20 @@ function Outcome({ work }) {
 }
 
 function How({ work: { phase, how, order, error, ignored } }) {
-  const words = { sending: "Sending", running: "Being made", done: "Done", failed: "Failed", refused: isAway(error) ? "No answer" : "Refused" };
-  const tone = { done: "good", failed: "bad", refused: isAway(error) ? "warn" : "bad" }[phase] ?? "info";
+  const [refusal, refused] = refusedAs(error);
+  const words = { sending: "Sending", running: "Being made", done: "Done", failed: "Failed", refused: refusal };
+  const tone = { done: "good", failed: "bad", refused }[phase] ?? "info";
   const amount = order?.saved_usd ? `: saved ${money(order.saved_usd)}` : "";
   return html`<div class="row" role="status"><${Badge} tone=${tone}>${words[phase]}<//>
     ${how === "hit" && html`<${Badge} tone="good" icon="zap">from the cache${amount}<//>`}
     ${ignored && how !== "started" && html`<${Badge} tone="info">the settings allow no new one while there is an answer<//>`}
     ${how === "joined" && html`<${Badge} tone="good" icon="git-merge">was being made already${amount}<//>`}</div>`;
+}
+
+/** An answer without a picture in a word, and its tone: what may have been paid was not refused. */
+function refusedAs(error) {
+  if (isAway(error)) return ["No answer", "warn"];
+  return { 424: ["No picture", "bad"], 504: ["Not known", "warn"] }[error?.status] ?? ["Refused", "bad"];
 }
 
 /** How long it has taken so far, or took. */
@@ -115,7 +122,7 @@ export function UseAgain({ body, onUsed, kind }) {
 function Failed({ work }) {
   const { code, message } = work.order?.failure ?? {};
   return html`<div class="error-box" role="alert"><${Icon} name="circle-alert" /><div>
-    <p class="error-title">No picture was made</p><p>${message ?? "The provider gave no reason."}</p>
+    <p class="error-title">No picture was made</p><p>${withTimes(message ?? "The provider gave no reason.")}</p>
     <p class="hint">${code && html`<code>${code}</code> · `}Id <code>${work.id}</code></p>
     ${work.body && html`<div class="row"><${Button} icon="refresh-cw" disabled=${away.value} onClick=${() => generate(work.body)}>Try again<//>
       ${work.again && html`<${UseAgain} body=${work.body} />`}</div>`}</div></div>`;
@@ -145,12 +152,16 @@ const REFUSALS = {
   504: ["The outcome is not known", "It may have been paid, so nothing is sent again by itself. Make a new one only if you accept to pay twice."],
 };
 
+/** What the gateway says to programs alone, in words for people. */
+const IN_WORDS = { outcome_unknown: "It was sent to the provider, and no answer came back." };
+
 function Refused({ work }) {
   const { error } = work;
+  const told = { message: IN_WORDS[error.code] ?? error.message, requestId: error.requestId };
   const { limit_scope: rule, resets_at: resets } = error.extra ?? {};
   const never = rule && !resets;
   const [title, advice] = never ? ["It does not fit", ""] : REFUSALS[error.status] ?? ["It was refused", ""];
-  return html`<${ErrorBox} error=${error} title=${title}>
+  return html`<${ErrorBox} error=${told} title=${title}>
     ${(rule || error.param) && html`<p class="hint">${rule ? html`Rule <code>${rule}</code>` : html`Field <code>${error.param}</code>`}${resets && html` · resets <${Time} at=${resets} how="relative" /> (<${Time} at=${resets} />)`}</p>`}
     ${advice && html`<p>${advice}</p>`}
     ${work.body && html`<div class="row"><${Button} icon="refresh-cw" onClick=${() => generate(work.body)}>Send again<//>
