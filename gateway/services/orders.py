@@ -34,12 +34,12 @@ from gateway.core.orders.ask import Ask, honoured
 from gateway.core.orders.asked import Asked
 from gateway.core.orders.estimate import Estimate, estimate
 from gateway.core.orders.fingerprint import fingerprint, references
-from gateway.core.orders.receipt import Receipt, receipt
+from gateway.core.orders.receipt import NOTHING, Receipt, receipt
 from gateway.core.orders.replies import answered, outcome_unknown
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.answered import Reply, reply
 from gateway.core.runs.schedule import RUN_LEASE_SECONDS
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import CallerError, GatewayError, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import TaskReads
 from gateway.ports.observer import Observer
@@ -74,15 +74,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How an order came: under which `Idempotency-Key`, and what a refusal is remembered by.
+    """How an order came: what a refusal is remembered by, and under which `Idempotency-Key`.
 
-    `told` is told of its receipt, once it is decided and whenever there is more to it: also where
-    it ends in an error.
+    `told` is told of its receipt, once it is refused or decided and whenever there is more to it:
+    also where it ends in an error.
     """
 
     told: Callable[[Receipt], None]
-    key: str | None = None
     request_id: str = ""
+    key: str | None = None
 
 
 class Starter(Protocol):
@@ -137,9 +137,8 @@ class Orders:
             order = await self._read(team, body, policy)
             ask = self._name(team, order, freshness, policy)
             decision = await self._deps.decisions.on(ask, sent.key)
-        except GatewayError as error:
-            asked = Asked(team, _known_model(body, policy), body)
-            self._deps.refusals.invalid(error, asked, sent.request_id)
+        except CallerError as error:
+            self._refused(error, Asked(team, _known_model(body, policy), body), sent)
             raise
         self._tell(ask, decision, sent.request_id)
         sent.told(receipt(decision))
@@ -157,13 +156,18 @@ class Orders:
         return await self._upstream_answer(ask, decision, began, sent)
 
     @contextmanager
-    def reading(self, team: Team, request_id: str) -> Iterator[None]:
+    def reading(self, team: Team, sent: Sent) -> Iterator[None]:
         """Around what reads an order before `submit` sees it: what is wrong there is told too."""
         try:
             yield
-        except GatewayError as error:
-            self._deps.refusals.invalid(error, Asked(team), request_id)
+        except CallerError as error:
+            self._refused(error, Asked(team), sent)
             raise
+
+    def _refused(self, error: CallerError, asked: Asked, sent: Sent) -> None:
+        """By its caller's fault, and before it was decided: so it cost nothing, whatever it was."""
+        self._deps.refusals.invalid(error, asked, sent.request_id)
+        sent.told(NOTHING)
 
     async def estimate(self, team: Team, body: object, freshness: Freshness) -> Estimate:
         """What an order would come to if it were sent now. Changes nothing, counts nothing."""

@@ -97,11 +97,8 @@ class Refusals:
 
     # --- what is told --------------------------------------------------------------------------
 
-    def invalid(self, error: Exception, asked: Asked, request_id: str) -> None:
-        """Counts and remembers what was raised while an order was read, if that was its caller's
-        fault."""
-        if not isinstance(error, CallerError):
-            return
+    def invalid(self, error: CallerError, asked: Asked, request_id: str) -> None:
+        """Counts and remembers what was raised while an order was read."""
         team, model = asked.team.name, asked.model
         self._observer.order(team, model, Verdict.INVALID)
         log.info("order refused", team=team, param=error.param, reason=error.message)

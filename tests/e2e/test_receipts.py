@@ -75,6 +75,22 @@ async def test_an_order_that_comes_again_under_its_key_is_told_the_same(tmp_path
         assert money(first) == money(again) == ("0.050000", "0.000000", "0.120000")
 
 
+async def test_what_is_refused_while_it_is_read_says_that_it_cost_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, teams=LIMITED, clock=from_noon()) as one:
+        await one.post("first", headers={"Idempotency-Key": "one"})
+        answers = [
+            (400, await one.post("a red bicycle", n=99)),
+            (409, await one.post("another", headers={"Idempotency-Key": "one"})),
+            (504, await one.post("unknown", headers={"Cache-Control": "only-if-cached"})),
+            (400, await one.post("no key", headers={"Idempotency-Key": "x" * 300})),
+            (400, await one.openai("a red bicycle", n=99)),
+            (400, await one.openai("no such size", size="3x5")),
+            (413, await one.post("long " * 300_000)),
+        ]
+        for status, answer in answers:
+            assert (answer.status_code, money(answer)[:2]) == (status, ("0.000000",) * 2)
+
+
 async def test_a_run_per_minute_too_many_says_when_there_are_more(tmp_path: Path) -> None:
     teams = {"blue": {"limits": {"runs_per_minute": 1}}}
     async with house(tmp_path, teams=teams, clock=from_noon()) as one:

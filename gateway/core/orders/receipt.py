@@ -8,6 +8,7 @@ is left with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.core.model import Run, Verdict
 from gateway.core.money.budgets import Left
@@ -26,6 +27,10 @@ class Receipt:
     cost_usd_micros: int
     saved_usd_micros: int
     left: Left
+
+
+NOTHING: Final = Receipt(0, 0, Left())
+"""Of an order that was refused before anything was looked up for it."""
 
 
 def receipt(decision: Settled | Replayed, run: Run | None = None) -> Receipt:

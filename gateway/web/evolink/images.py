@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -163,16 +164,15 @@ class Images:
     )
     async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        request_id = request.scope[REQUEST_ID]
-        with self._service.reading(team, request_id):
+        sent = Sent(lambda told: tell(request, told, self._clock()), request.scope[REQUEST_ID])
+        with self._service.reading(team, sent):
             if OPENAI_SDK in request.headers and not policy.openai_sdk_on_v1:
                 raise WrongBaseUrl(policy.public_url)
             wait = prefer.read_wait(request)
             key = read_key(request)
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
-        sent = Sent(lambda told: tell(request, told, self._clock()), key, request_id)
-        answer = await self._service.submit(team, body, freshness, sent)
+        answer = await self._service.submit(team, body, freshness, replace(sent, key=key))
         add_upstream_seconds(request, answer.upstream_seconds)
         headers = decision_headers(answer)
         if wait is None:

@@ -110,7 +110,7 @@ class OpenAI:
     )
     async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        with self._service.reading(team, request.scope[REQUEST_ID]):
+        with self._service.reading(team, self._sent(request)):
             fields = await self._readers.bodies.read_json(
                 request, policy.body_limit_bytes, team.name
             )
@@ -129,7 +129,7 @@ class OpenAI:
     async def edit(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
         began = time.perf_counter()
-        with self._service.reading(team, request.scope[REQUEST_ID]):
+        with self._service.reading(team, self._sent(request)):
             wish = await self._readers.edits.wish(request, team, policy)
         return await self._made(request, team, wish, began=began)
 
@@ -162,10 +162,10 @@ class OpenAI:
 
     async def _made(self, request: Request, team: Team, wish: Wish, *, began: float) -> Response:
         """Orders the wish, waits for the pictures and answers with them."""
-        request_id = request.scope[REQUEST_ID]
-        with self._service.reading(team, request_id):
+        sent = self._sent(request)
+        with self._service.reading(team, sent):
             freshness, key = wire.read_freshness(request.headers), read_key(request)
-        sent = Sent(lambda told: tell(request, told, self._current.clock()), key, request_id)
+        sent = replace(sent, key=key)
         answer = await self._ordered(team, wish, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)
         run = answer.task.run
@@ -177,6 +177,11 @@ class OpenAI:
         made = self._answer(team, run, wish)
         made.headers.update(decision_headers(answer))
         return made
+
+    def _sent(self, request: Request) -> Sent:
+        return Sent(
+            lambda told: tell(request, told, self._current.clock()), request.scope[REQUEST_ID]
+        )
 
     async def _ordered(self, team: Team, wish: Wish, freshness: Freshness, sent: Sent) -> Answer:
         """The order taken; where it could not be waited for, only if its pictures are there.
