@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from core_samples import a_policy
@@ -17,11 +18,13 @@ from gateway.adapters.metrics.recorder import MetricsRecorder
 from gateway.core.catalog import Team
 from gateway.core.model import Verdict
 from gateway.core.orders.asked import Asked
+from gateway.core.orders.receipt import NOTHING, Receipt
 from gateway.core.runs.history import Refusal
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import InvalidRequest, Unavailable, UpstreamError
 from gateway.ports.ledger import RefusalFilter
 from gateway.services import refusals as recorder
+from gateway.services.orders import Orders, OrdersDeps, Sent
 from gateway.services.refusals import Refusals
 
 EMPTY = a_policy()
@@ -110,9 +113,15 @@ async def test_a_refusal_is_known_at_once_and_written_soon(
 
 
 async def test_only_the_callers_faults_are_refusals(refusals: Refusals) -> None:
+    orders = Orders(cast("OrdersDeps", SimpleNamespace(refusals=refusals)))
+    told: list[Receipt] = []
     for error in (UpstreamError("theirs"), Unavailable("ours"), RuntimeError("a defect")):
-        refusals.invalid(error, Asked(Team("blue"), "m"), "req_1")
-    assert refusals.find("req_1") == []
+        with pytest.raises(type(error)), orders.reading(Team("blue"), Sent(told.append, "req_1")):
+            raise error
+    assert refusals.find("req_1") == [] and told == []
+    with pytest.raises(InvalidRequest), orders.reading(Team("blue"), Sent(told.append, "req_1")):
+        raise InvalidRequest("yours")
+    assert len(refusals.find("req_1")) == 1 and told == [NOTHING]
 
 
 async def test_the_task_writes_about_once_a_second(
