@@ -49,12 +49,11 @@ export function Badge({ tone = "none", icon, children }) {
 
 // --- amounts and times -------------------------------------------------------------------------
 
-/** US dollars in cents, and below a dollar with as many decimals as they need: $0.05, $12.30, $0.0125. */
+/** US dollars with the decimals that they need, at least two, as the commands show them: $12.30, $4.988. */
 export function money(usd) {
   if (usd === null || usd === undefined) return "–";
-  const small = usd !== 0 && Math.abs(usd * 100 - Math.round(usd * 100)) > 1e-6 && Math.abs(usd) < 1;
   return usd.toLocaleString("en-US", {
-    style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: small ? 6 : 2,
+    style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6,
   });
 }
 
