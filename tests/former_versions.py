@@ -9,6 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+MEMBERS: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Early versions of Python 3.11 know no filter; the archives are this project's own."""
 
 FOLDER = Path(__file__).resolve().parent / "former"
 
@@ -26,7 +30,7 @@ class Former:
 
     def unpack(self, folder: Path) -> Path:
         with tarfile.open(FOLDER / self.file) as archive:
-            archive.extractall(folder, filter="data")
+            archive.extractall(folder, **MEMBERS)
         folder.chmod(0o750)
         return folder
 

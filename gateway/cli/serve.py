@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -171,8 +173,16 @@ async def _serve(
 
 def _say(*lines: str) -> None:
     """In one piece: whoever wants the first line alone may be gone behind it. No reason to end."""
-    with contextlib.suppress(OSError):
+    try:
         click.echo("\n".join(lines))
+    except OSError:
+        _speak_to_nobody()
+
+
+def _speak_to_nobody() -> None:
+    """What could not be said would be tried again at the end, and make the exit a failure."""
+    with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nobody:
+        os.dup2(nobody.fileno(), sys.stdout.fileno())
 
 
 def _allow_many_connections() -> None:

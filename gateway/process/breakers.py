@@ -31,7 +31,7 @@ from gateway.core.runs.events import (
 from gateway.core.runs.route_health import Epochs, RouteHealth
 from gateway.core.runs.routing import NOWHERE, Alternative, Outlook
 from gateway.core.runs.schedule import RETRY_AFTER_MAX_SECONDS
-from gateway.core.runs.trials import Declined, Rank, Waiting
+from gateway.core.runs.trials import ByChance, Declined, Rank, Waiting
 from gateway.ports.clock import Clock
 from gateway.ports.observer import Observer
 
@@ -71,6 +71,7 @@ class _Breaker:
     trouble: NotNow | CredentialsRefused = NO_TROUBLE
     taken: int = 0
     relented: int = 0
+    chance: ByChance = field(default_factory=ByChance)
     declined: dict[str, Declined] = field(default_factory=dict)
     wasted: dict[str, int] = field(default_factory=dict)
     kept_for: dict[tuple[str, str], tuple[Rank, Waiting]] = field(default_factory=dict)
@@ -175,14 +176,16 @@ class Breakers:
     def _counted(self, breaker: _Breaker, permit: Permit, event: SubmitEvent) -> SubmitEvent:
         """The event, and whether it is the run's own fault by now."""
         if isinstance(event, Accepted):
+            times = breaker.declined.get(permit.run_id, Declined()).times
             breaker.taken += 1
-            breaker.relented += permit.run_id in breaker.declined
+            breaker.relented += times > 0
+            breaker.chance = breaker.chance.took(times)
         if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
             return event
         known = breaker.declined.pop(permit.run_id, Declined())
         known = known.again(breaker.taken, breaker.relented)
         _remember(breaker.declined, permit.run_id, known)
-        return replace(event, its_own=known.is_its_own(breaker.taken))
+        return replace(event, its_own=known.is_its_own(breaker.taken, breaker.chance))
 
     def _count_trial(self, breaker: _Breaker, permit: Permit, after: RouteHealth) -> None:
         """A trial of all that leaves the route closed was wasted by the team that had it."""

@@ -109,7 +109,7 @@ async def test_without_limits_only_the_cost_is_told(tmp_path: Path) -> None:
         assert money(answer) == ("0.050000", "0.000000", None)
         assert rate(answer) + rate(answer, OPENAI_RATE) == [None] * 6
         invalid = await one.post("x", size="3:7")
-        assert invalid.status_code == 400 and money(invalid) == (None, None, None)
+        assert invalid.status_code == 400 and money(invalid) == ("0.000000", "0.000000", None)
 
 
 async def test_the_cost_of_an_ended_run_is_what_it_did_cost(tmp_path: Path) -> None:

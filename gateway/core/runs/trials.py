@@ -16,6 +16,12 @@ from typing import Final
 DECLINES: Final = 3
 """As many as open a breaker: once may be chance."""
 
+REMEMBERED: Final = 64
+"""Submits by which it is judged how a route declines by chance: it may be ill since a minute."""
+
+TOO_RARE: Final = 1e-6
+"""What is less likely is no chance: of a million orders one may be given up wrongly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -28,12 +34,33 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class ByChance:
+    """How a route has declined of late whom it took in the end: by chance, then.
+
+    `submits` of such runs, and how many of them it `declined`.
+    """
+
+    submits: int = 0
+    declined: int = 0
+
+    def took(self, after: int) -> ByChance:
+        """One more run is taken, after it was declined so often."""
+        submits, declined = self.submits + after + 1, self.declined + after
+        halves = 1 if submits <= REMEMBERED else 2
+        return ByChance(submits // halves, declined // halves)
+
+    def explains(self, times: int) -> bool:
+        """Whether a run may have been declined so many times and be none the worse for it."""
+        return self.declined > 0 and (self.declined / self.submits) ** times >= TOO_RARE
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """How often a route has declined a run, and what it had done by then.
 
     `times` are all, `in_a_row` those since the route last took a run that it had declined before:
-    whoever does that declines by chance, and what it said earlier tells nothing of this run.
-    `taken_before` is how many others it had taken when the row began.
+    what it said earlier tells nothing of this run. `taken_before` is how many others it had taken
+    when the row began.
     """
 
     times: int = 0
@@ -47,9 +74,10 @@ class Declined:
             return replace(self, times=self.times + 1, in_a_row=self.in_a_row + 1)
         return Declined(self.times + 1, 1, taken, relented)
 
-    def is_its_own(self, taken: int) -> bool:
+    def is_its_own(self, taken: int, chance: ByChance) -> bool:
         """Whether the run is the reason, and not the route, which has `taken` others by now."""
-        return self.in_a_row >= DECLINES and taken > self.taken_before
+        often = self.in_a_row >= DECLINES and taken > self.taken_before
+        return often and not chance.explains(self.times)
 
 
 @dataclass(frozen=True, slots=True, order=True)

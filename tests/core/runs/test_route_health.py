@@ -16,7 +16,15 @@ from gateway.core.runs.events import (
     Why,
 )
 from gateway.core.runs.route_health import MOST_TEAMS, RouteHealth
-from gateway.core.runs.trials import DECLINES, Declined, Rank, Waiting, comes_soon, first_in_line
+from gateway.core.runs.trials import (
+    DECLINES,
+    ByChance,
+    Declined,
+    Rank,
+    Waiting,
+    comes_soon,
+    first_in_line,
+)
 
 PACE = BreakerPace(first_seconds=1.0, max_seconds=60.0)
 TAKEN, NO = Accepted("t", "{}"), Refused(400, "{}", "invalid_request", "no")
@@ -126,13 +134,24 @@ def test_a_trial_is_not_kept_for_one_who_does_not_come() -> None:
         assert comes_soon(one, NOW, 5.0, 1.0) is comes
 
 
+def test_the_more_a_route_declines_by_chance_the_more_it_takes_to_blame_a_run() -> None:
+    half = ByChance()
+    assert not half.explains(1), "nothing is known of it yet"
+    for _ in range(200):
+        half = half.took(1)
+    assert half.explains(19) and not half.explains(20)
+    for _ in range(300):
+        half = half.took(0)
+    assert not half.explains(DECLINES), "what was so once is forgotten"
+
+
 def test_a_run_is_the_reason_when_it_is_declined_three_times_and_others_are_taken() -> None:
     run = Declined()
     for _ in range(20):
         run = run.again(taken=7, relented=0)
-        assert not run.is_its_own(7), "nobody was taken meanwhile: the route is away"
-    assert run.is_its_own(8)
+        assert not run.is_its_own(7, ByChance()), "nobody was taken meanwhile: the route is away"
+    assert run.is_its_own(8, ByChance())
     run = Declined()
     for times in range(1, DECLINES + 1):
         run = run.again(taken=times, relented=0)
-        assert run.is_its_own(times + 1) is (times >= DECLINES)
+        assert run.is_its_own(times + 1, ByChance()) is (times >= DECLINES)
