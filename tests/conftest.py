@@ -25,6 +25,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, and those that want the machine for themselves last: in between they
+    would have all others wait, and wait themselves for whoever has just begun."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("alone") is not None:
+        return 2
+    return 0 if item.get_closest_marker("slow") is not None else 1
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Tests run beside each other in several processes; one marked `alone` has the machine.
