@@ -11,19 +11,17 @@ from difflib import get_close_matches
 from typing import Final
 
 from gateway.config.document import Path
-from gateway.config.schema import ModelEntry, TeamAllow
+from gateway.config.schema import LISTS, MOST_PICTURES, ModelEntry, TeamAllow
 from gateway.config.words import shown, suggestion
 from gateway.core.orders.defaults import DEFAULTABLE, ONE_CHOICE
 from gateway.core.orders.spellings import AUTO, NOT_FORWARDED, OPTIONAL, REQUIRED, spelled
 
 Found = Iterator[tuple[Path, str]]
 
-TEXTS: Final = ("size", "quality", "resolution")
 KNOWN: Final = sorted((OPTIONAL | {*DEFAULTABLE}) - NOT_FORWARDED)
 A_SLIP: Final = 0.75
 """So alike are a name and one that is mistyped; what is less so may be a vendor's own field."""
 
-THE_MOST: Final = 10
 LONGEST: Final = 1_000
 """Characters of a text that goes into every order."""
 
@@ -42,8 +40,8 @@ def team_defaults(
     path: Path, defaults: Mapping[str, object], allow: TeamAllow, models: Sequence[ModelEntry]
 ) -> Found:
     """`models` are those that the team may use; none where they cannot be looked at now."""
-    most = max((model.limits.max_n for model in models), default=THE_MOST)
-    most = min(allow.max_n or THE_MOST, most)
+    most = max((model.limits.max_n for model in models), default=MOST_PICTURES)
+    most = min(allow.max_n or MOST_PICTURES, most)
     for field, value in defaults.items():
         problem = _reserved(field) or _unknown(field) or _no_value(field, value)
         problem = problem or _not_granted(field, value, allow, models)
@@ -79,7 +77,7 @@ def _no_value(field: str, value: object) -> str:
     blank = value == [] or (isinstance(value, str) and not value.strip())
     if field in KNOWN and (blank or value is None):  # an order that says so leaves it out
         return "must not be empty; leave the field out instead"
-    if field in TEXTS and not isinstance(value, str):
+    if field in LISTS and not isinstance(value, str):
         return f"must be text, not {shown(value)}"
     if field in DEFAULTABLE and not isinstance(value, str | int | float):
         return f"must be one value, not {shown(value)}"
@@ -90,8 +88,7 @@ def _no_value(field: str, value: object) -> str:
 
 
 def _not_granted(field: str, value: object, allow: TeamAllow, models: Sequence[ModelEntry]) -> str:
-    lists = {"size": ("sizes", allow.sizes), "quality": ("qualities", allow.qualities)}
-    name, granted = lists.get(field, ("", None))
+    granted = allow.lists.get(field)
     if granted is None or _among(field, value, granted):
         return ""
     if field == "size" and any(
@@ -99,7 +96,7 @@ def _not_granted(field: str, value: object, allow: TeamAllow, models: Sequence[M
         for model in models
     ):
         return ""
-    return f"{shown(value)} is not in the team's allow.{name}{suggestion(value, granted)}"
+    return f"{shown(value)} is not in the team's allow.{LISTS[field]}{suggestion(value, granted)}"
 
 
 def _not_offered(field: str, value: object, models: Iterable[ModelEntry], where: str) -> str:

@@ -12,8 +12,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.config.convert import catalog, proxies, team
-from gateway.config.rules import LISTS, USUAL
-from gateway.config.schema import ModelEntry, Settings
+from gateway.config.rules import USUAL
+from gateway.config.schema import LISTS, ModelEntry, Settings
 from gateway.config.words import MAKE_KEY, nearest
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.defaults import must_say

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from gateway.config.default_rules import model_defaults, team_defaults
 from gateway.config.document import Path
 from gateway.config.schema import (
+    LISTS,
     Alerts,
     CallbackSettings,
     ModelEntry,
@@ -35,8 +36,6 @@ USUAL = {
     "resolution": ("1K", "2K", "4K"),
 }
 """What models usually offer: enough to tell a slip in a model's list from one in its prices."""
-
-LISTS = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
 
 
 @dataclass(frozen=True, slots=True)

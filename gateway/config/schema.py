@@ -176,6 +176,13 @@ class RouteEntry(Part):
     price: Annotated[tuple[PriceEntry, ...], BeforeValidator(_price_list)]
 
 
+MOST_PICTURES: Final = 10
+"""Of one order: more than that upstream does not make."""
+
+LISTS: Final = {"size": "sizes", "quality": "qualities", "resolution": "resolutions"}
+"""What the list is called here that has the values of a field of an order."""
+
+
 class ModelLimits(Part):
     """What the model accepts; None means that upstream judges.
 
@@ -184,7 +191,7 @@ class ModelLimits(Part):
 
     prompt_tokens: units.Count | None = None
     prompt_characters: units.Count | None = None
-    max_n: Annotated[int, units.an_int(1, 10)] = 10
+    max_n: Annotated[int, units.an_int(1, MOST_PICTURES)] = MOST_PICTURES
     max_image_urls: Annotated[int, units.an_int(0, 16)] = 16
     sizes: tuple[words.Size, ...] | None = None
     qualities: tuple[words.Text, ...] | None = None
@@ -289,7 +296,12 @@ class TeamAllow(Part):
     models: tuple[words.Name, ...] | None = None
     sizes: tuple[words.Size, ...] | None = None
     qualities: tuple[words.Text, ...] | None = None
-    max_n: Annotated[int, units.an_int(1, 10)] | None = None
+    max_n: Annotated[int, units.an_int(1, MOST_PICTURES)] | None = None
+
+    @property
+    def lists(self) -> Mapping[str, tuple[str, ...] | None]:
+        """By the name of the field in an order."""
+        return {"size": self.sizes, "quality": self.qualities}
 
 
 class TeamCache(Part):

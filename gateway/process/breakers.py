@@ -62,9 +62,10 @@ class Permit:
 class _Breaker:
     """How a route is, and what it said when it last did not take a submit.
 
-    `taken` counts the submits that it took, `relented` those of runs that it had declined before;
-    `declined` is by run, and `wasted` by team: the trials of all that came to nothing. `kept_for`
-    is whose turn it is, as it was last worked out: by model, and by team unless it is for all.
+    `taken` counts the submits that it took, `relented` those of runs that it had declined before,
+    and `chance` how often it had. `declined` is by run, and `wasted` by team: the trials of all
+    that came to nothing. `kept_for` is whose turn it is, as it was last worked out: by model, and
+    by team unless it is for all.
     """
 
     health: RouteHealth = field(default_factory=RouteHealth)

@@ -273,9 +273,10 @@ class MayOrderShape(TypedDict):
 
 
 def may_order(model: ImageModel, team: Team) -> MayOrderShape:
+    sizes, known = allowed("size", model, team), sorted(model.limits.size_aliases.items())
     told: MayOrderShape = {
         "max_n": most(model, team),
-        "sizes": _sorted(allowed("size", model, team)),
+        "sizes": _sorted(sizes),
         "qualities": _sorted(allowed("quality", model, team)),
         "resolutions": _sorted(allowed("resolution", model, team)),
         "defaults": defaults(model, team),
@@ -283,8 +284,7 @@ def may_order(model: ImageModel, team: Team) -> MayOrderShape:
         "prices": prices(model),
         "usd_by_quality": {name: dollars(price) for name, price in quality_prices(model, team)},
     }
-    granted, known = allowed("size", model, team), sorted(model.limits.size_aliases.items())
-    if aliases := {name: size for name, size in known if granted is None or size in granted}:
+    if aliases := {name: size for name, size in known if sizes is None or size in sizes}:
         told["size_aliases"] = aliases
     return told
 
