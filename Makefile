@@ -54,7 +54,7 @@ format: $(DEVELOPMENT) ## put the code into its one format and mend what can be 
 lock: $(BIN)/python ## write the locks anew from pyproject.toml (LOCK_FLAGS=--upgrade: newest versions)
 	@$(PIP) install 'uv>=0.13,<0.14'
 	@$(COMPILE) --extra dev --group build --output-file requirements-dev.lock
-	@$(COMPILE) --constraints requirements-dev.lock --output-file requirements.lock
+	@$(COMPILE) --extra postgres --extra s3 --constraints requirements-dev.lock --output-file requirements.lock
 	@$(COMPILE_BUILD) --constraints requirements-dev.lock --output-file requirements-build.lock
 
 clean: ## remove what make has made: .venv, caches, built packages (never the data folder)
