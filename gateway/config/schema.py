@@ -15,7 +15,14 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+)
 
 from gateway import __version__
 from gateway.config import units, words
@@ -118,13 +125,27 @@ class Retention(Part):
     refusals_seconds: units.WholeDays = 30 * 86_400.0
 
 
+class PostgresSettings(Part):
+    """What a ledger in PostgreSQL needs to know besides its address."""
+
+    pooler: words.Flag = False
+    direct: words.SecretOrNone = None  # None: the ledger's own address
+
+
 class Storage(Part):
     data_dir: words.Folder = "./data"
-    ledger: words.LedgerPlace = "sqlite"
+    ledger: words.LedgerPlace = SecretStr(words.SQLITE)
+    postgres: PostgresSettings = PostgresSettings()
     pictures: words.PicturesPlace = "folder"
     free_space_floor_bytes: Reloadable[units.BytesOrNone] = 1_000_000_000
     picture_limit_bytes: Reloadable[units.Bytes] = 64_000_000
     retention: Reloadable[Retention] = Retention()
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The address of the ledger's database; None for SQLite."""
+        place = self.ledger.get_secret_value()
+        return None if place == words.SQLITE else place
 
 
 class PollSettings(Part):

@@ -36,6 +36,8 @@ MAKE_KEY = """key=$(openssl rand -hex 24); echo "$key"; printf %s "$key" | sha25
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
 MASK = "********"
+SQLITE = "sqlite"
+POSTGRES = ("postgresql://", "postgres://")
 DESCRIPTION_CHARACTERS = 1_000
 OPERATOR_CHARACTERS = 64
 
@@ -139,16 +141,23 @@ def folder(value: str) -> str:
     raise ValueError(f"{home}/... or the whole path; ./~ is a folder of that name")
 
 
-def ledger(value: str) -> str:
-    if value.startswith(("postgresql://", "postgres://")):
-        raise ValueError("PostgreSQL is not available in this version; use sqlite")
+def ledger(value: object) -> str:
+    """`sqlite`, or the address of a PostgreSQL database; no message ever shows it."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be sqlite or postgresql://user:password@host/database")
     if value == "memory":
         raise ValueError(
             "a ledger in memory is no longer available; use sqlite, with a new data_dir for a trial"
         )
-    if value != "sqlite":
-        raise ValueError("must be sqlite")
+    if value != SQLITE and not value.startswith(POSTGRES):
+        raise ValueError("must be sqlite or postgresql://user:password@host/database")
     return value
+
+
+def show_ledger(value: SecretStr) -> str:
+    """Where it is, without its password and what follows the database's name."""
+    place = value.get_secret_value()
+    return place if place == SQLITE else masked(place) + urlsplit(place).path
 
 
 def pictures(value: str) -> str:
@@ -345,7 +354,7 @@ Webhook = Annotated[
 ]
 Proxy = Annotated[SecretStr | None, BeforeValidator(optional(proxy)), PlainSerializer(show_proxy)]
 Folder = Annotated[Text, AfterValidator(folder)]
-LedgerPlace = Annotated[Text, AfterValidator(ledger)]
+LedgerPlace = Annotated[SecretStr, BeforeValidator(ledger), PlainSerializer(show_ledger)]
 PicturesPlace = Annotated[Text, AfterValidator(pictures)]
 Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]
 Level = Annotated[LogLevel, BeforeValidator(choice(LogLevel)), PlainSerializer(str)]

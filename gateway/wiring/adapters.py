@@ -69,8 +69,13 @@ class Adapters:
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:
     """The ledger the settings name; `read_only` reads one that a running gateway holds."""
-    path = Path(settings.storage.data_dir) / LEDGER_NAME
-    return SqliteLedger(path, clock=clock, read_only=read_only)
+    url = settings.storage.postgres_url
+    if url is None:
+        path = Path(settings.storage.data_dir) / LEDGER_NAME
+        return SqliteLedger(path, clock=clock, read_only=read_only)
+    from gateway.adapters.ledger.postgres.ledger import PostgresLedger  # an extra: not always there
+
+    return PostgresLedger(url, clock=clock, read_only=read_only)
 
 
 def require_store(settings: Settings, store_id: str) -> None:

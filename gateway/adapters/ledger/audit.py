@@ -7,7 +7,7 @@ each a sentence with the numbers in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.adapters.ledger import audit_records, audit_spending, sentences
@@ -29,12 +29,12 @@ STUCK_SECONDS: Final = 24 * 3600.0
 """A callback this long overdue is not slow: nobody makes it any more."""
 
 
-def violations(db: Database, now: float) -> Iterator[Violation]:
-    """All of them, in the order of the checks.
+def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Iterator[Violation]:
+    """All of them, in the order of the checks; at the end those that one kind of store needs.
 
     Reads every run several times: about 40 µs for each run. Not for every scrape.
     """
-    for check in (*checks(now), *SQLITE_CHECKS):
+    for check in (*checks(now), *of_the_store):
         broken = db.execute(check.sql, check.parameters).fetchmany(MAX_SENTENCES)
         told = sorted(filter(None, (check.say(*row) for row in broken)))
         yield from (Violation(check.invariant, sentence) for sentence in told)
@@ -275,3 +275,6 @@ SQLITE_CHECKS: Final = (
     Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", sentences.say_dangling),
     Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", sentences.say_file),
 )
+
+POSTGRES_CHECKS: Final[Sequence[Check]] = ()
+"""Those that need JSON in PostgreSQL's words."""

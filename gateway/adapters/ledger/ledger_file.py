@@ -118,7 +118,7 @@ class LedgerFile:
     def violations(self, now: float) -> Sequence[Violation]:
         """As an audit finds them; only of a current schema, since the checks know that alone."""
         try:
-            return list(audit.violations(self._db, now))
+            return list(audit.violations(self._db, now, audit.SQLITE_CHECKS))
         except sqlite3.Error as error:
             raise _unreadable(self._path, error) from error
 

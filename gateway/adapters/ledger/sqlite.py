@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from gateway.adapters.ledger import migrations, outbox_store, statements, store
+from gateway.adapters.ledger import audit, migrations, sqlite_schema, store
 from gateway.adapters.ledger.connections import (
     BUSY_SECONDS,
     Reader,
@@ -28,15 +28,11 @@ from gateway.adapters.ledger.connections import (
 )
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.ledger_file import take_lock
-from gateway.adapters.ledger.sqlite_reads import SqliteReads
-from gateway.core.model import Delivery, Run
-from gateway.core.transaction import Decide, Keys
-from gateway.core.turns import ANY
+from gateway.adapters.ledger.reads import LedgerReads
+from gateway.adapters.ledger.writes import LedgerWrites
+from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Old
-
-T = TypeVar("T")
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
@@ -48,11 +44,8 @@ SCRUB_SECONDS: Final = 0.1
 SCRUB_TRIES: Final = 20
 """A report that takes longer is not waited for: whoever erases tries again later."""
 
-AT_ONCE: Final = 500
-"""Rows deleted or changed in one hop, so that orders get in between."""
 
-
-class SqliteLedger(SqliteReads):
+class SqliteLedger(LedgerReads, LedgerWrites):
     """See gateway.ports.ledger. `read_only` reads beside a running gateway, without a lock."""
 
     def __init__(
@@ -91,36 +84,6 @@ class SqliteLedger(SqliteReads):
             os.close(self._lock_file)
             self._lock_file = None
 
-    # --- writing -----------------------------------------------------------------------------
-
-    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
-        return await self._writer.call(partial(store.transact, keys=keys, decide=decide))
-
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        return await self._writer.call(
-            lambda db: store.lease(db, owner, now=now, until=until, limit=limit)
-        )
-
-    async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
-    ) -> Sequence[Delivery]:
-        return await self._writer.call(
-            lambda db: outbox_store.lease(db, owner, (now, until), limit=limit, share=share)
-        )
-
-    async def forget_upload(self, team: str, upload_id: str) -> None:
-        await self._writer.call(lambda db: store.forget_upload(db, team, upload_id))
-
-    async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
-        retired: list[str] = []
-        while len(retired) < limit:
-            part = min(AT_ONCE, limit - len(retired))
-            found = await self._writer.call(partial(store.retire, team=team, limit=part))
-            retired += found
-            if len(found) < part:
-                break
-        return retired
-
     async def scrub(self) -> None:
         """In small steps, since nobody can write while it waits for readers."""
         for _ in range(SCRUB_TRIES):
@@ -138,31 +101,16 @@ class SqliteLedger(SqliteReads):
                 return False
             raise unavailable(error) from error
 
-    async def note_store(self, store_id: str) -> None:
-        await self._writer.call(lambda db: store.note_store(db, store_id))
-
-    async def prune(self, old: Old, *, limit: int) -> int:
-        kinds = (
-            (statements.PRUNE_JOBS, old.jobs_before),
-            (statements.PRUNE_CLAIMS, old.claims_before),
-            (statements.PRUNE_ACCOUNTS, old.accounts_before),
-            (statements.PRUNE_UPLOADS, old.uploads_before),
-            (statements.PRUNE_REFUSALS, old.refusals_before),
-            (statements.PRUNE_ALERTS, old.jobs_before),
-        )
-        return sum([await self._prune(statement, at, limit) for statement, at in kinds])
-
-    async def _prune(self, statement: str, before: float, limit: int) -> int:
-        total = 0
-        while total < limit:
-            part = min(AT_ONCE, limit - total)
-            deleted = await self._writer.call(
-                partial(store.prune, statement, before=before, limit=part)
+    async def violations(self) -> Sequence[Violation]:
+        now = self._clock()
+        return await self._audit.call(
+            self._snapshot(
+                lambda db: [
+                    *audit.violations(db, now, audit.SQLITE_CHECKS),
+                    *sqlite_schema.violations(db),
+                ]
             )
-            total += deleted
-            if deleted < part:
-                break
-        return total
+        )
 
     # --- opening -----------------------------------------------------------------------------
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+import time
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+import psycopg
+from cluster.postgres import FAST, PostgresServer
 from ledger_builders import NOW
 
+from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.ports.ledger import Ledger
 
@@ -43,4 +52,29 @@ def sqlite(folder: Path, clock: Clock) -> Backend:
     return Backend(lambda: SqliteLedger(folder / "ledger.db", clock=clock))
 
 
-BACKENDS = {"sqlite": sqlite}
+def postgres(folder: Path, clock: Clock) -> Backend:
+    """A schema of its own on the run's server."""
+    url = schema_of(folder.name)
+    return Backend(lambda: PostgresLedger(url, clock=clock))
+
+
+@cache
+def server() -> PostgresServer:
+    """One for all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+    found = PostgresServer(folder, options=FAST)
+    found.start()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(found.stop)
+    return found
+
+
+def schema_of(name: str) -> str:
+    """The address of a new, empty schema."""
+    schema = f"s{sha256(f'{name}{time.time_ns()}'.encode()).hexdigest()[:16]}"
+    with psycopg.connect(server().url(), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+    return server().url(schema=schema)
+
+
+BACKENDS = {"sqlite": sqlite, "postgres": postgres}

@@ -1,4 +1,4 @@
-"""What the ledger in SQLite answers: each read goes by one of the lanes, past the writer.
+"""What the ledger answers: each read goes by one of the lanes, past the writer.
 
 The quick reads, the reports and the audit have a lane each, so that a long one never holds up a
 poll. What takes several statements reads them in one transaction, and so sees one state.
@@ -6,26 +6,24 @@ poll. What takes several statements reads them in one transaction, and so sees o
 
 from __future__ import annotations
 
-import sqlite3
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import ClassVar, TypeVar
 
 from gateway.adapters.ledger import (
     account_store,
-    audit,
     history_store,
     listing,
     outbox_store,
     picture_store,
     reports,
     rows,
-    sqlite_schema,
     statements,
     store,
     team_store,
 )
-from gateway.adapters.ledger.database import Row, Statement, every, first
+from gateway.adapters.ledger.database import Database, Row, Statement, every, first
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.picture_rows import kept_from, picture_from
 from gateway.core.model import (
@@ -43,7 +41,6 @@ from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
-from gateway.ports.clock import Clock
 from gateway.ports.ledger import (
     ChangeFilter,
     DeliveryFilter,
@@ -57,10 +54,10 @@ from gateway.ports.ledger import (
 T = TypeVar("T")
 
 
-class SqliteReads:
-    """The reading half of `SqliteLedger`, which gives the lanes and the clock."""
+class LedgerReads:
+    """The reading half of a ledger, which gives the lanes."""
 
-    _clock: Clock
+    _snapshot_begin: ClassVar[str] = "BEGIN"
     _reader: Lane
     _reports: Lane
     _audit: Lane
@@ -80,7 +77,7 @@ class SqliteReads:
 
     async def jobs(self, team: str, job_ids: Sequence[str]) -> Sequence[Task]:
         wanted = tuple(job_ids)
-        return await self._reader.call(_snapshot(lambda db: reports.jobs(db, team, wanted)))
+        return await self._reader.call(self._snapshot(lambda db: reports.jobs(db, team, wanted)))
 
     async def run(self, run_id: str) -> Run | None:
         return await self._first(statements.RUN_BY_ID, (run_id,), rows.run_from)
@@ -94,7 +91,7 @@ class SqliteReads:
         return await self._every(named, lambda row: Refusal(*row))
 
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
-        return await self._reader.call(_snapshot(team_store.roster))
+        return await self._reader.call(self._snapshot(team_store.roster))
 
     async def next_due(self) -> float | None:
         return await self._reader.call(reports.next_due)
@@ -110,11 +107,13 @@ class SqliteReads:
 
     async def digests(self, team: str, urls: Sequence[str]) -> Mapping[str, str]:
         wanted = tuple(urls)
-        return await self._reader.call(_snapshot(lambda db: reports.digests(db, team, wanted)))
+        return await self._reader.call(self._snapshot(lambda db: reports.digests(db, team, wanted)))
 
     async def accounts(self, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Account]:
         wanted = tuple(keys)
-        return await self._reader.call(_snapshot(lambda db: account_store.accounts(db, wanted)))
+        return await self._reader.call(
+            self._snapshot(lambda db: account_store.accounts(db, wanted))
+        )
 
     async def store_id(self) -> str | None:
         return await self._reader.call(store.store_id)
@@ -134,7 +133,7 @@ class SqliteReads:
         model: str | None = None,
     ) -> tuple[Sequence[Task], int]:
         asked, slot = reports.TaskQuery(team, tuple(states), model), reports.Slot(page, page_size)
-        return await self._reports.call(_snapshot(lambda db: reports.tasks(db, asked, slot)))
+        return await self._reports.call(self._snapshot(lambda db: reports.tasks(db, asked, slot)))
 
     async def orders(self, team: str, *, after: Mark | None, limit: int) -> Sequence[Task]:
         found = (statements.orders_page(after is not None), (team, *(after or ()), limit))
@@ -145,7 +144,7 @@ class SqliteReads:
     ) -> tuple[Sequence[Upload], int]:
         skip = (page - 1) * page_size
         return await self._reports.call(
-            _snapshot(lambda db: reports.uploads(db, team, now, skip=skip, limit=page_size))
+            self._snapshot(lambda db: reports.uploads(db, team, now, skip=skip, limit=page_size))
         )
 
     async def deliveries(
@@ -159,7 +158,7 @@ class SqliteReads:
 
     async def jobs_of_run(self, run_id: str, *, limit: int) -> tuple[Sequence[Job], int]:
         return await self._reports.call(
-            _snapshot(lambda db: listing.jobs_of_run(db, run_id, limit))
+            self._snapshot(lambda db: listing.jobs_of_run(db, run_id, limit))
         )
 
     async def refusals(
@@ -209,7 +208,7 @@ class SqliteReads:
         return await self._reports.call(lambda db: reports.usage_by_day(db, asked))
 
     async def run_counts(self) -> Mapping[RunState, int]:
-        return await self._reports.call(_snapshot(reports.run_counts))
+        return await self._reports.call(self._snapshot(reports.run_counts))
 
     async def picture_totals(self) -> tuple[int, int]:
         return await self._reports.call(picture_store.picture_totals)
@@ -222,23 +221,19 @@ class SqliteReads:
 
     async def credits(self, upstream: str) -> tuple[float, int]:
         """Adds up an index: some 0.1 µs a run, which no page should have to wait for."""
-        return await self._audit.call(_snapshot(lambda db: reports.credits_of(db, upstream)))
+        return await self._audit.call(self._snapshot(lambda db: reports.credits_of(db, upstream)))
 
-    async def violations(self) -> Sequence[Violation]:
-        now = self._clock()
-        return await self._audit.call(
-            _snapshot(lambda db: [*audit.violations(db, now), *sqlite_schema.violations(db)])
-        )
+    @abstractmethod
+    async def violations(self) -> Sequence[Violation]: ...
 
+    def _snapshot(self, read: Callable[[Database], T]) -> Callable[[Database], T]:
+        """Several statements that must see the same state."""
 
-def _snapshot(read: Callable[[Any], T]) -> Callable[[sqlite3.Connection], T]:
-    """Several statements that must see the same state."""
+        def work(db: Database) -> T:
+            db.execute(self._snapshot_begin)
+            try:
+                return read(db)
+            finally:
+                db.execute("COMMIT")
 
-    def work(db: sqlite3.Connection) -> T:
-        db.execute("BEGIN")
-        try:
-            return read(db)
-        finally:
-            db.execute("COMMIT")
-
-    return work
+        return work
