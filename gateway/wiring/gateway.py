@@ -56,7 +56,7 @@ class Gateway:
         self._load = load
         self._rereading = asyncio.Lock()
         self._life = Life()
-        self._stopping = False
+        self._leaving: str | None = None
         self._current = Current(convert.policy(settings, port=self._port), clock)
         self.adapters = Adapters(
             settings,
@@ -121,9 +121,13 @@ class Gateway:
         self._port = port
         self._install(self.settings)
 
+    def drain(self) -> None:
+        """Unready from now on, so that a balancer sends elsewhere; whoever comes is served."""
+        self._leaving = "the gateway is draining: it takes orders for a moment, and then stops"
+
     def stop_taking(self) -> None:
         """New orders are answered 503 from now on; what was taken goes on."""
-        self._stopping = True
+        self._leaving = "the gateway is stopping"
         self.services.orders.stop_taking()
         self.services.waiters.release()
 
@@ -232,7 +236,7 @@ class Gateway:
 
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
-        reasons = ["the gateway is stopping"] if self._stopping else []
+        reasons = [self._leaving] if self._leaving else []
         problem = await self.adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
