@@ -386,7 +386,8 @@ class Ledger(
         """Makes or migrates the store and takes hold of it. Called once, before all else.
 
         A store that only one process may use is locked here, and the leases of its former
-        holder are void from then on.
+        holder are void from then on. Where several share it leases run out, for those who have
+        them may live.
         """
 
     async def close(self) -> None:

@@ -31,10 +31,14 @@ class Clock:
 
 
 class Backend:
-    """Gives ledgers over one store: `again` lets the former one go and opens the next."""
+    """Gives ledgers over one store: `again` lets the former one go and opens the next.
 
-    def __init__(self, make: Callable[[], Ledger]) -> None:
+    Where several processes may use the store (`is_shared`), leases outlive whoever had them.
+    """
+
+    def __init__(self, make: Callable[[], Ledger], *, is_shared: bool = False) -> None:
         self._make = make
+        self.is_shared = is_shared
         self._current: Ledger | None = None
 
     async def again(self) -> Ledger:
@@ -55,7 +59,7 @@ def sqlite(folder: Path, clock: Clock) -> Backend:
 def postgres(folder: Path, clock: Clock) -> Backend:
     """A schema of its own on the run's server."""
     url = schema_of(folder.name)
-    return Backend(lambda: PostgresLedger(url, clock=clock))
+    return Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
 @cache
