@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import shared_servers
 import trustme
 from receivers import Receive, receiving
 
@@ -23,6 +24,16 @@ LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for most of their time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.end()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
