@@ -60,7 +60,9 @@ def migrations(kind: Kind = SQLITE) -> Sequence[Migration]:
 
 def migrate(db: Database, kind: Kind = SQLITE) -> None:
     """Brings the store up to date; raises `Unavailable` when it is from a newer version."""
-    table = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL)"
+    table = (
+        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL)"
+    )
     db.execute(_typed(table, kind))
     known = migrations(kind)
     have = version(db)
