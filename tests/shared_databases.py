@@ -60,7 +60,7 @@ def _with_tables() -> str:
 
 
 def _emptied(url: str) -> bool:
-    """As the migrations leave it; not when a test still holds on to a row, or changed the tables."""
+    """As the migrations leave it; not when a test holds on to a row, or changed the tables."""
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         connection.execute("SET lock_timeout = '5s'; SET session_replication_role = replica")
         tables = connection.execute(
