@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
-from cluster.postgres import FAST, PostgresServer
+import shared_servers
 from ledger_builders import NOW
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
@@ -62,23 +58,13 @@ def postgres(folder: Path, clock: Clock) -> Backend:
     return Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
-@cache
-def server() -> PostgresServer:
-    """One for all tests of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="ledger-"))
-    found = PostgresServer(folder, options=FAST)
-    found.start()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(found.stop)
-    return found
-
-
 def schema_of(name: str) -> str:
     """The address of a new, empty schema."""
     schema = f"s{sha256(f'{name}{time.time_ns()}'.encode()).hexdigest()[:16]}"
-    with psycopg.connect(server().url(), autocommit=True) as connection:
+    server = f"{shared_servers.postgres()}/postgres"
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
-    return server().url(schema=schema)
+    return f"{server}?options=-csearch_path%3D{schema}"
 
 
 BACKENDS = {"sqlite": sqlite, "postgres": postgres}
