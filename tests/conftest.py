@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import shared_servers
+import stores
 import trustme
 from receivers import Receive, receiving
 
@@ -40,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, and those that want the machine for themselves last: in between they
     would have all others wait, and wait themselves for whoever has just begun."""
     items.sort(key=_turn)
+    stores.leave_out(items)
 
 
 def _turn(item: pytest.Item) -> int:

@@ -13,12 +13,14 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from cluster.postgres import FAST, PostgresServer, wheel_programs
 from cluster.s3 import S3Server
@@ -90,3 +92,15 @@ def _started(name: str, start: Callable[[Path], Mapping[str, Any]]) -> Mapping[s
 def _told(folder: Path, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads((folder / f"{name}.json").read_text("utf-8"))
     return found
+
+
+def stores(name: str) -> Mapping[str, str]:
+    """An empty schema and prefix for gateways that share them: the settings' `storage`."""
+    label = f"{name}_{os.getpid()}_{time.time_ns()}"
+    server = f"{postgres()}/postgres"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {label}")
+    return {
+        "ledger": f"{server}?options=-csearch_path%3D{label}",
+        "pictures": f"s3://{BUCKET}/{label}",
+    }
