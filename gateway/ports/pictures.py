@@ -20,6 +20,19 @@ class Found:
     path: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreWords:
+    """How an operator is told of a store that may be another one than the ledger's.
+
+    `what` it is, with its place; what may be wrong; what `mends` it; how to `adopt` it.
+    """
+
+    what: str
+    doubt: str
+    mends: str
+    adopt: str
+
+
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
 

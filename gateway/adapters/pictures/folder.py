@@ -11,6 +11,7 @@ removed while it runs is made again when a picture has to lie in it.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from gateway.adapters.pictures.unproven import Unproven
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
 from gateway.core.picture_names import is_picture_name
-from gateway.ports.pictures import Found
+from gateway.ports.pictures import Found, StoreWords
 
 
 class FolderPictures:
@@ -60,9 +61,16 @@ class FolderPictures:
         )
 
     @property
-    def marker(self) -> Path:
-        """Where the marker lies."""
-        return self._root / MARKER
+    def words(self) -> StoreWords:
+        """How an operator is told of a folder that may be another store's."""
+        root, marker = shlex.quote(str(self._root)), shlex.quote(str(self._root / MARKER))
+        make = "" if self._root.exists() else f"mkdir -p {root} && "
+        return StoreWords(
+            what=f"folder {self._root}",
+            doubt="Its disk may not be mounted, or another one is.",
+            mends="Mount the right folder, or put it back from a backup together with its marker.",
+            adopt=f"{make}echo adopt > {marker}",
+        )
 
     async def any_there(self, pictures: Sequence[Picture]) -> bool:
         """Whether one of them at least is there in its full size."""
@@ -72,12 +80,17 @@ class FolderPictures:
         """The id of the store that the folder is now, as its marker says; None without one."""
         return await in_thread(self._readers, self._marker.read)
 
-    async def open(self, store_id: str | None = None) -> None:
+    async def open(self, store_id: str | None = None) -> str | None:
         """Makes the folders and removes what writers that are gone have left unfinished.
 
         With an id the folder is that store from now on, and nothing is done in any other.
         """
         await in_thread(self._writers, self._lay_out, store_id)
+        return store_id
+
+    async def expect(self, store_id: str) -> None:
+        """From now on the folder has to be this store; it is neither opened nor made."""
+        self._marker.expect(store_id)
 
     async def problem(self) -> str | None:
         """Why pictures cannot be kept now, as a sentence; None when they can."""
