@@ -10,7 +10,7 @@ and what writes wait for the writer: all other reads go past it, and see what wa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -109,6 +109,22 @@ class ChangeFilter:
     actor: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed in the ledger, as far as somebody may be waiting for it.
+
+    `runs` are those whose state changed; with `missed` any may have, and anything else too: then
+    one looks for oneself. `policy` and `cache` are the epochs that were raised, `due` says that
+    something may have become due before its time was known.
+    """
+
+    runs: frozenset[str] = frozenset()
+    policy: bool = False
+    cache: bool = False
+    due: bool = False
+    missed: bool = False
+
+
 class UsagePart(StrEnum):
     """What a usage report keeps apart."""
 
@@ -127,6 +143,17 @@ class Transactions(Protocol):
         raises, nothing is written and its exception comes out unchanged; so it is when its
         writes break a constraint (`gateway.core.transaction.ConstraintViolation`). Cancelling
         the caller does not cancel the transaction.
+        """
+
+
+class Announcements(Protocol):
+    """Who hears at once what other processes write."""
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """From now on `heard` is called, on the event loop, soon after each commit that is news.
+
+        Also for this process's own. It is only to be quick: news may be lost, and whoever waits
+        looks now and then himself. A store of one process alone never calls it.
         """
 
 
@@ -376,6 +403,7 @@ class Ledger(
     Reports,
     ErasureRecords,
     Upkeep,
+    Announcements,
     SharedState,
     Protocol,
 ):

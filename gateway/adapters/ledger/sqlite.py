@@ -11,7 +11,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
+from gateway.ports.ledger import News
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
@@ -83,6 +84,9 @@ class SqliteLedger(LedgerReads, LedgerWrites):
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Nobody else writes here, and who writes here tells of it himself."""
 
     async def scrub(self) -> None:
         """In small steps, since nobody can write while it waits for readers."""

@@ -20,7 +20,7 @@ from gateway.core.runs.history import Step
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
-from gateway.ports.ledger import Old
+from gateway.ports.ledger import News, Old
 
 T = TypeVar("T")
 Leasable = TypeVar("Leasable", Run, Delivery)
@@ -43,6 +43,9 @@ class Oracle:
         answer, writes = decide(self.tables.view(keys))
         self.tables.write(writes)
         return answer
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Nobody else writes here."""
 
     # --- leases --------------------------------------------------------------------------------
 
