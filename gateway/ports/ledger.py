@@ -353,7 +353,8 @@ class ErasureRecords(Transactions, Lists, Protocol):
 
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
-        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay.
+        Where there are any, the epoch of the cache is raised with them."""
 
     async def scrub(self) -> None:
         """What was deleted or overwritten up to now is in none of the store's files any more.
