@@ -34,7 +34,7 @@ from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
-from gateway.ports.replicas import SharedState
+from gateway.ports.replicas import Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -345,7 +345,7 @@ class Lists(TaskReads, Protocol):
         """
 
 
-class ErasureRecords(Transactions, Lists, Protocol):
+class ErasureRecords(Transactions, Lists, Replicas, Protocol):
     """What is taken back for good, found first."""
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
