@@ -10,7 +10,7 @@ and what writes wait for the writer: all other reads go past it, and see what wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -34,7 +34,7 @@ from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
-from gateway.ports.replicas import Replicas, SharedState
+from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -109,22 +109,6 @@ class ChangeFilter:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """What changed in the ledger, as far as somebody may be waiting for it.
-
-    `runs` are those whose state changed; with `missed` any may have, and anything else too: then
-    one looks for oneself. `policy` and `cache` are the epochs that were raised, `due` says that
-    something may have become due before its time was known.
-    """
-
-    runs: frozenset[str] = frozenset()
-    policy: bool = False
-    cache: bool = False
-    due: bool = False
-    missed: bool = False
-
-
 class UsagePart(StrEnum):
     """What a usage report keeps apart."""
 
@@ -143,17 +127,6 @@ class Transactions(Protocol):
         raises, nothing is written and its exception comes out unchanged; so it is when its
         writes break a constraint (`gateway.core.transaction.ConstraintViolation`). Cancelling
         the caller does not cancel the transaction.
-        """
-
-
-class Announcements(Protocol):
-    """Who hears at once what other processes write."""
-
-    def listen(self, heard: Callable[[News], None]) -> None:
-        """From now on `heard` is called, on the event loop, soon after each commit that is news.
-
-        Also for this process's own. It is only to be quick: news may be lost, and whoever waits
-        looks now and then himself. A store of one process alone never calls it.
         """
 
 
@@ -414,7 +387,8 @@ class Ledger(
         """Makes or migrates the store and takes hold of it. Called once, before all else.
 
         A store that only one process may use is locked here, and the leases of its former
-        holder are void from then on.
+        holder are void from then on. Where several share it leases run out, for those who have
+        them may live.
         """
 
     async def close(self) -> None:

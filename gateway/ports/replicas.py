@@ -6,7 +6,7 @@ errors are those of `gateway.ports.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,33 @@ class CreditCheck:
     upstream: str
     checked_at: float
     found: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed in the ledger, as far as somebody may be waiting for it.
+
+    `runs` are those whose state changed; with `missed` any may have, and anything else too: then
+    one looks for oneself. `policy` and `cache` are the epochs that were raised, `due` says that
+    something may have become due before its time was known.
+    """
+
+    runs: frozenset[str] = frozenset()
+    policy: bool = False
+    cache: bool = False
+    due: bool = False
+    missed: bool = False
+
+
+class Announcements(Protocol):
+    """Who hears at once what other processes write."""
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """From now on `heard` is called, on the event loop, soon after each commit that is news.
+
+        Also for this process's own. It is only to be quick: news may be lost, and whoever waits
+        looks now and then himself. A store of one process alone never calls it.
+        """
 
 
 class Replicas(Protocol):

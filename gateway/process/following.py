@@ -22,8 +22,7 @@ from gateway.core.replicas import Epochs, Replica
 from gateway.errors import Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import Announcements, News
-from gateway.ports.replicas import Replicas
+from gateway.ports.replicas import Announcements, News, Replicas
 
 log = structlog.get_logger("gateway.replicas")
 

@@ -21,7 +21,8 @@ from gateway.core.runs.history import Step
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
-from gateway.ports.ledger import News, Old
+from gateway.ports.ledger import Old
+from gateway.ports.replicas import News
 
 T = TypeVar("T")
 Leasable = TypeVar("Leasable", Run, Delivery)

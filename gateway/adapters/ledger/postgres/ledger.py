@@ -24,7 +24,7 @@ from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import News
+from gateway.ports.replicas import News
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
