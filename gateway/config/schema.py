@@ -130,7 +130,7 @@ class PostgresSettings(Part):
     """What a ledger in PostgreSQL needs to know besides its address."""
 
     pooler: words.Flag = False
-    direct: words.SecretOrNone = None  # None: the ledger's own address
+    direct: words.DatabaseOrNone = None  # None: the ledger's own address
 
 
 class Storage(Part):

@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -27,6 +28,8 @@ from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
+
+NO_SPACE: Final = "free disk space is below storage.free_space_floor"
 
 
 class Gateway:
@@ -232,6 +235,7 @@ class Gateway:
             waiting=self._waiting,
             reread=self.reread,
             unready=self._unready,
+            unready_here=self._unready_here,
         )
 
     async def _unready(self) -> Sequence[str]:
@@ -241,9 +245,14 @@ class Gateway:
         if problem is not None:
             reasons.append(problem)
         elif not self.services.maintenance.has_space():
-            reasons.append("free disk space is below storage.free_space_floor")
+            reasons.append(NO_SPACE)
         try:
             await self.ledger.next_due()
         except Unavailable as error:
             reasons.append(error.message)
         return reasons
+
+    def _unready_here(self) -> Sequence[str]:
+        """Why another replica should be asked: nothing that is wrong with all of them at once."""
+        reasons = [self._leaving] if self._leaving else []
+        return reasons if self.services.maintenance.has_space() else [*reasons, NO_SPACE]

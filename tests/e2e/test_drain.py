@@ -84,6 +84,8 @@ async def test_it_is_unready_at_once_and_serves_as_before(tmp_path: Path) -> Non
         assert unready.status_code == 503
         [reason] = unready.json()["reasons"]
         assert "draining" in reason
+        here = await one.client.get("/readyz?local")
+        assert (here.status_code, here.json()["reasons"]) == (503, [reason])
         assert (await one.client.get("/healthz")).status_code == 200
         admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
         health = (await one.client.get("/admin/v1/health", headers=admin)).json()
