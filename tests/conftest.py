@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import shared_servers
+import stores
 import trustme
 from receivers import Receive, receiving
 
@@ -25,10 +27,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.end()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, and those that want the machine for themselves last: in between they
     would have all others wait, and wait themselves for whoever has just begun."""
     items.sort(key=_turn)
+    stores.leave_out(items)
 
 
 def _turn(item: pytest.Item) -> int:

@@ -101,6 +101,7 @@ class ServerSettings(Part):
     openai_sdk_on_v1: Reloadable[words.Flag] = False
     cors_origins: Reloadable[tuple[words.Origin, ...]] = ()
     max_waiters: Reloadable[Annotated[int, units.an_int(0, 1_000_000)]] = 10_000
+    drain_seconds: units.SecondsOrNone = 0.0
     shutdown_grace_seconds: units.Seconds = 30.0
 
     @property
@@ -129,7 +130,7 @@ class PostgresSettings(Part):
     """What a ledger in PostgreSQL needs to know besides its address."""
 
     pooler: words.Flag = False
-    direct: words.SecretOrNone = None  # None: the ledger's own address
+    direct: words.DatabaseOrNone = None  # None: the ledger's own address
 
 
 class Storage(Part):

@@ -34,6 +34,7 @@ from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
+from gateway.ports.replicas import Announcements, SharedState
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class Old:
     accounts_before: float
     uploads_before: float
     refusals_before: float = 0.0
+    turns_before: float = 0.0
 
 
 Mark = tuple[float, str]
@@ -341,7 +343,7 @@ class Upkeep(Transactions, Protocol):
 
         Jobs whose run is final, with their ended callbacks; claims; uploads that upstream has
         forgotten; accounts of minute and hour windows that hold nothing; refusals; ended alerts
-        from before `jobs_before`. Runs stay for ever.
+        from before `jobs_before`; turns that ran out. Runs stay for ever.
         """
 
     async def violations(self) -> Sequence[Violation]:
@@ -374,6 +376,8 @@ class Ledger(
     Reports,
     ErasureRecords,
     Upkeep,
+    Announcements,
+    SharedState,
     Protocol,
 ):
     """All of it, as whoever opens and closes it has it."""
@@ -382,7 +386,8 @@ class Ledger(
         """Makes or migrates the store and takes hold of it. Called once, before all else.
 
         A store that only one process may use is locked here, and the leases of its former
-        holder are void from then on.
+        holder are void from then on. Where several share it leases run out, for those who have
+        them may live.
         """
 
     async def close(self) -> None:

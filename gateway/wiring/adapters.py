@@ -20,6 +20,7 @@ from gateway.adapters.pictures.unproven import Unproven
 from gateway.adapters.response_cache import response_cache
 from gateway.adapters.tokens import TiktokenCounter
 from gateway.config import Settings
+from gateway.config.document import Problem, SettingsError
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
@@ -73,8 +74,11 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
     if url is None:
         path = Path(settings.storage.data_dir) / LEDGER_NAME
         return SqliteLedger(path, clock=clock, read_only=read_only)
-    from gateway.adapters.ledger.postgres.ledger import PostgresLedger  # an extra: not always there
-
+    try:
+        from gateway.adapters.ledger.postgres.ledger import PostgresLedger
+    except ImportError as missing:
+        advice = f"{missing}: pip install 'image-gateway[postgres]'"
+        raise SettingsError([Problem(("storage", "ledger"), advice)]) from missing
     return PostgresLedger(url, clock=clock, read_only=read_only)
 
 

@@ -8,6 +8,7 @@ each a sentence with the numbers in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Final
 
 from gateway.adapters.ledger import audit_records, audit_spending, sentences
@@ -36,8 +37,13 @@ def violations(db: Database, now: float, of_the_store: Sequence[Check]) -> Itera
     """
     for check in (*checks(now), *of_the_store):
         broken = db.execute(check.sql, check.parameters).fetchmany(MAX_SENTENCES)
-        told = sorted(filter(None, (check.say(*row) for row in broken)))
+        told = sorted(filter(None, (check.say(*map(_plain, row)) for row in broken)))
         yield from (Violation(check.invariant, sentence) for sentence in told)
+
+
+def _plain(value: object) -> object:
+    """PostgreSQL's sums of whole numbers are decimals."""
+    return int(value) if isinstance(value, Decimal) else value
 
 
 def checks(now: float) -> Iterator[Check]:

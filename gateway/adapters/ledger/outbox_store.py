@@ -23,9 +23,9 @@ _PARTY: Final = f"CASE WHEN job_id IS NULL THEN '{OPERATOR}' ELSE team END"
 _FIRST: Final = f"{PENDING} AND due_at <= ? AND lease_until <= ? ORDER BY due_at, id LIMIT ?"
 
 TEAMS: Final = (
-    f"WITH RECURSIVE some (team) AS (SELECT MIN(team) FROM deliveries WHERE {PENDING} UNION ALL"
-    f" SELECT (SELECT MIN(team) FROM deliveries WHERE {PENDING} AND team > some.team) FROM some"
-    " WHERE some.team IS NOT NULL) SELECT team FROM some WHERE team IS NOT NULL"
+    f"WITH RECURSIVE found (team) AS (SELECT MIN(team) FROM deliveries WHERE {PENDING} UNION ALL"
+    f" SELECT (SELECT MIN(team) FROM deliveries WHERE {PENDING} AND team > found.team) FROM found"
+    " WHERE found.team IS NOT NULL) SELECT team FROM found WHERE team IS NOT NULL"
 )
 """Every team of which something is pending, each found by one step in the index."""
 

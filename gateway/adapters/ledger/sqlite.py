@@ -11,7 +11,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import Final
 from gateway.adapters.ledger import audit, migrations, sqlite_schema, store
 from gateway.adapters.ledger.connections import (
     BUSY_SECONDS,
-    Reader,
-    Writer,
+    SqliteReader,
+    SqliteWriter,
     connect,
     empty_log,
     unavailable,
@@ -34,6 +34,7 @@ from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
+from gateway.ports.replicas import News
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
@@ -64,10 +65,10 @@ class SqliteLedger(LedgerReads, LedgerWrites):
         self._read_only = read_only
         self._lock_file: int | None = None
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
-        self._writer = lane("ledger-writer", Writer(path, busy_seconds=busy_seconds))
-        self._reader = lane("ledger-reader", Reader(path, busy_seconds=busy_seconds))
-        self._reports = lane("ledger-reports", Reader(path, busy_seconds=busy_seconds))
-        self._audit = lane("ledger-audit", Reader(path, busy_seconds=busy_seconds))
+        self._writer = lane("ledger-writer", SqliteWriter(path, busy_seconds=busy_seconds))
+        self._reader = lane("ledger-reader", SqliteReader(path, busy_seconds=busy_seconds))
+        self._reports = lane("ledger-reports", SqliteReader(path, busy_seconds=busy_seconds))
+        self._audit = lane("ledger-audit", SqliteReader(path, busy_seconds=busy_seconds))
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
@@ -84,6 +85,9 @@ class SqliteLedger(LedgerReads, LedgerWrites):
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Nobody else writes here, and who writes here tells of it himself."""
 
     async def scrub(self) -> None:
         """In small steps, since nobody can write while it waits for readers."""

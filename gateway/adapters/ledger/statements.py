@@ -1,6 +1,6 @@
-"""The statements of the SQLite ledger; `?` stands for a value.
+"""The statements of the ledger; `?` stands for a value.
 
-They keep to what PostgreSQL accepts as well, so that a second store need not say them again.
+They keep to what SQLite and PostgreSQL both accept.
 Where a partial index must serve a query, the query repeats the index's condition word by word.
 """
 

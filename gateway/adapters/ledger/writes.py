@@ -5,16 +5,19 @@ Only the lane's server knows the store: how a batch is begun, locked, committed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway.adapters.ledger import outbox_store, statements, store
+from gateway.adapters.ledger import outbox_store, replica_store, statements, store
+from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.core.model import Delivery, Run
+from gateway.core.replicas import Replica
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
 from gateway.ports.ledger import Old
+from gateway.ports.replicas import CreditCheck
 
 T = TypeVar("T")
 
@@ -66,6 +69,7 @@ class LedgerWrites:
             (statements.PRUNE_UPLOADS, old.uploads_before),
             (statements.PRUNE_REFUSALS, old.refusals_before),
             (statements.PRUNE_ALERTS, old.jobs_before),
+            (replica_store.PRUNE_TURNS, old.turns_before),
         )
         return sum([await self._prune(statement, at, limit) for statement, at in kinds])
 
@@ -80,3 +84,43 @@ class LedgerWrites:
             if deleted < part:
                 break
         return total
+
+    # --- what replicas tell each other -----------------------------------------------------------
+
+    async def note_replica(self, replica: Replica) -> None:
+        await self._writer.call(partial(replica_store.put_replica, replica=replica))
+
+    async def forget_replica(self, replica_id: str) -> None:
+        statement = replica_store.FORGET_REPLICA
+        await self._writer.call(lambda db: db.execute(statement, (replica_id,)).rowcount)
+
+    async def forget_replicas(self, *, before: float) -> None:
+        statement = replica_store.FORGET_REPLICAS
+        await self._writer.call(lambda db: db.execute(statement, (before,)).rowcount)
+
+    async def take_turns(
+        self, names: Collection[str], owner: str, *, now: float, until: float
+    ) -> bool:
+        take = partial(replica_store.take_turns, names=names, owner=owner, now=now, until=until)
+        return await self._unless_taken(take)
+
+    async def renew_turns(self, names: Collection[str], owner: str, *, until: float) -> bool:
+        renew = partial(replica_store.renew_turns, names=names, owner=owner, until=until)
+        return await self._unless_taken(renew)
+
+    async def give_back_turns(self, names: Collection[str], owner: str) -> None:
+        await self._writer.call(partial(replica_store.give_back_turns, names=names, owner=owner))
+
+    async def settle_secret(self, name: str, value: str) -> str:
+        return await self._writer.call(partial(replica_store.settle_secret, name=name, value=value))
+
+    async def note_credit_check(self, check: CreditCheck) -> None:
+        await self._writer.call(partial(replica_store.put_credit_check, check=check))
+
+    async def _unless_taken(self, work: Callable[[Database], None]) -> bool:
+        """Whether all of it was done; else nothing was, as whoever raises is undone."""
+        try:
+            await self._writer.call(work)
+        except replica_store.NotFree:
+            return False
+        return True

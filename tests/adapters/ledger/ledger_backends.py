@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
-from cluster.postgres import FAST, PostgresServer
+import shared_servers
 from ledger_builders import NOW
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
@@ -31,10 +27,14 @@ class Clock:
 
 
 class Backend:
-    """Gives ledgers over one store: `again` lets the former one go and opens the next."""
+    """Gives ledgers over one store: `again` lets the former one go and opens the next.
 
-    def __init__(self, make: Callable[[], Ledger]) -> None:
+    Where several processes may use the store (`is_shared`), leases outlive whoever had them.
+    """
+
+    def __init__(self, make: Callable[[], Ledger], *, is_shared: bool = False) -> None:
         self._make = make
+        self.is_shared = is_shared
         self._current: Ledger | None = None
 
     async def again(self) -> Ledger:
@@ -55,26 +55,16 @@ def sqlite(folder: Path, clock: Clock) -> Backend:
 def postgres(folder: Path, clock: Clock) -> Backend:
     """A schema of its own on the run's server."""
     url = schema_of(folder.name)
-    return Backend(lambda: PostgresLedger(url, clock=clock))
-
-
-@cache
-def server() -> PostgresServer:
-    """One for all tests of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="ledger-"))
-    found = PostgresServer(folder, options=FAST)
-    found.start()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(found.stop)
-    return found
+    return Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
 def schema_of(name: str) -> str:
     """The address of a new, empty schema."""
     schema = f"s{sha256(f'{name}{time.time_ns()}'.encode()).hexdigest()[:16]}"
-    with psycopg.connect(server().url(), autocommit=True) as connection:
+    server = f"{shared_servers.postgres()}/postgres"
+    with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
-    return server().url(schema=schema)
+    return f"{server}?options=-csearch_path%3D{schema}"
 
 
 BACKENDS = {"sqlite": sqlite, "postgres": postgres}

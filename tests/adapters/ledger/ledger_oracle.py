@@ -21,6 +21,7 @@ from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
 from gateway.ports.ledger import Old
+from gateway.ports.replicas import News
 
 T = TypeVar("T")
 Leasable = TypeVar("Leasable", Run, Delivery)
@@ -43,6 +44,9 @@ class Oracle:
         answer, writes = decide(self.tables.view(keys))
         self.tables.write(writes)
         return answer
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Nobody else writes here."""
 
     # --- leases --------------------------------------------------------------------------------
 

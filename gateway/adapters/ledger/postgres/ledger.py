@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import ClassVar, Final
@@ -25,6 +25,7 @@ from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
+from gateway.ports.replicas import News
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
@@ -68,6 +69,9 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     async def close(self) -> None:
         for lane in self._lanes:
             await lane.stop()
+
+    def listen(self, heard: Callable[[News], None]) -> None:
+        """Not told yet."""
 
     async def scrub(self) -> None:
         """What is deleted here is gone for readers; the server's vacuum frees the bytes."""
