@@ -19,7 +19,6 @@ from cluster.gateways import Replica, Stores, settings
 from cluster.ports import free_ports
 from cluster.postgres import PostgresServer
 from cluster.s3 import S3Server
-
 from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 
 NAMES: Final = ("gateway-1", "gateway-2", "gateway-3")

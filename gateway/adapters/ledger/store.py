@@ -22,8 +22,8 @@ from gateway.adapters.ledger import (
 from gateway.adapters.ledger.database import Database, Row, every, first
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
-from gateway.core.runs.leases import Stand
 from gateway.core.replicas import Epoch
+from gateway.core.runs.leases import Stand
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
 T = TypeVar("T")
