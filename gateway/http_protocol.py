@@ -8,6 +8,7 @@ sockets, of the server's life and of what is served.
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Final
 
 import httptools
 from starlette.types import Message, Receive, Scope, Send
@@ -16,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 ABORT_EXTENSION = "connection.abort"
 """`scope["extensions"][ABORT_EXTENSION]["abort"]()` cuts the connection without an answer."""
 
+
+CLOSE: Final = (b"connection", b"close")
+"""The header that says: nothing is read behind this answer."""
 
 # A client that needs longer for a request's head, or for the whole of it, is not going to finish.
 # An application bounds the time for a body itself and answers; this ends what drips on after that.
@@ -90,6 +94,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._discarded_bytes = 0
             self._wait_for_client(LINGER_SECONDS)
 
+    def close_behind_answer(self) -> None:
+        """If an answer is owed here, it says that it is the last one."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
@@ -125,7 +134,7 @@ class HttpProtocol(HttpToolsProtocol):
         body = json.dumps({"error": error}, separators=(",", ":")).encode()
         lines = [
             b"HTTP/1.1 400 Bad Request",
-            *(b"%s: %s" % header for header in self.server_state.default_headers),
+            *(b"%s: %s" % one for one in self.server_state.default_headers if one != CLOSE),
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"connection: close",
@@ -208,7 +217,7 @@ def closing_unless_asked_for(receive: Receive, send: Send) -> tuple[Receive, Sen
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start" and not asked:
-            headers = [*message.get("headers", ()), (b"connection", b"close")]
+            headers = [*message.get("headers", ()), CLOSE]
             message = {**message, "headers": headers}
         await send(message)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http_protocol import HttpProtocol, asks_first, closing_unless_asked_for
+from gateway.http_protocol import CLOSE, HttpProtocol, asks_first, closing_unless_asked_for
 
 _T = TypeVar("_T")
 # Longer than the idle time of usual clients and proxies (60 s), so that it is they who close an
@@ -87,6 +87,14 @@ class InProcessServer:
             self._serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._serving
+
+    def drain(self) -> None:
+        """From now on each answer ends its connection; who comes anew is served as before.
+
+        A balancer that holds connections open so lets go of them before `stop` closes them.
+        """
+        if self._server is not None:
+            self._server.close_behind_answers()
 
     async def refuse_connections(self) -> None:
         """Closes the listening socket and every connection: new ones are refused by the kernel."""
@@ -169,20 +177,15 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(main)
 
 
-def catch_stop_signals() -> asyncio.Future[signal.Signals]:
-    """From now on SIGTERM and SIGINT only complete the future; for commands, which own the process.
+def catch_stop_signals() -> asyncio.Queue[signal.Signals]:
+    """From now on SIGTERM and SIGINT only come into the queue; for commands, which own the process.
 
     Call it before saying that the command is ready, so that no signal can come too early.
     """
     loop = asyncio.get_running_loop()
-    came: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def note(one: signal.Signals) -> None:
-        if not came.done():
-            came.set_result(one)
-
+    came: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, note, one)
+        loop.add_signal_handler(one, came.put_nowait, one)
     return came
 
 
@@ -229,6 +232,14 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             await server.wait_closed()
         await self.lifespan.shutdown()
+
+    def close_behind_answers(self) -> None:
+        """Idle connections stay open: a request may be on its way on one of them."""
+        self.config.encoded_headers.append(CLOSE)  # the date's refreshing takes them from there
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for connection in self.server_state.connections:
+            if isinstance(connection, HttpProtocol):
+                connection.close_behind_answer()
 
     async def cut_everything(self) -> None:
         """Aborts every connection, then cancels the requests that do not notice."""

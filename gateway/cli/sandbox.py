@@ -160,10 +160,10 @@ async def _serve(options: SandboxOptions, host: str, port: int) -> None:
     from gateway.sandbox import running_sandbox
     from gateway.serving import catch_stop_signals
 
-    stopped = catch_stop_signals()
+    stop = catch_stop_signals()
     async with running_sandbox(
         options, host=host, port=port, grace_seconds=_GRACE_SECONDS
     ) as sandbox:
         keys = "the key given" if options.accepted_key else "any key that begins with sk-"
         click.echo(f"EvoLink sandbox ready on {sandbox.base_url} ({keys}; Ctrl+C stops it)")
-        await stopped
+        await stop.get()

@@ -31,6 +31,9 @@ from gateway.config import Settings, SettingsError, with_address
 from gateway.config.notices import notices
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from gateway.serving import InProcessServer
     from gateway.wiring import Gateway
 
 SANDBOX_FOLDER = Path("data/sandbox")
@@ -57,6 +60,7 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
 
     Point a client at it by changing its base URL and its key; nothing else. SIGHUP reloads the
     settings file (all or nothing), SIGTERM stops: no new orders, then what is in flight ends.
+    Behind a balancer server.drain lets it go elsewhere before that.
 
     \b
     Try it without anything:
@@ -158,7 +162,9 @@ async def _serve(
         _reload_on_hangup(gateway)
         ready = f"image-gateway is ready on {http.base_url}"
         _say(ready, *places(server.links_base(http.bound_port)))
-        await stop
+        await stop.get()
+        if server.drain_seconds:
+            await _drain(gateway, http, stop, server.drain_seconds)
         gateway.stop_taking()
         _say("stopping: no new orders; ending what is in flight")
     except OSError as error:
@@ -169,6 +175,24 @@ async def _serve(
         await gateway.stop(server.shutdown_grace_seconds)
         logs.flush()
     return 0
+
+
+async def _drain(
+    gateway: Gateway, http: InProcessServer, stop: asyncio.Queue[signal.Signals], seconds: float
+) -> None:
+    """Lets balancers and clients go elsewhere first; one more signal ends that."""
+    import asyncio
+
+    from gateway.config.units import show_seconds
+
+    gateway.drain()
+    http.drain()
+    _say(
+        f"draining for {show_seconds(seconds)}: /readyz says 503, orders are still taken;"
+        " one more signal stops at once"
+    )
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.get(), seconds)
 
 
 def _say(*lines: str) -> None:

@@ -10,7 +10,7 @@ and what writes wait for the writer: all other reads go past it, and see what wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -31,9 +31,11 @@ from gateway.core.model import (
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
+from gateway.core.runs.leases import Stand
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
+from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -47,6 +49,7 @@ class Old:
     accounts_before: float
     uploads_before: float
     refusals_before: float = 0.0
+    turns_before: float = 0.0
 
 
 Mark = tuple[float, str]
@@ -107,22 +110,6 @@ class ChangeFilter:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """What changed in the ledger, as far as somebody may be waiting for it.
-
-    `runs` are those whose state changed; with `missed` any may have, and anything else too: then
-    one looks for oneself. `policy` and `cache` are the epochs that were raised, `due` says that
-    something may have become due before its time was known.
-    """
-
-    runs: frozenset[str] = frozenset()
-    policy: bool = False
-    cache: bool = False
-    due: bool = False
-    missed: bool = False
-
-
 class UsagePart(StrEnum):
     """What a usage report keeps apart."""
 
@@ -141,17 +128,6 @@ class Transactions(Protocol):
         raises, nothing is written and its exception comes out unchanged; so it is when its
         writes break a constraint (`gateway.core.transaction.ConstraintViolation`). Cancelling
         the caller does not cancel the transaction.
-        """
-
-
-class Announcements(Protocol):
-    """Who hears at once what other processes write."""
-
-    def listen(self, heard: Callable[[News], None]) -> None:
-        """From now on `heard` is called, on the event loop, soon after each commit that is news.
-
-        Also for this process's own. It is only to be quick: news may be lost, and whoever waits
-        looks now and then himself. A store of one process alone never calls it.
         """
 
 
@@ -203,6 +179,15 @@ class RunQueue(Transactions, Protocol):
         before `until`.
         """
 
+    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
+        """Those of the runs that are still leased to `owner` are so until then: where each stands.
+
+        A lease that ran out is renewed too, as long as nobody else has taken the run since.
+        """
+
+    async def give_back(self, owner: str) -> None:
+        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
+
     async def next_due(self) -> float | None:
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
 
@@ -218,6 +203,17 @@ class Outbox(Transactions, TaskReads, Protocol):
         Its parties are the teams and, for alerts, the operator: none has more than `share` in
         hand.
         """
+
+    async def renew_deliveries(
+        self, owner: str, delivery_ids: Sequence[str], *, until: float
+    ) -> Collection[str]:
+        """As `renew`, for callbacks: the ids of those that are still the owner's."""
+
+    async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
+        """Replaces those that are still leased to `owner`; the ids of these."""
+
+    async def give_back(self, owner: str) -> None:
+        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
 
     async def next_delivery_due(self) -> float | None:
         """When the next pending callback can be leased."""
@@ -343,7 +339,7 @@ class Lists(TaskReads, Protocol):
         """
 
 
-class ErasureRecords(Transactions, Lists, Protocol):
+class ErasureRecords(Transactions, Lists, Replicas, Protocol):
     """What is taken back for good, found first."""
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
@@ -351,7 +347,8 @@ class ErasureRecords(Transactions, Lists, Protocol):
 
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
-        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay.
+        Where there are any, the epoch of the cache is raised with them."""
 
     async def scrub(self) -> None:
         """What was deleted or overwritten up to now is in none of the store's files any more.
@@ -368,7 +365,7 @@ class Upkeep(Transactions, Protocol):
 
         Jobs whose run is final, with their ended callbacks; claims; uploads that upstream has
         forgotten; accounts of minute and hour windows that hold nothing; refusals; ended alerts
-        from before `jobs_before`. Runs stay for ever.
+        from before `jobs_before`; turns that ran out. Runs stay for ever.
         """
 
     async def violations(self) -> Sequence[Violation]:
@@ -402,6 +399,7 @@ class Ledger(
     ErasureRecords,
     Upkeep,
     Announcements,
+    SharedState,
     Protocol,
 ):
     """All of it, as whoever opens and closes it has it."""
@@ -410,7 +408,8 @@ class Ledger(
         """Makes or migrates the store and takes hold of it. Called once, before all else.
 
         A store that only one process may use is locked here, and the leases of its former
-        holder are void from then on.
+        holder are void from then on. Where several share it leases run out, for those who have
+        them may live.
         """
 
     async def close(self) -> None:

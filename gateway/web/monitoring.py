@@ -46,13 +46,23 @@ class ReadyShape(TypedDict):
 
 
 class Monitoring:
-    """`/healthz`, `/readyz`, `/metrics`. `unready` lists why no order can be taken now."""
+    """`/healthz`, `/readyz`, `/metrics`.
+
+    `unready` lists why no order can be taken now, `unready_here` what of that is this process's
+    own: what another one behind the same balancer may not have.
+    """
 
     def __init__(
-        self, current: Current, *, unready: Callable[[], Awaitable[Sequence[str]]], render: Render
+        self,
+        current: Current,
+        *,
+        unready: Callable[[], Awaitable[Sequence[str]]],
+        unready_here: Callable[[], Sequence[str]],
+        render: Render,
     ) -> None:
         self._current = current
         self._unready = unready
+        self._unready_here = unready_here
         self._render = render
 
     @Operation("GET /healthz", WATCHING, "Alive", answer=AliveShape)
@@ -60,9 +70,18 @@ class Monitoring:
         alive: AliveShape = {"status": "ok"}
         return json_response(alive)
 
-    @Operation("GET /readyz", WATCHING, "Able to take orders", answer=ReadyShape)
-    async def readyz(self, _: Request) -> Response:
-        reasons = list(await self._unready())
+    @Operation(
+        "GET /readyz",
+        WATCHING,
+        "Able to take orders",
+        "`/readyz?local` is for a balancer: it leaves out what is wrong with every replica at once,"
+        " the ledger and the pictures, since sending requests nowhere mends neither.",
+        query={"local": {**STRING, "description": "Any value, or none."}},
+        answer=ReadyShape,
+    )
+    async def readyz(self, request: Request) -> Response:
+        here = "local" in request.query_params
+        reasons = list(self._unready_here() if here else await self._unready())
         body: ReadyShape = {"status": "unready" if reasons else "ready", "reasons": reasons}
         status = 503 if reasons else 200
         return json_response(body, status=status)

@@ -51,7 +51,7 @@ class EndpointsDeps:
     """What the pages show and ask: the parts, and the gateway's own life.
 
     `settings` gives those in force, `reread` reads them again, `unready` says why no order can
-    be taken now.
+    be taken now, `unready_here` what of that is this process's own.
     """
 
     adapters: Adapters
@@ -63,13 +63,19 @@ class EndpointsDeps:
     waiting: Callable[[], Sequence[str]]
     reread: Reread
     unready: Callable[[], Awaitable[Sequence[str]]]
+    unready_here: Callable[[], Sequence[str]]
 
 
 def make_endpoints(deps: EndpointsDeps) -> Sequence[Endpoint]:
     """Every endpoint. Those that are asked most come first: the router looks in this order."""
     console = Console()
     sections = (*_for_clients(deps), *_for_operators(deps), *_for_teams(deps), console)
-    monitoring = Monitoring(deps.current, unready=deps.unready, render=deps.adapters.metrics.render)
+    monitoring = Monitoring(
+        deps.current,
+        unready=deps.unready,
+        unready_here=deps.unready_here,
+        render=deps.adapters.metrics.render,
+    )
     return with_description((*sections, monitoring, Root(deps.current)), console, deps.current)
 
 
@@ -87,9 +93,9 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
             services.tasks,
             current,
             Readers(bodies, services.edits),
-            locate=adapters.pictures.path,
+            pictures=adapters.pictures,
         ),
-        KeptPictures(adapters.pictures.path, adapters.pictures.require),
+        KeptPictures(adapters.pictures),
         Hints(adapters.callback_addresses.run_of, services.worker.hint),
     )
 

@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -27,6 +28,8 @@ from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
+
+NO_SPACE: Final = "free disk space is below storage.free_space_floor"
 
 
 class Gateway:
@@ -56,7 +59,7 @@ class Gateway:
         self._load = load
         self._rereading = asyncio.Lock()
         self._life = Life()
-        self._stopping = False
+        self._leaving: str | None = None
         self._current = Current(convert.policy(settings, port=self._port), clock)
         self.adapters = Adapters(
             settings,
@@ -77,6 +80,7 @@ class Gateway:
             self.endpoints,
             current=self._current,
             http_request=metrics.http_request,
+            confirmed=self.services.following,
         )
 
     # --- start and stop ------------------------------------------------------------------------
@@ -96,7 +100,8 @@ class Gateway:
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)
-            await adapters.cache.open()
+            await adapters.cache.open((await adapters.ledger.epochs()).cache)
+            await services.following.start()
             await adapters.tokens.load()
             await services.maintenance.start()
         except OSError as error:
@@ -121,9 +126,13 @@ class Gateway:
         self._port = port
         self._install(self.settings)
 
+    def drain(self) -> None:
+        """Unready from now on, so that a balancer sends elsewhere; whoever comes is served."""
+        self._leaving = "the gateway is draining: it takes orders for a moment, and then stops"
+
     def stop_taking(self) -> None:
         """New orders are answered 503 from now on; what was taken goes on."""
-        self._stopping = True
+        self._leaving = "the gateway is stopping"
         self.services.orders.stop_taking()
         self.services.waiters.release()
 
@@ -137,6 +146,7 @@ class Gateway:
         )
         await services.maintenance.stop()
         await services.refusals.stop()
+        await services.following.stop()
         await adapters.connections.aclose()
         await services.webhooks.callbacks.aclose()
         await services.webhooks.alerts.aclose()
@@ -228,18 +238,24 @@ class Gateway:
             waiting=self._waiting,
             reread=self.reread,
             unready=self._unready,
+            unready_here=self._unready_here,
         )
 
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
-        reasons = ["the gateway is stopping"] if self._stopping else []
+        reasons = [self._leaving] if self._leaving else []
         problem = await self.adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
         elif not self.services.maintenance.has_space():
-            reasons.append("free disk space is below storage.free_space_floor")
+            reasons.append(NO_SPACE)
         try:
             await self.ledger.next_due()
         except Unavailable as error:
             reasons.append(error.message)
         return reasons
+
+    def _unready_here(self) -> Sequence[str]:
+        """Why another replica should be asked: nothing that is wrong with all of them at once."""
+        reasons = [self._leaving] if self._leaving else []
+        return reasons if self.services.maintenance.has_space() else [*reasons, NO_SPACE]

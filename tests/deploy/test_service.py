@@ -78,7 +78,7 @@ def test_its_commands_are_the_programs() -> None:
 
 def test_its_times_and_numbers_leave_room_for_the_settings() -> None:
     server = ServerSettings()
-    assert int(told("TimeoutStopSec")[0]) > server.shutdown_grace_seconds
+    assert int(told("TimeoutStopSec")[0]) > server.drain_seconds + server.shutdown_grace_seconds
     assert int(told("LimitNOFILE")[0]) > 2 * server.max_waiters
     assert told("StateDirectory") == [Path(told("WorkingDirectory")[0]).name] == ["image-gateway"]
 

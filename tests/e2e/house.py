@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import stores
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import Settings, parse
@@ -41,7 +42,7 @@ def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
     """Settings as YAML (JSON is YAML) with two teams; `changes` replace whole sections or teams."""
     value: dict[str, Any] = {
         "server": {"admin_keys": [digest(ADMIN_KEY)], "shutdown_grace": "5s"},
-        "storage": {"data_dir": str(data_dir), "free_space_floor": 0},
+        "storage": {"data_dir": str(data_dir), "free_space_floor": 0, **stores.of(data_dir)},
         "upstreams": {
             "evolink": {
                 "base_url": base_url,

@@ -58,7 +58,8 @@ async def test_a_sidecar_tells_where_a_picture_came_from(tmp_path: Path) -> None
 async def test_alive_and_ready(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         assert (await one.client.get("/healthz")).json() == {"status": "ok"}
-        assert (await one.client.get("/readyz")).json() == {"reasons": [], "status": "ready"}
+        for path in ("/readyz", "/readyz?local"):
+            assert (await one.client.get(path)).json() == {"reasons": [], "status": "ready"}
         one.gateway.stop_taking()
         stopping = await one.client.get("/readyz")
         assert stopping.status_code == 503
@@ -77,6 +78,7 @@ async def test_below_the_disk_floor_no_new_run_starts(tmp_path: Path) -> None:
         assert refused.headers["retry-after"] == "60"
         assert "hit" in (await full.post("before")).headers["cache-status"]
         assert (await full.client.get("/readyz")).status_code == 503
+        assert (await full.client.get("/readyz?local")).status_code == 503
         assert full.sandbox.state.submits == 0
 
 

@@ -115,6 +115,9 @@ async def test_without_its_folder_nothing_is_paid_again_and_it_heals(
     status, why = await ready(home)
     assert status == 503
     assert "picture folder" in why
+    # A balancer goes on sending: what is kept elsewhere is served, and every replica says the same.
+    here = await home.client.get("/readyz?local")
+    assert (here.status_code, here.json()["reasons"]) == (200, [])
     assert await runs(home) == 1
     assert files(where) == before
 

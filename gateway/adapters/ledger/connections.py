@@ -92,7 +92,7 @@ def empty_log(db: sqlite3.Connection) -> bool:
     return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
-class Connected:
+class SqliteConnected:
     """Holds the connection of one lane's thread."""
 
     def __init__(self, path: Path, *, read_only: bool, busy_seconds: float) -> None:
@@ -120,7 +120,7 @@ class Connected:
                 connection.close()
 
 
-class Reader(Connected):
+class SqliteReader(SqliteConnected):
     """Each piece of work sees the store as last committed."""
 
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
@@ -139,7 +139,7 @@ class Reader(Connected):
         return outcomes
 
 
-class Writer(Connected):
+class SqliteWriter(SqliteConnected):
     """All work of a batch shares one commit; work that raises is undone alone."""
 
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:

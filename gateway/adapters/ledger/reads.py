@@ -17,6 +17,7 @@ from gateway.adapters.ledger import (
     listing,
     outbox_store,
     picture_store,
+    replica_store,
     reports,
     rows,
     statements,
@@ -39,6 +40,7 @@ from gateway.core.model import (
 )
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
+from gateway.core.replicas import Epochs, Replica
 from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.ports.ledger import (
@@ -50,6 +52,7 @@ from gateway.ports.ledger import (
     RunFilter,
     UsagePart,
 )
+from gateway.ports.replicas import CreditCheck
 
 T = TypeVar("T")
 
@@ -120,6 +123,18 @@ class LedgerReads:
 
     async def oldest_unkept(self) -> float | None:
         return await self._reader.call(reports.oldest_unkept)
+
+    async def epochs(self) -> Epochs:
+        return await self._reader.call(replica_store.epochs)
+
+    async def replicas(self, *, since: float) -> Sequence[Replica]:
+        return await self._reader.call(partial(replica_store.replicas, since=since))
+
+    async def secret(self, name: str) -> str | None:
+        return await self._reader.call(partial(replica_store.secret, name=name))
+
+    async def credit_checks(self) -> Sequence[CreditCheck]:
+        return await self._reader.call(replica_store.credit_checks)
 
     # --- lists ---------------------------------------------------------------------------------
 

@@ -20,20 +20,21 @@ from typing import Final
 from gateway.adapters.ledger import audit, migrations, sqlite_schema, store
 from gateway.adapters.ledger.connections import (
     BUSY_SECONDS,
-    Reader,
-    Writer,
+    SqliteReader,
+    SqliteWriter,
     connect,
     empty_log,
     unavailable,
 )
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.ledger_file import take_lock
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
-from gateway.ports.ledger import News
+from gateway.ports.replicas import News
 
 MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
@@ -64,10 +65,10 @@ class SqliteLedger(LedgerReads, LedgerWrites):
         self._read_only = read_only
         self._lock_file: int | None = None
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
-        self._writer = lane("ledger-writer", Writer(path, busy_seconds=busy_seconds))
-        self._reader = lane("ledger-reader", Reader(path, busy_seconds=busy_seconds))
-        self._reports = lane("ledger-reports", Reader(path, busy_seconds=busy_seconds))
-        self._audit = lane("ledger-audit", Reader(path, busy_seconds=busy_seconds))
+        self._writer = lane("ledger-writer", SqliteWriter(path, busy_seconds=busy_seconds))
+        self._reader = lane("ledger-reader", SqliteReader(path, busy_seconds=busy_seconds))
+        self._reports = lane("ledger-reports", SqliteReader(path, busy_seconds=busy_seconds))
+        self._audit = lane("ledger-audit", SqliteReader(path, busy_seconds=busy_seconds))
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
@@ -126,6 +127,7 @@ class SqliteLedger(LedgerReads, LedgerWrites):
             with closing(self._connect()) as db:
                 self._require_wal(db)
                 migrations.migrate(db)
+                marks.require_settled(db)
                 store.void_leases(db)
         except BaseException as error:
             os.close(self._lock_file)

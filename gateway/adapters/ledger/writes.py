@@ -5,16 +5,20 @@ Only the lane's server knows the store: how a batch is begun, locked, committed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from gateway.adapters.ledger import outbox_store, statements, store
+from gateway.adapters.ledger import outbox_store, replica_store, statements, store
+from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.core.model import Delivery, Run
+from gateway.core.replicas import Replica
+from gateway.core.runs.leases import Stand
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
 from gateway.ports.ledger import Old
+from gateway.ports.replicas import CreditCheck
 
 T = TypeVar("T")
 
@@ -42,6 +46,32 @@ class LedgerWrites:
             lambda db: outbox_store.lease(db, owner, (now, until), limit=limit, share=share)
         )
 
+    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
+        found: list[Stand] = []
+        for some in _some(run_ids):
+            found += await self._writer.call(
+                partial(store.renew, owner=owner, run_ids=some, until=until)
+            )
+        return found
+
+    async def renew_deliveries(
+        self, owner: str, delivery_ids: Sequence[str], *, until: float
+    ) -> Collection[str]:
+        found: set[str] = set()
+        for some in _some(delivery_ids):
+            found |= {
+                *await self._writer.call(
+                    partial(outbox_store.renew, owner=owner, ids=some, until=until)
+                )
+            }
+        return found
+
+    async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
+        return await self._writer.call(lambda db: outbox_store.put_leased(db, owner, deliveries))
+
+    async def give_back(self, owner: str) -> None:
+        await self._writer.call(lambda db: store.give_back(db, owner))
+
     async def forget_upload(self, team: str, upload_id: str) -> None:
         await self._writer.call(lambda db: store.forget_upload(db, team, upload_id))
 
@@ -66,6 +96,7 @@ class LedgerWrites:
             (statements.PRUNE_UPLOADS, old.uploads_before),
             (statements.PRUNE_REFUSALS, old.refusals_before),
             (statements.PRUNE_ALERTS, old.jobs_before),
+            (replica_store.PRUNE_TURNS, old.turns_before),
         )
         return sum([await self._prune(statement, at, limit) for statement, at in kinds])
 
@@ -80,3 +111,49 @@ class LedgerWrites:
             if deleted < part:
                 break
         return total
+
+    # --- what replicas tell each other -----------------------------------------------------------
+
+    async def note_replica(self, replica: Replica) -> None:
+        await self._writer.call(partial(replica_store.put_replica, replica=replica))
+
+    async def forget_replica(self, replica_id: str) -> None:
+        statement = replica_store.FORGET_REPLICA
+        await self._writer.call(lambda db: db.execute(statement, (replica_id,)).rowcount)
+
+    async def forget_replicas(self, *, before: float) -> None:
+        statement = replica_store.FORGET_REPLICAS
+        await self._writer.call(lambda db: db.execute(statement, (before,)).rowcount)
+
+    async def take_turns(
+        self, names: Collection[str], owner: str, *, now: float, until: float
+    ) -> bool:
+        take = partial(replica_store.take_turns, names=names, owner=owner, now=now, until=until)
+        return await self._unless_taken(take)
+
+    async def renew_turns(self, names: Collection[str], owner: str, *, until: float) -> bool:
+        renew = partial(replica_store.renew_turns, names=names, owner=owner, until=until)
+        return await self._unless_taken(renew)
+
+    async def give_back_turns(self, names: Collection[str], owner: str) -> None:
+        await self._writer.call(partial(replica_store.give_back_turns, names=names, owner=owner))
+
+    async def settle_secret(self, name: str, value: str) -> str:
+        return await self._writer.call(partial(replica_store.settle_secret, name=name, value=value))
+
+    async def note_credit_check(self, check: CreditCheck) -> None:
+        await self._writer.call(partial(replica_store.put_credit_check, check=check))
+
+    async def _unless_taken(self, work: Callable[[Database], None]) -> bool:
+        """Whether all of it was done; else nothing was, as whoever raises is undone."""
+        try:
+            await self._writer.call(work)
+        except replica_store.NotFree:
+            return False
+        return True
+
+
+def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """In one order, so that two who have many of them in hand never wait for each other."""
+    ordered = sorted(ids)
+    return (ordered[at : at + AT_ONCE] for at in range(0, len(ordered), AT_ONCE))

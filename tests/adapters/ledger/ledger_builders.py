@@ -280,8 +280,8 @@ def usage(team: str = "alpha", model: str = "m", day: int = 0, **counters: int) 
 
 
 def older(**before: float) -> Old:
-    """What is older than the times that are named: jobs, claims, accounts, uploads, refusals."""
-    kinds = ("jobs", "claims", "accounts", "uploads", "refusals")
+    """What is older than the times that are named: jobs, claims, accounts, and so on."""
+    kinds = ("jobs", "claims", "accounts", "uploads", "refusals", "turns")
     return Old(*(before.get(kind, 0.0) for kind in kinds))
 
 

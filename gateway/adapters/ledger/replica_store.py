@@ -1,0 +1,121 @@
+"""What gateways tell each other in SQL: replicas, epochs, turns, secrets, checks of credits.
+
+Plain blocking functions on any connection, as in `store`. They begin and end no transaction; each
+is right also where others write at the same time. Names are always written in their order, so
+that two writers never wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.statements import upsert
+from gateway.core.replicas import Epoch, Epochs, Replica
+from gateway.ports.replicas import CreditCheck
+
+REPLICA_COLUMNS: Final = ("id", "name", "started_at", "seen_at", "policy", "cache", "settings")
+
+EPOCHS: Final = "SELECT policy, cache FROM epochs WHERE id = 1"
+RAISE: Final = {
+    Epoch.POLICY: "UPDATE epochs SET policy = policy + 1 WHERE id = 1",
+    Epoch.CACHE: "UPDATE epochs SET cache = cache + 1 WHERE id = 1",
+}
+PUT_REPLICA: Final = upsert("replicas", REPLICA_COLUMNS, key=1)
+REPLICAS: Final = (
+    f"SELECT {', '.join(REPLICA_COLUMNS)} FROM replicas WHERE seen_at >= ? ORDER BY id"
+)
+FORGET_REPLICA: Final = "DELETE FROM replicas WHERE id = ?"
+FORGET_REPLICAS: Final = "DELETE FROM replicas WHERE seen_at < ?"
+
+TAKE_TURN: Final = (
+    f"{upsert('turns', ('name', 'owner', 'until'), key=1)}"
+    " WHERE turns.owner = excluded.owner OR turns.until <= ?"
+)
+RENEW_TURN: Final = "UPDATE turns SET until = ? WHERE name = ? AND owner = ?"
+GIVE_BACK_TURN: Final = "DELETE FROM turns WHERE name = ? AND owner = ?"
+PRUNE_TURNS: Final = (
+    "DELETE FROM turns WHERE name IN (SELECT name FROM turns"
+    " WHERE until < ? ORDER BY until, name LIMIT ?)"
+)
+
+SHARED: Final = "SELECT value FROM secrets WHERE name = ?"
+SETTLE: Final = "INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
+
+CREDIT_CHECKS: Final = "SELECT upstream, checked_at, found FROM credit_checks ORDER BY upstream"
+PUT_CREDIT_CHECK: Final = upsert("credit_checks", ("upstream", "checked_at", "found"), key=1)
+
+
+class NotFree(Exception):
+    """One of the names is another's: nothing of what was asked may stay written."""
+
+
+def epochs(db: Database) -> Epochs:
+    return first(db, (EPOCHS, ()), lambda row: Epochs(*row)) or Epochs()
+
+
+def raise_epochs(db: Database, raised: Iterable[Epoch]) -> None:
+    """Last in its transaction: whoever raises one too waits for its end."""
+    for epoch in sorted(raised):
+        db.execute(RAISE[epoch])
+
+
+def put_replica(db: Database, replica: Replica) -> None:
+    followed = replica.epochs
+    db.execute(
+        PUT_REPLICA,
+        (
+            *(replica.id, replica.name, replica.started_at, replica.seen_at),
+            *(followed.policy, followed.cache, replica.settings),
+        ),
+    )
+
+
+def replicas(db: Database, since: float) -> Sequence[Replica]:
+    return every(db, (REPLICAS, (since,)), _replica)
+
+
+def _replica(row: Row) -> Replica:
+    replica_id, name, started_at, seen_at, policy, cache, settings = row
+    return Replica(replica_id, name, started_at, seen_at, Epochs(policy, cache), settings)
+
+
+def take_turns(db: Database, names: Iterable[str], owner: str, *, now: float, until: float) -> None:
+    """Raises `NotFree`, and then has to be undone."""
+    for name in sorted({*names}):
+        if db.execute(TAKE_TURN, (name, owner, until, now)).rowcount != 1:
+            raise NotFree(name)
+
+
+def renew_turns(db: Database, names: Iterable[str], owner: str, *, until: float) -> None:
+    """Raises `NotFree`, and then has to be undone."""
+    for name in sorted({*names}):
+        if db.execute(RENEW_TURN, (until, name, owner)).rowcount != 1:
+            raise NotFree(name)
+
+
+def give_back_turns(db: Database, names: Iterable[str], owner: str) -> None:
+    for name in sorted({*names}):
+        db.execute(GIVE_BACK_TURN, (name, owner))
+
+
+def secret(db: Database, name: str) -> str | None:
+    return first(db, (SHARED, (name,)), lambda row: str(row[0]))
+
+
+def settle_secret(db: Database, name: str, value: str) -> str:
+    """The one that comes second waits for the first, and reads what that has written."""
+    db.execute(SETTLE, (name, value))
+    found = secret(db, name)
+    if found is None:  # neither written nor there: the table is not what its migration made
+        raise LookupError(f"the secret {name} was not kept")
+    return found
+
+
+def credit_checks(db: Database) -> Sequence[CreditCheck]:
+    return every(db, (CREDIT_CHECKS, ()), lambda row: CreditCheck(*row))
+
+
+def put_credit_check(db: Database, check: CreditCheck) -> None:
+    db.execute(PUT_CREDIT_CHECK, (check.upstream, check.checked_at, check.found))
