@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
+from threading import Event
 from typing import ClassVar, Final
 
 import psycopg
@@ -18,8 +19,17 @@ import psycopg
 from gateway.adapters.ledger import audit, migrations
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.postgres.connections import Reader, Writer
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
+from gateway.adapters.ledger.postgres.batches import PostgresWriter
+from gateway.adapters.ledger.postgres.connections import (
+    AUDIT,
+    QUICK,
+    REPORTS,
+    Address,
+    PostgresReader,
+)
+from gateway.adapters.ledger.postgres.database import PostgresDatabase
+from gateway.adapters.ledger.postgres.failures import unavailable
+from gateway.adapters.ledger.postgres.listening import Listener
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
@@ -32,6 +42,12 @@ MAX_WAITING: Final = 10_000
 
 MAX_BATCH: Final = 64
 
+PATIENCE_SECONDS: Final = 5.0
+REPORT_SECONDS: Final = 35.0
+AUDIT_SECONDS: Final = 600.0
+CLOSING_SECONDS: Final = 5.0
+"""How long a server that does not answer is waited for."""
+
 MIGRATING: Final = 0x6D696772
 """Whoever migrates holds this advisory lock, so that replicas that start at once take turns."""
 
@@ -43,35 +59,56 @@ class PostgresLedger(LedgerReads, LedgerWrites):
 
     def __init__(
         self,
-        url: str,
+        address: str | Address,
         *,
         clock: Clock = time.time,
         read_only: bool = False,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._url = url
+        address = Address(address) if isinstance(address, str) else address
+        self._address = address
         self._clock = clock
         self._read_only = read_only
+        self._stopping = Event()
+        self._listener = Listener(address.past_pooler) if address.past_pooler else None
+        self._is_heard = False
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
-        self._writer = lane("ledger-writer", Writer(url))
-        self._reader = lane("ledger-reader", Reader(url))
-        self._reports = lane("ledger-reports", Reader(url))
-        self._audit = lane("ledger-audit", Reader(url))
+        self._writer = lane(
+            "ledger-writer", PostgresWriter(address, self._stopping), patience=PATIENCE_SECONDS
+        )
+        self._reader = lane(
+            "ledger-reader", PostgresReader(address, QUICK), patience=PATIENCE_SECONDS
+        )
+        self._reports = lane(
+            "ledger-reports", PostgresReader(address, REPORTS), patience=REPORT_SECONDS
+        )
+        self._audit = lane("ledger-audit", PostgresReader(address, AUDIT), patience=AUDIT_SECONDS)
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
-        await asyncio.to_thread(self._check if self._read_only else self._prepare)
+        is_checked = self._read_only or self._address.past_pooler is None
+        await asyncio.to_thread(self._check if is_checked else self._prepare)
         readers = (self._reader, self._reports, self._audit)
         self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:
             lane.start()
+        if self._listener is not None and self._is_heard:
+            self._listener.start()
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.stop()
+        """Whatever hangs is left behind after a while."""
+        if self._listener is not None:
+            self._listener.stop()
+        self._stopping.set()
+        await asyncio.gather(*(lane.stop(CLOSING_SECONDS) for lane in self._lanes))
 
     def listen(self, heard: Callable[[News], None]) -> None:
-        """Not told yet."""
+        """Behind a pooler, without a way past it, nothing is heard."""
+        self._is_heard = True
+        if self._listener is not None:
+            self._listener.add(heard)
+            if self._lanes:
+                self._listener.start()
 
     async def scrub(self) -> None:
         """What is deleted here is gone for readers; the server's vacuum frees the bytes."""
@@ -86,7 +123,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
 
     def _prepare(self) -> None:
         try:
-            with closing(PostgresDatabase(self._url)) as db:
+            with closing(PostgresDatabase(self._address.past_pooler or "", writes=True)) as db:
                 db.execute("SELECT pg_advisory_lock(?)", (MIGRATING,))
                 migrations.migrate(db, migrations.POSTGRESQL)
                 marks.require_settled(db)
@@ -96,7 +133,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     def _check(self) -> None:
         """A reader beside the gateways migrates nothing, so the schema must be its own."""
         try:
-            with closing(PostgresDatabase(self._url)) as db:
+            with closing(PostgresDatabase(self._address.url, pooler=self._address.pooler)) as db:
                 have = migrations.version(db)
         except psycopg.Error as error:
             raise self._named(error) from error
@@ -104,7 +141,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         if have < migrations.migrations()[-1].version:
             raise Unavailable(
                 "The ledger is from an older version: start the gateway once, which brings it up"
-                " to date."
+                " to date. Behind a pooler it needs storage.postgres.direct for that."
             )
 
     def _named(self, error: psycopg.Error) -> Unavailable:
