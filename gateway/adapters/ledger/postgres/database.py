@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from gateway.adapters.ledger.database import Cursor
+from gateway.adapters.ledger.database import Cursor, Row
 from gateway.errors import Unavailable
 
 RETRY_AFTER_SECONDS = 5.0
@@ -30,6 +30,11 @@ class PostgresDatabase:
         if not parameters:
             return self.connection.execute(sql)
         return self.connection.execute(translated(sql, with_values=True), parameters)
+
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.executemany(translated(sql, with_values=True), rows)
+        return cursor
 
     def close(self) -> None:
         self.connection.close()
