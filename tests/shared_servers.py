@@ -75,7 +75,7 @@ def s3() -> Mapping[str, str]:
 
 
 def _start_postgres(folder: Path, programs: Path | None = None) -> Mapping[str, Any]:
-    server = PostgresServer(folder, programs=programs, options=FAST)
+    server = PostgresServer(folder, programs=programs, options=(*FAST, "-c", "max_connections=400"))
     server.start()
     return {"url": server.url("").removesuffix("/"), "port": server.port}
 

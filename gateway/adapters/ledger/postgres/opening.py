@@ -14,6 +14,7 @@ from typing import Final
 import psycopg
 
 from gateway.adapters.ledger import migrations
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
 from gateway.errors import Unavailable
 
@@ -39,6 +40,7 @@ def prepare(url: str) -> None:
             db.execute("SET statement_timeout = 0")
             _take_turn(db)
             _migrate(db)
+            marks.require_settled(db)
     except psycopg.Error as error:
         raise _named(error) from error
 
