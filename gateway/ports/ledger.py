@@ -164,6 +164,9 @@ class TaskReads(Protocol):
     async def run(self, run_id: str) -> Run | None:
         """The run as last committed; None when there is none with this id."""
 
+    async def each_run(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Those of these runs that there are."""
+
 
 class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
     """What an order is judged by and becomes."""

@@ -17,6 +17,7 @@ from gateway.core.policy import Current
 from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
+from gateway.ports.replicas import News
 from gateway.web.admin.health import Life
 from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
@@ -111,13 +112,21 @@ class Gateway:
         except BaseException:
             await adapters.ledger.close()
             raise
-        services.waiters.start(adapters.ledger.run)
+        adapters.ledger.listen(self._heard)
+        services.waiters.start(adapters.ledger.each_run)
         services.worker.run()
         services.webhooks.run()
         services.refusals.run()
         self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
+
+    def _heard(self, news: News) -> None:
+        """What another gateway wrote to the ledger, or this one."""
+        self.services.waiters.heard(news)
+        if news.due or news.missed:
+            self.services.worker.look()
+            self.services.webhooks.nudge()
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""

@@ -13,7 +13,7 @@ from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.picture_locks import PictureLocks
-from gateway.process.waiters import Waiters
+from gateway.process.waiters import SHARED_SILENCE_SECONDS, SILENCE_SECONDS, Waiters
 from gateway.services.decisions import Decisions, DecisionsDeps
 from gateway.services.erasure import FINISH_SECONDS, Erasure
 from gateway.services.orders import Orders, OrdersDeps
@@ -47,7 +47,10 @@ class Services:
         self.refusals = Refusals(
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
         )
-        self.waiters = Waiters()
+        shared = settings.storage.postgres_url is not None
+        self.waiters = Waiters(
+            silence_seconds=SHARED_SILENCE_SECONDS if shared else SILENCE_SECONDS
+        )
         self.picture_locks = PictureLocks()
         self.erasure = Erasure(
             ledger,

@@ -202,6 +202,11 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
 
 
 @cache
+def runs_by_id(count: int) -> str:
+    return f"SELECT {_RUN} FROM runs WHERE id IN {marks(count)}"
+
+
+@cache
 def take_runs(count: int) -> str:
     """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
     ids."""
