@@ -23,7 +23,7 @@ log = structlog.get_logger("gateway.housekeeping")
 NAME: Final = "chores"
 TURN_SECONDS: Final = 15.0
 RENEW_SECONDS: Final = 4.0
-"""Three may be lost."""
+"""Two may be lost."""
 
 
 class ChoresTurn:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
 from gateway.background.maintenance import Maintenance
 from gateway.background.runs import RunBounds, RunsDeps, Worker
+from gateway.background.turn import ChoresTurn
 from gateway.background.webhooks import Webhooks, WebhooksDeps
-from gateway.config import Settings, managed
+from gateway.config import Settings, digest, managed
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
@@ -40,6 +42,8 @@ class Services:
         self._adapters = adapters
         self._current = current
         self._clock = clock
+        self.replica_id = f"replica-{secrets.token_hex(6)}"
+        self.settings_digest = digest(settings)
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
         self.policy = PolicyInForce(
             ledger, current, read=managed.reader(settings), installed=metrics.declare
@@ -73,6 +77,9 @@ class Services:
             tell=metrics.credits_compared,
         )
         self.maintenance = self._make_maintenance()
+        self.turn = ChoresTurn(
+            ledger, self.replica_id, clock=clock, passed_on=self.maintenance.passed_on
+        )
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
@@ -92,7 +99,8 @@ class Services:
 
     def _make_following(self, settings: Settings) -> Following:
         """By name a replica is told from others on a page; by id it is one process."""
-        own = Own(f"replica-{secrets.token_hex(6)}", socket.gethostname(), lambda: "")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        own = Own(self.replica_id, name, lambda: self.settings_digest)
         return Following(
             FollowingDeps(
                 ledger=self._adapters.ledger,
@@ -137,7 +145,7 @@ class Services:
             deps,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
-            owner=f"webhooks-{secrets.token_hex(6)}",
+            owner=f"{self.replica_id}/callbacks",
             alerts=self._adapters.connections.alerts(),
         )
 
@@ -163,7 +171,7 @@ class Services:
         worker = settings.worker
         longest = max(entry.timeout.download_seconds for entry in settings.upstreams.values())
         bounds = RunBounds(worker.concurrency, worker.downloads, longest)
-        return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
+        return Worker(deps, bounds, owner=f"{self.replica_id}/runs")
 
     def _make_decisions(self) -> Decisions:
         return Decisions(

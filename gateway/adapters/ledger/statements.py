@@ -262,7 +262,7 @@ def _next(table: str, open_rows: str) -> str:
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)
-VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
+VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------
 
