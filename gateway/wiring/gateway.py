@@ -17,7 +17,6 @@ from gateway.config import (
     SettingsError,
     convert,
     differences,
-    digest,
     managed,
     restart_needed,
 )
@@ -212,7 +211,7 @@ class Gateway:
         self._install(settings)
         self._note_reload(successful=True)
         self.settings = settings
-        self.services.settings_digest = digest(settings)
+        self.services.told(settings)
         return self._waiting()
 
     def _waiting(self) -> Sequence[str]:

@@ -43,7 +43,8 @@ class Services:
         self._current = current
         self._clock = clock
         self.replica_id = f"replica-{secrets.token_hex(6)}"
-        self.settings_digest = digest(settings)
+        self._settings = settings
+        self._digest: str | None = None
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
         self.policy = PolicyInForce(
             ledger, current, read=managed.reader(settings), installed=metrics.declare
@@ -97,10 +98,19 @@ class Services:
             clock=clock,
         )
 
+    def told(self, settings: Settings) -> None:
+        """These are in force now."""
+        self._settings, self._digest = settings, None
+
+    def _settings_digest(self) -> str:
+        if self._digest is None:
+            self._digest = digest(self._settings)
+        return self._digest
+
     def _make_following(self, settings: Settings) -> Following:
         """By name a replica is told from others on a page; by id it is one process."""
         name = f"{socket.gethostname()}:{os.getpid()}"
-        own = Own(self.replica_id, name, lambda: self.settings_digest)
+        own = Own(self.replica_id, name, self._settings_digest)
         return Following(
             FollowingDeps(
                 ledger=self._adapters.ledger,
