@@ -28,7 +28,7 @@ from gateway.services.teams import Teams
 from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
-from gateway.wiring.adapters import Adapters
+from gateway.wiring.adapters import Adapters, is_shared
 
 
 class Services:
@@ -97,7 +97,7 @@ class Services:
                 cache=self._adapters.cache,
                 own=own,
                 clock=self._clock,
-                is_shared=settings.storage.postgres_url is not None,
+                is_shared=is_shared(settings),
             )
         )
 
