@@ -51,7 +51,8 @@ class Services:
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
         )
         self.waiters = Waiters()
-        self.picture_locks = PictureLocks()
+        turns = ledger if is_shared(settings) else None
+        self.picture_locks = PictureLocks(turns, clock=clock)
         self.erasure = Erasure(
             ErasureDeps(
                 ledger=ledger,
