@@ -23,6 +23,7 @@ from gateway.adapters.ledger.database import Database, Row, every, first
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
 from gateway.core.replicas import Epoch
+from gateway.core.runs.leases import Stand
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
 T = TypeVar("T")
@@ -170,11 +171,23 @@ def _run(db: Database, sql: str, value: str) -> Run | None:
 
 
 def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), rows.run_from)
-    runs = [replace(run, lease_owner=owner, lease_until=until) for run in due]
-    for run in runs:
-        db.execute(statements.LEASE_RUN, (owner, until, run.id))
-    return runs
+    """What is due is found, then taken as far as no one else was quicker, and only then read."""
+    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
+    if not due:
+        return []
+    db.execute(statements.take_runs(len(due)), (owner, until, now, now, *due))
+    return every(db, (statements.leased_runs(len(due)), (owner, until, *due)), rows.run_from)
+
+
+def renew(db: Database, owner: str, run_ids: Sequence[str], until: float) -> Sequence[Stand]:
+    db.execute(statements.renew("runs", len(run_ids)), (until, owner, *run_ids))
+    told = (statements.stands(len(run_ids)), (owner, *run_ids))
+    return every(db, told, lambda row: Stand(*row))
+
+
+def give_back(db: Database, owner: str) -> None:
+    for statement in statements.GIVE_BACK:
+        db.execute(statement, (owner,))
 
 
 def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:

@@ -32,6 +32,7 @@ from gateway.core.runs.events import (
     Progressed,
     TriedAgain,
 )
+from gateway.core.runs.leases import may_record
 from gateway.core.runs.lifecycle import IllegalTransition, Rules
 from gateway.core.runs.routing import NOWHERE, Outlook
 from gateway.core.teams.changes import Act, Action
@@ -136,8 +137,8 @@ class RunRecorder:
             accounts = {key: view.accounts[key] for key in keys}
             within = outlook.within_budget(before, accounts, team)
             try:
-                if before.attempts != run.attempts:
-                    raise IllegalTransition(f"{type(event).__name__} of an earlier attempt")
+                if not may_record(run, event, before):
+                    raise IllegalTransition(f"{type(event).__name__} of one who lost the run")
                 after = lifecycle.advance(before, event, now, replace(rules, outlook=within))
             except IllegalTransition as stale:
                 log.warning("event came too late", run=run.id, reason=str(stale))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
-from ledger_backends import Backend, schema_of
+from ledger_backends import Backend
 from ledger_builders import NOW, a_job, a_run, done, look, older, write
 
-from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.replicas import Epoch, Epochs, Replica
 from gateway.core.transaction import ConstraintViolation
 from gateway.ports.ledger import Ledger
@@ -153,23 +151,16 @@ async def test_the_last_check_of_each_upstream_is_kept(ledger: Ledger) -> None:
 # --- two at once --------------------------------------------------------------------------------
 
 
-async def test_two_ledgers_never_have_the_same_turn_and_agree_on_a_secret(tmp_path: Path) -> None:
-    url = schema_of(tmp_path.name)
-    one, two = PostgresLedger(url), PostgresLedger(url)
-    await one.open()
-    await two.open()
-    try:
-        for round_ in range(20):
-            names = [f"{round_}-{part}" for part in "abc"]
-            taken = await asyncio.gather(
-                one.take_turns(names, "one", now=NOW, until=SOON),
-                two.take_turns(names[::-1], "two", now=NOW, until=SOON),
-            )
-            assert sorted(taken) == [False, True]
-            settled = await asyncio.gather(
-                one.settle_secret(names[0], "one"), two.settle_secret(names[0], "two")
-            )
-            assert settled[0] == settled[1]
-    finally:
-        await one.close()
-        await two.close()
+async def test_two_ledgers_never_have_the_same_turn_and_agree_on_a_secret(shared: Backend) -> None:
+    one, two = await shared.again(), await shared.beside()
+    for round_ in range(20):
+        names = [f"{round_}-{part}" for part in "abc"]
+        taken = await asyncio.gather(
+            one.take_turns(names, "one", now=NOW, until=SOON),
+            two.take_turns(names[::-1], "two", now=NOW, until=SOON),
+        )
+        assert sorted(taken) == [False, True]
+        settled = await asyncio.gather(
+            one.settle_secret(names[0], "one"), two.settle_secret(names[0], "two")
+        )
+        assert settled[0] == settled[1]
