@@ -7,6 +7,7 @@ the order's own transaction can find out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,61 @@ async def test_a_gateway_that_ends_in_good_order_is_not_waited_for(tmp_path: Pat
         assert len(await ledger.replicas(since=0)) == 2
         await other.gateway.services.following.stop()
         assert len(await ledger.replicas(since=0)) == 1
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def gives_always(house: House, body: bytes) -> None:
+    """Whatever is ordered there, upstream has these bytes."""
+
+    @contextlib.asynccontextmanager
+    async def stream(*_: object, **__: object) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield body
+
+        yield chunks()
+
+    links: Any = house.gateway.adapters.connections.links["evolink"]
+    links.stream = stream
+
+
+async def test_no_erasure_takes_what_another_gateway_is_about_to_own(two: Two) -> None:
+    one, other = two
+    first = await one.made("the first")
+    url = first["results"][0]
+    gives_always(other, (await one.client.get(url)).content)
+    looked, go = asyncio.Event(), asyncio.Event()
+    pictures: Any = other.gateway.adapters.pictures
+    readable = pictures.readable
+
+    async def slow(wanted: Any) -> bool:
+        found: bool = await readable(wanted)
+        looked.set()
+        await go.wait()
+        return found
+
+    pictures.readable = slow
+    second = asyncio.create_task(other.made("the second"))
+    await asyncio.wait_for(looked.wait(), 10)
+    erased = asyncio.create_task(ok(one, "DELETE", f"pictures/{digest_of(first)}"))
+    await asyncio.wait({erased}, timeout=0.3)
+    assert not erased.done()
+    go.set()
+    pictures.readable = readable
+    assert (await second)["status"] == "completed"
+    await erased
+    on_record = (await ok(one, "GET", "pictures"))["data"]
+    assert len(on_record) == 2
+    there = (await one.client.get(url)).status_code == 200
+    assert {picture["erased_at"] is None for picture in on_record} == {there}
+
+
+async def test_a_hint_finds_its_run_at_any_gateway(tmp_path: Path) -> None:
+    async with fellows(tmp_path) as (one, other):
+        task = (await one.post("[sandbox:delay=1] x")).json()
+        run = (await ok(one, "GET", f"runs/{task['id']}"))["run"]["id"]
+        addresses = one.gateway.adapters.callback_addresses
+        path = addresses.url(await one.gateway.ledger.run(run)).rpartition("/callbacks/")[2]
+        assert (await other.client.post(f"/callbacks/{path}")).status_code == 200
+        assert (await other.client.post("/callbacks/nobodys")).status_code == 404
