@@ -30,7 +30,7 @@ from gateway.services.teams import Teams
 from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
-from gateway.wiring.adapters import Adapters
+from gateway.wiring.adapters import Adapters, is_shared
 
 
 class Services:
@@ -55,11 +55,11 @@ class Services:
         self.refusals = Refusals(
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
         )
-        shared = settings.storage.postgres_url is not None
+        shared = is_shared(settings)
         self.waiters = Waiters(
             silence_seconds=SHARED_SILENCE_SECONDS if shared else SILENCE_SECONDS
         )
-        self.picture_locks = PictureLocks()
+        self.picture_locks = PictureLocks(ledger if shared else None, clock=clock)
         self.erasure = Erasure(
             ErasureDeps(
                 ledger=ledger,
@@ -118,7 +118,7 @@ class Services:
                 cache=self._adapters.cache,
                 own=own,
                 clock=self._clock,
-                is_shared=settings.storage.postgres_url is not None,
+                is_shared=is_shared(settings),
             )
         )
 
