@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster.programs import Program, answers
-
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
 
 TEAM: Final = "studio"

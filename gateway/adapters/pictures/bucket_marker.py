@@ -37,6 +37,7 @@ class BucketMarker:
         self._problem: StoreFull | None = None
         self._problem_at = 0.0
         self._look: asyncio.Task[None] | None = None
+        self._read: str | None = None
 
     async def read(self) -> str | None:
         """The first word of the marker; None where there is none.
@@ -46,14 +47,20 @@ class BucketMarker:
         content = await self._bucket.get(MARKER)
         if content is None:
             await self._bucket.listed(MARKER, most=1)
+            self._read = None
             return None
         words = content.decode(errors="replace").split()
-        return words[0] if words else None
+        self._read = words[0] if words else None
+        return self._read
 
     async def claim(self, store_id: str) -> str:
-        """Makes the bucket that store, unless another process has just made it one; which it is."""
+        """Makes the bucket that store, unless another process has just made it one; which it is.
+
+        Only the marker that was read before, when it was decided, is written over.
+        """
+        decided_on = self._read
         found = await self.read()
-        if found != store_id:
+        if found != store_id and found == decided_on:
             await self._bucket.put(MARKER, _content(store_id), _TEXT, anew=found is not None)
             found = await self.read()
         if found is None:

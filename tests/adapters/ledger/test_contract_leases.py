@@ -88,10 +88,7 @@ async def test_several_gateways_lease_each_run_once(tmp_path: Path) -> None:
         runs = [await start(ledgers[0], a_run()) for _ in range(60)]
         owed = [await pending(ledgers[0]) for _ in range(20)]
         taken = await asyncio.gather(
-            *(
-                ledgers[n % 3].lease(f"w{n}", now=NOW, until=NOW + 60, limit=7)
-                for n in range(15)
-            )
+            *(ledgers[n % 3].lease(f"w{n}", now=NOW, until=NOW + 60, limit=7) for n in range(15))
         )
         callbacks = await asyncio.gather(
             *(
