@@ -65,7 +65,7 @@ def s3() -> Mapping[str, str]:
 
 
 def _start_postgres(folder: Path) -> Mapping[str, Any]:
-    server = PostgresServer(folder, options=FAST)
+    server = PostgresServer(folder, options=(*FAST, "-c", "max_connections=400"))
     server.start()
     return {"url": server.url("").removesuffix("/"), "port": server.port}
 

@@ -35,7 +35,7 @@ from gateway.core.runs.leases import Stand
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
-from gateway.ports.replicas import Announcements, SharedState
+from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -339,7 +339,7 @@ class Lists(TaskReads, Protocol):
         """
 
 
-class ErasureRecords(Transactions, Lists, Protocol):
+class ErasureRecords(Transactions, Lists, Replicas, Protocol):
     """What is taken back for good, found first."""
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
@@ -347,7 +347,8 @@ class ErasureRecords(Transactions, Lists, Protocol):
 
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
-        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay.
+        Where there are any, the epoch of the cache is raised with them."""
 
     async def scrub(self) -> None:
         """What was deleted or overwritten up to now is in none of the store's files any more.

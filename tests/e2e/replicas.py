@@ -44,8 +44,8 @@ class Replica:
     async def start(self, *, ready: bool = True) -> None:
         self.folder.mkdir(exist_ok=True)
         config = self.folder / "config.yaml"
-        text = settings_text(self.settings["base_url"], self.folder / "data",
-                             **{k: v for k, v in self.settings.items() if k != "base_url"})  # fmt: skip
+        changes = dict(self.settings)
+        text = settings_text(changes.pop("base_url"), self.folder / "data", **changes)
         config.write_text(text, "utf-8")
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(

@@ -44,7 +44,7 @@ async def statuses(orders: list[Any]) -> Counter[int]:
 
 async def test_a_budget_is_exact_with_hundreds_at_once(three: Replicas) -> None:
     orders = [three.post(f"tight {number}", key="tight-key") for number in range(300)]
-    assert await statuses(orders) == {200: 40, 429: 260}
+    assert await statuses(orders) == {200: 40, 402: 260}
     spent = await settled(three, "tight")
     assert spent["images_generated"] == 40
     assert spent["spent_usd"] == pytest.approx(40 * PRICE_USD)
@@ -130,7 +130,7 @@ async def test_a_lower_cap_holds_everywhere_with_the_next_order(three: Replicas)
     changed = await three.admin("PATCH", "teams/thrifty", at=third, json=lower)
     assert changed.status_code == 200, changed.text
     refused = [await three.post(f"after {at.name}", at=at, key=key) for at in three.every]
-    assert {answer.status_code for answer in refused} == {429}
+    assert {answer.status_code for answer in refused} == {402}
 
 
 async def test_what_is_purged_at_one_is_answered_by_none(three: Replicas) -> None:

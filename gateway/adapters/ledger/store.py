@@ -14,6 +14,7 @@ from gateway.adapters.ledger import (
     account_store,
     history_store,
     picture_store,
+    replica_store,
     rows,
     statements,
     team_store,
@@ -21,6 +22,7 @@ from gateway.adapters.ledger import (
 from gateway.adapters.ledger.database import Database, Row, every, first
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
+from gateway.core.replicas import Epoch
 from gateway.core.runs.leases import Stand
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
@@ -70,6 +72,8 @@ def load(db: Database, keys: Keys) -> View:
         view = replace(view, managed=team, team_keys=team_keys)
     if keys.picture is not None:
         view = replace(view, pictures=picture_store.made_by(db, keys.picture))
+    if keys.epochs:
+        view = replace(view, epochs=replica_store.epochs(db))
     return view
 
 
@@ -111,6 +115,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         picture_store.erase(db, picture)
     for run_id in writes.wordless:
         picture_store.take_words(db, run_id)
+    replica_store.raise_epochs(db, writes.raised)
 
 
 def _put_run(db: Database, run: Run, before: Run | None) -> None:
@@ -191,6 +196,8 @@ def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
     found = db.execute(statements.to_retire(team=team is not None), (*named, limit)).fetchall()
     for run_id, _ in found:
         db.execute(statements.RETIRE, (run_id,))
+    if found:
+        replica_store.raise_epochs(db, [Epoch.CACHE])
     return [fingerprint for _, fingerprint in found]
 
 

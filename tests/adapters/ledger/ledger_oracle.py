@@ -16,6 +16,7 @@ from ledger_tables import Tables, summed
 from gateway.core.delivery import party
 from gateway.core.model import Delivery, Job, Run, RunState, Usage
 from gateway.core.money.accounts import Account, AccountKey, Window
+from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import Step
 from gateway.core.runs.leases import Stand, stand
 from gateway.core.teams.records import ManagedTeam, TeamKey
@@ -101,7 +102,12 @@ class Oracle:
         ]
         retired = sorted(found, key=lambda run: (run.team, run.id))[:limit]
         self.tables.runs.update((run.id, replace(run, shared=False)) for run in retired)
+        if retired:
+            self.tables.epochs[Epoch.CACHE] += 1
         return [run.fingerprint for run in retired]
+
+    async def epochs(self) -> Epochs:
+        return Epochs(**self.tables.epochs)
 
     async def prune(self, old: Old, *, limit: int) -> int:
         tables, owed = self.tables, {one.job_id for one in self.tables.pending()}

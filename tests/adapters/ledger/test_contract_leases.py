@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
-from ledger_backends import schema_of
 from ledger_builders import NOW, a_job, a_run, change, run_of, start, write
+from shared_databases import ledger_database
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.delivery import owes
@@ -78,8 +77,12 @@ async def test_an_attempt_is_recorded_by_whoever_has_the_callback(ledger: Ledger
     assert await ledger.put_deliveries("w2", [told]) == set()
 
 
-async def test_several_gateways_lease_each_run_once(tmp_path: Path) -> None:
-    url = schema_of(tmp_path.name)
+async def test_several_gateways_lease_each_run_once() -> None:
+    with ledger_database() as url:
+        await lease_each_once(url)
+
+
+async def lease_each_once(url: str) -> None:
     async with AsyncExitStack() as opened:
         ledgers = [PostgresLedger(url) for _ in range(3)]
         for one in ledgers:

@@ -17,6 +17,7 @@ import psycopg
 
 from gateway.adapters.ledger import audit, migrations
 from gateway.adapters.ledger.lane import Lane
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.postgres.connections import Reader, Writer
 from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
 from gateway.adapters.ledger.reads import LedgerReads
@@ -88,6 +89,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
             with closing(PostgresDatabase(self._url)) as db:
                 db.execute("SELECT pg_advisory_lock(?)", (MIGRATING,))
                 migrations.migrate(db, migrations.POSTGRESQL)
+                marks.require_settled(db)
         except psycopg.Error as error:
             raise self._named(error) from error
 
