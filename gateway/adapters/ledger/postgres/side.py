@@ -8,13 +8,14 @@ from typing import Final
 
 import psycopg
 
-from gateway.adapters.ledger import migrations
+from gateway.adapters.ledger import audit, migrations
 from gateway.adapters.ledger.database import Row
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import STAYS, Table, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
 from gateway.adapters.ledger.postgres.database import PostgresDatabase, translated
+from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 
 MOVING: Final = 0x6D6F7665
@@ -119,11 +120,11 @@ class PostgresSide(LedgerSide):
 
     def insert(self, table: Table, rows: Page) -> None:
         sql = f"COPY {table.name} ({table.names}) FROM STDIN (FORMAT BINARY)"
-        with self.failures(), self.writer().connection.cursor() as cursor:
-            with cursor.copy(sql) as copy:
-                copy.set_types([TYPES[one.kind] for one in table.columns])
-                for row in rows:
-                    copy.write_row(row)
+        cursor = self.writer().connection.cursor()
+        with self.failures(), cursor, cursor.copy(sql) as copy:
+            copy.set_types([TYPES[one.kind] for one in table.columns])
+            for row in rows:
+                copy.write_row(row)
 
     def change_many(self, sql: str, rows: Sequence[Row]) -> None:
         if rows:
@@ -182,6 +183,10 @@ class PostgresSide(LedgerSide):
             for table in tables():
                 db.execute(f"ANALYZE {table.name}")
             db.execute("SET synchronous_commit = on")
+
+    def violations(self, now: float) -> Sequence[Violation]:
+        with self.failures():
+            return list(audit.violations(self.writer(), now, audit.POSTGRES_CHECKS))
 
     def close(self) -> None:
         self._drop(self._reader)
