@@ -31,10 +31,11 @@ from gateway.core.model import (
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
+from gateway.core.runs.leases import Stand
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
-from gateway.ports.replicas import Announcements, SharedState
+from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -178,6 +179,15 @@ class RunQueue(Transactions, Protocol):
         before `until`.
         """
 
+    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
+        """Those of the runs that are still leased to `owner` are so until then: where each stands.
+
+        A lease that ran out is renewed too, as long as nobody else has taken the run since.
+        """
+
+    async def give_back(self, owner: str) -> None:
+        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
+
     async def next_due(self) -> float | None:
         """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
 
@@ -193,6 +203,17 @@ class Outbox(Transactions, TaskReads, Protocol):
         Its parties are the teams and, for alerts, the operator: none has more than `share` in
         hand.
         """
+
+    async def renew_deliveries(
+        self, owner: str, delivery_ids: Sequence[str], *, until: float
+    ) -> Collection[str]:
+        """As `renew`, for callbacks: the ids of those that are still the owner's."""
+
+    async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
+        """Replaces those that are still leased to `owner`; the ids of these."""
+
+    async def give_back(self, owner: str) -> None:
+        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
 
     async def next_delivery_due(self) -> float | None:
         """When the next pending callback can be leased."""
@@ -318,7 +339,7 @@ class Lists(TaskReads, Protocol):
         """
 
 
-class ErasureRecords(Transactions, Lists, Protocol):
+class ErasureRecords(Transactions, Lists, Replicas, Protocol):
     """What is taken back for good, found first."""
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
@@ -326,7 +347,8 @@ class ErasureRecords(Transactions, Lists, Protocol):
 
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
-        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay.
+        Where there are any, the epoch of the cache is raised with them."""
 
     async def scrub(self) -> None:
         """What was deleted or overwritten up to now is in none of the store's files any more.

@@ -80,6 +80,7 @@ class Gateway:
             self.endpoints,
             current=self._current,
             http_request=metrics.http_request,
+            confirmed=self.services.following,
         )
 
     # --- start and stop ------------------------------------------------------------------------
@@ -99,7 +100,8 @@ class Gateway:
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)
-            await adapters.cache.open()
+            await adapters.cache.open((await adapters.ledger.epochs()).cache)
+            await services.following.start()
             await adapters.tokens.load()
             await services.maintenance.start()
         except OSError as error:
@@ -144,6 +146,7 @@ class Gateway:
         )
         await services.maintenance.stop()
         await services.refusals.stop()
+        await services.following.stop()
         await adapters.connections.aclose()
         await services.webhooks.callbacks.aclose()
         await services.webhooks.alerts.aclose()

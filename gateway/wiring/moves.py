@@ -24,8 +24,10 @@ from gateway.adapters.ledger.moving.carrying import LedgerMove, Proof, Tell, Wri
 from gateway.adapters.ledger.moving.pictures import KnownPictures
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
+from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
+from gateway.adapters.pictures.bucket_moves import PicturesInBucket
 from gateway.adapters.pictures.carrying import PictureMove, PicturesCarried
-from gateway.adapters.pictures.places import FolderPlace, PicturePlace
+from gateway.adapters.pictures.places import PicturePlace, PicturesInFolder
 from gateway.config import Settings
 from gateway.config.words import show_ledger
 from gateway.core.picture_errors import PictureProblem
@@ -174,13 +176,14 @@ def make_side(settings: Settings) -> LedgerSide:
 
 def make_place(settings: Settings, environ: Mapping[str, str]) -> PicturePlace:
     """The settings' pictures as a move has them."""
-    del environ
-    data_dir = Path(settings.storage.data_dir)
-    return FolderPlace(data_dir / PICTURES_NAME, data_dir / ASIDE_NAME)
+    data_dir, place = Path(settings.storage.data_dir), settings.storage.bucket
+    if place is None:
+        return PicturesInFolder(data_dir / PICTURES_NAME, data_dir / ASIDE_NAME)
+    return PicturesInBucket(Bucket(place, BucketAccess.of(environ)))
 
 
 def _pictures_of(settings: Settings) -> str:
     """The same for the same place."""
-    place = settings.storage.pictures
+    bucket = settings.storage.bucket
     folder = Path(settings.storage.data_dir, PICTURES_NAME)
-    return str(folder.resolve()) if place == "folder" else place.rstrip("/")
+    return str(folder.resolve()) if bucket is None else str(bucket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
 from gateway.background.maintenance import Maintenance
@@ -12,10 +13,11 @@ from gateway.config import Settings, managed
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
+from gateway.process.following import Following, FollowingDeps, Own
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
 from gateway.services.decisions import Decisions, DecisionsDeps
-from gateway.services.erasure import FINISH_SECONDS, Erasure
+from gateway.services.erasure import FINISH_SECONDS, Erasure, ErasureDeps
 from gateway.services.orders import Orders, OrdersDeps
 from gateway.services.policy import PolicyInForce
 from gateway.services.references import References
@@ -42,7 +44,8 @@ class Services:
         self.policy = PolicyInForce(
             ledger, current, read=managed.reader(settings), installed=metrics.declare
         )
-        self.teams = Teams(ledger, current, self.policy)
+        self.following = following = self._make_following(settings)
+        self.teams = Teams(ledger, current, self.policy, following)
         self.standings = Standings(ledger, current)
         self.refusals = Refusals(
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
@@ -50,11 +53,14 @@ class Services:
         self.waiters = Waiters()
         self.picture_locks = PictureLocks()
         self.erasure = Erasure(
-            ledger,
-            adapters.pictures,
-            adapters.cache,
-            picture_locks=self.picture_locks,
-            clock=clock,
+            ErasureDeps(
+                ledger=ledger,
+                pictures=adapters.pictures,
+                cache=adapters.cache,
+                picture_locks=self.picture_locks,
+                following=following,
+                clock=clock,
+            )
         )
         self.credit_watch = CreditWatch(
             ledger,
@@ -79,6 +85,20 @@ class Services:
             room=self.maintenance,
             folder=self.spool_folder,
             clock=clock,
+        )
+
+    def _make_following(self, settings: Settings) -> Following:
+        """By name a replica is told from others on a page; by id it is one process."""
+        own = Own(f"replica-{secrets.token_hex(6)}", socket.gethostname(), lambda: "")
+        return Following(
+            FollowingDeps(
+                ledger=self._adapters.ledger,
+                policy=self.policy,
+                cache=self._adapters.cache,
+                own=own,
+                clock=self._clock,
+                is_shared=settings.storage.postgres_url is not None,
+            )
         )
 
     def _make_uploads(self) -> Uploads:
@@ -134,6 +154,7 @@ class Services:
             current=self._current,
             clock=self._clock,
             nudge_webhooks=self.webhooks.nudge,
+            following=self.following,
             picture_locks=self.picture_locks,
         )
         worker = settings.worker
@@ -150,6 +171,7 @@ class Services:
                 room=self.maintenance,
                 observer=self._adapters.metrics,
                 current=self._current,
+                following=self.following,
             )
         )
 

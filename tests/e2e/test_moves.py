@@ -34,7 +34,7 @@ class Installation:
         self.folder = folder
         self.storage: dict[str, dict[str, Any]] = {
             "old": {},
-            "new": {"ledger": shared_servers.stores("moved")["ledger"]},
+            "new": dict(shared_servers.stores("moved")),
         }
         self.more: dict[str, Any] = {
             "server": {"public_url": "https://gateway.example.org"},
@@ -67,7 +67,11 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, sandbox: RunningSandbox) -> Installation:
+def installation(
+    tmp_path: Path, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    for name, value in shared_servers.s3().items():
+        monkeypatch.setenv(name, value)
     return Installation(tmp_path, sandbox)
 
 

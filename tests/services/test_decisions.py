@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any, cast
 
 from core_samples import CATALOG, NOW, Books, a_policy, a_run, an_ask, kept
+from following_samples import alone
 
 from gateway.core.catalog import Team
 from gateway.core.model import Picture, Run, RunState
@@ -30,6 +31,7 @@ class Outside:
     enough_: bool = True
     refuses: int = 0
     asked: Asked = field(default_factory=list)
+    epoch: int = 0
 
     async def transact(self, keys: Keys, decide: Decide[Any]) -> Any:
         self.asked.append("ledger" if keys.fingerprint else "claim")
@@ -64,7 +66,8 @@ class Outside:
 def decisions(outside: Outside) -> Decisions:
     policy = a_policy(catalog=CATALOG, teams={"alpha": Team("alpha")}, zone=UTC)
     one = cast(Any, outside)
-    return Decisions(DecisionsDeps(one, one, one, one, one, Current(policy, lambda: NOW)))
+    current = Current(policy, lambda: NOW)
+    return Decisions(DecisionsDeps(one, one, one, one, one, current, alone()))
 
 
 def asking() -> tuple[Any, Run]:

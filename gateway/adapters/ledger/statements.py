@@ -201,8 +201,43 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
     )
 
 
-def _lease(table: str) -> str:
-    return f"UPDATE {table} SET lease_owner = ?, lease_until = ? WHERE id = ?"
+@cache
+def take_runs(count: int) -> str:
+    """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
+    ids."""
+    return (
+        "UPDATE runs SET lease_owner = ?, lease_until = ?"
+        f" WHERE {LIVE} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
+    )
+
+
+@cache
+def leased_runs(count: int) -> str:
+    return (
+        f"SELECT {_RUN} FROM runs WHERE lease_owner = ? AND lease_until = ?"
+        f" AND id IN {marks(count)} ORDER BY due_at, id"
+    )
+
+
+@cache
+def renew(table: str, count: int) -> str:
+    return f"UPDATE {table} SET lease_until = ? WHERE lease_owner = ? AND id IN {marks(count)}"
+
+
+@cache
+def stands(count: int) -> str:
+    return (
+        "SELECT id, state, attempts, tries FROM runs"
+        f" WHERE lease_owner = ? AND id IN {marks(count)}"
+    )
+
+
+def marks(count: int) -> str:
+    return f"({', '.join('?' * count)})"
+
+
+def _give_back(table: str, open_rows: str) -> str:
+    return f"{_void(table, open_rows)} AND lease_owner = ?"
 
 
 def _void(table: str, open_rows: str) -> str:
@@ -219,8 +254,8 @@ def _next(table: str, open_rows: str) -> str:
     )
 
 
-DUE_RUNS: Final = _due("runs", RUN_COLUMNS, LIVE)
-LEASE_RUN: Final = _lease("runs")
+DUE_RUNS: Final = _due("runs", ("id",), LIVE)
+GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
 

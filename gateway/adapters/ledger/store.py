@@ -14,6 +14,7 @@ from gateway.adapters.ledger import (
     account_store,
     history_store,
     picture_store,
+    replica_store,
     rows,
     statements,
     team_store,
@@ -21,6 +22,8 @@ from gateway.adapters.ledger import (
 from gateway.adapters.ledger.database import Database, Row, every, first
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
+from gateway.core.runs.leases import Stand
+from gateway.core.replicas import Epoch
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 
 T = TypeVar("T")
@@ -69,6 +72,8 @@ def load(db: Database, keys: Keys) -> View:
         view = replace(view, managed=team, team_keys=team_keys)
     if keys.picture is not None:
         view = replace(view, pictures=picture_store.made_by(db, keys.picture))
+    if keys.epochs:
+        view = replace(view, epochs=replica_store.epochs(db))
     return view
 
 
@@ -110,6 +115,7 @@ def apply(db: Database, writes: Writes, view: View) -> None:
         picture_store.erase(db, picture)
     for run_id in writes.wordless:
         picture_store.take_words(db, run_id)
+    replica_store.raise_epochs(db, writes.raised)
 
 
 def _put_run(db: Database, run: Run, before: Run | None) -> None:
@@ -165,11 +171,23 @@ def _run(db: Database, sql: str, value: str) -> Run | None:
 
 
 def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), rows.run_from)
-    runs = [replace(run, lease_owner=owner, lease_until=until) for run in due]
-    for run in runs:
-        db.execute(statements.LEASE_RUN, (owner, until, run.id))
-    return runs
+    """What is due is found, then taken as far as no one else was quicker, and only then read."""
+    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
+    if not due:
+        return []
+    db.execute(statements.take_runs(len(due)), (owner, until, now, now, *due))
+    return every(db, (statements.leased_runs(len(due)), (owner, until, *due)), rows.run_from)
+
+
+def renew(db: Database, owner: str, run_ids: Sequence[str], until: float) -> Sequence[Stand]:
+    db.execute(statements.renew("runs", len(run_ids)), (until, owner, *run_ids))
+    told = (statements.stands(len(run_ids)), (owner, *run_ids))
+    return every(db, told, lambda row: Stand(*row))
+
+
+def give_back(db: Database, owner: str) -> None:
+    for statement in statements.GIVE_BACK:
+        db.execute(statement, (owner,))
 
 
 def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
@@ -178,6 +196,8 @@ def retire(db: Database, *, team: str | None, limit: int) -> Sequence[str]:
     found = db.execute(statements.to_retire(team=team is not None), (*named, limit)).fetchall()
     for run_id, _ in found:
         db.execute(statements.RETIRE, (run_id,))
+    if found:
+        replica_store.raise_epochs(db, [Epoch.CACHE])
     return [fingerprint for _, fingerprint in found]
 
 

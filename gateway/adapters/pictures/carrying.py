@@ -103,12 +103,11 @@ class PictureMove:
                 f"{_upper(self._target.where)} has another installation's pictures: name another"
                 " place."
             )
-        for shard in SHARDS:
-            if await self._target.lying(shard):
-                raise Unavailable(
-                    f"{_upper(self._target.where)} has pictures and no marker that says whose: name"
-                    " another place."
-                )
+        if not await self._target.is_empty():
+            raise Unavailable(
+                f"{_upper(self._target.where)} is not empty, and has no marker that says whose it"
+                " is: name another place."
+            )
         await self._target.become(store_id)
 
     async def carry(self, known: Known) -> PicturesCarried:

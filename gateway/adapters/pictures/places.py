@@ -31,7 +31,7 @@ DRAFT: Final = ".part"
 READ_BYTES: Final = 256 * 1024
 
 PICTURE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)})")
-_OURS: Final = re.compile(
+OURS: Final = re.compile(
     rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)}|json)"
     rf"|{ASIDE}/[A-Za-z0-9_]{{1,100}}-\d{{1,4}}\.(bin|json)"
 )
@@ -60,6 +60,9 @@ class PicturePlace(Protocol):
     async def become(self, store_id: str) -> None:
         """It is that store from now on, and laid out as one."""
 
+    async def is_empty(self) -> bool:
+        """Whether nothing at all lies there that a marker would be written over."""
+
     async def lying(self, shard: str) -> Mapping[str, Lying]:
         """By name. What no gateway would have put there is left out."""
 
@@ -75,7 +78,7 @@ class PicturePlace(Protocol):
     async def close(self) -> None: ...
 
 
-class FolderPlace:
+class PicturesInFolder:
     """The folders `pictures` and `unproven` of an installation."""
 
     def __init__(self, root: Path, aside: Path) -> None:
@@ -102,6 +105,13 @@ class FolderPlace:
             _give(self._root / MARKER)
 
         await self._asked(lay_out)
+
+    async def is_empty(self) -> bool:
+        """Of pictures: a folder may be where a disk is mounted."""
+        for shard in SHARDS:
+            if await self.lying(shard):
+                return False
+        return True
 
     async def lying(self, shard: str) -> Mapping[str, Lying]:
         return await self._asked(self._lying, shard)
@@ -146,7 +156,7 @@ class FolderPlace:
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 name = f"{before}{entry.name}"
-                if _OURS.fullmatch(name) and entry.is_file():
+                if OURS.fullmatch(name) and entry.is_file():
                     with suppress(FileNotFoundError):
                         stat = entry.stat()
                         version = f"{stat.st_size}-{stat.st_mtime_ns}"

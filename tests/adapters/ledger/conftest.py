@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from ledger_backends import BACKENDS, Backend, Clock
+from ledger_backends import BACKENDS, SHARED, Backend, Clock
 
 from gateway.ports.ledger import Ledger
 
@@ -20,9 +20,19 @@ def clock() -> Clock:
 async def backend(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[Backend]:
-    backend = BACKENDS[request.param](tmp_path, clock)
-    yield backend
-    await backend.close()
+    with BACKENDS[request.param](tmp_path, clock) as backend:
+        yield backend
+        await backend.close()
+
+
+@pytest.fixture(params=SHARED)
+async def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> AsyncIterator[Backend]:
+    """Stores that several processes may use at once."""
+    with BACKENDS[request.param](tmp_path, clock) as backend:
+        yield backend
+        await backend.close()
 
 
 @pytest.fixture

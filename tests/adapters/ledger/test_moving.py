@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ledger_backends import Clock, schema_of
+import shared_servers
+from ledger_backends import Clock
 from ledger_builders import (
     a_claim,
     a_delivery,
@@ -41,6 +42,10 @@ from gateway.ports.ledger import Ledger
 KINDS = ("sqlite", "postgres")
 
 
+def database() -> str:
+    return str(shared_servers.stores("moving")["ledger"])
+
+
 class Place:
     """One place for a ledger: opened to serve from, or as a side of a move."""
 
@@ -48,7 +53,7 @@ class Place:
         self.kind = kind
         self._clock = clock
         self.path = folder / "ledger.sqlite3"
-        self.url = schema_of(str(folder)) if kind == "postgres" else ""
+        self.url = database() if kind == "postgres" else ""
 
     def ledger(self, *, read_only: bool = False) -> Ledger:
         if self.kind == "sqlite":

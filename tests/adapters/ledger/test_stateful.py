@@ -355,6 +355,7 @@ class TwoLedgers(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.next_due())
         self.both(lambda ledger: ledger.next_delivery_due())
         self.both(lambda ledger: ledger.roster())
+        self.both(lambda ledger: ledger.epochs())
         for job_id in self.job_ids:
             self.both(lambda ledger, job_id=job_id: ledger.job(job_id))
         for number in range(1, 4):

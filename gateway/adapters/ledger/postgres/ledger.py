@@ -88,7 +88,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         try:
             with closing(PostgresDatabase(self._url)) as db:
                 db.execute("SELECT pg_advisory_lock(?)", (MIGRATING,))
-                migrations.migrate(db)
+                migrations.migrate(db, migrations.POSTGRESQL)
                 marks.require_settled(db)
         except psycopg.Error as error:
             raise self._named(error) from error

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
 from gateway.adapters.ledger import audit, migrations
-from gateway.adapters.ledger.database import Row
+from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import STAYS, Table, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, translated
+from gateway.adapters.ledger.postgres.database import translated
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 
@@ -24,9 +24,7 @@ MOVING: Final = 0x6D6F7665
 LIVE_SECONDS: Final = 30.0
 """A gateway that has not been seen for longer is dead, or cut off: its leases go to others."""
 
-SAME_AS_BYTES: Final = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
-"""Collations in which texts have the order that SQLite and Python give them."""
-
+CONNECT_SECONDS: Final = 5
 TYPES: Final = {"TEXT": "text", "BIGINT": "int8", "DOUBLE PRECISION": "float8"}
 
 _PATIENT: Final = (
@@ -54,17 +52,30 @@ _LIVING: Final = (
 )
 
 
+class Session:
+    """A connection that waits for as long as its work takes."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
+        )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        if not parameters:
+            return self.connection.execute(sql)
+        return self.connection.execute(translated(sql, with_values=True), parameters)
+
+
 class PostgresSide(LedgerSide):
     """`url` leads to the server itself, past any pooler."""
 
     def __init__(self, url: str, place: str) -> None:
         super().__init__(place)
         self._url = url
-        self._writer: PostgresDatabase | None = None
-        self._reader: PostgresDatabase | None = None
-        self._order = ""
+        self._writer: Session | None = None
+        self._reader: Session | None = None
 
-    def writer(self) -> PostgresDatabase:
+    def writer(self) -> Session:
         if self._writer is None:
             self._writer = self._connected()
         return self._writer
@@ -93,7 +104,7 @@ class PostgresSide(LedgerSide):
 
     def make(self) -> None:
         with self.failures():
-            migrations.migrate(self.writer())
+            migrations.migrate(self.writer(), migrations.POSTGRESQL)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -110,7 +121,7 @@ class PostgresSide(LedgerSide):
     def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
         assert self._reader is not None  # noqa: S101 - within `reading`
         columns = table.names if as_it_is else table.read
-        order = ", ".join(f'"{one.name}"{self._order if one.is_text else ""}' for one in table.keys)
+        order = ", ".join(f'"{one.name}"' for one in table.keys)
         sql = f"SELECT {columns} FROM {table.name} ORDER BY {order}"
         reading = self._reader.connection.cursor("carried", binary=True)
         with self.failures(), reading as cursor:
@@ -203,34 +214,25 @@ class PostgresSide(LedgerSide):
 
     # --- connections ---------------------------------------------------------------------------
 
-    def _connected(self) -> PostgresDatabase:
-        db = PostgresDatabase(self._url)
-        db.connection.prepare_threshold = None
+    def _connected(self) -> Session:
+        db = Session(self._url)
         for statement in _PATIENT:
             db.execute(statement)
         return db
 
     def _require_usable(self) -> None:
-        encoding, collation = (
-            self.writer()
-            .execute(
-                "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database"
-                " WHERE datname = current_database()"
-            )
-            .fetchall()[0]
-        )
+        [(encoding,)] = self.writer().execute("SHOW server_encoding").fetchall()
         if encoding != "UTF8":
             raise Unavailable(
                 f"{self.place} keeps texts as {encoding}: make a database with ENCODING 'UTF8'."
             )
-        self._order = "" if collation in SAME_AS_BYTES else ' COLLATE "C"'
 
     def _require_unused(self) -> None:
         said = self.in_use()
         if said is not None:
             raise Unavailable(f"{said} Stop it first.")
 
-    def _drop(self, db: PostgresDatabase | None) -> None:
+    def _drop(self, db: Session | None) -> None:
         if db is not None:
             with suppress(psycopg.Error):
-                db.close()
+                db.connection.close()
