@@ -46,6 +46,7 @@ _IDENTITY: Final = (
     "SELECT pg_postmaster_start_time(), oid, current_schema() FROM pg_database"
     " WHERE datname = current_database()"
 )
+_TAKE: Final = "SELECT pg_try_advisory_lock(?, hashtext(current_schema()))"
 _LIVING: Final = (
     "SELECT name, EXTRACT(EPOCH FROM clock_timestamp())::float8 - seen_at FROM replicas"
     " WHERE seen_at > EXTRACT(EPOCH FROM clock_timestamp())::float8 - ? ORDER BY name"
@@ -96,7 +97,9 @@ class PostgresSide(LedgerSide):
                     f"{self.place} has a table {min(found & known)} that is no gateway's: name a"
                     " database of its own."
                 )
-            return migrations.version(db) or None if "schema_version" in found else None
+            have = migrations.version(db) if "schema_version" in found else 0
+            migrations.refuse_newer(have)
+            return have or None
 
     def identity(self) -> str:
         with self.failures():
@@ -150,7 +153,7 @@ class PostgresSide(LedgerSide):
 
     def take(self) -> None:
         with self.failures():
-            found = self.writer().execute("SELECT pg_try_advisory_lock(?)", (MOVING,)).fetchall()
+            found = self.writer().execute(_TAKE, (MOVING,)).fetchall()
         if not found[0][0]:
             raise Unavailable(f"Another migrate works on {self.place} now.")
 
