@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
+
 from cluster.gateways import MODEL
 from cluster.installation import Cluster, cluster
 from cluster.story import Story, Surprise
 from cluster.telling import Telling
-
 from gateway import serving
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY
 

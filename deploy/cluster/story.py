@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2 as httpx
+
 from cluster.gateways import MODEL, PRICE_USD, TEAM, Replica
 from cluster.installation import Cluster, in_thread
 from cluster.telling import Telling
-
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY
 
 FIRST: Final = 12
