@@ -200,6 +200,11 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
 
 
 @cache
+def runs_by_id(count: int) -> str:
+    return f"SELECT {_RUN} FROM runs WHERE id IN {marks(count)}"
+
+
+@cache
 def take_runs(count: int) -> str:
     """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
     ids."""
@@ -255,7 +260,7 @@ def _next(table: str, open_rows: str) -> str:
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)
-VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
+VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------
 

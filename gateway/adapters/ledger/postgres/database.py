@@ -17,6 +17,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 
 from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.postgres.failures import is_defect, unavailable
+from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.adapters.ledger.replica_store import RAISE
 from gateway.core.replicas import Epoch
 
@@ -130,10 +131,9 @@ class PostgresDatabase:
         try:
             return self.connection.execute(statement, parameters)
         except (psycopg.DataError, UnicodeEncodeError):
-            storable = [_storable(value) for value in parameters]
-            if storable == [*parameters]:
+            if (kept := keepable(parameters)) == tuple(parameters):
                 raise
-            return self.connection.execute(statement, storable)
+            return self.connection.execute(statement, kept)  # nothing had been sent
 
     def _set_and_executed(self, sql: str, parameters: Sequence[Any]) -> Cursor:
         if sql.startswith("BEGIN"):
@@ -165,10 +165,3 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def _storable(value: Any) -> Any:
-    """PostgreSQL has no texts with NUL or half a character in them; they are marked."""
-    if not isinstance(value, str):
-        return value
-    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
