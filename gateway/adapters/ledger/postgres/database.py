@@ -21,7 +21,7 @@ from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.adapters.ledger.replica_store import RAISE
 from gateway.core.replicas import Epoch
 
-__all__ = ["Bounds", "PostgresDatabase", "is_defect", "translated", "unavailable"]
+__all__ = ["PostgresDatabase", "TimeOuts", "is_defect", "translated", "unavailable"]
 
 CONNECT_SECONDS: Final = 3
 
@@ -40,7 +40,7 @@ TRANSACTION_TIMEOUT_FROM: Final = 170000
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class TimeOuts:
     """How long the server lets things take, in seconds; 0 is for ever."""
 
     statement: float = 4.0
@@ -76,7 +76,7 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        bounds: Bounds | None = None,
+        bounds: TimeOuts | None = None,
         pooler: bool = False,
         writes: bool = False,
     ) -> None:
@@ -95,7 +95,7 @@ class PostgresDatabase:
                 self.connection.close()
                 raise
 
-    def _bind(self, bounds: Bounds, *, local: bool) -> None:
+    def _bind(self, bounds: TimeOuts, *, local: bool) -> None:
         settings = bounds.settings(self.connection.info.server_version)
         sets = ", ".join(
             f"set_config('{name}', '{value}', {str(local).lower()})"
