@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from gateway.adapters.ledger.database import Cursor
+from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.errors import Unavailable
 
@@ -37,6 +37,11 @@ class PostgresDatabase:
             if (kept := keepable(parameters)) == tuple(parameters):
                 raise
             return self.connection.execute(statement, kept)  # nothing had been sent
+
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.executemany(translated(sql, with_values=True), rows)
+        return cursor
 
     def close(self) -> None:
         self.connection.close()
