@@ -6,10 +6,11 @@ Reads beside a running gateway and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config import Settings
+from gateway.config import Settings, SettingsError
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -28,22 +29,34 @@ async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
     try:
         await require_store(settings, store_id)
     except (PictureProblem, OSError) as problem:
-        said = str(problem)
-        return [f"{said[:1].upper()}{said[1:]}."]
+        return [_sentence(problem)]
     return []
 
 
 def store_notices(settings: Settings) -> Sequence[str]:
-    """The same for who has no ledger open: nothing where there is none, or none to be read."""
+    """The same for who has no ledger open. Of a ledger that is not there, or that cannot be read,
+    nothing; but whether a bucket can be had is told all the same."""
     from gateway import serving
     from gateway.wiring import LEDGER_NAME
 
-    if not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
-        return []
+    found: Sequence[str] = []
+    if Path(settings.storage.data_dir, LEDGER_NAME).is_file():
+        with suppress(Unavailable):
+            found = serving.run(_looked_up(settings))
+    return found or serving.run(_of_the_bucket(settings))
+
+
+async def _of_the_bucket(settings: Settings) -> Sequence[str]:
+    from gateway.core.picture_errors import PictureProblem
+    from gateway.wiring import require_bucket
+
     try:
-        return serving.run(_looked_up(settings))
-    except Unavailable:
-        return []
+        await require_bucket(settings)
+    except PictureProblem as problem:
+        return [_sentence(problem)]
+    except SettingsError as error:
+        return [one.message for one in error.problems]
+    return []
 
 
 async def _looked_up(settings: Settings) -> Sequence[str]:
@@ -55,3 +68,8 @@ async def _looked_up(settings: Settings) -> Sequence[str]:
         return await strangeness(ledger, settings)
     finally:
         await ledger.close()
+
+
+def _sentence(problem: Exception) -> str:
+    said = str(problem)
+    return f"{said[:1].upper()}{said[1:]}."
