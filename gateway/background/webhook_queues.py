@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from gateway.core.delivery import party, receiver
@@ -43,6 +45,16 @@ class WebhookQueues:
             line = hosts.setdefault(receiver(delivery.url), [])
             heapq.heappush(line, (delivery.due_at, delivery.id))
         self._here[delivery.id] = delivery
+
+    def ids(self) -> list[str]:
+        """What waits and what is under way."""
+        return list(self._here)
+
+    def renewed(self, ids: Collection[str], until: float) -> None:
+        """Their leases last until then; whoever takes one from its line gets it so."""
+        for one in ids:
+            if delivery := self._here.get(one):
+                self._here[one] = replace(delivery, lease_until=until)
 
     def next(self) -> Delivery | None:
         """The one whose turn it is, which is under way then; None while no slot is for any."""

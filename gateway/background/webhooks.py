@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -36,11 +36,15 @@ from gateway.ports.outbound import Callbacks
 
 log = structlog.get_logger("gateway.callbacks")
 
-LEASE_SECONDS: Final = 300.0
-"""Long enough to wait here for a turn, and then to be attempted."""
+LEASE_SECONDS: Final = 15.0
+"""How long what waits here stays ours without a word: when this process dies, another one has it
+within that time."""
 
-ATTEMPT_SECONDS: Final = 60.0
-"""What must be left of a lease when an attempt begins, so that it ends under it."""
+RENEW_SECONDS: Final = 4.0
+"""How often it is said that it still waits here, or is under way."""
+
+ATTEMPT_SECONDS: Final = 6.0
+"""What must be left of a lease when an attempt begins: enough to say so once more under it."""
 
 BATCH: Final = 200
 """Deliveries leased at a time: a small transaction, and enough for every slot."""
@@ -100,12 +104,14 @@ class Webhooks:
         self._nudge = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     # --- start and stop ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Begins to lease; what a former process left undelivered is taken up at once."""
+        """Begins to lease: what others left too, once nobody has a lease of it."""
         self._loop = asyncio.create_task(self._lease_due(), name="webhooks")
+        self._renewing = asyncio.create_task(self._renew(), name="leases of webhooks")
 
     def nudge(self) -> None:
         """Told that there may be something new in the outbox."""
@@ -114,7 +120,8 @@ class Webhooks:
     async def stop(self, grace_seconds: float) -> None:
         """Begins nothing new and lets attempts under way end, for at most this long.
 
-        What is cut then, and what waits here, is delivered after the next start.
+        What is cut then, and what waits here, is given back: another gateway delivers it, or this
+        one after its next start.
         """
         self._stopping = True
         self._nudge.set()
@@ -124,6 +131,11 @@ class Webhooks:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            with contextlib.suppress(Unavailable):  # then the leases run out
+                await self._deps.ledger.give_back(self._owner)
 
     async def redeliver(self, delivery_id: str, act: Act | None = None) -> Delivery | None:
         """Begins a new series of attempts under the same id; None when there is no such callback.
@@ -137,7 +149,9 @@ class Webhooks:
         alerting = self._deps.current.policy.alerting
         if after.job_id is None and alerting is not None:
             after = replace(after, url=alerting.webhook)
-        await self._write((after,), changes=(_change(act, found, after),) if act else ())
+        changes = (_change(act, found, after),) if act else ()
+        writes = Writes(deliveries=(after,), changes=changes)
+        await self._deps.ledger.transact(Keys(), lambda _: (None, writes))
         self.nudge()
         return after
 
@@ -190,12 +204,24 @@ class Webhooks:
             return ROOM_SECONDS
         return 0.0 if leased else IDLE_SECONDS
 
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            until = self._deps.clock() + LEASE_SECONDS
+            ids = self._lines.ids()
+            try:
+                if ids:
+                    ours = await self._deps.ledger.renew_deliveries(self._owner, ids, until=until)
+                    self._lines.renewed(ours, until)
+            except Unavailable as error:
+                log.warning("leases wait for the ledger", reason=error.message)
+
     async def _make_room(self, now: float) -> bool:
         """Puts off the last ones of a team's longest line, so that those of its other hosts get
         in."""
         put_off = self._lines.put_off(more_than=IN_HAND, longest=LONG_LINE, most=BATCH)
         if put_off:
-            await self._write(outbox.put_off(one, until=now + PUT_OFF_SECONDS) for one in put_off)
+            await self._put([outbox.put_off(one, until=now + PUT_OFF_SECONDS) for one in put_off])
         return bool(put_off)
 
     # --- attempts ------------------------------------------------------------------------------
@@ -222,7 +248,7 @@ class Webhooks:
             return  # it waited for too long, and may be someone else's by now
         if delivery.lease_until < now + ATTEMPT_SECONDS:
             # Given back as it was: it is the longest due, so it comes again first, and at once.
-            await self._write((outbox.put_off(delivery, until=delivery.due_at),))
+            await self._put([outbox.put_off(delivery, until=delivery.due_at)])
             return
         outcome = await self._outcome(delivery)
         after = outbox.after_attempt(
@@ -231,7 +257,9 @@ class Webhooks:
             now=self._deps.clock(),
             retries=self._deps.current.policy.callback_retries,
         )
-        await self._write((after,))
+        if not await self._put([after]):
+            log.warning("another one has taken the callback over", delivery=after.id)
+            return
         self._deps.observer.called_back(after)
         _log_attempt(after)
 
@@ -261,14 +289,15 @@ class Webhooks:
             log.exception("an attempt raised", delivery=delivery.id)
             return Outcome(error=f"internal error: {type(error).__name__}")
 
-    async def _write(
-        self, deliveries: Iterable[Delivery], *, changes: tuple[Change, ...] = ()
-    ) -> None:
-        """Tried until it is committed: what is not recorded is done once more."""
-        writes = Writes(deliveries=tuple(deliveries), changes=changes)
+    async def _put(self, deliveries: Sequence[Delivery]) -> Collection[str]:
+        """Those that were still ours. What has come of a callback that another one has taken is
+        his to say.
+
+        Tried until it is committed: what is not recorded is done once more.
+        """
         while True:
             try:
-                return await self._deps.ledger.transact(Keys(), lambda _: (None, writes))
+                return await self._deps.ledger.put_deliveries(self._owner, deliveries)
             except Unavailable as error:
                 log.warning("a callback's outcome waits for the ledger", reason=error.message)
                 await asyncio.sleep(RECORD_RETRY_SECONDS)

@@ -91,3 +91,14 @@ class Current:
             return None
         team = self.policy.teams.get(grant.team)
         return team if team is None or grant.key is None else replace(team, key=grant.key)
+
+    def still_opens(self, team: Team) -> bool:
+        """Whether the key by which this team was let in would let it in now."""
+        now, named = self.clock(), team.key
+        return named is None or any(
+            one.team == team.name
+            and one.key is not None
+            and one.key.id == named.id
+            and one.until > now
+            for one in self.policy.keys.values()
+        )

@@ -7,6 +7,14 @@ ledger's holds something that may be wrong by now.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Epoch(StrEnum):
+    """Which one."""
+
+    POLICY = "policy"
+    CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gateway.core.model import Claim, Delivery, Job, KeptPicture, Run, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 
@@ -20,12 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The records a decision needs. Everything loaded is locked until the commit.
+    """The records a decision needs. Everything loaded is locked until the commit, but `epochs`.
 
     `accounts` are made from the runs where they are not there yet. `counted` is a team and a time:
     all accounts that there are of it, of this zone or another; whoever books needs them.
     `claim` is a team and an idempotency key; `team` names one of the teams made at run time,
-    `picture` is a digest.
+    `picture` is a digest. `epochs` are read once all else is locked: whoever raised one together
+    with a change of what is locked was before, or comes after.
     """
 
     accounts: tuple[AccountKey, ...] = ()
@@ -35,6 +37,7 @@ class Keys:
     claim: tuple[str, str] | None = None
     team: str | None = None
     picture: str | None = None
+    epochs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class View:
     as spent, `superseded` its newest live run that a newer one took the place of. `run` is the run
     with the asked id, `owed` its jobs that want a callback; None or empty where there is none.
     `managed` is the asked team, deleted or not, with all keys it ever had; `pictures` the records
-    of the asked picture, one for each run that made it, erased ones too, the oldest first.
+    of the asked picture, one for each run that made it, erased ones too, the oldest first. `epochs`
+    is None where nobody asked.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
@@ -60,6 +64,7 @@ class View:
     pictures: tuple[KeptPicture, ...] = ()
     lost: Run | None = None
     superseded: Run | None = None
+    epochs: Epochs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Writes:
     the same job. An alert that is there already stays as it is, and so does a refusal. Of
     `pictures` only the times of erasure and the prompt are taken over. A run with an erased picture
     answers nobody any more; with its last one, and when it is in `wordless`, its words go from
-    wherever they lie (`gateway.core.runs.redaction`).
+    wherever they lie (`gateway.core.runs.redaction`). Each epoch in `raised` is one higher.
     """
 
     runs: tuple[Run, ...] = ()
@@ -90,6 +95,7 @@ class Writes:
     refusals: tuple[Refusal, ...] = ()
     pictures: tuple[KeptPicture, ...] = ()
     wordless: tuple[str, ...] = ()
+    raised: frozenset[Epoch] = frozenset()
 
 
 class ConstraintViolation(Exception):

@@ -33,8 +33,8 @@ from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
-from gateway.core.turns import ANY
-from gateway.ports.replicas import Announcements, SharedState
+from gateway.ports.leases import DeliveryLeases, RunLeases
+from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
 
@@ -163,39 +163,20 @@ class TaskReads(Protocol):
     async def run(self, run_id: str) -> Run | None:
         """The run as last committed; None when there is none with this id."""
 
+    async def each_run(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Those of these runs that there are."""
+
 
 class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
     """What an order is judged by and becomes."""
 
 
-class RunQueue(Transactions, Protocol):
+class RunQueue(Transactions, RunLeases, Protocol):
     """What drives runs."""
 
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
 
-        The longest due first; each comes back with its new lease, which no one else gets
-        before `until`.
-        """
-
-    async def next_due(self) -> float | None:
-        """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
-
-
-class Outbox(Transactions, TaskReads, Protocol):
+class Outbox(Transactions, TaskReads, DeliveryLeases, Protocol):
     """What delivers callbacks and alerts."""
-
-    async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
-    ) -> Sequence[Delivery]:
-        """As `lease`, for pending callbacks of the outbox: the longest due first.
-
-        Its parties are the teams and, for alerts, the operator: none has more than `share` in
-        hand.
-        """
-
-    async def next_delivery_due(self) -> float | None:
-        """When the next pending callback can be leased."""
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """The callback or alert; None when there is none with this id."""
@@ -318,7 +299,7 @@ class Lists(TaskReads, Protocol):
         """
 
 
-class ErasureRecords(Transactions, Lists, Protocol):
+class ErasureRecords(Transactions, Lists, Replicas, Protocol):
     """What is taken back for good, found first."""
 
     async def unremoved(self, *, limit: int) -> Sequence[KeptPicture]:
@@ -326,7 +307,8 @@ class ErasureRecords(Transactions, Lists, Protocol):
 
     async def retire(self, *, team: str | None, limit: int) -> Sequence[str]:
         """Takes up to `limit` finished runs out of the cache for good, and returns their
-        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay."""
+        fingerprints: from now on nobody is answered from them. Their pictures and numbers stay.
+        Where there are any, the epoch of the cache is raised with them."""
 
     async def scrub(self) -> None:
         """What was deleted or overwritten up to now is in none of the store's files any more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +21,21 @@ class UsedCredits:
     used: float
 
 
+Sure = Callable[[], Awaitable[None]]
+"""Raises where the request must not leave."""
+
+
+async def nothing_asked() -> None:
+    """For a request that may leave at any time."""
+
+
 class Upstream(Protocol):
     """One vendor account. Its answers are read here and come out as events of the lifecycle."""
 
-    async def submit(self, run: Run) -> SubmitEvent:
-        """Sends the run's request once. Never raises: what happened is the event."""
+    async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
+        """Sends the run's request once. What happened is the event; only what `sure` raises
+        comes out of it. That is called when everything is ready, right before the request leaves.
+        """
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
         """Asks after a task once. Never raises."""

@@ -29,12 +29,13 @@ from gateway.core.orders.ask import Ask
 from gateway.core.orders.fingerprint import claim_name
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
-from gateway.core.transaction import ConstraintViolation, View, Writes
+from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import IdempotencyConflict, Unauthorized, Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.ledger import OrderRecords
 from gateway.ports.observer import Observer
 from gateway.ports.pictures import Pictures
+from gateway.process.following import Behind, Following
 
 D = TypeVar("D")
 
@@ -57,6 +58,7 @@ class DecisionsDeps:
     room: Room
     observer: Observer
     current: Current
+    following: Following
 
 
 class Decisions:
@@ -101,8 +103,10 @@ class Decisions:
         that are not decided yet.
 
         Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
-        other windows by now: their accounts have to be loaded first.
+        other windows by now: their accounts have to be loaded first. `Behind` where another gateway
+        has changed what this one goes by.
         """
+        self._deps.following.check(view.epochs, ask.cache_epoch if ask.cached else None)
         policy = self._deps.current.policy
         team = policy.teams.get(ask.team.name)
         if team is None:
@@ -120,7 +124,10 @@ class Decisions:
             ask = await self._to_be_made(ask)
         for rounds_left in reversed(range(VETTING_ROUNDS)):
             try:
-                decision = await self._deps.ledger.transact(ask.keys(), partial(decide, ask))
+                decision = await self._deps.ledger.transact(self._keys(ask), partial(decide, ask))
+            except Behind as behind:
+                ask = await self._caught_up(ask, behind)
+                continue
             except budgets.ZoneChanged:
                 zone = self._deps.current.policy.zone
                 ask = replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
@@ -135,12 +142,25 @@ class Decisions:
             ask = await self._vet(ask, decision.run)
         raise Unavailable("The cached answer keeps changing; try again.", retry_after_seconds=1)
 
+    def _keys(self, ask: Ask) -> Keys:
+        """Where others write too it is found out whether this gateway has followed them."""
+        keys = ask.keys()
+        return replace(keys, epochs=True) if self._deps.following.is_shared else keys
+
+    async def _caught_up(self, ask: Ask, behind: Behind) -> Ask:
+        """Raises `Unauthorized` where the key that the order came with was revoked meanwhile."""
+        await self._deps.following.catch_up(behind)
+        if not self._deps.current.still_opens(ask.team):
+            raise Unauthorized("This API key was just revoked, or has ended.")
+        return await self._to_be_made(ask) if ask.cached else ask
+
     # --- what has to be known before -------------------------------------------------------------
 
     async def _find_cached(self, ask: Ask) -> Ask:
         """With the answer that the response cache holds ready, if it may be given."""
         if ask.freshness.no_store or ask.freshness.no_cache:
             return ask
+        ask = replace(ask, cache_epoch=self._deps.cache.epoch)
         cached = await self._deps.cache.get(ask.fingerprint)
         if cached is None or ask.seconds_left(cached) <= 0:
             self._deps.observer.cache_looked_up("miss" if cached is None else "stale")
@@ -162,9 +182,10 @@ class Decisions:
     async def _asked_anew(self, ask: Ask) -> Ask:
         """Without what may have broken a constraint.
 
-        That is a cached run of a cache that outlived its ledger, or a task id that is taken.
+        That is a cached run of a cache that outlived its ledger, or a task id that is taken. What
+        another order did at the same moment is no reason to throw a good answer away.
         """
-        if ask.cached is not None:
+        if ask.cached is not None and await self._deps.ledger.run(ask.cached.id) is None:
             await self._deps.cache.delete(ask.fingerprint)
             ask = await self._to_be_made(ask)
         return replace(ask, job_id=ids.new_task_id(ask.now))

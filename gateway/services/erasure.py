@@ -3,6 +3,8 @@
     erase: intention → bytes and provenance → cached answers → what the ledger overwrote → done
     purge: intention → response cache → answers, some at a time
 
+Other gateways on the same ledger hear of both by its epoch of the cache, and empty theirs.
+
 The intention is committed before anything is touched, so that a process that dies on the way
 leaves a record from which the chore goes on. What runs have cost and made stays in the ledger.
 Equal bytes are erased as one picture, whoever's runs made them.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -23,6 +25,7 @@ from gateway import ids
 from gateway.core.model import KeptPicture, Picture, Run
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.provenance import sidecar
+from gateway.core.replicas import Epoch
 from gateway.core.runs.redaction import wordless
 from gateway.core.teams.changes import Act, Action
 from gateway.core.transaction import Keys, View, Writes
@@ -31,6 +34,7 @@ from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import ErasureRecords
 from gateway.ports.pictures import Pictures
+from gateway.process.following import Following
 from gateway.process.picture_locks import PictureLocks
 
 log = structlog.get_logger("gateway.erasure")
@@ -44,6 +48,10 @@ RETIRED_AT_ONCE: Final = 500
 
 EVERYTHING: Final = "*"
 """What a purge is of that is of no single team."""
+
+
+VOID: Final = frozenset({Epoch.CACHE})
+"""What is raised with whatever makes answers void that a cache may hold."""
 
 
 class PictureNotFound(NotFound):
@@ -60,21 +68,26 @@ class RunUnderWay(CallerError):
     status, code = 409, "run_under_way"
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureDeps:
+    """Where what is erased may lie, and who else has it in hand."""
+
+    ledger: ErasureRecords
+    pictures: Pictures
+    cache: ResponseCache
+    picture_locks: PictureLocks
+    following: Following
+    clock: Clock
+
+
 class Erasure:
-    def __init__(
-        self,
-        ledger: ErasureRecords,
-        pictures: Pictures,
-        cache: ResponseCache,
-        *,
-        picture_locks: PictureLocks,
-        clock: Clock,
-    ) -> None:
-        self._ledger = ledger
-        self._pictures = pictures
-        self._cache = cache
-        self._picture_locks = picture_locks
-        self._clock = clock
+    def __init__(self, deps: ErasureDeps) -> None:
+        self._ledger = deps.ledger
+        self._pictures = deps.pictures
+        self._cache = deps.cache
+        self._picture_locks = deps.picture_locks
+        self._following = deps.following
+        self._clock = deps.clock
         self._is_scrubbed = False
 
     async def erase(self, digest: str, act: Act) -> KeptPicture:
@@ -88,6 +101,7 @@ class Erasure:
             if found is None:
                 message = "There is no picture with this digest on record."
                 raise PictureNotFound(message, param="digest")
+            await self._following.voiding()
             try:
                 await self._remove(digest)
             except PictureProblem as problem:
@@ -104,6 +118,7 @@ class Erasure:
                     "overwritten. That is tried again until it is done.",
                     retry_after_seconds=FINISH_SECONDS,
                 ) from None
+        await self._following.everywhere()
         return found
 
     async def erase_run(self, asked: str, act: Act) -> Run:
@@ -125,7 +140,9 @@ class Erasure:
             except Unavailable as error:
                 unfinished = error
         after = await self._ledger.transact(Keys(run_id=run.id), partial(_unsay, act, run))
+        await self._following.voiding()
         await self._forget([run.id])
+        await self._following.everywhere()
         if unfinished is not None:
             raise unfinished
         log.info("run erased", run=run.id, actor=act.actor)
@@ -157,6 +174,8 @@ class Erasure:
         """Goes on with what was intended and not finished."""
         await self._scrub_once()
         left = await self._ledger.unremoved(limit=FINISHED_AT_ONCE)
+        if left:
+            await self._following.voiding()
         for digest in dict.fromkeys(one.picture.digest for one in left):
             try:
                 async with self._picture_locks.of([digest]):
@@ -178,12 +197,14 @@ class Erasure:
         a whole: what others lose with it costs them a look into the ledger.
         """
         change = act.change(Action.CACHE_PURGE, team or EVERYTHING)
-        await self._ledger.transact(Keys(), lambda _: (None, Writes(changes=(change,))))
+        void = Writes(changes=(change,), raised=VOID)
+        await self._ledger.transact(Keys(), lambda _: (None, void))
         await self._cache.clear()  # first too: when it is cut, no run is left to say whose answers
         purged = 0
         while batch := await self._ledger.retire(team=team, limit=RETIRED_AT_ONCE):
             purged += len(batch)
-        await self._cache.clear()
+        await self._cache.follow((await self._ledger.epochs()).cache)
+        await self._following.everywhere()
         log.info("cache purged", team=team, purged=purged, actor=act.actor)
         return purged
 
@@ -237,12 +258,12 @@ def _intend(act: Act, view: View) -> tuple[KeptPicture | None, Writes]:
     before = {**facts[0], "bytes": live[0].picture.size_bytes}
     told = before if len(facts) == 1 else {**before, "also": facts[1:]}
     change = act.change(Action.PICTURE_ERASE, live[0].picture.digest, before=json.dumps(told))
-    return after[0], Writes(pictures=after, changes=(change,))
+    return after[0], Writes(pictures=after, changes=(change,), raised=VOID)
 
 
 def _unsay(act: Act, run: Run, view: View) -> tuple[Run, Writes]:
     change = act.change(Action.RUN_ERASE, run.id, before=json.dumps({"team": run.team}))
-    return wordless(view.run or run), Writes(wordless=(run.id,), changes=(change,))
+    return wordless(view.run or run), Writes(wordless=(run.id,), changes=(change,), raised=VOID)
 
 
 def _erased_at(one: KeptPicture) -> float:

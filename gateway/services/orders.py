@@ -38,7 +38,7 @@ from gateway.core.orders.receipt import NOTHING, Receipt, receipt
 from gateway.core.orders.replies import answered, outcome_unknown
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.answered import Reply, reply
-from gateway.core.runs.schedule import RUN_LEASE_SECONDS
+from gateway.core.runs.leases import RUN_LEASE_SECONDS
 from gateway.errors import CallerError, GatewayError, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import TaskReads

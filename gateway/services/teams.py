@@ -12,18 +12,20 @@ import hashlib
 import secrets
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import structlog
 
 from gateway.core.policy import Current
+from gateway.core.replicas import Epoch
 from gateway.core.teams import changes
 from gateway.core.teams.changes import Act, Rotation, no_team
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.errors import Provisioned, TeamExists
 from gateway.ports.ledger import TeamRecords
+from gateway.process.following import Following
 from gateway.services.policy import PolicyInForce
 
 log = structlog.get_logger("gateway.roster")
@@ -56,10 +58,17 @@ class Rotated:
 class Teams:
     """What operators do to teams and keys; those of the settings are not changed here."""
 
-    def __init__(self, ledger: TeamRecords, current: Current, in_force: PolicyInForce) -> None:
+    def __init__(
+        self,
+        ledger: TeamRecords,
+        current: Current,
+        in_force: PolicyInForce,
+        following: Following,
+    ) -> None:
         self._ledger = ledger
         self._current = current
         self._in_force = in_force
+        self._following = following
         self._changing = asyncio.Lock()
 
     # --- changing teams ------------------------------------------------------------------------
@@ -126,10 +135,15 @@ class Teams:
     # --- inside --------------------------------------------------------------------------------
 
     async def _change(self, name: str, decide: Decide[T]) -> T:
-        """The decision's answer, once it is committed and in force. Raises what it raises."""
+        """The decision's answer, once it is committed and in force, with every gateway that lives.
+
+        Raises what it raises.
+        """
 
         def with_writes(view: View) -> tuple[tuple[T, Writes], Writes]:
             answer, writes = decide(view)
+            if writes.changes:
+                writes = replace(writes, raised=frozenset({Epoch.POLICY}))
             return (answer, writes), writes
 
         async with self._changing:  # so that what is installed later was committed later
@@ -138,6 +152,8 @@ class Teams:
                 self._in_force.adopt(writes.teams, writes.team_keys)
         for change in writes.changes:
             log.info(change.action, subject=change.subject, actor=change.actor)
+        if writes.changes:
+            await self._following.everywhere()
         return answer
 
     async def _settle(self) -> None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
-from gateway.web.calls import let_in
+from gateway.web.calls import ALWAYS, Confirmed, let_in
 from gateway.web.cors import Cors
 from gateway.web.dialects import dialect_of
 from gateway.web.edge import UPSTREAM_SECONDS, CountRequest, Edge
@@ -31,11 +31,12 @@ def build_app(
     *,
     current: Current,
     http_request: CountRequest,
+    confirmed: Confirmed = ALWAYS,
 ) -> ASGIApp:
     """The ASGI application. `http_request` is told of each answer."""
 
     answers = ErrorAnswers(current)
-    served = [Endpoint(one.operation, let_in(one, current)) for one in endpoints]
+    served = [Endpoint(one.operation, let_in(one, current, confirmed)) for one in endpoints]
     app = Starlette(
         routes=routes(served),
         exception_handlers={

@@ -6,8 +6,9 @@ The key comes first, then the query; what is in the body is for the handler to r
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from gateway import ids
 from gateway.core.catalog import Team
 from gateway.core.policy import Current, Policy
 from gateway.core.teams.changes import Act
+from gateway.errors import Unauthorized
 from gateway.ports.clock import Clock
 from gateway.web.auth import operator_of, team_of
 from gateway.web.operation import Caller, Endpoint, Handler
@@ -54,7 +56,48 @@ class TeamCall(Generic[Q_co]):
     query: Q_co
 
 
-def let_in(endpoint: Endpoint, current: Current) -> Handler:
+class Confirmed(Protocol):
+    """Whether the teams and keys in force are those of the ledger, which others may write too."""
+
+    def is_fresh(self) -> bool: ...
+
+    async def confirm(self) -> None:
+        """Returns when they are. Raises `Unavailable`."""
+
+
+class Always:
+    """Where nobody else writes the ledger."""
+
+    def is_fresh(self) -> bool:
+        return True
+
+    async def confirm(self) -> None:
+        return
+
+
+ALWAYS: Final = Always()
+READS: Final = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Lets teams in; while nobody knows whether teams and keys are still the same, only who had a
+    key before, and only to look."""
+
+    current: Current
+    confirmed: Confirmed
+
+    async def team_of(self, request: Request) -> Team:
+        """Raises `Unauthorized`, `Unavailable`."""
+        if not self.confirmed.is_fresh():
+            if request.method in READS:
+                with suppress(Unauthorized):
+                    return team_of(request, self.current)
+            await self.confirmed.confirm()
+        return team_of(request, self.current)
+
+
+def let_in(endpoint: Endpoint, current: Current, confirmed: Confirmed = ALWAYS) -> Handler:
     """What serves the endpoint, behind the checks that its operation names.
 
     It is called with an `OperatorCall`, or with a `TeamCall` where a model tells what the query may
@@ -66,9 +109,9 @@ def let_in(endpoint: Endpoint, current: Current) -> Handler:
         case Caller.OPERATOR:
             return _for_operator(serve, asked if isinstance(asked, type) else NoParameters, current)
         case Caller.TEAM if isinstance(asked, type):
-            return _for_team(serve, asked, current)
+            return _for_team(serve, asked, Door(current, confirmed))
         case Caller.TEAM:
-            return _for_client(serve, current)
+            return _for_client(serve, Door(current, confirmed))
         case Caller.SCRAPER | Caller.ANYONE:
             return serve
 
@@ -83,18 +126,19 @@ def _for_operator(serve: Handler, model: type[Query], current: Current) -> Handl
     return let_in_operator
 
 
-def _for_team(serve: Handler, model: type[Query], current: Current) -> Handler:
+def _for_team(serve: Handler, model: type[Query], door: Door) -> Handler:
+    current = door.current
+
     async def let_in_team(request: Request) -> Response:
-        policy = current.policy
-        team = team_of(request, current)
+        team = await door.team_of(request)
         query = read_query(request, model)
-        return await serve(TeamCall(request, policy, team, current.clock, query))
+        return await serve(TeamCall(request, current.policy, team, current.clock, query))
 
     return let_in_team
 
 
-def _for_client(serve: Handler, current: Current) -> Handler:
+def _for_client(serve: Handler, door: Door) -> Handler:
     async def let_in_client(request: Request) -> Response:
-        return await serve(request, team_of(request, current))
+        return await serve(request, await door.team_of(request))
 
     return let_in_client

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from core_samples import a_policy
+from following_samples import alone
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.background.runs.deps import RunsDeps
@@ -99,7 +100,7 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
         await ordered(ledger, one)
     current = Current(limited(60_000, "UTC"), lambda: NOW)
     ledger.meanwhile = lambda: setattr(current, "policy", after)  # type: ignore[method-assign]
-    nothing: Any = SimpleNamespace(advanced=lambda *_: None)
+    nothing: Any = SimpleNamespace(advanced=lambda *_: None, epoch=0)
     tools = RunsDeps(
         ledger=ledger,
         upstreams={},
@@ -111,6 +112,7 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
         current=current,
         clock=lambda: NOW,
         nudge_webhooks=lambda: None,
+        following=alone(),
     )
     went, happened = await RunRecorder(tools).record(run, NotNow("busy"), DEARER)
     await ledger.close()

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any, cast
 
 from core_samples import CATALOG, NOW, Books, a_policy, a_run, an_ask, kept
+from following_samples import alone
 
 from gateway.core.catalog import Team
 from gateway.core.model import Picture, Run, RunState
@@ -26,10 +27,12 @@ class Outside:
 
     books: Books = field(default_factory=Books)
     cached: Run | None = None
+    known: Run | None = None
     readable_: bool = True
     enough_: bool = True
     refuses: int = 0
     asked: Asked = field(default_factory=list)
+    epoch: int = 0
 
     async def transact(self, keys: Keys, decide: Decide[Any]) -> Any:
         self.asked.append("ledger" if keys.fingerprint else "claim")
@@ -39,6 +42,9 @@ class Outside:
             raise ConstraintViolation("its run is of another ledger")
         self.books.apply(writes)
         return decision
+
+    async def run(self, run_id: str) -> Run | None:
+        return self.known if self.known and self.known.id == run_id else None
 
     async def get(self, _: str) -> Run | None:
         return self.cached
@@ -64,7 +70,8 @@ class Outside:
 def decisions(outside: Outside) -> Decisions:
     policy = a_policy(catalog=CATALOG, teams={"alpha": Team("alpha")}, zone=UTC)
     one = cast(Any, outside)
-    return Decisions(DecisionsDeps(one, one, one, one, one, Current(policy, lambda: NOW)))
+    current = Current(policy, lambda: NOW)
+    return Decisions(DecisionsDeps(one, one, one, one, one, current, alone()))
 
 
 def asking() -> tuple[Any, Run]:
@@ -105,6 +112,14 @@ async def test_a_cache_that_outlived_its_ledger_is_not_believed_and_its_order_ne
         outside = Outside(cached=done, enough_=enough, refuses=1)
         assert isinstance(await decisions(outside).on(ask, None), verdict)
         assert outside.asked == ["hit", "claim", "drop", "store", "room", "ledger"]
+
+
+async def test_a_good_answer_outlives_a_task_id_that_is_taken() -> None:
+    ask, run = asking()
+    outside = Outside(cached=run, known=run, refuses=1)
+    decided = await decisions(outside).on(ask, None)
+    assert isinstance(decided, Hit) and decided.job.id != ask.job_id
+    assert (outside.asked, outside.cached) == (["hit", "claim", "claim"], run)
 
 
 async def test_what_is_foreseen_is_not_written() -> None:

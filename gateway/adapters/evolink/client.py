@@ -23,7 +23,7 @@ from gateway.adapters.evolink.masking import Mask, received
 from gateway.adapters.evolink.said import code_of
 from gateway.core.model import Run
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
-from gateway.ports.upstream import UsedCredits
+from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
 
 MAX_ANSWER_BYTES: Final = 1_048_576
 """Task objects are a few kilobytes; whatever is larger is not one."""
@@ -86,11 +86,11 @@ class EvolinkClient:
         self._submits = _client(account, timeouts, transports, keepalive=0)
         self._polls = _client(account, timeouts, transports, keepalive=account.max_connections)
 
-    async def submit(self, run: Run) -> SubmitEvent:
+    async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = {**orjson.loads(run.request), "model": run.upstream_model}
         if self._callback_url is not None:
             wish["callback_url"] = self._callback_url(run)
-        departure = _Departure()
+        departure = _Departure(sure)
         request = self._submits.build_request(
             "POST",
             f"{self._base_url}/v1/images/generations",
@@ -150,12 +150,16 @@ class _Departure:
     A proxy is asked to connect first: that is not the request yet, and carries no order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sure: Sure) -> None:
+        self._sure = sure
         self._left = False
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:
-        if event == "http11.send_request_headers.started":
-            self._left = self._left or facts["request"].method != b"CONNECT"
+        if event != "http11.send_request_headers.started" or self._left:
+            return
+        if facts["request"].method != b"CONNECT":
+            await self._sure()
+            self._left = True
 
     def broken_off(self, error: Exception) -> SubmitEvent:
         if self._left:

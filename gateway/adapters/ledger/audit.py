@@ -14,6 +14,7 @@ from typing import Final
 from gateway.adapters.ledger import audit_records, audit_spending, sentences
 from gateway.adapters.ledger.checks import MAX_SENTENCES, Check
 from gateway.adapters.ledger.database import Database
+from gateway.adapters.ledger.json_words import JsonWords, PostgresJson, SqliteJson
 from gateway.adapters.ledger.listing import VERDICT_BITS
 from gateway.adapters.ledger.rows import USAGE_COUNTERS
 from gateway.adapters.ledger.statements import LIVE, PENDING
@@ -255,32 +256,68 @@ _MISLISTED: Final = (
     " WHERE jobs.run_state <> runs.state OR jobs.run_model <> runs.model"
 )
 
-# --- the checks that need what only SQLite has: JSON in SQL, and its own word on the file ---------
+# --- the checks that look into JSON, and a store's own word on itself -----------------------------
 
 
-SQLITE_CHECKS: Final = (
-    Check(
+def json_checks(say: JsonWords) -> Iterator[Check]:
+    """Those of JSON in columns, in the words of one kind of store."""
+    yield Check(
         Invariant.COUNTS,
         "SELECT id, kept_count, link_count FROM runs WHERE CASE"
-        " WHEN json_valid(kept) AND json_valid(links)"
-        " THEN kept_count <> json_array_length(kept) OR link_count <> json_array_length(links)"
-        " ELSE 1 END",
+        f" WHEN {say.kind('kept')} = 'array' AND {say.kind('links')} = 'array'"
+        f" THEN kept_count <> {say.length('kept')} OR link_count <> {say.length('links')}"
+        " ELSE 1 = 1 END",
         sentences.say_wrong_count,
-    ),
-    Check(
+    )
+    digest = say.field("one.value", "digest")
+    yield Check(
         Invariant.ON_RECORD,
-        "SELECT runs.id, json_extract(one.value, '$.digest') AS digest"
-        " FROM runs, json_each(CASE WHEN json_valid(runs.kept) THEN runs.kept ELSE '[]' END) AS one"
+        f"SELECT runs.id, {digest} AS digest FROM runs, {say.members('runs.kept')}"
         " WHERE runs.state = 'done' AND NOT EXISTS (SELECT 1 FROM pictures"
-        " WHERE pictures.run_id = runs.id"
-        " AND pictures.digest = json_extract(one.value, '$.digest'))",
+        f" WHERE pictures.run_id = runs.id AND pictures.digest = {digest})",
         sentences.say_missing_picture,
-    ),
-    *audit_spending.SQLITE_CHECKS,
-    *audit_records.SQLITE_CHECKS,
+    )
+    yield from audit_spending.json_checks(say)
+    yield from audit_records.json_checks(say)
+
+
+def _dangling(table: str, key: str, columns: tuple[str, ...], parent: str) -> Check:
+    """What SQLite's `foreign_key_check` says, for a server where somebody switched it off."""
+    keys = _PARENTS[parent]
+    row = " || '/' || ".join(f"child.{name}" for name in key.split())
+    on = " AND ".join(
+        f"parent.{of_parent} = child.{name}" for name, of_parent in zip(columns, keys, strict=True)
+    )
+    return Check(
+        Invariant.REFERENCES,
+        f"SELECT '{table}', {row}, '{parent}', 0 FROM {table} AS child"
+        f" LEFT JOIN {parent} AS parent ON {on}"
+        f" WHERE child.{columns[0]} IS NOT NULL AND parent.{keys[0]} IS NULL",
+        sentences.say_dangling,
+    )
+
+
+_PARENTS: Final = {"runs": ("id",), "jobs": ("id",), "teams": ("name",), "uploads": ("team", "id")}
+
+REFERENCES: Final = (
+    ("jobs", "id", ("run_id",), "runs"),
+    ("steps", "run_id number", ("run_id",), "runs"),
+    ("gallery", "team run_id", ("run_id",), "runs"),
+    ("pictures", "id", ("run_id",), "runs"),
+    ("team_keys", "id", ("team",), "teams"),
+    ("deliveries", "id", ("job_id",), "jobs"),
+    ("upload_urls", "team url", ("team", "upload_id"), "uploads"),
+)
+"""Every foreign key: the table, by what its rows are told, and which columns name whose row."""
+
+SQLITE_CHECKS: Final = (
+    *json_checks(SqliteJson()),
     Check(Invariant.REFERENCES, "PRAGMA foreign_key_check", sentences.say_dangling),
     Check(Invariant.FILE, f"PRAGMA quick_check({MAX_SENTENCES})", sentences.say_file),
 )
 
-POSTGRES_CHECKS: Final[Sequence[Check]] = ()
-"""Those that need JSON in PostgreSQL's words."""
+POSTGRES_CHECKS: Final = (
+    *json_checks(PostgresJson()),
+    *(_dangling(*reference) for reference in REFERENCES),
+)
+"""Its files are the server's own, which looks after them itself."""

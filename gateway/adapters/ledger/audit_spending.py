@@ -6,9 +6,11 @@ against the run's price and end, and the usage of joined orders and hits against
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.adapters.ledger.checks import Check
+from gateway.adapters.ledger.json_words import JsonWords
 from gateway.adapters.ledger.statements import LIVE
 from gateway.core.model import FailureKind
 from gateway.core.money.invariants import Invariant
@@ -82,13 +84,15 @@ _COUNTED: Final = (
     "joined", "saved_joined_usd_micros", "hits", "saved_hit_usd_micros", "images_cache",
 )  # fmt: skip
 
-_OF_JOINS: Final = (
-    "SELECT json_extract(one.value, '$[0]') AS team, runs.model AS model,"
-    " json_extract(one.value, '$[1]') AS joins, runs.state = 'done' AS is_done,"
-    " runs.spent_usd_micros AS spent, runs.kept_count AS kept FROM runs,"
-    " json_each(CASE WHEN json_valid(runs.joins) THEN runs.joins ELSE '[]' END) AS one"
-    " WHERE runs.joins <> '[]'"
-)
+
+def _of_joins(say: JsonWords) -> str:
+    return (
+        f"SELECT {say.word('one.value', 0)} AS team, runs.model AS model,"
+        f" {say.number('one.value', 1)} AS joins,"
+        " CASE WHEN runs.state = 'done' THEN 1 ELSE 0 END AS is_done,"
+        " runs.spent_usd_micros AS spent, runs.kept_count AS kept"
+        f" FROM runs, {say.members('runs.joins')} WHERE runs.joins <> '[]'"
+    )
 
 
 def _differs(name: str) -> str:
@@ -100,20 +104,22 @@ def _differs(name: str) -> str:
     )
 
 
-_SAVED: Final = (
-    f"SELECT team, model, {', '.join(f'SUM({name})' for name in _COUNTED)},"
-    f" {', '.join(f'SUM(seen_{name})' for name in _COUNTED)} FROM ("
-    f"SELECT team, model, {', '.join(_COUNTED)},"
-    f" {', '.join(f'0 AS seen_{name}' for name in _COUNTED)} FROM usage"
-    " UNION ALL SELECT jobs.team, jobs.run_model, 0, 0, 0, 0, 0,"
-    " 0, 0, COUNT(*), SUM(runs.spent_usd_micros), SUM(runs.kept_count)"
-    " FROM jobs JOIN runs ON runs.id = jobs.run_id WHERE jobs.verdict = 'hit'"
-    " GROUP BY jobs.team, jobs.run_model"
-    " UNION ALL SELECT team, model, 0, 0, 0, 0, 0,"
-    f" joins, is_done * joins * spent, 0, 0, is_done * joins * kept FROM ({_OF_JOINS}) AS joined"
-    ") AS entries GROUP BY team, model"
-    f" HAVING {' OR '.join(_differs(name) for name in _COUNTED)}"
-)
+def _saved(say: JsonWords) -> str:
+    return (
+        f"SELECT team, model, {', '.join(f'SUM({name})' for name in _COUNTED)},"
+        f" {', '.join(f'SUM(seen_{name})' for name in _COUNTED)} FROM ("
+        f"SELECT team, model, {', '.join(_COUNTED)},"
+        f" {', '.join(f'0 AS seen_{name}' for name in _COUNTED)} FROM usage"
+        " UNION ALL SELECT jobs.team, jobs.run_model, 0, 0, 0, 0, 0,"
+        " 0, 0, COUNT(*), SUM(runs.spent_usd_micros), SUM(runs.kept_count)"
+        " FROM jobs JOIN runs ON runs.id = jobs.run_id WHERE jobs.verdict = 'hit'"
+        " GROUP BY jobs.team, jobs.run_model"
+        " UNION ALL SELECT team, model, 0, 0, 0, 0, 0,"
+        " joins, is_done * joins * spent, 0, 0, is_done * joins * kept"
+        f" FROM ({_of_joins(say)}) AS joined"
+        ") AS entries GROUP BY team, model"
+        f" HAVING {' OR '.join(_differs(name) for name in _COUNTED)}"
+    )
 
 
 def _say_saved(team: str, model: str, *counters: int) -> str:
@@ -128,4 +134,7 @@ def _say_saved(team: str, model: str, *counters: int) -> str:
 
 
 CHECKS: Final = (Check(Invariant.SPENT, _MISSPENT, _say_misspent),)
-SQLITE_CHECKS: Final = (Check(Invariant.USAGE, _SAVED, _say_saved),)
+
+
+def json_checks(say: JsonWords) -> Iterator[Check]:
+    yield Check(Invariant.USAGE, _saved(say), _say_saved)

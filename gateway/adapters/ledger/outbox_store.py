@@ -6,14 +6,14 @@ party's first ones are read in its own part of an index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Final
 
-from gateway.adapters.ledger import rows
+from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
-from gateway.adapters.ledger.statements import PENDING
+from gateway.adapters.ledger.statements import PENDING, marks
 from gateway.core.delivery import OPERATOR
 from gateway.core.model import Delivery
 from gateway.core.turns import in_turn
@@ -37,7 +37,8 @@ DUE_OF_TEAM: Final = (
     f"SELECT {_DELIVERY} FROM deliveries WHERE team = ? AND job_id IS NOT NULL AND {_FIRST}"
 )
 DUE_ALERTS: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE job_id IS NULL AND {_FIRST}"
-LEASE: Final = "UPDATE deliveries SET lease_owner = ?, lease_until = ? WHERE id = ?"
+_NEW: Final = ", ".join(f"{name} = ?" for name in DELIVERY_COLUMNS)
+PUT_LEASED: Final = f"UPDATE deliveries SET {_NEW} WHERE id = ? AND lease_owner = ?"
 
 NEXT_FREE: Final = f"SELECT MIN(due_at) FROM deliveries WHERE {PENDING} AND lease_until = 0"
 NEXT_LEASED: Final = (
@@ -56,9 +57,48 @@ def lease(
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
     due = {party: _due(db, party, now, most) for party, most in room.items() if most > 0}
     taken = in_turn(due, in_hand, limit=limit, share=share)
-    for one in taken:
-        db.execute(LEASE, (owner, until, one.id))
-    return [replace(one, lease_owner=owner, lease_until=until) for one in taken]
+    if not taken:
+        return []
+    ids = [one.id for one in taken]
+    db.execute(_take(len(ids)), (owner, until, now, now, *ids))
+    return every(db, (_leased(len(ids)), (owner, until, *ids)), rows.delivery_from)
+
+
+def renew(db: Database, owner: str, ids: Sequence[str], until: float) -> Collection[str]:
+    db.execute(statements.renew("deliveries", len(ids)), (until, owner, *ids))
+    found = db.execute(_still(len(ids)), (owner, *ids)).fetchall()
+    return {str(row[0]) for row in found}
+
+
+def put_leased(db: Database, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
+    """What another one has taken meanwhile stays as he has it."""
+    return {
+        one.id
+        for one in deliveries
+        if db.execute(PUT_LEASED, (*rows.delivery_row(one), one.id, owner)).rowcount
+    }
+
+
+@cache
+def _take(count: int) -> str:
+    """Those that are still as they were seen, whoever else has seen them."""
+    return (
+        "UPDATE deliveries SET lease_owner = ?, lease_until = ?"
+        f" WHERE {PENDING} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
+    )
+
+
+@cache
+def _leased(count: int) -> str:
+    return (
+        f"SELECT {_DELIVERY} FROM deliveries WHERE lease_owner = ? AND lease_until = ?"
+        f" AND id IN {marks(count)} ORDER BY due_at, id"
+    )
+
+
+@cache
+def _still(count: int) -> str:
+    return f"SELECT id FROM deliveries WHERE lease_owner = ? AND id IN {marks(count)}"
 
 
 def next_due(db: Database) -> float | None:

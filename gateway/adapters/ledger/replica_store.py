@@ -12,12 +12,16 @@ from typing import Final
 
 from gateway.adapters.ledger.database import Database, Row, every, first
 from gateway.adapters.ledger.statements import upsert
-from gateway.core.replicas import Epochs, Replica
+from gateway.core.replicas import Epoch, Epochs, Replica
 from gateway.ports.replicas import CreditCheck
 
 REPLICA_COLUMNS: Final = ("id", "name", "started_at", "seen_at", "policy", "cache", "settings")
 
 EPOCHS: Final = "SELECT policy, cache FROM epochs WHERE id = 1"
+RAISE: Final = {
+    Epoch.POLICY: "UPDATE epochs SET policy = policy + 1 WHERE id = 1",
+    Epoch.CACHE: "UPDATE epochs SET cache = cache + 1 WHERE id = 1",
+}
 PUT_REPLICA: Final = upsert("replicas", REPLICA_COLUMNS, key=1)
 REPLICAS: Final = (
     f"SELECT {', '.join(REPLICA_COLUMNS)} FROM replicas WHERE seen_at >= ? ORDER BY id"
@@ -49,6 +53,12 @@ class NotFree(Exception):
 
 def epochs(db: Database) -> Epochs:
     return first(db, (EPOCHS, ()), lambda row: Epochs(*row)) or Epochs()
+
+
+def raise_epochs(db: Database, raised: Iterable[Epoch]) -> None:
+    """Last in its transaction: whoever raises one too waits for its end."""
+    for epoch in sorted(raised):
+        db.execute(RAISE[epoch])
 
 
 def put_replica(db: Database, replica: Replica) -> None:

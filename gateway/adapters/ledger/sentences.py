@@ -127,7 +127,7 @@ def say_wrong_count(run_id: str, kept: int, links: int) -> str:
     return f"Run {run_id} does not count its own lists right: {kept} kept, {links} links."
 
 
-def say_dangling(table: str, row: int, parent: str, _: int) -> str:
+def say_dangling(table: str, row: int | str, parent: str, _: int) -> str:
     return f"Row {row} of {table} points to a row of {parent} that is not there."
 
 

@@ -28,6 +28,7 @@ from gateway.adapters.ledger.connections import (
 )
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.ledger_file import take_lock
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
@@ -85,6 +86,10 @@ class SqliteLedger(LedgerReads, LedgerWrites):
             os.close(self._lock_file)
             self._lock_file = None
 
+    async def clock_offset(self, own: Clock) -> float | None:
+        """The machine's clock is the only one."""
+        return None
+
     def listen(self, heard: Callable[[News], None]) -> None:
         """Nobody else writes here, and who writes here tells of it himself."""
 
@@ -126,6 +131,7 @@ class SqliteLedger(LedgerReads, LedgerWrites):
             with closing(self._connect()) as db:
                 self._require_wal(db)
                 migrations.migrate(db)
+                marks.require_settled(db)
                 store.void_leases(db)
         except BaseException as error:
             os.close(self._lock_file)

@@ -48,7 +48,6 @@ def upsert(table: str, columns: tuple[str, ...], *, key: int, rows: int = 1) -> 
 # --- single records --------------------------------------------------------------------------
 
 RUN_BY_ID: Final = f"SELECT {_RUN} FROM runs WHERE id = ?"
-RUN_STATE: Final = "SELECT state FROM runs WHERE id = ?"
 RUN_LIVE: Final = f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND {LIVE}"
 RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
@@ -74,7 +73,8 @@ PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
 TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
-    f" SELECT {', '.join('?' * len(JOB_COLUMNS))}, state, model FROM runs WHERE id = ?"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}, (SELECT state FROM runs WHERE id = ?),"
+    " (SELECT model FROM runs WHERE id = ?))"
 )
 FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
 ADD_CLAIM: Final = insert("claims", CLAIM_COLUMNS)
@@ -201,8 +201,48 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
     )
 
 
-def _lease(table: str) -> str:
-    return f"UPDATE {table} SET lease_owner = ?, lease_until = ? WHERE id = ?"
+@cache
+def runs_by_id(count: int) -> str:
+    return f"SELECT {_RUN} FROM runs WHERE id IN {marks(count)}"
+
+
+@cache
+def take_runs(count: int) -> str:
+    """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
+    ids."""
+    return (
+        "UPDATE runs SET lease_owner = ?, lease_until = ?"
+        f" WHERE {LIVE} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
+    )
+
+
+@cache
+def leased_runs(count: int) -> str:
+    return (
+        f"SELECT {_RUN} FROM runs WHERE lease_owner = ? AND lease_until = ?"
+        f" AND id IN {marks(count)} ORDER BY due_at, id"
+    )
+
+
+@cache
+def renew(table: str, count: int) -> str:
+    return f"UPDATE {table} SET lease_until = ? WHERE lease_owner = ? AND id IN {marks(count)}"
+
+
+@cache
+def stands(count: int) -> str:
+    return (
+        "SELECT id, state, attempts, tries FROM runs"
+        f" WHERE lease_owner = ? AND id IN {marks(count)}"
+    )
+
+
+def marks(count: int) -> str:
+    return f"({', '.join('?' * count)})"
+
+
+def _give_back(table: str, open_rows: str) -> str:
+    return f"{_void(table, open_rows)} AND lease_owner = ?"
 
 
 def _void(table: str, open_rows: str) -> str:
@@ -219,10 +259,10 @@ def _next(table: str, open_rows: str) -> str:
     )
 
 
-DUE_RUNS: Final = _due("runs", RUN_COLUMNS, LIVE)
-LEASE_RUN: Final = _lease("runs")
+DUE_RUNS: Final = _due("runs", ("id",), LIVE)
+GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)
-VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
+VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------
 

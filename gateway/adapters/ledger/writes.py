@@ -5,7 +5,7 @@ Only the lane's server knows the store: how a batch is begun, locked, committed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -14,6 +14,7 @@ from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.core.model import Delivery, Run
 from gateway.core.replicas import Replica
+from gateway.core.runs.leases import Stand
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY
 from gateway.ports.ledger import Old
@@ -44,6 +45,32 @@ class LedgerWrites:
         return await self._writer.call(
             lambda db: outbox_store.lease(db, owner, (now, until), limit=limit, share=share)
         )
+
+    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
+        found: list[Stand] = []
+        for some in _some(run_ids):
+            found += await self._writer.call(
+                partial(store.renew, owner=owner, run_ids=some, until=until)
+            )
+        return found
+
+    async def renew_deliveries(
+        self, owner: str, delivery_ids: Sequence[str], *, until: float
+    ) -> Collection[str]:
+        found: set[str] = set()
+        for some in _some(delivery_ids):
+            found |= {
+                *await self._writer.call(
+                    partial(outbox_store.renew, owner=owner, ids=some, until=until)
+                )
+            }
+        return found
+
+    async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
+        return await self._writer.call(lambda db: outbox_store.put_leased(db, owner, deliveries))
+
+    async def give_back(self, owner: str) -> None:
+        await self._writer.call(lambda db: store.give_back(db, owner))
 
     async def forget_upload(self, team: str, upload_id: str) -> None:
         await self._writer.call(lambda db: store.forget_upload(db, team, upload_id))
@@ -124,3 +151,9 @@ class LedgerWrites:
         except replica_store.NotFree:
             return False
         return True
+
+
+def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """In one order, so that two who have many of them in hand never wait for each other."""
+    ordered = sorted(ids)
+    return (ordered[at : at + AT_ONCE] for at in range(0, len(ordered), AT_ONCE))

@@ -109,15 +109,17 @@ class BucketAccess:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An object of the bucket."""
+    """An object of the bucket. Another `tag` means other bytes."""
 
     key: str
     size_bytes: int
     changed_at: float
+    tag: str = ""
 
     @classmethod
     def of(cls, facts: Any) -> Self:
-        return cls(facts["path"], facts["size"], facts["last_modified"].timestamp())
+        changed_at = facts["last_modified"].timestamp()
+        return cls(facts["path"], facts["size"], changed_at, str(facts.get("e_tag") or ""))
 
 
 class Bucket:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
 from gateway.background.runs.deps import RunsDeps
+from gateway.background.runs.leases import Lease, LeaseLost, Leases
 from gateway.core.model import Run
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
+from gateway.errors import Unavailable
 from gateway.ports.upstream import Upstream
 from gateway.process.breakers import Breakers, Permit
 from gateway.process.shares import Shares
@@ -28,53 +31,69 @@ SLOT_SECONDS: Final = 4.0
 only has the ledger could say that it was not sent, and a stop would leave it in doubt."""
 
 
+class NotSent(Exception):
+    """A submit did not leave for a reason of our own, which says nothing of the route."""
+
+
 class Asker:
     """Submits and polls, at most `calls` of each at once, the teams in turn."""
 
-    def __init__(self, deps: RunsDeps, breakers: Breakers, *, calls: int) -> None:
+    def __init__(self, deps: RunsDeps, breakers: Breakers, leases: Leases, *, calls: int) -> None:
         self._deps = deps
         self._breakers = breakers
+        self._leases = leases
         self._submits = Shares(calls)
         self._polls = Shares(calls)
 
     async def submit(self, run: Run, permit: Permit | None) -> SubmitEvent:
-        """What upstream says; or what the route said before, while it may not be asked."""
+        """What upstream says; or what the route said before, while it may not be asked.
+
+        Raises `LeaseLost` when the run is another worker's by now; then nothing was sent.
+        """
         upstream = self._deps.upstreams.get(run.upstream)
         entered = permit or self._breakers.enter(run)
         if not isinstance(entered, Permit):
             return entered
         try:
-            event: SubmitEvent | None
+            event: SubmitEvent
             if upstream is None:
                 gone = f"the settings no longer name the upstream {run.upstream!r}"
                 event = NotNow(gone, why=Why.NEVER_SENT)
             else:
                 event = await self._send(upstream, run)
+        except NotSent as ours:
+            self._breakers.leave(entered)
+            return NotNow(str(ours), why=Why.NEVER_SENT)
         except BaseException:
             self._breakers.leave(entered)
             raise
-        if event is None:  # our own crowd, which says nothing of the route
-            self._breakers.leave(entered)
-            crowd = "too many submits are under way; this one was not sent"
-            return NotNow(crowd, why=Why.NEVER_SENT)
         return self._breakers.submitted(entered, event)
 
-    async def _send(self, upstream: Upstream, run: Run) -> SubmitEvent | None:
-        """What upstream says; None when no slot came free in time, and nothing was sent."""
+    async def _send(self, upstream: Upstream, run: Run) -> SubmitEvent:
+        """What upstream says. Raises `NotSent`, also when no slot came free in time."""
         try:
             async with asyncio.timeout(SLOT_SECONDS):
                 await self._submits.take(run.team)
         except TimeoutError:
-            return None
+            raise NotSent("too many submits are under way; this one was not sent") from None
+        sure = partial(self._sure, self._leases.of(run))
         try:
             async with self._deps.measured(run, "submit") as outcome:
                 event = await _never_raising(
-                    lambda: upstream.submit(run), lambda why: AnswerLost(f"internal error: {why}")
+                    lambda: upstream.submit(run, sure=sure),
+                    lambda why: AnswerLost(f"internal error: {why}"),
                 )
                 outcome.append(event)
         finally:
             self._submits.give(run.team)
         return event
+
+    async def _sure(self, lease: Lease) -> None:
+        """Nothing is sent for a run that may be another worker's."""
+        try:
+            await self._leases.prove(lease)
+        except Unavailable:
+            raise NotSent("the ledger could not tell whose run it is; it was not sent") from None
 
     async def poll(self, run: Run) -> PollEvent:
         """How the run's task stands upstream."""
@@ -98,6 +117,8 @@ async def _never_raising(call: Callable[[], Awaitable[E]], otherwise: Callable[[
     """An adapter that breaks its word must cost one step and not the run."""
     try:
         return await call()
+    except (LeaseLost, NotSent):
+        raise
     except Exception as error:
         log.exception("an upstream call raised")
         return otherwise(type(error).__name__)

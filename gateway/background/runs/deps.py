@@ -18,6 +18,7 @@ from gateway.ports.observer import Observer
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Pictures
 from gateway.ports.upstream import Upstream
+from gateway.process.following import Following
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import Waiters
 
@@ -48,6 +49,7 @@ class RunsDeps:
     current: Current
     clock: Clock
     nudge_webhooks: Callable[[], None]
+    following: Following
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
 
     def rules(self, run: Run) -> Rules:

@@ -15,12 +15,13 @@ import structlog
 from gateway.background.runs.asking import Asker
 from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.keeping import Keeper
+from gateway.background.runs.leases import LeaseLost, Leases
 from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
 from gateway.core.runs.events import Event, Finished, Hinted, PicturesKept, Retry
-from gateway.core.runs.schedule import RUN_LEASE_SECONDS
+from gateway.core.runs.leases import RENEW_SECONDS
 from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
@@ -48,8 +49,9 @@ class Worker:
     def __init__(self, deps: RunsDeps, bounds: RunBounds, *, owner: str) -> None:
         self.owner = owner
         self._deps = deps
+        self._leases = Leases(deps.ledger, owner, clock=deps.clock)
         self._breakers = Breakers(deps.current, deps.clock, deps.observer)
-        self._asker = Asker(deps, self._breakers, calls=bounds.calls)
+        self._asker = Asker(deps, self._breakers, self._leases, calls=bounds.calls)
         self._recorder = RunRecorder(deps)
         self._keeper = Keeper(deps, self._recorder, bounds)
         self._driving: dict[str, asyncio.Task[None]] = {}
@@ -57,16 +59,24 @@ class Worker:
         self._wake_at = 0.0
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     # --- start and stop ------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Begins to lease due runs; whatever a former process left is taken up at once."""
+        """Begins to lease due runs: whatever others left too, once nobody has a lease of it."""
         self._loop = asyncio.create_task(self._lease_due_runs(), name="worker")
+        self._renewing = asyncio.create_task(self._renew(), name="leases")
 
     def start(self, run: Run) -> None:
         """Drives a run whose intention to submit was just committed under our lease."""
-        self._drive_soon(run, intended=True)
+        if run.id not in self._driving:
+            self._leases.begin(run)
+            self._drive_soon(run, intended=True)
+
+    def look(self) -> None:
+        """Something may have become due: the ledger is looked into at once."""
+        self._wake_soon(self._deps.clock())
 
     def reconnected(self) -> None:
         """The upstreams' settings have changed: each route gets a new chance at once."""
@@ -119,6 +129,10 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            await self._leases.give_back()
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -134,9 +148,7 @@ class Worker:
     async def _lease_once(self) -> None:
         now = self._deps.clock()
         self._wake_at = now + IDLE_SECONDS
-        leased = await self._deps.ledger.lease(
-            self.owner, now=now, until=now + RUN_LEASE_SECONDS, limit=BATCH
-        )
+        leased = await self._leases.take(BATCH)
         for run in leased:
             self._drive_soon(run, intended=False)
         if len(leased) == BATCH:
@@ -165,9 +177,15 @@ class Worker:
             self._wake_at = at
             self._nudge.set()
 
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._leases.renew()
+            except Unavailable as error:
+                log.warning("leases wait for the ledger", reason=error.message)
+
     def _drive_soon(self, run: Run, *, intended: bool) -> None:
-        if run.id in self._driving:
-            return  # our own lease ran out under a step that still goes on
         task = asyncio.create_task(self._drive(run, intended=intended), name=f"drive {run.id}")
         self._driving[run.id] = task
         task.add_done_callback(lambda done: self._ended(run.id, done))
@@ -175,38 +193,31 @@ class Worker:
     def _ended(self, run_id: str, done: asyncio.Task[None]) -> None:
         """A drive that broke off leaves its lease to run out; then the run is taken up again."""
         self._driving.pop(run_id, None)
+        self._leases.end(run_id)
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("driving a run failed", run=run_id, exc_info=error)
 
     # --- one run -------------------------------------------------------------------------------
 
     async def _drive(self, run: Run, *, intended: bool) -> None:
-        """Step by step until the run has to wait or is final.
+        """Step by step until the run has to wait or is final, or is another worker's.
 
         A permit is held from before an intention is committed until its submit begins.
         """
         permit: Permit | None = None
+        lease = self._leases.of(run)
         try:
-            while True:
-                event: Event
-                match next_step(run, self._deps.clock(), intended=intended):
-                    case Rest(until):
-                        self._rest(until)
-                        return
-                    case Feed(Retry()) | Poll() | Keep() if self._stopping:
-                        return
-                    case Feed(event):
-                        pass
-                    case Submit():
-                        permit, mine = None, permit
-                        event = await self._asker.submit(run, mine)
-                    case Poll():
-                        event = await self._asker.poll(run)
-                    case Keep(refresh):
-                        run = await self._refresh(run) if refresh else run
-                        event = await self._keeper.keep(run)
-                    case unknown:
-                        assert_never(unknown)
+            while self._is_ours(run):
+                lease.take_over(run)
+                step = next_step(run, self._deps.clock(), intended=intended)
+                event: Event | None
+                if isinstance(step, Submit):
+                    permit, mine = None, permit
+                    event = await self._asker.submit(run, mine)
+                else:
+                    run, event = await self._done(step, run)
+                if event is None:
+                    return
                 outlook, permit = self._breakers.outlook(run, event)
                 if isinstance(event, PicturesKept):
                     run, happened = await self._keeper.own(run, event)
@@ -217,8 +228,37 @@ class Worker:
                 if not intended:
                     self._breakers.leave(permit)
                     permit = None
+        except LeaseLost:
+            log.warning("another worker has taken the run over", run=run.id)
         finally:
             self._breakers.leave(permit)
+
+    async def _done(self, step: Feed | Poll | Keep | Rest, run: Run) -> tuple[Run, Event | None]:
+        """What came of a step that sends no order; None: nothing, and there is no more to do."""
+        match step:
+            case Rest(until):
+                self._rest(until)
+                return run, None
+            case Feed(Retry()) | Poll() | Keep() if self._stopping:
+                return run, None
+            case Feed(event):
+                return run, event
+            case Poll():
+                return run, await self._asker.poll(run)
+            case Keep(refresh):
+                run = await self._refresh(run) if refresh else run
+                return run, await self._keeper.keep(run) if self._is_ours(run) else None
+            case unknown:
+                assert_never(unknown)
+
+    def _is_ours(self, run: Run) -> bool:
+        """Whether there may be more to do for it here: it has not been given back, nor taken."""
+        if run.is_final:
+            return False
+        if run.lease_owner != self.owner:
+            self._rest(run.due_at)
+            return False
+        return True
 
     def _rest(self, until: float | None) -> None:
         if until is not None:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import AccountKey
 from gateway.core.money.booking import book
 from gateway.core.money.budgets import ZoneChanged
+from gateway.core.replicas import Epoch
 from gateway.core.runs import history, lifecycle, sharing
 from gateway.core.runs.events import (
     Accepted,
@@ -31,13 +32,18 @@ from gateway.core.runs.events import (
     Progressed,
     TriedAgain,
 )
+from gateway.core.runs.leases import may_record
 from gateway.core.runs.lifecycle import IllegalTransition, Rules
 from gateway.core.runs.routing import NOWHERE, Outlook
 from gateway.core.teams.changes import Act, Action
-from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
+from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
 from gateway.errors import Unavailable
+from gateway.process.following import Behind
+from gateway.process.picture_locks import FOR_EVER, Held
 
 log = structlog.get_logger("gateway.runs")
+
+T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.5
 
@@ -46,13 +52,17 @@ class RunRecorder:
     def __init__(self, deps: RunsDeps) -> None:
         self._deps = deps
 
-    async def record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
-        """Commits the event and what follows from it.
+    async def record(
+        self, run: Run, event: Event, outlook: Outlook = NOWHERE, held: Held = FOR_EVER
+    ) -> tuple[Run, bool]:
+        """Commits the event and what follows from it; raises `TurnOver` where what is `held` is so
+        for too short a time.
 
         Returns the run as it is then, and whether the event happened to it: news that came too
         late changes nothing. Tried until it is committed: a store that is away for a while must
         not make us forget what upstream said.
         """
+        epoch = self._deps.cache.epoch
         while True:
             try:
                 keys = self._in_force(run)
@@ -62,12 +72,15 @@ class RunRecorder:
                         counted=(run.team, run.created_at),
                         fingerprint=run.fingerprint,
                         run_id=run.id,
+                        epochs=self._deps.following.is_shared,
                     ),
-                    self._fold(run, event, outlook, keys),
+                    partial(_while_held, held, self._fold(run, event, outlook, keys)),
                 )
                 break
             except ZoneChanged:
                 continue
+            except Behind as behind:
+                await self._catch_up(behind)
             except Unavailable as error:
                 log.warning("event waits for the ledger", run=run.id, reason=error.message)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -77,8 +90,15 @@ class RunRecorder:
                 log.error("upstream gave a task to two runs", run=run.id, reason=str(error))
                 event = AnswerLost("upstream named a task that belongs to another run")
         if before is not after:
-            await self._announce(before, event, after)
+            await self._announce(before, event, after, epoch)
         return after, before is not after
+
+    async def _catch_up(self, behind: Behind) -> None:
+        try:
+            await self._deps.following.catch_up(behind)
+        except Unavailable as error:
+            log.warning("following waits for the ledger", reason=error.message)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def try_again(self, run: Run, act: Act) -> Run | None:
         """Has an operator's wish happen to the run, and writes down whose it was.
@@ -91,7 +111,7 @@ class RunRecorder:
         )
         if before is None or after is None:
             return None
-        await self._announce(before, TriedAgain(), after)
+        await self._announce(before, TriedAgain(), after, self._deps.cache.epoch)
         return after
 
     def _in_force(self, run: Run) -> tuple[AccountKey, ...]:
@@ -109,6 +129,7 @@ class RunRecorder:
         now, rules = self._deps.clock(), self._deps.rules(run)
 
         def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
+            self._deps.following.check(view.epochs)
             if self._in_force(run) != keys:
                 raise ZoneChanged
             before = view.run or run
@@ -116,8 +137,8 @@ class RunRecorder:
             accounts = {key: view.accounts[key] for key in keys}
             within = outlook.within_budget(before, accounts, team)
             try:
-                if before.attempts != run.attempts:
-                    raise IllegalTransition(f"{type(event).__name__} of an earlier attempt")
+                if not may_record(run, event, before):
+                    raise IllegalTransition(f"{type(event).__name__} of one who lost the run")
                 after = lifecycle.advance(before, event, now, replace(rules, outlook=within))
             except IllegalTransition as stale:
                 log.warning("event came too late", run=run.id, reason=str(stale))
@@ -125,14 +146,31 @@ class RunRecorder:
             after, back = sharing.settle(before, after, view)
             deliveries = delivery.owed(before, after, view.owed, now=now)
             step = history.note(before, event, after, now)
-            writes = book(before, after, view.accounts)
             told = (step,) if step else ()
-            runs = writes.runs if back is None else (*writes.runs, back)
-            return (before, after), replace(writes, runs=runs, deliveries=deliveries, steps=told)
+            booked = book(before, after, view.accounts)
+            writes = replace(booked, deliveries=deliveries, steps=told)
+            if back is not None:
+                writes = replace(writes, runs=(*writes.runs, back))
+            if self._is_newer_answer(after, view):
+                writes = replace(writes, raised=frozenset({Epoch.CACHE}))
+            return (before, after), writes
 
         return decide
 
-    async def _announce(self, before: Run, event: Event, after: Run) -> None:
+    def _is_newer_answer(self, after: Run, view: View) -> bool:
+        """Whether other gateways may hold an older run ready for what this one answers from now on,
+        as when a client would have none from the cache."""
+        older, ttl = view.finished, self._deps.current.policy.cache_ttl_seconds
+        return (
+            self._deps.following.is_shared
+            and after.shared
+            and after.state is RunState.DONE
+            and older is not None
+            and older.id != after.id
+            and self._deps.clock() - (older.finished_at or 0.0) < ttl
+        )
+
+    async def _announce(self, before: Run, event: Event, after: Run, epoch: int) -> None:
         """Tells those who wait and watch, after the commit; nothing here can undo it."""
         self._deps.waiters.publish(after)
         if after.is_final:
@@ -142,9 +180,14 @@ class RunRecorder:
             _log_event(before, event, after)
             if after.state is RunState.DONE and after.shared:
                 ttl = self._deps.current.policy.cache_ttl_seconds
-                await self._deps.cache.put(after, ttl_seconds=ttl)
+                await self._deps.cache.put(after, ttl_seconds=ttl, epoch=epoch)
         except Exception:
             log.exception("telling of an event failed", run=after.id)
+
+
+def _while_held(held: Held, decide: Decide[T], view: View) -> tuple[T, Writes]:
+    held.check()
+    return decide(view)
 
 
 def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run | None], Writes]:

@@ -31,8 +31,9 @@ class Ask:
     """An order at the gateway's door, with everything the decision may look at.
 
     `freshness` is what is honoured of the client's wishes, `ignored` says that this is not all
-    of them. `cached` is what the response cache had for the fingerprint; `vetted` tells of finished
-    runs whether their pictures are readable; `room` whether the disk has space for more, which is
+    of them. `cached` is what the response cache had for the fingerprint, in its epoch
+    `cache_epoch`; `vetted` tells of finished runs whether their pictures are readable; `room`
+    whether the disk has space for more, which is
     looked at where `cached` has no answer. `claim` is the idempotency key as it is claimed for the
     job, `free` a former claim of that key which holds no longer. `alerting` says where to tell that
     a team comes near a limit, `told` which of those alerts are written already. Ids and lease are
@@ -61,6 +62,7 @@ class Ask:
     remember_lost_seconds: float = 0.0
     alerting: Alerting | None = None
     told: frozenset[str] = frozenset()
+    cache_epoch: int = 0
 
     def renews_at(self, window: Window) -> float:
         return resets_at(window, self.now, self.zone)

@@ -10,10 +10,6 @@ from gateway.core.catalog import Pace
 RETRY_AFTER_MAX_SECONDS: Final = 60.0
 """A longer `Retry-After` of upstream is cut to this: the run's deadline must stay in sight."""
 
-RUN_LEASE_SECONDS: Final = 180.0
-"""How long a worker has a run to itself: longer than any step, that is a submit, a poll or one
-round of downloads."""
-
 REMAINING_SHARE: Final = 4.0
 """A poll waits a quarter of what is left to wait: seldom far from the end, often near it."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from hashlib import sha256
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import shared_servers
 from ledger_builders import NOW
+from shared_databases import ENGLISH, ledger_database
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
@@ -35,36 +34,41 @@ class Backend:
     def __init__(self, make: Callable[[], Ledger], *, is_shared: bool = False) -> None:
         self._make = make
         self.is_shared = is_shared
-        self._current: Ledger | None = None
+        self._open: list[Ledger] = []
 
     async def again(self) -> Ledger:
         await self.close()
-        self._current = self._make()
-        await self._current.open()
-        return self._current
+        return await self.beside()
+
+    async def beside(self) -> Ledger:
+        """One more, as another process has it."""
+        ledger = self._make()
+        await ledger.open()
+        self._open.append(ledger)
+        return ledger
 
     async def close(self) -> None:
-        if self._current is not None:
-            await self._current.close()
+        while self._open:
+            await self._open.pop().close()
 
 
-def sqlite(folder: Path, clock: Clock) -> Backend:
-    return Backend(lambda: SqliteLedger(folder / "ledger.db", clock=clock))
+@contextmanager
+def sqlite(folder: Path, clock: Clock) -> Iterator[Backend]:
+    yield Backend(lambda: SqliteLedger(folder / "ledger.db", clock=clock))
 
 
-def postgres(folder: Path, clock: Clock) -> Backend:
-    """A schema of its own on the run's server."""
-    url = schema_of(folder.name)
-    return Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
+@contextmanager
+def postgres(folder: Path, clock: Clock) -> Iterator[Backend]:
+    """A database of its own on the run's server."""
+    with ledger_database() as url:
+        yield Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
-def schema_of(name: str) -> str:
-    """The address of a new, empty schema."""
-    schema = f"s{sha256(f'{name}{time.time_ns()}'.encode()).hexdigest()[:16]}"
-    server = f"{shared_servers.postgres()}/postgres"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    return f"{server}?options=-csearch_path%3D{schema}"
+@contextmanager
+def oldest(folder: Path, clock: Clock) -> Iterator[Backend]:
+    """The same on the oldest server that will do, in a language that orders texts its own way."""
+    with ledger_database(shared_servers.oldest, ENGLISH) as url:
+        yield Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
-BACKENDS = {"sqlite": sqlite, "postgres": postgres}
+BACKENDS = {"sqlite": sqlite, "postgres": postgres, "oldest": oldest}

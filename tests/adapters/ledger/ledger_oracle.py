@@ -16,7 +16,9 @@ from ledger_tables import Tables, summed
 from gateway.core.delivery import party
 from gateway.core.model import Delivery, Job, Run, RunState, Usage
 from gateway.core.money.accounts import Account, AccountKey, Window
+from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import Step
+from gateway.core.runs.leases import Stand, stand
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
@@ -30,12 +32,15 @@ Leasable = TypeVar("Leasable", Run, Delivery)
 class Oracle:
     """See gateway.ports.ledger for what each method promises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
+        """Of a store that several processes may share nobody voids another's leases."""
         self.tables = Tables()
+        self._is_shared = is_shared
 
     async def open(self) -> None:
-        self._leased(self.tables.live(), None, 0.0)
-        self._leased(self.tables.pending(), None, 0.0)
+        if not self._is_shared:
+            self._leased(self.tables.live(), None, 0.0)
+            self._leased(self.tables.pending(), None, 0.0)
 
     async def close(self) -> None:
         """What was written stays."""
@@ -59,6 +64,15 @@ class Oracle:
     ) -> Sequence[Delivery]:
         due = _due(self.tables.pending(), now, party)
         return self._leased(in_turn(*due, limit=limit, share=share), owner, until)
+
+    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
+        asked = sorted({*run_ids})
+        found = [one for one in self.tables.live() if one.id in asked and one.lease_owner == owner]
+        return [stand(run) for run in self._leased(found, owner, until) if isinstance(run, Run)]
+
+    async def give_back(self, owner: str) -> None:
+        for rows in (self.tables.live(), self.tables.pending()):
+            self._leased([one for one in rows if one.lease_owner == owner], None, 0.0)
 
     def _leased(
         self, found: Sequence[Leasable], owner: str | None, until: float
@@ -91,7 +105,12 @@ class Oracle:
         ]
         retired = sorted(found, key=lambda run: (run.team, run.id))[:limit]
         self.tables.runs.update((run.id, replace(run, shared=False)) for run in retired)
+        if retired:
+            self.tables.epochs[Epoch.CACHE] += 1
         return [run.fingerprint for run in retired]
+
+    async def epochs(self) -> Epochs:
+        return Epochs(**self.tables.epochs)
 
     async def prune(self, old: Old, *, limit: int) -> int:
         tables, owed = self.tables, {one.job_id for one in self.tables.pending()}

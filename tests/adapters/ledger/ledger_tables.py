@@ -25,6 +25,7 @@ from gateway.core.model import (
     Verdict,
 )
 from gateway.core.money.accounts import LONGEST_SECONDS, NOTHING, Account, AccountKey
+from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import FAILED, OUR_DETAILS, Refusal, Step, last_number
 from gateway.core.runs.redaction import wordless
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
@@ -51,6 +52,7 @@ class Tables:
         self.refusals: dict[str, Refusal] = {}
         self.kept: dict[str, KeptPicture] = {}
         self.shown: dict[tuple[str, str], tuple[float, str]] = {}
+        self.epochs: dict[Epoch, int] = dict.fromkeys(Epoch, 0)
 
     # --- what a decision sees ------------------------------------------------------------------
 
@@ -68,6 +70,8 @@ class Tables:
             view = replace(view, managed=self.teams.get(keys.team), team_keys=team_keys)
         if keys.picture is not None:
             view = replace(view, pictures=self._made_by(keys.picture))
+        if keys.epochs:
+            view = replace(view, epochs=Epochs(**self.epochs))
         return view
 
     def _same(self, fingerprint: str) -> dict[str, Run | None]:
@@ -147,6 +151,8 @@ class Tables:
             self._erase(picture)
         for run_id in writes.wordless:
             self._take_words(run_id)
+        for epoch in writes.raised:
+            self.epochs[epoch] += 1
 
     def _put_run(self, run: Run) -> None:
         check_run(run)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-from ledger_backends import Backend, schema_of
-from ledger_builders import NOW, older
+import pytest
+from ledger_backends import Backend
+from ledger_builders import NOW, a_job, a_run, done, look, older, write
 
-from gateway.adapters.ledger.postgres.ledger import PostgresLedger
-from gateway.core.replicas import Epochs, Replica
+from gateway.core.replicas import Epoch, Epochs, Replica
+from gateway.core.transaction import ConstraintViolation
 from gateway.ports.ledger import Ledger
 from gateway.ports.replicas import CreditCheck
 
@@ -22,6 +22,32 @@ def a_replica(replica_id: str = "r1", *, seen_at: float = NOW, policy: int = 0) 
 
 async def test_a_new_ledger_begins_with_the_first_epochs(ledger: Ledger) -> None:
     assert await ledger.epochs() == Epochs(0, 0)
+
+
+async def test_an_epoch_is_raised_with_what_is_written(ledger: Ledger) -> None:
+    seen = await look(ledger, epochs=True)
+    assert seen.epochs == Epochs(0, 0)
+    await write(ledger, raised=frozenset({Epoch.POLICY}))
+    await write(ledger, raised=frozenset(Epoch))
+    assert await ledger.epochs() == Epochs(2, 1)
+    assert (await look(ledger, epochs=True)).epochs == Epochs(2, 1)
+    assert (await look(ledger)).epochs is None
+
+
+async def test_a_decision_that_fails_raises_no_epoch(ledger: Ledger) -> None:
+    with pytest.raises(ConstraintViolation):
+        await write(ledger, jobs=(a_job(a_run()),), raised=frozenset(Epoch))
+    assert await ledger.epochs() == Epochs(0, 0)
+
+
+async def test_retiring_raises_the_epoch_of_the_cache_where_there_is_anything(
+    ledger: Ledger,
+) -> None:
+    assert await ledger.retire(team=None, limit=5) == []
+    assert await ledger.epochs() == Epochs(0, 0)
+    await write(ledger, runs=(done(a_run()),))
+    assert len(await ledger.retire(team=None, limit=5)) == 1
+    assert await ledger.epochs() == Epochs(0, 1)
 
 
 # --- replicas -----------------------------------------------------------------------------------
@@ -125,23 +151,16 @@ async def test_the_last_check_of_each_upstream_is_kept(ledger: Ledger) -> None:
 # --- two at once --------------------------------------------------------------------------------
 
 
-async def test_two_ledgers_never_have_the_same_turn_and_agree_on_a_secret(tmp_path: Path) -> None:
-    url = schema_of(tmp_path.name)
-    one, two = PostgresLedger(url), PostgresLedger(url)
-    await one.open()
-    await two.open()
-    try:
-        for round_ in range(20):
-            names = [f"{round_}-{part}" for part in "abc"]
-            taken = await asyncio.gather(
-                one.take_turns(names, "one", now=NOW, until=SOON),
-                two.take_turns(names[::-1], "two", now=NOW, until=SOON),
-            )
-            assert sorted(taken) == [False, True]
-            settled = await asyncio.gather(
-                one.settle_secret(names[0], "one"), two.settle_secret(names[0], "two")
-            )
-            assert settled[0] == settled[1]
-    finally:
-        await one.close()
-        await two.close()
+async def test_two_ledgers_never_have_the_same_turn_and_agree_on_a_secret(shared: Backend) -> None:
+    one, two = await shared.again(), await shared.beside()
+    for round_ in range(20):
+        names = [f"{round_}-{part}" for part in "abc"]
+        taken = await asyncio.gather(
+            one.take_turns(names, "one", now=NOW, until=SOON),
+            two.take_turns(names[::-1], "two", now=NOW, until=SOON),
+        )
+        assert sorted(taken) == [False, True]
+        settled = await asyncio.gather(
+            one.settle_secret(names[0], "one"), two.settle_secret(names[0], "two")
+        )
+        assert settled[0] == settled[1]

@@ -1,13 +1,15 @@
 """Numbered migrations, `NNNN_name.sql`: each runs once, in order, in a transaction of its own.
 
 They are written in the dialect that SQLite and PostgreSQL both accept. A statement ends with a
-semicolon at the end of a line. What that dialect cannot say is done in Python after the
-statements, in the same transaction (`BACKFILLS`). A migration that was released is never changed.
+semicolon at the end of a line. What that dialect cannot say is done after the statements, in the
+same transaction: in Python (`BACKFILLS`), or for one kind of store alone (`NNNN_name.KIND.sql`).
+A migration that was released is never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -26,24 +28,43 @@ BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of store: its name in files of its own, and the type of its texts."""
+
+    name: str
+    text: str
+
+
+SQLITE: Final = Kind("sqlite", "TEXT")
+POSTGRESQL: Final = Kind("postgresql", 'TEXT COLLATE "C"')
+"""Texts compare by their bytes whatever the database's language, as SQLite and Python compare."""
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     version: int
     name: str
     statements: tuple[str, ...]
 
 
-def migrations() -> Sequence[Migration]:
+def migrations(kind: Kind = SQLITE) -> Sequence[Migration]:
     """All of them, in order."""
-    files = (entry for entry in resources.files(__name__).iterdir() if entry.name.endswith(".sql"))
-    return [_parse(entry.name, entry.read_text("utf-8")) for entry in sorted(files, key=str)]
+    files = {entry.name: entry.read_text("utf-8") for entry in resources.files(__name__).iterdir()
+             if entry.name.endswith(".sql")}  # fmt: skip
+    shared = sorted(name for name in files if name.count(".") == 1)
+    return [
+        _parse(name, files[name], files.get(name.replace(".sql", f".{kind.name}.sql"), ""), kind)
+        for name in shared
+    ]
 
 
-def migrate(db: Database) -> None:
+def migrate(db: Database, kind: Kind = SQLITE) -> None:
     """Brings the store up to date; raises `Unavailable` when it is from a newer version."""
-    db.execute(
+    table = (
         "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL)"
     )
-    known = migrations()
+    db.execute(_typed(table, kind))
+    known = migrations(kind)
     have = version(db)
     refuse_newer(have)
     for migration in known:
@@ -82,8 +103,16 @@ def _apply(db: Database, migration: Migration) -> None:
         raise
 
 
-def _parse(file_name: str, text: str) -> Migration:
+def _parse(file_name: str, shared: str, of_kind: str, kind: Kind) -> Migration:
     number, name = file_name.removesuffix(".sql").split("_", 1)
-    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    statements = tuple(part.strip() for part in code.split(";\n") if part.strip(" ;\n"))
+    statements = (*(_typed(one, kind) for one in _statements(shared)), *_statements(of_kind))
     return Migration(int(number), name, statements)
+
+
+def _statements(text: str) -> Iterator[str]:
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    yield from (part.strip() for part in f"{code}\n".split(";\n") if part.strip(" ;\n"))
+
+
+def _typed(statement: str, kind: Kind) -> str:
+    return re.sub(r"\bTEXT\b", kind.text, statement)

@@ -1,31 +1,25 @@
 """The response cache: fingerprint → finished run, on this node's disk. Disposable.
 
-`diskcache` behind a `Disk` that stores nothing but bytes and never unpickles, in a thread of its
-own. It fails open: whatever goes wrong is a miss, counted in `failures` and logged once a kind.
-
-What was used last stays longest. To write that down at each hit would make every read a
-transaction, so it is remembered, and written just before it matters: when something is stored.
+A folder (`cache_folder`) in a thread of its own. It fails open: whatever goes wrong is a miss,
+counted in `failures` and logged once a kind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import diskcache
 import structlog
-from diskcache.core import MODE_BINARY, MODE_RAW
 
-from gateway.core.codec import decode_run, encode_run
+from gateway.adapters.response_cache.cache_folder import CacheFolder, empty, kept_epoch, note_epoch
 from gateway.core.model import Run
 
 T = TypeVar("T")
@@ -33,145 +27,19 @@ T = TypeVar("T")
 MAX_WAITING: Final = 512
 """Calls in the thread's queue; beyond it a miss is quicker than the answer."""
 
-LOCK_SECONDS: Final = 0.05
-"""How long one call waits for a lock that another process holds."""
-
 PAUSE_SECONDS: Final = 5.0
 """After a lock or damage the cache is left alone for so long, lest every order wait for it."""
-
-MAX_USED: Final = 500
-"""So many uses are written at the latest: some 10 ms of work in the thread."""
 
 OPEN_SECONDS: Final = 1.5
 """The gateway does not wait longer than this for its cache; it may come up later."""
 
-SETTINGS: Final = {
-    "eviction_policy": "least-recently-used",  # the default drops what was stored first
-    "cull_limit": 10,
-    "statistics": 0,  # counting hits would write on each miss too
-    "tag_index": 0,
-    "disk_min_file_size": 2**15,  # a run is a few kilobytes: it stays inside the database
-    "sqlite_cache_size": 2**11,
-    "sqlite_secure_delete": 1,  # an erased prompt is not left in what is free of the file
-}
-"""They persist in the folder, so all that matter are said again at each opening."""
-
 DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-class RefusedEntry(ValueError):
-    """An entry that this program cannot have written."""
-
-
-class BytesDisk(diskcache.Disk):  # type: ignore[misc]
-    """Text keys, bytes values, files below the folder: all else is refused, above all pickles."""
-
-    def put(self, key: object) -> tuple[str, bool]:
-        if type(key) is not str:
-            raise RefusedEntry("a key is text")
-        return key, True
-
-    def get(self, key: object, raw: object) -> str:
-        if type(key) is not str or not raw:
-            raise RefusedEntry("a key is text")
-        return key
-
-    def store(self, value: object, read: bool, key: object = diskcache.UNKNOWN) -> Any:
-        if type(value) is not bytes or read:
-            raise RefusedEntry("a value is bytes")
-        return super().store(value, read, key=key)
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:
-        if read:
-            raise RefusedEntry("values are read whole")
-        if mode == MODE_RAW and type(value) is bytes:
-            return value
-        if mode == MODE_BINARY and self._is_below(filename):
-            return Path(self._directory, str(filename)).read_bytes()
-        raise RefusedEntry(f"an entry of mode {mode}")
-
-    def remove(self, file_path: str) -> None:
-        if self._is_below(file_path):
-            super().remove(file_path)
-
-    def _is_below(self, filename: object) -> bool:
-        if type(filename) is not str or not filename:
-            return False
-        folder = Path(self._directory).resolve()
-        return folder in (folder / filename).resolve().parents
-
-
-class _Store:
-    """The folder itself; blocking, for one thread."""
-
-    def __init__(self, folder: Path, size_limit_bytes: int) -> None:
-        def opened() -> Any:
-            return diskcache.Cache(
-                str(folder),
-                timeout=LOCK_SECONDS,
-                disk=BytesDisk,
-                size_limit=size_limit_bytes,
-                **SETTINGS,
-            )
-
-        self._folder = folder
-        self._cache = opened()
-        self._used: dict[str, None] = {}
-        # The policy is an attribute that `get` obeys: without one a read takes no lock. It is set
-        # here for this object alone; `reset` would write it into the folder.
-        self._reader = opened()
-        self._reader.eviction_policy = "none"
-
-    def read(self, fingerprint: str) -> Run | None:
-        """Raises `ValueError` for an entry that cannot be this run, and drops it."""
-        data = self._reader.get(fingerprint)
-        if data is None:
-            return None
-        try:
-            run = decode_run(data)
-            if run.fingerprint != fingerprint or not run.is_final:
-                raise RefusedEntry("an entry under another name")
-        except ValueError:
-            self._cache.delete(fingerprint)
-            raise
-        self._used[fingerprint] = None
-        if len(self._used) >= MAX_USED:
-            self._write_used()
-        return run
-
-    def write(self, run: Run, ttl_seconds: float) -> None:
-        with self._cache.transact():
-            self._write_used()
-            self._cache.set(run.fingerprint, encode_run(run), expire=ttl_seconds)
-
-    def delete(self, fingerprint: str) -> None:
-        self._cache.delete(fingerprint)
-
-    def forget(self, fingerprints: Sequence[str]) -> bool:
-        """Deleted content is overwritten (`secure_delete`), and the log of it emptied; False while
-        somebody reads it."""
-        for fingerprint in fingerprints:
-            self._cache.delete(fingerprint)
-        with closing(sqlite3.connect(self._folder / "cache.db", timeout=LOCK_SECONDS)) as db:
-            return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-
-    def size(self) -> tuple[int, int]:
-        return len(self._cache), self._cache.volume()
-
-    def close(self) -> None:
-        self._reader.close()
-        self._cache.close()
-
-    def _write_used(self) -> None:
-        """In the order of use; the entries are stamped by being read under the policy."""
-        used, self._used = self._used, {}
-        with self._cache.transact():
-            for fingerprint in used:
-                self._cache.get(fingerprint)
 
 
 class DiskResponseCache:
     """See gateway.ports.cache. `open` comes first; without it everything is a miss."""
+
+    epoch: int = 0
 
     def __init__(
         self,
@@ -185,7 +53,7 @@ class DiskResponseCache:
         self._size_limit_bytes = size_limit_bytes
         self._monotonic = monotonic
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="response-cache")
-        self._cache: _Store | None = None
+        self._cache: CacheFolder | None = None
         self._closed = False
         self._waiting = 0
         self._asking = threading.Lock()
@@ -193,10 +61,22 @@ class DiskResponseCache:
         self._paused_until = 0.0
         self._logged: set[str] = set()
 
-    async def open(self) -> None:
-        """Opens the folder; one that is damaged is emptied. Never raises."""
-        opening = asyncio.get_running_loop().run_in_executor(self._executor, self._open)
+    async def open(self, epoch: int = 0) -> None:
+        """Opens the folder; one that is damaged, or of another epoch, is emptied. Never raises."""
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(self._executor, self._open_in, epoch)
         await asyncio.wait((opening,), timeout=OPEN_SECONDS)
+
+    async def follow(self, epoch: int) -> None:
+        """Also while it is left alone after a fault, as `clear`."""
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._follow, epoch)
+
+    async def advance(self, epoch: int) -> None:
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._note_epoch, epoch)
 
     async def get(self, fingerprint: str) -> Run | None:
         if not self._usable():
@@ -214,9 +94,13 @@ class DiskResponseCache:
         finally:
             self._waiting -= 1
 
-    async def put(self, run: Run, *, ttl_seconds: float) -> None:
+    async def put(self, run: Run, *, ttl_seconds: float, epoch: int = 0) -> None:
+        def write(store: CacheFolder) -> None:
+            if epoch == self.epoch:
+                store.write(run, ttl_seconds)
+
         if ttl_seconds > 0:
-            await self._in_thread(None, lambda store: store.write(run, ttl_seconds))
+            await self._in_thread(None, write)
 
     async def delete(self, fingerprint: str) -> None:
         await self._in_thread(None, lambda store: store.delete(fingerprint))
@@ -244,7 +128,7 @@ class DiskResponseCache:
     def _usable(self) -> bool:
         return not self._closed and self._cache is not None and self._waiting < MAX_WAITING
 
-    async def _in_thread(self, otherwise: T, work: Callable[[_Store], T]) -> T:
+    async def _in_thread(self, otherwise: T, work: Callable[[CacheFolder], T]) -> T:
         """What `work` makes of the cache; `otherwise` when there is none or it fails."""
         if not self._usable():
             return otherwise
@@ -262,7 +146,7 @@ class DiskResponseCache:
         with self._asking:
             asked, self._asked = self._asked, []
         answers = [
-            (future, self._guarded(None, partial(_Store.read, fingerprint=fingerprint)))
+            (future, self._guarded(None, partial(CacheFolder.read, fingerprint=fingerprint)))
             for fingerprint, future in asked
         ]
         try:
@@ -270,7 +154,7 @@ class DiskResponseCache:
         except RuntimeError:  # the loop was closed under us: nobody is waiting any more
             return
 
-    def _guarded(self, otherwise: T, work: Callable[[_Store], T]) -> T:
+    def _guarded(self, otherwise: T, work: Callable[[CacheFolder], T]) -> T:
         cache = self._cache
         if cache is None or self._monotonic() < self._paused_until:
             return otherwise
@@ -284,6 +168,28 @@ class DiskResponseCache:
                 self._close()
                 self._open()
             return otherwise
+
+    def _open_in(self, epoch: int) -> None:
+        """Of another epoch is also what cannot be told, and what another ledger's cache left."""
+        self.epoch = kept_epoch(self._folder)
+        if self.epoch != epoch:
+            self._follow(epoch)
+        else:
+            self._open()
+
+    def _follow(self, epoch: int) -> None:
+        """The epoch is noted last: a process that dies on the way empties it again."""
+        if epoch != self.epoch:
+            self._clear()
+            if self._cache is not None:
+                self._note_epoch(epoch)
+
+    def _note_epoch(self, epoch: int) -> None:
+        try:
+            note_epoch(self._folder, epoch)
+        except OSError as error:  # this process knows all the same, and the next one empties it
+            self._failed(error)
+        self.epoch = epoch
 
     def _open(self) -> None:
         try:
@@ -300,15 +206,15 @@ class DiskResponseCache:
 
     def _rebuild(self) -> None:
         try:
-            _empty(self._folder)
+            empty(self._folder)
             self._cache = self._opened()
         except Exception as error:
             self._failed(error)
 
-    def _opened(self) -> _Store:
+    def _opened(self) -> CacheFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        return _Store(self._folder, self._size_limit_bytes)
+        return CacheFolder(self._folder, self._size_limit_bytes)
 
     def _close(self) -> None:
         cache, self._cache = self._cache, None
@@ -331,24 +237,33 @@ class DiskResponseCache:
 class NoCache:
     """A cache that has nothing and keeps nothing: for a size limit of 0."""
 
+    epoch: int = 0
+
     def __init__(self, folder: Path) -> None:
         self.failures = 0
         self._folder = folder
 
-    async def open(self) -> None:
+    async def open(self, epoch: int = 0) -> None:
         """What was stored under another limit goes: nobody would erase from it any more."""
         try:
-            await asyncio.to_thread(_empty, self._folder)
+            await asyncio.to_thread(empty, self._folder)
+            self.epoch = epoch
         except OSError as error:
             self.failures += 1
             structlog.get_logger().warning(
                 "response_cache_failed", kind=type(error).__name__, error=str(error)
             )
 
+    async def follow(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    async def advance(self, epoch: int) -> None:
+        self.epoch = epoch
+
     async def get(self, fingerprint: str) -> Run | None:
         return None
 
-    async def put(self, run: Run, *, ttl_seconds: float) -> None:
+    async def put(self, run: Run, *, ttl_seconds: float, epoch: int = 0) -> None:
         return
 
     async def delete(self, fingerprint: str) -> None:
@@ -383,11 +298,3 @@ def _answer(answers: list[tuple[asyncio.Future[Run | None], Run | None]]) -> Non
 def _is_damage(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return isinstance(error, sqlite3.DatabaseError) and code in DAMAGE
-
-
-def _empty(folder: Path) -> None:
-    """Removes what diskcache makes in its folder: the database and folders of two hex digits."""
-    for file in folder.glob("cache.db*"):
-        file.unlink()
-    for values in folder.glob("[0-9a-f][0-9a-f]"):
-        shutil.rmtree(values)
