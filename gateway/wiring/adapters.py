@@ -9,6 +9,7 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx2 as httpx
@@ -104,12 +105,25 @@ def make_pictures(
     folder, place = Path(settings.storage.data_dir), settings.storage.bucket
     if place is None:
         return FolderPictures(folder / PICTURES_NAME, unproven=Unproven(folder / "unproven"))
+    if find_spec("obstore") is None:
+        advice = "obstore is missing: pip install 'image-gateway[s3]'"
+        raise SettingsError([Problem(("storage", "pictures"), advice)])
     s3 = settings.storage.s3
     return BucketPictures(
         Bucket(place, BucketAccess.of(environ)),
         folder / SCRATCH_NAME,
         serving=Serving(redirects=s3.serve is Serve.REDIRECT, cdn=s3.cdn),
     )
+
+
+async def require_bucket(settings: Settings) -> None:
+    """Raises `StoreFull`, with what is wrong, when the settings' bucket cannot be had."""
+    if settings.storage.bucket is not None:
+        pictures = make_pictures(settings)
+        try:
+            await pictures.found()
+        finally:
+            await pictures.close()
 
 
 async def require_store(settings: Settings, store_id: str) -> None:
