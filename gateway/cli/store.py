@@ -1,4 +1,4 @@
-"""Whether the picture folder of some settings is the one that their ledger knows.
+"""Whether the picture store of some settings is the one that their ledger knows.
 
 Reads beside a running gateway and writes nothing.
 """
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 
 async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
-    """Why the folder is not the ledger's store, as a sentence; empty when it is, or while the
+    """Why the pictures are not the ledger's store, as a sentence; empty when it is, or while the
     ledger knows none yet."""
-    import asyncio
-
     from gateway.core.picture_errors import PictureProblem
     from gateway.wiring import require_store
 
@@ -28,7 +26,7 @@ async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
     if store_id is None:
         return []
     try:
-        await asyncio.to_thread(require_store, settings, store_id)
+        await require_store(settings, store_id)
     except (PictureProblem, OSError) as problem:
         said = str(problem)
         return [f"{said[:1].upper()}{said[1:]}."]

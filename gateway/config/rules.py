@@ -20,11 +20,12 @@ from gateway.config.schema import (
     ModelEntry,
     RouteEntry,
     Settings,
+    Storage,
     TeamEntry,
     UpstreamEntry,
 )
 from gateway.config.size_rules import size_aliases
-from gateway.config.words import WEB, nearest, suggestion
+from gateway.config.words import WEB, Serve, nearest, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
 
@@ -49,6 +50,7 @@ class Names:
 
 def check(settings: Settings, names: Names) -> Found:
     yield from server_problems(settings)
+    yield from _pictures(settings.storage)
     yield from _hints(settings)
     for name, upstream in settings.upstreams.items():
         yield from _upstream(("upstreams", name), upstream)
@@ -78,6 +80,19 @@ def server_problems(settings: Settings) -> Found:
             ("server", "public_url"),
             f"required, because {server.host} is not loopback: {where}, for permanent links",
         )
+
+
+def _pictures(storage: Storage) -> Found:
+    """Pages on https refuse pictures that come without it."""
+    cdn = storage.s3.cdn
+    if cdn is None:
+        return
+    if storage.s3.serve is not Serve.REDIRECT:
+        yield ("storage", "s3", "cdn"), "is led to with serve: redirect alone"
+    if storage.bucket is None:
+        yield ("storage", "s3", "cdn"), "needs pictures in a bucket: storage.pictures is folder"
+    if not cdn.startswith("https://"):
+        yield ("storage", "s3", "cdn"), "must start with https://"
 
 
 def _upstream(path: Path, upstream: UpstreamEntry) -> Found:

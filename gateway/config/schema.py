@@ -27,6 +27,7 @@ from pydantic import (
 from gateway import __version__
 from gateway.config import units, words
 from gateway.core.addresses import is_loopback
+from gateway.core.buckets import BucketPlace, read_place
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.orders import spellings
 
@@ -133,11 +134,19 @@ class PostgresSettings(Part):
     direct: words.DatabaseOrNone = None  # None: the ledger's own address
 
 
+class S3Settings(Part):
+    """How pictures in a bucket reach clients."""
+
+    serve: words.Serving = words.Serve.STREAM
+    cdn: words.AddressOrNone = None  # None: redirects lead to the bucket itself
+
+
 class Storage(Part):
     data_dir: words.Folder = "./data"
     ledger: words.LedgerPlace = SecretStr(words.SQLITE)
     postgres: PostgresSettings = PostgresSettings()
-    pictures: words.PicturesPlace = "folder"
+    pictures: words.PicturesPlace = words.FOLDER
+    s3: S3Settings = S3Settings()
     free_space_floor_bytes: Reloadable[units.BytesOrNone] = 1_000_000_000
     picture_limit_bytes: Reloadable[units.Bytes] = 64_000_000
     retention: Reloadable[Retention] = Retention()
@@ -147,6 +156,11 @@ class Storage(Part):
         """The address of the ledger's database; None for SQLite."""
         place = self.ledger.get_secret_value()
         return None if place == words.SQLITE else place
+
+    @property
+    def bucket(self) -> BucketPlace | None:
+        """Where in which bucket the pictures are; None for a folder."""
+        return None if self.pictures == words.FOLDER else read_place(self.pictures)
 
 
 class PollSettings(Part):

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config.document import Scalar
 from gateway.core.addresses import check_url
+from gateway.core.buckets import SCHEME, read_place
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.money.accounts import Window
 from gateway.core.orders import spellings
@@ -35,6 +36,7 @@ WEB = frozenset({"http", "https"})
 MAKE_KEY = """key=$(openssl rand -hex 24); echo "$key"; printf %s "$key" | sha256sum"""
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
+FOLDER = "folder"
 MASK = "********"
 SQLITE = "sqlite"
 POSTGRES = ("postgresql://", "postgres://")
@@ -184,11 +186,19 @@ def show_ledger(value: SecretStr | None) -> str | None:
 
 
 def pictures(value: str) -> str:
-    if value.startswith("s3://"):
-        raise ValueError("an S3 bucket is not available in this version; use folder")
-    if value != "folder":
-        raise ValueError("must be folder")
-    return value
+    """`folder`, or a bucket as it is written out."""
+    if value == FOLDER:
+        return value
+    if not value.startswith(SCHEME):
+        raise ValueError("must be folder or s3://bucket/prefix")
+    return str(read_place(value))
+
+
+class Serve(StrEnum):
+    """Who gives clients the bytes of pictures in a bucket."""
+
+    STREAM = "stream"
+    REDIRECT = "redirect"
 
 
 def digest(value: object) -> str:
@@ -382,6 +392,8 @@ DatabaseOrNone = Annotated[
 ]
 LedgerPlace = Annotated[SecretStr, BeforeValidator(ledger), PlainSerializer(show_ledger)]
 PicturesPlace = Annotated[Text, AfterValidator(pictures)]
+AddressOrNone = Annotated[str | None, BeforeValidator(optional(web_address))]
+Serving = Annotated[Serve, BeforeValidator(choice(Serve)), PlainSerializer(str)]
 Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]
 Level = Annotated[LogLevel, BeforeValidator(choice(LogLevel)), PlainSerializer(str)]
 Per = Annotated[BudgetWindow, BeforeValidator(choice(BudgetWindow)), PlainSerializer(str)]

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gateway.core.model import Picture
 from gateway.core.picture_errors import Origin, SetAside
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A kept picture as it lies in the store; `path` where that is a file of this machine."""
+
+    size_bytes: int
+    changed_at: float
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreWords:
+    """How an operator is told of a store that may be another one than the ledger's.
+
+    `what` it is, with its place; what may be wrong; what `mends` it; how to `adopt` it.
+    """
+
+    what: str
+    doubt: str
+    mends: str
+    adopt: str
+
+
 class Pictures(Protocol):
     """Image bytes by digest: written once, immutable, permanent."""
+
+    async def find(self, name: str) -> Found | None:
+        """What is kept under this name; None when nothing is, and for what is no name.
+
+        Raises `StoreFull` when the store cannot tell, as the two that follow.
+        """
+
+    async def read(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> tuple[Found, AsyncGenerator[bytes]] | None:
+        """What `find` says, and the bytes from `start` up to `stop`, as they come.
+
+        They raise `StoreFull` when they break off.
+        """
+
+    async def address(self, name: str) -> str | None:
+        """Where clients fetch the picture of this name themselves; None when we send it."""
 
     async def keep(
         self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None

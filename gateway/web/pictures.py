@@ -5,37 +5,31 @@ No key is needed: the name is the digest of the bytes, which nobody can guess.
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from gateway.core.picture_errors import MEDIA_TYPES, PictureProblem
+from gateway.core.picture_names import is_picture_name
 from gateway.errors import NotFound, Unavailable
+from gateway.ports.pictures import Pictures
 from gateway.web import chapters
 from gateway.web.operation import Header, Operation
+from gateway.web.picture_answer import PictureAnswer, StreamedAnswer
 
-CHUNK_BYTES: Final = 256 * 1024
 AWAY_SECONDS: Final = 30.0
 """A disk that is not mounted does not come back within the second."""
 
+PAGE_MODES: Final = frozenset({"cors", "same-origin"})
+"""How a page's own scripts fetch (`Sec-Fetch-Mode`): another host would have to allow them."""
+
 
 class KeptPictures:
-    """`GET, HEAD /pictures/{name}`. `locate` gives the file of a well-formed name, or None.
+    """`GET, HEAD /pictures/{name}`."""
 
-    `require` raises when the store is not itself: what is not found is then not gone.
-    """
-
-    def __init__(
-        self, locate: Callable[[str], Path | None], require: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._locate = locate
-        self._require = require
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
 
     @Operation(
         "GET /pictures/{name}",
@@ -51,6 +45,7 @@ class KeptPictures:
         answer_headers=(Header("ETag", "The digest."),),
         other_answers={
             206: "The part that `Range` asks for.",
+            307: "Where it is fetched, with `storage.s3.serve: redirect`.",
             304: "It is the picture that `If-None-Match` names.",
             416: "`Range` asks for what is not there.",
         },
@@ -58,29 +53,50 @@ class KeptPictures:
     )
     async def picture(self, request: Request) -> Response:
         name: str = request.path_params["name"]
-        path = self._locate(name)
-        if path is None:
+        if not is_picture_name(name):
             raise NotFound("There is no such picture.")
         headers = _headers(name)
         if names_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        stat = await self._stat(path)
-        media_type = MEDIA_TYPES[path.suffix.removeprefix(".")]
-        response = FileResponse(path, headers=headers, media_type=media_type, stat_result=stat)
-        response.chunk_size = CHUNK_BYTES
-        return response
-
-    async def _stat(self, path: Path) -> os.stat_result:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            return await asyncio.to_thread(path.stat)
         try:
-            await self._require()
-            return await asyncio.to_thread(path.stat)  # it may have come back in between
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound("There is no such picture.") from None
+            return await self._answer(request, name, headers)
         except PictureProblem:
             message = "The picture store cannot be read just now; try again."
             raise Unavailable(message, retry_after_seconds=AWAY_SECONDS) from None
+
+    async def _answer(self, request: Request, name: str, headers: dict[str, str]) -> Response:
+        """All of it in one go, where nothing but that is asked for."""
+        pictures = self._pictures
+        address = await pictures.address(name) if _may_go_elsewhere(request) else None
+        opened = None
+        if address is None and request.method == "GET" and "range" not in request.headers:
+            found, opened = await pictures.read(name) or (None, None)
+        else:
+            found = await pictures.find(name)
+        if found is None:
+            raise NotFound("There is no such picture.")
+        if address is not None:
+            return Response(status_code=307, headers=_elsewhere(address))
+        if found.path is not None:
+            return PictureAnswer(name, found, headers)
+        return StreamedAnswer(name, found, headers, pictures, opened)
+
+
+def _may_go_elsewhere(request: Request) -> bool:
+    """Not what asks for a picture's facts alone, nor pages that no other host has let in."""
+    asked = request.headers
+    is_ours = asked.get("sec-fetch-site") == "same-origin"
+    return request.method == "GET" and not is_ours and asked.get("sec-fetch-mode") not in PAGE_MODES
+
+
+def _elsewhere(address: str) -> dict[str, str]:
+    """The address is good for some minutes, so that nobody may keep it."""
+    return {
+        "Location": address,
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Referrer-Policy": "no-referrer",
+    }
 
 
 def _headers(name: str) -> dict[str, str]:

@@ -5,8 +5,10 @@ They know nothing of each other. Which kind of each it is follows from the setti
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2 as httpx
@@ -14,13 +16,15 @@ import httpx2 as httpx
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.ledger.unopened import UnopenedLedger
 from gateway.adapters.metrics import Metrics
+from gateway.adapters.pictures.bucket import BucketPictures, Serving
+from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
 from gateway.adapters.pictures.folder import FolderPictures
-from gateway.adapters.pictures.marker import Marker
 from gateway.adapters.pictures.unproven import Unproven
 from gateway.adapters.response_cache import response_cache
 from gateway.adapters.tokens import TiktokenCounter
 from gateway.config import Settings
 from gateway.config.document import Problem, SettingsError
+from gateway.config.words import Serve
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
@@ -29,6 +33,8 @@ from gateway.wiring.connections import Connections, Outside, Trust
 
 LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
+SCRATCH_NAME = "arriving"
+"""Pictures on their way to a bucket; those of a folder have theirs in it."""
 
 
 class Adapters:
@@ -49,8 +55,7 @@ class Adapters:
         folder = self.folder = Path(settings.storage.data_dir)
         self.unopened = UnopenedLedger(folder / LEDGER_NAME)
         self.ledger = make_ledger(settings, clock)
-        unproven = Unproven(folder / "unproven")
-        self.pictures = FolderPictures(folder / PICTURES_NAME, unproven=unproven)
+        self.pictures = make_pictures(settings, outside.environ)
         limit_bytes = settings.cache.size_limit_bytes
         self.cache = response_cache(folder / "cache", size_limit_bytes=limit_bytes)
         self.tokens = TiktokenCounter()
@@ -82,8 +87,26 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
     return PostgresLedger(url, clock=clock, read_only=read_only)
 
 
-def require_store(settings: Settings, store_id: str) -> None:
-    """Raises as `Pictures.require` does when the settings' picture folder is not this store."""
-    marker = Marker(Path(settings.storage.data_dir) / PICTURES_NAME)
-    marker.expect(store_id)
-    marker.require()
+def make_pictures(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> FolderPictures | BucketPictures:
+    """The picture store the settings name; keys to a bucket are the environment's."""
+    folder, place = Path(settings.storage.data_dir), settings.storage.bucket
+    if place is None:
+        return FolderPictures(folder / PICTURES_NAME, unproven=Unproven(folder / "unproven"))
+    s3 = settings.storage.s3
+    return BucketPictures(
+        Bucket(place, BucketAccess.of(environ)),
+        folder / SCRATCH_NAME,
+        serving=Serving(redirects=s3.serve is Serve.REDIRECT, cdn=s3.cdn),
+    )
+
+
+async def require_store(settings: Settings, store_id: str) -> None:
+    """Raises as `Pictures.require` does when the settings' pictures are not this store."""
+    pictures = make_pictures(settings)
+    try:
+        await pictures.expect(store_id)
+        await pictures.require()
+    finally:
+        await pictures.close()

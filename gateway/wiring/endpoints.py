@@ -96,9 +96,9 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
             services.tasks,
             current,
             Readers(bodies, services.edits),
-            locate=adapters.pictures.path,
+            pictures=adapters.pictures,
         ),
-        KeptPictures(adapters.pictures.path, adapters.pictures.require),
+        KeptPictures(adapters.pictures),
         Hints(adapters.callback_addresses.run_of, services.worker.hint),
     )
 

@@ -1,23 +1,22 @@
-"""Whether the picture folder is the one that the ledger knows, settled at each start.
+"""Whether the picture store is the one that the ledger knows, settled at each start.
 
-Folder and ledger have one id. Where they differ although there are pictures on record, nobody
+Store and ledger have one id. Where they differ although there are pictures on record, nobody
 starts: in an empty mount point all of them would seem to be missing, and would be paid again.
 """
 
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.core.model import Picture
 from gateway.errors import Unavailable
 from gateway.ports.ledger import Ledger
+from gateway.ports.pictures import StoreWords
 
 ADOPT: Final = "adopt"
-"""Written into the marker by an operator: this folder is the right one, whatever it lacks."""
+"""Written into the marker by an operator: this store is the right one, whatever it lacks."""
 
 LOOKED_FOR: Final = 1000
 """Of a ledger from before the marker: where none of so many pictures is, there is not the store."""
@@ -25,25 +24,25 @@ LOOKED_FOR: Final = 1000
 LOOKED_FOR_AT_ONCE: Final = 50
 
 
-class Folder(Protocol):
+class Store(Protocol):
     """The picture store before it is opened."""
 
     @property
-    def marker(self) -> Path:
-        """Where its marker lies."""
+    def words(self) -> StoreWords:
+        """How an operator is told of it."""
 
     async def found(self) -> str | None:
-        """The id of the store that the folder is now; None without a marker."""
+        """The id of the store that is there now; None without a marker."""
 
     async def any_there(self, pictures: Sequence[Picture]) -> bool:
         """Whether one of them at least is there in its full size."""
 
-    async def open(self, store_id: str | None = None) -> None:
-        """Lays the folder out as that store."""
+    async def open(self, store_id: str | None = None) -> str | None:
+        """Makes it that store; the id that it has then, should another process have been first."""
 
 
 class Knowing(Protocol):
-    """What a ledger knows of its picture folder, opened or not."""
+    """What a ledger knows of its pictures, opened or not."""
 
     async def store_id(self) -> str | None: ...
 
@@ -52,35 +51,35 @@ class Knowing(Protocol):
     async def pictures(self, *, after: str, limit: int) -> Sequence[Picture]: ...
 
 
-async def require(ledger: Knowing, folder: Folder) -> None:
+async def require(ledger: Knowing, store: Store) -> None:
     """Raises as `recognise` does, and changes nothing: a start that is refused for its pictures
     leaves the ledger as the former version knows it."""
-    known, found = await ledger.store_id(), await folder.found()
+    known, found = await ledger.store_id(), await store.found()
     if found is None or found != known:
-        await _settled(ledger, folder, known, found)
+        await _settled(ledger, store, known, found)
 
 
-async def recognise(ledger: Ledger, folder: Folder) -> None:
-    """Opens the folder as the ledger's store.
+async def recognise(ledger: Ledger, store: Store) -> None:
+    """Opens the store as the ledger's.
 
     The marker is written before the ledger notes it: a crash in between leaves a marker that the
-    next start finds and takes. Raises `Unavailable` when the folder is not that store, and what
+    next start finds and takes. Raises `Unavailable` when it is another one, and what
     its methods raise.
     """
-    known, found = await ledger.store_id(), await folder.found()
+    known, found = await ledger.store_id(), await store.found()
     if found is None or found != known:
-        store_id = await _settled(ledger, folder, known, found)
+        store_id = await _settled(ledger, store, known, found)
     else:
         store_id = found
-    await folder.open(store_id)
-    if store_id != known:
-        await ledger.note_store(store_id)
+    became = await store.open(store_id)
+    if became is not None and became != known:
+        await ledger.note_store(became)
 
 
-async def _settled(ledger: Knowing, folder: Folder, known: str | None, found: str | None) -> str:
+async def _settled(ledger: Knowing, store: Store, known: str | None, found: str | None) -> str:
     """The id that both have from now on.
 
-    Without pictures on record nothing can be paid twice, and the folder is taken as it is. An
+    Without pictures on record nothing can be paid twice, and the store is taken as it is. An
     installation from before the marker is known by its pictures.
     """
     if found == ADOPT:
@@ -88,28 +87,26 @@ async def _settled(ledger: Knowing, folder: Folder, known: str | None, found: st
     count, _ = await ledger.picture_totals()
     if count == 0:
         return found or known or secrets.token_hex(16)
-    if known is None and await _has_some(ledger, folder):
+    if known is None and await _has_some(ledger, store):
         return found or secrets.token_hex(16)
-    what = "has no marker" if found is None else "is marked as another store's"
-    where, marker = shlex.quote(str(folder.marker.parent)), shlex.quote(str(folder.marker))
-    make = "" if folder.marker.parent.exists() else f"mkdir -p {where} && "
+    words = store.words
+    is_strange = "has no marker" if found is None else "is marked as another store's"
     raise Unavailable(
-        f"The picture folder {folder.marker.parent} {what}, and the ledger has {count:,} "
-        f"picture{'' if count == 1 else 's'} on record. Its disk may not be mounted, or another "
-        "one is. To go on would be to pay for the same pictures again, so nothing was started. "
-        "Mount the right folder, or put it back from a backup together with its marker. If this "
-        "folder is the right one all the same, say so and start again: "
-        f"{make}echo {ADOPT} > {marker}"
+        f"The picture {words.what} {is_strange}, and the ledger has {count:,} "
+        f"picture{'' if count == 1 else 's'} on record. {words.doubt} To go on would be to pay for"
+        f" the same pictures again, so nothing was started. {words.mends} If this"
+        f" {words.what.partition(' ')[0]} is the right one all the same, say so and start again:"
+        f" {words.adopt}"
     )
 
 
-async def _has_some(ledger: Knowing, folder: Folder) -> bool:
+async def _has_some(ledger: Knowing, store: Store) -> bool:
     after = ""
     for _ in range(LOOKED_FOR // LOOKED_FOR_AT_ONCE):
         page = await ledger.pictures(after=after, limit=LOOKED_FOR_AT_ONCE)
         if not page:
             return False
-        if await folder.any_there(page):
+        if await store.any_there(page):
             return True
         after = page[-1].digest
     return False

@@ -1,4 +1,4 @@
-"""A real nginx and a real Caddy in front of a gateway, as `deploy/` sets them up.
+"""A real nginx, Caddy and haproxy in front of one gateway or of three, as `deploy/` sets them up.
 
 The files are taken word for word, but for what their first lines say is to be changed: names,
 certificates, addresses. Around them stands what a test needs: temporary folders, and a header
@@ -12,7 +12,7 @@ import contextlib
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,8 @@ FROM: Final = "X-Tested-From"
 BELOW: Final = "/images"
 READY_SECONDS: Final = 20
 GATEWAY: Final = f"127.0.0.1:{ServerSettings().port}"
+REPLICAS: Final = tuple(f"10.0.0.{n}:{ServerSettings().port}" for n in (11, 12, 13))
+"""What stands in the files for three gateways."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,20 @@ class Front:
 
 @dataclass(frozen=True)
 class Behind:
-    """What the proxy has to be told: the gateway's address (host:port), and its own certificate."""
+    """What the proxy has to be told: the gateways (host:port), and its own certificate."""
 
-    gateway: str
+    gateways: Sequence[str]
     certificate: Path
     key: Path
+
+    @property
+    def one(self) -> Mapping[str, str]:
+        return {GATEWAY: self.gateways[0]}
+
+    @property
+    def three(self) -> Mapping[str, str]:
+        """Where there are fewer, each is all three of them."""
+        return {name: self.gateways[at % len(self.gateways)] for at, name in enumerate(REPLICAS)}
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:
@@ -108,10 +119,25 @@ def moved_inside(text: str, before: str) -> str:
 
 def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
     """Writes what nginx needs, and gives its command."""
+    text = changed((DEPLOY / "nginx.conf").read_text("utf-8"), behind.one)
+    if site.path:
+        root = "    location / {\n        proxy_pass http://image_gateway;\n    }\n"
+        text = changed(text, {root: ""})
+        text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
+        text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
+        text = moved_inside(text, "proxy_pass http://image_gateway/;")
+    return _nginx(text, site, behind, folder)
+
+
+def nginx_files_for_three(site: Site, behind: Behind, folder: Path) -> list[str]:
+    text = (DEPLOY / "replicas" / "nginx.conf").read_text("utf-8")
+    return _nginx(changed(text, behind.three), site, behind, folder)
+
+
+def _nginx(text: str, site: Site, behind: Behind, folder: Path) -> list[str]:
     text = changed(
-        (DEPLOY / "nginx.conf").read_text("utf-8"),
+        text,
         {
-            GATEWAY: behind.gateway,
             "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{free_port()};\n",
             "    listen [::]:443 ssl http2;\n": "",
             "listen 443 ssl http2": f"listen 127.0.0.1:{site.port} ssl http2",
@@ -119,12 +145,6 @@ def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
             "/etc/nginx/tls/images.example.org.key": str(behind.key),
         },
     )
-    if site.path:
-        root = "    location / {\n        proxy_pass http://image_gateway;\n    }\n"
-        text = changed(text, {root: ""})
-        text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
-        text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
-        text = moved_inside(text, "proxy_pass http://image_gateway/;")
     (folder / "site.conf").write_text(text)
     folders = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -140,15 +160,24 @@ def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
 
 def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
     """Writes what Caddy needs, and gives its command."""
-    text = (DEPLOY / "Caddyfile").read_text("utf-8")
+    text = changed((DEPLOY / "Caddyfile").read_text("utf-8"), behind.one)
     name = "images.example.org {"
     if site.path:
         root = "images.example.org {\n\timport image_gateway\n\timport image_gateway_errors\n}\n"
         text = changed(text, {root: ""})
         text = uncommented(text, "www.example.org {", "}")
         name = "www.example.org {"
+    return _caddy(text, name, site, behind, folder)
+
+
+def caddy_files_for_three(site: Site, behind: Behind, folder: Path) -> list[str]:
+    text = (DEPLOY / "replicas" / "Caddyfile").read_text("utf-8")
+    return _caddy(changed(text, behind.three), "images.example.org {", site, behind, folder)
+
+
+def _caddy(text: str, name: str, site: Site, behind: Behind, folder: Path) -> list[str]:
     tls = f"https://127.0.0.1:{site.port} {{\n\ttls {behind.certificate} {behind.key}"
-    text = changed(text, {GATEWAY: behind.gateway, name: tls})
+    text = changed(text, {name: tls})
     around = (
         "{\n\tadmin off\n\tauto_https disable_redirects\n\tpersist_config off\n"
         f"\tstorage file_system {folder}/storage\n\tservers {{\n\t\tprotocols h1 h2\n"
@@ -158,20 +187,44 @@ def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
     return [tool("caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
-PROXIES: Final[Mapping[str, Callable[[Site, Behind, Path], list[str]]]] = {
-    "nginx": nginx_files,
-    "caddy": caddy_files,
+def haproxy_files_for_three(site: Site, behind: Behind, folder: Path) -> list[str]:
+    """Writes what haproxy needs, and gives its command."""
+    both = folder / "both.pem"
+    both.write_bytes(behind.certificate.read_bytes() + behind.key.read_bytes())
+    secure = "    http-request redirect scheme https code 308 unless { ssl_fc }\n"
+    text = changed(
+        (DEPLOY / "replicas" / "haproxy.cfg").read_text("utf-8"),
+        {
+            **behind.three,
+            "    user haproxy\n    group haproxy\n": "",
+            "    bind :80\n": f"    bind 127.0.0.1:{free_port()}\n",
+            "bind :443 ": f"bind 127.0.0.1:{site.port} ",
+            "/etc/haproxy/tls/images.example.org.pem": str(both),
+            secure: f"{secure}    http-request set-src hdr({FROM}) if {{ hdr({FROM}) -m found }}\n",
+        },
+    )
+    (folder / "haproxy.cfg").write_text(text)
+    return [tool("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+Files = Callable[[Site, Behind, Path], list[str]]
+FOR_ONE: Final[Mapping[str, Files]] = {"nginx": nginx_files, "caddy": caddy_files}
+FOR_THREE: Final[Mapping[str, Files]] = {
+    "nginx-three": nginx_files_for_three,
+    "caddy-three": caddy_files_for_three,
+    "haproxy": haproxy_files_for_three,
 }
+PROXIES: Final[Mapping[str, Files]] = {**FOR_ONE, **FOR_THREE}
 
 
 @contextlib.asynccontextmanager
 async def proxy(
-    site: Site, gateway: str, folder: Path, authority: trustme.CA
+    site: Site, gateways: Sequence[str], folder: Path, authority: trustme.CA
 ) -> AsyncIterator[Front]:
-    """Runs the site's proxy in front of `gateway` (host:port) for the length of the block."""
+    """Runs the site's proxy in front of `gateways` (host:port) for the length of the block."""
     folder.mkdir(parents=True, exist_ok=True)
     issued = authority.issue_cert("127.0.0.1", "localhost")
-    behind = Behind(gateway, folder / "site.pem", folder / "site.key")
+    behind = Behind(gateways, folder / "site.pem", folder / "site.key")
     issued.private_key_pem.write_to_path(str(behind.key))
     behind.certificate.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
     trust = ssl.create_default_context()

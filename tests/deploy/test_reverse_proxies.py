@@ -1,6 +1,7 @@
-"""What a client finds behind nginx and behind Caddy: the gateway whole, and no more than that.
+"""What a client finds behind nginx, Caddy and haproxy: the gateway whole, and no more than that.
 
-Each test runs behind both, at the root of a site and below a path of another one.
+Each test runs behind all, as they are set up for one gateway (at the root of a site and below a
+path of another one) and for three, which here are one and the same.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from house import ADMIN_KEY, TEAM_KEY, House, house
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from PIL import Image
 from processes import free_port
-from proxies import BELOW, FROM, NEIGHBOUR, OUTSIDE, PROXIES, Front, Site, proxy
+from proxies import BELOW, FOR_ONE, FOR_THREE, FROM, NEIGHBOUR, OUTSIDE, PROXIES, Front, Site, proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODEL = "gpt-image-1.5"
-SITES = [Site(name, path) for path in ("", BELOW) for name in PROXIES]
+SITES = [*(Site(name) for name in PROXIES), *(Site(name, BELOW) for name in FOR_ONE)]
 TEAM = {"Authorization": f"Bearer {TEAM_KEY}"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 SHUT = "Operators reach this from inside the network only."
@@ -74,7 +75,7 @@ async def town(
     async with house(folder / "data", server={"public_url": site.base}) as one:
         address = one.http.base_url.removeprefix("http://")
         async with (
-            proxy(site, address, folder / "proxy", authority) as front,
+            proxy(site, [address], folder / "proxy", authority) as front,
             httpx.AsyncClient(base_url=site.base, verify=front.trust) as client,
         ):
             yield Town(one, front, client)
@@ -166,12 +167,12 @@ async def test_a_body_too_large_is_refused_before_it_comes(town: Town) -> None:
 async def test_an_sdk_waits_longer_than_proxies_usually_do(
     tmp_path: Path, authority: trustme.CA
 ) -> None:
-    """A minute is nginx's own patience. Behind both at a time, since waiting costs nothing."""
+    """A minute is nginx's own patience. Behind all at a time, since waiting costs nothing."""
 
     async def waited(name: str, address: str) -> None:
         site = Site(name)
         async with (
-            proxy(site, address, tmp_path / name, authority) as front,
+            proxy(site, [address], tmp_path / name, authority) as front,
             sdk_at(front, timeout=100, max_retries=0) as sdk,
         ):
             prompt = f"behind {name} [sandbox:delay=65]"
@@ -321,7 +322,7 @@ async def test_bodies_come_in_any_way(town: Town) -> None:
     assert town.house.sandbox.state.submits_by_prompt["in any way"] == 1
 
 
-async def test_both_speak_http_2(town: Town) -> None:
+async def test_they_speak_http_2(town: Town) -> None:
     town.front.trust.set_alpn_protocols(["h2", "http/1.1"])
     try:
         _, writer = await town.front.connect()
@@ -340,11 +341,14 @@ async def test_a_gateway_that_restarts_is_told_so(
     name: str, tmp_path: Path, authority: trustme.CA
 ) -> None:
     async with (
-        proxy(Site(name), f"127.0.0.1:{free_port()}", tmp_path, authority) as front,
+        proxy(Site(name), [f"127.0.0.1:{free_port()}"], tmp_path, authority) as front,
         httpx.AsyncClient(base_url=front.site.base, verify=front.trust) as client,
     ):
         answer = await client.post("/v1/images/generations", json={}, headers=TEAM)
-    assert answer.status_code == 502
+    if name == "caddy-three":  # it has no words for a second error, see the file
+        assert (answer.status_code, answer.content) == (503, b"")
+        return
+    assert answer.status_code == (503 if name == "haproxy" else 502)
     assert answer.headers["retry-after"] == "5"
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.json()["error"]["code"] == "gateway_unreachable"
@@ -366,9 +370,31 @@ async def test_an_order_whose_answer_is_lost_is_not_sent_again(
     port = server.sockets[0].getsockname()[1]
     async with (
         server,
-        proxy(Site(name), f"127.0.0.1:{port}", tmp_path, authority) as front,
+        proxy(Site(name), [f"127.0.0.1:{port}"], tmp_path, authority) as front,
         httpx.AsyncClient(base_url=front.site.base, verify=front.trust) as client,
     ):
         headers = {**TEAM, "Idempotency-Key": "one"}
         answer = await client.post("/v1/images/generations", json={"n": 1}, headers=headers)
         assert (answer.status_code, orders) == (502, 1)
+
+
+@pytest.mark.parametrize("name", FOR_THREE)
+async def test_where_none_is_ready_those_that_live_say_why(
+    name: str, tmp_path: Path, authority: trustme.CA
+) -> None:
+    """A ledger that is away makes all unready: pictures are answered all the same."""
+    async with house(tmp_path / "data", storage={"free_space_floor": "900TB"}) as one:
+        address = one.http.base_url.removeprefix("http://")
+        async with (
+            proxy(Site(name), [address], tmp_path / "proxy", authority) as front,
+            httpx.AsyncClient(base_url=front.site.base, verify=front.trust) as client,
+        ):
+            for _ in range(3):
+                assert (await client.get("/readyz")).status_code == 503
+                assert (await client.get("/v1/models", headers=TEAM)).status_code == 200
+                body = {"model": MODEL, "prompt": "into a full disk"}
+                refused = await client.post("/v1/images/generations", json=body, headers=TEAM)
+                assert refused.status_code == 503
+                assert refused.json()["error"]["code"] == "service_unavailable"
+                assert refused.headers["retry-after"] == "60"
+                await asyncio.sleep(0.3)  # by now all have been asked whether they are ready

@@ -28,6 +28,7 @@ from gateway.adapters.ledger.connections import (
 )
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.ledger_file import take_lock
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
@@ -130,6 +131,7 @@ class SqliteLedger(LedgerReads, LedgerWrites):
             with closing(self._connect()) as db:
                 self._require_wal(db)
                 migrations.migrate(db)
+                marks.require_settled(db)
                 store.void_leases(db)
         except BaseException as error:
             os.close(self._lock_file)

@@ -48,7 +48,6 @@ def upsert(table: str, columns: tuple[str, ...], *, key: int, rows: int = 1) -> 
 # --- single records --------------------------------------------------------------------------
 
 RUN_BY_ID: Final = f"SELECT {_RUN} FROM runs WHERE id = ?"
-RUN_STATE: Final = "SELECT state FROM runs WHERE id = ?"
 RUN_LIVE: Final = f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND {LIVE}"
 RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
@@ -74,7 +73,8 @@ PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
 TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
-    f" SELECT {', '.join('?' * len(JOB_COLUMNS))}, state, model FROM runs WHERE id = ?"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}, (SELECT state FROM runs WHERE id = ?),"
+    " (SELECT model FROM runs WHERE id = ?))"
 )
 FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
 ADD_CLAIM: Final = insert("claims", CLAIM_COLUMNS)

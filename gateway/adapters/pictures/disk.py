@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ BATCH_BYTES: Final = 256 * 1024
 
 
 async def in_thread(
-    pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    pool: ThreadPoolExecutor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Runs blocking work in a pool and translates what the machine may refuse."""
+    """Runs blocking work in a pool, None for the loop's own; translates what may be refused."""
     loop = asyncio.get_running_loop()
     try:
         return await loop.run_in_executor(pool, partial(work, *args, **kwargs))
@@ -41,19 +41,21 @@ def size_of(path: Path, root: int | None = None) -> int | None:
         return None
 
 
-async def pieces(pool: ThreadPoolExecutor, path: Path) -> AsyncIterator[bytes]:
-    """The file's bytes, read in threads of the pool."""
-    at = 0
-    while piece := await in_thread(pool, _piece, path, at):
+async def pieces(
+    pool: ThreadPoolExecutor, path: Path, start: int = 0, stop: int | None = None
+) -> AsyncGenerator[bytes]:
+    """The file's bytes from `start` up to `stop`, read in threads of the pool."""
+    at = start
+    while piece := await in_thread(pool, _piece, path, at, stop):
         yield piece
         at += len(piece)
 
 
-def _piece(path: Path, at: int) -> bytes:
+def _piece(path: Path, at: int, stop: int | None) -> bytes:
     """Opened for each, so that nothing stays open when the reader goes away meanwhile."""
     with path.open("rb") as file:
         file.seek(at)
-        return file.read(BATCH_BYTES)
+        return file.read(BATCH_BYTES if stop is None else max(0, min(BATCH_BYTES, stop - at)))
 
 
 def open_folder(folder: Path) -> int:

@@ -11,39 +11,24 @@ removed while it runs is made again when a picture has to lie in it.
 from __future__ import annotations
 
 import asyncio
-import re
+import shlex
 import shutil
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-import orjson
-
-from gateway.adapters.pictures.arrival import Arrival, BodyUntilBroken, discarded
-from gateway.adapters.pictures.decoding import for_paid, for_unpaid
 from gateway.adapters.pictures.disk import in_thread, pieces, size_of, sync
 from gateway.adapters.pictures.drafts import Draft, Known, remove_abandoned
+from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, Trouble
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
+from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.unproven import Unproven
 from gateway.core.model import Picture
-from gateway.core.picture_errors import (
-    MEDIA_TYPES,
-    ORDINARY,
-    NotAPicture,
-    Origin,
-    SetAside,
-    StoreAway,
-    StoreFull,
-)
-
-_MAX_PIXELS: Final = 64_000_000  # eight times the largest that upstream makes
-_TROUBLE_SECONDS: Final = 120.0  # a run tries again at least every 30 s: longer, and none waits
-_NAME: Final = re.compile(rf"(?P<digest>[0-9a-f]{{64}})\.({'|'.join(MEDIA_TYPES)})")
+from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
+from gateway.core.picture_names import is_picture_name
+from gateway.ports.pictures import Found, StoreWords
 
 
 class FolderPictures:
@@ -53,26 +38,39 @@ class FolderPictures:
     """
 
     def __init__(
-        self, root: Path, *, max_pixels: int = _MAX_PIXELS, unproven: Unproven | None = None
+        self, root: Path, *, max_pixels: int = MAX_PIXELS, unproven: Unproven | None = None
     ) -> None:
         self._root = root
         self._unproven = unproven or Unproven(root.parent / "unproven")
         self._scratch = root / "tmp"
         self._marker = Marker(root)
-        self._trouble: tuple[str, float] | None = None
-        self._max_pixels = max_pixels
+        self._trouble = Trouble()
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
         # sync nor for a decoder.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
-        # Pictures that are not paid for never wait before one that is to be kept.
-        self._paid = for_paid()
-        self._unpaid = for_unpaid()
+        self._intake = Intake(
+            IntakeDeps(
+                scratch=self._scratch,
+                writers=self._writers,
+                begin=self._begin,
+                set_aside=self._set_aside,
+                trouble=self._trouble,
+                max_pixels=max_pixels,
+            )
+        )
 
     @property
-    def marker(self) -> Path:
-        """Where the marker lies."""
-        return self._root / MARKER
+    def words(self) -> StoreWords:
+        """How an operator is told of a folder that may be another store's."""
+        root, marker = shlex.quote(str(self._root)), shlex.quote(str(self._root / MARKER))
+        make = "" if self._root.exists() else f"mkdir -p {root} && "
+        return StoreWords(
+            what=f"folder {self._root}",
+            doubt="Its disk may not be mounted, or another one is.",
+            mends="Mount the right folder, or put it back from a backup together with its marker.",
+            adopt=f"{make}echo adopt > {marker}",
+        )
 
     async def any_there(self, pictures: Sequence[Picture]) -> bool:
         """Whether one of them at least is there in its full size."""
@@ -82,12 +80,17 @@ class FolderPictures:
         """The id of the store that the folder is now, as its marker says; None without one."""
         return await in_thread(self._readers, self._marker.read)
 
-    async def open(self, store_id: str | None = None) -> None:
+    async def open(self, store_id: str | None = None) -> str | None:
         """Makes the folders and removes what writers that are gone have left unfinished.
 
         With an id the folder is that store from now on, and nothing is done in any other.
         """
         await in_thread(self._writers, self._lay_out, store_id)
+        return store_id
+
+    async def expect(self, store_id: str) -> None:
+        """From now on the folder has to be this store; it is neither opened nor made."""
+        self._marker.expect(store_id)
 
     async def problem(self) -> str | None:
         """Why pictures cannot be kept now, as a sentence; None when they can."""
@@ -95,9 +98,7 @@ class FolderPictures:
             await self.require()
         except StoreFull as problem:
             return str(problem)
-        if self._trouble and time.monotonic() - self._trouble[1] < _TROUBLE_SECONDS:
-            return self._trouble[0]
-        return None
+        return self._trouble.words
 
     async def require(self) -> None:
         """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
@@ -108,36 +109,16 @@ class FolderPictures:
     ) -> Picture:
         """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
 
-        A body that breaks may have brought the whole picture first, as under a wrong length: what
-        came of it is proven like any other. Raises NotAPicture, PictureTooLarge or StoreFull; what
-        `body` raises comes out unchanged. After any of them, and when cancelled, no temporary file
-        stays behind; of an `origin` what is no picture is set aside.
+        Raises as `Intake.proven` does. After an error, and when cancelled, no temporary file stays
+        behind.
         """
-        arrival = Arrival(self._scratch, self._writers)
-        arriving = BodyUntilBroken(body)
-        inspect = partial(
-            self._paid.inspect, team=origin.team if origin else "", max_pixels=self._max_pixels
-        )
-        try:
-            with self._told():
-                await in_thread(self._writers, self._begin, arrival.as_it_came)
-            picture = await arrival.proven(arriving, inspect, max_bytes=max_bytes)
-            with self._told():
-                publish = partial(self._publish, arrival.unfolded, picture.name, Known.MEND)
-                await in_thread(self._writers, publish)
-        except NotAPicture as problem:
-            draft = arrival.as_it_came
-            problem.digest = draft.digest
-            if origin is not None and draft.size_bytes:
-                work = partial(self._unproven.keep, draft, origin, problem, arriving.broken)
-                problem.set_aside = await in_thread(self._writers, work)
-            if arriving.broken is None:
-                raise
-            arriving.broken.set_aside = problem.set_aside
-            raise arriving.broken from problem
-        finally:
-            await arrival.discard()
-        self._trouble = None
+        async with self._intake.proven(body, max_bytes=max_bytes, origin=origin) as (
+            picture,
+            draft,
+        ):
+            with self._trouble.noted():
+                await in_thread(self._writers, self._publish, draft, picture.name, Known.MEND)
+        self._trouble.over()
         return picture
 
     async def prove(self, body: AsyncIterator[bytes], *, max_bytes: int, team: str = "") -> Picture:
@@ -145,16 +126,7 @@ class FolderPictures:
 
         Only the kinds that upstream takes are pictures here.
         """
-        arrival = Arrival(self._scratch, self._writers)
-        inspect = partial(self._unpaid.inspect, team=team, max_pixels=self._max_pixels)
-        try:
-            await in_thread(self._writers, self._begin, arrival.as_it_came)
-            picture = await arrival.proven(body, inspect, max_bytes=max_bytes)
-        finally:
-            await arrival.discard()
-        if picture.extension not in ORDINARY:
-            raise NotAPicture(f"it is a picture of another kind ({picture.extension})")
-        return picture
+        return await self._intake.prove(body, max_bytes=max_bytes, team=team)
 
     async def describe(
         self, picture: Picture, sidecar: Mapping[str, object], *, anew: bool = False
@@ -163,16 +135,11 @@ class FolderPictures:
 
         With `anew` it takes the place of what was there.
         """
-        draft = Draft(self._scratch)
-        text = orjson.dumps(dict(sidecar), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        try:
-            with self._told():
-                await in_thread(self._writers, self._begin, draft)
-                await in_thread(self._writers, draft.write, text)
+        with self._trouble.noted():
+            async with self._intake.written(written_out(sidecar)) as draft:
                 name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
                 await in_thread(self._writers, self._publish, draft, name, how)
-        finally:
-            await discarded(self._writers, draft)
+        self._trouble.over()
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size. One hop for all.
@@ -189,9 +156,31 @@ class FolderPictures:
         """
         await in_thread(self._writers, self._remove, picture)
 
+    async def find(self, name: str) -> Found | None:
+        """What is kept under this name; None when nothing is, and for what is no name.
+
+        Raises StoreFull when the disk cannot tell, also as `require` does.
+        """
+        path = self.path(name)
+        return None if path is None else await in_thread(None, self._find, path)
+
+    async def read(
+        self, name: str, start: int = 0, stop: int | None = None
+    ) -> tuple[Found, AsyncGenerator[bytes]] | None:
+        """What `find` says, and the bytes from `start` up to `stop`. Raises as it does."""
+        found = await self.find(name)
+        if found is None or found.path is None:
+            return None
+        end = found.size_bytes if stop is None else min(stop, found.size_bytes)
+        return found, pieces(self._readers, found.path, start, end)
+
+    async def address(self, name: str) -> str | None:
+        """Nobody else has it."""
+        return None
+
     def path(self, name: str) -> Path | None:
         """Where the picture called `digest.extension` is or would be; None for any other name."""
-        return self._place(name) if _NAME.fullmatch(name) else None
+        return self._place(name) if is_picture_name(name) else None
 
     async def set_aside(self, run_id: str | None = None) -> Sequence[SetAside]:
         """The bytes that are set aside, of one run or of all, newest first."""
@@ -214,24 +203,24 @@ class FolderPictures:
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
-        for decoding in (self._paid, self._unpaid):
-            await decoding.close()
-        for pool in (self._writers, self._readers):
-            await asyncio.to_thread(pool.shutdown)
+        await self._intake.close()
+        await asyncio.to_thread(self._readers.shutdown)
+
+    async def _set_aside(
+        self, draft: Draft, origin: Origin, why: NotAPicture, broken: LinkBroken | None
+    ) -> bool:
+        return await in_thread(self._writers, self._unproven.keep, draft, origin, why, broken)
 
     def _place(self, name: str) -> Path:
         return self._root / _below(name)
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the disk refuses while a picture is kept is remembered for `problem`."""
-        try:
-            yield
-        except StoreAway:
-            raise  # `problem` looks for itself
-        except StoreFull as error:
-            self._trouble = f"a picture could not be kept: {error}", time.monotonic()
-            raise
+    def _find(self, path: Path) -> Found | None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return _found(path)
+        self._marker.require()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return _found(path)  # it may have come back in between
+        return None
 
     def _has_all(self, pictures: Sequence[Picture]) -> bool:
         """What is there needs no proof. What is not is missing only in the store itself, and is
@@ -291,6 +280,11 @@ class FolderPictures:
         for path in self._scratch.iterdir():
             remove_abandoned(path)
         self._unproven.clean()
+
+
+def _found(path: Path) -> Found:
+    stat = path.stat()
+    return Found(stat.st_size, stat.st_mtime, path)
 
 
 def _below(name: str) -> Path:

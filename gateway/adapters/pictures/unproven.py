@@ -9,12 +9,9 @@ oldest. Nothing depends on it: what cannot be written here is only told. Plain b
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -23,18 +20,26 @@ import structlog
 
 from gateway.adapters.pictures.disk import sync
 from gateway.adapters.pictures.drafts import Draft
-from gateway.adapters.pictures.signatures import HEAD_BYTES, kind_of
+from gateway.adapters.pictures.setting_aside import (
+    MOST_BYTES,
+    MOST_FILES,
+    Bytes,
+    described,
+    is_name,
+    is_run,
+    newest_first,
+    read_back,
+    stays,
+    too_many,
+    written_down,
+)
+from gateway.adapters.pictures.signatures import HEAD_BYTES
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside
 
 log = structlog.get_logger("gateway.pictures")
 
-MOST_FILES: Final = 1_000
-MOST_BYTES: Final = 2_000_000_000
-"""About what thirty orders take whose pictures are as large as a picture may be."""
-
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
-_NAME: Final = re.compile(r"(?P<run>[A-Za-z0-9_]{1,100})-(?P<index>\d{1,4})")
 
 
 class Unproven:
@@ -50,42 +55,26 @@ class Unproven:
     def keep(
         self, draft: Draft, origin: Origin, why: NotAPicture, broken: LinkBroken | None
     ) -> bool:
-        """Sets a draft aside as `put` does. Of what came only in part, the longest stays."""
+        """Sets a draft aside; False when that was not possible, which harms nobody."""
         with draft.path.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES)) or ""
-        name = f"{origin.run_id}-{origin.index}"
-        known = [one for one in self.find(origin.run_id) if one.name == name]
-        if broken is not None and known and known[0].size_bytes >= draft.size_bytes:
-            return True
-        reason = str(why) if broken is None else f"it came only in part: {broken}"
-        one = SetAside(name, origin, reason, kind, draft.digest, draft.size_bytes)
-        return self.put(draft.path, one)
+            content = Bytes(file.read(HEAD_BYTES), draft.digest, draft.size_bytes)
+        one = described(content, origin, why, broken)
+        return self.put(draft.path, one, in_part=broken is not None)
 
-    def put(self, source: Path, one: SetAside) -> bool:
-        """Sets the file's bytes aside; False when that was not possible, which harms nobody.
-
-        What begins like a picture is not replaced by what does not.
-        """
+    def put(self, source: Path, one: SetAside, *, in_part: bool = False) -> bool:
+        """Sets the file's bytes aside, as `keep` does."""
         try:
             if one.size_bytes > self._most_bytes:
                 return False
             self._root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            known = self._read(one.name)
-            if known is not None and (known.digest == one.digest or (known.kind and not one.kind)):
+            if stays(self._read(one.name), one, in_part=in_part):
                 return True
             self._write(source, one)
             self._make_room(one.name)
         except (OSError, ValueError) as error:
             log.warning("bytes not set aside", run=one.origin.run_id, reason=str(error))
             return False
-        log.warning(
-            "bytes set aside",
-            run=one.origin.run_id,
-            team=one.origin.team,
-            name=one.name,
-            bytes=one.size_bytes,
-            reason=one.reason,
-        )
+        tell(one)
         return True
 
     def clean(self) -> None:
@@ -95,16 +84,17 @@ class Unproven:
                 path.unlink(missing_ok=True)
 
     def find(self, run_id: str | None = None) -> Sequence[SetAside]:
-        pattern = "*" if run_id is None or not _NAME.fullmatch(f"{run_id}-0") else f"{run_id}-*"
-        found = [one for one in self._all(pattern) if run_id in (None, one.origin.run_id)]
-        return sorted(found, key=lambda one: (one.origin.at, one.name), reverse=True)
+        pattern = "*" if run_id is None or not is_run(run_id) else f"{run_id}-*"
+        return newest_first(
+            [one for one in self._all(pattern) if run_id in (None, one.origin.run_id)]
+        )
 
     def path(self, name: str) -> Path | None:
         """Where the bytes of this name are or would be; None for what is no name."""
-        return self._root / f"{name}.bin" if _NAME.fullmatch(name) else None
+        return self._root / f"{name}.bin" if is_name(name) else None
 
     def forget(self, run_id: str) -> None:
-        if _NAME.fullmatch(f"{run_id}-0"):
+        if is_run(run_id):
             for path in self._root.glob(f"{run_id}-*.bin"):
                 self._drop(path.stem)
 
@@ -114,7 +104,7 @@ class Unproven:
         try:
             shutil.copyfile(source, draft)
             self._publish(draft, self._root / f"{one.name}.bin")
-            draft.write_text(json.dumps(asdict(one), indent=2) + "\n", "utf-8")
+            draft.write_text(written_down(one), "utf-8")
             self._publish(draft, self._root / f"{one.name}.json")
         finally:
             draft.unlink(missing_ok=True)
@@ -126,17 +116,9 @@ class Unproven:
         sync(self._root)
 
     def _make_room(self, newest: str) -> None:
-        """Takes the oldest of the team that has most, until all keep to the bounds."""
-        held = sorted(self._all(), key=lambda one: (one.origin.at, one.name))
-        while len(held) > self._most_files or sum(o.size_bytes for o in held) > self._most_bytes:
-            of_team: dict[str, int] = {}
-            for one in held:
-                of_team[one.origin.team] = of_team.get(one.origin.team, 0) + one.size_bytes + 1
-            most = max(of_team, key=lambda team: of_team[team])
-            mine = [one for one in held if one.origin.team == most]
-            oldest = next((one for one in mine if one.name != newest), mine[0])
-            self._drop(oldest.name)
-            held.remove(oldest)
+        bounds = {"most_files": self._most_files, "most_bytes": self._most_bytes}
+        for name in too_many(list(self._all()), newest, **bounds):
+            self._drop(name)
 
     def _all(self, pattern: str = "*") -> Iterator[SetAside]:
         with suppress(FileNotFoundError):
@@ -145,22 +127,27 @@ class Unproven:
                     yield one
 
     def _read(self, name: str) -> SetAside | None:
-        """Also of bytes whose description was lost: a crash may come between the two."""
-        match = _NAME.fullmatch(name)
         try:
             stat = (self._root / f"{name}.bin").stat()
         except FileNotFoundError:
             return None
-        if match is None:
-            return None
-        try:
-            plain = json.loads((self._root / f"{name}.json").read_bytes())
-            one = SetAside(**{**plain, "origin": Origin(**plain["origin"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            origin = Origin(match["run"], int(match["index"]), "", "", "", "", stat.st_mtime)
-            return SetAside(name, origin, "its description is lost", "", "", stat.st_size)
-        return replace(one, name=name, size_bytes=stat.st_size)
+        written = None
+        with suppress(OSError):
+            written = (self._root / f"{name}.json").read_bytes()
+        return read_back(name, written, size_bytes=stat.st_size, changed_at=stat.st_mtime)
 
     def _drop(self, name: str) -> None:
         for ending in ("bin", "json"):
             (self._root / f"{name}.{ending}").unlink(missing_ok=True)
+
+
+def tell(one: SetAside) -> None:
+    """That bytes were set aside, in the log."""
+    log.warning(
+        "bytes set aside",
+        run=one.origin.run_id,
+        team=one.origin.team,
+        name=one.name,
+        bytes=one.size_bytes,
+        reason=one.reason,
+    )

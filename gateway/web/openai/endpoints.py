@@ -7,9 +7,8 @@ here an order is only taken in OpenAI's words, waited for, and answered in them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 import orjson
@@ -21,8 +20,10 @@ from gateway.core.model import Freshness, Picture, Run, RunState
 from gateway.core.orders.estimate import models_of
 from gateway.core.orders.receipt import receipt
 from gateway.core.orders.replies import outcome_unknown
+from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
-from gateway.errors import GatewayError, NotCached, NotFound, RateLimited
+from gateway.errors import GatewayError, NotCached, NotFound, RateLimited, Unavailable
+from gateway.ports.pictures import Pictures
 from gateway.services.orders import Answer, Orders, Sent
 from gateway.services.tasks import Tasks
 from gateway.web import chapters
@@ -33,7 +34,7 @@ from gateway.web.evolink.images import ORDER_ERRORS, N, decision_headers, read_k
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
-from gateway.web.openai.answers import PicturesAnswer
+from gateway.web.openai.answers import PicturesAnswer, Source
 from gateway.web.openai.edits import Edits
 from gateway.web.openai.errors import ModelNotFound, StillRunning
 from gateway.web.openai.wire import Wish
@@ -45,6 +46,9 @@ PREFIX: Final = "/openai/"
 
 CROWDED_SECONDS: Final = 10.0
 """About what a picture takes: then one of those that wait has ended."""
+
+AWAY_SECONDS: Final = 5.0
+"""The pictures are paid and kept: the same order finds them when their store is back."""
 
 
 _IMAGE: Final = open_object({"b64_json": STRING, "url": STRING})
@@ -81,7 +85,7 @@ class Readers:
 
 
 class OpenAI:
-    """The endpoints. `locate` gives the file of a kept picture by its name."""
+    """The endpoints."""
 
     def __init__(
         self,
@@ -90,13 +94,13 @@ class OpenAI:
         current: Current,
         readers: Readers,
         *,
-        locate: Callable[[str], Path | None],
+        pictures: Pictures,
     ) -> None:
         self._service = service
         self._tasks = tasks
         self._current = current
         self._readers = readers
-        self._locate = locate
+        self._pictures = pictures
 
     @Operation(
         "POST /openai/v1/images/generations",
@@ -174,7 +178,7 @@ class OpenAI:
             async with while_connected(request):
                 run = (await self._tasks.ended(answer.task, left)).run
         sent.told(receipt(answer.decision, run))
-        made = self._answer(team, run, wish)
+        made = await self._answer(team, run, wish)
         made.headers.update(decision_headers(answer))
         return made
 
@@ -201,7 +205,7 @@ class OpenAI:
                 retry_after_seconds=CROWDED_SECONDS,
             ) from None
 
-    def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
+    async def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
         """What became of the run, in OpenAI's words. Raises what is no picture."""
         if run.failure is not None:
             raise errors.failure_error(run.failure, charged=bool(run.spent.usd_micros))
@@ -218,14 +222,22 @@ class OpenAI:
             base = f"{self._current.policy.public_url}/pictures"
             links = [f"{base}/{picture.name}" for picture in run.pictures]
             return _json(openai_wire.with_links(told, links))
-        files = [(picture, self._file(picture)) for picture in run.pictures]
-        return PicturesAnswer(openai_wire.pictures_head(told), files)
+        return await self._with_bytes(run, openai_wire.pictures_head(told))
 
-    def _file(self, picture: Picture) -> Path:
-        path = self._locate(picture.name)
-        if path is None:
-            raise GatewayError(f"The gateway has no place for a picture called {picture.name}.")
-        return path
+    async def _with_bytes(self, run: Run, head: bytes) -> Response:
+        """Raises before anything is sent when one of the pictures cannot be had."""
+        try:
+            files = [(picture, await self._source(picture)) for picture in run.pictures]
+        except PictureProblem:
+            message = "The pictures are kept and cannot be read just now; send the order again."
+            raise Unavailable(message, retry_after_seconds=AWAY_SECONDS) from None
+        return PicturesAnswer(head, files)
+
+    async def _source(self, picture: Picture) -> Source:
+        found = await self._pictures.find(picture.name)
+        if found is None:
+            raise GatewayError("A picture of this answer was erased meanwhile.")
+        return found.path or partial(self._pictures.read, picture.name)
 
 
 def is_meant(request: Request) -> bool:

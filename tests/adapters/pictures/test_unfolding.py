@@ -91,7 +91,7 @@ async def test_a_decoding_that_costs_too_much_is_the_bytes_fault(
     def too_costly(*_: object, **__: object) -> None:
         raise TooCostly("it takes more than 30 seconds of a processor")
 
-    monkeypatch.setattr(store._paid._decoders, "inspect", too_costly)
+    monkeypatch.setattr(store._intake._paid._decoders, "inspect", too_costly)
     with pytest.raises(Undecodable, match="30 seconds"):
         await store.keep(stream(PNG), max_bytes=LIMIT, origin=ORIGIN)
     assert [one.kind for one in await store.set_aside()] == ["PNG"]

@@ -37,3 +37,9 @@ CREATE TABLE credit_checks (
     checked_at DOUBLE PRECISION NOT NULL,
     found TEXT NOT NULL
 );
+
+-- What this ledger says of itself while it is carried to or from another place, and afterwards.
+CREATE TABLE moves (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);

@@ -1,0 +1,231 @@
+"""A ledger in PostgreSQL, as a move reads or writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import psycopg
+
+from gateway.adapters.ledger import migrations
+from gateway.adapters.ledger.database import Row
+from gateway.adapters.ledger.moving import marks
+from gateway.adapters.ledger.moving.side import LedgerSide
+from gateway.adapters.ledger.moving.tables import STAYS, Table, tables
+from gateway.adapters.ledger.moving.walking import PAGE, Page
+from gateway.adapters.ledger.postgres.database import PostgresDatabase, translated
+from gateway.errors import Unavailable
+
+MOVING: Final = 0x6D6F7665
+"""Whoever moves a ledger here or away from here holds this advisory lock."""
+
+LIVE_SECONDS: Final = 30.0
+"""A gateway that has not been seen for longer is dead, or cut off: its leases go to others."""
+
+SAME_AS_BYTES: Final = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
+"""Collations in which texts have the order that SQLite and Python give them."""
+
+TYPES: Final = {"TEXT": "text", "BIGINT": "int8", "DOUBLE PRECISION": "float8"}
+
+_PATIENT: Final = (
+    "SET statement_timeout = 0",
+    "SET lock_timeout = '10s'",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET cursor_tuple_fraction = 1",
+    "SET synchronous_commit = off",
+)
+"""What is written is checked afterwards, and made durable before it counts."""
+
+_INDEXES: Final = (
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+    " AND tablename = ANY(%s) AND NOT EXISTS (SELECT 1 FROM pg_constraint"
+    " WHERE conname = indexname AND connamespace = current_schema()::regnamespace)"
+    " ORDER BY indexname"
+)
+_IDENTITY: Final = (
+    "SELECT pg_postmaster_start_time(), oid, current_schema() FROM pg_database"
+    " WHERE datname = current_database()"
+)
+_LIVING: Final = (
+    "SELECT name, EXTRACT(EPOCH FROM clock_timestamp())::float8 - seen_at FROM replicas"
+    " WHERE seen_at > EXTRACT(EPOCH FROM clock_timestamp())::float8 - ? ORDER BY name"
+)
+
+
+class PostgresSide(LedgerSide):
+    """`url` leads to the server itself, past any pooler."""
+
+    def __init__(self, url: str, place: str) -> None:
+        super().__init__(place)
+        self._url = url
+        self._writer: PostgresDatabase | None = None
+        self._reader: PostgresDatabase | None = None
+        self._order = ""
+
+    def writer(self) -> PostgresDatabase:
+        if self._writer is None:
+            self._writer = self._connected()
+        return self._writer
+
+    def schema(self) -> int | None:
+        with self.failures():
+            self._require_usable()
+            db = self.writer()
+            known = {"schema_version", *STAYS, *(table.name for table in tables())}
+            found = {
+                str(name)
+                for (name,) in db.execute(
+                    "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+                ).fetchall()
+            }
+            if "schema_version" not in found and found & known:
+                raise Unavailable(
+                    f"{self.place} has a table {min(found & known)} that is no gateway's: name a"
+                    " database of its own."
+                )
+            return migrations.version(db) or None if "schema_version" in found else None
+
+    def identity(self) -> str:
+        with self.failures():
+            return str(self.writer().execute(_IDENTITY).fetchall()[0])
+
+    def make(self) -> None:
+        with self.failures():
+            migrations.migrate(self.writer())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self.failures():
+            self._reader = self._connected()
+            self._reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._reader.execute("SELECT 1")  # the instant
+        try:
+            yield
+        finally:
+            self._drop(self._reader)
+            self._reader = None
+
+    def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
+        assert self._reader is not None  # noqa: S101 - within `reading`
+        columns = table.names if as_it_is else table.read
+        order = ", ".join(f'"{one.name}"{self._order if one.is_text else ""}' for one in table.keys)
+        sql = f"SELECT {columns} FROM {table.name} ORDER BY {order}"
+        reading = self._reader.connection.cursor("carried", binary=True)
+        with self.failures(), reading as cursor:
+            cursor.execute(sql)
+            while page := cursor.fetchmany(PAGE):
+                yield page
+
+    def insert(self, table: Table, rows: Page) -> None:
+        sql = f"COPY {table.name} ({table.names}) FROM STDIN (FORMAT BINARY)"
+        with self.failures(), self.writer().connection.cursor() as cursor:
+            with cursor.copy(sql) as copy:
+                copy.set_types([TYPES[one.kind] for one in table.columns])
+                for row in rows:
+                    copy.write_row(row)
+
+    def change_many(self, sql: str, rows: Sequence[Row]) -> None:
+        if rows:
+            with self.failures(), self.writer().connection.cursor() as cursor:
+                cursor.executemany(translated(sql, with_values=True), rows)
+
+    def indexes(self) -> Mapping[str, str]:
+        with self.failures():
+            names = [table.name for table in tables()]
+            found = self.writer().connection.execute(_INDEXES, (names,)).fetchall()
+        return {str(name): str(statement) for name, statement in found}
+
+    def take(self) -> None:
+        with self.failures():
+            found = self.writer().execute("SELECT pg_try_advisory_lock(?)", (MOVING,)).fetchall()
+        if not found[0][0]:
+            raise Unavailable(f"Another migrate works on {self.place} now.")
+
+    def in_use(self) -> str | None:
+        with self.failures():
+            found = self.writer().execute(_LIVING, (LIVE_SECONDS,)).fetchall()
+        if not found:
+            return None
+        name, ago = found[0]
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        last = f"was seen {ago:.0f} seconds ago"
+        return (
+            f"A gateway serves from {self.place}: {name}{more} {last}. One that was killed counts"
+            f" for {LIVE_SECONDS:.0f} seconds."
+        )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """By a mark that no gateway starts over, and by locks on every table."""
+        self._require_unused()
+        self.mark(marks.LEAVING, "")
+        db = self.writer()
+        try:
+            with self.failures():
+                db.execute("BEGIN")
+                db.execute(f"LOCK TABLE {', '.join(t.name for t in tables())} IN SHARE MODE")
+            yield
+            self._require_unused()  # one that had begun to start before the mark
+            self.unmark(marks.LEAVING)
+            with self.failures():
+                db.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg.Error, Unavailable):
+                db.execute("ROLLBACK")
+                self.unmark(marks.LEAVING)
+            raise
+
+    def settle(self) -> None:
+        with self.failures():
+            db = self.writer()
+            for table in tables():
+                db.execute(f"ANALYZE {table.name}")
+            db.execute("SET synchronous_commit = on")
+
+    def close(self) -> None:
+        self._drop(self._reader)
+        self._drop(self._writer)
+        self._reader = self._writer = None
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise Unavailable(f"The ledger {self.place} cannot be used: {said}.") from error
+
+    # --- connections ---------------------------------------------------------------------------
+
+    def _connected(self) -> PostgresDatabase:
+        db = PostgresDatabase(self._url)
+        db.connection.prepare_threshold = None
+        for statement in _PATIENT:
+            db.execute(statement)
+        return db
+
+    def _require_usable(self) -> None:
+        encoding, collation = (
+            self.writer()
+            .execute(
+                "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database"
+                " WHERE datname = current_database()"
+            )
+            .fetchall()[0]
+        )
+        if encoding != "UTF8":
+            raise Unavailable(
+                f"{self.place} keeps texts as {encoding}: make a database with ENCODING 'UTF8'."
+            )
+        self._order = "" if collation in SAME_AS_BYTES else ' COLLATE "C"'
+
+    def _require_unused(self) -> None:
+        said = self.in_use()
+        if said is not None:
+            raise Unavailable(f"{said} Stop it first.")
+
+    def _drop(self, db: PostgresDatabase | None) -> None:
+        if db is not None:
+            with suppress(psycopg.Error):
+                db.close()

@@ -1,0 +1,296 @@
+"""One part of an S3-compatible bucket: what is asked of it, in our own time and our own errors.
+
+Nothing waits longer than `QUICK_SECONDS`, or `BODY_SECONDS` while a body is on its way, whatever
+the server does. Objects are named from the part on. Nothing here knows what an object is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+
+from gateway.adapters.pictures.bucket_faults import first_line, told
+from gateway.core.buckets import BucketPlace
+from gateway.core.picture_errors import StoreFull
+from gateway.errors import Unavailable
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+log = structlog.get_logger("gateway.pictures")
+
+T = TypeVar("T")
+
+REGION: Final = "us-east-1"
+QUICK_SECONDS: Final = 5.0
+BODY_SECONDS: Final = 60.0
+LOG_SECONDS: Final = 1.0
+PIECE_BYTES: Final = 256 * 1024
+_CONNECT: Final = timedelta(seconds=2)
+_SLACK_SECONDS: Final = 5.0
+"""Beyond the library's own time-outs: for what they do not cover, as finding keys by a role."""
+_RETRY: Final = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=5),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=1),
+        "base": 2,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BucketAccess:
+    """Where the server is and what opens it; None for what the library finds by itself."""
+
+    endpoint: str | None = None
+    region: str = REGION
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    authority: str | None = None
+    """A file of certificates to trust besides the system's."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self:
+        """By the names that every S3 client reads."""
+
+        def named(*names: str) -> str | None:
+            return next((environ[name] for name in names if environ.get(name)), None)
+
+        return cls(
+            endpoint=named("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+            region=named("AWS_REGION", "AWS_DEFAULT_REGION") or REGION,
+            access_key_id=named("AWS_ACCESS_KEY_ID"),
+            secret_access_key=named("AWS_SECRET_ACCESS_KEY"),
+            session_token=named("AWS_SESSION_TOKEN"),
+            authority=named("AWS_CA_BUNDLE"),
+        )
+
+    @property
+    def server(self) -> str:
+        """Its name, without anything secret that the address may hold."""
+        if self.endpoint is None:
+            return f"AWS, region {self.region}"
+        parts = urlsplit(self.endpoint)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def configuration(self) -> dict[str, Any]:
+        """As the library takes it."""
+        known = {
+            "endpoint": self.endpoint,
+            "region": self.region,
+            "access_key_id": self.access_key_id,
+            "secret_access_key": self.secret_access_key,
+            "session_token": self.session_token,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object of the bucket."""
+
+    key: str
+    size_bytes: int
+    changed_at: float
+
+    @classmethod
+    def of(cls, facts: Any) -> Self:
+        return cls(facts["path"], facts["size"], facts["last_modified"].timestamp())
+
+
+class Bucket:
+    """Connects when it is first asked. All calls raise `StoreFull`, of which `StoreAway` is one."""
+
+    def __init__(self, place: BucketPlace, access: BucketAccess) -> None:
+        self.place = place
+        self.access = access
+        self.where = f"the bucket {place} ({access.server})"
+        self._logged_at = -LOG_SECONDS
+
+    async def open(self) -> None:
+        """Makes ready to ask; nothing is asked yet. Raises `Unavailable` without the library."""
+        _obstore()
+        try:
+            await asyncio.to_thread(lambda: (self._quick, self._bodies))
+        except Exception as error:  # of as many kinds as there are settings to be wrong
+            raise self._fault(error) from None
+
+    async def head(self, key: str) -> Seen | None:
+        """The object; None when it is not there, or when the bucket is not: who asks finds out."""
+        facts = await self._or_none(_obstore().head_async(self._quick, key), QUICK_SECONDS)
+        return None if facts is None else Seen.of(facts)
+
+    async def get(self, key: str) -> bytes | None:
+        """All of a small object. None as of `head`."""
+        return await self._or_none(self._bytes(key), QUICK_SECONDS)
+
+    async def read(
+        self, key: str, start: int = 0, stop: int | None = None
+    ) -> tuple[Seen, AsyncGenerator[bytes]] | None:
+        """The object, and its bytes from `start` up to `stop`. None as of `head`.
+
+        Who reads slowly may take longer than one request may last: then it is asked again from
+        where it was.
+        """
+        got = await self._or_none(self._opened(key, start, stop), QUICK_SECONDS)
+        if got is None:
+            return None
+        return Seen.of(got.meta), self._pieces(key, got, stop)
+
+    async def put(
+        self, key: str, content: bytes | Path, attributes: Mapping[str, str], *, anew: bool = False
+    ) -> bool:
+        """Writes the object; False when there is one already, unless `anew`."""
+        from obstore.exceptions import AlreadyExistsError
+
+        mode: Any = "overwrite" if anew else "create"
+        writing = _obstore().put_async(
+            self._bodies,
+            key,
+            content,
+            attributes=dict(attributes),
+            mode=mode,
+            use_multipart=False,  # what breaks off leaves nothing behind that costs
+        )
+        try:
+            await self._in_time(writing, BODY_SECONDS)
+        except AlreadyExistsError:
+            return False
+        except FileNotFoundError as error:
+            raise self._fault(error) from None
+        return True
+
+    async def delete(self, key: str) -> None:
+        """Takes the object away; none there is no error."""
+        await self._or_none(_obstore().delete_async(self._quick, key), QUICK_SECONDS)
+
+    async def listed(self, prefix: str = "", *, most: int | None = None) -> list[Seen]:
+        """What is there, at least `most` of it. Raises `StoreAway` when the bucket is not there."""
+        try:
+            return await self._in_time(self._pages(prefix, most), BODY_SECONDS)
+        except FileNotFoundError as error:
+            raise self._fault(error) from None
+
+    async def signed(self, key: str, seconds: float) -> str:
+        """An address that gives the object to whoever has it, for so long."""
+        sign = _obstore().sign_async(self._quick, "GET", key, timedelta(seconds=seconds))
+        return await self._in_time(sign, QUICK_SECONDS)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    @cached_property
+    def _quick(self) -> S3Store:
+        return self._connected(QUICK_SECONDS)
+
+    @cached_property
+    def _bodies(self) -> S3Store:
+        return self._connected(BODY_SECONDS)
+
+    def _fault(self, error: Exception) -> StoreFull:
+        """In our words; the library's are logged, of many that come together one."""
+        now = time.monotonic()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            log.warning("the bucket failed", bucket=self.where, reason=first_line(error))
+        return told(error, self.where)
+
+    def _connected(self, seconds: float) -> S3Store:
+        from obstore.store import S3Store
+
+        options: dict[str, Any] = {
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": _CONNECT,
+            "allow_http": (self.access.endpoint or "").startswith("http://"),
+        }
+        if self.access.authority is not None:
+            options["root_certificate"] = Path(self.access.authority).read_bytes()
+        configuration: Any = self.access.configuration()
+        return S3Store(
+            self.place.bucket,
+            prefix=self.place.prefix or None,
+            client_options=options,  # type: ignore[arg-type]
+            retry_config=_RETRY,  # type: ignore[arg-type]
+            **configuration,
+        )
+
+    async def _bytes(self, key: str) -> bytes:
+        return bytes(await (await _obstore().get_async(self._quick, key)).bytes_async())
+
+    async def _opened(self, key: str, start: int, stop: int | None) -> Any:
+        part: Any = {"offset": start} if stop is None else (start, stop)
+        options: Any = {} if start == 0 and stop is None else {"range": part}
+        return await _obstore().get_async(self._bodies, key, options=options)
+
+    async def _pieces(self, key: str, got: Any, stop: int | None) -> AsyncGenerator[bytes]:
+        at, end = got.range
+        while at < end:
+            before = at
+            stream = got.stream(min_chunk_size=PIECE_BYTES)
+            try:
+                while piece := await self._in_time(_next(stream), BODY_SECONDS):
+                    at += len(piece)
+                    yield piece
+            except StoreFull:
+                if at == before:
+                    raise
+            if at == before:
+                raise StoreFull(f"{self.where} broke off")
+            if at < end:
+                got = await self._or_none(self._opened(key, at, stop), QUICK_SECONDS)
+                if got is None:
+                    raise StoreFull(f"{key} is no longer there")
+
+    async def _pages(self, prefix: str, most: int | None) -> list[Seen]:
+        found: list[Seen] = []
+        async for page in _obstore().list(self._quick, prefix or None):
+            found += [Seen.of(facts) for facts in page]
+            if most is not None and len(found) >= most:
+                break
+        return found
+
+    async def _or_none(self, call: Awaitable[T], seconds: float) -> T | None:
+        try:
+            return await self._in_time(call, seconds)
+        except FileNotFoundError:
+            return None
+
+    async def _in_time(self, call: Awaitable[T], seconds: float) -> T:
+        """Raises `FileNotFoundError` and `AlreadyExistsError` as they are, and `StoreFull`."""
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        try:
+            async with asyncio.timeout(seconds + _SLACK_SECONDS):
+                return await call
+        except (FileNotFoundError, AlreadyExistsError):
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            raise self._fault(error) from None
+
+
+async def _next(stream: Any) -> bytes:
+    piece = await anext(stream, b"")
+    return piece if isinstance(piece, bytes) else bytes(piece)
+
+
+def _obstore() -> Any:
+    """The library, which only who keeps pictures in a bucket has installed."""
+    try:
+        import obstore
+    except ImportError:
+        raise Unavailable(
+            "storage.pictures is a bucket, and what speaks to it is not installed:"
+            " pip install 'image-gateway[s3]'."
+        ) from None
+    return obstore
