@@ -6,7 +6,6 @@ Reads beside a running gateway and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
