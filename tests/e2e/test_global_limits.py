@@ -59,7 +59,7 @@ async def test_the_same_order_at_both_at_once_is_one_run(tmp_path: Path) -> None
 async def test_an_idempotency_key_is_one_order_wherever_it_comes(tmp_path: Path) -> None:
     async with fellows(tmp_path) as (one, other):
         key = {"Idempotency-Key": "order-17"}
-        for round_ in range(4):
+        for round_ in range(2):
             keyed = {"Idempotency-Key": f"round-{round_}"}
             answers = await asyncio.gather(
                 *(house.post(f"round {round_}", headers=keyed) for house in (one, other) * 3)
@@ -69,7 +69,7 @@ async def test_an_idempotency_key_is_one_order_wherever_it_comes(tmp_path: Path)
         first = await one.post("once", headers=key)
         assert (await other.post("once", headers=key)).json()["id"] == first.json()["id"]
         assert (await other.post("another", headers=key)).status_code == 409
-        assert one.sandbox.state.submits == 5
+        assert one.sandbox.state.submits == 3
 
 
 async def test_an_alert_is_told_once(
