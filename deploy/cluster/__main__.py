@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2 as httpx
+
 from cluster.gateways import MODEL
 from cluster.installation import Cluster, cluster
 from cluster.story import Story, Surprise
 from cluster.telling import Telling
-
 from gateway import serving
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY
 
@@ -97,6 +97,9 @@ async def _show(folder: Path, arguments: argparse.Namespace) -> int:
             await Story(running, telling, client).tell()
             if not arguments.once:
                 await _stay(telling, running)
+    except asyncio.CancelledError:
+        telling.say("\nInterrupted. All processes are ended.")
+        raise
     except (Surprise, RuntimeError, httpx.TransportError) as problem:
         telling.failed(str(problem) or repr(problem))
         return EXIT_FAILED
