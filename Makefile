@@ -24,7 +24,7 @@ install: $(RUNTIME) ## install the program: .venv/bin/image-gateway
 demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusal, the spend
 	@$(BIN)/image-gateway demo
 
-cluster: $(DEVELOPMENT) ## watch three gateways share PostgreSQL and S3, and one be killed (ONCE=1: ends by itself)
+cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be killed; ONCE=1 ends by itself
 	@PYTHONPATH=deploy $(BIN)/python -m cluster $(if $(ONCE),--once)
 
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
