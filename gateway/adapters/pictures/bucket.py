@@ -46,8 +46,8 @@ log = structlog.get_logger("gateway.pictures")
 
 SIGNED_SECONDS: Final = 300.0
 FOLDER_MODE: Final = 0o750
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
-_WORDS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+WORDS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class BucketPictures:
             with self._trouble.noted(), self._doubting():
                 attributes = {
                     "Content-Type": media_type_of(picture.name),
-                    "Cache-Control": _FOR_EVER,
+                    "Cache-Control": FOR_EVER,
                 }
                 await self._put(picture_key(picture.name), draft.path, attributes, draft.size_bytes)
         self._trouble.over()
@@ -184,7 +184,7 @@ class BucketPictures:
         with self._trouble.noted(), self._doubting():
             await self.require()
             try:
-                await self._bucket.put(key, content, _WORDS, anew=anew)
+                await self._bucket.put(key, content, WORDS, anew=anew)
             except StoreAway:
                 raise
             except StoreFull:  # it may have been written all the same
