@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import httpx2 as httpx
 
@@ -35,6 +36,11 @@ LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
 SCRATCH_NAME = "arriving"
 """Pictures on their way to a bucket; those of a folder have theirs in it."""
+
+
+READING_SECONDS: Final = 5.0
+"""Half of how often a scraper usually comes: whoever scrapes each of many gateways, or from two
+places, reads the ledger's sums no more often."""
 
 
 class Adapters:
@@ -73,6 +79,8 @@ class Adapters:
         self.metrics = Metrics(
             ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current
         )
+        if is_shared(settings):
+            self.metrics.keep_seconds = READING_SECONDS
 
 
 def is_shared(settings: Settings) -> bool:
