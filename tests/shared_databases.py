@@ -5,9 +5,10 @@ tests a ledger's that was used before and is empty again, which costs a millisec
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import LiteralString
 
 import psycopg
 import shared_servers
@@ -16,43 +17,52 @@ from psycopg import sql
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 
-_FREE: list[str] = []
+ENGLISH = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8' TEMPLATE template0"
+"""A database in which texts do not compare by their bytes. Not every server is built with ICU."""
+
+Server = Callable[[], str]
+_FREE: dict[Server, list[str]] = {}
 _NUMBERS = count()
 
 
 @contextmanager
-def new_database(options: str = "") -> Iterator[str]:
+def new_database(
+    server: Server = shared_servers.postgres, options: LiteralString = ""
+) -> Iterator[str]:
     """The address of a database that is empty, and is there for this block alone."""
-    url = _created(options)
+    url = _created(server, options)
     try:
         yield url
     finally:
-        _maintain(sql.SQL("DROP DATABASE {} WITH (FORCE)"), url)
+        _maintain(url, "DROP DATABASE {} WITH (FORCE)")
 
 
 @contextmanager
-def ledger_database() -> Iterator[str]:
+def ledger_database(
+    server: Server = shared_servers.postgres, options: LiteralString = ""
+) -> Iterator[str]:
     """The address of a database that has a ledger's tables and no rows."""
-    url = _FREE.pop() if _FREE else _with_tables()
+    free = _FREE.setdefault(server, [])
+    url = free.pop() if free else _with_tables(server, options)
     yield url
     if _emptied(url):
-        _FREE.append(url)
+        free.append(url)
 
 
-def _created(options: str) -> str:
-    url = f"{shared_servers.postgres()}/gateway_{os.getpid()}_{next(_NUMBERS)}"
-    _maintain(sql.SQL(f"CREATE DATABASE {{}} {options}"), url)  # type: ignore[arg-type]
+def _created(server: Server, options: LiteralString) -> str:
+    url = f"{server()}/gateway_{os.getpid()}_{next(_NUMBERS)}"
+    _maintain(url, f"CREATE DATABASE {{}} {options}")
     return url
 
 
-def _maintain(statement: sql.SQL, url: str) -> None:
+def _maintain(url: str, statement: LiteralString) -> None:
     base, _, name = url.rpartition("/")
     with psycopg.connect(f"{base}/postgres", autocommit=True) as connection:
-        connection.execute(statement.format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
-def _with_tables() -> str:
-    url = _created("")
+def _with_tables(server: Server, options: LiteralString) -> str:
+    url = _created(server, options)
     database = PostgresDatabase(url)
     migrations.migrate(database, migrations.POSTGRESQL)
     database.close()

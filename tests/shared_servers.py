@@ -16,14 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from cluster.postgres import FAST, PostgresServer, wheel_programs
-from cluster.s3 import S3Server
+from cluster.postgres import DEBIAN, FAST, PostgresServer, wheel_programs
+from cluster.s3 import S3Server, is_available
 
 FOLDER = "IMAGE_GATEWAY_TEST_SERVERS"
 POSTGRES = "IMAGE_GATEWAY_TEST_POSTGRES"
@@ -40,8 +40,10 @@ def begin() -> None:
 def end() -> None:
     """By the same one, at the end of the run: nothing stays behind."""
     folder = Path(os.environ.pop(FOLDER))
-    with suppress(FileNotFoundError):
-        PostgresServer(folder / "postgres", port=_told(folder, "postgres")["port"]).stop(crash=True)
+    for name, programs in (("postgres", None), ("oldest", DEBIAN)):
+        with suppress(FileNotFoundError):
+            port = _told(folder, name)["port"]
+            PostgresServer(folder / name, programs=programs, port=port).stop(crash=True)
     with suppress(FileNotFoundError, ProcessLookupError):
         os.kill(_told(folder, "s3")["pid"], signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
@@ -58,14 +60,24 @@ def postgres() -> str:
 
 
 @cache
+def oldest() -> str:
+    """The same of the oldest PostgreSQL that is supported, where Debian's is installed."""
+    if not DEBIAN.is_dir():
+        pytest.skip(f"there is no {DEBIAN}: apt-get install postgresql-15")
+    return str(_started("oldest", partial(_start_postgres, programs=DEBIAN))["url"])
+
+
+@cache
 def s3() -> Mapping[str, str]:
     """What a gateway's environment has to say of it; its bucket is `BUCKET`."""
+    if not is_available():
+        pytest.skip("there is no S3 server: no package of it for this platform")
     found: Mapping[str, str] = _started("s3", _start_s3)["environment"]
     return found
 
 
-def _start_postgres(folder: Path) -> Mapping[str, Any]:
-    server = PostgresServer(folder, options=FAST)
+def _start_postgres(folder: Path, programs: Path | None = None) -> Mapping[str, Any]:
+    server = PostgresServer(folder, programs=programs, options=(*FAST, "-c", "max_connections=400"))
     server.start()
     return {"url": server.url("").removesuffix("/"), "port": server.port}
 

@@ -30,7 +30,7 @@ def of(folder: Path) -> Mapping[str, str]:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
     return {
         "ledger": f"{server}?options=-csearch_path%3D{name}",
-        # "pictures": f"s3://{shared_servers.BUCKET}/{name}",
+        "pictures": f"s3://{shared_servers.BUCKET}/{name}",
     }
 
 

@@ -20,8 +20,8 @@ from cluster.ports import free_ports
 from cluster.programs import Program, found
 
 FILE: Final = Path(__file__).resolve().parent.parent / "replicas" / "Caddyfile"
-_SITE: Final = "\nimages.example.org {\n"
-_GATEWAYS: Final = re.compile(r"^(\treverse_proxy) 10\.[\d.: ]+ \{$", re.MULTILINE)
+_SITE: Final = "\n{$SITE:images.example.org} {\n"
+_GATEWAYS: Final = re.compile(r"^(\treverse_proxy) \{\$GATEWAYS:[\d.: ]+\} \{$", re.MULTILINE)
 
 
 def is_available() -> bool:

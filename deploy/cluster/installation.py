@@ -19,7 +19,6 @@ from cluster.gateways import Replica, Stores, settings
 from cluster.ports import free_ports
 from cluster.postgres import PostgresServer
 from cluster.s3 import S3Server
-
 from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
 
 NAMES: Final = ("gateway-1", "gateway-2", "gateway-3")
@@ -64,7 +63,7 @@ class Cluster:
             Part(
                 "PostgreSQL",
                 f"127.0.0.1:{self.postgres.port}",
-                _postmaster(self.postgres),
+                self.postgres.pid,
                 "the ledger: orders, budgets, money",
             ),
             Part("SeaweedFS", s3, self.s3.pid, "the bucket: pictures"),
@@ -150,7 +149,3 @@ async def _bucket(s3: S3Server, told: Told) -> None:
 
 def _since(began: float) -> str:
     return f"ready after {time.monotonic() - began:.1f} s"
-
-
-def _postmaster(server: PostgresServer) -> int | None:
-    return server.pid

@@ -1,7 +1,8 @@
 """What has to be done now and then: watch the disk, prune old rows, check the ledger, and the like.
 
 Each chore has its own pace and its own task; one that fails is logged and tried again at its
-next turn, and never takes the others or the gateway with it.
+next turn, and never takes the others or the gateway with it. What concerns the ledger and what
+lies beside it is done once, by whichever gateway has its turn; each looks after its own disk.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import tzinfo
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,6 +20,8 @@ from gateway.core.transaction import Keys, Writes
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Old, Upkeep
 from gateway.ports.pictures import Pictures
+from gateway.ports.replicas import Replicas
+from gateway.process.following import FORGET_SECONDS
 
 log = structlog.get_logger("gateway.housekeeping")
 
@@ -43,12 +46,34 @@ TURNS_KEPT_SECONDS: Final = 3600.0
 """Turns that ran out are free; the margin is for clocks that differ."""
 
 
+Chore = tuple[str, float, Callable[[], Awaitable[None]]]
+"""Its name, the seconds from one time to the next, and what is done."""
+
+
+class Turn(Protocol):
+    async def ours(self) -> None:
+        """Returns when it is this gateway's turn."""
+
+
+class _Mine:
+    async def ours(self) -> None:
+        return
+
+
+MINE: Final[Turn] = _Mine()
+"""Of whoever is alone."""
+
+
+class UpkeepRecords(Upkeep, Replicas, Protocol):
+    """What is looked after."""
+
+
 class Maintenance:
     """Runs the chores. `enough()` is the newest word on disk space, without a system call."""
 
     def __init__(
         self,
-        ledger: Upkeep,
+        ledger: UpkeepRecords,
         pictures: Pictures,
         *,
         current: Current,
@@ -65,7 +90,7 @@ class Maintenance:
         self._last_check: tuple[int, float] | None = None
         self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._more: list[tuple[str, float, Callable[[], Awaitable[None]]]] = []
+        self._more: list[Chore] = []
 
     def enough(self) -> bool:
         """Whether new runs may start: a disk that cannot be read, or that refused a picture a
@@ -84,24 +109,34 @@ class Maintenance:
 
     @property
     def last_check(self) -> tuple[int, float] | None:
-        """How many violations the ledger's last check found, and when that was."""
+        """How many violations the ledger's last check found, and when that was; None where another
+        gateway checks it."""
         return self._last_check
 
     def also(self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
-        """One chore more, from the start on."""
+        """One chore more that is done once, from the start on."""
         self._more.append((name, every_seconds, chore))
 
-    async def start(self) -> None:
+    async def start(self, turn: Turn = MINE) -> None:
         """Looks at disk and accounts once, then keeps doing all chores in the background."""
         await self._attempt("disk space", self._look_at_disk)
         await self._attempt("accounts", self._make_accounts)
-        self._tasks = [
-            asyncio.create_task(self._repeat("disk space", SPACE_SECONDS, self._look_at_disk)),
-            asyncio.create_task(self._repeat("pruning", PRUNE_SECONDS, self._prune)),
-            asyncio.create_task(self._repeat("accounts", ACCOUNTS_SECONDS, self._make_accounts)),
-            asyncio.create_task(self._repeat("ledger check", CHECK_SECONDS, self._check)),
-            *(asyncio.create_task(self._repeat(*chore)) for chore in self._more),
+        own: list[Chore] = [
+            ("disk space", SPACE_SECONDS, self._look_at_disk),
+            ("accounts", ACCOUNTS_SECONDS, self._make_accounts),
         ]
+        once: list[Chore] = [
+            ("pruning", PRUNE_SECONDS, self._prune),
+            ("ledger check", CHECK_SECONDS, self._check),
+            *self._more,
+        ]
+        chores = [*((one, MINE) for one in own), *((one, turn) for one in once)]
+        self._tasks = [asyncio.create_task(self._repeat(*one, turn)) for one, turn in chores]
+
+    def passed_on(self) -> None:
+        """Another gateway does now what is done once: what was found here is not the last word."""
+        self._last_check = None
+        self._checked(0)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -109,9 +144,10 @@ class Maintenance:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _repeat(
-        self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]
+        self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]], turn: Turn
     ) -> None:
         while True:
+            await turn.ours()
             await self._attempt(name, chore)
             await asyncio.sleep(every_seconds)
 
@@ -143,6 +179,7 @@ class Maintenance:
 
     async def _prune(self) -> None:
         """A bounded number of rows at each turn; what is left over goes at the next ones."""
+        await self._ledger.forget_replicas(before=self._clock() - FORGET_SECONDS)
         old = self._old()
         for _ in range(PRUNE_ROUNDS):
             if await self._ledger.prune(old, limit=PRUNE_ROWS) < PRUNE_ROWS:

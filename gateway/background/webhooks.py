@@ -36,14 +36,14 @@ from gateway.ports.outbound import Callbacks
 
 log = structlog.get_logger("gateway.callbacks")
 
-LEASE_SECONDS: Final = 20.0
+LEASE_SECONDS: Final = 15.0
 """How long what waits here stays ours without a word: when this process dies, another one has it
 within that time."""
 
-RENEW_SECONDS: Final = 5.0
+RENEW_SECONDS: Final = 4.0
 """How often it is said that it still waits here, or is under way."""
 
-ATTEMPT_SECONDS: Final = 8.0
+ATTEMPT_SECONDS: Final = 6.0
 """What must be left of a lease when an attempt begins: enough to say so once more under it."""
 
 BATCH: Final = 200

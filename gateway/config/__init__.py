@@ -24,7 +24,7 @@ from pathlib import Path
 
 from gateway.config.build import build, listening
 from gateway.config.document import Problem, SettingsError, read_document
-from gateway.config.reload import differences, restart_needed
+from gateway.config.reload import differences, digest, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import ServerSettings, Settings, Storage
@@ -34,6 +34,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "differences",
+    "digest",
     "load",
     "load_listening",
     "parse",

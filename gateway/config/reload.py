@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from typing import Final
 
 from gateway.config.document import Path, dotted
 from gateway.config.schema import RELOADABLE, Part, Settings, yaml_name
+
+OWN_SETTINGS: Final = (("server", "host"), ("server", "port"), ("storage", "data_dir"))
+"""What differs between gateways that share all else."""
 
 
 def restart_needed(old: Settings, new: Settings) -> list[str]:
@@ -22,6 +28,20 @@ def differences(old: Settings, new: Settings) -> tuple[Mapping[str, object], Map
         {dotted(path): _at(before, path) for path in paths},
         {dotted(path): _at(after, path) for path in paths},
     )
+
+
+def digest(settings: Settings) -> str:
+    """Names what a gateway runs by: those that share a ledger should have it the same.
+
+    Without secrets, where it listens, and which folder is its own.
+    """
+    shown = dict(settings.shown())
+    for section, own in OWN_SETTINGS:
+        found = shown.get(section)
+        if isinstance(found, Mapping):
+            shown[section] = {name: value for name, value in found.items() if name != own}
+    told = json.dumps(shown, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _at(shown: object, path: Path) -> object:

@@ -31,10 +31,9 @@ from gateway.core.model import (
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.money.invariants import Violation
 from gateway.core.runs.history import Refusal, Step
-from gateway.core.runs.leases import Stand
 from gateway.core.teams.records import Change, ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
-from gateway.core.turns import ANY
+from gateway.ports.leases import DeliveryLeases, RunLeases
 from gateway.ports.replicas import Announcements, Replicas, SharedState
 
 T = TypeVar("T")
@@ -164,59 +163,20 @@ class TaskReads(Protocol):
     async def run(self, run_id: str) -> Run | None:
         """The run as last committed; None when there is none with this id."""
 
+    async def each_run(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """Those of these runs that there are."""
+
 
 class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
     """What an order is judged by and becomes."""
 
 
-class RunQueue(Transactions, Protocol):
+class RunQueue(Transactions, RunLeases, Protocol):
     """What drives runs."""
 
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
 
-        The longest due first; each comes back with its new lease, which no one else gets
-        before `until`.
-        """
-
-    async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
-        """Those of the runs that are still leased to `owner` are so until then: where each stands.
-
-        A lease that ran out is renewed too, as long as nobody else has taken the run since.
-        """
-
-    async def give_back(self, owner: str) -> None:
-        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
-
-    async def next_due(self) -> float | None:
-        """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
-
-
-class Outbox(Transactions, TaskReads, Protocol):
+class Outbox(Transactions, TaskReads, DeliveryLeases, Protocol):
     """What delivers callbacks and alerts."""
-
-    async def lease_deliveries(
-        self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
-    ) -> Sequence[Delivery]:
-        """As `lease`, for pending callbacks of the outbox: the longest due first.
-
-        Its parties are the teams and, for alerts, the operator: none has more than `share` in
-        hand.
-        """
-
-    async def renew_deliveries(
-        self, owner: str, delivery_ids: Sequence[str], *, until: float
-    ) -> Collection[str]:
-        """As `renew`, for callbacks: the ids of those that are still the owner's."""
-
-    async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
-        """Replaces those that are still leased to `owner`; the ids of these."""
-
-    async def give_back(self, owner: str) -> None:
-        """Whatever is leased to `owner`, run or callback, anybody may lease from now on."""
-
-    async def next_delivery_due(self) -> float | None:
-        """When the next pending callback can be leased."""
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """The callback or alert; None when there is none with this id."""

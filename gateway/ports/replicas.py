@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.replicas import Epochs, Replica
+from gateway.ports.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +108,13 @@ class CreditChecks(Protocol):
         """Replaces that upstream's last."""
 
 
-class SharedState(Replicas, Turns, Secrets, CreditChecks, Protocol):
+class LedgerClock(Protocol):
+    """The time that is the same for all."""
+
+    async def clock_offset(self, own: Clock) -> float | None:
+        """How far the store's clock is ahead of `own`, in seconds, as right as half of a round
+        trip; None where the store has none but the machine's."""
+
+
+class SharedState(Replicas, Turns, Secrets, CreditChecks, LedgerClock, Protocol):
     """All of it."""

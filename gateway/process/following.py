@@ -246,6 +246,14 @@ class Following:
         alive = await self._ledger.replicas(since=self._clock() - DEAD_SECONDS)
         return [one.name for one in alive if _is_below(one.epochs, wanted)]
 
+    async def known(self) -> Sequence[Replica]:
+        """Every gateway of this ledger that lives, or was seen to live a while ago."""
+        if self.is_shared:
+            return await self._ledger.replicas(since=self._clock() - FORGET_SECONDS)
+        own, now = self._own, self._clock()
+        alone = Epochs(max(self._policy_epoch, 0), self._cache.epoch)
+        return [Replica(own.id, own.name, self._started_at, now, alone, own.settings())]
+
     async def voiding(self) -> None:
         """Something was made void, and will be forgotten here one by one where nobody else writes.
 

@@ -3,7 +3,8 @@
 A waiter costs one future: one timer keeps the time for all of them, and it is the publisher who
 asks whether the news are what a waiter waits for. Waiters are woken in batches, so that thousands
 of them never hold the loop. A run nobody waits for costs nothing. What is published here is
-already committed; for a run of another process the ledger is looked into now and then.
+already committed; a run of another process is looked up in the ledger when there is news of it,
+and now and then without.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import asyncio
 import contextlib
 import math
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from gateway.core.model import Run
 from gateway.errors import Unavailable
+from gateway.ports.replicas import News
 from gateway.process.shares import may_take
 
 WAKE_BATCH: Final = 50
@@ -27,11 +29,17 @@ TICK_SECONDS: Final = 0.1
 """Waiting ends on the tick after its time is over: one timer serves all that end together."""
 
 SILENCE_SECONDS: Final = 15.0
-"""A watched run without news for so long is looked up: another process may have ended it."""
+"""A watched run without news for so long is looked up, so that nobody waits for what is over."""
+
+SHARED_SILENCE_SECONDS: Final = 1.5
+"""The same where other processes drive runs too, and their news may be lost."""
+
+LOOK_BATCH: Final = 200
+"""Runs looked up at once: some milliseconds of the ledger's, however many are waited for."""
 
 Reached = Callable[[Run], bool]
-Look = Callable[[str], Awaitable[Run | None]]
-"""Run id → the run as the ledger has it now. May raise `Unavailable`."""
+Look = Callable[[Sequence[str]], Awaitable[Sequence[Run]]]
+"""Run ids → those runs as the ledger has them now. May raise `Unavailable`."""
 
 
 class Waiters:
@@ -46,6 +54,8 @@ class Waiters:
         self._to_wake: deque[Waiter] = deque()
         self._waking: asyncio.Handle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._asked: set[str] = set()
+        self._look_now = asyncio.Event()
         self._released = False
 
     def publish(self, run: Run) -> None:
@@ -96,8 +106,14 @@ class Waiters:
     # --- runs of other processes -----------------------------------------------------------------
 
     def start(self, look: Look) -> None:
-        """From now on runs without news are looked up."""
+        """From now on runs are looked up: those that were heard of, and those without news."""
         self._looking = asyncio.create_task(self._look_after_silent_runs(look), name="waiters")
+
+    def heard(self, news: News) -> None:
+        """What another process wrote: whoever waits for one of its runs is told at once."""
+        self._asked |= self._watched.keys() if news.missed else self._watched.keys() & news.runs
+        if self._asked:
+            self._look_now.set()
 
     async def stop(self) -> None:
         self.release()
@@ -108,13 +124,19 @@ class Waiters:
 
     async def _look_after_silent_runs(self, look: Look) -> None:
         while True:
-            await asyncio.sleep(self._silence_seconds / 3)
-            for run_id in self._silent_runs():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._silence_seconds / 3):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            asked, self._asked = self._asked & self._watched.keys(), set()
+            wanted = list(asked.union(self._silent_runs()))
+            for at in range(0, len(wanted), LOOK_BATCH):
                 try:
-                    run = await look(run_id)
+                    runs = await look(wanted[at : at + LOOK_BATCH])
                 except Unavailable:
+                    self._asked |= asked
                     break  # the store is away; the next round comes soon
-                if run is not None:
+                for run in runs:
                     self.publish(run)
 
     def _silent_runs(self) -> list[str]:

@@ -59,7 +59,9 @@ class Adapters:
         limit_bytes = settings.cache.size_limit_bytes
         self.cache = response_cache(folder / "cache", size_limit_bytes=limit_bytes)
         self.tokens = TiktokenCounter()
-        self.callback_addresses = CallbackAddresses(folder / "callback.key", current)
+        self.callback_addresses = CallbackAddresses(
+            folder / "callback.key", current, is_shared=is_shared(settings)
+        )
         tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
         self.connections = Connections(
             settings,
@@ -71,6 +73,11 @@ class Adapters:
         self.metrics = Metrics(
             ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current
         )
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether other gateways may write the same ledger."""
+    return settings.storage.postgres_url is not None
 
 
 def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool = False) -> Ledger:

@@ -53,10 +53,15 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the machine says: who answers a look-up, and the variables that name proxies."""
+    """What the machine says: who answers a look-up, and the variables that name proxies.
+
+    `skewed`: a clock that the gateway is given is one of a machine, and may be wrong as these are;
+    else it is taken for the right one.
+    """
 
     ask: Ask = system
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    skewed: bool = False
 
     def lookups(self, bounds: ResolverBounds) -> Lookups:
         return Lookups(bounds, ask=self.ask)

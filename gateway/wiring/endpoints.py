@@ -9,6 +9,7 @@ from gateway.config import Settings
 from gateway.config.notices import notices
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
+from gateway.process.following import DEAD_SECONDS
 from gateway.services.retries import Retrying
 from gateway.services.runs import Runs
 from gateway.web.admin.alerts import AlertTests
@@ -19,6 +20,7 @@ from gateway.web.admin.health import HealthDeps, HealthPage, Life
 from gateway.web.admin.keys import TeamKeys
 from gateway.web.admin.pictures import PictureRegister
 from gateway.web.admin.refusals import RefusedOrders
+from gateway.web.admin.replicas import ReplicasDeps, ReplicasPage
 from gateway.web.admin.runs import RunPages
 from gateway.web.admin.settings import Reread, SettingsPage
 from gateway.web.admin.teams import ManagedTeams
@@ -64,6 +66,7 @@ class EndpointsDeps:
     reread: Reread
     unready: Callable[[], Awaitable[Sequence[str]]]
     unready_here: Callable[[], Sequence[str]]
+    clock_offset: Callable[[], float]
 
 
 def make_endpoints(deps: EndpointsDeps) -> Sequence[Endpoint]:
@@ -142,6 +145,15 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
             waiting=deps.waiting,
             notices=lambda: [*notices(deps.settings()), *services.policy.notices],
             reread=deps.reread,
+        ),
+        ReplicasPage(
+            ReplicasDeps(
+                known=services.following.known,
+                own_id=services.replica_id,
+                dead_after_seconds=DEAD_SECONDS,
+                chores_here=lambda: services.turn.is_ours,
+                clock_offset=deps.clock_offset,
+            )
         ),
         HealthPage(
             HealthDeps(

@@ -6,17 +6,27 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
 
-from gateway.config import Settings, SettingsError, convert, differences, managed, restart_needed
+from gateway.background.timekeeping import Timekeeper
+from gateway.config import (
+    Settings,
+    SettingsError,
+    convert,
+    differences,
+    managed,
+    restart_needed,
+)
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
 from gateway.core.teams.changes import Act, Action
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
+from gateway.ports.replicas import News
+from gateway.process.common_clock import CommonClock
 from gateway.web.admin.health import Life
 from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
@@ -60,13 +70,25 @@ class Gateway:
         self._rereading = asyncio.Lock()
         self._life = Life()
         self._leaving: str | None = None
+        outside = outside or Outside()
+        self._common_clock = CommonClock(clock)
+        self._is_timed = settings.storage.postgres_url is not None and (
+            clock is time.time or outside.skewed
+        )
+        if self._is_timed:
+            self._clock = clock = self._common_clock
         self._current = Current(convert.policy(settings, port=self._port), clock)
         self.adapters = Adapters(
             settings,
             self._current,
             clock=clock,
             callback_tls=callback_tls,
-            outside=outside or Outside(),
+            outside=outside,
+        )
+        self.timekeeper = Timekeeper(
+            self.adapters.ledger,
+            self._common_clock,
+            tell=self.adapters.metrics.clock_measured,
         )
         self.services = Services(settings, self.adapters, self._current, clock)
         self.ledger = self.adapters.ledger
@@ -95,15 +117,18 @@ class Gateway:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await asyncio.to_thread(restores.require_no_backup, folder)
             await picture_store.require(adapters.unopened, adapters.pictures)
-            await adapters.callback_addresses.load()
             await adapters.ledger.open()
+            if self._is_timed:
+                await self.timekeeper.start()
+            await adapters.callback_addresses.load(adapters.ledger)
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)
             await adapters.cache.open((await adapters.ledger.epochs()).cache)
             await services.following.start()
             await adapters.tokens.load()
-            await services.maintenance.start()
+            await services.turn.start()
+            await services.maintenance.start(services.turn)
         except OSError as error:
             await adapters.ledger.close()
             raise Unavailable(f"The folder {folder} cannot be used: {error}.") from error
@@ -113,13 +138,21 @@ class Gateway:
         except BaseException:
             await adapters.ledger.close()
             raise
-        services.waiters.start(adapters.ledger.run)
+        adapters.ledger.listen(self._heard)
+        services.waiters.start(adapters.ledger.each_run)
         services.worker.run()
         services.webhooks.run()
         services.refusals.run()
         self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
+
+    def _heard(self, news: News) -> None:
+        """What another gateway wrote to the ledger, or this one."""
+        self.services.waiters.heard(news)
+        if news.due or news.missed:
+            self.services.worker.look()
+            self.services.webhooks.nudge()
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""
@@ -145,6 +178,8 @@ class Gateway:
             services.worker.stop(grace_seconds), services.webhooks.stop(grace_seconds)
         )
         await services.maintenance.stop()
+        await services.turn.stop()
+        await self.timekeeper.stop()
         await services.refusals.stop()
         await services.following.stop()
         await adapters.connections.aclose()
@@ -176,6 +211,7 @@ class Gateway:
         self._install(settings)
         self._note_reload(successful=True)
         self.settings = settings
+        self.services.told(settings)
         return self._waiting()
 
     def _waiting(self) -> Sequence[str]:
@@ -238,12 +274,13 @@ class Gateway:
             waiting=self._waiting,
             reread=self.reread,
             unready=self._unready,
+            clock_offset=lambda: self._common_clock.offset_seconds,
             unready_here=self._unready_here,
         )
 
     async def _unready(self) -> Sequence[str]:
         """Why no order can be taken now."""
-        reasons = [self._leaving] if self._leaving else []
+        reasons = [*self._own_reasons()]
         problem = await self.adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
@@ -255,7 +292,13 @@ class Gateway:
             reasons.append(error.message)
         return reasons
 
+    def _own_reasons(self) -> Iterator[str]:
+        if self._leaving:
+            yield self._leaving
+        if problem := self.timekeeper.problem():
+            yield problem
+
     def _unready_here(self) -> Sequence[str]:
         """Why another replica should be asked: nothing that is wrong with all of them at once."""
-        reasons = [self._leaving] if self._leaving else []
+        reasons = [*self._own_reasons()]
         return reasons if self.services.maintenance.has_space() else [*reasons, NO_SPACE]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
 from gateway.background.maintenance import Maintenance
 from gateway.background.runs import RunBounds, RunsDeps, Worker
+from gateway.background.turn import ChoresTurn
 from gateway.background.webhooks import Webhooks, WebhooksDeps
-from gateway.config import Settings, managed
+from gateway.config import Settings, digest, managed
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.following import Following, FollowingDeps, Own
 from gateway.process.picture_locks import PictureLocks
-from gateway.process.waiters import Waiters
+from gateway.process.waiters import SHARED_SILENCE_SECONDS, SILENCE_SECONDS, Waiters
 from gateway.services.decisions import Decisions, DecisionsDeps
 from gateway.services.erasure import FINISH_SECONDS, Erasure, ErasureDeps
 from gateway.services.orders import Orders, OrdersDeps
@@ -28,7 +30,7 @@ from gateway.services.teams import Teams
 from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
-from gateway.wiring.adapters import Adapters
+from gateway.wiring.adapters import Adapters, is_shared
 
 
 class Services:
@@ -40,6 +42,9 @@ class Services:
         self._adapters = adapters
         self._current = current
         self._clock = clock
+        self.replica_id = f"replica-{secrets.token_hex(6)}"
+        self._settings = settings
+        self._digest: str | None = None
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
         self.policy = PolicyInForce(
             ledger, current, read=managed.reader(settings), installed=metrics.declare
@@ -50,8 +55,11 @@ class Services:
         self.refusals = Refusals(
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
         )
-        self.waiters = Waiters()
-        self.picture_locks = PictureLocks()
+        shared = is_shared(settings)
+        self.waiters = Waiters(
+            silence_seconds=SHARED_SILENCE_SECONDS if shared else SILENCE_SECONDS
+        )
+        self.picture_locks = PictureLocks(ledger if shared else None, clock=clock)
         self.erasure = Erasure(
             ErasureDeps(
                 ledger=ledger,
@@ -70,6 +78,9 @@ class Services:
             tell=metrics.credits_compared,
         )
         self.maintenance = self._make_maintenance()
+        self.turn = ChoresTurn(
+            ledger, self.replica_id, clock=clock, passed_on=self.maintenance.passed_on
+        )
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.references = References(
@@ -87,9 +98,19 @@ class Services:
             clock=clock,
         )
 
+    def told(self, settings: Settings) -> None:
+        """These are in force now."""
+        self._settings, self._digest = settings, None
+
+    def _settings_digest(self) -> str:
+        if self._digest is None:
+            self._digest = digest(self._settings)
+        return self._digest
+
     def _make_following(self, settings: Settings) -> Following:
         """By name a replica is told from others on a page; by id it is one process."""
-        own = Own(f"replica-{secrets.token_hex(6)}", socket.gethostname(), lambda: "")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        own = Own(self.replica_id, name, self._settings_digest)
         return Following(
             FollowingDeps(
                 ledger=self._adapters.ledger,
@@ -97,7 +118,7 @@ class Services:
                 cache=self._adapters.cache,
                 own=own,
                 clock=self._clock,
-                is_shared=settings.storage.postgres_url is not None,
+                is_shared=is_shared(settings),
             )
         )
 
@@ -134,7 +155,7 @@ class Services:
             deps,
             self._adapters.connections.callbacks(),
             concurrency=settings.callbacks.concurrency,
-            owner=f"webhooks-{secrets.token_hex(6)}",
+            owner=f"{self.replica_id}/callbacks",
             alerts=self._adapters.connections.alerts(),
         )
 
@@ -160,7 +181,7 @@ class Services:
         worker = settings.worker
         longest = max(entry.timeout.download_seconds for entry in settings.upstreams.values())
         bounds = RunBounds(worker.concurrency, worker.downloads, longest)
-        return Worker(deps, bounds, owner=f"gateway-{secrets.token_hex(6)}")
+        return Worker(deps, bounds, owner=f"{self.replica_id}/runs")
 
     def _make_decisions(self) -> Decisions:
         return Decisions(

@@ -44,8 +44,8 @@ class Replica:
     async def start(self, *, ready: bool = True) -> None:
         self.folder.mkdir(exist_ok=True)
         config = self.folder / "config.yaml"
-        text = settings_text(self.settings["base_url"], self.folder / "data",
-                             **{k: v for k, v in self.settings.items() if k != "base_url"})  # fmt: skip
+        changes = dict(self.settings)
+        text = settings_text(changes.pop("base_url"), self.folder / "data", **changes)
         config.write_text(text, "utf-8")
         with (self.folder / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -145,8 +145,15 @@ class Replicas:
     async def usage(self, team: str = "blue") -> Mapping[str, Any]:
         """The team's totals, from the ledger."""
         answer = await self.admin("GET", "usage", params={"by": "team", "team": team})
-        rows: list[Mapping[str, Any]] = answer.json()["rows"]
-        return rows[0] if rows else {}
+        totals: Mapping[str, Any] = answer.json()["totals"]
+        return totals
+
+    async def new_team(self, name: str, at: Replica) -> tuple[str, str]:
+        """Makes a team with one key; that key, and its id."""
+        made = await self.admin("POST", "teams", at=at, json={"name": name})
+        assert made.status_code == 200, made.text
+        key = (await self.admin("POST", f"teams/{name}/keys", at=at, json={})).json()
+        return key["key"], key["id"]
 
     async def audit(self) -> str:
         """What the audit says: empty when all adds up."""
@@ -176,7 +183,10 @@ async def replicas(
         httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=500)) as client,
     ):
         kept = {"free_space_floor": 0, **storage, **changes.pop("storage", {})}
-        settings = {"base_url": sandbox.base_url, "storage": kept, **changes}
+        server = {"public_url": "https://images.example.org", **changes.pop("server", {})}
+        patient = {"connect": "5s", "submit": "25s", "poll": "20s", "download": "60s"}
+        changes["upstreams"] = {"evolink": {"timeout": patient, **changes.pop("upstreams", {})}}
+        settings = {"base_url": sandbox.base_url, "storage": kept, "server": server, **changes}
         known = shared_servers.s3() if environment is None else environment
         every = [
             Replica(name, folder / name, settings, environment=known)

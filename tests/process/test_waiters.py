@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ import pytest
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Windows
 from gateway.errors import Unavailable
+from gateway.ports.replicas import News
 from gateway.process.waiters import WAKE_BATCH, Waiter, Waiters
 
 RUN = Run(
@@ -183,11 +184,11 @@ async def test_a_silent_run_is_looked_up() -> None:
     waiters = Waiters(silence_seconds=0.06)
     looked: list[str] = []
 
-    async def look(run_id: str) -> Run | None:
-        looked.append(run_id)
+    async def look(run_ids: Sequence[str]) -> Sequence[Run]:
+        looked.extend(run_ids)
         if len(looked) == 1:
             raise Unavailable("away")
-        return RUNNING if len(looked) == 2 else DONE
+        return [RUNNING if len(looked) == 2 else DONE]
 
     waiters.start(look)
     with empty_after(waiters), waiters.watching(RUN.id) as watch:
@@ -199,7 +200,7 @@ async def test_a_silent_run_is_looked_up() -> None:
 async def test_a_run_with_news_is_not_looked_up() -> None:
     waiters = Waiters(silence_seconds=0.2)
 
-    async def look(_: str) -> Run | None:
+    async def look(_: Sequence[str]) -> Sequence[Run]:
         pytest.fail("it was heard of")
 
     waiters.start(look)
@@ -211,3 +212,29 @@ async def test_a_run_with_news_is_not_looked_up() -> None:
         waiters.publish(DONE)
         assert await waiting is DONE
     await waiters.stop()
+
+
+@pytest.mark.parametrize("news", [News(runs=frozenset({RUN.id, "run_2"})), News(missed=True)])
+async def test_what_another_process_tells_of_is_looked_up_at_once(news: News) -> None:
+    """Also once the store is back; only what somebody waits for is asked after."""
+    waiters = Waiters(silence_seconds=0.9)
+    looked: list[list[str]] = []
+
+    async def look(run_ids: Sequence[str]) -> Sequence[Run]:
+        looked.append([*run_ids])
+        if len(looked) == 1:
+            raise Unavailable("away")
+        return [DONE]
+
+    waiters.start(look)
+    with empty_after(waiters):
+        waiters.heard(News(runs=frozenset({"run_3"})))
+        with waiters.watching(RUN.id) as watch:
+            waiting = asyncio.create_task(watch.until(final, 10))
+            await begun(waiting)
+            assert looked == []
+            waiters.heard(news)
+            async with asyncio.timeout(0.8):
+                assert await waiting == DONE
+    await waiters.stop()
+    assert looked == [[RUN.id]] * 2

@@ -7,7 +7,7 @@ remembers in which time zone anything was counted. Plain blocking functions, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from gateway.adapters.ledger import rows, statements
@@ -32,7 +32,9 @@ def ready(db: Database, keys: Iterable[AccountKey]) -> Mapping[AccountKey, Accou
     if len(found) == len(wanted):  # as nearly always
         return found
     made = {key: _made(db, key) for key in wanted if key not in found}
-    put(db, [account for account, runs in made.values() if runs])
+    for part in in_parts([account for account, runs in made.values() if runs]):
+        values = [value for account in part for value in rows.account_row(account)]
+        db.execute(statements.put_accounts(len(part)), values)
     return {key: found.get(key) or made[key][0] for key in wanted}
 
 
@@ -46,11 +48,10 @@ def counted(db: Database, team: str, at: float) -> Mapping[AccountKey, Account]:
     return rows.accounts_from(db.execute(statements.ACCOUNTS_COUNTED, values).fetchall())
 
 
-def put(db: Database, changed: Sequence[Account]) -> None:
-    for start in range(0, len(changed), AT_ONCE):
-        part = changed[start : start + AT_ONCE]
-        values = [value for account in part for value in rows.account_row(account)]
-        db.execute(statements.put_accounts(len(part)), values)
+def in_parts(accounts: Sequence[Account]) -> Iterator[Sequence[Account]]:
+    """So many as one statement takes."""
+    for start in range(0, len(accounts), AT_ONCE):
+        yield accounts[start : start + AT_ONCE]
 
 
 def _found(db: Database, wanted: Sequence[AccountKey]) -> Mapping[AccountKey, Account]:

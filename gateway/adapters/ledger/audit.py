@@ -281,11 +281,12 @@ def json_checks(say: JsonWords) -> Iterator[Check]:
     yield from audit_records.json_checks(say)
 
 
-def _dangling(table: str, columns: tuple[str, ...], parent: str, keys: tuple[str, ...]) -> Check:
+def _dangling(table: str, key: str, columns: tuple[str, ...], parent: str) -> Check:
     """What SQLite's `foreign_key_check` says, for a server where somebody switched it off."""
-    row = " || '/' || ".join(f"child.{name}" for name in columns)
+    keys = _PARENTS[parent]
+    row = " || '/' || ".join(f"child.{name}" for name in key.split())
     on = " AND ".join(
-        f"parent.{key} = child.{name}" for name, key in zip(columns, keys, strict=True)
+        f"parent.{of_parent} = child.{name}" for name, of_parent in zip(columns, keys, strict=True)
     )
     return Check(
         Invariant.REFERENCES,
@@ -296,16 +297,18 @@ def _dangling(table: str, columns: tuple[str, ...], parent: str, keys: tuple[str
     )
 
 
+_PARENTS: Final = {"runs": ("id",), "jobs": ("id",), "teams": ("name",), "uploads": ("team", "id")}
+
 REFERENCES: Final = (
-    ("jobs", ("run_id",), "runs", ("id",)),
-    ("steps", ("run_id",), "runs", ("id",)),
-    ("gallery", ("run_id",), "runs", ("id",)),
-    ("pictures", ("run_id",), "runs", ("id",)),
-    ("team_keys", ("team",), "teams", ("name",)),
-    ("deliveries", ("job_id",), "jobs", ("id",)),
-    ("upload_urls", ("team", "upload_id"), "uploads", ("team", "id")),
+    ("jobs", "id", ("run_id",), "runs"),
+    ("steps", "run_id number", ("run_id",), "runs"),
+    ("gallery", "team run_id", ("run_id",), "runs"),
+    ("pictures", "id", ("run_id",), "runs"),
+    ("team_keys", "id", ("team",), "teams"),
+    ("deliveries", "id", ("job_id",), "jobs"),
+    ("upload_urls", "team url", ("team", "upload_id"), "uploads"),
 )
-"""Every foreign key: table, columns, and what they name."""
+"""Every foreign key: the table, by what its rows are told, and which columns name whose row."""
 
 SQLITE_CHECKS: Final = (
     *json_checks(SqliteJson()),

@@ -26,6 +26,9 @@ class Database(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
 
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        """The statement for each of the rows; `rowcount` is that of all."""
+
 
 def first(db: Database, statement: Statement, read: Callable[[Row], T]) -> T | None:
     """The first row's record; None when there is no row."""

@@ -5,16 +5,14 @@ Plain blocking functions on any connection, as in `store`. They begin and end no
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
-from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.plain_rows import REFUSAL_COLUMNS, STEP_COLUMNS, row_of
 from gateway.adapters.ledger.statements import insert
 from gateway.core.runs.history import Step, last_number
 
 STEPS: Final = f"SELECT {', '.join(STEP_COLUMNS)} FROM steps WHERE run_id = ? ORDER BY number"
-LAST_STEP: Final = "SELECT COALESCE(MAX(number), 0) FROM steps WHERE run_id = ?"
 REFUSALS_NAMED: Final = (
     f"SELECT {', '.join(REFUSAL_COLUMNS)} FROM ("
     f"SELECT {', '.join(REFUSAL_COLUMNS)},"
@@ -24,14 +22,24 @@ REFUSALS_NAMED: Final = (
 )
 
 ADD_STEP: Final = insert("steps", STEP_COLUMNS)
+ADD_NEXT_STEP: Final = (
+    f"INSERT INTO steps ({', '.join(STEP_COLUMNS)}) SELECT ?, told.next, ?, ?, ?, ?, ?, ?"
+    " FROM (SELECT COALESCE(MAX(number), 0) + 1 AS next FROM steps WHERE run_id = ?) AS told"
+    " WHERE told.next <= ?"
+)
+"""It gets the next number, unless the run has told enough."""
+
 ADD_REFUSAL: Final = f"{insert('refusals', REFUSAL_COLUMNS)} ON CONFLICT (id) DO NOTHING"
 
 
-def add_step(db: Database, step: Step) -> None:
-    """A step without a number gets the next one, unless the run has told enough."""
-    if step.number == 0:
-        last = int(db.execute(LAST_STEP, (step.run_id,)).fetchall()[0][0])
-        if last >= last_number(step):
-            return
-        step = replace(step, number=last + 1)
-    db.execute(ADD_STEP, row_of(step))
+def adding(steps: Sequence[Step], *, numbered: bool) -> tuple[str, list[tuple[object, ...]]]:
+    """The statement for these steps, and its rows; those without a number get the next one."""
+    if numbered:
+        return ADD_STEP, [row_of(step) for step in steps]
+    return ADD_NEXT_STEP, [
+        (
+            step.run_id, step.at, step.event, step.before, step.after, step.route, step.detail,
+            step.run_id, last_number(step),
+        )
+        for step in steps
+    ]  # fmt: skip

@@ -46,7 +46,7 @@ ERASE_PICTURE: Final = (
     "UPDATE pictures SET prompt = ?, searched = ?, erased_at = ?, removed_at = ? WHERE id = ?"
 )
 LEFT_OF_RUN: Final = "SELECT COUNT(*) FROM pictures WHERE run_id = ? AND erased_at IS NULL"
-UNSHARE: Final = "UPDATE runs SET shared = 0 WHERE id = ? AND shared = 1"
+UNSHARE: Final = "UPDATE runs SET shared = 0 WHERE id = ?"
 _OF_ITS_JOBS: Final = "job_id IN (SELECT id FROM jobs WHERE run_id = ?)"
 WORDS_BESIDE: Final = (
     "UPDATE steps SET detail = '' WHERE run_id = ? AND event NOT IN"
@@ -75,17 +75,20 @@ UNREMOVED: Final = f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY era
 # --- writing -------------------------------------------------------------------------------------
 
 
-def keep(db: Database, run: Run) -> None:
-    """Puts the pictures of a run that is done on record, also where another run made the same."""
-    for row in picture_rows(run):
-        db.execute(PUT_PICTURE, (*row, row[1]))
+def kept_rows(run: Run) -> list[Row]:
+    """For `PUT_PICTURE`: the pictures of a run that is done, also where another made the same."""
+    return [(*row, row[1]) for row in picture_rows(run)]
 
 
-def show(db: Database, job: Job) -> None:
-    """The run is in the gallery of the job's team from its first job on, and has its verdict."""
+def shown_row(job: Job) -> Row:
+    """For `SHOW`: the run is in the gallery of the job's team from its first job on."""
+    return (job.team, job.run_id, job.id, job.created_at, VERDICT_BITS[job.verdict])
+
+
+def verdict_row(job: Job) -> tuple[int, str, int]:
+    """For `NOTE_VERDICT`, which has nothing to do where the gallery has the verdict already."""
     bit = VERDICT_BITS[job.verdict]
-    if db.execute(SHOW, (job.team, job.run_id, job.id, job.created_at, bit)).rowcount == 1:
-        db.execute(NOTE_VERDICT, (bit, job.run_id, bit))
+    return (bit, job.run_id, bit)
 
 
 def erase(db: Database, one: KeptPicture) -> None:
@@ -104,7 +107,9 @@ def erase(db: Database, one: KeptPicture) -> None:
 
 
 def take_words(db: Database, run_id: str) -> None:
-    """From the run and from whatever lies beside it."""
+    """From the run, which is nobody's else from the first statement on, and whatever lies beside
+    it."""
+    db.execute(UNSHARE, (run_id,))
     run = first(db, (RUN_BY_ID, (run_id,)), rows.run_from)
     if run is None:
         raise ConstraintViolation(f"there is no run {run_id}")

@@ -85,6 +85,10 @@ class LedgerReads:
     async def run(self, run_id: str) -> Run | None:
         return await self._first(statements.RUN_BY_ID, (run_id,), rows.run_from)
 
+    async def each_run(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        wanted = (statements.runs_by_id(len(run_ids)), tuple(run_ids))
+        return await self._reader.call(lambda db: every(db, wanted, rows.run_from))
+
     async def steps(self, run_id: str) -> Sequence[Step]:
         told = (history_store.STEPS, (run_id,))
         return await self._reader.call(lambda db: every(db, told, lambda row: Step(*row)))

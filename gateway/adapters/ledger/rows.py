@@ -135,10 +135,11 @@ def run_from(row: Row) -> Run:
 
 
 def job_row(job: Job) -> tuple[object, ...]:
-    """The values of `JOB_COLUMNS`, and the id of the run that its state and model come from."""
+    """The values of `JOB_COLUMNS`, and the run that its state and its model come from; without
+    one it has neither, which its table refuses."""
     return (
         job.id, job.run_id, job.team, job.verdict.value, job.created_at, job.callback_url,
-        job.labels, job.run_id,
+        job.labels, job.run_id, job.run_id,
     )  # fmt: skip
 
 

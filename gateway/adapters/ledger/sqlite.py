@@ -86,6 +86,10 @@ class SqliteLedger(LedgerReads, LedgerWrites):
             os.close(self._lock_file)
             self._lock_file = None
 
+    async def clock_offset(self, own: Clock) -> float | None:
+        """The machine's clock is the only one."""
+        return None
+
     def listen(self, heard: Callable[[News], None]) -> None:
         """Nobody else writes here, and who writes here tells of it himself."""
 

@@ -48,7 +48,6 @@ def upsert(table: str, columns: tuple[str, ...], *, key: int, rows: int = 1) -> 
 # --- single records --------------------------------------------------------------------------
 
 RUN_BY_ID: Final = f"SELECT {_RUN} FROM runs WHERE id = ?"
-RUN_STATE: Final = "SELECT state FROM runs WHERE id = ?"
 RUN_LIVE: Final = f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND {LIVE}"
 RUN_FINISHED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'done'"
@@ -74,7 +73,8 @@ PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
 TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
-    f" SELECT {', '.join('?' * len(JOB_COLUMNS))}, state, model FROM runs WHERE id = ?"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}, (SELECT state FROM runs WHERE id = ?),"
+    " (SELECT model FROM runs WHERE id = ?))"
 )
 FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
 ADD_CLAIM: Final = insert("claims", CLAIM_COLUMNS)
@@ -202,6 +202,11 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
 
 
 @cache
+def runs_by_id(count: int) -> str:
+    return f"SELECT {_RUN} FROM runs WHERE id IN {marks(count)}"
+
+
+@cache
 def take_runs(count: int) -> str:
     """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
     ids."""
@@ -257,7 +262,7 @@ def _next(table: str, open_rows: str) -> str:
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)
-VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING))
+VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------
 

@@ -6,25 +6,25 @@ adapter's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gateway.adapters.ledger import (
     account_store,
-    history_store,
     picture_store,
+    planned,
     replica_store,
     rows,
     statements,
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
-from gateway.adapters.ledger.plain_rows import row_of
-from gateway.core.model import Claim, Job, Run, RunState, Upload, Usage
-from gateway.core.runs.leases import Stand
+from gateway.adapters.ledger.planned import Known
+from gateway.core.model import Claim, Job, Run, RunState
 from gateway.core.replicas import Epoch
-from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
+from gateway.core.runs.leases import Stand
+from gateway.core.transaction import Decide, Keys, View, Writes
 
 T = TypeVar("T")
 
@@ -78,39 +78,14 @@ def load(db: Database, keys: Keys) -> View:
 
 
 def apply(db: Database, writes: Writes, view: View) -> None:
-    """Writes what differs from the view.
+    """Writes what differs from the view."""
+    known = known_of(db, writes, view)
+    planned.apply_all(db, planned.planned(writes, known))
+    take_back(db, writes)
 
-    Runs that others can join go last: the fingerprint may be given up by one for another.
-    """
-    known = {run.id: run for run in (view.run, view.live, view.finished, view.superseded) if run}
-    for run in sorted(writes.runs, key=lambda run: run.shared and not run.is_final):
-        if run != known.get(run.id):
-            _put_run(db, run, known.get(run.id))
-    for job in writes.jobs:
-        _add_job(db, job)
-    plain: Sequence[tuple[str, Sequence[Any], Callable[[Any], Row]]] = (
-        (statements.FREE_CLAIM, writes.freed, lambda claim: (claim.team, claim.key, claim.job_id)),
-        (statements.ADD_CLAIM, writes.claims, rows.claim_row),
-        (statements.PUT_DELIVERY, writes.deliveries, rows.delivery_row),
-        (statements.ADD_ALERT, writes.alerts, rows.delivery_row),
-        (team_store.PUT_TEAM, writes.teams, row_of),
-        (team_store.ADD_CHANGE, writes.changes, row_of),
-        (history_store.ADD_REFUSAL, writes.refusals, row_of),
-    )
-    for sql, records, row in plain:
-        for record in records:
-            db.execute(sql, row(record))
-    for upload in writes.uploads:
-        _put_upload(db, upload)
-    changed = {a.key: a for a in writes.accounts if view.accounts.get(a.key) != a}
-    if changed:
-        account_store.put(db, list(changed.values()))
-    for usage in writes.usage:
-        _add_usage(db, usage)
-    for key in writes.team_keys:
-        team_store.put_key(db, key)
-    for step in writes.steps:
-        history_store.add_step(db, step)
+
+def take_back(db: Database, writes: Writes) -> None:
+    """Pictures and words, which are read before they are written."""
     for picture in writes.pictures:
         picture_store.erase(db, picture)
     for run_id in writes.wordless:
@@ -118,47 +93,15 @@ def apply(db: Database, writes: Writes, view: View) -> None:
     replica_store.raise_epochs(db, writes.raised)
 
 
-def _put_run(db: Database, run: Run, before: Run | None) -> None:
-    """The pictures are kept when the run becomes done; a later change keeps none anew."""
-    is_done = run.state is RunState.DONE
-    was_done = is_done and _state(db, run, before) == RunState.DONE
-    db.execute(statements.PUT_RUN, rows.run_row(run))
-    if before is None or before.state is not run.state:
-        db.execute(statements.TELL_JOBS, (run.state.value, run.id))
-    if is_done and not was_done:
-        picture_store.keep(db, run)
-
-
-def _state(db: Database, run: Run, before: Run | None) -> str | None:
-    """In which state the run was; None for a new one."""
-    if before is not None:
-        return before.state
-    return first(db, (statements.RUN_STATE, (run.id,)), _text)
-
-
-def _add_job(db: Database, job: Job) -> None:
-    if db.execute(statements.ADD_JOB, rows.job_row(job)).rowcount != 1:
-        raise ConstraintViolation(f"job {job.id} has no run {job.run_id}")
-    picture_store.show(db, job)
-
-
-def _add_usage(db: Database, usage: Usage) -> None:
-    """Failures alone may become fewer, which no row to insert can say."""
-    lost = usage.spent_failed_usd_micros
-    more = replace(usage, failed=max(0, usage.failed), spent_failed_usd_micros=max(0, lost))
-    db.execute(statements.ADD_USAGE, rows.usage_row(more))
-    db.execute(statements.ADD_TOTAL, rows.total_row(more))
-    if usage.failed < 0:
-        less = (usage.failed, lost, usage.team, usage.model)
-        db.execute(statements.FAIL_LESS, (*less, usage.day))
-        db.execute(statements.FAIL_LESS_IN_ALL, less)
-
-
-def _put_upload(db: Database, upload: Upload) -> None:
-    db.execute(statements.PUT_UPLOAD, rows.upload_row(upload))
-    db.execute(statements.DROP_URLS, (upload.team, upload.id))
-    for url in upload.urls:
-        db.execute(statements.PUT_URL, (upload.team, url, upload.id))
+def known_of(db: Database, writes: Writes, view: View) -> Known:
+    """What is known from the view, and of which run it must be known whether it was done."""
+    seen = (view.run, view.live, view.finished, view.superseded)
+    runs = {run.id: run for run in seen if run}
+    for run in writes.runs:
+        if run.state is RunState.DONE and run.id not in runs:
+            found = _run(db, statements.RUN_BY_ID, run.id)
+            runs |= {found.id: found} if found else {}
+    return Known(runs, view.accounts)
 
 
 def forget_upload(db: Database, team: str, upload_id: str) -> None:

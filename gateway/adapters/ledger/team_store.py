@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.adapters.ledger.database import Database, every, first
-from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, KEY_COLUMNS, TEAM_COLUMNS, row_of
+from gateway.adapters.ledger.plain_rows import CHANGE_COLUMNS, KEY_COLUMNS, TEAM_COLUMNS
 from gateway.adapters.ledger.statements import insert, upsert
 from gateway.core.teams.records import ManagedTeam, TeamKey
-from gateway.core.transaction import ConstraintViolation
 
 _TEAM: Final = ", ".join(TEAM_COLUMNS)
 _KEY: Final = ", ".join(KEY_COLUMNS)
@@ -34,11 +33,6 @@ def managed(db: Database, name: str) -> tuple[ManagedTeam | None, tuple[TeamKey,
     """The team, deleted or not, and every key it ever had, oldest first."""
     keys = every(db, (KEYS_OF_TEAM, (name,)), lambda row: TeamKey(*row))
     return first(db, (TEAM, (name,)), lambda row: ManagedTeam(*row)), tuple(keys)
-
-
-def put_key(db: Database, key: TeamKey) -> None:
-    if db.execute(PUT_KEY, row_of(key)).rowcount != 1:
-        raise ConstraintViolation(f"the key {key.id} is there already, and is another one")
 
 
 # --- reads -------------------------------------------------------------------------------------

@@ -145,6 +145,10 @@ class MetricsRecorder:
         """The ledger's invariants were checked, and so many are broken."""
         self._violations.set(violations)
 
+    def clock_measured(self, offset_seconds: float) -> None:
+        """The ledger's clock is so far ahead of this machine's."""
+        self._clock_offset.set(offset_seconds)
+
     def credits_compared(self, upstream: str, drift: float, at: float) -> None:
         """So many credits are between the upstream account's count and the ledger's."""
         self._upstreams.compared(upstream, drift, at)
@@ -242,6 +246,10 @@ class MetricsRecorder:
         self._reloaded_at = gauge(
             "gateway_config_last_reload_timestamp_seconds",
             "When the settings in force were read.",
+        )
+        self._clock_offset = gauge(
+            "gateway_clock_offset_seconds",
+            "How far the ledger's clock is ahead of this machine's; corrected.",
         )
         build = gauge("gateway_build_info", "The version that runs.", labelnames=("version",))
         build.labels(__version__).set(1)

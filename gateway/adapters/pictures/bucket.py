@@ -25,7 +25,7 @@ from gateway.adapters.pictures.bucket_marker import FRESH_SECONDS, BucketMarker
 from gateway.adapters.pictures.bucket_unproven import BucketUnproven
 from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft, remove_abandoned
-from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, Trouble
+from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.setting_aside import Bytes
 from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.signatures import HEAD_BYTES
@@ -78,7 +78,7 @@ class BucketPictures:
         self._serving = serving or Serving()
         self._unproven = unproven or BucketUnproven(bucket)
         self._marker = BucketMarker(bucket)
-        self._trouble = Trouble()
+        self._trouble = StoreTrouble()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._intake = Intake(
             IntakeDeps(

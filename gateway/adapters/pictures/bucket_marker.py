@@ -33,6 +33,7 @@ class BucketMarker:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._expected: str | None = None
+        self._found: str | None = None
         self._seen_at: float | None = None
         self._problem: StoreFull | None = None
         self._problem_at = 0.0
@@ -46,14 +47,18 @@ class BucketMarker:
         content = await self._bucket.get(MARKER)
         if content is None:
             await self._bucket.listed(MARKER, most=1)
-            return None
-        words = content.decode(errors="replace").split()
-        return words[0] if words else None
+        words = (content or b"").decode(errors="replace").split()
+        self._found = words[0] if words else None
+        return self._found
 
     async def claim(self, store_id: str) -> str:
-        """Makes the bucket that store, unless another process has just made it one; which it is."""
+        """Makes the bucket that store, unless another process has just made it one; which it is.
+
+        Only the marker that was read when that was decided is written over.
+        """
+        decided_by = self._found
         found = await self.read()
-        if found != store_id:
+        if found != store_id and found == decided_by:
             await self._bucket.put(MARKER, _content(store_id), _TEXT, anew=found is not None)
             found = await self.read()
         if found is None:

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 from gateway.core.model import Run
 from gateway.core.runs.events import Accepted, Event
 
-RUN_LEASE_SECONDS: Final = 20.0
+RUN_LEASE_SECONDS: Final = 15.0
 """How long a worker has a run to itself without saying so again: when it dies, another takes the
 run up within that time."""
 
-RENEW_SECONDS: Final = 5.0
-"""How often it says so while a step is under way. Three may be lost."""
+RENEW_SECONDS: Final = 4.0
+"""How often it says so while a step is under way. Two may be lost."""
 
 SURE_SECONDS: Final = 3.0
 """What has to be left of a lease for it to be believed without a look at the ledger: more than the

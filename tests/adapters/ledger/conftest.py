@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from ledger_backends import BACKENDS, SHARED, Backend, Clock
+import stores
+from ledger_backends import BACKENDS, Backend, Clock
 
 from gateway.ports.ledger import Ledger
 
@@ -16,7 +17,18 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `oldest` run on the oldest PostgreSQL too; under `make test-cluster` all do."""
+    names = ["postgres"]
+    if stores.ARE_SHARED or metafunc.definition.get_closest_marker("oldest") is not None:
+        names.append("oldest")
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", ["sqlite", *names], indirect=True)
+    if "shared" in metafunc.fixturenames:
+        metafunc.parametrize("shared", names, indirect=True)
+
+
+@pytest.fixture
 async def backend(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[Backend]:
@@ -25,7 +37,7 @@ async def backend(
         await backend.close()
 
 
-@pytest.fixture(params=SHARED)
+@pytest.fixture
 async def shared(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> AsyncIterator[Backend]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import shared_servers
 from ledger_builders import NOW
-from shared_databases import ledger_database
+from shared_databases import ENGLISH, ledger_database
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
@@ -63,6 +64,11 @@ def postgres(folder: Path, clock: Clock) -> Iterator[Backend]:
         yield Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
 
 
-BACKENDS = {"sqlite": sqlite, "postgres": postgres}
-SHARED = ("postgres",)
-"""Those that several processes may use at once."""
+@contextmanager
+def oldest(folder: Path, clock: Clock) -> Iterator[Backend]:
+    """The same on the oldest server that will do, in a language that orders texts its own way."""
+    with ledger_database(shared_servers.oldest, ENGLISH) as url:
+        yield Backend(lambda: PostgresLedger(url, clock=clock), is_shared=True)
+
+
+BACKENDS = {"sqlite": sqlite, "postgres": postgres, "oldest": oldest}

@@ -32,12 +32,15 @@ Leasable = TypeVar("Leasable", Run, Delivery)
 class Oracle:
     """See gateway.ports.ledger for what each method promises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool = False) -> None:
+        """Of a store that several processes may share nobody voids another's leases."""
         self.tables = Tables()
+        self._is_shared = is_shared
 
     async def open(self) -> None:
-        self._leased(self.tables.live(), None, 0.0)
-        self._leased(self.tables.pending(), None, 0.0)
+        if not self._is_shared:
+            self._leased(self.tables.live(), None, 0.0)
+            self._leased(self.tables.pending(), None, 0.0)
 
     async def close(self) -> None:
         """What was written stays."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
-from ledger_backends import schema_of
-from ledger_builders import NOW, a_job, a_run, change, run_of, start, write
+from ledger_backends import Backend
+from ledger_builders import NOW, a_job, a_run, change, failed, run_of, start, write
 
-from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.delivery import owes
 from gateway.core.model import Delivery, DeliveryState, RunState
 from gateway.core.runs.leases import stand
@@ -41,6 +38,12 @@ async def test_a_renewal_tells_where_the_run_stands_now(ledger: Ledger) -> None:
     on = await change(ledger, replace(taken, state=RunState.UNSURE, tries=3))
     assert await ledger.renew("w1", [run.id], until=NOW + 40) == [stand(on)]
     assert stand(on) != stand(taken)
+
+
+async def test_runs_are_looked_up_several_at_a_time(ledger: Ledger) -> None:
+    runs = [await start(ledger, a_run()) for _ in range(3)]
+    found = await ledger.each_run([*(run.id for run in runs[:2]), "run-of-nobody"])
+    assert sorted(found, key=lambda run: run.id) == runs[:2]
 
 
 async def test_what_is_given_back_is_free_at_once(ledger: Ledger) -> None:
@@ -78,35 +81,27 @@ async def test_an_attempt_is_recorded_by_whoever_has_the_callback(ledger: Ledger
     assert await ledger.put_deliveries("w2", [told]) == set()
 
 
-async def test_several_gateways_lease_each_run_once(tmp_path: Path) -> None:
-    url = schema_of(tmp_path.name)
-    async with AsyncExitStack() as opened:
-        ledgers = [PostgresLedger(url) for _ in range(3)]
-        for one in ledgers:
-            await one.open()
-            opened.push_async_callback(one.close)
-        runs = [await start(ledgers[0], a_run()) for _ in range(60)]
-        owed = [await pending(ledgers[0]) for _ in range(20)]
-        taken = await asyncio.gather(
-            *(
-                ledgers[n % 3].lease(f"w{n}", now=NOW, until=NOW + 60, limit=7)
-                for n in range(15)
-            )
+async def test_several_gateways_lease_each_one_once(shared: Backend) -> None:
+    ledgers = [await shared.beside() for _ in range(3)]
+    runs = [await start(ledgers[0], a_run()) for _ in range(60)]
+    owed = [await pending(ledgers[0]) for _ in range(20)]
+    taken = await asyncio.gather(
+        *(ledgers[n % 3].lease(f"w{n}", now=NOW, until=NOW + 60, limit=7) for n in range(15))
+    )
+    called = await asyncio.gather(
+        *(
+            ledgers[n % 3].lease_deliveries(f"w{n}", now=NOW, until=NOW + 60, limit=7)
+            for n in range(15)
         )
-        callbacks = await asyncio.gather(
-            *(
-                ledgers[n % 3].lease_deliveries(f"w{n}", now=NOW, until=NOW + 60, limit=7)
-                for n in range(15)
-            )
-        )
+    )
     assert sorted(run.id for part in taken for run in part) == sorted(run.id for run in runs)
-    assert sorted(one.id for part in callbacks for one in part) == sorted(one.id for one in owed)
+    assert sorted(one.id for part in called for one in part) == sorted(one.id for one in owed)
 
 
 async def pending(ledger: Ledger) -> Delivery:
     """A callback that is due, of a task whose run is over."""
     run = await start(ledger, a_run())
-    await change(ledger, replace(run, state=RunState.FAILED, finished_at=NOW))
+    await change(ledger, failed(run))
     job = a_job(run, callback_url="https://example.org/hook")
     (owed,) = owes(job, NOW)
     await write(ledger, jobs=(job,), deliveries=(owed,))

@@ -35,6 +35,8 @@ from gateway.ports.ledger import DeliveryFilter, Ledger, RunFilter, UsagePart
 
 DAY, TEAM, MODEL = UsagePart.DAY, UsagePart.TEAM, UsagePart.MODEL
 
+pytestmark = pytest.mark.oldest
+
 # --- runs ----------------------------------------------------------------------------------------
 
 

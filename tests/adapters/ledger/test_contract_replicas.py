@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from ledger_backends import Backend, schema_of
+from ledger_backends import Backend
 from ledger_builders import NOW, a_job, a_run, done, look, older, write
 
-from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.replicas import Epoch, Epochs, Replica
 from gateway.core.transaction import ConstraintViolation
 from gateway.ports.ledger import Ledger

@@ -91,7 +91,7 @@ HOT = {
     "jobs of run": listing.JOBS_OF_RUN,
     "count of jobs of run": listing.COUNT_JOBS_OF_RUN,
     "steps": history_store.STEPS,
-    "last step": history_store.LAST_STEP,
+    "next step": history_store.ADD_NEXT_STEP,
     "refusals named": history_store.REFUSALS_NAMED,
     "lost run": statements.RUN_LOST,
     "superseded run": statements.RUN_SUPERSEDED,

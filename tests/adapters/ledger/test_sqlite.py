@@ -205,7 +205,7 @@ def test_migrating_twice_changes_nothing() -> None:
 def test_a_migration_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     good = migrations.Migration(1, "good", ("CREATE TABLE good (a TEXT)",))
     bad = migrations.Migration(2, "bad", ("CREATE TABLE half (a TEXT)", "CREATE nonsense"))
-    monkeypatch.setattr(migrations, "migrations", lambda: [good, bad])
+    monkeypatch.setattr(migrations, "migrations", lambda _kind=migrations.SQLITE: [good, bad])
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         with pytest.raises(sqlite3.OperationalError):
             migrations.migrate(db)

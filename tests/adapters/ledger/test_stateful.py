@@ -6,15 +6,17 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from ledger_backends import Clock
+from ledger_backends import BACKENDS, Clock
 from ledger_builders import (
     NOW,
     a_change,
@@ -40,7 +42,6 @@ from ledger_builders import (
 )
 from ledger_oracle import Oracle
 
-from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.core.model import LIVE_STATES, DeliveryState, Run, RunState, Verdict
 from gateway.core.money.accounts import NOTHING, AccountKey
 from gateway.core.money.booking import book
@@ -81,6 +82,7 @@ ON_PURPOSE = {
 
 
 class TwoLedgers(RuleBasedStateMachine):
+    kind = "sqlite"
     runs: Bundle[str] = Bundle("runs")
     jobs: Bundle[str] = Bundle("jobs")
 
@@ -89,16 +91,18 @@ class TwoLedgers(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp())
         self.clock = Clock()
-        self.oracle = Oracle()
-        self.disk = SqliteLedger(self.folder / "ledger.db", clock=self.clock)
+        self.stack = ExitStack()
+        self.store = self.stack.enter_context(BACKENDS[self.kind](self.folder, self.clock))
+        self.oracle = Oracle(is_shared=self.store.is_shared)
         self.numbers = count(1)
         self.job_ids: list[str] = []
         self.keys: set[AccountKey] = set()
-        self.both(lambda ledger: ledger.open())
+        self.reopen()
 
     def teardown(self) -> None:
-        self.both(lambda ledger: ledger.close())
+        self.runner.run(self.store.close())
         self.runner.close()
+        self.stack.close()
         shutil.rmtree(self.folder)
 
     def both(self, do: Callable[[Ledger], Awaitable[Any]]) -> Any:
@@ -337,9 +341,8 @@ class TwoLedgers(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.both(lambda ledger: ledger.close())
-        self.disk = SqliteLedger(self.folder / "ledger.db", clock=self.clock)
-        self.both(lambda ledger: ledger.open())
+        self.disk = self.runner.run(self.store.again())
+        self.runner.run(self.oracle.open())
 
     @rule(seconds=st.integers(0, 50_000))
     def time_passes(self, seconds: int) -> None:
@@ -431,3 +434,14 @@ TestTwoLedgers.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+class TwoLedgersOfSeveral(TwoLedgers):
+    """The same in PostgreSQL."""
+
+    kind = "postgres"
+
+
+TestTwoLedgersOfSeveral = TwoLedgersOfSeveral.TestCase
+TestTwoLedgersOfSeveral.settings = settings(TestTwoLedgers.settings, max_examples=4)
+TestTwoLedgersOfSeveral.pytestmark = [pytest.mark.slow]

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_backends import Clock, sqlite
+from ledger_backends import BACKENDS, Clock
 from ledger_builders import a_job, a_picture, a_run, done, failed, look, now_is, older
 
 from gateway.core.model import Run
@@ -53,6 +53,7 @@ NEAR: tuple[datetime, ...] = (
 )
 STEPS = st.sampled_from([0.0, 0.5, 59.0, 61.0, 1799.0, 3600.0, 20_000.0, 90_000.0, 700_000.0])
 DO = st.sampled_from(["order", "order", "order", "settle", "fail", "prune", "reopen"])
+Move = tuple[str, tzinfo, float]
 MOVES = st.lists(st.tuples(DO, st.sampled_from(ZONES), STEPS), min_size=3, max_size=14)
 
 
@@ -95,11 +96,10 @@ async def prove(ledger: Ledger, runs: dict[str, Run], now: float) -> None:
         assert (await look(ledger, accounts=keys)).accounts == expected
 
 
-async def live(start: datetime, moves: list[tuple[str, tzinfo, float]], *, thorough: bool) -> None:
+async def live(kind: str, start: datetime, moves: list[Move], *, thorough: bool) -> None:
     clock = Clock()
     clock.now = start.timestamp()
-    with folder() as path:
-        store = sqlite(path, clock)
+    with folder() as path, BACKENDS[kind](path, clock) as store:
         ledger = await store.again()
         runs: dict[str, Run] = {}
         for number, (what, zone, seconds) in enumerate(moves):
@@ -139,10 +139,17 @@ def folder() -> Iterator[Path]:
 @given(start=st.sampled_from(NEAR), moves=MOVES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_window_of_every_zone_has_what_was_ordered_in_it(
-    start: datetime, moves: list[tuple[str, tzinfo, float]], thorough: bool
+    start: datetime, moves: list[Move], thorough: bool
 ) -> None:
     """Not `thorough`: only the accounts that the moves themselves ask for come to be there."""
-    asyncio.run(live(start, moves, thorough=thorough))
+    asyncio.run(live("sqlite", start, moves, thorough=thorough))
+
+
+@pytest.mark.slow
+@given(start=st.sampled_from(NEAR), moves=MOVES)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_so_has_it_in_postgresql(start: datetime, moves: list[Move]) -> None:
+    asyncio.run(live("postgres", start, moves, thorough=False))
 
 
 async def test_a_run_that_settles_later_counts_in_the_windows_of_every_zone_since(

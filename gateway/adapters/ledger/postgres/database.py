@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 
-from gateway.adapters.ledger.database import Cursor
+from gateway.adapters.ledger.database import Cursor, Row
+from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.errors import Unavailable
 
 RETRY_AFTER_SECONDS = 5.0
@@ -29,7 +30,18 @@ class PostgresDatabase:
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         if not parameters:
             return self.connection.execute(sql)
-        return self.connection.execute(translated(sql, with_values=True), parameters)
+        statement = translated(sql, with_values=True)
+        try:
+            return self.connection.execute(statement, parameters)
+        except (UnicodeEncodeError, psycopg.DataError):
+            if (kept := keepable(parameters)) == tuple(parameters):
+                raise
+            return self.connection.execute(statement, kept)  # nothing had been sent
+
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.executemany(translated(sql, with_values=True), rows)
+        return cursor
 
     def close(self) -> None:
         self.connection.close()

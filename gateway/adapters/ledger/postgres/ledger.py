@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import partial
 from typing import ClassVar, Final
 
-import psycopg
-
-from gateway.adapters.ledger import audit, migrations
+from gateway.adapters.ledger import audit
+from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
-from gateway.adapters.ledger.moving import marks
+from gateway.adapters.ledger.postgres import opening, schema
 from gateway.adapters.ledger.postgres.connections import Reader, Writer
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
-from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import News
 
@@ -31,9 +27,6 @@ MAX_WAITING: Final = 10_000
 """More would wait for seconds: better to say so at once."""
 
 MAX_BATCH: Final = 64
-
-MIGRATING: Final = 0x6D696772
-"""Whoever migrates holds this advisory lock, so that replicas that start at once take turns."""
 
 
 class PostgresLedger(LedgerReads, LedgerWrites):
@@ -60,7 +53,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
-        await asyncio.to_thread(self._check if self._read_only else self._prepare)
+        await asyncio.to_thread(opening.check if self._read_only else opening.prepare, self._url)
         readers = (self._reader, self._reports, self._audit)
         self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:
@@ -69,6 +62,9 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     async def close(self) -> None:
         for lane in self._lanes:
             await lane.stop()
+
+    async def clock_offset(self, own: Clock) -> float | None:
+        return await self._reader.call(partial(_offset, own=own))
 
     def listen(self, heard: Callable[[News], None]) -> None:
         """Not told yet."""
@@ -79,34 +75,23 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     async def violations(self) -> Sequence[Violation]:
         now = self._clock()
         return await self._audit.call(
-            self._snapshot(lambda db: list(audit.violations(db, now, audit.POSTGRES_CHECKS)))
+            self._snapshot(
+                lambda db: [
+                    *audit.violations(db, now, audit.POSTGRES_CHECKS),
+                    *schema.violations(db),
+                ]
+            )
         )
 
-    # --- opening -----------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
-        try:
-            with closing(PostgresDatabase(self._url)) as db:
-                db.execute("SELECT pg_advisory_lock(?)", (MIGRATING,))
-                migrations.migrate(db, migrations.POSTGRESQL)
-                marks.require_settled(db)
-        except psycopg.Error as error:
-            raise self._named(error) from error
+def _offset(db: Database, own: Clock) -> float:
+    """Of three measurements the quickest: its half round trip is what it may be wrong by."""
+    return min(_measured(db, own) for _ in range(3))[1]
 
-    def _check(self) -> None:
-        """A reader beside the gateways migrates nothing, so the schema must be its own."""
-        try:
-            with closing(PostgresDatabase(self._url)) as db:
-                have = migrations.version(db)
-        except psycopg.Error as error:
-            raise self._named(error) from error
-        migrations.refuse_newer(have)
-        if have < migrations.migrations()[-1].version:
-            raise Unavailable(
-                "The ledger is from an older version: start the gateway once, which brings it up"
-                " to date."
-            )
 
-    def _named(self, error: psycopg.Error) -> Unavailable:
-        """At the start the operator reads the message: it says what the server said."""
-        return Unavailable(f"{unavailable(error).message} ({str(error).splitlines()[0]})")
+def _measured(db: Database, own: Clock) -> tuple[float, float]:
+    """How long the server took to say what time it is, and how far it is ahead."""
+    asked, began = own(), time.monotonic()
+    [[said]] = db.execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())").fetchall()
+    took = time.monotonic() - began
+    return took, float(said) - (asked + took / 2)

@@ -1,0 +1,182 @@
+"""What `Writes` mean as statements, in the order in which they must be done.
+
+Nothing is read in between, so that a store over a network gets all of it at once: what a row is
+worth that depends on others is said inside its own statement. Usage comes last and sorted, and so
+do verdicts, since decisions that share no lock may write the same rows of them. What has to be
+read and rewritten (erased pictures, words taken back) is `picture_store`'s, after these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from gateway.adapters.ledger import (
+    account_store,
+    history_store,
+    picture_store,
+    rows,
+    statements,
+    team_store,
+)
+from gateway.adapters.ledger.database import Database, Row
+from gateway.adapters.ledger.plain_rows import row_of
+from gateway.core.model import Run, RunState, Upload, Usage
+from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.transaction import ConstraintViolation, Writes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One statement, done for each of the rows.
+
+    `or_else` says what is wrong where a row changes nothing. `follows`: it has nothing to do where
+    the change before it found nothing to do, and may be left out then.
+    """
+
+    sql: str
+    rows: Sequence[Row]
+    or_else: str = ""
+    follows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is there already: runs by id, accounts by key."""
+
+    runs: Mapping[str, Run]
+    accounts: Mapping[AccountKey, Account]
+
+    def changed(self, runs: Sequence[Run]) -> list[Run]:
+        """Those that differ. What others can join goes last: the fingerprint may be given up by
+        one for another."""
+        found = [run for run in runs if run != self.runs.get(run.id)]
+        return sorted(found, key=lambda run: run.shared and not run.is_final)
+
+
+def is_unread(writes: Writes, known: Known) -> bool:
+    """Whether something of it depends on what was not read before."""
+    unread = any(run.state is RunState.DONE and run.id not in known.runs for run in writes.runs)
+    return bool(writes.pictures or writes.wordless) or unread
+
+
+def apply_all(db: Database, changes: Iterator[Change]) -> None:
+    """One after the other, on a store that is near."""
+    count = 1
+    for change in changes:
+        if change.follows and not count:
+            continue
+        if len(change.rows) == 1:
+            count = db.execute(change.sql, change.rows[0]).rowcount
+        else:
+            count = db.executemany(change.sql, change.rows).rowcount
+        check(change, count)
+
+
+def check(change: Change, count: int) -> None:
+    if change.or_else and count != len(change.rows):
+        raise ConstraintViolation(change.or_else)
+
+
+def planned(writes: Writes, known: Known) -> Iterator[Change]:
+    """The statements for all but `pictures` and `wordless`."""
+    if writes.runs:
+        yield from _runs(known.changed(writes.runs), known)
+    if writes.jobs:
+        yield Change(statements.ADD_JOB, [rows.job_row(job) for job in writes.jobs])
+    if writes.freed:
+        freed = [(claim.team, claim.key, claim.job_id) for claim in writes.freed]
+        yield Change(statements.FREE_CLAIM, freed)
+    if writes.claims:
+        yield Change(statements.ADD_CLAIM, [rows.claim_row(claim) for claim in writes.claims])
+    if writes.deliveries:
+        yield Change(statements.PUT_DELIVERY, [rows.delivery_row(d) for d in writes.deliveries])
+    if writes.alerts:
+        yield Change(statements.ADD_ALERT, [rows.delivery_row(one) for one in writes.alerts])
+    yield from _operated(writes)
+    for upload in writes.uploads:
+        yield from _upload(upload)
+    changed = {a.key: a for a in writes.accounts if known.accounts.get(a.key) != a}
+    if changed:
+        yield from account_changes(list(changed.values()))
+    for numbered, steps in groupby(writes.steps, key=lambda step: step.number != 0):
+        yield Change(*history_store.adding(list(steps), numbered=numbered))
+    if writes.jobs:
+        shown = sorted(writes.jobs, key=lambda job: (job.team, job.run_id))
+        yield Change(picture_store.SHOW, [picture_store.shown_row(job) for job in shown])
+        noted = sorted(picture_store.verdict_row(job) for job in writes.jobs)
+        yield Change(picture_store.NOTE_VERDICT, noted, follows=True)
+    if writes.usage:
+        yield from _usage(writes.usage)
+
+
+def account_changes(accounts: Sequence[Account]) -> Iterator[Change]:
+    for part in account_store.in_parts(accounts):
+        values = [value for account in part for value in rows.account_row(account)]
+        yield Change(statements.put_accounts(len(part)), [values])
+
+
+def _runs(changed: Sequence[Run], known: Known) -> Iterator[Change]:
+    """Pictures are kept when their run becomes done; a later change keeps none anew."""
+    if not changed:
+        return
+    yield Change(statements.PUT_RUN, [rows.run_row(run) for run in changed])
+    before = {run.id: known.runs.get(run.id) for run in changed}
+    moved = [run for run in changed if (b := before[run.id]) is None or b.state is not run.state]
+    if moved:
+        yield Change(statements.TELL_JOBS, [(run.state.value, run.id) for run in moved])
+    kept = [
+        row for run in moved if run.state is RunState.DONE for row in picture_store.kept_rows(run)
+    ]
+    if kept:
+        yield Change(picture_store.PUT_PICTURE, kept)
+
+
+def _operated(writes: Writes) -> Iterator[Change]:
+    """What operators change, and what was refused."""
+    if writes.teams:
+        yield Change(team_store.PUT_TEAM, [row_of(team) for team in writes.teams])
+    if writes.team_keys:
+        keys = [row_of(key) for key in writes.team_keys]
+        yield Change(team_store.PUT_KEY, keys, "a key is there already, and is another one")
+    if writes.changes:
+        yield Change(team_store.ADD_CHANGE, [row_of(change) for change in writes.changes])
+    if writes.refusals:
+        yield Change(history_store.ADD_REFUSAL, [row_of(one) for one in writes.refusals])
+
+
+def _upload(upload: Upload) -> Iterator[Change]:
+    yield Change(statements.PUT_UPLOAD, [rows.upload_row(upload)])
+    yield Change(statements.DROP_URLS, [(upload.team, upload.id)])
+    urls: list[Row] = [(upload.team, url, upload.id) for url in upload.urls]
+    if urls:
+        yield Change(statements.PUT_URL, urls)
+
+
+def _usage(increments: Sequence[Usage]) -> Iterator[Change]:
+    """Failures alone may become fewer, which no row to insert can say."""
+    ordered = sorted(increments, key=lambda one: (one.day, one.team, one.model))
+    more = [_more(one) for one in ordered]
+    yield Change(statements.ADD_USAGE, [rows.usage_row(one) for one in more])
+    yield Change(statements.ADD_TOTAL, [rows.total_row(one) for one in sorted(more, key=_total)])
+    fewer = [one for one in ordered if one.failed < 0]
+    if fewer:
+        less: list[tuple[Any, ...]] = [
+            (one.failed, one.spent_failed_usd_micros, one.team, one.model) for one in fewer
+        ]
+        by_day = [(*row, one.day) for row, one in zip(less, fewer, strict=True)]
+        yield Change(statements.FAIL_LESS, by_day)
+        yield Change(statements.FAIL_LESS_IN_ALL, less)
+
+
+def _more(usage: Usage) -> Usage:
+    lost = usage.spent_failed_usd_micros
+    if usage.failed >= 0 and lost >= 0:
+        return usage
+    return replace(usage, failed=max(0, usage.failed), spent_failed_usd_micros=max(0, lost))
+
+
+def _total(usage: Usage) -> tuple[str, str]:
+    return usage.team, usage.model

@@ -1,0 +1,115 @@
+"""Opening a ledger in PostgreSQL: whether the database will do, and its schema brought up to date.
+
+Gateways that start at once take turns by an advisory lock, so that one migrates and the others
+find it done. A migration waits only shortly for a table that others use, since everybody waits
+behind it, and tries again.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Final
+
+import psycopg
+
+from gateway.adapters.ledger import migrations
+from gateway.adapters.ledger.moving import marks
+from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
+from gateway.errors import Unavailable
+
+MIGRATING: Final = 0x6D696772
+"""The advisory lock of whoever migrates."""
+
+TURN_SECONDS: Final = 120
+"""Longer than that another gateway's migration is not waited for; whoever starts this one may."""
+
+TABLE_SECONDS = 3.0
+TRIES = 10
+PAUSE_SECONDS = 1.0
+
+OLDEST: Final = 150000
+"""PostgreSQL 15: the oldest that the tests run on."""
+
+
+def prepare(url: str) -> None:
+    """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
+    try:
+        with closing(PostgresDatabase(url)) as db:
+            _require_fit(db)
+            db.execute("SET statement_timeout = 0")
+            _take_turn(db)
+            _migrate(db)
+            marks.require_settled(db)
+    except psycopg.Error as error:
+        raise _named(error) from error
+
+
+def check(url: str) -> None:
+    """For a reader beside the gateways, which migrates nothing: the schema must be its own."""
+    try:
+        with closing(PostgresDatabase(url)) as db:
+            have = migrations.version(db)
+    except psycopg.errors.UndefinedTable:
+        raise Unavailable(
+            "There is no ledger in this database yet: start the gateway once, which makes it."
+        ) from None
+    except psycopg.Error as error:
+        raise _named(error) from error
+    migrations.refuse_newer(have)
+    if have < migrations.migrations()[-1].version:
+        raise Unavailable(
+            "The ledger is from an older version: start the gateway once, which brings it up"
+            " to date."
+        )
+
+
+def _require_fit(db: PostgresDatabase) -> None:
+    asked = "SELECT current_setting('server_version_num')::int, current_setting('server_version')"
+    number, name, encoding = db.execute(f"{asked}, current_setting('server_encoding')").fetchall()[
+        0
+    ]
+    if number < OLDEST:
+        raise Unavailable(f"The ledger needs PostgreSQL 15 or newer; this server is {name}.")
+    if encoding != "UTF8":
+        raise Unavailable(
+            f"The ledger's database has the encoding {encoding}: make one that has UTF8"
+            " (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0)."
+        )
+
+
+def _take_turn(db: PostgresDatabase) -> None:
+    try:
+        _wait_at_most(db, TURN_SECONDS)
+        db.execute("SELECT pg_advisory_lock(?)", (MIGRATING,))
+    except psycopg.errors.LockNotAvailable:
+        raise Unavailable(
+            f"Another gateway has been bringing the ledger up to date for {TURN_SECONDS} seconds:"
+            " start this one again when it is done."
+        ) from None
+
+
+def _wait_at_most(db: PostgresDatabase, seconds: float) -> None:
+    db.execute(f"SET lock_timeout = {round(seconds * 1000)}")
+
+
+def _migrate(db: PostgresDatabase) -> None:
+    """Each migration is one transaction: what was tried in vain leaves nothing behind."""
+    _wait_at_most(db, TABLE_SECONDS)
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return migrations.migrate(db, migrations.POSTGRESQL)
+        except psycopg.errors.LockNotAvailable:
+            if not tries_left:
+                raise Unavailable(
+                    "The ledger cannot be brought up to date: somebody holds its tables (a backup,"
+                    " or an open transaction). It is as it was."
+                ) from None
+        time.sleep(PAUSE_SECONDS)
+    return None
+
+
+def _named(error: psycopg.Error) -> Unavailable:
+    """At the start the operator reads the message: it says what the server said."""
+    said = str(error).strip() or type(error).__name__
+    return Unavailable(f"{unavailable(error).message} ({said.splitlines()[0]})")
