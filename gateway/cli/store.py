@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.config import Settings
+from gateway.config import Settings, SettingsError
 from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -34,16 +34,20 @@ async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
 
 
 def store_notices(settings: Settings) -> Sequence[str]:
-    """The same for who has no ledger open: nothing where there is none, or none to be read."""
+    """The same for who has no ledger open: nothing where there is no file of one, or none to be
+    read; why a database cannot be used, which is for its operators to mend."""
     from gateway import serving
     from gateway.wiring import LEDGER_NAME
 
-    if not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
+    in_database = settings.storage.postgres_url is not None
+    if not in_database and not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
         return []
     try:
         return serving.run(_looked_up(settings))
-    except Unavailable:
-        return []
+    except Unavailable as error:
+        return [f"storage.ledger: {error.message}"] if in_database else []
+    except SettingsError as error:
+        return [str(problem) for problem in error.problems]
 
 
 async def _looked_up(settings: Settings) -> Sequence[str]:
