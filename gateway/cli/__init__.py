@@ -54,6 +54,9 @@ COMMANDS = {
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
     "backup": Entry("gateway.cli.backup:backup_command", "Back up the ledger and the pictures."),
     "restore": Entry("gateway.cli.backup:restore_command", "Make a backup an installation again."),
+    "migrate": Entry(
+        "gateway.cli.migrate:migrate_command", "Move to PostgreSQL and S3, or back to files."
+    ),
 }
 
 

@@ -38,6 +38,10 @@ from gateway.config.schema import ServerSettings
 from gateway.config.words import MAKE_KEY, web_address, without_version
 
 SETTINGS_NAME: Final = "config.yaml"
+WRITTEN_SETTINGS: Final = {
+    "compose": "deploy/config.yaml",
+    "replicas": "deploy/replicas/config.yaml",
+}
 ENVIRONMENT_NAME: Final = ".env"
 METRICS_KEY: Final = re.compile(r"[\x21-\x7e]{16,}")
 ADDRESS: Final = re.compile(r"""[^\x00-\x20"'<>`{}|^$\ud800-\udfff]*[^:"'<>`{}|^$]""")
@@ -85,6 +89,11 @@ SECRET_BYTES: Final = 24
     is_flag=True,
     help="Write the .env of deploy/compose.yaml instead, whose settings are there already.",
 )
+@click.option(
+    "--replicas",
+    is_flag=True,
+    help="The same for deploy/replicas/compose.yaml: several gateways, PostgreSQL and a bucket.",
+)
 def init_command(folder: Path, **given: Any) -> None:
     """Write the settings of a new installation, and make its admin key.
 
@@ -102,14 +111,15 @@ def init_command(folder: Path, **given: Any) -> None:
     """
     if sys.stdout is None:
         raise click.ClickException("standard output is closed: the admin key is shown there, once.")
-    compose = given.pop("compose")
+    replicas = given.pop("replicas")
+    compose = given.pop("compose") or replicas
     if compose:
-        _refuse_all_but_the_address()
+        _refuse_all_but_the_address("replicas" if replicas else "compose")
     name = ENVIRONMENT_NAME if compose else SETTINGS_NAME
     try:
         folder = _absolute(folder)
         _refuse_existing(folder / name)  # before anything is asked
-        chosen = _chosen(folder, **given)
+        chosen = replace(_chosen(folder, **given), replicas=replicas)
         with held(folder):
             _refuse_existing(folder / name)
             done = _compose(folder, chosen) if compose else _native(folder, chosen)
@@ -121,14 +131,14 @@ def init_command(folder: Path, **given: Any) -> None:
         click.echo("\n".join([*warnings(chosen), *what_next(done)]), err=True)
 
 
-def _refuse_all_but_the_address() -> None:
+def _refuse_all_but_the_address(option: str) -> None:
     """The settings of compose are written already; what they say cannot be chosen here."""
     context = click.get_current_context()
     for name in ("upstream_key", "upstream_url", "data_dir", "host", "port"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(
-                f"--compose: leave {name.removesuffix('_url').replace('_', '-')} out:"
-                " deploy/config.yaml says it."
+                f"--{option}: leave {name.removesuffix('_url').replace('_', '-')} out:"
+                f" {WRITTEN_SETTINGS[option]} says it."
             )
 
 
@@ -281,10 +291,20 @@ def _compose(folder: Path, chosen: FirstSettings) -> Done:
         "METRICS_KEY": metrics,
         "METRICS_KEY_SHA256": _hexadecimal(metrics),
         "GRAFANA_PASSWORD": secrets.token_hex(12),
+        **(_keys_of_the_stores() if chosen.replicas else {}),
     }
     text = "".join(f"{name}={value}\n" for name, value in lines.items())
     _place(folder / ENVIRONMENT_NAME, text, admin)
     return Done(folder / ENVIRONMENT_NAME, chosen, compose=True)
+
+
+def _keys_of_the_stores() -> dict[str, str]:
+    """Hexadecimal: the password stands in an address as it is."""
+    return {
+        "POSTGRES_PASSWORD": _new_key(),
+        "AWS_ACCESS_KEY_ID": "gateway",
+        "AWS_SECRET_ACCESS_KEY": _new_key(),
+    }
 
 
 def _place(path: Path, text: str, admin_key: str) -> None:

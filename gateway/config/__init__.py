@@ -27,7 +27,7 @@ from gateway.config.document import Problem, SettingsError, read_document
 from gateway.config.reload import differences, digest, restart_needed
 from gateway.config.rules import server_problems
 from gateway.config.sandbox import sandbox_settings
-from gateway.config.schema import ServerSettings, Settings
+from gateway.config.schema import ServerSettings, Settings, Storage
 
 __all__ = [
     "Problem",
@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "load_listening",
     "parse",
+    "parse_storage",
     "restart_needed",
     "sandbox_settings",
     "with_address",
@@ -78,6 +79,19 @@ def _text(path: Path) -> str:
 def parse(text: str, environ: Mapping[str, str], name: str = "config.yaml") -> Settings:
     """Reads settings from YAML text; `name` stands in the problems. Raises SettingsError."""
     return build(read_document(text, environ, name))
+
+
+def parse_storage(text: str, environ: Mapping[str, str], name: str) -> Storage:
+    """The section `storage` of a text that may have no other one. Raises SettingsError."""
+    document = read_document(text, environ, name)
+    try:
+        build(document)
+    except SettingsError as error:
+        own = [problem for problem in error.problems if problem.path[:1] in ((), ("storage",))]
+        if own:
+            raise SettingsError(own) from None
+    value = document.value if isinstance(document.value, dict) else {}
+    return Storage.model_validate(value.get("storage") or {})
 
 
 def with_address(

@@ -1,7 +1,8 @@
 """The settings file that an installation begins with: short, commented, valid.
 
 Its text is `first_settings.yaml` beside this file, where `@name@` is what was chosen. That of
-`deploy/config.yaml`, which takes what differs from the environment, is made from it as well.
+`deploy/config.yaml`, which takes what differs from the environment, is made from it as well, and
+that of `deploy/replicas/`. A line that begins with `#` and a word is for whom the word fits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ALERT_VARIABLE: Final = "ALERT_WEBHOOK"
 METRICS_KEY_NAME: Final = "metrics.key"
 
 _PLACE: Final = re.compile(r"@([a-z_]+)@")
-_REHEARSAL: Final = re.compile(r"^#rehearsal(.*\n)", re.MULTILINE)
+_ONLY_FOR: Final = re.compile(r"^#(rehearsal|alone|replicas)(.*\n)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class FirstSettings:
     upstream_url: str = UPSTREAM_URL
     host: str = ServerSettings().host
     port: int = ServerSettings().port
+    replicas: bool = False
 
     @property
     def rehearsal(self) -> bool:
@@ -91,13 +93,19 @@ def first_settings_yaml(first: FirstSettings, **references: str) -> str:
         **references,
     }
     template = files(__package__).joinpath("first_settings.yaml").read_text("utf-8")
-    template = _REHEARSAL.sub(r"\1" if first.rehearsal else "", template)
+    true = {"rehearsal": first.rehearsal, "alone": not first.replicas, "replicas": first.replicas}
+    template = _ONLY_FOR.sub(lambda found: found[2] if true[found[1]] else "", template)
     return _PLACE.sub(lambda found: chosen[found[1]], template)
 
 
-def compose_settings_yaml() -> str:
-    """The text of `deploy/config.yaml`, whose values `deploy/compose.yaml` has from `.env`."""
-    first = FirstSettings(public_url="", admin_key="", metrics_key="", data_dir="/data")
+def compose_settings_yaml(*, replicas: bool = False) -> str:
+    """The text of `deploy/config.yaml`, whose values `deploy/compose.yaml` has from `.env`.
+
+    With `replicas`, that of `deploy/replicas/config.yaml`: several gateways on shared stores.
+    """
+    first = FirstSettings(
+        public_url="", admin_key="", metrics_key="", data_dir="/data", replicas=replicas
+    )
     return first_settings_yaml(
         first,
         public_url="${PUBLIC_URL}",

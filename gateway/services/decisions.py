@@ -182,9 +182,10 @@ class Decisions:
     async def _asked_anew(self, ask: Ask) -> Ask:
         """Without what may have broken a constraint.
 
-        That is a cached run of a cache that outlived its ledger, or a task id that is taken.
+        That is a cached run of a cache that outlived its ledger, or a task id that is taken. What
+        another order did at the same moment is no reason to throw a good answer away.
         """
-        if ask.cached is not None:
+        if ask.cached is not None and await self._deps.ledger.run(ask.cached.id) is None:
             await self._deps.cache.delete(ask.fingerprint)
             ask = await self._to_be_made(ask)
         return replace(ask, job_id=ids.new_task_id(ask.now))

@@ -10,24 +10,29 @@ in the opposite order.
     picture_store.py       whether the picture folder is the one that the ledger knows
     backups.py             a backup of an installation is made
     restores.py            and becomes one again
+    moves.py               an installation is moved to other stores
     services.py            the use cases, and what runs in the background
     endpoints.py           what is served
 """
 
 from __future__ import annotations
 
-from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_store
+from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_bucket, require_store
 from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
+from gateway.wiring.moves import Move, come_back
 from gateway.wiring.restores import Restore
 
 __all__ = [
     "LEDGER_NAME",
     "Backup",
     "Gateway",
+    "Move",
     "Outside",
     "Restore",
+    "come_back",
     "make_ledger",
+    "require_bucket",
     "require_store",
 ]

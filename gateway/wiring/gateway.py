@@ -117,10 +117,11 @@ class Gateway:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await asyncio.to_thread(restores.require_no_backup, folder)
             await picture_store.require(adapters.unopened, adapters.pictures)
-            await adapters.callback_addresses.load()
             await adapters.ledger.open()
             if self._is_timed:
                 await self.timekeeper.start()
+            await adapters.callback_addresses.load(adapters.ledger)
+            services.told(self.settings)
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)

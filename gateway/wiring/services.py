@@ -30,7 +30,7 @@ from gateway.services.teams import Teams
 from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
-from gateway.wiring.adapters import Adapters
+from gateway.wiring.adapters import Adapters, is_shared
 
 
 class Services:
@@ -55,11 +55,11 @@ class Services:
         self.refusals = Refusals(
             ledger, metrics, clock=clock, prompts=lambda: current.policy.log_prompts
         )
-        shared = settings.storage.postgres_url is not None
+        shared = is_shared(settings)
         self.waiters = Waiters(
             silence_seconds=SHARED_SILENCE_SECONDS if shared else SILENCE_SECONDS
         )
-        self.picture_locks = PictureLocks()
+        self.picture_locks = PictureLocks(ledger if shared else None, clock=clock)
         self.erasure = Erasure(
             ErasureDeps(
                 ledger=ledger,
@@ -101,10 +101,11 @@ class Services:
     def told(self, settings: Settings) -> None:
         """These are in force now."""
         self._settings, self._digest = settings, None
+        self._adapters.metrics.settings_in_force(self._settings_digest())
 
     def _settings_digest(self) -> str:
         if self._digest is None:
-            self._digest = digest(self._settings)
+            self._digest = digest(self._settings, self._adapters.callback_addresses.key)
         return self._digest
 
     def _make_following(self, settings: Settings) -> Following:
@@ -118,7 +119,7 @@ class Services:
                 cache=self._adapters.cache,
                 own=own,
                 clock=self._clock,
-                is_shared=settings.storage.postgres_url is not None,
+                is_shared=is_shared(settings),
             )
         )
 
@@ -139,7 +140,7 @@ class Services:
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
         )
-        maintenance.also("credits", LOOK_SECONDS, self.credit_watch.look)
+        maintenance.each("credits", LOOK_SECONDS, self.credit_watch.look)
         maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
         return maintenance
 

@@ -163,7 +163,8 @@ def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None
         (("--host", " "), URL, "server.host must not be empty"),
         (("--port", "0"), URL, "--port"),
         (("--data-dir", "\udcff"), URL, "no valid UTF-8"),
-        (("--compose", "--port", "9"), URL, "--compose: leave port out"),
+        (("--compose", "--port", "9"), URL, "--compose: leave port out: deploy/config.yaml"),
+        (("--replicas", "--port", "9"), URL, "--replicas: leave port out: deploy/replicas/"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_made(
@@ -278,6 +279,19 @@ def test_it_serves_compose_too(folder: Path) -> None:
     assert result.stdout.strip() not in text
     assert (ROOT / "deploy/config.yaml").read_text("utf-8") == compose_settings_yaml()
     assert init(folder, "--compose").exit_code == 1
+
+
+def test_it_serves_several_gateways_too(folder: Path) -> None:
+    """With the secrets of their stores besides; the password can stand in an address."""
+    result = init(folder, "--replicas")
+    assert result.exit_code == 0, result.stderr
+    made = dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
+    assert made["ADMIN_KEY_SHA256"] == digest(result.stdout.strip())
+    stores = {"POSTGRES_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert stores <= set(made) and made["POSTGRES_PASSWORD"].isalnum()
+    assert made["POSTGRES_PASSWORD"] != made["AWS_SECRET_ACCESS_KEY"]
+    written = (ROOT / "deploy/replicas/config.yaml").read_text("utf-8")
+    assert written == compose_settings_yaml(replicas=True)
 
 
 def test_its_models_and_prices_are_those_of_the_explained_settings(folder: Path) -> None:

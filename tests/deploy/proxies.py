@@ -172,7 +172,8 @@ def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
 
 def caddy_files_for_three(site: Site, behind: Behind, folder: Path) -> list[str]:
     text = (DEPLOY / "replicas" / "Caddyfile").read_text("utf-8")
-    return _caddy(changed(text, behind.three), "images.example.org {", site, behind, folder)
+    name = "{$SITE:images.example.org} {"
+    return _caddy(changed(text, behind.three), name, site, behind, folder)
 
 
 def _caddy(text: str, name: str, site: Site, behind: Behind, folder: Path) -> list[str]:

@@ -17,10 +17,10 @@ SERVICES = COMPOSE["services"]
 ASKED = re.compile(r"\$\{(\w+)")
 
 
-def made_secrets() -> dict[str, str]:
+def made_secrets(option: str = "--compose") -> dict[str, str]:
     """The lines of `.env` as `image-gateway init --compose` writes them."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["init", "--compose", "--dir", folder, "--public-url", "https://images.example.org"]
+        words = ["init", option, "--dir", folder, "--public-url", "https://images.example.org"]
         told = CliRunner().invoke(main, words)
         assert told.exit_code == 0, told.stderr
         lines = Path(folder, ".env").read_text().splitlines()

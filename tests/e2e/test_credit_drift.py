@@ -102,7 +102,7 @@ async def test_it_goes_on_after_a_restart(tmp_path: Path, sandbox: RunningSandbo
     await third.gateway.credit_watch.look()
     assert (await third.metrics())[DRIFT] == 40
     await third.stop()
-    assert b"sk-organisation-secret" not in (tmp_path / "credits.json").read_bytes()
+    assert b"sk-organisation-secret" not in (tmp_path / "ledger.sqlite3").read_bytes()
 
 
 async def test_an_upstream_that_does_not_tell_changes_nothing(home: House) -> None:
@@ -191,7 +191,36 @@ async def test_a_file_that_makes_no_sense_is_begun_anew(watched: Watched, left: 
         await watch.look()
     assert [line["log_level"] for line in logs] == ["warning"]
     await watch.compare("evolink", watched.account)  # type: ignore[arg-type]
-    assert orjson.loads(watched.path.read_bytes())["evolink"]["account"] == "first"
+    assert await accounts(watched) == {"evolink": "first"}
+    assert not watched.path.exists()
+
+
+async def accounts(watched: Watched) -> dict[str, str]:
+    checks = await watched.ledger.credit_checks()
+    return {one.upstream: orjson.loads(one.found)["account"] for one in checks}
+
+
+async def test_what_a_former_version_left_is_gone_on_with(watched: Watched) -> None:
+    left = {"account": "first", "used": 500.0, "booked": 0.0, "drift": 20.0, "at": 900.0}
+    watched.path.write_bytes(orjson.dumps({"evolink": left}))
+    await watched.watch().look()
+    assert watched.told["evolink"] == (20.0, 900.0)
+    watched.account.used = 501.0
+    await watched.watch().compare("evolink", watched.account)  # type: ignore[arg-type]
+    assert watched.told["evolink"] == (21.0, watched.now)
+    assert not watched.path.exists()
+
+
+async def test_of_several_gateways_one_asks_and_all_tell(watched: Watched) -> None:
+    watches, start = [watched.watch() for _ in range(3)], watched.now
+    for second in range(0, int(FIRST_SECONDS + EVERY_SECONDS) + 1, 15):
+        watched.now = start + second
+        for watch in watches:
+            await watch.look()
+    assert watched.account.asked == 2
+    watched.told.clear()
+    await watches[0].look()
+    assert watched.told["evolink"] == (0.0, watched.now)
 
 
 NUMBERS = (b'"9"', b"-1", b"true", b"1e99")

@@ -27,6 +27,7 @@ class Outside:
 
     books: Books = field(default_factory=Books)
     cached: Run | None = None
+    known: Run | None = None
     readable_: bool = True
     enough_: bool = True
     refuses: int = 0
@@ -41,6 +42,9 @@ class Outside:
             raise ConstraintViolation("its run is of another ledger")
         self.books.apply(writes)
         return decision
+
+    async def run(self, run_id: str) -> Run | None:
+        return self.known if self.known and self.known.id == run_id else None
 
     async def get(self, _: str) -> Run | None:
         return self.cached
@@ -108,6 +112,14 @@ async def test_a_cache_that_outlived_its_ledger_is_not_believed_and_its_order_ne
         outside = Outside(cached=done, enough_=enough, refuses=1)
         assert isinstance(await decisions(outside).on(ask, None), verdict)
         assert outside.asked == ["hit", "claim", "drop", "store", "room", "ledger"]
+
+
+async def test_a_good_answer_outlives_a_task_id_that_is_taken() -> None:
+    ask, run = asking()
+    outside = Outside(cached=run, known=run, refuses=1)
+    decided = await decisions(outside).on(ask, None)
+    assert isinstance(decided, Hit) and decided.job.id != ask.job_id
+    assert (outside.asked, outside.cached) == (["hit", "claim", "claim"], run)
 
 
 async def test_what_is_foreseen_is_not_written() -> None:

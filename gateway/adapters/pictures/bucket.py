@@ -25,7 +25,7 @@ from gateway.adapters.pictures.bucket_marker import FRESH_SECONDS, BucketMarker
 from gateway.adapters.pictures.bucket_unproven import BucketUnproven
 from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft, remove_abandoned
-from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, Trouble
+from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.setting_aside import Bytes
 from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.signatures import HEAD_BYTES
@@ -46,8 +46,8 @@ log = structlog.get_logger("gateway.pictures")
 
 SIGNED_SECONDS: Final = 300.0
 FOLDER_MODE: Final = 0o750
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
-_WORDS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+WORDS: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class BucketPictures:
         self._serving = serving or Serving()
         self._unproven = unproven or BucketUnproven(bucket)
         self._marker = BucketMarker(bucket)
-        self._trouble = Trouble()
+        self._trouble = StoreTrouble()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._intake = Intake(
             IntakeDeps(
@@ -163,7 +163,7 @@ class BucketPictures:
             with self._trouble.noted(), self._doubting():
                 attributes = {
                     "Content-Type": media_type_of(picture.name),
-                    "Cache-Control": _FOR_EVER,
+                    "Cache-Control": FOR_EVER,
                 }
                 await self._put(picture_key(picture.name), draft.path, attributes, draft.size_bytes)
         self._trouble.over()
@@ -184,7 +184,7 @@ class BucketPictures:
         with self._trouble.noted(), self._doubting():
             await self.require()
             try:
-                await self._bucket.put(key, content, _WORDS, anew=anew)
+                await self._bucket.put(key, content, WORDS, anew=anew)
             except StoreAway:
                 raise
             except StoreFull:  # it may have been written all the same
@@ -224,7 +224,7 @@ class BucketPictures:
         self._marker.require_no_silence()
         seen = await self._bucket.head(picture_key(name))
         if seen is None:
-            await self._marker.require(at_most_old=FRESH_SECONDS)
+            await self._marker.require_from_now()
             return None
         return Found(seen.size_bytes, seen.changed_at)
 
@@ -237,7 +237,7 @@ class BucketPictures:
         self._marker.require_no_silence()
         opened = await self._bucket.read(picture_key(name), start, stop)
         if opened is None:
-            await self._marker.require(at_most_old=FRESH_SECONDS)
+            await self._marker.require_from_now()
             return None
         seen, content = opened
         return Found(seen.size_bytes, seen.changed_at), content

@@ -21,7 +21,6 @@ import structlog
 from gateway.adapters.pictures.bucket_faults import first_line, told
 from gateway.core.buckets import BucketPlace
 from gateway.core.picture_errors import StoreFull
-from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -82,8 +81,19 @@ class BucketAccess:
         """Its name, without anything secret that the address may hold."""
         if self.endpoint is None:
             return f"AWS, region {self.region}"
-        parts = urlsplit(self.endpoint)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        scheme, _, rest = self.endpoint.partition("://")
+        return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+
+    @property
+    def is_usable(self) -> bool:
+        """An address that is none makes the library panic."""
+        if self.endpoint is None:
+            return True
+        try:
+            parts = urlsplit(self.endpoint)
+            return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            return False
 
     def configuration(self) -> dict[str, Any]:
         """As the library takes it."""
@@ -99,15 +109,17 @@ class BucketAccess:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An object of the bucket."""
+    """An object of the bucket. Another `tag` means other bytes."""
 
     key: str
     size_bytes: int
     changed_at: float
+    tag: str = ""
 
     @classmethod
     def of(cls, facts: Any) -> Self:
-        return cls(facts["path"], facts["size"], facts["last_modified"].timestamp())
+        changed_at = facts["last_modified"].timestamp()
+        return cls(facts["path"], facts["size"], changed_at, str(facts.get("e_tag") or ""))
 
 
 class Bucket:
@@ -120,10 +132,11 @@ class Bucket:
         self._logged_at = -LOG_SECONDS
 
     async def open(self) -> None:
-        """Makes ready to ask; nothing is asked yet. Raises `Unavailable` without the library."""
-        _obstore()
+        """Makes ready to ask; nothing is asked yet."""
         try:
             await asyncio.to_thread(lambda: (self._quick, self._bodies))
+        except StoreFull:
+            raise
         except Exception as error:  # of as many kinds as there are settings to be wrong
             raise self._fault(error) from None
 
@@ -209,13 +222,15 @@ class Bucket:
     def _connected(self, seconds: float) -> S3Store:
         from obstore.store import S3Store
 
+        if not self.access.is_usable:
+            raise StoreFull("AWS_ENDPOINT_URL must be http:// or https:// and a host")
         options: dict[str, Any] = {
             "timeout": timedelta(seconds=seconds),
             "connect_timeout": _CONNECT,
             "allow_http": (self.access.endpoint or "").startswith("http://"),
         }
         if self.access.authority is not None:
-            options["root_certificate"] = Path(self.access.authority).read_bytes()
+            options["root_certificate"] = _certificates(self.access.authority)
         configuration: Any = self.access.configuration()
         return S3Store(
             self.place.bucket,
@@ -268,15 +283,22 @@ class Bucket:
 
     async def _in_time(self, call: Awaitable[T], seconds: float) -> T:
         """Raises `FileNotFoundError` and `AlreadyExistsError` as they are, and `StoreFull`."""
-        from obstore.exceptions import AlreadyExistsError, BaseError
+        from obstore.exceptions import AlreadyExistsError
 
         try:
             async with asyncio.timeout(seconds + _SLACK_SECONDS):
                 return await call
         except (FileNotFoundError, AlreadyExistsError):
             raise
-        except (BaseError, OSError, ValueError) as error:
+        except Exception as error:  # the library's, the system's, and what panics in it
             raise self._fault(error) from None
+
+
+def _certificates(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StoreFull(f"AWS_CA_BUNDLE cannot be read: {error.strerror}") from None
 
 
 async def _next(stream: Any) -> bytes:
@@ -286,11 +308,6 @@ async def _next(stream: Any) -> bytes:
 
 def _obstore() -> Any:
     """The library, which only who keeps pictures in a bucket has installed."""
-    try:
-        import obstore
-    except ImportError:
-        raise Unavailable(
-            "storage.pictures is a bucket, and what speaks to it is not installed:"
-            " pip install 'image-gateway[s3]'."
-        ) from None
+    import obstore
+
     return obstore

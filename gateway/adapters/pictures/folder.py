@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gateway.adapters.pictures.disk import in_thread, pieces, size_of, sync
 from gateway.adapters.pictures.drafts import Draft, Known, remove_abandoned
-from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, Trouble
+from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.sidecars import written_out
@@ -44,7 +44,7 @@ class FolderPictures:
         self._unproven = unproven or Unproven(root.parent / "unproven")
         self._scratch = root / "tmp"
         self._marker = Marker(root)
-        self._trouble = Trouble()
+        self._trouble = StoreTrouble()
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
         # sync nor for a decoder.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")

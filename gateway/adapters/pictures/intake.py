@@ -36,7 +36,7 @@ SetAside = Callable[[Draft, Origin, NotAPicture, LinkBroken | None], Awaitable[b
 """Keeps bytes that are no picture for the operator; whether they lie there now."""
 
 
-class Trouble:
+class StoreTrouble:
     """What the store refused while something was to be kept, for as long as it may still hold."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class IntakeDeps:
     writers: ThreadPoolExecutor
     begin: Callable[[Draft], None]
     set_aside: SetAside
-    trouble: Trouble
+    trouble: StoreTrouble
     max_pixels: int = MAX_PIXELS
 
 

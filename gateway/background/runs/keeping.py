@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from gateway.background.runs.deps import RunBounds, RunsDeps
-from gateway.background.runs.recording import RunRecorder
+from gateway.background.runs.recording import RETRY_SECONDS, RunRecorder
 from gateway.core.links import cleaned
 from gateway.core.model import Kept, Run, RunState
 from gateway.core.picture_errors import (
@@ -33,6 +33,8 @@ from gateway.core.picture_errors import (
 from gateway.core.provenance import sidecar
 from gateway.core.runs import lifecycle, losses
 from gateway.core.runs.events import KeepEvent, KeepFailed, Loss, PicturesKept
+from gateway.errors import Unavailable
+from gateway.process.picture_locks import Held, TurnOver
 from gateway.process.shares import Shares
 
 log = structlog.get_logger("gateway.runs")
@@ -75,14 +77,27 @@ class Keeper:
         Returns what `RunRecorder.record` does.
         """
         kept = (*run.kept, *event.kept)
-        async with self._deps.picture_locks.of(one.picture.digest for one in kept):
-            there = await self._there(kept)
-            if len(there) == len(kept):
-                recorded = await self._recorder.record(run, event)
-                await self._tidy(*recorded)
-                return recorded
-            gone = "a picture was erased while it was kept"
-            return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
+        while True:
+            try:
+                async with self._deps.picture_locks.of(one.picture.digest for one in kept) as held:
+                    recorded = await self._record(run, event, kept, held)
+            except TurnOver:
+                continue
+            except Unavailable as error:
+                log.warning("a picture waits for its turn", run=run.id, reason=error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            await self._tidy(*recorded)
+            return recorded
+
+    async def _record(
+        self, run: Run, event: PicturesKept, kept: tuple[Kept, ...], held: Held
+    ) -> tuple[Run, bool]:
+        there = await self._there(kept)
+        if len(there) == len(kept):
+            return await self._recorder.record(run, event, held=held)
+        gone = "a picture was erased while it was kept"
+        return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
 
     async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
         """Those whose bytes are in the store; none while the store cannot tell."""

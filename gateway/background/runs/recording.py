@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -36,11 +36,14 @@ from gateway.core.runs.leases import may_record
 from gateway.core.runs.lifecycle import IllegalTransition, Rules
 from gateway.core.runs.routing import NOWHERE, Outlook
 from gateway.core.teams.changes import Act, Action
-from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
-from gateway.errors import Unavailable
+from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
+from gateway.errors import Unavailable, Unsettled
 from gateway.process.following import Behind
+from gateway.process.picture_locks import FOR_EVER, Held
 
 log = structlog.get_logger("gateway.runs")
+
+T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.5
 
@@ -49,8 +52,11 @@ class RunRecorder:
     def __init__(self, deps: RunsDeps) -> None:
         self._deps = deps
 
-    async def record(self, run: Run, event: Event, outlook: Outlook = NOWHERE) -> tuple[Run, bool]:
-        """Commits the event and what follows from it.
+    async def record(
+        self, run: Run, event: Event, outlook: Outlook = NOWHERE, held: Held = FOR_EVER
+    ) -> tuple[Run, bool]:
+        """Commits the event and what follows from it; raises `TurnOver` where what is `held` is so
+        for too short a time.
 
         Returns the run as it is then, and whether the event happened to it: news that came too
         late changes nothing. Tried until it is committed: a store that is away for a while must
@@ -60,7 +66,7 @@ class RunRecorder:
         while True:
             try:
                 keys = self._in_force(run)
-                before, after = await self._deps.ledger.transact(
+                before, after = await self._transact(
                     Keys(
                         keys,
                         counted=(run.team, run.created_at),
@@ -68,7 +74,7 @@ class RunRecorder:
                         run_id=run.id,
                         epochs=self._deps.following.is_shared,
                     ),
-                    self._fold(run, event, outlook, keys),
+                    partial(_while_held, held, self._fold(run, event, outlook, keys)),
                 )
                 break
             except ZoneChanged:
@@ -86,6 +92,19 @@ class RunRecorder:
         if before is not after:
             await self._announce(before, event, after, epoch)
         return after, before is not after
+
+    async def _transact(self, keys: Keys, decide: Decide[T]) -> T:
+        """Where the ledger stopped answering at the commit, its outcome is waited for.
+
+        Until it is known nothing may follow from the event: an intention to submit that was
+        committed after all would else be taken for one that was carried out.
+        """
+        try:
+            return await self._deps.ledger.transact(keys, decide)
+        except Unsettled as doubt:
+            log.warning("an event's commit is in doubt", run=keys.run_id)
+            answer: T = await doubt.settled()
+            return answer
 
     async def _catch_up(self, behind: Behind) -> None:
         try:
@@ -177,6 +196,11 @@ class RunRecorder:
                 await self._deps.cache.put(after, ttl_seconds=ttl, epoch=epoch)
         except Exception:
             log.exception("telling of an event failed", run=after.id)
+
+
+def _while_held(held: Held, decide: Decide[T], view: View) -> tuple[T, Writes]:
+    held.check()
+    return decide(view)
 
 
 def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run | None], Writes]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import obstore
-from cluster.s3 import S3Server
+import shared_servers
+from obstore.store import S3Store
 
 from gateway.adapters.pictures.bucket import BucketPictures, Serving
 from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
@@ -55,15 +57,22 @@ class FolderHome:
 class BucketHome:
     """The same of a part of a bucket that no other test has."""
 
-    def __init__(self, server: S3Server, tmp_path: Path, bucket: str = "shared") -> None:
-        self.server = server
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        tmp_path: Path,
+        bucket: str = shared_servers.BUCKET,
+    ) -> None:
+        self.access = BucketAccess.of(environ)
         self.prefix = f"tests/{uuid4().hex}"
         self.place = BucketPlace(bucket, self.prefix)
         self.scratch = tmp_path / "arriving"
-        self.raw = server.store(bucket)
+        self.raw = S3Store(
+            bucket, client_options={"allow_http": True}, **self.access.configuration()
+        )
 
     def store(self, *, serving: Serving | None = None, **bounds: int) -> BucketPictures:
-        return self.store_of(BucketAccess.of(self.server.environment), serving, **bounds)
+        return self.store_of(self.access, serving, **bounds)
 
     def store_of(
         self, access: BucketAccess, serving: Serving | None = None, **bounds: int

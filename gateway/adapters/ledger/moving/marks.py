@@ -56,8 +56,8 @@ def require_settled(db: Database) -> None:
     if ARRIVING in found:
         mark = read(found[ARRIVING])
         raise Unavailable(
-            f"This ledger is being carried over from {mark.place} since {mark.at}, and is not whole yet:"
-            " run 'image-gateway migrate' again, with the settings of that place; it goes on"
+            f"This ledger is being carried over from {mark.place} since {mark.at}, and is not whole"
+            " yet: run 'image-gateway migrate' again, with the settings of that place; it goes on"
             " where it was cut. Until it says that all is carried over, the old place serves."
         )
     if LEAVING in found:
@@ -68,8 +68,8 @@ def require_settled(db: Database) -> None:
     if LEFT in found:
         mark = read(found[LEFT])
         raise Unavailable(
-            f"This ledger was moved to {mark.place} at {mark.at}: orders that are taken there are not known"
-            " here, and would be paid for twice. Start the gateway with the settings of that"
-            " place. To come back, run 'image-gateway migrate --to' this place with those"
+            f"This ledger was moved to {mark.place} at {mark.at}: orders that are taken there are"
+            " not known here, and would be paid for twice. Start the gateway with the settings of"
+            " that place. To come back, run 'image-gateway migrate --to' this place with those"
             " settings; or, if nothing was ever served from there, 'image-gateway migrate --undo'."
         )

@@ -15,6 +15,7 @@ from gateway.adapters.ledger.database import Database, Row
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.tables import Table
 from gateway.adapters.ledger.moving.walking import Differences, Page
+from gateway.core.money.invariants import Violation
 
 STARTED: Final = ("runs", "jobs", "teams", "team_keys", "uploads", "changes")
 """A ledger that has rows in none of these is nobody's: there is nothing in it to lose."""
@@ -82,6 +83,10 @@ class LedgerSide(ABC):
     @abstractmethod
     def settle(self) -> None:
         """What was written is durable, and as quick to read as it will be."""
+
+    @abstractmethod
+    def violations(self, now: float) -> Sequence[Violation]:
+        """What an audit finds."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -155,7 +160,7 @@ class LedgerSide(ABC):
             self.writer().execute(marks.DROP_MARK, (name,))
 
     def drop_indexes(self, *, all_of_them: bool) -> None:
-        """Those that would be in the way; which they were stays noted until they are there again."""
+        """Those that would be in the way; which they were is noted until they are there again."""
         for name, statement in self.indexes().items():
             if all_of_them or statement.startswith(ALONE):
                 with self.writing():

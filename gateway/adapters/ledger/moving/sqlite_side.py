@@ -9,13 +9,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from gateway.adapters.ledger import migrations
+from gateway.adapters.ledger import audit, migrations, sqlite_schema
 from gateway.adapters.ledger.connections import ADVICE, connect, empty_log
 from gateway.adapters.ledger.database import Row
 from gateway.adapters.ledger.ledger_file import LedgerFile, take_lock
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import Table
 from gateway.adapters.ledger.moving.walking import PAGE, Page
+from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 
 _INDEXES: Final = (
@@ -51,6 +52,10 @@ class SqliteSide(LedgerSide):
     def make(self) -> None:
         with self.failures():
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            if os.geteuid() == 0:  # whoever has the folder is to serve from it
+                folder = self._path.parent.stat()
+                os.chown(self._path, folder.st_uid, folder.st_gid)
+                os.chown(f"{self._path}.lock", folder.st_uid, folder.st_gid)
             migrations.migrate(self.writer())
 
     @contextmanager
@@ -116,6 +121,12 @@ class SqliteSide(LedgerSide):
         with self.failures():
             self._drop(self._reader)
             empty_log(self.writer())
+
+    def violations(self, now: float) -> Sequence[Violation]:
+        with self.failures():
+            db = self.writer()
+            of_file = sqlite_schema.violations(db)
+            return [*audit.violations(db, now, audit.SQLITE_CHECKS), *of_file]
 
     def close(self) -> None:
         self._drop(self._reader)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
-from gateway.adapters.ledger import migrations
-from gateway.adapters.ledger.database import Row
+from gateway.adapters.ledger import audit, migrations
+from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import STAYS, Table, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, translated
+from gateway.adapters.ledger.postgres.database import translated
+from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 
 MOVING: Final = 0x6D6F7665
@@ -23,9 +24,7 @@ MOVING: Final = 0x6D6F7665
 LIVE_SECONDS: Final = 30.0
 """A gateway that has not been seen for longer is dead, or cut off: its leases go to others."""
 
-SAME_AS_BYTES: Final = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
-"""Collations in which texts have the order that SQLite and Python give them."""
-
+CONNECT_SECONDS: Final = 5
 TYPES: Final = {"TEXT": "text", "BIGINT": "int8", "DOUBLE PRECISION": "float8"}
 
 _PATIENT: Final = (
@@ -47,10 +46,30 @@ _IDENTITY: Final = (
     "SELECT pg_postmaster_start_time(), oid, current_schema() FROM pg_database"
     " WHERE datname = current_database()"
 )
+_TAKE: Final = "SELECT pg_try_advisory_lock(?, hashtext(current_schema()))"
 _LIVING: Final = (
     "SELECT name, EXTRACT(EPOCH FROM clock_timestamp())::float8 - seen_at FROM replicas"
     " WHERE seen_at > EXTRACT(EPOCH FROM clock_timestamp())::float8 - ? ORDER BY name"
 )
+
+
+class Session:
+    """A connection that waits for as long as its work takes."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
+        )
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        if not parameters:
+            return self.connection.execute(sql)
+        return self.connection.execute(translated(sql, with_values=True), parameters)
+
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.executemany(translated(sql, with_values=True), rows)
+        return cursor
 
 
 class PostgresSide(LedgerSide):
@@ -59,11 +78,10 @@ class PostgresSide(LedgerSide):
     def __init__(self, url: str, place: str) -> None:
         super().__init__(place)
         self._url = url
-        self._writer: PostgresDatabase | None = None
-        self._reader: PostgresDatabase | None = None
-        self._order = ""
+        self._writer: Session | None = None
+        self._reader: Session | None = None
 
-    def writer(self) -> PostgresDatabase:
+    def writer(self) -> Session:
         if self._writer is None:
             self._writer = self._connected()
         return self._writer
@@ -84,7 +102,9 @@ class PostgresSide(LedgerSide):
                     f"{self.place} has a table {min(found & known)} that is no gateway's: name a"
                     " database of its own."
                 )
-            return migrations.version(db) or None if "schema_version" in found else None
+            have = migrations.version(db) if "schema_version" in found else 0
+            migrations.refuse_newer(have)
+            return have or None
 
     def identity(self) -> str:
         with self.failures():
@@ -92,7 +112,7 @@ class PostgresSide(LedgerSide):
 
     def make(self) -> None:
         with self.failures():
-            migrations.migrate(self.writer())
+            migrations.migrate(self.writer(), migrations.POSTGRESQL)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -109,7 +129,7 @@ class PostgresSide(LedgerSide):
     def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
         assert self._reader is not None  # noqa: S101 - within `reading`
         columns = table.names if as_it_is else table.read
-        order = ", ".join(f'"{one.name}"{self._order if one.is_text else ""}' for one in table.keys)
+        order = ", ".join(f'"{one.name}"' for one in table.keys)
         sql = f"SELECT {columns} FROM {table.name} ORDER BY {order}"
         reading = self._reader.connection.cursor("carried", binary=True)
         with self.failures(), reading as cursor:
@@ -119,11 +139,11 @@ class PostgresSide(LedgerSide):
 
     def insert(self, table: Table, rows: Page) -> None:
         sql = f"COPY {table.name} ({table.names}) FROM STDIN (FORMAT BINARY)"
-        with self.failures(), self.writer().connection.cursor() as cursor:
-            with cursor.copy(sql) as copy:
-                copy.set_types([TYPES[one.kind] for one in table.columns])
-                for row in rows:
-                    copy.write_row(row)
+        cursor = self.writer().connection.cursor()
+        with self.failures(), cursor, cursor.copy(sql) as copy:
+            copy.set_types([TYPES[one.kind] for one in table.columns])
+            for row in rows:
+                copy.write_row(row)
 
     def change_many(self, sql: str, rows: Sequence[Row]) -> None:
         if rows:
@@ -138,7 +158,7 @@ class PostgresSide(LedgerSide):
 
     def take(self) -> None:
         with self.failures():
-            found = self.writer().execute("SELECT pg_try_advisory_lock(?)", (MOVING,)).fetchall()
+            found = self.writer().execute(_TAKE, (MOVING,)).fetchall()
         if not found[0][0]:
             raise Unavailable(f"Another migrate works on {self.place} now.")
 
@@ -183,6 +203,10 @@ class PostgresSide(LedgerSide):
                 db.execute(f"ANALYZE {table.name}")
             db.execute("SET synchronous_commit = on")
 
+    def violations(self, now: float) -> Sequence[Violation]:
+        with self.failures():
+            return list(audit.violations(self.writer(), now, audit.POSTGRES_CHECKS))
+
     def close(self) -> None:
         self._drop(self._reader)
         self._drop(self._writer)
@@ -198,34 +222,25 @@ class PostgresSide(LedgerSide):
 
     # --- connections ---------------------------------------------------------------------------
 
-    def _connected(self) -> PostgresDatabase:
-        db = PostgresDatabase(self._url)
-        db.connection.prepare_threshold = None
+    def _connected(self) -> Session:
+        db = Session(self._url)
         for statement in _PATIENT:
             db.execute(statement)
         return db
 
     def _require_usable(self) -> None:
-        encoding, collation = (
-            self.writer()
-            .execute(
-                "SELECT pg_encoding_to_char(encoding), datcollate FROM pg_database"
-                " WHERE datname = current_database()"
-            )
-            .fetchall()[0]
-        )
+        [(encoding,)] = self.writer().execute("SHOW server_encoding").fetchall()
         if encoding != "UTF8":
             raise Unavailable(
                 f"{self.place} keeps texts as {encoding}: make a database with ENCODING 'UTF8'."
             )
-        self._order = "" if collation in SAME_AS_BYTES else ' COLLATE "C"'
 
     def _require_unused(self) -> None:
         said = self.in_use()
         if said is not None:
             raise Unavailable(f"{said} Stop it first.")
 
-    def _drop(self, db: PostgresDatabase | None) -> None:
+    def _drop(self, db: Session | None) -> None:
         if db is not None:
             with suppress(psycopg.Error):
-                db.close()
+                db.connection.close()

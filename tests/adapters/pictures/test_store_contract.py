@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import shared_servers
 from homes import BucketHome, FolderHome, Home, Store
 from picture_samples import picture, stream
 
@@ -29,7 +30,7 @@ MISSING = Picture("ab" * 32, "webp", 9, 1, 1)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     if request.param == "folder":
         return FolderHome(tmp_path)
-    return BucketHome(request.getfixturevalue("s3_server"), tmp_path)
+    return BucketHome(shared_servers.s3(), tmp_path)
 
 
 @pytest.fixture
@@ -273,7 +274,6 @@ async def test_in_another_store_nothing_is_missing_written_or_removed(
 ) -> None:
     kept = await keep(store, picture("png"))
     home.mark(marker)
-    await asyncio.sleep(0)
     later = home.store()
     await later.expect("this-store")
     assert await later.readable([kept])  # what is there needs no proof
