@@ -17,7 +17,7 @@ in the opposite order.
 
 from __future__ import annotations
 
-from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_store
+from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_bucket, require_store
 from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
@@ -33,5 +33,6 @@ __all__ = [
     "Restore",
     "come_back",
     "make_ledger",
+    "require_bucket",
     "require_store",
 ]

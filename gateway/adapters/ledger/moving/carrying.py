@@ -26,6 +26,9 @@ from gateway.errors import Unavailable
 Tell = Callable[[str, int, int], None]
 """What is being done, how far it is, and of how much."""
 
+NUL: Final = b"\\u0000"
+"""A U+0000 in a row that is written as JSON; so is one that was written so in JSON before."""
+
 MOST_WALKS: Final = 3
 """Of a table that nobody else writes: the first writes what differs, the second finds nothing."""
 
@@ -221,8 +224,7 @@ class LedgerMove:
     def _walk(self, table: Table, total: int, *, again: bool = False) -> _Walked:
         walked = _Walked()
         with self.target.reading():
-            here = self._summed(self._cleaned(table), walked.here)
-            there = self._summed(self.target.pages(table, as_it_is=True), walked.there)
+            here, there = self._here(table, walked.here), self._there(table, walked.there)
             for found in walk(key_of(table.key), here, there):
                 self.target.apply(table, found)
                 self.written.add(found)
@@ -232,16 +234,20 @@ class LedgerMove:
                 self._tell(table.name, self._told, total)
         return walked
 
-    def _cleaned(self, table: Table) -> Iterator[Page]:
+    def _here(self, table: Table, digest: hashlib._Hash) -> Iterator[Page]:
+        """The source's rows as the target can keep them."""
         self.written.nul[table.name] = 0
-        for page in self.source.pages(table, as_it_is=False):
-            clean, changed = without_nul(page)
-            self.written.nul[table.name] += changed
-            yield clean
+        for found in self.source.pages(table, as_it_is=False):
+            page, told = found, orjson.dumps(found)
+            if NUL in told:
+                page, changed = without_nul(found)
+                self.written.nul[table.name] += changed
+                told = orjson.dumps(page)
+            digest.update(told)
+            yield page
 
-    @staticmethod
-    def _summed(pages: Iterator[Page], digest: hashlib._Hash) -> Iterator[Page]:
-        for page in pages:
+    def _there(self, table: Table, digest: hashlib._Hash) -> Iterator[Page]:
+        for page in self.target.pages(table, as_it_is=True):
             digest.update(orjson.dumps(page))
             yield page
 
