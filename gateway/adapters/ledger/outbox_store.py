@@ -7,6 +7,7 @@ party's first ones are read in its own part of an index.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Final
 
@@ -47,11 +48,23 @@ NEXT_LEASED: Final = (
 )
 
 
-def lease(
-    db: Database, owner: str, lasting: tuple[float, float], *, limit: int, share: int
-) -> Sequence[Delivery]:
-    """Takes what is due for `owner`; the lease lasts from the one time to the other."""
-    now, until = lasting
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Who wants how much, from when until when; `passing` as in `statements.take_runs`."""
+
+    owner: str
+    now: float
+    until: float
+    limit: int
+    share: int
+    passing: str = ""
+
+
+def lease(db: Database, asked: Taking) -> Sequence[Delivery]:
+    """Takes what is due."""
+    owner, now, until, limit, share = astuple(asked)[:5]
+    if asked.passing:
+        db.execute(statements.one_leases("deliveries"))
     in_hand = _in_hand(db, now)
     parties = [OPERATOR, *(team for (team,) in db.execute(TEAMS).fetchall())]
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
@@ -60,7 +73,7 @@ def lease(
     if not taken:
         return []
     ids = [one.id for one in taken]
-    db.execute(_take(len(ids)), (owner, until, now, now, *ids))
+    db.execute(_take(len(ids), asked.passing), (owner, until, now, now, *ids))
     return every(db, (_leased(len(ids)), (owner, until, *ids)), rows.delivery_from)
 
 
@@ -80,12 +93,9 @@ def put_leased(db: Database, owner: str, deliveries: Sequence[Delivery]) -> Coll
 
 
 @cache
-def _take(count: int) -> str:
+def _take(count: int, passing: str) -> str:
     """Those that are still as they were seen, whoever else has seen them."""
-    return (
-        "UPDATE deliveries SET lease_owner = ?, lease_until = ?"
-        f" WHERE {PENDING} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
-    )
+    return statements.take("deliveries", PENDING, count, passing)
 
 
 @cache
