@@ -87,11 +87,14 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
         path = Path(settings.storage.data_dir) / LEDGER_NAME
         return SqliteLedger(path, clock=clock, read_only=read_only)
     try:
+        from gateway.adapters.ledger.postgres.connections import Address
         from gateway.adapters.ledger.postgres.ledger import PostgresLedger
     except ImportError as missing:
         advice = f"{missing}: pip install 'image-gateway[postgres]'"
         raise SettingsError([Problem(("storage", "ledger"), advice)]) from missing
-    return PostgresLedger(url, clock=clock, read_only=read_only)
+    way = settings.storage.postgres
+    direct = None if way.direct is None else way.direct.get_secret_value()
+    return PostgresLedger(Address(url, way.pooler, direct), clock=clock, read_only=read_only)
 
 
 def make_pictures(

@@ -8,7 +8,7 @@ read and rewritten (erased pictures, words taken back) is `picture_store`'s, aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from gateway.adapters.ledger import (
     account_store,
     history_store,
     picture_store,
+    replica_store,
     rows,
     statements,
     team_store,
@@ -25,6 +26,7 @@ from gateway.adapters.ledger.database import Database, Row
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Run, RunState, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.replicas import Epoch
 from gateway.core.transaction import ConstraintViolation, Writes
 
 
@@ -54,12 +56,6 @@ class Known:
         one for another."""
         found = [run for run in runs if run != self.runs.get(run.id)]
         return sorted(found, key=lambda run: run.shared and not run.is_final)
-
-
-def is_unread(writes: Writes, known: Known) -> bool:
-    """Whether something of it depends on what was not read before."""
-    unread = any(run.state is RunState.DONE and run.id not in known.runs for run in writes.runs)
-    return bool(writes.pictures or writes.wordless) or unread
 
 
 def apply_all(db: Database, changes: Iterator[Change]) -> None:
@@ -110,6 +106,12 @@ def planned(writes: Writes, known: Known) -> Iterator[Change]:
         yield Change(picture_store.NOTE_VERDICT, noted, follows=True)
     if writes.usage:
         yield from _usage(writes.usage)
+
+
+def raises(raised: Iterable[Epoch]) -> Iterator[Change]:
+    """Last in their transaction: whoever raises one too waits for its end."""
+    for epoch in sorted(raised):
+        yield Change(replica_store.RAISE[epoch], [()])
 
 
 def account_changes(accounts: Sequence[Account]) -> Iterator[Change]:

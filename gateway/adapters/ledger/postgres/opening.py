@@ -15,7 +15,9 @@ import psycopg
 
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
+from gateway.adapters.ledger.postgres.connections import Address
+from gateway.adapters.ledger.postgres.database import PostgresDatabase
+from gateway.adapters.ledger.postgres.failures import said, unavailable
 from gateway.errors import Unavailable
 
 MIGRATING: Final = 0x6D696772
@@ -32,10 +34,10 @@ OLDEST: Final = 150000
 """PostgreSQL 15: the oldest that the tests run on."""
 
 
-def prepare(url: str) -> None:
+def prepare(address: Address) -> None:
     """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
     try:
-        with closing(PostgresDatabase(url)) as db:
+        with closing(PostgresDatabase(address.past_pooler or address.url, writes=True)) as db:
             _require_fit(db)
             db.execute("SET statement_timeout = 0")
             _take_turn(db)
@@ -45,14 +47,16 @@ def prepare(url: str) -> None:
         raise _named(error) from error
 
 
-def check(url: str) -> None:
-    """For a reader beside the gateways, which migrates nothing: the schema must be its own."""
+def check(address: Address) -> None:
+    """For whoever migrates nothing: a reader beside the gateways, or one behind a pooler that has
+    no way past it. The schema must be its own."""
     try:
-        with closing(PostgresDatabase(url)) as db:
+        with closing(PostgresDatabase(address.url, pooler=address.pooler)) as db:
             have = migrations.version(db)
     except psycopg.errors.UndefinedTable:
         raise Unavailable(
             "There is no ledger in this database yet: start the gateway once, which makes it."
+            f"{_direct(address)}"
         ) from None
     except psycopg.Error as error:
         raise _named(error) from error
@@ -60,8 +64,13 @@ def check(url: str) -> None:
     if have < migrations.migrations()[-1].version:
         raise Unavailable(
             "The ledger is from an older version: start the gateway once, which brings it up"
-            " to date."
+            f" to date.{_direct(address)}"
         )
+
+
+def _direct(address: Address) -> str:
+    needs = " Behind a pooler it needs storage.postgres.direct for that."
+    return needs if address.past_pooler is None else ""
 
 
 def _require_fit(db: PostgresDatabase) -> None:
@@ -111,5 +120,4 @@ def _migrate(db: PostgresDatabase) -> None:
 
 def _named(error: psycopg.Error) -> Unavailable:
     """At the start the operator reads the message: it says what the server said."""
-    said = str(error).strip() or type(error).__name__
-    return Unavailable(f"{unavailable(error).message} ({said.splitlines()[0]})")
+    return Unavailable(f"{unavailable(error).message} ({said(error)})")

@@ -66,6 +66,11 @@ class Session:
             return self.connection.execute(sql)
         return self.connection.execute(translated(sql, with_values=True), parameters)
 
+    def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
+        cursor = self.connection.cursor()
+        cursor.executemany(translated(sql, with_values=True), rows)
+        return cursor
+
 
 class PostgresSide(LedgerSide):
     """`url` leads to the server itself, past any pooler."""
