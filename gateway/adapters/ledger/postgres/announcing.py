@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from hashlib import sha256
 from typing import Final
 
-from gateway.adapters.ledger.planned import Known
+from gateway.adapters.ledger.planned import Before
 from gateway.core.model import DeliveryState, Run
 from gateway.core.replicas import Epoch
 from gateway.core.transaction import Writes
@@ -28,7 +28,7 @@ def channel(schema: str) -> str:
     return f"image_gateway_{sha256(schema.encode()).hexdigest()[:16]}"
 
 
-def news_of(writes: Writes, known: Known) -> News:
+def news_of(writes: Writes, known: Before) -> News:
     changed = [run for run in writes.runs if run != known.runs.get(run.id)]
     return News(
         runs=frozenset(run.id for run in changed if _moved(known.runs.get(run.id), run)),

@@ -25,7 +25,7 @@ import psycopg
 
 from gateway.adapters.ledger import planned, rows, store
 from gateway.adapters.ledger.lane import Ticket, WorkOutcome
-from gateway.adapters.ledger.planned import Known
+from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres import announcing, failures
 from gateway.adapters.ledger.postgres.connections import QUICK, Address, PostgresConnected
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
@@ -57,7 +57,7 @@ class _Part:
     tickets: Sequence[Ticket]
     outcomes: Sequence[WorkOutcome]
     writes: Writes
-    known: Known
+    known: Before
     xid: str
 
 
@@ -142,13 +142,15 @@ class PostgresWriter(PostgresConnected):
         else:
             changes += planned.raises(writes.raised)
         said = announcing.encoded(announcing.news_of(writes, known))
+        alone = len(part.tickets) == 1
         self._take(part.tickets)
 
         def send() -> None:
             with db.connection.pipeline():
                 for change in changes:
-                    if len(change.rows) == 1:
-                        db.execute(change.sql, change.rows[0])
+                    if alone or len(change.rows) == 1:
+                        for row in change.rows:
+                            db.execute(change.sql, row)
                     else:
                         db.executemany(change.sql, change.rows)
                 self._announce(db, said)
@@ -283,7 +285,7 @@ def _until_gone(tickets: Sequence[Ticket]) -> list[Ticket]:
     return living
 
 
-def _all_known(db: PostgresDatabase, writes: Writes, known: Known) -> Known:
+def _all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:
     """Of a run that is done it must be known whether it was so before."""
     unread = [
         run.id for run in writes.runs if run.state is RunState.DONE and run.id not in known.runs
@@ -291,7 +293,7 @@ def _all_known(db: PostgresDatabase, writes: Writes, known: Known) -> Known:
     if not unread:
         return known
     found = db.connection.execute(RUNS, (unread,)).fetchall()
-    return Known(
+    return Before(
         {**known.runs, **{run.id: run for run in map(rows.run_from, found)}}, known.accounts
     )
 

@@ -14,14 +14,14 @@ from typing import Final
 import psycopg
 
 from gateway.adapters.ledger.lane import Ticket, WorkOutcome
-from gateway.adapters.ledger.postgres.database import Bounds, PostgresDatabase
+from gateway.adapters.ledger.postgres.database import PostgresDatabase, TimeOuts
 from gateway.adapters.ledger.postgres.failures import is_defect, said, unavailable
 from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
 
-QUICK: Final = Bounds()
-REPORTS: Final = Bounds(statement=30.0, transaction=60.0)
-AUDIT: Final = Bounds(statement=120.0, idle=30.0, transaction=600.0)
+QUICK: Final = TimeOuts()
+REPORTS: Final = TimeOuts(statement=30.0, transaction=60.0)
+AUDIT: Final = TimeOuts(statement=120.0, idle=30.0, transaction=600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Address:
 class PostgresConnected:
     """Holds the connection of one lane's thread."""
 
-    def __init__(self, address: Address, bounds: Bounds, *, writes: bool = False) -> None:
+    def __init__(self, address: Address, bounds: TimeOuts, *, writes: bool = False) -> None:
         self._address = address
         self._bounds = bounds
         self._writes = writes

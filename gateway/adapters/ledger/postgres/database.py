@@ -6,7 +6,6 @@ transaction sets its own time-outs, a lone statement is one, and nothing is prep
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,10 +17,11 @@ from psycopg.pq import ConnStatus, TransactionStatus
 
 from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.postgres.failures import is_defect, unavailable
+from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.adapters.ledger.replica_store import RAISE
 from gateway.core.replicas import Epoch
 
-__all__ = ["Bounds", "PostgresDatabase", "is_defect", "translated", "unavailable"]
+__all__ = ["PostgresDatabase", "TimeOuts", "is_defect", "translated", "unavailable"]
 
 CONNECT_SECONDS: Final = 3
 
@@ -36,13 +36,11 @@ KEPT_ALIVE: Final = {
 }
 """A host that is gone is noticed within seconds. What the address says itself counts before."""
 
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-
 TRANSACTION_TIMEOUT_FROM: Final = 170000
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class TimeOuts:
     """How long the server lets things take, in seconds; 0 is for ever."""
 
     statement: float = 4.0
@@ -78,7 +76,7 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        bounds: Bounds | None = None,
+        bounds: TimeOuts | None = None,
         pooler: bool = False,
         writes: bool = False,
     ) -> None:
@@ -97,7 +95,7 @@ class PostgresDatabase:
                 self.connection.close()
                 raise
 
-    def _bind(self, bounds: Bounds, *, local: bool) -> None:
+    def _bind(self, bounds: TimeOuts, *, local: bool) -> None:
         settings = bounds.settings(self.connection.info.server_version)
         sets = ", ".join(
             f"set_config('{name}', '{value}', {str(local).lower()})"
@@ -117,8 +115,8 @@ class PostgresDatabase:
 
     def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
         cursor = self.connection.cursor()
-        storable = [[_storable(value) for value in row] for row in rows]  # some may be sent already
-        cursor.executemany(translated(sql, with_values=True), storable)
+        kept = [keepable(row) for row in rows]  # some are sent before the odd one is met
+        cursor.executemany(translated(sql, with_values=True), kept)
         return cursor
 
     def begin(self) -> None:
@@ -134,10 +132,9 @@ class PostgresDatabase:
         try:
             return self.connection.execute(statement, parameters)
         except (psycopg.DataError, UnicodeEncodeError):
-            storable = [_storable(value) for value in parameters]
-            if storable == [*parameters]:
+            if (kept := keepable(parameters)) == tuple(parameters):
                 raise
-            return self.connection.execute(statement, storable)
+            return self.connection.execute(statement, kept)  # nothing had been sent
 
     def _set_and_executed(self, sql: str, parameters: Sequence[Any]) -> Cursor:
         if sql.startswith("BEGIN"):
@@ -169,10 +166,3 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self.connection.close()
-
-
-def _storable(value: Any) -> Any:
-    """PostgreSQL has no texts with NUL or half a character in them; they are marked."""
-    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
-        return value
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)

@@ -78,8 +78,11 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
-        is_checked = self._read_only or self._address.past_pooler is None
-        await asyncio.to_thread(opening.check if is_checked else opening.prepare, self._address)
+        direct = self._address.past_pooler
+        if self._read_only or direct is None:
+            await asyncio.to_thread(opening.check, self._address.url)
+        else:
+            await asyncio.to_thread(opening.prepare, direct)
         readers = (self._reader, self._reports, self._audit)
         self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:

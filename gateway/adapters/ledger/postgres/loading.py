@@ -16,6 +16,7 @@ from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.picture_rows import kept_from
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.locks import LOCK, locks
+from gateway.adapters.ledger.postgres.texts import keepable
 from gateway.core.model import Claim, Job, KeptPicture, Run
 from gateway.core.money.accounts import LONGEST_SECONDS, Account, AccountKey, Amounts
 from gateway.core.replicas import Epochs
@@ -134,7 +135,9 @@ class _Reading:
         if not lists:
             self.answers[name] = self._db.connection.execute(sql)
         elif lists[0]:
-            self.answers[name] = self._db.connection.execute(sql, [list(one) for one in lists])
+            self.answers[name] = self._db.connection.execute(
+                sql, [[*keepable(one)] for one in lists]
+            )
 
 
 def _ask(reading: _Reading, asked: _Asked) -> None:

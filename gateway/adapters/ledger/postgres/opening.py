@@ -15,9 +15,7 @@ import psycopg
 
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.postgres.connections import Address
-from gateway.adapters.ledger.postgres.database import PostgresDatabase
-from gateway.adapters.ledger.postgres.failures import said, unavailable
+from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
 from gateway.errors import Unavailable
 
 MIGRATING: Final = 0x6D696772
@@ -34,12 +32,12 @@ OLDEST: Final = 150000
 """PostgreSQL 15: the oldest that the tests run on."""
 
 
-def prepare(address: Address) -> None:
+def prepare(url: str) -> None:
     """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
     try:
-        with closing(PostgresDatabase(address.past_pooler or address.url, writes=True)) as db:
+        with closing(PostgresDatabase(url, writes=True)) as db:
             _require_fit(db)
-            db.execute("SET statement_timeout = 0")
+            _take_its_time(db)
             _take_turn(db)
             _migrate(db)
             marks.require_settled(db)
@@ -47,16 +45,14 @@ def prepare(address: Address) -> None:
         raise _named(error) from error
 
 
-def check(address: Address) -> None:
-    """For whoever migrates nothing: a reader beside the gateways, or one behind a pooler that has
-    no way past it. The schema must be its own."""
+def check(url: str) -> None:
+    """For a reader beside the gateways, which migrates nothing: the schema must be its own."""
     try:
-        with closing(PostgresDatabase(address.url, pooler=address.pooler)) as db:
+        with closing(PostgresDatabase(url)) as db:
             have = migrations.version(db)
     except psycopg.errors.UndefinedTable:
         raise Unavailable(
             "There is no ledger in this database yet: start the gateway once, which makes it."
-            f"{_direct(address)}"
         ) from None
     except psycopg.Error as error:
         raise _named(error) from error
@@ -64,13 +60,8 @@ def check(address: Address) -> None:
     if have < migrations.migrations()[-1].version:
         raise Unavailable(
             "The ledger is from an older version: start the gateway once, which brings it up"
-            f" to date.{_direct(address)}"
+            " to date. Behind a pooler it needs storage.postgres.direct for that."
         )
-
-
-def _direct(address: Address) -> str:
-    needs = " Behind a pooler it needs storage.postgres.direct for that."
-    return needs if address.past_pooler is None else ""
 
 
 def _require_fit(db: PostgresDatabase) -> None:
@@ -85,6 +76,12 @@ def _require_fit(db: PostgresDatabase) -> None:
             f"The ledger's database has the encoding {encoding}: make one that has UTF8"
             " (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0)."
         )
+
+
+def _take_its_time(db: PostgresDatabase) -> None:
+    """A migration of a large ledger takes minutes, whatever statements may take here."""
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"):
+        db.execute(f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = '{name}'")
 
 
 def _take_turn(db: PostgresDatabase) -> None:
@@ -120,4 +117,5 @@ def _migrate(db: PostgresDatabase) -> None:
 
 def _named(error: psycopg.Error) -> Unavailable:
     """At the start the operator reads the message: it says what the server said."""
-    return Unavailable(f"{unavailable(error).message} ({said(error)})")
+    said = str(error).strip() or type(error).__name__
+    return Unavailable(f"{unavailable(error).message} ({said.splitlines()[0]})")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gateway.adapters.ledger.planned import Known
+from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres.loading import Loaded
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Account, AccountKey
@@ -54,7 +54,7 @@ class Overlay:
     def __init__(self, loaded: Loaded) -> None:
         made = {account.key for account in loaded.made}
         there = {key: one for key, one in loaded.accounts.items() if key not in made}
-        self.known = Known(dict(loaded.runs), there)
+        self.known = Before(dict(loaded.runs), there)
         self._loaded = loaded
         self._by_team: dict[str, dict[AccountKey, Account]] = {}
         for key, account in loaded.accounts.items():
