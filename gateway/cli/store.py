@@ -6,7 +6,6 @@ Reads beside a running gateway and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,16 +33,27 @@ async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
 
 
 def store_notices(settings: Settings) -> Sequence[str]:
-    """The same for who has no ledger open. Of a ledger that is not there, or that cannot be read,
-    nothing; but whether a bucket can be had is told all the same."""
+    """The same for who has no ledger open: nothing where there is no file of one, or none to be
+    read; why a database cannot be used, which is for its operators to mend. Whether a bucket can
+    be had is told in any case."""
+    from gateway import serving
+
+    return _of_the_ledger(settings) or serving.run(_of_the_bucket(settings))
+
+
+def _of_the_ledger(settings: Settings) -> Sequence[str]:
     from gateway import serving
     from gateway.wiring import LEDGER_NAME
 
-    found: Sequence[str] = []
-    if Path(settings.storage.data_dir, LEDGER_NAME).is_file():
-        with suppress(Unavailable):
-            found = serving.run(_looked_up(settings))
-    return found or serving.run(_of_the_bucket(settings))
+    in_database = settings.storage.postgres_url is not None
+    if not in_database and not Path(settings.storage.data_dir, LEDGER_NAME).is_file():
+        return []
+    try:
+        return serving.run(_looked_up(settings))
+    except Unavailable as error:
+        return [f"storage.ledger: {error.message}"] if in_database else []
+    except SettingsError as error:
+        return [str(problem) for problem in error.problems]
 
 
 async def _of_the_bucket(settings: Settings) -> Sequence[str]:

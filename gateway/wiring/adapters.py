@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import httpx2 as httpx
 
@@ -36,6 +37,11 @@ LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
 SCRATCH_NAME = "arriving"
 """Pictures on their way to a bucket; those of a folder have theirs in it."""
+
+
+READING_SECONDS: Final = 5.0
+"""Half of how often a scraper usually comes: whoever scrapes each of many gateways, or from two
+places, reads the ledger's sums no more often."""
 
 
 class Adapters:
@@ -74,6 +80,8 @@ class Adapters:
         self.metrics = Metrics(
             ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current
         )
+        if is_shared(settings):
+            self.metrics.keep_seconds = READING_SECONDS
 
 
 def is_shared(settings: Settings) -> bool:
@@ -88,11 +96,14 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
         path = Path(settings.storage.data_dir) / LEDGER_NAME
         return SqliteLedger(path, clock=clock, read_only=read_only)
     try:
+        from gateway.adapters.ledger.postgres.connections import Address
         from gateway.adapters.ledger.postgres.ledger import PostgresLedger
     except ImportError as missing:
         advice = f"{missing}: pip install 'image-gateway[postgres]'"
         raise SettingsError([Problem(("storage", "ledger"), advice)]) from missing
-    return PostgresLedger(url, clock=clock, read_only=read_only)
+    way = settings.storage.postgres
+    direct = None if way.direct is None else way.direct.get_secret_value()
+    return PostgresLedger(Address(url, way.pooler, direct), clock=clock, read_only=read_only)
 
 
 def make_pictures(
