@@ -137,28 +137,27 @@ async def town(
 async def test_a_gateway_that_stood_still_at_any_point_does_no_harm(
     town: Town, resend: bool
 ) -> None:
+    """The second comes when the first stands still, so that each order is at its point."""
     again = {"resend_after_lost_answer": resend}
-    async with (
-        town.gateway("first", ahead=5, freezes=True, **again) as first,
-        town.gateway("second", ahead=-5, **again) as second,
-    ):
-        for point in frozen.POINTS:
-            first.post(frozen.prompt(point))
+    prompts = [frozen.prompt(point) for point in frozen.POINTS]
+    before, *_ = prompts
+    async with town.gateway("first", ahead=5, freezes=True, **again) as first:
+        for prompt in prompts:
+            first.post(prompt)
         await until(lambda: first.stands_still)
-        prompts = {frozen.prompt(point) for point in frozen.POINTS}
-        before, *_ = (frozen.prompt(point) for point in frozen.POINTS)
-        async with asyncio.timeout(15):
-            while (await second.runs())[before]["state"] == "submitting":
-                await asyncio.sleep(0.1)
-        first.signal(signal.SIGCONT)
-        runs = await second.settled()
-        accepted = town.sandbox.state.accepted_by_prompt
-        ends = {name: (one["state"], accepted[name]) for name, one in runs.items()}
-        lost = {before: ("failed", 0)} if not resend else {}
-        assert ends == {**dict.fromkeys(prompts, ("done", 1)), **lost}
-        usage = (await second.admin("usage"))["totals"]
-        assert usage["spent_usd"] == pytest.approx(0.05 * len(prompts))
-        assert usage["images_generated"] == len(prompts) - len(lost)
+        async with town.gateway("second", ahead=-5, **again) as second:
+            async with asyncio.timeout(15):
+                while (await second.runs())[before]["state"] == "submitting":
+                    await asyncio.sleep(0.1)
+            first.signal(signal.SIGCONT)
+            runs = await second.settled()
+            accepted = town.sandbox.state.accepted_by_prompt
+            ends = {name: (one["state"], accepted[name]) for name, one in runs.items()}
+            lost = {before: ("failed", 0)} if not resend else {}
+            assert ends == {**dict.fromkeys(prompts, ("done", 1)), **lost}
+            usage = (await second.admin("usage"))["totals"]
+            assert usage["spent_usd"] == pytest.approx(0.05 * len(prompts))
+            assert usage["images_generated"] == len(prompts) - len(lost)
 
 
 async def test_orders_of_a_gateway_that_dies_are_done_by_the_other(town: Town) -> None:
