@@ -196,8 +196,22 @@ async def test_clocks_that_differ_steal_no_lease_and_move_no_window(town: Town) 
             assert [one["alive"] for one in told["data"]] == [True, True]
             assert [one["this"] for one in told["data"]].count(True) == 1
             assert len({one["settings"] for one in told["data"]}) == 1
+        await told_within_a_second(early, late)
         chores = [(await gate.admin("replicas"))["chores_here"] for gate in (early, late)]
         assert sorted(chores) == [False, True]
+
+
+async def told_within_a_second(early: Gate, late: Gate) -> None:
+    """One order at both: whoever does not drive the run hears of its end from the other."""
+    prompt = "awaited [sandbox:delay=1]"
+    ended: list[float] = []
+    waiting = [gate.post(prompt, Prefer="wait=20") for gate in (early, late)]
+    for one in waiting:
+        one.add_done_callback(lambda _: ended.append(time.monotonic()))
+    answers = await asyncio.gather(*waiting)
+    assert [answer.json()["status"] for answer in answers] == ["completed"] * 2
+    assert len({answer.json()["results"][0] for answer in answers}) == 1
+    assert max(ended) - min(ended) < 1.0
 
 
 async def until(condition: Any, seconds: float = 20) -> None:
