@@ -334,3 +334,14 @@ async def test_a_reading_of_a_shared_ledger_is_kept_for_a_moment(two: Two) -> No
     assert (await one.metrics())['gateway_runs{state="done"}'] == before == 0
     one.gateway.adapters.metrics.keep_seconds = 0
     assert (await one.metrics())['gateway_runs{state="done"}'] == 1
+
+
+async def test_one_that_stood_still_lets_no_revoked_key_in_when_it_goes_on(two: Two) -> None:
+    one, other = two
+    key = await new_team(one)
+    task = await other.made(key=key)
+    await deafen(other)
+    hasten(one)
+    await ok(one, "DELETE", f"teams/art/keys/{id_of(key)}")
+    other.gateway.services.following._fresh_until = 0.0
+    assert (await other.poll(task["id"], key=key)).status_code == 401
