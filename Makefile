@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run quick test bench screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test bench screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,9 @@ install: $(RUNTIME) ## install the program: .venv/bin/image-gateway
 
 demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusal, the spend
 	@$(BIN)/image-gateway demo
+
+cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be killed; ONCE=1 ends by itself
+	@PYTHONPATH=deploy $(BIN)/python -m cluster $(if $(ONCE),--once)
 
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox

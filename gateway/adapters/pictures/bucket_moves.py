@@ -9,9 +9,10 @@ from typing import Final
 from gateway.adapters.pictures.bucket import FOR_EVER, WORDS
 from gateway.adapters.pictures.bucket_client import Bucket, Seen
 from gateway.adapters.pictures.bucket_marker import BucketMarker
-from gateway.adapters.pictures.places import ASIDE, OURS, PICTURE, Lying
+from gateway.adapters.pictures.places import OURS, PICTURE
 from gateway.core.buckets import picture_key, provenance_key
 from gateway.core.picture_names import media_type_of
+from gateway.ports.picture_places import ASIDE, Lying
 
 _BYTES: Final = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
 

@@ -18,13 +18,16 @@ from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.marks import Mark
 from gateway.adapters.ledger.moving.side import LedgerSide, without_nul
-from gateway.adapters.ledger.moving.tables import Table, tables
+from gateway.adapters.ledger.moving.tables import CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import Differences, Page, key_of, walk
 from gateway.core.instants import rfc3339
 from gateway.errors import Unavailable
 
 Tell = Callable[[str, int, int], None]
 """What is being done, how far it is, and of how much."""
+
+NUL: Final = b"\\u0000"
+"""A U+0000 in a row that is written as JSON; so is one that was written so in JSON before."""
 
 MOST_WALKS: Final = 3
 """Of a table that nobody else writes: the first writes what differs, the second finds nothing."""
@@ -46,7 +49,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class TableProof:
     """A table that is the same on both sides: its rows, their SHA-256 by key, and its sums."""
 
     table: str
@@ -102,7 +105,7 @@ class LedgerMove:
                 self._walk(table, total)
         self._make_indexes()
 
-    def finish(self) -> Sequence[Proof]:
+    def finish(self) -> Sequence[TableProof]:
         """The rest, and the proof that nothing is missing; the source must be held meanwhile."""
         self._clear_the_way()
         with self.source.reading():
@@ -192,7 +195,7 @@ class LedgerMove:
     def _require_successor(self) -> None:
         """A place that was left once is written over by what went on from it, and nothing else."""
         [runs] = [table for table in tables() if table.name == "runs"]
-        ids = Table(runs.name, tuple(runs.keys), tuple(range(len(runs.key))))
+        ids = CarriedTable(runs.name, tuple(runs.keys), tuple(range(len(runs.key))))
         with self.source.reading(), self.target.reading():
             here = self.source.pages(ids, as_it_is=True)
             there = self.target.pages(ids, as_it_is=True)
@@ -218,11 +221,10 @@ class LedgerMove:
     def _total(self) -> int:
         return sum(self.source.count(table) for table in tables())
 
-    def _walk(self, table: Table, total: int, *, again: bool = False) -> _Walked:
+    def _walk(self, table: CarriedTable, total: int, *, again: bool = False) -> _Walked:
         walked = _Walked()
         with self.target.reading():
-            here = self._summed(self._cleaned(table), walked.here)
-            there = self._summed(self.target.pages(table, as_it_is=True), walked.there)
+            here, there = self._here(table, walked.here), self._there(table, walked.there)
             for found in walk(key_of(table.key), here, there):
                 self.target.apply(table, found)
                 self.written.add(found)
@@ -232,20 +234,24 @@ class LedgerMove:
                 self._tell(table.name, self._told, total)
         return walked
 
-    def _cleaned(self, table: Table) -> Iterator[Page]:
+    def _here(self, table: CarriedTable, digest: hashlib._Hash) -> Iterator[Page]:
+        """The source's rows as the target can keep them."""
         self.written.nul[table.name] = 0
-        for page in self.source.pages(table, as_it_is=False):
-            clean, changed = without_nul(page)
-            self.written.nul[table.name] += changed
-            yield clean
+        for found in self.source.pages(table, as_it_is=False):
+            page, told = found, orjson.dumps(found)
+            if NUL in told:
+                page, changed = without_nul(found)
+                self.written.nul[table.name] += changed
+                told = orjson.dumps(page)
+            digest.update(told)
+            yield page
 
-    @staticmethod
-    def _summed(pages: Iterator[Page], digest: hashlib._Hash) -> Iterator[Page]:
-        for page in pages:
+    def _there(self, table: CarriedTable, digest: hashlib._Hash) -> Iterator[Page]:
+        for page in self.target.pages(table, as_it_is=True):
             digest.update(orjson.dumps(page))
             yield page
 
-    def _proven(self, table: Table, total: int) -> Proof:
+    def _proven(self, table: CarriedTable, total: int) -> TableProof:
         for at in range(MOST_WALKS):
             walked = self._walk(table, total, again=at > 0)
             if not walked.differ:
@@ -262,7 +268,7 @@ class LedgerMove:
                 f"The table {table.name} of {self.target.place} does not become as it is in"
                 f" {self.source.place}: somebody else writes one of the two. The old place serves."
             )
-        return Proof(table.name, walked.rows, walked.here.hexdigest(), sums)
+        return TableProof(table.name, walked.rows, walked.here.hexdigest(), sums)
 
     def _mark(self, place: str) -> str:
         return Mark(place, rfc3339(self._clock()), self._store_id).to_json()

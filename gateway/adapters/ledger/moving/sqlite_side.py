@@ -14,7 +14,7 @@ from gateway.adapters.ledger.connections import ADVICE, connect, empty_log
 from gateway.adapters.ledger.database import Row
 from gateway.adapters.ledger.ledger_file import LedgerFile, take_lock
 from gateway.adapters.ledger.moving.side import LedgerSide
-from gateway.adapters.ledger.moving.tables import Table
+from gateway.adapters.ledger.moving.tables import CarriedTable
 from gateway.adapters.ledger.moving.walking import PAGE, Page
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
@@ -68,7 +68,7 @@ class SqliteSide(LedgerSide):
         finally:
             self._reader.close()
 
-    def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
+    def pages(self, table: CarriedTable, *, as_it_is: bool) -> Iterator[Page]:
         assert self._reader is not None  # noqa: S101 - within `reading`
         columns = table.names if as_it_is else table.read
         order = ", ".join(f'"{one.name}"' for one in table.keys)
@@ -77,7 +77,7 @@ class SqliteSide(LedgerSide):
             while page := found.fetchmany(PAGE):
                 yield page
 
-    def insert(self, table: Table, rows: Page) -> None:
+    def insert(self, table: CarriedTable, rows: Page) -> None:
         values = ", ".join("?" * len(table.columns))
         self.change_many(f"INSERT INTO {table.name} ({table.names}) VALUES ({values})", rows)
 
