@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run quick test bench screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test bench screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,9 @@ install: $(RUNTIME) ## install the program: .venv/bin/image-gateway
 demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusal, the spend
 	@$(BIN)/image-gateway demo
 
+cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be killed; ONCE=1 ends by itself
+	@PYTHONPATH=deploy $(BIN)/python -m cluster $(if $(ONCE),--once)
+
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox
 
@@ -35,9 +38,10 @@ quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other pro
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \
 	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
-bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, and every page with a large ledger
+bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, every page with a large ledger, and replicas
 	@$(BIN)/python -m benchmarks.hot_paths
 	@$(BIN)/python -m benchmarks.pages
+	@$(BIN)/python -m benchmarks.cluster
 
 screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)
 	@$(BIN)/python docs/screenshots.py

@@ -7,7 +7,8 @@ ours: it is logged in full and shown as a bare 500.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 
 class GatewayError(Exception):
@@ -182,6 +183,23 @@ class Unavailable(GatewayError):
     """The gateway cannot take this now (store down, disk floor, stopping); try again later."""
 
     status, code = 503, "service_unavailable"
+
+
+class Unsettled(Unavailable):
+    """Whether it was written is not known yet: the ledger stopped answering at its commit.
+
+    `settled` waits until it is known: then it gives the answer as if nothing had been, or raises
+    what came of it; `Unavailable` says that nothing was written.
+    """
+
+    def __init__(self, settled: Callable[[], Awaitable[Any]]) -> None:
+        super().__init__(
+            "The gateway's ledger stopped answering while this was written; whether it was is not"
+            " known yet. Look, or send the same again: an identical order joins the first one, and"
+            " with its Idempotency-Key it gets that one's task.",
+            retry_after_seconds=5.0,
+        )
+        self.settled = settled
 
 
 class NotCached(GatewayError):

@@ -97,6 +97,9 @@ async def _show(folder: Path, arguments: argparse.Namespace) -> int:
             await Story(running, telling, client).tell()
             if not arguments.once:
                 await _stay(telling, running)
+    except asyncio.CancelledError:
+        telling.say("\nInterrupted. All processes are ended.")
+        raise
     except (Surprise, RuntimeError, httpx.TransportError) as problem:
         telling.failed(str(problem) or repr(problem))
         return EXIT_FAILED

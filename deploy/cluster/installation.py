@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -105,14 +105,20 @@ async def cluster(folder: Path, *, seconds: float, told: Told) -> AsyncIterator[
             )
             for name, port in zip(NAMES, ports[1:], strict=True)
         )
-        for one in (*replicas, balancer):
-            ends.push_async_callback(in_thread, one.stop)
+        for one in replicas:
+            ends.push_async_callback(in_thread, one.kill)  # where an orderly end has not come to it
+        ends.push_async_callback(_stopped, replicas)
+        ends.push_async_callback(in_thread, balancer.stop)
         began = time.monotonic()
         await asyncio.gather(*(in_thread(one.start) for one in replicas))
         told(f"Three gateways share both; {_since(began)}, the tables are made once.")
         await in_thread(balancer.start)
         told(f"Caddy shares requests out among those that are ready: {balancer.url}")
         yield Cluster(folder, postgres, s3, upstream, replicas, balancer)
+
+
+async def _stopped(replicas: Sequence[Replica]) -> None:
+    await asyncio.gather(*(in_thread(one.stop) for one in replicas))
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:

@@ -20,7 +20,7 @@ _TOLD_LINES: Final = 5
 
 
 def found(name: str) -> str | None:
-    """A program beside the interpreter, where a package puts it; else wherever the system has it."""
+    """A program beside the interpreter, where a package puts it; else wherever the system does."""
     beside = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
     return shutil.which(name, path=beside) or shutil.which(name)
 

@@ -42,13 +42,13 @@ def expect(true: bool, otherwise: str) -> None:
 
 @dataclass(frozen=True)
 class Sums:
-    """A team's use, as the ledger has it."""
+    """A team's account, as the ledger has it: what is held for runs, and what is spent."""
 
+    held_usd: float
     spent_usd: float
-    made: int
 
     def __str__(self) -> str:
-        return f"${self.spent_usd:.2f} for {self.made} pictures"
+        return f"${self.held_usd:.2f} held, ${self.spent_usd:.2f} spent"
 
 
 class Story:
@@ -66,7 +66,8 @@ class Story:
         tasks = await self._order()
         killed, tasks = await self._kill(tasks)
         await self._wait_for(tasks)
-        await self._look_at_the_books(len(tasks))
+        after = await self._sums_for(len(tasks))
+        expect(after.held_usd == 0, f"all has ended, and the ledger has {after}")
         await self._start_again(killed)
         await self._order_at_three()
         await self._audit()
@@ -87,6 +88,7 @@ class Story:
         shares = {one.name: len(one.runs()) for one in self._cluster.replicas}
         shared = ", ".join(f"{name} {count}" for name, count in shares.items())
         self._telling.did(f"{FIRST} orders are taken and under way: {shared}.")
+        await self._sums_for(FIRST)
         return tasks
 
     async def _kill(self, tasks: list[str]) -> tuple[Replica, list[str]]:
@@ -137,11 +139,6 @@ class Story:
             f"Every order has ended with its picture; upstream was asked {len(tasks)} times, once"
             " for each, and every link leads to a picture."
         )
-
-    async def _look_at_the_books(self, count: int) -> None:
-        sums, due = await self._sums(), count * PRICE_USD
-        expect(sums == Sums(round(due, 6), count), f"the ledger has {sums}, not ${due:.2f}")
-        self._telling.did(f"The ledger has {sums}: {count} times ${PRICE_USD:.2f}, nothing held.")
 
     async def _start_again(self, killed: Replica) -> None:
         self._telling.scene("It comes back", f"{killed.name} is started again, as a service is.")
@@ -231,14 +228,20 @@ class Story:
         expect(found["status"] == "completed", f"the task {task} failed: {found.get('error')}")
         return found
 
+    async def _sums_for(self, count: int) -> Sums:
+        """The ledger's, which have to be the price of so many orders."""
+        sums, due = await self._sums(), round(count * PRICE_USD, 6)
+        had = round(sums.held_usd + sums.spent_usd, 6)
+        expect(had == due, f"the ledger has {sums}, which should be ${due:.2f} together")
+        self._telling.did(f"The ledger has {sums}: {count} times ${PRICE_USD:.2f}.")
+        return sums
+
     async def _sums(self) -> Sums:
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-        answer = await self._client.get(
-            "/admin/v1/usage", params={"by": "team", "team": TEAM}, headers=headers
-        )
-        expect(answer.status_code == 200, f"the usage was answered {answer.text}")
-        [row] = answer.json()["rows"]
-        return Sums(row["spent_usd"], row["images_generated"])
+        answer = await self._client.get(f"/admin/v1/teams/{TEAM}", headers=headers)
+        expect(answer.status_code == 200, f"the team was answered {answer.text}")
+        [budget] = answer.json()["standing"]
+        return Sums(budget["held"], budget["spent"])
 
     async def _until(self, condition: Any, otherwise: str) -> None:
         until = time.monotonic() + PATIENCE_SECONDS

@@ -91,6 +91,7 @@ class Maintenance:
         self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._more: list[Chore] = []
+        self._own: list[Chore] = []
 
     def enough(self) -> bool:
         """Whether new runs may start: a disk that cannot be read, or that refused a picture a
@@ -117,6 +118,10 @@ class Maintenance:
         """One chore more that is done once, from the start on."""
         self._more.append((name, every_seconds, chore))
 
+    def each(self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+        """One chore more that every gateway does."""
+        self._own.append((name, every_seconds, chore))
+
     async def start(self, turn: Turn = MINE) -> None:
         """Looks at disk and accounts once, then keeps doing all chores in the background."""
         await self._attempt("disk space", self._look_at_disk)
@@ -124,6 +129,7 @@ class Maintenance:
         own: list[Chore] = [
             ("disk space", SPACE_SECONDS, self._look_at_disk),
             ("accounts", ACCOUNTS_SECONDS, self._make_accounts),
+            *self._own,
         ]
         once: list[Chore] = [
             ("pruning", PRUNE_SECONDS, self._prune),

@@ -28,14 +28,20 @@ async def strangeness(ledger: Upkeep, settings: Settings) -> list[str]:
     try:
         await require_store(settings, store_id)
     except (PictureProblem, OSError) as problem:
-        said = str(problem)
-        return [f"{said[:1].upper()}{said[1:]}."]
+        return [_sentence(problem)]
     return []
 
 
 def store_notices(settings: Settings) -> Sequence[str]:
     """The same for who has no ledger open: nothing where there is no file of one, or none to be
-    read; why a database cannot be used, which is for its operators to mend."""
+    read; why a database cannot be used, which is for its operators to mend. Whether a bucket can
+    be had is told in any case."""
+    from gateway import serving
+
+    return _of_the_ledger(settings) or serving.run(_of_the_bucket(settings))
+
+
+def _of_the_ledger(settings: Settings) -> Sequence[str]:
     from gateway import serving
     from gateway.wiring import LEDGER_NAME
 
@@ -50,6 +56,19 @@ def store_notices(settings: Settings) -> Sequence[str]:
         return [str(problem) for problem in error.problems]
 
 
+async def _of_the_bucket(settings: Settings) -> Sequence[str]:
+    from gateway.core.picture_errors import PictureProblem
+    from gateway.wiring import require_bucket
+
+    try:
+        await require_bucket(settings)
+    except PictureProblem as problem:
+        return [_sentence(problem)]
+    except SettingsError as error:
+        return [one.message for one in error.problems]
+    return []
+
+
 async def _looked_up(settings: Settings) -> Sequence[str]:
     from gateway.wiring import make_ledger
 
@@ -59,3 +78,8 @@ async def _looked_up(settings: Settings) -> Sequence[str]:
         return await strangeness(ledger, settings)
     finally:
         await ledger.close()
+
+
+def _sentence(problem: Exception) -> str:
+    said = str(problem)
+    return f"{said[:1].upper()}{said[1:]}."

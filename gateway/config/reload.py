@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+from pydantic import SecretStr
 
 from gateway.config.document import Path, dotted
 from gateway.config.schema import RELOADABLE, Part, Settings, yaml_name
@@ -30,18 +33,39 @@ def differences(old: Settings, new: Settings) -> tuple[Mapping[str, object], Map
     )
 
 
-def digest(settings: Settings) -> str:
+def digest(settings: Settings, key: bytes) -> str:
     """Names what a gateway runs by: those that share a ledger should have it the same.
 
-    Without secrets, where it listens, and which folder is its own.
+    Not counted is where it listens, which folder is its own, and by what address it reaches the
+    stores. Secrets count, and nobody can try out which they are without the `key`, which is known
+    to gateways alone.
     """
     shown = dict(settings.shown())
     for section, own in OWN_SETTINGS:
         found = shown.get(section)
         if isinstance(found, Mapping):
             shown[section] = {name: value for name, value in found.items() if name != own}
-    told = json.dumps(shown, sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    sections = (
+        getattr(settings, name) for name in type(settings).model_fields if name != "storage"
+    )
+    told = json.dumps([shown, list(_secrets(list(sections)))], sort_keys=True, default=str)
+    return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _secrets(value: object) -> Iterator[str]:
+    """All that are in it, in the order of the settings."""
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case Part():
+            for name in type(value).model_fields:
+                yield from _secrets(getattr(value, name))
+        case Mapping():
+            for name in sorted(value, key=str):
+                yield from _secrets(value[name])
+        case list() | tuple():
+            for one in value:
+                yield from _secrets(one)
 
 
 def _at(shown: object, path: Path) -> object:

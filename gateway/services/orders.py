@@ -8,8 +8,9 @@ this module only puts the stages in their order.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -39,7 +40,7 @@ from gateway.core.orders.replies import answered, outcome_unknown
 from gateway.core.policy import Current, Policy
 from gateway.core.runs.answered import Reply, reply
 from gateway.core.runs.leases import RUN_LEASE_SECONDS
-from gateway.errors import CallerError, GatewayError, Unavailable
+from gateway.errors import CallerError, GatewayError, Unavailable, Unsettled
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import TaskReads
 from gateway.ports.observer import Observer
@@ -116,6 +117,7 @@ class Orders:
         self._deps = deps
         self._stopping = False
         self._told: dict[str, frozenset[str]] = {}
+        self._settling: set[asyncio.Task[None]] = set()
 
     def stop_taking(self) -> None:
         """From now on every new order is answered 503; polls go on."""
@@ -139,6 +141,9 @@ class Orders:
             decision = await self._deps.decisions.on(ask, sent.key)
         except CallerError as error:
             self._refused(error, Asked(team, _known_model(body, policy), body), sent)
+            raise
+        except Unsettled as doubt:
+            self._settle(self._carry_on(ask, doubt, sent.request_id))
             raise
         self._tell(ask, decision, sent.request_id)
         sent.told(receipt(decision))
@@ -240,6 +245,26 @@ class Orders:
             if not _is_answer(run):
                 run = await watch.until(_is_answer, wait_seconds) or run
         return run
+
+    def _settle(self, carrying_on: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(carrying_on, name="settle an order")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _carry_on(self, ask: Ask, doubt: Unsettled, request_id: str) -> None:
+        """An order whose commit was in doubt, once it is known: what was accepted goes its way.
+
+        Its client was told to look or to send it again, and joins it then. Nothing was sent yet,
+        and nobody but this process knows that.
+        """
+        try:
+            decision = await doubt.settled()
+        except Unavailable:
+            return
+        if isinstance(decision, Settled):
+            self._tell(ask, decision, request_id)
+        if isinstance(decision, Started):
+            self._deps.worker.start(decision.run)
 
     def _alerted(self, team: str, ids: Sequence[str]) -> None:
         """Remembers what is written, so that a flood of refusals writes nothing more.

@@ -9,7 +9,9 @@ import os
 import ssl
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import httpx2 as httpx
 
@@ -35,6 +37,11 @@ LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
 SCRATCH_NAME = "arriving"
 """Pictures on their way to a bucket; those of a folder have theirs in it."""
+
+
+READING_SECONDS: Final = 5.0
+"""Half of how often a scraper usually comes: whoever scrapes each of many gateways, or from two
+places, reads the ledger's sums no more often."""
 
 
 class Adapters:
@@ -73,6 +80,8 @@ class Adapters:
         self.metrics = Metrics(
             ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current
         )
+        if is_shared(settings):
+            self.metrics.keep_seconds = READING_SECONDS
 
 
 def is_shared(settings: Settings) -> bool:
@@ -87,11 +96,14 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
         path = Path(settings.storage.data_dir) / LEDGER_NAME
         return SqliteLedger(path, clock=clock, read_only=read_only)
     try:
+        from gateway.adapters.ledger.postgres.connections import Address
         from gateway.adapters.ledger.postgres.ledger import PostgresLedger
     except ImportError as missing:
         advice = f"{missing}: pip install 'image-gateway[postgres]'"
         raise SettingsError([Problem(("storage", "ledger"), advice)]) from missing
-    return PostgresLedger(url, clock=clock, read_only=read_only)
+    way = settings.storage.postgres
+    direct = None if way.direct is None else way.direct.get_secret_value()
+    return PostgresLedger(Address(url, way.pooler, direct), clock=clock, read_only=read_only)
 
 
 def make_pictures(
@@ -101,12 +113,25 @@ def make_pictures(
     folder, place = Path(settings.storage.data_dir), settings.storage.bucket
     if place is None:
         return FolderPictures(folder / PICTURES_NAME, unproven=Unproven(folder / "unproven"))
+    if find_spec("obstore") is None:
+        advice = "obstore is missing: pip install 'image-gateway[s3]'"
+        raise SettingsError([Problem(("storage", "pictures"), advice)])
     s3 = settings.storage.s3
     return BucketPictures(
         Bucket(place, BucketAccess.of(environ)),
         folder / SCRATCH_NAME,
         serving=Serving(redirects=s3.serve is Serve.REDIRECT, cdn=s3.cdn),
     )
+
+
+async def require_bucket(settings: Settings) -> None:
+    """Raises `StoreFull`, with what is wrong, when the settings' bucket cannot be had."""
+    if settings.storage.bucket is not None:
+        pictures = make_pictures(settings)
+        try:
+            await pictures.found()
+        finally:
+            await pictures.close()
 
 
 async def require_store(settings: Settings, store_id: str) -> None:

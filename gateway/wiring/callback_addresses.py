@@ -40,6 +40,11 @@ class CallbackAddresses:
         if kept != self._key and not self._is_shared:
             await asyncio.to_thread(_keep_key, self._path, self._key)
 
+    @property
+    def key(self) -> bytes:
+        """What only the gateways of this ledger know."""
+        return self._key
+
     def url(self, run: Run) -> str:
         """Where upstream calls about this run."""
         token = callback_tokens.token(self._key, run.id)

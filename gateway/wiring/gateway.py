@@ -121,6 +121,7 @@ class Gateway:
             if self._is_timed:
                 await self.timekeeper.start()
             await adapters.callback_addresses.load(adapters.ledger)
+            services.told(self.settings)
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)

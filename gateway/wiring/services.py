@@ -101,10 +101,11 @@ class Services:
     def told(self, settings: Settings) -> None:
         """These are in force now."""
         self._settings, self._digest = settings, None
+        self._adapters.metrics.settings_in_force(self._settings_digest())
 
     def _settings_digest(self) -> str:
         if self._digest is None:
-            self._digest = digest(self._settings)
+            self._digest = digest(self._settings, self._adapters.callback_addresses.key)
         return self._digest
 
     def _make_following(self, settings: Settings) -> Following:
@@ -139,7 +140,7 @@ class Services:
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
         )
-        maintenance.also("credits", LOOK_SECONDS, self.credit_watch.look)
+        maintenance.each("credits", LOOK_SECONDS, self.credit_watch.look)
         maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
         return maintenance
 

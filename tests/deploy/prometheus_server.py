@@ -1,4 +1,4 @@
-"""A real Prometheus on a free port: scrapes a gateway every second, by the rules of `deploy/`."""
+"""A real Prometheus on a free port: scrapes gateways every second, by the rules of `deploy/`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,17 @@ class Prometheus:
         return {where: value for where, value in values.items() if not math.isnan(value)}
 
     async def scraped(self, times: int, seconds: float = 30) -> None:
-        """Returns after so many scrapes more."""
+        """Returns after so many scrapes more, of each gateway that answers."""
         until = time.monotonic() + seconds
-        expr = f'count_over_time(up{{job="{JOB}"}}[1h]) and up{{job="{JOB}"}} == 1'
+        up = f'up{{job="{JOB}"}}'
+        expr = f"min without (instance) (count_over_time({up}[1h]) and {up} == 1)"
         begin = sum((await self.ask(expr)).values())
         while sum((await self.ask(expr)).values()) < begin + times:
             assert time.monotonic() < until, "the gateway is not scraped"
             await asyncio.sleep(0.2)
 
 
-def configuration(address: str, port: int, key_file: Path) -> Mapping[str, Any]:
+def configuration(addresses: Sequence[str], port: int, key_file: Path) -> Mapping[str, Any]:
     """The repository's, every second, with the addresses of this test."""
     value = read(DEPLOY / "prometheus" / "prometheus.yml")
     value["global"] |= {
@@ -68,20 +69,20 @@ def configuration(address: str, port: int, key_file: Path) -> Mapping[str, Any]:
     value["rule_files"] = [str(RULES / "*.yml")]
     gateway, itself = value["scrape_configs"]
     gateway["authorization"]["credentials_file"] = str(key_file)
-    gateway["static_configs"] = [{"targets": [address]}]
+    gateway["static_configs"] = [{"targets": list(addresses)}]
     itself["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
     return value  # type: ignore[no-any-return]
 
 
 @contextlib.asynccontextmanager
-async def prometheus(folder: Path, address: str, key: str) -> AsyncIterator[Prometheus]:
-    """Scrapes `address` with `key` for the length of the block."""
+async def prometheus(folder: Path, addresses: Sequence[str], key: str) -> AsyncIterator[Prometheus]:
+    """Scrapes these with `key` for the length of the block."""
     port = free_port()
     folder.mkdir()
     key_file = folder / "metrics_key"
     key_file.write_text(key)
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump(dict(configuration(address, port, key_file))))
+    config.write_text(yaml.safe_dump(dict(configuration(addresses, port, key_file))))
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             tool("prometheus"),

@@ -40,7 +40,7 @@ def test_the_configuration_is_well_formed(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("a key")
     config = tmp_path / "prometheus.yml"
-    config.write_text(yaml.safe_dump(dict(configuration("127.0.0.1:1", 2, key))))
+    config.write_text(yaml.safe_dump(dict(configuration(["127.0.0.1:1"], 2, key))))
     assert "SUCCESS" in promtool("check", "config", str(config))
     promtool("check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yml"))
 

@@ -178,7 +178,7 @@ def by_pair(usage: list[Usage], field: str) -> dict[Labels, float]:
 @pytest.mark.timeout(180)
 async def test_every_expression_is_answered_and_right(town: Town, tmp_path: Path) -> None:
     address = town.house.http.base_url.removeprefix("http://")
-    async with prometheus(tmp_path / "prometheus", address, METRICS_KEY) as seen:
+    async with prometheus(tmp_path / "prometheus", [address], METRICS_KEY) as seen:
         await seen.scraped(2)
         await serve_everything(town, seen)
         await seen.scraped(3)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fellows import a_ledger, data_folder, fellows
 from house import House, opened
+from pydantic import SecretStr
 
 from gateway.errors import Unavailable
 from gateway.process.following import DEAD_SECONDS
@@ -282,3 +283,37 @@ async def test_a_hint_finds_its_run_at_any_gateway(tmp_path: Path) -> None:
         path = addresses.url(await one.gateway.ledger.run(run)).rpartition("/callbacks/")[2]
         assert (await other.client.post(f"/callbacks/{path}")).status_code == 200
         assert (await other.client.post("/callbacks/nobodys")).status_code == 404
+
+
+# --- what they tell ------------------------------------------------------------------------------
+
+
+async def digests(house: House) -> list[str]:
+    return [name for name in await house.metrics() if name.startswith("gateway_settings_info")]
+
+
+async def test_settings_that_differ_are_seen_and_money_reads_the_same(tmp_path: Path) -> None:
+    async with fellows(tmp_path) as (one, other):
+        assert await digests(one) == await digests(other) != []
+        settings = one.settings
+        secret = {**settings.upstreams}
+        name, upstream = next(iter(secret.items()))
+        secret[name] = upstream.model_copy(update={"api_key": SecretStr("sk-another")})
+        one.gateway.reload(settings.model_copy(update={"upstreams": secret}))
+        assert await digests(one) != await digests(other)
+        one.gateway.reload(settings)
+        assert await digests(one) == await digests(other)
+        await one.made("one")
+        spent = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
+        assert (await one.metrics())[spent] == (await other.metrics())[spent] == 0.05
+
+
+async def test_a_reading_of_a_shared_ledger_is_kept_for_a_moment(two: Two) -> None:
+    one, _ = two
+    await one.metrics()
+    one.gateway.adapters.metrics.keep_seconds = 60
+    before = (await one.metrics())['gateway_runs{state="done"}']
+    await one.made("one")
+    assert (await one.metrics())['gateway_runs{state="done"}'] == before == 0
+    one.gateway.adapters.metrics.keep_seconds = 0
+    assert (await one.metrics())['gateway_runs{state="done"}'] == 1

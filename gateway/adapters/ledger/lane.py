@@ -3,6 +3,10 @@
 Work that waits is served together, so that whoever serves can share a commit among it, and the
 loop is woken once per batch. The queue is bounded. A caller that goes away takes nothing back:
 its work is done all the same.
+
+A lane whose server is another machine has a `patience`: no caller waits longer. Work that was not
+being committed by then is not done any more, so that `Unavailable` is true; of the other nobody
+knows yet, which `Unsettled` says. While the server hangs, new work fails at once.
 """
 
 from __future__ import annotations
@@ -10,16 +14,19 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final, Protocol, TypeVar
 
-from gateway.errors import Unavailable
+from gateway.errors import Unavailable, Unsettled
 
 T = TypeVar("T")
 
 RETRY_AFTER_SECONDS: Final = 1.0
+AWAY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +41,79 @@ Work = Callable[[Any], Any]
 """Takes the server's connection, gives the answer."""
 
 
+class _Stage(Enum):
+    WAITING = auto()
+    COMMITTING = auto()
+    GONE = auto()
+    DOUBTED = auto()
+
+
+class Ticket:
+    """A piece of work on its way, and whether its caller still waits for it."""
+
+    def __init__(self, work: Work, future: asyncio.Future[WorkOutcome]) -> None:
+        self.work = work
+        self.future = future
+        self._stage = _Stage.WAITING
+        self._changing = threading.Lock()
+
+    def __call__(self, connection: Any) -> Any:
+        return self.work(connection)
+
+    @property
+    def is_gone(self) -> bool:
+        """Its caller was told that nothing was done."""
+        return self._stage is _Stage.GONE
+
+    def take(self) -> bool:
+        """Before its commit is sent; False: its caller is gone, it must not be committed."""
+        with self._changing:
+            if self._stage is _Stage.WAITING:
+                self._stage = _Stage.COMMITTING
+            return self._stage is not _Stage.GONE
+
+    def release(self) -> None:
+        """It is known not to be committed. A caller who was told of a doubt is told so now, and
+        it is not tried again for him."""
+        with self._changing:
+            doubted = self._stage is _Stage.DOUBTED
+            self._stage = _Stage.GONE if doubted else _Stage.WAITING
+
+    def abandon(self) -> bool:
+        """The caller waits no longer. True: it will not be done; False: nobody knows yet."""
+        with self._changing:
+            waited = self._stage is _Stage.WAITING
+            self._stage = _Stage.GONE if waited else _Stage.DOUBTED
+            return waited
+
+
 class Server(Protocol):
     """Serves a lane; both methods are called in the lane's own thread only."""
 
-    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
+    def serve(self, batch: Sequence[Ticket]) -> Sequence[WorkOutcome]:
         """Does the work in order; one outcome for each. Never raises."""
 
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Ticket:
-    work: Work
-    future: asyncio.Future[WorkOutcome]
-
-
 class Lane:
     """Runs from `start` to `stop`; belongs to the event loop that started it."""
 
-    def __init__(self, name: str, server: Server, *, max_waiting: int, max_batch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        server: Server,
+        *,
+        max_waiting: int,
+        max_batch: int,
+        patience: float | None = None,
+    ) -> None:
         self._server = server
+        self._patience = patience
+        self._busy_since: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._waiting = 0
         self._open = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -69,46 +126,75 @@ class Lane:
         self._open = True
         self._thread.start()
 
-    async def stop(self) -> None:
-        """Finishes all that waits, then ends the thread. Safe to call twice."""
+    async def stop(self, seconds: float | None = None) -> None:
+        """Finishes all that waits, then ends the thread. Safe to call twice.
+
+        One that hangs is left behind after so many seconds.
+        """
         if self._open:
             self._open = False
             self._queue.put(None)
-        await asyncio.shield(self._stopped)
+        await asyncio.wait([self._stopped], timeout=seconds)
 
     async def call(self, work: Callable[[Any], T]) -> T:
         """The answer of `work`, or what it raised."""
         if not self._open:
             raise Unavailable("The gateway's ledger is closed: the gateway is stopping.")
+        if self._hangs():
+            raise _away()
         if self._waiting >= self._max_waiting:
             raise Unavailable(
                 "The gateway's ledger is overloaded: try again shortly.",
                 retry_after_seconds=RETRY_AFTER_SECONDS,
             )
-        ticket = _Ticket(work, self._loop.create_future())
+        ticket = Ticket(work, self._loop.create_future())
         self._waiting += 1
         self._queue.put(ticket)
-        outcome = await ticket.future
+        if self._patience is None:
+            outcome = await ticket.future
+        else:
+            outcome = await self._within(self._patience, ticket)
         if outcome.error is not None:
             raise outcome.error
         answer: T = outcome.answer
         return answer
+
+    def _hangs(self) -> bool:
+        since, patience = self._busy_since, self._patience
+        if since is None or patience is None:
+            return False
+        return time.monotonic() - since > patience
+
+    async def _within(self, seconds: float, ticket: Ticket) -> WorkOutcome:
+        waiting = ticket.future
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiting
+        except TimeoutError:
+            if waiting.done() and not waiting.cancelled():
+                return waiting.result()
+            if ticket.abandon():
+                raise _away() from None
+            ticket.future = self._loop.create_future()
+            raise Unsettled(_settled(ticket.future)) from None
 
     # --- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
         """Where the loop was closed under it (`RuntimeError`) nobody is waiting any more."""
         while batch := self._next_batch():
-            outcomes = self._server.serve([ticket.work for ticket in batch])
+            self._busy_since = time.monotonic()
+            outcomes = self._server.serve(batch)
+            self._busy_since = None
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
         self._server.close()
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._finish)
 
-    def _next_batch(self) -> list[_Ticket]:
+    def _next_batch(self) -> list[Ticket]:
         """At least one; empty when the lane is to stop, which is the last thing queued."""
-        batch: list[_Ticket] = []
+        batch: list[Ticket] = []
         ticket = self._queue.get()
         while ticket is not None:
             batch.append(ticket)
@@ -124,7 +210,7 @@ class Lane:
 
     # --- back on the loop ----------------------------------------------------------------------
 
-    def _resolve(self, batch: Sequence[_Ticket], outcomes: Sequence[WorkOutcome]) -> None:
+    def _resolve(self, batch: Sequence[Ticket], outcomes: Sequence[WorkOutcome]) -> None:
         self._waiting -= len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             if not ticket.future.done():
@@ -133,3 +219,22 @@ class Lane:
     def _finish(self) -> None:
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+
+def _away() -> Unavailable:
+    return Unavailable(
+        "The gateway's ledger cannot be used now: its server does not answer. Nothing was written.",
+        retry_after_seconds=AWAY_SECONDS,
+    )
+
+
+async def _told(outcome: asyncio.Future[WorkOutcome]) -> Any:
+    found = await asyncio.shield(outcome)
+    if found.error is not None:
+        raise found.error
+    return found.answer
+
+
+def _settled(outcome: asyncio.Future[WorkOutcome]) -> Callable[[], Awaitable[Any]]:
+    """How to wait for what came of it."""
+    return lambda: _told(outcome)

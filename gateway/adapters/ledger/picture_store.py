@@ -82,13 +82,17 @@ def kept_rows(run: Run) -> list[Row]:
 
 def shown_row(job: Job) -> Row:
     """For `SHOW`: the run is in the gallery of the job's team from its first job on."""
-    return (job.team, job.run_id, job.id, job.created_at, VERDICT_BITS[job.verdict])
+    return (job.team, job.run_id, job.id, job.created_at, _bit(job))
 
 
 def verdict_row(job: Job) -> tuple[int, str, int]:
     """For `NOTE_VERDICT`, which has nothing to do where the gallery has the verdict already."""
-    bit = VERDICT_BITS[job.verdict]
-    return (bit, job.run_id, bit)
+    return (_bit(job), job.run_id, _bit(job))
+
+
+def _bit(job: Job) -> int:
+    """None for a verdict that the jobs' table refuses."""
+    return VERDICT_BITS.get(job.verdict, 0)
 
 
 def erase(db: Database, one: KeptPicture) -> None:

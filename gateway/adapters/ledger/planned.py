@@ -8,7 +8,7 @@ read and rewritten (erased pictures, words taken back) is `picture_store`'s, aft
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from gateway.adapters.ledger import (
     account_store,
     history_store,
     picture_store,
+    replica_store,
     rows,
     statements,
     team_store,
@@ -25,11 +26,12 @@ from gateway.adapters.ledger.database import Database, Row
 from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Run, RunState, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.replicas import Epoch
 from gateway.core.transaction import ConstraintViolation, Writes
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Bulk:
     """One statement, done for each of the rows.
 
     `or_else` says what is wrong where a row changes nothing. `follows`: it has nothing to do where
@@ -43,7 +45,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Before:
     """What is there already: runs by id, accounts by key."""
 
     runs: Mapping[str, Run]
@@ -56,13 +58,7 @@ class Known:
         return sorted(found, key=lambda run: run.shared and not run.is_final)
 
 
-def is_unread(writes: Writes, known: Known) -> bool:
-    """Whether something of it depends on what was not read before."""
-    unread = any(run.state is RunState.DONE and run.id not in known.runs for run in writes.runs)
-    return bool(writes.pictures or writes.wordless) or unread
-
-
-def apply_all(db: Database, changes: Iterator[Change]) -> None:
+def apply_all(db: Database, changes: Iterator[Bulk]) -> None:
     """One after the other, on a store that is near."""
     count = 1
     for change in changes:
@@ -75,26 +71,26 @@ def apply_all(db: Database, changes: Iterator[Change]) -> None:
         check(change, count)
 
 
-def check(change: Change, count: int) -> None:
+def check(change: Bulk, count: int) -> None:
     if change.or_else and count != len(change.rows):
         raise ConstraintViolation(change.or_else)
 
 
-def planned(writes: Writes, known: Known) -> Iterator[Change]:
+def planned(writes: Writes, known: Before) -> Iterator[Bulk]:
     """The statements for all but `pictures` and `wordless`."""
     if writes.runs:
         yield from _runs(known.changed(writes.runs), known)
     if writes.jobs:
-        yield Change(statements.ADD_JOB, [rows.job_row(job) for job in writes.jobs])
+        yield Bulk(statements.ADD_JOB, [rows.job_row(job) for job in writes.jobs])
     if writes.freed:
         freed = [(claim.team, claim.key, claim.job_id) for claim in writes.freed]
-        yield Change(statements.FREE_CLAIM, freed)
+        yield Bulk(statements.FREE_CLAIM, freed)
     if writes.claims:
-        yield Change(statements.ADD_CLAIM, [rows.claim_row(claim) for claim in writes.claims])
+        yield Bulk(statements.ADD_CLAIM, [rows.claim_row(claim) for claim in writes.claims])
     if writes.deliveries:
-        yield Change(statements.PUT_DELIVERY, [rows.delivery_row(d) for d in writes.deliveries])
+        yield Bulk(statements.PUT_DELIVERY, [rows.delivery_row(d) for d in writes.deliveries])
     if writes.alerts:
-        yield Change(statements.ADD_ALERT, [rows.delivery_row(one) for one in writes.alerts])
+        yield Bulk(statements.ADD_ALERT, [rows.delivery_row(one) for one in writes.alerts])
     yield from _operated(writes)
     for upload in writes.uploads:
         yield from _upload(upload)
@@ -102,73 +98,79 @@ def planned(writes: Writes, known: Known) -> Iterator[Change]:
     if changed:
         yield from account_changes(list(changed.values()))
     for numbered, steps in groupby(writes.steps, key=lambda step: step.number != 0):
-        yield Change(*history_store.adding(list(steps), numbered=numbered))
+        yield Bulk(*history_store.adding(list(steps), numbered=numbered))
     if writes.jobs:
         shown = sorted(writes.jobs, key=lambda job: (job.team, job.run_id))
-        yield Change(picture_store.SHOW, [picture_store.shown_row(job) for job in shown])
+        yield Bulk(picture_store.SHOW, [picture_store.shown_row(job) for job in shown])
         noted = sorted(picture_store.verdict_row(job) for job in writes.jobs)
-        yield Change(picture_store.NOTE_VERDICT, noted, follows=True)
+        yield Bulk(picture_store.NOTE_VERDICT, noted, follows=True)
     if writes.usage:
         yield from _usage(writes.usage)
 
 
-def account_changes(accounts: Sequence[Account]) -> Iterator[Change]:
+def raises(raised: Iterable[Epoch]) -> Iterator[Bulk]:
+    """Last in their transaction: whoever raises one too waits for its end."""
+    for epoch in sorted(raised):
+        yield Bulk(replica_store.RAISE[epoch], [()])
+
+
+def account_changes(accounts: Sequence[Account]) -> Iterator[Bulk]:
     for part in account_store.in_parts(accounts):
         values = [value for account in part for value in rows.account_row(account)]
-        yield Change(statements.put_accounts(len(part)), [values])
+        yield Bulk(statements.put_accounts(len(part)), [values])
 
 
-def _runs(changed: Sequence[Run], known: Known) -> Iterator[Change]:
+def _runs(changed: Sequence[Run], known: Before) -> Iterator[Bulk]:
     """Pictures are kept when their run becomes done; a later change keeps none anew."""
     if not changed:
         return
-    yield Change(statements.PUT_RUN, [rows.run_row(run) for run in changed])
+    yield Bulk(statements.PUT_RUN, [rows.run_row(run) for run in changed])
     before = {run.id: known.runs.get(run.id) for run in changed}
     moved = [run for run in changed if (b := before[run.id]) is None or b.state is not run.state]
     if moved:
-        yield Change(statements.TELL_JOBS, [(run.state.value, run.id) for run in moved])
+        yield Bulk(statements.TELL_JOBS, [(run.state.value, run.id) for run in moved])
     kept = [
         row for run in moved if run.state is RunState.DONE for row in picture_store.kept_rows(run)
     ]
     if kept:
-        yield Change(picture_store.PUT_PICTURE, kept)
+        yield Bulk(picture_store.PUT_PICTURE, kept)
 
 
-def _operated(writes: Writes) -> Iterator[Change]:
+def _operated(writes: Writes) -> Iterator[Bulk]:
     """What operators change, and what was refused."""
     if writes.teams:
-        yield Change(team_store.PUT_TEAM, [row_of(team) for team in writes.teams])
+        yield Bulk(team_store.PUT_TEAM, [row_of(team) for team in writes.teams])
     if writes.team_keys:
         keys = [row_of(key) for key in writes.team_keys]
-        yield Change(team_store.PUT_KEY, keys, "a key is there already, and is another one")
+        yield Bulk(team_store.PUT_KEY, keys, "a key is there already, and is another one")
     if writes.changes:
-        yield Change(team_store.ADD_CHANGE, [row_of(change) for change in writes.changes])
+        yield Bulk(team_store.ADD_CHANGE, [row_of(change) for change in writes.changes])
     if writes.refusals:
-        yield Change(history_store.ADD_REFUSAL, [row_of(one) for one in writes.refusals])
+        yield Bulk(history_store.ADD_REFUSAL, [row_of(one) for one in writes.refusals])
 
 
-def _upload(upload: Upload) -> Iterator[Change]:
-    yield Change(statements.PUT_UPLOAD, [rows.upload_row(upload)])
-    yield Change(statements.DROP_URLS, [(upload.team, upload.id)])
+def _upload(upload: Upload) -> Iterator[Bulk]:
+    yield Bulk(statements.PUT_UPLOAD, [rows.upload_row(upload)])
+    yield Bulk(statements.DROP_URLS, [(upload.team, upload.id)])
     urls: list[Row] = [(upload.team, url, upload.id) for url in upload.urls]
     if urls:
-        yield Change(statements.PUT_URL, urls)
+        yield Bulk(statements.PUT_URL, urls)
 
 
-def _usage(increments: Sequence[Usage]) -> Iterator[Change]:
+def _usage(increments: Sequence[Usage]) -> Iterator[Bulk]:
     """Failures alone may become fewer, which no row to insert can say."""
     ordered = sorted(increments, key=lambda one: (one.day, one.team, one.model))
     more = [_more(one) for one in ordered]
-    yield Change(statements.ADD_USAGE, [rows.usage_row(one) for one in more])
-    yield Change(statements.ADD_TOTAL, [rows.total_row(one) for one in sorted(more, key=_total)])
+    yield Bulk(statements.ADD_USAGE, [rows.usage_row(one) for one in more])
+    yield Bulk(statements.ADD_TOTAL, [rows.total_row(one) for one in sorted(more, key=_total)])
     fewer = [one for one in ordered if one.failed < 0]
     if fewer:
         less: list[tuple[Any, ...]] = [
             (one.failed, one.spent_failed_usd_micros, one.team, one.model) for one in fewer
         ]
         by_day = [(*row, one.day) for row, one in zip(less, fewer, strict=True)]
-        yield Change(statements.FAIL_LESS, by_day)
-        yield Change(statements.FAIL_LESS_IN_ALL, less)
+        yield Bulk(statements.FAIL_LESS, by_day)
+        yield Bulk(statements.FAIL_LESS_IN_ALL, less)
 
 
 def _more(usage: Usage) -> Usage:

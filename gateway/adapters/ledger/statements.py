@@ -125,13 +125,11 @@ ACCOUNT_OF_RUNS: Final = (
     " COALESCE(SUM(hold_images), 0), COALESCE(SUM(hold_runs), 0)"
     " FROM runs WHERE team = ? AND created_at >= ? AND created_at < ?"
 )
-ACCOUNTS_COUNTED: Final = " UNION ALL ".join(
-    [
-        f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts WHERE team = ? AND window_name = ?"
-        " AND window_start > ? AND window_start <= ? AND window_end > ?"
-    ]
-    * len(Window)
+ACCOUNTS_BETWEEN: Final = (
+    f"SELECT {', '.join(ACCOUNT_COLUMNS)} FROM accounts WHERE team = ? AND window_name = ?"
+    " AND window_start > ? AND window_start <= ? AND window_end > ?"
 )
+ACCOUNTS_COUNTED: Final = " UNION ALL ".join([ACCOUNTS_BETWEEN] * len(Window))
 """For each window: team, window, at - the longest that it may be, at, at."""
 
 

@@ -20,7 +20,7 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
-from gateway.adapters.ledger.planned import Known
+from gateway.adapters.ledger.planned import Before
 from gateway.core.model import Claim, Job, Run, RunState
 from gateway.core.replicas import Epoch
 from gateway.core.runs.leases import Stand
@@ -93,7 +93,7 @@ def take_back(db: Database, writes: Writes) -> None:
     replica_store.raise_epochs(db, writes.raised)
 
 
-def known_of(db: Database, writes: Writes, view: View) -> Known:
+def known_of(db: Database, writes: Writes, view: View) -> Before:
     """What is known from the view, and of which run it must be known whether it was done."""
     seen = (view.run, view.live, view.finished, view.superseded)
     runs = {run.id: run for run in seen if run}
@@ -101,7 +101,7 @@ def known_of(db: Database, writes: Writes, view: View) -> Known:
         if run.state is RunState.DONE and run.id not in runs:
             found = _run(db, statements.RUN_BY_ID, run.id)
             runs |= {found.id: found} if found else {}
-    return Known(runs, view.accounts)
+    return Before(runs, view.accounts)
 
 
 def forget_upload(db: Database, team: str, upload_id: str) -> None:

@@ -6,8 +6,9 @@ Only the lane's server knows the store: how a batch is begun, locked, committed 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.adapters.ledger import outbox_store, replica_store, statements, store
 from gateway.adapters.ledger.database import Database
@@ -26,13 +27,25 @@ AT_ONCE: Final = 500
 """Rows deleted or changed in one hop, so that orders get in between."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A transaction as the lane's work: a server may make several of them at once."""
+
+    keys: Keys
+    decide: Decide[Any]
+
+    def __call__(self, db: Database) -> Any:
+        return store.transact(db, self.keys, self.decide)
+
+
 class LedgerWrites:
     """The writing half of a ledger, which gives the lane."""
 
     _writer: Lane
 
     async def transact(self, keys: Keys, decide: Decide[T]) -> T:
-        return await self._writer.call(partial(store.transact, keys=keys, decide=decide))
+        answer: T = await self._writer.call(Decision(keys, decide))
+        return answer
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         return await self._writer.call(

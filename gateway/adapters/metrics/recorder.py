@@ -145,6 +145,11 @@ class MetricsRecorder:
         """The ledger's invariants were checked, and so many are broken."""
         self._violations.set(violations)
 
+    def settings_in_force(self, digest: str) -> None:
+        """What this gateway runs by now: those that share a ledger should have it the same."""
+        self._settings.clear()
+        self._settings.labels(digest).set(1)
+
     def clock_measured(self, offset_seconds: float) -> None:
         """The ledger's clock is so far ahead of this machine's."""
         self._clock_offset.set(offset_seconds)
@@ -250,6 +255,9 @@ class MetricsRecorder:
         self._clock_offset = gauge(
             "gateway_clock_offset_seconds",
             "How far the ledger's clock is ahead of this machine's; corrected.",
+        )
+        self._settings = gauge(
+            "gateway_settings_info", "Names the settings in force.", labelnames=("digest",)
         )
         build = gauge("gateway_build_info", "The version that runs.", labelnames=("version",))
         build.labels(__version__).set(1)

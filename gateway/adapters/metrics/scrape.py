@@ -76,6 +76,8 @@ class Metrics(MetricsRecorder):
         self._cache = cache
         self._current = current
         self._clock = clock
+        self.keep_seconds = 0.0
+        """So long a reading of the ledger is shown before there is another."""
         self._reading: Reading | None = None
         self._free_bytes: int | None = None
         self._cache_size: tuple[int, int] | None = None
@@ -149,6 +151,9 @@ class Metrics(MetricsRecorder):
     async def _read_ledger(self) -> None:
         async with _forgiving("ledger"):
             policy, now = self._current.policy, self._clock()
+            former = self._reading
+            if former is not None and 0 <= now - former.at < self.keep_seconds:
+                return
             self._reading = await read_ledger(self._ledger, policy, now)
 
     async def _read_pictures(self) -> None:

@@ -224,7 +224,7 @@ class BucketPictures:
         self._marker.require_no_silence()
         seen = await self._bucket.head(picture_key(name))
         if seen is None:
-            await self._marker.require(at_most_old=FRESH_SECONDS)
+            await self._marker.require_from_now()
             return None
         return Found(seen.size_bytes, seen.changed_at)
 
@@ -237,7 +237,7 @@ class BucketPictures:
         self._marker.require_no_silence()
         opened = await self._bucket.read(picture_key(name), start, stop)
         if opened is None:
-            await self._marker.require(at_most_old=FRESH_SECONDS)
+            await self._marker.require_from_now()
             return None
         seen, content = opened
         return Found(seen.size_bytes, seen.changed_at), content

@@ -21,7 +21,6 @@ import structlog
 from gateway.adapters.pictures.bucket_faults import first_line, told
 from gateway.core.buckets import BucketPlace
 from gateway.core.picture_errors import StoreFull
-from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -133,8 +132,7 @@ class Bucket:
         self._logged_at = -LOG_SECONDS
 
     async def open(self) -> None:
-        """Makes ready to ask; nothing is asked yet. Raises `Unavailable` without the library."""
-        _obstore()
+        """Makes ready to ask; nothing is asked yet."""
         try:
             await asyncio.to_thread(lambda: (self._quick, self._bodies))
         except StoreFull:
@@ -310,11 +308,6 @@ async def _next(stream: Any) -> bytes:
 
 def _obstore() -> Any:
     """The library, which only who keeps pictures in a bucket has installed."""
-    try:
-        import obstore
-    except ImportError:
-        raise Unavailable(
-            "storage.pictures is a bucket, and what speaks to it is not installed:"
-            " pip install 'image-gateway[s3]'."
-        ) from None
+    import obstore
+
     return obstore

@@ -84,10 +84,14 @@ class BucketMarker:
             await self._looked()
 
     async def require_from_now(self) -> None:
-        """The same by a look that begins now: what was not found before it is then not there."""
+        """The same by a look that begins now: what was not found before it is then not there.
+
+        All who ask meanwhile share the next one.
+        """
         if self._expected is not None:
-            await self._have_a_look()
-            self._raise_problem()
+            if self._look is not None and not self._look.done():
+                await asyncio.shield(self._look)
+            await self._looked()
 
     def require_no_silence(self) -> None:
         """Raises at once when the last look failed and no later one has ended, so that a crowd

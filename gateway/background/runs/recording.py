@@ -37,7 +37,7 @@ from gateway.core.runs.lifecycle import IllegalTransition, Rules
 from gateway.core.runs.routing import NOWHERE, Outlook
 from gateway.core.teams.changes import Act, Action
 from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
-from gateway.errors import Unavailable
+from gateway.errors import Unavailable, Unsettled
 from gateway.process.following import Behind
 from gateway.process.picture_locks import FOR_EVER, Held
 
@@ -66,7 +66,7 @@ class RunRecorder:
         while True:
             try:
                 keys = self._in_force(run)
-                before, after = await self._deps.ledger.transact(
+                before, after = await self._transact(
                     Keys(
                         keys,
                         counted=(run.team, run.created_at),
@@ -92,6 +92,19 @@ class RunRecorder:
         if before is not after:
             await self._announce(before, event, after, epoch)
         return after, before is not after
+
+    async def _transact(self, keys: Keys, decide: Decide[T]) -> T:
+        """Where the ledger stopped answering at the commit, its outcome is waited for.
+
+        Until it is known nothing may follow from the event: an intention to submit that was
+        committed after all would else be taken for one that was carried out.
+        """
+        try:
+            return await self._deps.ledger.transact(keys, decide)
+        except Unsettled as doubt:
+            log.warning("an event's commit is in doubt", run=keys.run_id)
+            answer: T = await doubt.settled()
+            return answer
 
     async def _catch_up(self, behind: Behind) -> None:
         try:

@@ -1,36 +1,60 @@
-"""PostgreSQL connections as the lanes' servers: opening, locking, committing, recovering.
+"""PostgreSQL connections as the lanes' servers: opened when needed, let go when broken.
 
-A connection lives in its lane's thread, is opened at the first work and dropped after any error
-of the server itself, so that the next work starts clean.
+A connection lives in its lane's thread and is opened at the first work. What is read is read once
+more where its connection broke; what is written is `batches`' and `settling`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 
-from gateway.adapters.ledger.lane import Work, WorkOutcome
-from gateway.adapters.ledger.postgres.database import PostgresDatabase, is_defect, unavailable
-from gateway.adapters.ledger.store import DecisionRaised
+from gateway.adapters.ledger.lane import Ticket, WorkOutcome
+from gateway.adapters.ledger.postgres.database import PostgresDatabase, TimeOuts
+from gateway.adapters.ledger.postgres.failures import is_defect, said, unavailable
 from gateway.core.transaction import ConstraintViolation
+from gateway.errors import Unavailable
 
-ONE_WRITER: Final = 0x67617465
-"""Whoever writes holds this advisory lock until its commit."""
+QUICK: Final = TimeOuts()
+REPORTS: Final = TimeOuts(statement=30.0, transaction=60.0)
+AUDIT: Final = TimeOuts(statement=120.0, idle=30.0, transaction=600.0)
 
 
-class Connected:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the ledger lies, and by which way it is reached."""
+
+    url: str
+    pooler: bool = False
+    direct: str | None = None
+
+    @property
+    def past_pooler(self) -> str | None:
+        """For what lasts beyond a transaction; None where there is no such way."""
+        return self.direct or (None if self.pooler else self.url)
+
+
+class PostgresConnected:
     """Holds the connection of one lane's thread."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, address: Address, bounds: TimeOuts, *, writes: bool = False) -> None:
+        self._address = address
+        self._bounds = bounds
+        self._writes = writes
         self._database: PostgresDatabase | None = None
 
     def database(self) -> PostgresDatabase:
         if self._database is None:
-            self._database = PostgresDatabase(self._url)
+            self._database = PostgresDatabase(
+                self._address.url,
+                bounds=self._bounds,
+                pooler=self._address.pooler,
+                writes=self._writes,
+            )
         return self._database
 
     def close(self) -> None:
@@ -44,47 +68,29 @@ class Connected:
             with suppress(psycopg.Error):
                 database.close()
 
+    def is_broken(self) -> bool:
+        return self._database is None or self._database.is_broken
 
-class Reader(Connected):
+
+class PostgresReader(PostgresConnected):
     """Each piece of work sees the store as last committed."""
 
-    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
-        outcomes: list[WorkOutcome] = []
-        for work in batch:
-            try:
-                outcomes.append(WorkOutcome(work(self.database())))
-            except psycopg.Error as error:
-                self.drop()
-                outcomes.append(WorkOutcome(error=unavailable(error)))
-            except BaseException as error:
-                outcomes.append(WorkOutcome(error=error))
-        return outcomes
+    def serve(self, batch: Sequence[Ticket]) -> Sequence[WorkOutcome]:
+        return [self._served(ticket) for ticket in batch]
 
-
-class Writer(Connected):
-    """Each piece of work in a transaction of its own."""
-
-    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
-        return [self._served(work) for work in batch]
-
-    def _served(self, work: Work) -> WorkOutcome:
+    def _served(self, ticket: Ticket) -> WorkOutcome:
+        if ticket.is_gone:
+            return WorkOutcome(error=Unavailable("Nobody waits for it."))
+        had_one = self._database is not None
         try:
-            db = self.database()
-            db.execute("BEGIN")
-            db.execute("SELECT pg_advisory_xact_lock(?)", (ONE_WRITER,))
-            try:
-                answer = work(db)
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-        except DecisionRaised as error:
-            return WorkOutcome(error=error.original)
+            return WorkOutcome(ticket(self.database()))
         except psycopg.Error as error:
-            if is_defect(error):
-                return WorkOutcome(error=ConstraintViolation(str(error)))
+            is_old = had_one and self.is_broken()
             self.drop()
+            if is_old:  # it broke since it was used last: that says nothing of the server now
+                return self._served(ticket)
+            if is_defect(error):
+                return WorkOutcome(error=ConstraintViolation(said(error)))
             return WorkOutcome(error=unavailable(error))
         except BaseException as error:
             return WorkOutcome(error=error)
-        return WorkOutcome(answer)

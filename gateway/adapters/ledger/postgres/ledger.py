@@ -10,13 +10,22 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import Event
 from typing import ClassVar, Final
 
 from gateway.adapters.ledger import audit
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.postgres import opening, schema
-from gateway.adapters.ledger.postgres.connections import Reader, Writer
+from gateway.adapters.ledger.postgres.batches import PostgresWriter
+from gateway.adapters.ledger.postgres.connections import (
+    AUDIT,
+    QUICK,
+    REPORTS,
+    Address,
+    PostgresReader,
+)
+from gateway.adapters.ledger.postgres.listening import Listener
 from gateway.adapters.ledger.reads import LedgerReads
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
@@ -28,6 +37,12 @@ MAX_WAITING: Final = 10_000
 
 MAX_BATCH: Final = 64
 
+PATIENCE_SECONDS: Final = 5.0
+REPORT_SECONDS: Final = 35.0
+AUDIT_SECONDS: Final = 600.0
+CLOSING_SECONDS: Final = 5.0
+"""How long a server that does not answer is waited for."""
+
 
 class PostgresLedger(LedgerReads, LedgerWrites):
     """See gateway.ports.ledger. `read_only` reads beside running gateways and migrates nothing."""
@@ -36,38 +51,62 @@ class PostgresLedger(LedgerReads, LedgerWrites):
 
     def __init__(
         self,
-        url: str,
+        address: str | Address,
         *,
         clock: Clock = time.time,
         read_only: bool = False,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._url = url
+        address = Address(address) if isinstance(address, str) else address
+        self._address = address
         self._clock = clock
         self._read_only = read_only
+        self._stopping = Event()
+        self._listener = Listener(address.past_pooler) if address.past_pooler else None
+        self._is_heard = False
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
-        self._writer = lane("ledger-writer", Writer(url))
-        self._reader = lane("ledger-reader", Reader(url))
-        self._reports = lane("ledger-reports", Reader(url))
-        self._audit = lane("ledger-audit", Reader(url))
+        self._writer = lane(
+            "ledger-writer", PostgresWriter(address, self._stopping), patience=PATIENCE_SECONDS
+        )
+        self._reader = lane(
+            "ledger-reader", PostgresReader(address, QUICK), patience=PATIENCE_SECONDS
+        )
+        self._reports = lane(
+            "ledger-reports", PostgresReader(address, REPORTS), patience=REPORT_SECONDS
+        )
+        self._audit = lane("ledger-audit", PostgresReader(address, AUDIT), patience=AUDIT_SECONDS)
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
-        await asyncio.to_thread(opening.check if self._read_only else opening.prepare, self._url)
+        direct = self._address.past_pooler
+        if self._read_only or direct is None:
+            await asyncio.to_thread(opening.check, self._address.url)
+        else:
+            await asyncio.to_thread(opening.prepare, direct)
         readers = (self._reader, self._reports, self._audit)
         self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:
             lane.start()
+        if self._listener is not None and self._is_heard:
+            self._listener.start()
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.stop()
+        """Whatever hangs is left behind after a while."""
+        if self._listener is not None:
+            self._listener.stop()
+        self._stopping.set()
+        await asyncio.gather(*(lane.stop(CLOSING_SECONDS) for lane in self._lanes))
 
     async def clock_offset(self, own: Clock) -> float | None:
         return await self._reader.call(partial(_offset, own=own))
 
     def listen(self, heard: Callable[[News], None]) -> None:
-        """Not told yet."""
+        """Behind a pooler, without a way past it, nothing is heard."""
+        self._is_heard = True
+        if self._listener is not None:
+            self._listener.add(heard)
+            if self._lanes:
+                self._listener.start()
 
     async def scrub(self) -> None:
         """What is deleted here is gone for readers; the server's vacuum frees the bytes."""

@@ -60,7 +60,7 @@ def check(url: str) -> None:
     if have < migrations.migrations()[-1].version:
         raise Unavailable(
             "The ledger is from an older version: start the gateway once, which brings it up"
-            " to date."
+            " to date. Behind a pooler it needs storage.postgres.direct for that."
         )
 
 

@@ -1,0 +1,310 @@
+"""The writing lane: decisions that wait together are made together.
+
+    one round trip      BEGIN, the number of the transaction, all locks, all that must be seen
+    no round trip       each decides on what is there and on what those before it write
+    one round trip      everything that they write, merged, and COMMIT
+
+What a decision raises concerns it alone. Where the writes of one do not merge with those before,
+or what it would see cannot be known, the batch ends before it and the next begins. Where a
+constraint is broken each is done for itself, so that only the guilty one hears of it.
+
+Measured with `benchmarks/postgres_orders.py` on two shared cores: see its page of decisions.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from threading import Event
+from typing import Any, Final, TypeVar
+
+import psycopg
+
+from gateway.adapters.ledger import planned, rows, store
+from gateway.adapters.ledger.lane import Ticket, WorkOutcome
+from gateway.adapters.ledger.planned import Before
+from gateway.adapters.ledger.postgres import announcing, failures
+from gateway.adapters.ledger.postgres.connections import QUICK, Address, PostgresConnected
+from gateway.adapters.ledger.postgres.database import PostgresDatabase
+from gateway.adapters.ledger.postgres.loading import RUNS, XID, load
+from gateway.adapters.ledger.postgres.merging import Merged
+from gateway.adapters.ledger.postgres.overlay import Overlay
+from gateway.adapters.ledger.postgres.settling import Settling
+from gateway.adapters.ledger.writes import Decision
+from gateway.core.model import RunState
+from gateway.core.transaction import ConstraintViolation, Writes
+from gateway.errors import Unavailable
+
+T = TypeVar("T")
+
+MOST_TRIES: Final = 5
+"""Of what another process was in the way of."""
+
+PAUSE_SECONDS: Final = 0.02
+
+
+class _Undone(Exception):
+    """Nothing was committed: to be done again without those whose callers are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The decisions of a batch that are committed together."""
+
+    tickets: Sequence[Ticket]
+    outcomes: Sequence[WorkOutcome]
+    writes: Writes
+    known: Before
+    xid: str
+
+
+class PostgresWriter(PostgresConnected):
+    """`stopping` ends the wait for a server that is away."""
+
+    def __init__(self, address: Address, stopping: Event) -> None:
+        super().__init__(address, QUICK, writes=True)
+        self._settling = Settling(address, stopping)
+        self._schema = ""
+
+    def serve(self, batch: Sequence[Ticket]) -> Sequence[WorkOutcome]:
+        outcomes: list[WorkOutcome] = []
+        for decides, some in groupby(batch, key=lambda one: isinstance(one.work, Decision)):
+            if decides:
+                outcomes += self._decided(list(some))
+            else:
+                outcomes += [self._worked(ticket) for ticket in some]
+        return outcomes
+
+    def database(self) -> PostgresDatabase:
+        db = super().database()
+        if not self._schema:
+            [[schema]] = db.execute("SELECT current_schema()").fetchall()
+            self._schema = str(schema)
+        return db
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def _decided(self, tickets: Sequence[Ticket]) -> list[WorkOutcome]:
+        outcomes: list[WorkOutcome] = []
+        while len(outcomes) < len(tickets):
+            outcomes += self._some(tickets[len(outcomes) :])
+        return outcomes
+
+    def _some(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
+        """At least the first."""
+        if tickets[0].is_gone:
+            return [WorkOutcome(error=Unavailable("Nobody waits for it."))]
+        living = _until_gone(tickets)
+        try:
+            return self._again_and_again(lambda: self._together(living), alone=len(living) == 1)
+        except _Undone:
+            return []
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            if failures.is_defect(error) and len(living) > 1:
+                return [outcome for one in living for outcome in self._decided([one])]
+            return [WorkOutcome(error=_face(error))] * len(living)
+        except ConstraintViolation as error:
+            if len(living) > 1:
+                return [outcome for one in living for outcome in self._decided([one])]
+            return [WorkOutcome(error=error)]
+        except BaseException as error:
+            return [WorkOutcome(error=error)] * len(living)
+
+    def _together(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
+        db = self.database()
+        asked = [ticket.work.keys for ticket in tickets]  # type: ignore[attr-defined]
+        overlay = Overlay(loaded := load(db, asked, schema=self._schema))
+        merged = Merged(loaded.made)
+        outcomes: list[WorkOutcome] = []
+        for ticket in tickets:
+            outcome = _decide(ticket, overlay, merged)
+            if outcome is None:
+                break
+            outcomes.append(outcome)
+        part = _Part(tickets[: len(outcomes)], outcomes, merged.writes(), overlay.known, loaded.xid)
+        self._write(db, part)
+        return outcomes
+
+    def _write(self, db: PostgresDatabase, part: _Part) -> None:
+        if part.writes == Writes():
+            db.execute("COMMIT")
+            return
+        writes, known = part.writes, _all_known(db, part.writes, part.known)
+        changes = [*planned.planned(writes, known)]
+        checked = any(change.or_else for change in changes)
+        if checked or writes.pictures or writes.wordless:
+            planned.apply_all(db, iter(changes))
+            store.take_back(db, writes)
+            changes = []
+        else:
+            changes += planned.raises(writes.raised)
+        said = announcing.encoded(announcing.news_of(writes, known))
+        alone = len(part.tickets) == 1
+        self._take(part.tickets)
+
+        def send() -> None:
+            with db.connection.pipeline():
+                for change in changes:
+                    if alone or len(change.rows) == 1:
+                        for row in change.rows:
+                            db.execute(change.sql, row)
+                    else:
+                        db.executemany(change.sql, change.rows)
+                self._announce(db, said)
+                db.connection.execute("COMMIT")
+
+        self._commit(part.xid, part.tickets, send)
+
+    # --- all other work ------------------------------------------------------------------------
+
+    def _worked(self, ticket: Ticket) -> WorkOutcome:
+        """In a transaction of its own."""
+        if ticket.is_gone:
+            return WorkOutcome(error=Unavailable("Nobody waits for it."))
+        try:
+            answer = self._again_and_again(lambda: self._work(ticket), alone=True)
+        except _Undone:
+            return WorkOutcome(error=Unavailable("Nobody waits for it."))
+        except psycopg.Error as error:
+            return WorkOutcome(error=_face(error))
+        except BaseException as error:
+            return WorkOutcome(error=error)
+        return WorkOutcome(answer)
+
+    def _work(self, ticket: Ticket) -> Any:
+        db = self.database()
+        db.raised.clear()
+        with db.connection.pipeline():
+            db.begin()
+            xid = db.connection.execute(XID)
+        answer = ticket(db)
+        said = announcing.encoded(announcing.raised_news(db.raised))
+        self._take([ticket])
+
+        def send() -> None:
+            with db.connection.pipeline():
+                self._announce(db, said)
+                db.connection.execute("COMMIT")
+
+        self._commit(str(xid.fetchall()[0][0]), [ticket], send)
+        return answer
+
+    # --- committing ----------------------------------------------------------------------------
+
+    def _announce(self, db: PostgresDatabase, said: str | None) -> None:
+        if said is not None:
+            db.connection.execute(announcing.NOTIFY, (announcing.channel(self._schema), said))
+
+    def _take(self, tickets: Sequence[Ticket]) -> None:
+        """From here on their callers cannot be told that nothing was written."""
+        taken = [ticket for ticket in tickets if ticket.take()]
+        if len(taken) < len(tickets):
+            _release(taken)
+            raise _Undone
+
+    def _commit(self, xid: str, tickets: Sequence[Ticket], send: Callable[[], None]) -> None:
+        try:
+            send()
+        except (psycopg.Error, UnicodeEncodeError):
+            if not self.is_broken() and self._rolled_back():
+                _release(tickets)
+                raise
+            self.drop()
+            if self._settling.is_committed(xid):
+                return
+            _release(tickets)
+            raise
+
+    def _rolled_back(self) -> bool:
+        """False: the connection broke meanwhile, and nobody knows."""
+        try:
+            self.database().connection.rollback()
+        except psycopg.Error:
+            return False
+        return True
+
+    def _again_and_again(self, attempt: Callable[[], T], *, alone: bool) -> T:
+        """Once more where the connection broke, some times where another process was in the way."""
+        conflicts, broke = 0, False
+        while True:
+            try:
+                return attempt()
+            except psycopg.Error as error:
+                broken = self.is_broken()
+                self._undo()
+                if broken and not broke and not failures.is_defect(error):
+                    broke = True
+                    continue
+                in_the_way = failures.is_conflict(error) or (alone and failures.is_overtaken(error))
+                conflicts += 1
+                if not in_the_way or conflicts > MOST_TRIES:
+                    raise
+                time.sleep(PAUSE_SECONDS * conflicts * random.uniform(0.5, 1.5))
+            except BaseException:
+                self._undo()
+                raise
+
+    def _undo(self) -> None:
+        if self._database is None:
+            return
+        if self._database.is_broken or (not self._database.is_idle and not self._rolled_back()):
+            self.drop()
+
+
+def _decide(ticket: Ticket, overlay: Overlay, merged: Merged) -> WorkOutcome | None:
+    """What it comes to, with its writes among the others; None: not in this batch."""
+    decision = ticket.work
+    assert isinstance(decision, Decision)  # noqa: S101 - as `serve` sorts them
+    view = overlay.view(decision.keys)
+    if view is None:
+        return None
+    try:
+        answer, writes = decision.decide(view)
+    except BaseException as error:
+        return WorkOutcome(error=error)
+    if not merged.take(writes):
+        return None
+    overlay.add(writes)
+    return WorkOutcome(answer)
+
+
+def _until_gone(tickets: Sequence[Ticket]) -> list[Ticket]:
+    """Up to the first whose caller is gone, and only one where pictures are asked for: what its
+    decision takes back is not seen by those behind it."""
+    living: list[Ticket] = []
+    for ticket in tickets:
+        asks_pictures = ticket.work.keys.picture is not None  # type: ignore[attr-defined]
+        if ticket.is_gone or (asks_pictures and living):
+            break
+        living.append(ticket)
+        if asks_pictures:
+            break
+    return living
+
+
+def _all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:
+    """Of a run that is done it must be known whether it was so before."""
+    unread = [
+        run.id for run in writes.runs if run.state is RunState.DONE and run.id not in known.runs
+    ]
+    if not unread:
+        return known
+    found = db.connection.execute(RUNS, (unread,)).fetchall()
+    return Before(
+        {**known.runs, **{run.id: run for run in map(rows.run_from, found)}}, known.accounts
+    )
+
+
+def _release(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.release()
+
+
+def _face(error: Exception) -> Exception:
+    if failures.is_defect(error):
+        return ConstraintViolation(failures.said(error))
+    assert isinstance(error, psycopg.Error)  # noqa: S101 - nothing else is caught
+    return failures.unavailable(error)
