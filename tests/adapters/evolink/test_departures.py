@@ -185,3 +185,40 @@ async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     assert isinstance(await under_way, AnswerLost)
     await patient.aclose()
     server.close()
+
+
+class Lost(Exception):
+    pass
+
+
+async def test_it_is_asked_for_leave_when_all_is_ready_and_not_before(
+    trust: ssl.SSLContext,
+) -> None:
+    """Refused, nothing leaves, and the refusal comes out as it is."""
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(100))
+        writer.close()
+
+    server = await serving(listen, None)
+    port = server.sockets[0].getsockname()[1]
+    client = EvolinkClient(
+        VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
+        Timeouts(connect_seconds=0.3, submit_seconds=5, poll_seconds=0.5),
+        transports=lambda limits: NamedTransport(
+            Lookups(ask=no_name), tls=trust, limits=limits, proxy=None
+        ),
+    )
+
+    async def refuse() -> None:
+        raise Lost
+
+    with pytest.raises(Lost):
+        await client.submit(RUN, sure=refuse)
+    async with asyncio.timeout(5):
+        while not heard:
+            await asyncio.sleep(0.01)
+    assert heard == [b""]
+    await client.aclose()
+    server.close()
