@@ -7,7 +7,7 @@ party's first ones are read in its own part of an index.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -61,20 +61,28 @@ class Taking:
 
 
 def lease(db: Database, asked: Taking) -> Sequence[Delivery]:
-    """Takes what is due."""
-    owner, now, until, limit, share = astuple(asked)[:5]
+    """Takes what is due; where another took all of it, there may be more behind."""
+    owner, now, until = asked.owner, asked.now, asked.until
     if asked.passing:
         db.execute(statements.one_leases("deliveries"))
+    for _ in range(statements.MOST_LOOKS):
+        ids = _turn(db, now, limit=asked.limit, share=asked.share)
+        if not ids:
+            break
+        db.execute(_take(len(ids), asked.passing), (owner, until, now, now, *ids))
+        leased = (_leased(len(ids)), (owner, until, *ids))
+        if taken := every(db, leased, rows.delivery_from):
+            return taken
+    return []
+
+
+def _turn(db: Database, now: float, *, limit: int, share: int) -> Sequence[str]:
+    """Of all that is due what may be taken now, the parties in turn."""
     in_hand = _in_hand(db, now)
     parties = [OPERATOR, *(team for (team,) in db.execute(TEAMS).fetchall())]
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
     due = {party: _due(db, party, now, most) for party, most in room.items() if most > 0}
-    taken = in_turn(due, in_hand, limit=limit, share=share)
-    if not taken:
-        return []
-    ids = [one.id for one in taken]
-    db.execute(_take(len(ids), asked.passing), (owner, until, now, now, *ids))
-    return every(db, (_leased(len(ids)), (owner, until, *ids)), rows.delivery_from)
+    return [one.id for one in in_turn(due, in_hand, limit=limit, share=share)]
 
 
 def renew(db: Database, owner: str, ids: Sequence[str], until: float) -> Collection[str]:
