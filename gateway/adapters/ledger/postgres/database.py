@@ -68,7 +68,7 @@ def translated(sql: str, *, with_values: bool) -> str:
 class PostgresDatabase:
     """One connection, used by one thread; transactions are begun by statements alone.
 
-    Without bounds the server's own settings count. `raised` are the epochs that its statements
+    Without time-outs the server's own settings count. `raised` are the epochs that its statements
     have raised since it was last emptied.
     """
 
@@ -76,7 +76,7 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        bounds: TimeOuts | None = None,
+        time_outs: TimeOuts | None = None,
         pooler: bool = False,
         writes: bool = False,
     ) -> None:
@@ -88,15 +88,15 @@ class PostgresDatabase:
         )
         self.raised: set[Epoch] = set()
         self._setting = ""
-        if bounds is not None:
+        if time_outs is not None:
             try:
-                self._bind(bounds, local=pooler)
+                self._bind(time_outs, local=pooler)
             except BaseException:
                 self.connection.close()
                 raise
 
-    def _bind(self, bounds: TimeOuts, *, local: bool) -> None:
-        settings = bounds.settings(self.connection.info.server_version)
+    def _bind(self, time_outs: TimeOuts, *, local: bool) -> None:
+        settings = time_outs.settings(self.connection.info.server_version)
         sets = ", ".join(
             f"set_config('{name}', '{value}', {str(local).lower()})"
             for name, value in settings.items()
