@@ -87,8 +87,8 @@ FORGET_UPLOAD: Final = "DELETE FROM uploads WHERE team = ? AND id = ?"
 
 
 STORE_ID: Final = "SELECT id FROM picture_store"
-FORGET_STORE: Final = "DELETE FROM picture_store"
-NOTE_STORE: Final = "INSERT INTO picture_store (id) VALUES (?)"
+FORGET_OTHER_STORES: Final = "DELETE FROM picture_store WHERE id <> ?"
+NOTE_STORE: Final = "INSERT INTO picture_store (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
 
 
 def _add(table: str, columns: tuple[str, ...], key: str) -> str:

@@ -160,7 +160,8 @@ def _text(row: Row) -> str:
 
 
 def note_store(db: Database, store_id: str) -> None:
-    db.execute(statements.FORGET_STORE)
+    """Several gateways that start at once may note the same one."""
+    db.execute(statements.FORGET_OTHER_STORES, (store_id,))
     db.execute(statements.NOTE_STORE, (store_id,))
 
 
