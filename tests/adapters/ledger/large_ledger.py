@@ -42,7 +42,7 @@ FROM (SELECT i, {start} + i * 15 AS at, i > {runs} - {live} AS live
 _BESIDE = (
     "INSERT INTO jobs (id, run_id, team, verdict, created_at, callback_url, run_state, run_model)"
     " SELECT 'job-' || i || '-' || hit, 'run-' || i, team, CASE hit WHEN 0 THEN 'started' ELSE"
-    " 'hit' END, created_at + hit, CASE WHEN i % 10 = 0 THEN 'https://example.org' END, state,"
+    " 'hit' END, created_at + hit, CASE WHEN i % 3 = 0 THEN 'https://example.org' END, state,"
     " model FROM (SELECT substr(id, 5)::int AS i, * FROM runs) AS runs,"
     " generate_series(0, 1) AS hit",
     "INSERT INTO steps (run_id, number, at, event, before, after, route, detail)"
