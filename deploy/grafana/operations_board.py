@@ -261,6 +261,20 @@ PROCESS = Row(
             width=6,
         ),
         lines(
+            "Settings in force",
+            "How many different ones the gateways of this ledger have; more than one for the"
+            " time of an update.",
+            {"different": f"count(count by (digest) ({selected('gateway_settings_info')}))"},
+            steps=((None, GREEN), (2, AMBER)),
+        ),
+        lines(
+            "Clocks",
+            "How far the ledger's is ahead of each machine's. It is corrected; beyond 30 s no"
+            " orders are taken there.",
+            {"{{instance}}": selected("gateway_clock_offset_seconds")},
+            unit="s",
+        ),
+        lines(
             "The gateway's own time on a request",
             "99th percentile over five minutes, by route: a loop that is held up shows here first.",
             {"{{route}}": selected("route:gateway_overhead_seconds:p99_5m") + " >= 0"},

@@ -170,36 +170,67 @@ def _as_json(report: AuditReport) -> str:
 
 
 async def examine(settings: Settings, *, deep: bool) -> AuditReport:
-    """Checks ledger and picture folder. Raises `Unavailable` when the ledger cannot be read."""
-    import asyncio
-
+    """Checks ledger and pictures. Raises `Unavailable` when one of the two cannot be read."""
+    from gateway.core.picture_errors import PictureProblem
     from gateway.wiring import LEDGER_NAME, make_ledger
 
     data_dir = Path(settings.storage.data_dir)
     in_database = settings.storage.postgres_url is not None
     if not in_database and not (data_dir / LEDGER_NAME).is_file():
         raise Unavailable(f"there is no {data_dir / LEDGER_NAME}; name the folder with --data-dir.")
-    folder = data_dir / "pictures"
     ledger = make_ledger(settings, read_only=True)
     await ledger.open()
     try:
         violations = await ledger.violations()
         totals = await _totals(ledger)
-        # The ledger is read before the folder, which only grows: it cannot have less than that.
-        lost, bare, unlike = await _compare(ledger, folder, deep=deep)
-        strange = await strangeness(ledger, settings)
+        # The ledger is read before the pictures, which only grow: they cannot be less than that.
+        of_pictures = await _pictures(ledger, settings, deep=deep)
+    except PictureProblem as problem:
+        raise Unavailable(f"the pictures cannot be looked at: {problem}.") from None
     finally:
         await ledger.close()
     told = by_invariant(violations)
     if in_database:
         told = [one for one in told if one.invariant is not Invariant.FILE]  # the server's own
-    findings = [*told, Finding(STORE, strange), Finding(IN_FOLDER, lost)]
+    return AuditReport(totals, [*told, *of_pictures])
+
+
+async def _pictures(ledger: Upkeep, settings: Settings, *, deep: bool) -> Sequence[Finding]:
+    strange = Finding(STORE, await strangeness(ledger, settings))
+    if settings.storage.bucket is None:
+        folder = Path(settings.storage.data_dir) / "pictures"
+        return [strange, *await _in_folder(ledger, folder, deep=deep)]
+    if not strange.holds:
+        return [strange]  # what lies in another bucket, or in none, says nothing of these pictures
+    return [strange, *await _in_bucket(ledger, settings, deep=deep)]
+
+
+async def _in_bucket(ledger: Upkeep, settings: Settings, *, deep: bool) -> Sequence[Finding]:
+    from gateway.cli.audit_bucket import look
+    from gateway.wiring import make_place
+
+    place = make_place(settings)
+    await place.open()
+    try:
+        looked = await look(ledger, place, deep=deep, most=MAX_SENTENCES)
+    finally:
+        await place.close()
+    found = [Finding(IN_FOLDER, looked.lost), Finding(PROVENANCE, looked.bare)]
+    if deep:
+        found += [Finding(DIGESTS, looked.misnamed), Finding(SIZES, looked.unlike)]
+    return found
+
+
+async def _in_folder(ledger: Upkeep, folder: Path, *, deep: bool) -> Sequence[Finding]:
+    import asyncio
+
+    lost, bare, unlike = await _compare(ledger, folder, deep=deep)
     bare += await asyncio.to_thread(_first, _wrong_provenance(folder))
-    findings.append(Finding(PROVENANCE, bare[:MAX_SENTENCES]))
+    found = [Finding(IN_FOLDER, lost), Finding(PROVENANCE, bare[:MAX_SENTENCES])]
     if deep:
         misnamed = await asyncio.to_thread(_first, _misnamed(folder))
-        findings += [Finding(DIGESTS, misnamed), Finding(SIZES, unlike)]
-    return AuditReport(totals, findings)
+        found += [Finding(DIGESTS, misnamed), Finding(SIZES, unlike)]
+    return found
 
 
 async def _totals(ledger: Reports) -> Totals:

@@ -40,7 +40,7 @@ def digest(settings: Settings, key: bytes) -> str:
     stores. Secrets count, and nobody can try out which they are without the `key`, which is known
     to gateways alone.
     """
-    shown = dict(settings.shown())
+    shown = settings.model_dump(by_alias=True, exclude_none=True, warnings=False)
     for section, own in OWN_SETTINGS:
         found = shown.get(section)
         if isinstance(found, Mapping):

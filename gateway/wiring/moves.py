@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.moving.carrying import LedgerMove, Proof, Tell, Written
+from gateway.adapters.ledger.moving.carrying import LedgerMove, TableProof, Tell, Written
 from gateway.adapters.ledger.moving.pictures import KnownPictures
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
 from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
 from gateway.adapters.pictures.bucket_moves import PicturesInBucket
 from gateway.adapters.pictures.carrying import PictureMove, PicturesCarried
-from gateway.adapters.pictures.places import PicturePlace, PicturesInFolder
+from gateway.adapters.pictures.places import PicturesInFolder
 from gateway.config import Settings
 from gateway.config.words import show_ledger
 from gateway.core.picture_errors import PictureProblem
 from gateway.errors import Unavailable
+from gateway.ports.picture_places import PicturePlace
 from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME
-from gateway.wiring.backups import ASIDE_NAME
+from gateway.wiring.backups import ASIDE_NAME, BackupOf
 from gateway.wiring.restores import require_no_backup
 
 
@@ -50,7 +51,7 @@ class Moved:
     pictures: PicturesCarried | None
     seconds: float
     serving: str | None = None
-    proofs: Sequence[Proof] = ()
+    proofs: Sequence[TableProof] = ()
     problems: Sequence[str] = ()
 
     @property
@@ -174,8 +175,18 @@ def make_side(settings: Settings) -> LedgerSide:
     return PostgresSide(url if direct is None else direct.get_secret_value(), place)
 
 
-def make_place(settings: Settings, environ: Mapping[str, str]) -> PicturePlace:
-    """The settings' pictures as a move has them."""
+def origin(settings: Settings) -> BackupOf:
+    """The settings' installation as a backup takes it."""
+    storage = settings.storage
+    return BackupOf(
+        Path(storage.data_dir),
+        ledger=None if storage.postgres_url is None else make_side(settings),
+        pictures=None if storage.bucket is None else make_place(settings),
+    )
+
+
+def make_place(settings: Settings, environ: Mapping[str, str] = os.environ) -> PicturePlace:
+    """The settings' pictures as whoever goes through all of them has them."""
     data_dir, place = Path(settings.storage.data_dir), settings.storage.bucket
     if place is None:
         return PicturesInFolder(data_dir / PICTURES_NAME, data_dir / ASIDE_NAME)

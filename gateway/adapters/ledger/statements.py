@@ -87,8 +87,8 @@ FORGET_UPLOAD: Final = "DELETE FROM uploads WHERE team = ? AND id = ?"
 
 
 STORE_ID: Final = "SELECT id FROM picture_store"
-FORGET_STORE: Final = "DELETE FROM picture_store"
-NOTE_STORE: Final = "INSERT INTO picture_store (id) VALUES (?)"
+FORGET_OTHER_STORES: Final = "DELETE FROM picture_store WHERE id <> ?"
+NOTE_STORE: Final = "INSERT INTO picture_store (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
 
 
 def _add(table: str, columns: tuple[str, ...], key: str) -> str:
@@ -256,6 +256,9 @@ def _next(table: str, open_rows: str) -> str:
         f" FROM {table} WHERE {open_rows}"
     )
 
+
+MOST_LOOKS: Final = 5
+"""At what is due, while others are quicker to take it: then it is their turn."""
 
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))

@@ -9,9 +9,10 @@ from typing import Final
 from gateway.adapters.pictures.bucket import FOR_EVER, WORDS
 from gateway.adapters.pictures.bucket_client import Bucket, Seen
 from gateway.adapters.pictures.bucket_marker import BucketMarker
-from gateway.adapters.pictures.places import ASIDE, OURS, PICTURE, Lying
+from gateway.adapters.pictures.places import OURS, PICTURE
 from gateway.core.buckets import picture_key, provenance_key
 from gateway.core.picture_names import media_type_of
+from gateway.ports.picture_places import ASIDE, Lying
 
 _BYTES: Final = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
 
@@ -72,4 +73,5 @@ def _key(name: str) -> str:
 def _lying(one: Seen) -> Lying:
     last = one.key.rpartition("/")[2]
     name = f"{ASIDE}/{last}" if one.key.startswith(f"{ASIDE}/") else last
-    return Lying(name, one.size_bytes, f"{one.size_bytes}-{one.tag or one.changed_at}")
+    version = f"{one.size_bytes}-{one.tag or one.changed_at}"
+    return Lying(name, one.size_bytes, version, one.changed_at)

@@ -15,16 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from gateway.adapters.pictures.places import (
-    ASIDE,
-    PICTURE,
-    SHARDS,
-    Lying,
-    PicturePlace,
-    digest_of,
-)
+from gateway.adapters.pictures.places import PICTURE, digest_of
 from gateway.core.model import Picture
 from gateway.errors import Unavailable
+from gateway.ports.picture_places import ASIDE, SHARDS, Lying, PicturePlace
 
 AT_ONCE: Final = 8
 """A bucket answers each within some milliseconds, and many beside each other."""
@@ -37,7 +31,7 @@ MOST_TOLD: Final = 100
 Tell = Callable[[str, int, int], None]
 
 
-class Known(Protocol):
+class KnownToLedger(Protocol):
     """What the ledger knows of the pictures of a shard, and the record of what was proven."""
 
     def on_record(self, shard: str) -> Sequence[Picture]:
@@ -110,7 +104,7 @@ class PictureMove:
             )
         await self._target.become(store_id)
 
-    async def carry(self, known: Known) -> PicturesCarried:
+    async def carry(self, known: KnownToLedger) -> PicturesCarried:
         carried = PicturesCarried()
         total = known.totals()[1]
         for shard in SHARDS:
@@ -124,7 +118,7 @@ class PictureMove:
 
     # --- one shard ---------------------------------------------------------------------------
 
-    async def _shard(self, shard: str, known: Known, carried: PicturesCarried) -> None:
+    async def _shard(self, shard: str, known: KnownToLedger, carried: PicturesCarried) -> None:
         here, there = await self._source.lying(shard), dict(await self._target.lying(shard))
         proven = known.proven(shard)
         wanted = [
@@ -190,7 +184,7 @@ class PictureMove:
 
     @staticmethod
     def _count(
-        shard: str, known: Known, there: Mapping[str, Lying], carried: PicturesCarried
+        shard: str, known: KnownToLedger, there: Mapping[str, Lying], carried: PicturesCarried
     ) -> None:
         if shard == ASIDE:
             carried.set_aside = sum(name.endswith(".bin") for name in there)

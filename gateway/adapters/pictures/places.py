@@ -1,9 +1,4 @@
-"""Where pictures lie, as a move reads and writes them: a folder or a part of a bucket.
-
-Everything has one name in every place: `<digest>.<extension>` a picture, `<digest>.json` what it
-was made of, `unproven/<run>-<n>.bin` and `.json` what is set aside. A shard is what begins with the
-same two digits of a digest; what is set aside is one of its own.
-"""
+"""The picture folder as a place to be carried from or to: see `gateway.ports.picture_places`."""
 
 from __future__ import annotations
 
@@ -13,19 +8,17 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from gateway.adapters.pictures.disk import sync
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.core.picture_errors import MEDIA_TYPES, StoreFull
+from gateway.ports.picture_places import ASIDE, DIGESTS, SHARDS, Lying
 
 T = TypeVar("T")
 
-ASIDE: Final = "unproven"
-SHARDS: Final = (*(f"{number:02x}" for number in range(256)), ASIDE)
 ASIDE_MODE: Final = 0o700
 DRAFT: Final = ".part"
 READ_BYTES: Final = 256 * 1024
@@ -35,47 +28,6 @@ OURS: Final = re.compile(
     rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)}|json)"
     rf"|{ASIDE}/[A-Za-z0-9_]{{1,100}}-\d{{1,4}}\.(bin|json)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Lying:
-    """Something that lies in a place; another `version` means that it was written anew."""
-
-    name: str
-    size_bytes: int
-    version: str
-
-
-class PicturePlace(Protocol):
-    """All raise `StoreFull` when the place fails."""
-
-    @property
-    def where(self) -> str: ...
-
-    async def open(self) -> None: ...
-
-    async def found(self) -> str | None:
-        """The id of the store that it is; None without a marker."""
-
-    async def become(self, store_id: str) -> None:
-        """It is that store from now on, and laid out as one."""
-
-    async def is_empty(self) -> bool:
-        """Whether nothing at all lies there that a marker would be written over."""
-
-    async def lying(self, shard: str) -> Mapping[str, Lying]:
-        """By name. What no gateway would have put there is left out."""
-
-    async def read(self, name: str) -> AsyncIterator[bytes] | None:
-        """None when it is not there any more."""
-
-    async def put(self, name: str, file: Path) -> None:
-        """Durably from a file of this machine, in place of what was there."""
-
-    async def remove(self, name: str) -> None:
-        """None there is no error."""
-
-    async def close(self) -> None: ...
 
 
 class PicturesInFolder:
@@ -98,7 +50,7 @@ class PicturesInFolder:
     async def become(self, store_id: str) -> None:
         def lay_out() -> None:
             self._root.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            for folder in (self._root, *(self._root / shard for shard in SHARDS[:-1])):
+            for folder in (self._root, *(self._root / shard for shard in DIGESTS)):
                 folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
                 _give(folder)
             Marker(self._root).write(store_id)

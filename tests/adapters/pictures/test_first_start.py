@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.s3 import S3Server
+import shared_servers
 from homes import BucketHome
 
 
-async def test_of_several_that_find_no_marker_the_first_ones_id_stays(
-    s3_server: S3Server, tmp_path: Path
-) -> None:
-    home = BucketHome(s3_server, tmp_path)
+async def test_of_several_that_find_no_marker_the_first_ones_id_stays(tmp_path: Path) -> None:
+    home = BucketHome(shared_servers.s3(), tmp_path)
     first, second, third = (home.store() for _ in range(3))
     assert [await one.found() for one in (first, second, third)] == [None, None, None]
     assert await first.open("first") == "first"
@@ -22,11 +20,9 @@ async def test_of_several_that_find_no_marker_the_first_ones_id_stays(
         await one.close()
 
 
-async def test_whoever_read_the_marker_may_write_over_it(
-    s3_server: S3Server, tmp_path: Path
-) -> None:
+async def test_whoever_read_the_marker_may_write_over_it(tmp_path: Path) -> None:
     """As at the start after an operator has written `adopt`; a second one takes what it finds."""
-    home = BucketHome(s3_server, tmp_path)
+    home = BucketHome(shared_servers.s3(), tmp_path)
     home.mark("adopt")
     first, second = home.store(), home.store()
     assert [await first.found(), await second.found()] == ["adopt", "adopt"]

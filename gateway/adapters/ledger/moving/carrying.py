@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import orjson
@@ -18,7 +20,8 @@ from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.marks import Mark
 from gateway.adapters.ledger.moving.side import LedgerSide, without_nul
-from gateway.adapters.ledger.moving.tables import Table, tables
+from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
+from gateway.adapters.ledger.moving.tables import CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import Differences, Page, key_of, walk
 from gateway.core.instants import rfc3339
 from gateway.errors import Unavailable
@@ -49,7 +52,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class TableProof:
     """A table that is the same on both sides: its rows, their SHA-256 by key, and its sums."""
 
     table: str
@@ -105,7 +108,15 @@ class LedgerMove:
                 self._walk(table, total)
         self._make_indexes()
 
-    def finish(self) -> Sequence[Proof]:
+    def copy(self) -> None:
+        """All of it as of one instant into a new file of its own: of a ledger that is whole, and
+        that stays where it is."""
+        self._require_source()
+        self.target.make()
+        self.carry()
+        self.target.settle()
+
+    def finish(self) -> Sequence[TableProof]:
         """The rest, and the proof that nothing is missing; the source must be held meanwhile."""
         self._clear_the_way()
         with self.source.reading():
@@ -195,7 +206,7 @@ class LedgerMove:
     def _require_successor(self) -> None:
         """A place that was left once is written over by what went on from it, and nothing else."""
         [runs] = [table for table in tables() if table.name == "runs"]
-        ids = Table(runs.name, tuple(runs.keys), tuple(range(len(runs.key))))
+        ids = CarriedTable(runs.name, tuple(runs.keys), tuple(range(len(runs.key))))
         with self.source.reading(), self.target.reading():
             here = self.source.pages(ids, as_it_is=True)
             there = self.target.pages(ids, as_it_is=True)
@@ -221,7 +232,7 @@ class LedgerMove:
     def _total(self) -> int:
         return sum(self.source.count(table) for table in tables())
 
-    def _walk(self, table: Table, total: int, *, again: bool = False) -> _Walked:
+    def _walk(self, table: CarriedTable, total: int, *, again: bool = False) -> _Walked:
         walked = _Walked()
         with self.target.reading():
             here, there = self._here(table, walked.here), self._there(table, walked.there)
@@ -234,7 +245,7 @@ class LedgerMove:
                 self._tell(table.name, self._told, total)
         return walked
 
-    def _here(self, table: Table, digest: hashlib._Hash) -> Iterator[Page]:
+    def _here(self, table: CarriedTable, digest: hashlib._Hash) -> Iterator[Page]:
         """The source's rows as the target can keep them."""
         self.written.nul[table.name] = 0
         for found in self.source.pages(table, as_it_is=False):
@@ -246,12 +257,12 @@ class LedgerMove:
             digest.update(told)
             yield page
 
-    def _there(self, table: Table, digest: hashlib._Hash) -> Iterator[Page]:
+    def _there(self, table: CarriedTable, digest: hashlib._Hash) -> Iterator[Page]:
         for page in self.target.pages(table, as_it_is=True):
             digest.update(orjson.dumps(page))
             yield page
 
-    def _proven(self, table: Table, total: int) -> Proof:
+    def _proven(self, table: CarriedTable, total: int) -> TableProof:
         for at in range(MOST_WALKS):
             walked = self._walk(table, total, again=at > 0)
             if not walked.differ:
@@ -268,7 +279,14 @@ class LedgerMove:
                 f"The table {table.name} of {self.target.place} does not become as it is in"
                 f" {self.source.place}: somebody else writes one of the two. The old place serves."
             )
-        return Proof(table.name, walked.rows, walked.here.hexdigest(), sums)
+        return TableProof(table.name, walked.rows, walked.here.hexdigest(), sums)
 
     def _mark(self, place: str) -> str:
         return Mark(place, rfc3339(self._clock()), self._store_id).to_json()
+
+
+def copy_out(source: LedgerSide, path: Path, tell: Tell, clock: Callable[[], float]) -> None:
+    """The ledger as of one instant, as a file of its own; raises `Unavailable`."""
+    path.unlink(missing_ok=True)
+    with closing(SqliteSide(path, alone=True)) as target:
+        LedgerMove(source, target, tell=tell, clock=clock).copy()

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.adapters.ledger.database import Database, Row
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.moving.tables import Table
+from gateway.adapters.ledger.moving.tables import CarriedTable
 from gateway.adapters.ledger.moving.walking import Differences, Page
 from gateway.core.money.invariants import Violation
 
@@ -53,11 +53,11 @@ class LedgerSide(ABC):
         """What `pages` gives within it is all of one instant."""
 
     @abstractmethod
-    def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
+    def pages(self, table: CarriedTable, *, as_it_is: bool) -> Iterator[Page]:
         """All rows by key; without `as_it_is` as they shall be in the other place."""
 
     @abstractmethod
-    def insert(self, table: Table, rows: Page) -> None: ...
+    def insert(self, table: CarriedTable, rows: Page) -> None: ...
 
     @abstractmethod
     def change_many(self, sql: str, rows: Sequence[Row]) -> None: ...
@@ -110,7 +110,7 @@ class LedgerSide(ABC):
                 raise
             db.execute("COMMIT")
 
-    def apply(self, table: Table, found: Differences) -> None:
+    def apply(self, table: CarriedTable, found: Differences) -> None:
         """Makes this side the other's equal in a stretch of a table."""
         if not found:
             return
@@ -125,10 +125,10 @@ class LedgerSide(ABC):
             if found.missing:
                 self.insert(table, found.missing)
 
-    def count(self, table: Table) -> int:
+    def count(self, table: CarriedTable) -> int:
         return int(self._one(f"SELECT COUNT(*) FROM {table.name}"))
 
-    def sums(self, table: Table) -> Mapping[str, int]:
+    def sums(self, table: CarriedTable) -> Mapping[str, int]:
         """Of every column that adds up to something."""
         if not table.amounts:
             return {}
@@ -146,6 +146,12 @@ class LedgerSide(ABC):
         with self.failures():
             found = self.writer().execute("SELECT id FROM picture_store").fetchall()
         return str(found[0][0]) if found else None
+
+    def has_picture(self, digest: str) -> bool:
+        """Whether it is on record, and not erased."""
+        sql = "SELECT 1 FROM pictures WHERE digest = ? AND erased_at IS NULL LIMIT 1"
+        with self.failures():
+            return bool(self.writer().execute(sql, (digest,)).fetchall())
 
     def marks(self) -> Mapping[str, str]:
         with self.failures():

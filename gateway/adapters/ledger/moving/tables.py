@@ -24,7 +24,7 @@ LEASE: Final = {"lease_owner": "NULL", "lease_until": "CAST(0 AS DOUBLE PRECISIO
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CarriedColumn:
     """`kind` is that of the migrations: TEXT, BIGINT or DOUBLE PRECISION."""
 
     name: str
@@ -36,11 +36,11 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CarriedTable:
     """`key` are the places of the primary key's columns among `columns`, in the key's order."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[CarriedColumn, ...]
     key: tuple[int, ...]
 
     @property
@@ -54,7 +54,7 @@ class Table:
         return ", ".join(LEASE.get(one.name, f'"{one.name}"') for one in self.columns)
 
     @property
-    def keys(self) -> Sequence[Column]:
+    def keys(self) -> Sequence[CarriedColumn]:
         return [self.columns[at] for at in self.key]
 
     @property
@@ -66,7 +66,7 @@ class Table:
 
 
 @cache
-def tables() -> Sequence[Table]:
+def tables() -> Sequence[CarriedTable]:
     """Every one, after those that its rows point to."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrations.migrate(db)
@@ -82,8 +82,8 @@ def tables() -> Sequence[Table]:
         return [_table(db, name) for name in TopologicalSorter(pointing).static_order()]
 
 
-def _table(db: sqlite3.Connection, name: str) -> Table:
+def _table(db: sqlite3.Connection, name: str) -> CarriedTable:
     found = db.execute(f'PRAGMA table_info("{name}")').fetchall()
-    columns = tuple(Column(row[1], row[2]) for row in found)
+    columns = tuple(CarriedColumn(row[1], row[2]) for row in found)
     ranks = {row[5]: at for at, row in enumerate(found) if row[5]}
-    return Table(name, columns, tuple(ranks[rank] for rank in sorted(ranks)))
+    return CarriedTable(name, columns, tuple(ranks[rank] for rank in sorted(ranks)))

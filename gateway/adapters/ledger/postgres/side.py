@@ -12,7 +12,7 @@ from gateway.adapters.ledger import audit, migrations
 from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.side import LedgerSide
-from gateway.adapters.ledger.moving.tables import STAYS, Table, tables
+from gateway.adapters.ledger.moving.tables import STAYS, CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
 from gateway.adapters.ledger.postgres.database import translated
 from gateway.core.money.invariants import Violation
@@ -126,7 +126,7 @@ class PostgresSide(LedgerSide):
             self._drop(self._reader)
             self._reader = None
 
-    def pages(self, table: Table, *, as_it_is: bool) -> Iterator[Page]:
+    def pages(self, table: CarriedTable, *, as_it_is: bool) -> Iterator[Page]:
         assert self._reader is not None  # noqa: S101 - within `reading`
         columns = table.names if as_it_is else table.read
         order = ", ".join(f'"{one.name}"' for one in table.keys)
@@ -137,7 +137,7 @@ class PostgresSide(LedgerSide):
             while page := cursor.fetchmany(PAGE):
                 yield page
 
-    def insert(self, table: Table, rows: Page) -> None:
+    def insert(self, table: CarriedTable, rows: Page) -> None:
         sql = f"COPY {table.name} ({table.names}) FROM STDIN (FORMAT BINARY)"
         cursor = self.writer().connection.cursor()
         with self.failures(), cursor, cursor.copy(sql) as copy:
@@ -147,8 +147,8 @@ class PostgresSide(LedgerSide):
 
     def change_many(self, sql: str, rows: Sequence[Row]) -> None:
         if rows:
-            with self.failures(), self.writer().connection.cursor() as cursor:
-                cursor.executemany(translated(sql, with_values=True), rows)
+            with self.failures():
+                self.writer().executemany(sql, rows)
 
     def indexes(self) -> Mapping[str, str]:
         with self.failures():
