@@ -82,10 +82,9 @@ def backup_command(
     """
 
     def make(settings: Settings, tell: Tell) -> BackupMade:
-        from gateway.wiring import Backup
+        from gateway.wiring import Backup, origin
 
-        all_of_it = verify == "full"
-        return Backup(_data_dir(settings), folder, verify_all=all_of_it, tell=tell).make()
+        return Backup(origin(settings), folder, verify_all=verify == "full", tell=tell).make()
 
     made = _done("no backup was made", path, data_dir, make, silent=says is not None)
     for notice in () if says == "json" else made.notices:
@@ -125,6 +124,7 @@ def restore_command(
     def run(settings: Settings, tell: Tell) -> tuple[BackupRestored, Settings, Sequence[str]]:
         from gateway.wiring import Restore
 
+        _require_files(settings, folder)
         done = Restore(folder, _data_dir(settings), tell=tell).run()
         return done, settings, [*done.problems, *_audited(settings, done)]
 
@@ -141,6 +141,17 @@ def restore_command(
 
 def _data_dir(settings: Settings) -> Path:
     return Path(settings.storage.data_dir)
+
+
+def _require_files(settings: Settings, folder: Path) -> None:
+    """A backup is of files: into other stores it is carried on from there."""
+    if settings.storage.postgres_url is not None or settings.storage.bucket is not None:
+        backup = shlex.quote(str(folder))
+        raise Unavailable(
+            "these settings have the ledger or the pictures in other stores. Restore into a folder"
+            f" first: 'image-gateway restore {backup} --data-dir restored'; then carry that over:"
+            " 'image-gateway migrate --data-dir restored --to @config.yaml'."
+        )
 
 
 def _done(

@@ -19,11 +19,12 @@ import yaml
 from gateway.cli.store import store_notices
 from gateway.config import Problem, Settings, SettingsError, load, load_listening
 from gateway.config.notices import notices, proxy_notices
-from gateway.config.schema import ServerSettings
+from gateway.config.schema import ServerSettings, Storage
 from gateway.core.addresses import is_loopback
 
 DEFAULT_PATH = Path("config.yaml")
 EXIT_PROBLEMS = 2
+FILES = ("ledger", "postgres", "pictures", "s3")
 ALIVE_SECONDS = 2.0
 ANSWER_BYTES = 1000
 
@@ -38,7 +39,7 @@ config_option = click.option(
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
-    help="The data folder, instead of storage.data_dir; alone it needs no settings file.",
+    help="The data folder, ledger and pictures in it; alone it needs no settings file.",
 )
 """Of a command that works on an installation's folder; `settings_of` reads both."""
 
@@ -145,7 +146,9 @@ def settings_of(path: Path | None, data_dir: Path | None) -> Settings:
         settings = load_settings(path or DEFAULT_PATH)
     if data_dir is None:
         return settings
-    storage = settings.storage.model_copy(update={"data_dir": str(data_dir)})
+    # An installation in a folder, whatever stores the settings have for theirs.
+    files = {name: field.default for name, field in Storage.model_fields.items() if name in FILES}
+    storage = settings.storage.model_copy(update={**files, "data_dir": str(data_dir)})
     return settings.model_copy(update={"storage": storage})
 
 

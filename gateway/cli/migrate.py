@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings
+from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_settings, settings_of
 from gateway.cli.formats import counted, lasting, size
 from gateway.cli.stages import Stages
 from gateway.config import Problem, Settings, SettingsError, parse_storage
@@ -50,16 +50,19 @@ TO_VARIABLE: Final = "IMAGE_GATEWAY_MIGRATE_TO"
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
-    show_default=True,
-    help="The settings of today: where ledger and pictures are.",
+    help=f"The settings of today: where ledger and pictures are.  [default: {DEFAULT_PATH}]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Instead of --config: the data folder that is carried over, as one that was restored.",
 )
 @click.option("--undo", is_flag=True, help="Instead: the ledger was not moved after all.")
 @click.option("--yes", is_flag=True, help="With --undo: do not ask.")
 @click.option("--json", "says", flag_value="json", help="Print one JSON object instead.")
 @click.option("--quiet", "says", flag_value="nothing", help="Show no progress.")
 def migrate_command(
-    to: str | None, pictures: str | None, path: Path, says: str | None, **undoing: bool
+    to: str | None, pictures: str | None, path: Path | None, says: str | None, **given: Any
 ) -> None:
     """Move the installation to another ledger, and its pictures with it.
 
@@ -85,9 +88,9 @@ def migrate_command(
       image-gateway migrate --config config.new.yaml --to sqlite --pictures folder
     """
     try:
-        settings = load_settings(path)
-        if undoing["undo"]:
-            _undone(settings, yes=undoing["yes"])
+        settings = settings_of(path, given["data_dir"])
+        if given["undo"]:
+            _undone(settings, yes=given["yes"])
             return
         target = _target(settings, to, pictures)
         with Stages(silent=says is not None) as tell:

@@ -24,6 +24,7 @@ class Lying:
     name: str
     size_bytes: int
     version: str
+    changed_at: float = 0.0
 
 
 class PicturePlace(Protocol):

@@ -21,7 +21,7 @@ from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_bucket, re
 from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
-from gateway.wiring.moves import Move, come_back, make_place
+from gateway.wiring.moves import Move, come_back, make_place, origin
 from gateway.wiring.restores import Restore
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "come_back",
     "make_ledger",
     "make_place",
+    "origin",
     "require_bucket",
     "require_store",
 ]

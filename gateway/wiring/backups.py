@@ -28,13 +28,17 @@ from gateway.adapters.backup.folder import NEW, BackupFolder
 from gateway.adapters.backup.manifest import Manifest
 from gateway.adapters.backup.tree import MOST_TOLD, Tally, Tree, by_shard, carry_set_aside
 from gateway.adapters.ledger.ledger_file import LedgerFile, copy_ledger
+from gateway.adapters.ledger.moving.carrying import copy_out
+from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.marker import Marker
 from gateway.core.instants import rfc3339
 from gateway.core.model import Picture
 from gateway.core.picture_errors import StoreAway
 from gateway.errors import Unavailable
+from gateway.ports.picture_places import PicturePlace
 from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME
+from gateway.wiring.bucket_backups import BucketTree
 
 ASIDE_NAME: Final = "unproven"
 SMALL_FILES: Final = ("callback.key", "credits.json")
@@ -60,24 +64,41 @@ class BackupMade:
     notices: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class BackupOf:
+    """An installation: its data folder, and its ledger and pictures where they are not in it."""
+
+    data_dir: Path
+    ledger: LedgerSide | None = None
+    pictures: PicturePlace | None = None
+
+
 class Backup:
-    """Of the installation in `data_dir`, into the folder `into`; `make` once."""
+    """Of an installation, or the one in a data folder, into the folder `into`; `make` once.
+
+    What is elsewhere comes into the same files and folders as what is in the data folder.
+    """
 
     def __init__(
         self,
-        data_dir: Path,
+        of: BackupOf | Path,
         into: Path,
         *,
         verify_all: bool = False,
         tell: Tell = lambda *_: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._data = resolved(data_dir)
+        self._origin = of if isinstance(of, BackupOf) else BackupOf(of)
+        self._data = resolved(self._origin.data_dir)
         self._folder = BackupFolder(resolved(into))
         self._verify_all = verify_all
         self._tell = tell
         self._clock = clock
         self._new_ledger = self._folder.root / f"{LEDGER_NAME}{NEW}"
+        self._bucket: BucketTree | None = None
+        if self._origin.pictures is not None:
+            target = self._folder.root / PICTURES_NAME
+            self._bucket = BucketTree(self._origin.pictures, target, Carrier(), verify_all)
 
     def make(self) -> BackupMade:
         """Raises `Unavailable` when no backup can be made; the former one is whole then."""
@@ -89,7 +110,7 @@ class Backup:
             former = folder.manifest()
             carrier = Carrier()
             tally = self._stores(former, carrier)
-            carry_set_aside(self._data / ASIDE_NAME, folder.root / ASIDE_NAME, carrier, tally)
+            self._carry_set_aside(carrier, tally)
             self._carry_small(carrier)
             with closing(LedgerFile(self._new_ledger, still=True)) as ledger:
                 problems = self._problems(ledger, tally)
@@ -102,6 +123,10 @@ class Backup:
             with suppress(OSError):
                 folder.drop_draft(self._new_ledger)
             folder.close()
+            if self._bucket is not None:
+                self._bucket.close()
+            if self._origin.ledger is not None:
+                self._origin.ledger.close()
         size_bytes = (folder.root / LEDGER_NAME).stat().st_size
         took = self._clock() - began
         notices = _notices(tally)
@@ -111,7 +136,7 @@ class Backup:
 
     def _require_apart(self) -> None:
         ledger, root = self._data / LEDGER_NAME, self._folder.root
-        if not ledger.is_file():
+        if self._origin.ledger is None and not ledger.is_file():
             raise Unavailable(f"there is no {ledger}; name the folder with --data-dir.")
         for used in (self._data, (self._data / PICTURES_NAME).resolve()):
             if root == used or used in root.parents:
@@ -135,6 +160,9 @@ class Backup:
         raise Unavailable("Pictures are erased faster than they can be copied: try again later.")
 
     def _copy_ledger(self) -> None:
+        if self._origin.ledger is not None:
+            copy_out(self._origin.ledger, self._new_ledger, self._tell, self._clock)
+            return
         source = self._data / LEDGER_NAME
         copy_ledger(source, self._new_ledger, lambda at, of: self._tell("ledger", at, of))
         with suppress(PermissionError):  # who is not root keeps it as the own
@@ -152,6 +180,11 @@ class Backup:
         if former is not None:
             self._require_successor(former, ledger)
         store_id = ledger.store_id()
+        if self._bucket is not None:
+            if store_id is None or self._bucket.store_id() != store_id:
+                where = self._origin.pictures.where if self._origin.pictures else ""
+                raise Unavailable(f"The pictures cannot be copied: {where} is another store's.")
+            return
         marker = Marker(self._data / PICTURES_NAME)
         if store_id is not None:
             marker.expect(store_id)
@@ -192,10 +225,13 @@ class Backup:
 
     def _carry_pictures(self, ledger: LedgerFile, carrier: Carrier) -> Tally:
         source, target = self._data / PICTURES_NAME, self._folder.root / PICTURES_NAME
-        tree = Tree(source, target, carrier, self._verify_all)
+        tree = self._bucket or Tree(source, target, carrier, self._verify_all)
         carrier.make_folder(target, 0o750)
-        with suppress(FileNotFoundError):  # of before there was one
-            carrier.carry(source / MARKER, target / MARKER, may_link=False)
+        if self._bucket is not None:
+            self._bucket.write_marker(ledger.store_id() or "")
+        else:
+            with suppress(FileNotFoundError):  # of before there was one
+                carrier.carry(source / MARKER, target / MARKER, may_link=False)
         tally, unwanted = Tally(), ledger.to_remove()
         total = ledger.picture_totals()[0]
         for shard, named in by_shard(every_picture(ledger)):
@@ -207,8 +243,17 @@ class Backup:
     def _any_erased(self, missing: Sequence[str]) -> bool:
         if not missing:
             return False
+        if self._origin.ledger is not None:
+            return any(not self._origin.ledger.has_picture(name[:64]) for name in missing)
         with closing(LedgerFile(self._data / LEDGER_NAME)) as ledger:
             return any(not ledger.is_on_record(name[:64]) for name in missing)
+
+    def _carry_set_aside(self, carrier: Carrier, tally: Tally) -> None:
+        target = self._folder.root / ASIDE_NAME
+        if self._bucket is not None:
+            self._bucket.carry_set_aside(target, tally)
+        else:
+            carry_set_aside(self._data / ASIDE_NAME, target, carrier, tally)
 
     # --- the rest ----------------------------------------------------------------------------
 

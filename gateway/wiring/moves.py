@@ -34,7 +34,7 @@ from gateway.core.picture_errors import PictureProblem
 from gateway.errors import Unavailable
 from gateway.ports.picture_places import PicturePlace
 from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME
-from gateway.wiring.backups import ASIDE_NAME
+from gateway.wiring.backups import ASIDE_NAME, BackupOf
 from gateway.wiring.restores import require_no_backup
 
 
@@ -173,6 +173,16 @@ def make_side(settings: Settings) -> LedgerSide:
     direct = settings.storage.postgres.direct
     place = show_ledger(settings.storage.ledger) or ""
     return PostgresSide(url if direct is None else direct.get_secret_value(), place)
+
+
+def origin(settings: Settings) -> BackupOf:
+    """The settings' installation as a backup takes it."""
+    storage = settings.storage
+    return BackupOf(
+        Path(storage.data_dir),
+        ledger=None if storage.postgres_url is None else make_side(settings),
+        pictures=None if storage.bucket is None else make_place(settings),
+    )
 
 
 def make_place(settings: Settings, environ: Mapping[str, str] = os.environ) -> PicturePlace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from house import FAST, OTHER_KEY, House, opened, settings_text
 from gateway.cli import main
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox, running_sandbox
+from gateway.wiring import make_place
 
 NOBODY = "https://127.0.0.1:9/hook"
 """Where no callback ever arrives."""
@@ -142,3 +144,65 @@ async def test_there_and_back_nobody_notices(installation: Installation) -> None
     assert await seen(home, tasks, pictures, key) == before
     assert await home.violations() == []
     await home.stop()
+
+
+async def run(*words: str | Path) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, main, [str(word) for word in words])
+
+
+async def test_a_backup_of_other_stores_is_files_and_becomes_them_again(
+    installation: Installation, tmp_path: Path
+) -> None:
+    new, kept = tmp_path / "new.yaml", tmp_path / "kept"
+    home = await installation.serves("new")
+    tasks, pictures, key = await lived(home)
+    first = await run("backup", kept, "--config", new)
+    assert first.exit_code == 0, first.output
+    later = await home.made("a later bicycle")
+    tasks.append(later["id"])
+    digest = pictures.pop(1).partition(".")[0]
+    assert (await home.admin("DELETE", f"pictures/{digest}")).status_code == 200
+    before = await seen(home, tasks, pictures, key)
+    second = await run("backup", kept, "--config", new, "--json")
+    assert second.exit_code == 0, second.output
+    assert json.loads(second.output)["new_pictures"] == 1
+    assert not list(kept.glob(f"pictures/??/{digest}*"))
+    audited = await run("audit", "--config", new, "--data-dir", kept, "--deep")
+    assert audited.exit_code == 0, audited.output
+    await home.stop()
+
+    refused = await run("restore", kept, "--config", new)
+    assert refused.exit_code == 2
+    assert "image-gateway migrate --data-dir restored" in refused.output
+    assert (await run("restore", kept, "--data-dir", tmp_path / "restored")).exit_code == 0
+    installation.storage["newer"] = dict(shared_servers.stores("restored"))
+    file = installation.write("newer")
+    carried = await run("migrate", "--data-dir", tmp_path / "restored", "--to", f"@{file}")
+    assert carried.exit_code == 0, carried.output
+    home = await installation.serves("newer")
+    assert await seen(home, tasks, pictures, key) == before
+    assert await home.violations() == []
+    await home.stop()
+
+
+async def test_the_audit_looks_into_the_bucket(installation: Installation, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    home = await installation.serves("new")
+    made = await home.made(n=2)
+    names = [link.rpartition("/")[2] for link in made["results"]]
+    await home.stop()
+    well = await run("audit", "--config", new, "--deep")
+    assert well.exit_code == 0, well.output
+    place = make_place(home.settings)
+    await place.open()
+    await place.remove(names[0])
+    (tmp_path / "other").write_bytes(b"other bytes")
+    await place.put(names[1], tmp_path / "other")
+    await place.put(f"{'0' * 64}.json", tmp_path / "other")
+    await place.close()
+    ill = await run("audit", "--config", new, "--deep")
+    assert ill.exit_code == 1
+    assert f"{names[0]} is not there" in ill.output
+    assert f"{names[1]} has the digest" in ill.output
+    assert f"{names[1]} has 11 bytes" in ill.output
+    assert f"{'0' * 64}.json is there" in ill.output

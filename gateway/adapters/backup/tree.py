@@ -8,7 +8,7 @@ is under way may have kept it already. Blocking.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import stat_result
 from pathlib import Path
@@ -33,8 +33,8 @@ MOST_TOLD: Final = 100
 """Of names in a report; how many there are is counted."""
 
 _SIDECAR: Final = ".json"
-_PICTURE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)}|json)")
-_ASIDE: Final = re.compile(r"[A-Za-z0-9_]{1,100}-\d{1,4}\.(bin|json)")
+PICTURE_FILE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)}|json)")
+ASIDE_FILE: Final = re.compile(r"[A-Za-z0-9_]{1,100}-\d{1,4}\.(bin|json)")
 
 
 @dataclass(slots=True)
@@ -67,10 +67,10 @@ class Tree:
     ) -> None:
         """Carries what is missing there; of digests that are unwanted nothing."""
         source, target = self.source / shard, self.target / shard
-        found, strange = files_in(source, _PICTURE)
+        found, strange = files_in(source, PICTURE_FILE)
         tally.strange += [f"{shard}/{name}" for name in strange][: MOST_TOLD - len(tally.strange)]
         remove_drafts(target)
-        there = dict(files_in(target, _PICTURE)[0])
+        there = dict(files_in(target, PICTURE_FILE)[0])
         wanted = {name: one for name, one in found.items() if name[:64] not in unwanted}
         carried = [
             name
@@ -82,14 +82,14 @@ class Tree:
             sync_folder(target)
         for name in carried:
             there[name] = wanted[name]
-            tally.new += _is_picture(name)
+            tally.new += is_picture(name)
             tally.new_bytes += wanted[name].st_size
-        self._count(target, list(named), wanted, there, tally)
+        count(target, list(named), wanted, there, tally)
 
     def _is_there(self, path: Path, wanted: stat_result, there: stat_result | None) -> bool:
         if there is None:
             return False
-        if not _is_picture(path.name):
+        if not is_picture(path.name):
             return is_same(wanted, there)
         return wanted.st_size == there.st_size and not (self.verify_all and not is_itself(path))
 
@@ -104,35 +104,36 @@ class Tree:
             return False
         return True
 
-    def _count(
-        self,
-        target: Path,
-        named: list[Picture],
-        wanted: Mapping[str, stat_result],
-        there: Mapping[str, stat_result],
-        tally: Tally,
-    ) -> None:
-        for one in named:
-            if one.name not in there or there[one.name].st_size != one.size_bytes:
-                tally.missing.append(one.name)
-            else:
-                tally.lost_at_source += one.name not in wanted
-        digests = {one.digest for one in named}
-        for name, found in there.items():
-            if name not in wanted and name[:64] not in digests:
-                tally.doomed.append(target / name)
-            elif _is_picture(name):
-                tally.pictures += 1
-                tally.picture_bytes += found.st_size
+
+def count(
+    target: Path,
+    named: list[Picture],
+    wanted: Container[str],
+    there: Mapping[str, stat_result],
+    tally: Tally,
+) -> None:
+    """What of a shard is in the target, and what of that nobody wants any more."""
+    for one in named:
+        if one.name not in there or there[one.name].st_size != one.size_bytes:
+            tally.missing.append(one.name)
+        else:
+            tally.lost_at_source += one.name not in wanted
+    digests = {one.digest for one in named}
+    for name, found in there.items():
+        if name not in wanted and name[:64] not in digests:
+            tally.doomed.append(target / name)
+        elif is_picture(name):
+            tally.pictures += 1
+            tally.picture_bytes += found.st_size
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
     return not name.endswith(_SIDECAR)
 
 
 def _pictures_first(name: str) -> tuple[bool, str]:
     """What a crash leaves behind is then never a tale of a picture that is not there."""
-    return not _is_picture(name), name
+    return not is_picture(name), name
 
 
 def by_shard(pictures: Iterable[Picture]) -> Iterator[tuple[str, list[Picture]]]:
@@ -149,8 +150,8 @@ def by_shard(pictures: Iterable[Picture]) -> Iterator[tuple[str, list[Picture]]]
 
 def carry_set_aside(source: Path, target: Path, carrier: Carrier, tally: Tally) -> None:
     """What is no picture as far as anybody can tell, as it is now."""
-    found, _ = files_in(source, _ASIDE)
-    there, _ = files_in(target, _ASIDE)
+    found, _ = files_in(source, ASIDE_FILE)
+    there, _ = files_in(target, ASIDE_FILE)
     if found:
         carrier.make_folder(target, ASIDE_MODE)
     for name, one in found.items():

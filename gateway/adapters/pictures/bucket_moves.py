@@ -73,4 +73,5 @@ def _key(name: str) -> str:
 def _lying(one: Seen) -> Lying:
     last = one.key.rpartition("/")[2]
     name = f"{ASIDE}/{last}" if one.key.startswith(f"{ASIDE}/") else last
-    return Lying(name, one.size_bytes, f"{one.size_bytes}-{one.tag or one.changed_at}")
+    version = f"{one.size_bytes}-{one.tag or one.changed_at}"
+    return Lying(name, one.size_bytes, version, one.changed_at)

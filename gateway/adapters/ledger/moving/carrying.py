@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import orjson
@@ -18,6 +20,7 @@ from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.marks import Mark
 from gateway.adapters.ledger.moving.side import LedgerSide, without_nul
+from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
 from gateway.adapters.ledger.moving.tables import CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import Differences, Page, key_of, walk
 from gateway.core.instants import rfc3339
@@ -104,6 +107,14 @@ class LedgerMove:
             for table in tables():
                 self._walk(table, total)
         self._make_indexes()
+
+    def copy(self) -> None:
+        """All of it as of one instant into a new file of its own: of a ledger that is whole, and
+        that stays where it is."""
+        self._require_source()
+        self.target.make()
+        self.carry()
+        self.target.settle()
 
     def finish(self) -> Sequence[TableProof]:
         """The rest, and the proof that nothing is missing; the source must be held meanwhile."""
@@ -272,3 +283,10 @@ class LedgerMove:
 
     def _mark(self, place: str) -> str:
         return Mark(place, rfc3339(self._clock()), self._store_id).to_json()
+
+
+def copy_out(source: LedgerSide, path: Path, tell: Tell, clock: Callable[[], float]) -> None:
+    """The ledger as of one instant, as a file of its own; raises `Unavailable`."""
+    path.unlink(missing_ok=True)
+    with closing(SqliteSide(path, alone=True)) as target:
+        LedgerMove(source, target, tell=tell, clock=clock).copy()

@@ -147,6 +147,12 @@ class LedgerSide(ABC):
             found = self.writer().execute("SELECT id FROM picture_store").fetchall()
         return str(found[0][0]) if found else None
 
+    def has_picture(self, digest: str) -> bool:
+        """Whether it is on record, and not erased."""
+        sql = "SELECT 1 FROM pictures WHERE digest = ? AND erased_at IS NULL LIMIT 1"
+        with self.failures():
+            return bool(self.writer().execute(sql, (digest,)).fetchall())
+
     def marks(self) -> Mapping[str, str]:
         with self.failures():
             return marks.marks(self.writer())

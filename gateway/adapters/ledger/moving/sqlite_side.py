@@ -25,11 +25,15 @@ _INDEXES: Final = (
 
 
 class SqliteSide(LedgerSide):
-    """`path` may not be there yet: then there is no ledger, until one is made."""
+    """`path` may not be there yet: then there is no ledger, until one is made.
 
-    def __init__(self, path: Path) -> None:
+    `alone`: it is nobody else's, and needs neither a lock nor to be durable before it is whole.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
         super().__init__(str(path))
         self._path = path
+        self._alone = alone
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._lock: int | None = None
@@ -37,7 +41,10 @@ class SqliteSide(LedgerSide):
     def writer(self) -> sqlite3.Connection:
         """Where nobody may write it is read beside whoever does."""
         if self._writer is None:
-            self._writer = connect(self._path, read_only=self._lock is None)
+            is_ours = self._alone or self._lock is not None
+            self._writer = connect(self._path, read_only=not is_ours)
+            if self._alone:
+                self._writer.execute("PRAGMA synchronous = OFF")
         return self._writer
 
     def schema(self) -> int | None:
@@ -55,7 +62,8 @@ class SqliteSide(LedgerSide):
             if os.geteuid() == 0:  # whoever has the folder is to serve from it
                 folder = self._path.parent.stat()
                 os.chown(self._path, folder.st_uid, folder.st_gid)
-                os.chown(f"{self._path}.lock", folder.st_uid, folder.st_gid)
+                with suppress(FileNotFoundError):
+                    os.chown(f"{self._path}.lock", folder.st_uid, folder.st_gid)
             migrations.migrate(self.writer())
 
     @contextmanager
@@ -121,6 +129,9 @@ class SqliteSide(LedgerSide):
         with self.failures():
             self._drop(self._reader)
             empty_log(self.writer())
+            if self._alone:
+                self.writer().execute("PRAGMA journal_mode = DELETE")
+                _sync(self._path)
 
     def violations(self, now: float) -> Sequence[Violation]:
         with self.failures():
@@ -154,3 +165,12 @@ class SqliteSide(LedgerSide):
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _sync(path: Path) -> None:
+    """Makes the file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
