@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
 from gateway.adapters.ledger.statements import PENDING, marks
 from gateway.core.delivery import OPERATOR
@@ -59,6 +60,7 @@ def lease(
     taken = in_turn(due, in_hand, limit=limit, share=share)
     if not taken:
         return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
     ids = [one.id for one in taken]
     db.execute(_take(len(ids)), (owner, until, now, now, *ids))
     return every(db, (_leased(len(ids)), (owner, until, *ids)), rows.delivery_from)
