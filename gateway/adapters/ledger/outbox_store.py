@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
 from gateway.adapters.ledger.statements import PENDING, marks
 from gateway.core.delivery import OPERATOR
@@ -72,6 +73,7 @@ def lease(db: Database, asked: Taking) -> Sequence[Delivery]:
     taken = in_turn(due, in_hand, limit=limit, share=share)
     if not taken:
         return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
     ids = [one.id for one in taken]
     lease = (asked.owner, asked.until)
     db.execute(_take(len(ids), asked.passing), (*lease, now, now, *ids))

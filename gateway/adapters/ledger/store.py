@@ -20,6 +20,7 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.planned import Before
 from gateway.core.model import Claim, Job, Run, RunState
 from gateway.core.replicas import Epoch
@@ -123,6 +124,7 @@ def lease(
     due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
     if not due:
         return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
     db.execute(statements.take_runs(len(due), passing), (owner, until, now, now, *due))
     return every(db, (statements.leased_runs(len(due)), (owner, until, *due)), rows.run_from)
 
