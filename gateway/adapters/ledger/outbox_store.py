@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
 from gateway.adapters.ledger.statements import PENDING, marks
 from gateway.core.delivery import OPERATOR
@@ -61,28 +62,22 @@ class Taking:
 
 
 def lease(db: Database, asked: Taking) -> Sequence[Delivery]:
-    """Takes what is due; where another took all of it, there may be more behind."""
-    owner, now, until = asked.owner, asked.now, asked.until
+    """Takes what is due."""
+    now, limit, share = asked.now, asked.limit, asked.share
     if asked.passing:
         db.execute(statements.one_leases("deliveries"))
-    for _ in range(statements.MOST_LOOKS):
-        ids = _turn(db, now, limit=asked.limit, share=asked.share)
-        if not ids:
-            break
-        db.execute(_take(len(ids), asked.passing), (owner, until, now, now, *ids))
-        leased = (_leased(len(ids)), (owner, until, *ids))
-        if taken := every(db, leased, rows.delivery_from):
-            return taken
-    return []
-
-
-def _turn(db: Database, now: float, *, limit: int, share: int) -> Sequence[str]:
-    """Of all that is due what may be taken now, the parties in turn."""
     in_hand = _in_hand(db, now)
     parties = [OPERATOR, *(team for (team,) in db.execute(TEAMS).fetchall())]
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
     due = {party: _due(db, party, now, most) for party, most in room.items() if most > 0}
-    return [one.id for one in in_turn(due, in_hand, limit=limit, share=share)]
+    taken = in_turn(due, in_hand, limit=limit, share=share)
+    if not taken:
+        return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
+    ids = [one.id for one in taken]
+    lease = (asked.owner, asked.until)
+    db.execute(_take(len(ids), asked.passing), (*lease, now, now, *ids))
+    return every(db, (_leased(len(ids)), (*lease, *ids)), rows.delivery_from)
 
 
 def renew(db: Database, owner: str, ids: Sequence[str], until: float) -> Collection[str]:
