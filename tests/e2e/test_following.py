@@ -264,6 +264,7 @@ def gives_always(house: House, body: bytes) -> None:
 async def test_no_erasure_takes_what_another_gateway_is_about_to_own(two: Two) -> None:
     one, other = two
     first = await one.made("the first")
+    idle(one)
     url = first["results"][0]
     gives_always(other, (await one.client.get(url)).content)
     looked, go = asyncio.Event(), asyncio.Event()
