@@ -56,7 +56,7 @@ class Balancer:
             raise RuntimeError("Caddy is missing: pip install 'image-gateway[cluster]'")
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / "Caddyfile"
-        file.write_text(f"{_AROUND}import {FILE}\n", "utf-8")
+        file.write_text(f'{_AROUND}import "{FILE}"\n', "utf-8")
         self._program = Program(
             "Caddy",
             (caddy, "run", "--adapter", "caddyfile", "--config", str(file)),

@@ -22,6 +22,7 @@ MODEL: Final = "gpt-image-1.5"
 PRICE_USD: Final = 0.06
 """Of one picture, at medium quality."""
 BUDGET_USD: Final = 20
+PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,12 @@ class Replica:
         return (sys.executable, "-m", "gateway", name, "--config", str(self.file))
 
     def environment_of_commands(self) -> Mapping[str, str]:
-        """This process's, and what the gateway has to know of the bucket."""
-        return {**os.environ, **self.environment}
+        """This process's, and what a gateway has to know of the bucket.
+
+        Without proxies: all that it talks to is on this machine.
+        """
+        own = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
+        return {**own, **self.environment}
 
     def start(self) -> None:
         """Returns when it takes orders."""

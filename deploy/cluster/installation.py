@@ -129,6 +129,7 @@ async def in_thread(work: Callable[[], _T]) -> _T:
         return await asyncio.shield(doing)
     except asyncio.CancelledError:
         await asyncio.wait([doing])
+        doing.exception()  # who was cancelled has no use for it
         raise
 
 

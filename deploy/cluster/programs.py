@@ -8,7 +8,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,9 @@ from typing import Final
 
 _LOOK_SECONDS: Final = 0.05
 _TOLD_LINES: Final = 5
+
+DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks this machine's own servers, which no proxy of the environment can reach."""
 
 
 def found(name: str) -> str | None:
@@ -27,7 +29,7 @@ def found(name: str) -> str | None:
 
 def answers(url: str) -> bool:
     """Whether somebody says 200 there."""
-    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+    with suppress(OSError), DIRECT.open(url, timeout=2) as answer:
         return bool(answer.status == 200)
     return False
 

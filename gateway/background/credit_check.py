@@ -117,8 +117,12 @@ class CreditWatch:
     async def _remembered(self) -> dict[str, Compared]:
         """The last comparisons, which are told: whoever made them."""
         await self._adopt()
-        checks = await self._ledger.credit_checks()
-        found = {one.upstream: Compared(**orjson.loads(one.found)) for one in checks}
+        found: dict[str, Compared] = {}
+        for one in await self._ledger.credit_checks():
+            try:
+                found[one.upstream] = Compared(**orjson.loads(one.found))
+            except (ValueError, TypeError):
+                log.warning("credits are compared from now on", upstream=one.upstream)
         for name, compared in found.items():
             self._tell(name, compared.drift, compared.at)
         return found

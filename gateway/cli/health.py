@@ -11,14 +11,18 @@ import click
 from click.core import ParameterSource
 
 from gateway.cli.connection import EXIT_REFUSED, Connection, Unanswered
-from gateway.cli.formats import plain
+from gateway.cli.formats import instant, plain
+from gateway.cli.operator import KEY_VARIABLE, Operator
 from gateway.cli.tables import say
 from gateway.cli.unanswered import DEFAULT_URL, URL_VARIABLE
 
 if TYPE_CHECKING:
+    from gateway.web.admin.replicas import ReplicasShape
     from gateway.web.monitoring import ReadyShape
 
 READY: Final = "ready"
+CLOCK_SECONDS: Final = 1.0
+"""More is worth a word."""
 
 
 @click.command("health", short_help="Can the gateway take orders, and why not.")
@@ -34,22 +38,32 @@ READY: Final = "ready"
     type=click.Path(path_type=Path),
     help="Ask the port of this settings file.  [default: config.yaml, where there is one]",
 )
+@click.option(
+    "--replicas", is_flag=True, help="List the gateways that share its ledger; wants an admin key."
+)
+@click.option("--key", envvar=KEY_VARIABLE, show_envvar=True, help="The admin key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's JSON as it is.")
-@click.pass_context
-def health_command(ctx: click.Context, url: str | None, path: Path | None, as_json: bool) -> None:
+def health_command(
+    *, url: str | None, path: Path | None, replicas: bool, key: str | None, as_json: bool
+) -> None:
     """Asks a running gateway whether it can take orders, and says why not.
 
-    It needs no key. The exit status is 0 when it is ready, 1 when it is not, and 2 when nobody
-    answers. 'check --alive' only asks whether it runs: use that to restart it, and this to send it
-    work.
+    Without --replicas it needs no key. The exit status is 0 when it is ready, 1 when it is not,
+    and 2 when nobody answers. 'check --alive' only asks whether it runs: use that to restart it,
+    and this to send it work.
 
     \b
       image-gateway health
       image-gateway health --url https://images.example.org
       image-gateway health --json || systemctl status image-gateway
+      image-gateway health --replicas
     """
+    ctx = click.get_current_context()
     if path is not None and ctx.get_parameter_source("url") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--url or --config, not both.")
+    if replicas:
+        _tell_replicas(_where(url, path), key=key, as_json=as_json)
+        return
     with Connection(url=_where(url, path)) as gateway:
         with gateway.opened("GET", "/readyz", fine=(200, 503)) as response:
             answer = gateway.whole(response)
@@ -59,6 +73,24 @@ def health_command(ctx: click.Context, url: str | None, path: Path | None, as_js
     say(answer.decode("utf-8", "replace") if as_json else "\n".join(lines))
     if found["status"] != READY:
         raise SystemExit(EXIT_REFUSED)
+
+
+def _tell_replicas(url: str, *, key: str | None, as_json: bool) -> None:
+    with Operator(url=url, key=key, as_json=as_json) as operator:
+        operator.show(operator.get("replicas"), _replicas_told)
+
+
+def _replicas_told(found: ReplicasShape) -> Iterator[str]:
+    alive = [one for one in found["data"] if one["alive"]]
+    yield f"{len(alive)} of {len(found['data'])} gateways live."
+    for one in found["data"]:
+        seen = "lives" if one["alive"] else f"silent since {instant(one['seen_at'])}"
+        what = " (asked)" if one["this"] else ""
+        yield f"  {plain(one['name'])}{what}: {seen}, started {instant(one['started_at'])}"
+    if len({one["settings"] for one in alive}) > 1:
+        yield "They do not run by the same settings: restart or reload those with the old ones."
+    if abs(off := found["clock_offset_seconds"]) > CLOCK_SECONDS:
+        yield f"The clock of the one that was asked is off by {off:+.1f} s, which is corrected."
 
 
 def _told(url: str, answer: ReadyShape) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
@@ -120,6 +121,8 @@ def init_command(folder: Path, **given: Any) -> None:
         folder = _absolute(folder)
         _refuse_existing(folder / name)  # before anything is asked
         chosen = replace(_chosen(folder, **given), replicas=replicas)
+        if replicas:
+            _refuse_all_but_a_name(chosen.public_url)
         with held(folder):
             _refuse_existing(folder / name)
             done = _compose(folder, chosen) if compose else _native(folder, chosen)
@@ -140,6 +143,16 @@ def _refuse_all_but_the_address(option: str) -> None:
                 f"--{option}: leave {name.removesuffix('_url').replace('_', '-')} out:"
                 f" {WRITTEN_SETTINGS[option]} says it."
             )
+
+
+def _refuse_all_but_a_name(public_url: str) -> None:
+    """The balancer of deploy/replicas serves a whole name, on the ports that it publishes."""
+    parts = urlsplit(public_url)
+    if parts.path or parts.port not in (None, 80, 443):
+        raise click.UsageError(
+            "--replicas: its balancer serves a name of its own on the usual ports, such as"
+            f" https://{parts.hostname}: without {parts.path or f':{parts.port}'}."
+        )
 
 
 def _absolute(folder: Path) -> Path:

@@ -99,6 +99,7 @@ class Following:
         self._policy_epoch = -1
         self._fresh_until = float("-inf")
         self._ask_after = float("-inf")
+        self._is_cut_off = False
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
         self._away = False
@@ -168,6 +169,13 @@ class Following:
         if not self.is_fresh():
             await self._follow(None, unless_just_tried=True)
 
+    async def try_to_confirm(self) -> None:
+        """As `confirm`, for who may go on without: nobody waits where it was in vain just now."""
+        if not self.is_fresh() and not self._is_cut_off:
+            with suppress(Unavailable, TimeoutError):
+                await asyncio.wait_for(self.confirm(), RETRY_SECONDS)
+            self._is_cut_off = not self.is_fresh()
+
     def check(self, found: Epochs | None, cache: int | None = None) -> None:
         """Inside a decision: raises `Behind` where it would be made by outdated teams, or by an
         answer that the cache had in an older epoch. None: that was not asked for."""
@@ -208,6 +216,7 @@ class Following:
             Replica(own.id, own.name, self._started_at, seen_at, self._followed(), own.settings())
         )
         self._fresh_until = began + STALE_SECONDS
+        self._is_cut_off = False
 
     def _followed(self) -> Epochs:
         return Epochs(self._policy_epoch, self._cache.epoch)

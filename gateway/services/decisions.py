@@ -160,7 +160,7 @@ class Decisions:
         """With the answer that the response cache holds ready, if it may be given."""
         if ask.freshness.no_store or ask.freshness.no_cache:
             return ask
-        ask = replace(ask, cache_epoch=self._deps.cache.epoch)
+        epoch = self._deps.cache.epoch  # before: what is found is at least as new
         cached = await self._deps.cache.get(ask.fingerprint)
         if cached is None or ask.seconds_left(cached) <= 0:
             self._deps.observer.cache_looked_up("miss" if cached is None else "stale")
@@ -168,7 +168,8 @@ class Decisions:
         self._deps.observer.cache_looked_up("hit")
         readable = await self._is_readable(ask, cached)
         vetted = {**ask.vetted, cached.id: readable}
-        return replace(ask, vetted=vetted, cached=cached if readable else None)
+        found = cached if readable else None
+        return replace(ask, vetted=vetted, cached=found, cache_epoch=epoch)
 
     async def _to_be_made(self, ask: Ask) -> Ask:
         """Without an answer held ready pictures may have to be made, and there must be a place to

@@ -18,6 +18,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
 from gateway.process.shares import Shares
 from gateway.web.literals import check_literals, check_numbers
@@ -130,12 +131,14 @@ async def read_object(
 ) -> dict[str, Any]:
     """The JSON object in the body; none at all is an empty one where it may be.
 
-    Raises what `read_body` and `parse` raise.
+    No text in it is one that a store cannot keep. Raises what `read_body` and `parse` raise.
     """
     body = await read_body(request, limit_bytes)
     if may_be_empty and not body.strip():
         return {}
-    return as_object(parse(body, request.headers.get("content-type", "")))
+    value = as_object(parse(body, request.headers.get("content-type", "")))
+    check_texts(value)
+    return value
 
 
 def as_object(value: object) -> dict[str, Any]:

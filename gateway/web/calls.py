@@ -64,6 +64,9 @@ class Confirmed(Protocol):
     async def confirm(self) -> None:
         """Returns when they are. Raises `Unavailable`."""
 
+    async def try_to_confirm(self) -> None:
+        """Returns soon, when they are or cannot be had."""
+
 
 class Always:
     """Where nobody else writes the ledger."""
@@ -72,6 +75,9 @@ class Always:
         return True
 
     async def confirm(self) -> None:
+        return
+
+    async def try_to_confirm(self) -> None:
         return
 
 
@@ -91,6 +97,7 @@ class Door:
         """Raises `Unauthorized`, `Unavailable`."""
         if not self.confirmed.is_fresh():
             if request.method in READS:
+                await self.confirmed.try_to_confirm()
                 with suppress(Unauthorized):
                     return team_of(request, self.current)
             await self.confirmed.confirm()

@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from gateway.core.orders.texts import check_texts
 from gateway.core.stretches import NAMES, TIMES, read_begin, read_end
 from gateway.errors import InvalidRequest
 from gateway.ports.ledger import Mark
@@ -107,6 +108,7 @@ def read_query(request: Request, model: type[A]) -> A:
         if name in found:
             raise InvalidRequest(f"The parameter '{name}' is there twice.", param=name)
         found[name] = value
+    check_texts(found)
     return read_as(model, {name: value for name, value in found.items() if value != ""})
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from gateway.core import callback_tokens
 from gateway.core.model import Run
 from gateway.core.policy import Current
+from gateway.errors import Unavailable
 from gateway.ports.replicas import Secrets
 
 NAME: Final = "callbacks"
@@ -36,7 +37,14 @@ class CallbackAddresses:
         """
         kept = await asyncio.to_thread(_kept_key, self._path)
         own = kept or secrets.token_bytes(callback_tokens.KEY_BYTES)
-        self._key = bytes.fromhex(await ledger.settle_secret(NAME, own.hex()))
+        settled = await ledger.settle_secret(NAME, own.hex())
+        try:
+            self._key = bytes.fromhex(settled)
+        except ValueError:
+            raise Unavailable(
+                f"The ledger's secret {NAME!r} is not what a gateway wrote: delete its row of the"
+                " table secrets; calls about runs that are under way are not known then."
+            ) from None
         if kept != self._key and not self._is_shared:
             await asyncio.to_thread(_keep_key, self._path, self._key)
 

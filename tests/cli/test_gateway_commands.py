@@ -142,3 +142,51 @@ def test_one_that_does_not_is_1(fake: FakeAdmin) -> None:
     fake.refuse("POST", "alerts/test", 409, "Alerts have no receiver.", code="no_alert_webhook")
     nobody = fake.run("alerts", "test")
     assert (nobody.exit_code, nobody.stderr) == (1, "Error: Alerts have no receiver.\n")
+
+
+# --- health --replicas ---------------------------------------------------------------------------
+
+
+def replica(name: str, **changes: object) -> dict[str, object]:
+    base = {"id": f"replica-{name}", "name": name, "this": False, "alive": True}
+    times = {"started_at": "2026-11-01T10:00:00Z", "seen_at": "2026-11-01T10:00:05Z"}
+    facts = {"seen_seconds_ago": 0.2, "policy_epoch": 3, "cache_epoch": 1, "settings": "ab"}
+    return {**base, **times, **facts, **changes}
+
+
+def replicas_answer(*found: dict[str, object], off: float = 0.0) -> dict[str, object]:
+    return {
+        "data": list(found),
+        "chores_here": True,
+        "clock_offset_seconds": off,
+        "now": "2026-11-01T10:00:06Z",
+    }
+
+
+def test_the_gateways_of_a_ledger_are_listed(fake: FakeAdmin) -> None:
+    one, two = replica("host-1:7", this=True), replica("host-\x1b2:9", alive=False)
+    fake.answer("GET", "replicas", replicas_answer(one, two))
+    result = fake.run("health", "--replicas")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "1 of 2 gateways live.\n"
+        "  host-1:7 (asked): lives, started 2026-11-01 10:00:00 UTC\n"
+        "  host-\ufffd2:9: silent since 2026-11-01 10:00:05 UTC, started 2026-11-01 10:00:00 UTC\n"
+    )
+    told = fake.run("health", "--replicas", "--json")
+    assert json.loads(told.stdout)["data"][0]["name"] == "host-1:7"
+
+
+def test_what_differs_between_them_is_said(fake: FakeAdmin) -> None:
+    one, two = replica("a"), replica("b", settings="cd")
+    fake.answer("GET", "replicas", replicas_answer(one, two, off=-4.2))
+    said = fake.run("health", "--replicas").stdout
+    assert "do not run by the same settings" in said and "off by -4.2 s" in said
+    gone = replica("b", settings="cd", alive=False)
+    fake.answer("GET", "replicas", replicas_answer(one, gone))
+    assert "same settings" not in fake.run("health", "--replicas").stdout
+
+
+def test_without_a_key_they_are_not_told(fake: FakeAdmin) -> None:
+    result = fake.run("health", "--replicas", key=None)
+    assert result.exit_code == 2 and "admin key" in result.stderr

@@ -165,6 +165,8 @@ def test_what_is_no_key_for_prometheus_is_told(folder: Path, found: str) -> None
         (("--data-dir", "\udcff"), URL, "no valid UTF-8"),
         (("--compose", "--port", "9"), URL, "--compose: leave port out: deploy/config.yaml"),
         (("--replicas", "--port", "9"), URL, "--replicas: leave port out: deploy/replicas/"),
+        (("--replicas",), f"{URL}/images", "--replicas: its balancer serves a name of its own"),
+        (("--replicas",), f"{URL}:8443", "--replicas: its balancer serves a name of its own"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_made(

@@ -40,6 +40,16 @@ async def deafen(house: House) -> None:
     await asyncio.gather(following._task, return_exceptions=True)
 
 
+def idle(house: House) -> None:
+    """It takes up no runs of others: what is ordered elsewhere is finished, and cached, there."""
+
+    async def nothing(*_: Any, **__: Any) -> tuple[()]:
+        return ()
+
+    ledger: Any = house.gateway.ledger
+    ledger.lease = nothing
+
+
 def hasten(house: House) -> None:
     """It waits for nobody after a change."""
 
@@ -165,6 +175,7 @@ def digest_of(task: Any) -> str:
 
 async def test_a_purge_at_one_is_one_at_the_other(two: Two) -> None:
     one, other = two
+    idle(one)
     await other.made("one")
     assert await is_hit(other, "one")
     assert (await ok(one, "POST", "cache/purge", {}))["purged"] == 1
@@ -174,6 +185,7 @@ async def test_a_purge_at_one_is_one_at_the_other(two: Two) -> None:
 
 async def test_a_hit_is_not_given_by_what_was_purged_unheard(two: Two) -> None:
     one, other = two
+    idle(one)
     await other.made("one")
     await deafen(other)
     hasten(one)
@@ -184,6 +196,7 @@ async def test_a_hit_is_not_given_by_what_was_purged_unheard(two: Two) -> None:
 
 async def test_an_erased_prompt_is_in_no_file_of_any_node(two: Two) -> None:
     one, other = two
+    idle(one)
     task = await other.made(SECRET)
     assert left(other.folder / "cache") != []
     await ok(one, "DELETE", f"pictures/{digest_of(task)}")
@@ -192,6 +205,7 @@ async def test_an_erased_prompt_is_in_no_file_of_any_node(two: Two) -> None:
 
 async def test_a_node_that_was_down_during_an_erasure_finds_it_out(tmp_path: Path) -> None:
     async with fellows(tmp_path) as (one, other):
+        idle(one)
         task = await other.made(SECRET)
         kept = await other.made("something else")
         await other.stop()
@@ -201,7 +215,7 @@ async def test_a_node_that_was_down_during_an_erasure_finds_it_out(tmp_path: Pat
         again = await opened(one.sandbox, data_folder(tmp_path, 1), storage=storage)
         try:
             assert left(other.folder) == []
-            assert await is_hit(again, "something else")
+            assert await is_hit(again, "something else")  # by the ledger
             assert (await again.poll(kept["id"])).status_code == 200
         finally:
             await again.http.stop(5)
@@ -211,8 +225,11 @@ async def test_a_node_that_was_down_during_an_erasure_finds_it_out(tmp_path: Pat
 
 async def test_an_answer_that_was_refreshed_at_one_is_the_others_too(two: Two) -> None:
     one, other = two
+    idle(other)
     first = await one.made("one")
     assert await is_hit(one, "one")
+    del vars(other.gateway.ledger)["lease"]
+    idle(one)
     newer = await other.made("one", headers={"Cache-Control": "no-cache"})
     assert digest_of(newer) != digest_of(first)
     answer = await one.post("one")
@@ -317,3 +334,14 @@ async def test_a_reading_of_a_shared_ledger_is_kept_for_a_moment(two: Two) -> No
     assert (await one.metrics())['gateway_runs{state="done"}'] == before == 0
     one.gateway.adapters.metrics.keep_seconds = 0
     assert (await one.metrics())['gateway_runs{state="done"}'] == 1
+
+
+async def test_one_that_stood_still_lets_no_revoked_key_in_when_it_goes_on(two: Two) -> None:
+    one, other = two
+    key = await new_team(one)
+    task = await other.made(key=key)
+    await deafen(other)
+    hasten(one)
+    await ok(one, "DELETE", f"teams/art/keys/{id_of(key)}")
+    other.gateway.services.following._fresh_until = 0.0
+    assert (await other.poll(task["id"], key=key)).status_code == 401

@@ -137,28 +137,27 @@ async def town(
 async def test_a_gateway_that_stood_still_at_any_point_does_no_harm(
     town: Town, resend: bool
 ) -> None:
+    """The second comes when the first stands still, so that each order is at its point."""
     again = {"resend_after_lost_answer": resend}
-    async with (
-        town.gateway("first", ahead=5, freezes=True, **again) as first,
-        town.gateway("second", ahead=-5, **again) as second,
-    ):
-        for point in frozen.POINTS:
-            first.post(frozen.prompt(point))
+    prompts = [frozen.prompt(point) for point in frozen.POINTS]
+    before, *_ = prompts
+    async with town.gateway("first", ahead=5, freezes=True, **again) as first:
+        for prompt in prompts:
+            first.post(prompt)
         await until(lambda: first.stands_still)
-        prompts = {frozen.prompt(point) for point in frozen.POINTS}
-        before, *_ = (frozen.prompt(point) for point in frozen.POINTS)
-        async with asyncio.timeout(15):
-            while (await second.runs())[before]["state"] == "submitting":
-                await asyncio.sleep(0.1)
-        first.signal(signal.SIGCONT)
-        runs = await second.settled()
-        accepted = town.sandbox.state.accepted_by_prompt
-        ends = {name: (one["state"], accepted[name]) for name, one in runs.items()}
-        lost = {before: ("failed", 0)} if not resend else {}
-        assert ends == {**dict.fromkeys(prompts, ("done", 1)), **lost}
-        usage = (await second.admin("usage"))["totals"]
-        assert usage["spent_usd"] == pytest.approx(0.05 * len(prompts))
-        assert usage["images_generated"] == len(prompts) - len(lost)
+        async with town.gateway("second", ahead=-5, **again) as second:
+            async with asyncio.timeout(15):
+                while (await second.runs())[before]["state"] == "submitting":
+                    await asyncio.sleep(0.1)
+            first.signal(signal.SIGCONT)
+            runs = await second.settled()
+            accepted = town.sandbox.state.accepted_by_prompt
+            ends = {name: (one["state"], accepted[name]) for name, one in runs.items()}
+            lost = {before: ("failed", 0)} if not resend else {}
+            assert ends == {**dict.fromkeys(prompts, ("done", 1)), **lost}
+            usage = (await second.admin("usage"))["totals"]
+            assert usage["spent_usd"] == pytest.approx(0.05 * len(prompts))
+            assert usage["images_generated"] == len(prompts) - len(lost)
 
 
 async def test_orders_of_a_gateway_that_dies_are_done_by_the_other(town: Town) -> None:
@@ -197,8 +196,22 @@ async def test_clocks_that_differ_steal_no_lease_and_move_no_window(town: Town) 
             assert [one["alive"] for one in told["data"]] == [True, True]
             assert [one["this"] for one in told["data"]].count(True) == 1
             assert len({one["settings"] for one in told["data"]}) == 1
+        await told_within_a_second(early, late)
         chores = [(await gate.admin("replicas"))["chores_here"] for gate in (early, late)]
         assert sorted(chores) == [False, True]
+
+
+async def told_within_a_second(early: Gate, late: Gate) -> None:
+    """One order at both: whoever does not drive the run hears of its end from the other."""
+    prompt = "awaited [sandbox:delay=1]"
+    ended: list[float] = []
+    waiting = [gate.post(prompt, Prefer="wait=20") for gate in (early, late)]
+    for one in waiting:
+        one.add_done_callback(lambda _: ended.append(time.monotonic()))
+    answers = await asyncio.gather(*waiting)
+    assert [answer.json()["status"] for answer in answers] == ["completed"] * 2
+    assert len({answer.json()["results"][0] for answer in answers}) == 1
+    assert max(ended) - min(ended) < 1.0
 
 
 async def until(condition: Any, seconds: float = 20) -> None:

@@ -111,6 +111,7 @@ class Lane:
         self._server = server
         self._patience = patience
         self._busy_since: float | None = None
+        self._hanging_since: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
@@ -163,7 +164,7 @@ class Lane:
         since, patience = self._busy_since, self._patience
         if since is None or patience is None:
             return False
-        return time.monotonic() - since > patience
+        return since == self._hanging_since or time.monotonic() - since > patience
 
     async def _within(self, seconds: float, ticket: Ticket) -> WorkOutcome:
         waiting = ticket.future
@@ -173,6 +174,7 @@ class Lane:
         except TimeoutError:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
+            self._hanging_since = self._busy_since
             if ticket.abandon():
                 raise _away() from None
             ticket.future = self._loop.create_future()

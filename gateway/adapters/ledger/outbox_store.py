@@ -51,19 +51,30 @@ NEXT_LEASED: Final = (
 def lease(
     db: Database, owner: str, lasting: tuple[float, float], *, limit: int, share: int
 ) -> Sequence[Delivery]:
-    """Takes what is due for `owner`; the lease lasts from the one time to the other."""
-    now, until = lasting
+    """Takes what is due for `owner`; the lease lasts from the one time to the other.
+
+    Where another took all of it, there may be more behind.
+    """
+    for _ in range(statements.MOST_LOOKS):
+        ids = _turn(db, lasting[0], limit=limit, share=share)
+        if not ids:
+            break
+        require_settled(db)  # a gateway that was cut off while its ledger was moved away
+        now, until = lasting
+        db.execute(_take(len(ids)), (owner, until, now, now, *ids))
+        leased = (_leased(len(ids)), (owner, until, *ids))
+        if taken := every(db, leased, rows.delivery_from):
+            return taken
+    return []
+
+
+def _turn(db: Database, now: float, *, limit: int, share: int) -> Sequence[str]:
+    """Of all that is due what may be taken now, the parties in turn."""
     in_hand = _in_hand(db, now)
     parties = [OPERATOR, *(team for (team,) in db.execute(TEAMS).fetchall())]
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
     due = {party: _due(db, party, now, most) for party, most in room.items() if most > 0}
-    taken = in_turn(due, in_hand, limit=limit, share=share)
-    if not taken:
-        return []
-    require_settled(db)  # a gateway that was cut off while its ledger was moved away
-    ids = [one.id for one in taken]
-    db.execute(_take(len(ids)), (owner, until, now, now, *ids))
-    return every(db, (_leased(len(ids)), (owner, until, *ids)), rows.delivery_from)
+    return [one.id for one in in_turn(due, in_hand, limit=limit, share=share)]
 
 
 def renew(db: Database, owner: str, ids: Sequence[str], until: float) -> Collection[str]:

@@ -257,6 +257,9 @@ def _next(table: str, open_rows: str) -> str:
     )
 
 
+MOST_LOOKS: Final = 5
+"""At what is due, while others are quicker to take it: then it is their turn."""
+
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 NEXT_DUE: Final = _next("runs", LIVE)

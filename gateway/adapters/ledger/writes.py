@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any, Final, TypeVar
 
 from gateway.adapters.ledger import outbox_store, replica_store, statements, store
@@ -105,7 +106,7 @@ class LedgerWrites:
         kinds = (
             (statements.PRUNE_JOBS, old.jobs_before),
             (statements.PRUNE_CLAIMS, old.claims_before),
-            (statements.PRUNE_ACCOUNTS, old.accounts_before),
+            (statements.PRUNE_ACCOUNTS, ceil(old.accounts_before)),
             (statements.PRUNE_UPLOADS, old.uploads_before),
             (statements.PRUNE_REFUSALS, old.refusals_before),
             (statements.PRUNE_ALERTS, old.jobs_before),

@@ -148,12 +148,13 @@ class Worker:
     async def _lease_once(self) -> None:
         now = self._deps.clock()
         self._wake_at = now + IDLE_SECONDS
-        leased = await self._leases.take(BATCH)
-        for run in leased:
-            self._drive_soon(run, intended=False)
-        if len(leased) == BATCH:
-            self._wake_soon(now)
-        elif (due := await self._deps.ledger.next_due()) is not None:
+        due = await self._deps.ledger.next_due()  # a read: others may have been quicker
+        if due is not None and due <= now:
+            leased = await self._leases.take(BATCH)
+            for run in leased:
+                self._drive_soon(run, intended=False)
+            due = now if len(leased) == BATCH else await self._deps.ledger.next_due()
+        if due is not None:
             self._wake_soon(due)
 
     async def _sleep(self) -> None:

@@ -32,7 +32,8 @@ SELECT 'run-' || i, 'f' || (i / 2), 'team-' || i % {teams}, 'model-' || i % 3, '
     at, at + 900, at, CASE WHEN live THEN 'running' WHEN i % 17 = 0 THEN 'failed' ELSE 'done' END,
     i % 2, '[]', 1, 1, 'task-' || i, at, CASE WHEN live THEN NULL ELSE at + 60 END,
     CASE WHEN live THEN NULL ELSE at + 61 END, '{{}}', '["u"]',
-    '[{{"digest":"d' || i || '","extension":"png","size_bytes":9,"width":1,"height":1,"link":"u"}}]',
+    '[{{"digest":"d' || i || '","extension":"png","size_bytes":9,"width":1,"height":1,'
+    || '"link":"u"}}]',
     0.5, CASE WHEN live AND i % 2 = 0 THEN {now} + 60 ELSE 0 END, 1, 1, 1, at, CASE
     WHEN i % 17 = 0 AND NOT live THEN '{{"kind":"outcome_unknown"}}' END
 FROM (SELECT i, {start} + i * 15 AS at, i > {runs} - {live} AS live
@@ -56,7 +57,8 @@ _BESIDE = (
     " WHERE state = 'done'",
     "INSERT INTO deliveries (id, job_id, team, url, created_at, due_at, state, attempts, ended_at,"
     " lease_until) SELECT 'c-' || id, id, team, callback_url, created_at, created_at,"
-    " CASE WHEN run_state = 'done' AND created_at::bigint % 900 < 15 THEN 'pending' ELSE 'delivered' END,"
+    " CASE WHEN run_state = 'done' AND created_at::bigint % 900 < 15 THEN 'pending'"
+    " ELSE 'delivered' END,"
     " 1, created_at, 0 FROM jobs WHERE callback_url IS NOT NULL",
     "INSERT INTO claims (team, key, digest, job_id, created_at)"
     " SELECT team, 'key-' || id, 'd', id, created_at FROM jobs WHERE verdict = 'hit'",

@@ -58,10 +58,11 @@ async def test_digests_are_walked_through_by_their_bytes(ledger: Ledger) -> None
 async def test_a_text_that_no_server_holds_breaks_nothing(ledger: Ledger) -> None:
     """An order with it is refused at the door; an upstream, or a former version, may have it."""
     odd = "a\0b"
-    run = await start(ledger, a_run(request='{"prompt":"a\\u0000b"}'))
-    await change(ledger, done(run, a_picture()))
-    assert (await run_of(ledger, run.id)) == done(run, a_picture())
-    [found] = await ledger.find_pictures(PictureFilter(), after=None, limit=9)
+    run = await start(ledger, a_run(request='{"prompt":"a\\u0000b"}', n=2))
+    after = done(run, a_picture("d1"), a_picture("d2"))
+    await change(ledger, after)
+    assert (await run_of(ledger, run.id)) == after
+    found, _ = await ledger.find_pictures(PictureFilter(), after=None, limit=9)
     assert found.prompt in (odd, "a\N{REPLACEMENT CHARACTER}b")
     await write(ledger, uploads=(an_upload(id="u1", name=odd),))
     [upload], _ = await ledger.uploads("alpha", now=NOW, page=1, page_size=9)

@@ -115,7 +115,8 @@ class PostgresDatabase:
 
     def executemany(self, sql: str, rows: Sequence[Row], /) -> Cursor:
         cursor = self.connection.cursor()
-        cursor.executemany(translated(sql, with_values=True), rows)
+        kept = [keepable(row) for row in rows]  # some are sent before the odd one is met
+        cursor.executemany(translated(sql, with_values=True), kept)
         return cursor
 
     def begin(self) -> None:

@@ -35,9 +35,9 @@ OLDEST: Final = 150000
 def prepare(url: str) -> None:
     """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
     try:
-        with closing(PostgresDatabase(url)) as db:
+        with closing(PostgresDatabase(url, writes=True)) as db:
             _require_fit(db)
-            db.execute("SET statement_timeout = 0")
+            _take_its_time(db)
             _take_turn(db)
             _migrate(db)
             marks.require_settled(db)
@@ -76,6 +76,12 @@ def _require_fit(db: PostgresDatabase) -> None:
             f"The ledger's database has the encoding {encoding}: make one that has UTF8"
             " (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0)."
         )
+
+
+def _take_its_time(db: PostgresDatabase) -> None:
+    """A migration of a large ledger takes minutes, whatever statements may take here."""
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"):
+        db.execute(f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = '{name}'")
 
 
 def _take_turn(db: PostgresDatabase) -> None:

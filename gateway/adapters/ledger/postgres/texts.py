@@ -16,6 +16,10 @@ REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 def keepable(values: Sequence[object]) -> tuple[object, ...]:
     """The values of a statement as the server takes them."""
-    return tuple(
-        _UNKEEPABLE.sub(REPLACEMENT, value) if isinstance(value, str) else value for value in values
-    )
+    return tuple(_kept(value) if isinstance(value, str) else value for value in values)
+
+
+def _kept(value: str) -> str:
+    if value.isascii() and "\x00" not in value:
+        return value
+    return _UNKEEPABLE.sub(REPLACEMENT, value)

@@ -1,0 +1,80 @@
+"""A way to a server that can be cut where it hurts: between a COMMIT and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+
+class Severed:
+    """Carries bytes between clients and a server. `drop_answers_to` holds back everything that the
+    server says once these bytes have passed to it, and `cut` ends all connections."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._watched: bytes | None = None
+        self._server: asyncio.Server
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._ways: set[asyncio.Task[None]] = set()
+        self.passed = asyncio.Event()
+        self.port = 0
+
+    async def __aenter__(self) -> Severed:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._ways, return_exceptions=True)
+
+    def drop_answers_to(self, sent: bytes) -> None:
+        self.passed.clear()
+        self._watched = sent
+
+    def cut(self) -> None:
+        """New connections are carried as before."""
+        self._watched = None
+        for writer in list(self._writers):
+            with suppress(RuntimeError):
+                writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (way := asyncio.current_task()) is not None:
+            self._ways.add(way)
+            way.add_done_callback(self._ways.discard)
+        there, onward = await asyncio.open_connection("127.0.0.1", self._target)
+        silent = asyncio.Event()
+        self._writers |= {writer, onward}
+        try:
+            await asyncio.gather(
+                self._forth(reader, onward, silent),
+                self._back(there, writer, silent),
+                return_exceptions=True,
+            )
+        finally:
+            for one in (writer, onward):
+                self._writers.discard(one)
+                one.close()
+
+    async def _forth(
+        self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, silent: asyncio.Event
+    ) -> None:
+        while data := await reader.read(1 << 16):
+            if self._watched is not None and self._watched in data:
+                silent.set()
+            onward.write(data)
+            await onward.drain()
+        onward.close()
+
+    async def _back(
+        self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: asyncio.Event
+    ) -> None:
+        while data := await there.read(1 << 16):
+            if silent.is_set():
+                self.passed.set()
+                continue
+            writer.write(data)
+            await writer.drain()
+        writer.close()
