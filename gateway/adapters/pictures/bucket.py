@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 
 from gateway.adapters.pictures.bucket_client import Bucket
-from gateway.adapters.pictures.bucket_marker import FRESH_SECONDS, BucketMarker
+from gateway.adapters.pictures.bucket_marker import BucketMarker
 from gateway.adapters.pictures.bucket_unproven import BucketUnproven
 from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft, remove_abandoned
@@ -136,11 +136,7 @@ class BucketPictures:
 
     async def problem(self) -> str | None:
         """Why pictures cannot be kept now, as a sentence; None when they can."""
-        try:
-            await self._marker.require(at_most_old=FRESH_SECONDS)
-        except StoreFull as problem:
-            return str(problem)
-        return self._trouble.words
+        return await self._marker.problem() or self._trouble.words
 
     async def require(self) -> None:
         """Raises StoreAway when the bucket is not this store, StoreFull when nobody can tell."""
@@ -154,8 +150,7 @@ class BucketPictures:
 
         Raises as `Intake.proven` does. Nothing stays behind on this machine.
         """
-        with self._trouble.noted():
-            await self.require()
+        await self.require()
         async with self._intake.proven(body, max_bytes=max_bytes, origin=origin) as (
             picture,
             draft,
@@ -181,8 +176,8 @@ class BucketPictures:
     ) -> None:
         """Writes the picture's provenance as JSON, once: the first writer wins, unless `anew`."""
         key, content = provenance_key(picture.digest), written_out(sidecar)
+        await self.require()
         with self._trouble.noted(), self._doubting():
-            await self.require()
             try:
                 await self._bucket.put(key, content, WORDS, anew=anew)
             except StoreAway:

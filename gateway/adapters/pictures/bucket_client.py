@@ -217,7 +217,7 @@ class Bucket:
         if now - self._logged_at >= LOG_SECONDS:
             self._logged_at = now
             log.warning("the bucket failed", bucket=self.where, reason=first_line(error))
-        return told(error, self.where)
+        return told(error, self.where, has_keys=self.access.access_key_id is not None)
 
     def _connected(self, seconds: float) -> S3Store:
         from obstore.store import S3Store

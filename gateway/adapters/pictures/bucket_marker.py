@@ -93,6 +93,19 @@ class BucketMarker:
                 await asyncio.shield(self._look)
             await self._looked()
 
+    async def problem(self) -> str | None:
+        """What the newest look says. While it is bad nobody waits for the next one, which goes on
+        by itself."""
+        if self._problem is not None:
+            if time.monotonic() - self._problem_at >= FRESH_SECONDS:
+                self._start_looking()
+            return str(self._problem)
+        try:
+            await self.require(at_most_old=FRESH_SECONDS)
+        except StoreFull as problem:
+            return str(problem)
+        return None
+
     def require_no_silence(self) -> None:
         """Raises at once when the last look failed and no later one has ended, so that a crowd
         does not wait one by one for a server that is silent."""
@@ -111,10 +124,13 @@ class BucketMarker:
 
     async def _looked(self) -> None:
         """All who ask at the same time wait for one look, which goes on when one of them leaves."""
+        await asyncio.shield(self._start_looking())
+        self._raise_problem()
+
+    def _start_looking(self) -> asyncio.Task[None]:
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._have_a_look())
-        await asyncio.shield(self._look)
-        self._raise_problem()
+        return self._look
 
     def _raise_problem(self) -> None:
         if self._problem is not None:

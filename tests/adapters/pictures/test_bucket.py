@@ -17,12 +17,14 @@ import pytest
 import structlog
 from cluster.s3 import S3Server, is_available
 from homes import BucketHome
+from obstore.exceptions import GenericError
 from picture_samples import picture, stream
 from structlog.testing import capture_logs
 
 from gateway.adapters.pictures import bucket_client
 from gateway.adapters.pictures.bucket import BucketPictures, Serving
 from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
+from gateway.adapters.pictures.bucket_faults import told
 from gateway.core.buckets import BucketPlace
 from gateway.core.model import Picture
 from gateway.core.picture_errors import StoreAway, StoreFull
@@ -373,3 +375,27 @@ async def test_making_the_store_asks_nobody(tmp_path: Path) -> None:
     store = BucketPictures(Bucket(BucketPlace("bucket"), access), tmp_path / "arriving")
     await store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "refuses the keys"),
+        ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "another time than this machine"),
+        ("400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>", "check AWS_REGION"),
+        ("501 Not Implemented: <Code>NotImplemented</Code>", "knows no conditional writes"),
+        ("507 Insufficient Storage: <Code>XMinioStorageFull</Code>", "is full"),
+        ("404 Not Found: <Code>NoSuchBucket</Code>", "is not there: make it"),
+        ("500 Internal Server Error: <Code>InternalError</Code>", "cannot do it now"),
+    ],
+)
+def test_what_servers_answer_says_what_to_do(answer: str, said: str) -> None:
+    error = GenericError(f"Generic S3 error: Error performing PUT - code: {answer}\nDebug source")
+    assert said in str(told(error, "the bucket"))
+
+
+def test_who_has_no_keys_is_told_so() -> None:
+    looked = GenericError("Error performing PUT http://169.254.169.254/latest/api/token")
+    for error in (looked, TimeoutError()):
+        assert "there are no keys" in str(told(error, "the bucket", has_keys=False))
+    assert "does not answer" in str(told(TimeoutError(), "the bucket"))

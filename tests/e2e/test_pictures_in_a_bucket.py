@@ -16,10 +16,12 @@ from uuid import uuid4
 import httpx2 as httpx
 import obstore
 import pytest
+import structlog
 from cluster.s3 import S3Server, is_available
 from house import PRICE_USD, TEAM_KEY, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
+from gateway.core.picture_errors import StoreFull
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox
 from gateway.wiring import Outside
@@ -176,6 +178,31 @@ async def test_links_lead_to_the_bucket_where_that_is_wanted(place: Place) -> No
     answer = await home.client.get(f"/pictures/{name}")
     assert answer.headers["location"] == f"https://cdn.example.org/pictures/{name[:2]}/{name}"
     await home.stop()
+
+
+async def test_a_picture_that_breaks_off_is_no_whole_answer(home: House) -> None:
+    [link] = (await home.made(PROMPT))["results"]
+    pictures = home.gateway.adapters.pictures
+    read = pictures.read
+
+    async def breaking(*given: Any) -> Any:
+        opened = await read(*given)
+        assert opened is not None
+        return opened[0], broken(opened[1])
+
+    async def broken(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield (await anext(pieces))[:100]
+        raise StoreFull("the bucket went away")
+
+    pictures.read = breaking  # type: ignore[method-assign]
+    with structlog.testing.capture_logs() as logged:
+        for headers in ({}, {"Range": "bytes=3-"}):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await home.client.get(link, headers=headers)
+    told = [line for line in logged if line["event"] == "a picture broke off"]
+    assert len(told) == 2 and not any("exc_info" in line for line in logged)
+    pictures.read = read  # type: ignore[method-assign]
+    assert (await home.client.get(link)).status_code == 200
 
 
 # --- what operators do ---------------------------------------------------------------------------
