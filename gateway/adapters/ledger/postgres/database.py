@@ -39,6 +39,10 @@ KEPT_ALIVE: Final = {
 TRANSACTION_TIMEOUT_FROM: Final = 170000
 
 
+OURS: Final = {"extra_float_digits": "1", "standard_conforming_strings": "on"}
+"""A database may say otherwise; times would lose their last digits, and searches their words."""
+
+
 @dataclass(frozen=True, slots=True)
 class TimeOuts:
     """How long the server lets things take, in seconds; 0 is for ever."""
@@ -56,7 +60,8 @@ class TimeOuts:
         }
         if server_version >= TRANSACTION_TIMEOUT_FROM:
             values["transaction_timeout"] = self.transaction
-        return {name: str(round(1000 * seconds)) for name, seconds in values.items()}
+        told = {name: str(round(1000 * seconds)) for name, seconds in values.items()}
+        return {**told, **OURS}
 
 
 @cache
@@ -120,7 +125,9 @@ class PostgresDatabase:
         return cursor
 
     def begin(self) -> None:
-        self.execute("BEGIN")
+        """Whatever the database's own default is: a stricter one would see what was there before
+        its locks were granted."""
+        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 
     def _executed(self, sql: str, parameters: Sequence[Any]) -> Cursor:
         for epoch, raising in RAISE.items():
