@@ -2,8 +2,8 @@
 
 Gateways, PostgreSQL, the bucket, the balancer, the simulated upstream and the load are all on this
 machine, so that more replicas cannot be quicker than its processors. What carries over is what a
-request costs each part: the milliseconds of a processor beside each rate. A window in which a
-request failed, or a run did, is void and says so.
+request costs each part: the milliseconds of a processor beside each rate, without what the part
+takes when nobody asks anything. A window in which a request or a run failed is void and says so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from benchmarks import installation
 from benchmarks.replicas import Stand, processor_seconds, stand
 
 REPLICAS: Final = (1, 2, 3)
+IDLE_SECONDS: Final = 5
 HIT_SECONDS: Final = 8
 HIT_CONNECTIONS: Final = 32
 MISS_SECONDS: Final = 20
@@ -63,7 +64,8 @@ class Window:
     """What came of one measurement.
 
     `requests` were answered in its `seconds`, `orders` made by it. In `whole_seconds`, with what
-    came after the load, each part has `spent` so many seconds of the processors.
+    came after the load, each part has `spent` so many seconds of the processors, of which those
+    for what was `asked` are apart.
     """
 
     requests: int
@@ -71,6 +73,7 @@ class Window:
     seconds: float
     p50: str
     spent: Mapping[str, float] = field(default_factory=dict)
+    asked: Mapping[str, float] = field(default_factory=dict)
     whole_seconds: float = 1.0
     void: str = ""
 
@@ -84,13 +87,16 @@ def main() -> None:
         raise SystemExit("This needs wrk (Debian: apt install wrk).")
     print(f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder, stand(Path(folder)) as one:
-        found: dict[str, list[Window]] = {"hits": [], "misses": []}
+        found: dict[str, list[Window]] = {"nothing": [], "hits": [], "misses": []}
         for number in REPLICAS:
             one.add_gateway()
             _order_once(one)
             print(f"measuring {number} ...", file=sys.stderr)
-            found["hits"].append(_hits(one))
-            found["misses"].append(_misses(one, number))
+            idle = _nothing(one)
+            found["nothing"].append(idle)
+            found["hits"].append(_without(idle, _hits(one)))
+            found["misses"].append(_without(idle, _misses(one, number)))
+    _tell_idle(found.pop("nothing"))
     for name, windows in found.items():
         _tell(name, windows)
 
@@ -111,6 +117,19 @@ def _order_once(one: Stand) -> None:
             status = json.load(answer)["status"]
             if status != "completed":
                 raise SystemExit(f"an order is {status}")
+
+
+def _nothing(one: Stand) -> Window:
+    before = _spent(one)
+    time.sleep(IDLE_SECONDS)
+    return _measured(Window(0, 0, IDLE_SECONDS, ""), before, one)
+
+
+def _without(idle: Window, busy: Window) -> Window:
+    """What the requests cost beyond what the parts take anyway."""
+    share = busy.whole_seconds / idle.whole_seconds
+    asked = {part: busy.spent[part] - idle.spent[part] * share for part in PARTS}
+    return replace(busy, asked=asked)
 
 
 def _hits(one: Stand) -> Window:
@@ -186,6 +205,13 @@ def _found(pattern: str, text: str) -> str:
     return match[1]
 
 
+def _tell_idle(windows: list[Window]) -> None:
+    print(f"\n{'nothing':>10}   % of a processor while nobody asks: " + ", ".join(PARTS))
+    for number, window in zip(REPLICAS, windows, strict=True):
+        each = "  ".join(f"{window.spent[part] / window.whole_seconds:6.1%}" for part in PARTS)
+        print(f"{number:>10}   {each}")
+
+
 def _tell(name: str, windows: list[Window]) -> None:
     print(f"\n{name:>10} {'a second':>9} {'of one':>7} {'p50':>9} {'busy':>6}", end="")
     print("   ms of a processor for each: " + ", ".join(PARTS))
@@ -194,7 +220,7 @@ def _tell(name: str, windows: list[Window]) -> None:
             print(f"{number:>10} void: {window.void}")
             continue
         busy = sum(window.spent.values()) / window.whole_seconds / (os.cpu_count() or 1)
-        each = "  ".join(f"{window.spent[part] / window.orders * 1000:6.2f}" for part in PARTS)
+        each = "  ".join(f"{window.asked[part] / window.orders * 1000:6.2f}" for part in PARTS)
         ratio = window.per_second / windows[0].per_second
         print(
             f"{number:>10} {window.per_second:9,.0f} {ratio:7.2f} {window.p50:>9} {busy:6.0%}"

@@ -51,11 +51,17 @@ Chore = tuple[str, float, Callable[[], Awaitable[None]]]
 
 
 class Turn(Protocol):
+    @property
+    def is_ours(self) -> bool:
+        """As far as was known a moment ago."""
+
     async def ours(self) -> None:
         """Returns when it is this gateway's turn."""
 
 
 class _Mine:
+    is_ours = True
+
     async def ours(self) -> None:
         return
 
@@ -91,6 +97,7 @@ class Maintenance:
         self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._more: list[Chore] = []
+        self._turn = MINE
         self._own: list[Chore] = []
 
     def enough(self) -> bool:
@@ -124,6 +131,7 @@ class Maintenance:
 
     async def start(self, turn: Turn = MINE) -> None:
         """Looks at disk and accounts once, then keeps doing all chores in the background."""
+        self._turn = turn
         await self._attempt("disk space", self._look_at_disk)
         await self._attempt("accounts", self._make_accounts)
         own: list[Chore] = [
@@ -220,5 +228,7 @@ class Maintenance:
         violations = await self._ledger.violations()
         for violation in violations:
             log.error("ledger violation", violation=violation.sentence)
+        if not self._turn.is_ours:
+            return  # it took so long that another one has the last word by now
         self._checked(len(violations))
         self._last_check = len(violations), self._clock()

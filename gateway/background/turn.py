@@ -37,6 +37,7 @@ class ChoresTurn:
         self._clock = clock
         self._passed_on = passed_on
         self._ours = asyncio.Event()
+        self._had_it = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -80,7 +81,10 @@ class ChoresTurn:
             self._ours.clear()
             return
         if ours:
+            self._had_it = True
             self._ours.set()
-        elif self._ours.is_set():
-            self._ours.clear()
+            return
+        self._ours.clear()
+        if self._had_it:
+            self._had_it = False
             self._passed_on()

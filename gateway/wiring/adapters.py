@@ -60,7 +60,8 @@ class Adapters:
         outside: Outside,
     ) -> None:
         folder = self.folder = Path(settings.storage.data_dir)
-        self.unopened = UnopenedLedger(folder / LEDGER_NAME)
+        in_file = settings.storage.postgres_url is None
+        self.unopened = UnopenedLedger(folder / LEDGER_NAME if in_file else None)
         self.ledger = make_ledger(settings, clock)
         self.pictures = make_pictures(settings, outside.environ)
         limit_bytes = settings.cache.size_limit_bytes

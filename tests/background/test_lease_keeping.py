@@ -148,3 +148,27 @@ async def test_while_nobody_can_tell_nothing_is_sent(bench: Bench) -> None:
         await bench.mine.prove(lease)
     bench.ledger.away = False
     await bench.mine.prove(lease)
+
+
+async def test_a_run_that_is_leased_while_its_drive_ends_is_not_forgotten(bench: Bench) -> None:
+    """Its step was recorded, and it is due again before the drive knows that it has ended."""
+    lease = await bench.taken()
+    waits = replace(lease.run, state=RunState.UNSURE, tries=1, lease_owner=None, lease_until=0.0)
+    await bench.put(waits)
+    assert await bench.mine.take(9) == []
+    again = bench.mine.end(waits.id)
+    assert again is not None and (again.tries, again.lease_owner) == (1, "mine")
+    await bench.mine.prove(bench.mine.of(again))
+    assert bench.ledger.renewals == 1
+    assert bench.mine.end(waits.id) is None
+
+
+async def test_what_the_drive_did_under_the_new_lease_is_not_done_again(bench: Bench) -> None:
+    lease = await bench.taken()
+    bench.time.goes(RUN_LEASE_SECONDS)
+    assert await bench.mine.take(9) == []
+    await bench.put(replace(lease.run, state=RunState.UNSURE, lease_owner=None, lease_until=0.0))
+    again = bench.mine.end(lease.run.id)
+    assert again is not None
+    with pytest.raises(LeaseLost):
+        await bench.mine.prove(bench.mine.of(again))

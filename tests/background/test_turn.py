@@ -87,6 +87,17 @@ async def test_while_nobody_can_tell_nobody_begins_anything(two: Two) -> None:
     assert two.ours == (True, False)
 
 
+async def test_whoever_was_cut_off_hears_that_another_has_taken_over(two: Two) -> None:
+    two.ledger.away = True
+    await two.one._ask()
+    two.ledger.away = False
+    two.now += TURN_SECONDS
+    await two.two._ask()
+    await two.one._ask()
+    await two.one._ask()
+    assert (two.ours, two.passed_on) == ((False, True), ["one"])
+
+
 async def test_a_restart_of_a_gateway_that_is_alone_waits_for_nobody(tmp_path: Path) -> None:
     for _ in range(2):
         ledger = Away(tmp_path / "ledger.db")

@@ -531,6 +531,24 @@ async def test_health_warns_of_a_picture_that_is_not_kept(home: House, tab: Tab)
     assert await tab.axe() == []
 
 
+async def test_health_shows_the_gateways_of_one_ledger(home: House, tab: Tab) -> None:
+    answer = (await home.admin("GET", "replicas")).json()
+    [one] = answer["data"]
+    assert (one["this"], one["alive"], answer["chores_here"]) == (True, True, True)
+    other = {**one, "id": "r", "name": "box-2:7", "this": False, "alive": False, "settings": "0"}
+    found = json.dumps({**answer, "data": [one, other], "chores_here": False})
+    await tab.open("health")
+    await expect(tab.page.get_by_role("heading", name="Routes")).to_be_visible()
+    await expect(tab.page.get_by_role("table", name="Gateways")).to_have_count(0)
+    await tab.page.route("**/admin/v1/replicas", lambda route: route.fulfill(body=found))
+    await tab.open("health")
+    rows = tab.page.get_by_role("table", name="Gateways").locator("tbody tr")
+    await expect(rows.nth(0)).to_contain_text("this one")
+    await expect(rows.nth(1)).to_contain_text("Silent")
+    await expect(rows.nth(1)).to_contain_text("Others")
+    assert await tab.axe() == []
+
+
 async def test_cache_and_audit_trail(home: House, tab: Tab) -> None:
     await home.made("a red bicycle")
     await create_team(tab, "atelier", "1")

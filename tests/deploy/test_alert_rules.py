@@ -112,6 +112,6 @@ def test_what_the_page_says_proves_a_fresh_clone(tmp_path: Path) -> None:
             env={"HOME": str(tmp_path), "PATH": os.defpath},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

@@ -66,7 +66,7 @@ def require_nothing_left(said: str) -> None:
 
 
 def test_it_is_told_to_its_end() -> None:
-    with running("--once", "--seconds", "5") as (one, lines):
+    with running("--once") as (one, lines):
         said = lines.read()
         assert one.wait(20) == 0, said
     for proved in (

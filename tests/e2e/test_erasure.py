@@ -133,8 +133,8 @@ async def test_a_refusal_that_quotes_the_prompt_is_emptied_too(home: House, name
     client = home.gateway.adapters.connections.upstreams["evolink"]
     submit = client.submit
 
-    async def quoting(run: Any) -> Any:
-        event: Any = await submit(run)
+    async def quoting(run: Any, **asked: Any) -> Any:
+        event: Any = await submit(run, **asked)
         body = json.dumps({"error": {"code": "bad", "message": f"not this: {ART}"}})
         return type(event)(**{**_fields(event), "body": body, "message": f"not this: {ART}"})
 

@@ -217,7 +217,7 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
         waiters = Waiters(silence_seconds=0.3)
         gateway.services.orders._deps = replace(gateway.services.orders._deps, waiters=waiters)
         gateway.services.tasks._waiters = waiters
-        waiters.start(gateway.ledger.run)
+        waiters.start(gateway.ledger.each_run)
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
         await waiters.stop()
         assert answer.json()["status"] == "completed"

@@ -7,11 +7,13 @@ party's first ones are read in its own part of an index.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.rows import DELIVERY_COLUMNS
 from gateway.adapters.ledger.statements import PENDING, marks
 from gateway.core.delivery import OPERATOR
@@ -47,32 +49,35 @@ NEXT_LEASED: Final = (
 )
 
 
-def lease(
-    db: Database, owner: str, lasting: tuple[float, float], *, limit: int, share: int
-) -> Sequence[Delivery]:
-    """Takes what is due for `owner`; the lease lasts from the one time to the other.
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Who wants how much, from when until when; `passing` as in `statements.take_runs`."""
 
-    Where another took all of it, there may be more behind.
-    """
-    for _ in range(statements.MOST_LOOKS):
-        ids = _turn(db, lasting[0], limit=limit, share=share)
-        if not ids:
-            break
-        now, until = lasting
-        db.execute(_take(len(ids)), (owner, until, now, now, *ids))
-        leased = (_leased(len(ids)), (owner, until, *ids))
-        if taken := every(db, leased, rows.delivery_from):
-            return taken
-    return []
+    owner: str
+    now: float
+    until: float
+    limit: int
+    share: int
+    passing: str = ""
 
 
-def _turn(db: Database, now: float, *, limit: int, share: int) -> Sequence[str]:
-    """Of all that is due what may be taken now, the parties in turn."""
+def lease(db: Database, asked: Taking) -> Sequence[Delivery]:
+    """Takes what is due."""
+    now, limit, share = asked.now, asked.limit, asked.share
+    if asked.passing:
+        db.execute(statements.one_leases("deliveries"))
     in_hand = _in_hand(db, now)
     parties = [OPERATOR, *(team for (team,) in db.execute(TEAMS).fetchall())]
     room = {party: min(limit, share - in_hand.get(party, 0)) for party in parties}
     due = {party: _due(db, party, now, most) for party, most in room.items() if most > 0}
-    return [one.id for one in in_turn(due, in_hand, limit=limit, share=share)]
+    taken = in_turn(due, in_hand, limit=limit, share=share)
+    if not taken:
+        return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
+    ids = [one.id for one in taken]
+    lease = (asked.owner, asked.until)
+    db.execute(_take(len(ids), asked.passing), (*lease, now, now, *ids))
+    return every(db, (_leased(len(ids)), (*lease, *ids)), rows.delivery_from)
 
 
 def renew(db: Database, owner: str, ids: Sequence[str], until: float) -> Collection[str]:
@@ -91,12 +96,9 @@ def put_leased(db: Database, owner: str, deliveries: Sequence[Delivery]) -> Coll
 
 
 @cache
-def _take(count: int) -> str:
+def _take(count: int, passing: str) -> str:
     """Those that are still as they were seen, whoever else has seen them."""
-    return (
-        "UPDATE deliveries SET lease_owner = ?, lease_until = ?"
-        f" WHERE {PENDING} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
-    )
+    return statements.take("deliveries", PENDING, count, passing)
 
 
 @cache

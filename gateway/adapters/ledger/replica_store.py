@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.statements import upsert
 from gateway.core.replicas import Epoch, Epochs, Replica
 from gateway.ports.replicas import CreditCheck
@@ -62,6 +63,8 @@ def raise_epochs(db: Database, raised: Iterable[Epoch]) -> None:
 
 
 def put_replica(db: Database, replica: Replica) -> None:
+    """Raises `Unavailable` where nobody may serve: one that was cut off meanwhile hears it so."""
+    marks.require_settled(db)
     followed = replica.epochs
     db.execute(
         PUT_REPLICA,

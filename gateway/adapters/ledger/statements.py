@@ -205,13 +205,26 @@ def runs_by_id(count: int) -> str:
 
 
 @cache
-def take_runs(count: int) -> str:
+def take_runs(count: int, passing: str = "") -> str:
     """Those that are still as they were seen, whoever else has seen them: owner, until, now, now,
-    ids."""
-    return (
-        "UPDATE runs SET lease_owner = ?, lease_until = ?"
-        f" WHERE {LIVE} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
-    )
+    ids. What somebody is writing just now is waited for, or passed by."""
+    return take("runs", LIVE, count, passing)
+
+
+SKIP_LOCKED: Final = " FOR UPDATE SKIP LOCKED"
+"""PostgreSQL passes them by: who leases does not wait for those who write."""
+
+
+def one_leases(table: str) -> str:
+    """Gateways that share a store lease one after the other: so each sees what is left, and how
+    much a party has in hand."""
+    return f"SELECT pg_advisory_xact_lock(hashtext(current_schema()), hashtext('{table}'))"
+
+
+def take(table: str, open_rows: str, count: int, passing: str) -> str:
+    still = f"{open_rows} AND due_at <= ? AND lease_until <= ? AND id IN {marks(count)}"
+    which = f"id IN (SELECT id FROM {table} WHERE {still}{passing})" if passing else still
+    return f"UPDATE {table} SET lease_owner = ?, lease_until = ? WHERE {which}"
 
 
 @cache
@@ -256,9 +269,6 @@ def _next(table: str, open_rows: str) -> str:
         f" FROM {table} WHERE {open_rows}"
     )
 
-
-MOST_LOOKS: Final = 5
-"""At what is due, while others are quicker to take it: then it is their turn."""
 
 DUE_RUNS: Final = _due("runs", ("id",), LIVE)
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))

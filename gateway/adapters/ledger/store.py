@@ -20,6 +20,7 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.planned import Before
 from gateway.core.model import Claim, Job, Run, RunState
 from gateway.core.replicas import Epoch
@@ -113,20 +114,19 @@ def _run(db: Database, sql: str, value: str) -> Run | None:
     return first(db, (sql, (value,)), rows.run_from)
 
 
-def lease(db: Database, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-    """What is due is found, then taken as far as no one else was quicker, and only then read.
-
-    Where another took all of it, there may be more behind.
-    """
-    for _ in range(statements.MOST_LOOKS):
-        due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
-        if not due:
-            break
-        db.execute(statements.take_runs(len(due)), (owner, until, now, now, *due))
-        leased = (statements.leased_runs(len(due)), (owner, until, *due))
-        if taken := every(db, leased, rows.run_from):
-            return taken
-    return []
+def lease(
+    db: Database, owner: str, lasting: tuple[float, float], *, limit: int, passing: str = ""
+) -> Sequence[Run]:
+    """What is due is found, then taken as far as no one else was quicker, and only then read."""
+    now, until = lasting
+    if passing:
+        db.execute(statements.one_leases("runs"))
+    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
+    if not due:
+        return []
+    require_settled(db)  # a gateway that was cut off while its ledger was moved away
+    db.execute(statements.take_runs(len(due), passing), (owner, until, now, now, *due))
+    return every(db, (statements.leased_runs(len(due)), (owner, until, *due)), rows.run_from)
 
 
 def renew(db: Database, owner: str, run_ids: Sequence[str], until: float) -> Sequence[Stand]:

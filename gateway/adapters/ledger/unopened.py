@@ -19,9 +19,12 @@ T = TypeVar("T")
 
 
 class UnopenedLedger:
-    """The part of the `Ledger` port that tells which picture folder belongs to it."""
+    """The part of the `Ledger` port that tells which picture folder belongs to it.
 
-    def __init__(self, path: Path) -> None:
+    None for a ledger that is in no file: a former one may lie there still.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self._path = path
 
     async def store_id(self) -> str | None:
@@ -37,7 +40,7 @@ class UnopenedLedger:
         return await asyncio.to_thread(self._ask, ask, otherwise)
 
     def _ask(self, ask: Callable[[LedgerFile], T], otherwise: T) -> T:
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return otherwise
         try:
             with closing(LedgerFile(self._path)) as file:

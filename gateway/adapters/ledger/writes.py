@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from gateway.adapters.ledger import outbox_store, replica_store, statements, store
 from gateway.adapters.ledger.database import Database
@@ -43,6 +43,8 @@ class LedgerWrites:
     """The writing half of a ledger, which gives the lane."""
 
     _writer: Lane
+    _passing: ClassVar[str] = ""
+    """What is said to a store that can pass by rows which others are writing."""
 
     async def transact(self, keys: Keys, decide: Decide[T]) -> T:
         answer: T = await self._writer.call(Decision(keys, decide))
@@ -50,15 +52,14 @@ class LedgerWrites:
 
     async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
         return await self._writer.call(
-            lambda db: store.lease(db, owner, now=now, until=until, limit=limit)
+            lambda db: store.lease(db, owner, (now, until), limit=limit, passing=self._passing)
         )
 
     async def lease_deliveries(
         self, owner: str, *, now: float, until: float, limit: int, share: int = ANY
     ) -> Sequence[Delivery]:
-        return await self._writer.call(
-            lambda db: outbox_store.lease(db, owner, (now, until), limit=limit, share=share)
-        )
+        asked = outbox_store.Taking(owner, now, until, limit, share, self._passing)
+        return await self._writer.call(partial(outbox_store.lease, asked=asked))
 
     async def renew(self, owner: str, run_ids: Sequence[str], *, until: float) -> Sequence[Stand]:
         found: list[Stand] = []

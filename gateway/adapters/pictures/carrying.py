@@ -107,8 +107,13 @@ class PictureMove:
     async def carry(self, known: KnownToLedger) -> PicturesCarried:
         carried = PicturesCarried()
         total = known.totals()[1]
-        for shard in SHARDS:
-            await self._shard(shard, known, carried)
+        for at in range(0, len(SHARDS), AT_ONCE):
+            shards = SHARDS[at : at + AT_ONCE]
+            lists = await asyncio.gather(
+                *(place.lying(one) for one in shards for place in (self._source, self._target))
+            )
+            for shard, here, there in zip(shards, lists[::2], lists[1::2], strict=True):
+                await self._shard(shard, (here, dict(there)), known, carried)
             self._tell("bytes of pictures", min(carried.picture_bytes, total), total)
         return carried
 
@@ -118,8 +123,14 @@ class PictureMove:
 
     # --- one shard ---------------------------------------------------------------------------
 
-    async def _shard(self, shard: str, known: KnownToLedger, carried: PicturesCarried) -> None:
-        here, there = await self._source.lying(shard), dict(await self._target.lying(shard))
+    async def _shard(
+        self,
+        shard: str,
+        lying: tuple[Mapping[str, Lying], dict[str, Lying]],
+        known: KnownToLedger,
+        carried: PicturesCarried,
+    ) -> None:
+        here, there = lying
         proven = known.proven(shard)
         wanted = [
             one for name, one in sorted(here.items()) if not _is_there(one, there.get(name), proven)

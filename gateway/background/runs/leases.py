@@ -7,6 +7,7 @@ ledger; what is another worker's by now is let go.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Leases:
         self._clock = clock
         self._elapsed = elapsed
         self._held: dict[str, Lease] = {}
+        self._again: dict[str, Run] = {}
 
     async def take(self, limit: int) -> Sequence[Run]:
         """Leases due runs; those that are in hand already are not among them."""
@@ -80,9 +82,17 @@ class Leases:
         """The lease of a run in hand."""
         return self._held[run.id]
 
-    def end(self, run_id: str) -> None:
-        """It is not in hand any more; what is left of its lease runs out."""
+    def end(self, run_id: str) -> Run | None:
+        """It is not in hand any more; what is left of its lease runs out.
+
+        The run as it was leased again meanwhile, under the eyes of the drive that ends now: then
+        it is in hand again, and has to be proved.
+        """
         self._held.pop(run_id, None)
+        again = self._again.pop(run_id, None)
+        if again is not None:
+            self._held[run_id] = Lease(again, -math.inf)
+        return again
 
     async def renew(self) -> None:
         """All that are in hand; those that are another's by now are noted as lost."""
@@ -110,14 +120,16 @@ class Leases:
     def _begun(self, run: Run, until: float) -> bool:
         """Whether it is in hand from now on only.
 
-        The lease of one that is in hand ran out under its step. If nothing has happened to it
-        since, the step goes on under the new lease.
+        The lease of one that is in hand ran out under its step: if nothing has happened to it
+        since, the step goes on under the new lease. Or its step was just recorded, and it is due
+        already: whether there is more to do shows when the drive has ended.
         """
         held = self._held.get(run.id)
         if held is None:
             self._held[run.id] = Lease(run, until)
             return True
         _settle(held, stand(run), until, proved=False)
+        self._again[run.id] = run
         return False
 
     async def _renew(self, leases: Iterable[Lease], *, proved: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Final, assert_never
 
 import structlog
@@ -187,16 +188,21 @@ class Worker:
                 log.warning("leases wait for the ledger", reason=error.message)
 
     def _drive_soon(self, run: Run, *, intended: bool) -> None:
-        task = asyncio.create_task(self._drive(run, intended=intended), name=f"drive {run.id}")
-        self._driving[run.id] = task
-        task.add_done_callback(lambda done: self._ended(run.id, done))
+        self._keep_driving(run.id, self._drive(run, intended=intended))
+
+    def _keep_driving(self, run_id: str, drive: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(drive, name=f"drive {run_id}")
+        self._driving[run_id] = task
+        task.add_done_callback(lambda done: self._ended(run_id, done))
 
     def _ended(self, run_id: str, done: asyncio.Task[None]) -> None:
         """A drive that broke off leaves its lease to run out; then the run is taken up again."""
         self._driving.pop(run_id, None)
-        self._leases.end(run_id)
+        again = self._leases.end(run_id)
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("driving a run failed", run=run_id, exc_info=error)
+        if again is not None and not self._stopping:
+            self._keep_driving(again.id, self._drive_again(again))
 
     # --- one run -------------------------------------------------------------------------------
 
@@ -233,6 +239,14 @@ class Worker:
             log.warning("another worker has taken the run over", run=run.id)
         finally:
             self._breakers.leave(permit)
+
+    async def _drive_again(self, run: Run) -> None:
+        """A run that was leased while its last drive came to an end; unless that did it all."""
+        try:
+            await self._leases.prove(self._leases.of(run))
+        except (LeaseLost, Unavailable):
+            return
+        await self._drive(run, intended=False)
 
     async def _done(self, step: Feed | Poll | Keep | Rest, run: Run) -> tuple[Run, Event | None]:
         """What came of a step that sends no order; None: nothing, and there is no more to do."""

@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL as it is after a year: made by the server itself, within seconds.
+"""A ledger in PostgreSQL of some size, made by the server itself within seconds.
 
 Forty teams have ordered in turn, one run every ten minutes of each; the last ones are live.
 """
@@ -9,7 +9,7 @@ from typing import LiteralString, cast
 
 import psycopg
 
-RUNS = 60_000
+RUNS = 20_000
 LIVE = 300
 TEAMS = 40
 START = 1_700_000_000
@@ -35,14 +35,14 @@ SELECT 'run-' || i, 'f' || (i / 2), 'team-' || i % {teams}, 'model-' || i % 3, '
     '[{{"digest":"d' || i || '","extension":"png","size_bytes":9,"width":1,"height":1,'
     || '"link":"u"}}]',
     0.5, CASE WHEN live AND i % 2 = 0 THEN {now} + 60 ELSE 0 END, 1, 1, 1, at, CASE
-    WHEN i % 17 = 0 AND NOT live THEN '{{"kind":"outcome_unknown"}}' END
+    WHEN i % 17 = 0 AND NOT live THEN '{{"kind":"outcome_unknown","code":"c","message":"m"}}' END
 FROM (SELECT i, {start} + i * 15 AS at, i > {runs} - {live} AS live
     FROM generate_series(1, {runs}) AS i) AS made
 """
 _BESIDE = (
     "INSERT INTO jobs (id, run_id, team, verdict, created_at, callback_url, run_state, run_model)"
     " SELECT 'job-' || i || '-' || hit, 'run-' || i, team, CASE hit WHEN 0 THEN 'started' ELSE"
-    " 'hit' END, created_at + hit, CASE WHEN i % 10 = 0 THEN 'https://example.org' END, state,"
+    " 'hit' END, created_at + hit, CASE WHEN i % 3 = 0 THEN 'https://example.org' END, state,"
     " model FROM (SELECT substr(id, 5)::int AS i, * FROM runs) AS runs,"
     " generate_series(0, 1) AS hit",
     "INSERT INTO steps (run_id, number, at, event, before, after, route, detail)"

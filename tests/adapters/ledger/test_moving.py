@@ -42,6 +42,7 @@ from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.postgres.side import PostgresSide
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.core.model import RunState
+from gateway.core.replicas import Epochs, Replica
 from gateway.errors import Unavailable
 from gateway.ports.ledger import Ledger
 
@@ -425,6 +426,23 @@ async def test_texts_that_postgresql_cannot_keep_are_mended_and_counted(
     }
     prompts = {str(row) for row in target.rows()["pictures"]}
     assert any("a \N{REPLACEMENT CHARACTER} bicycle" in row for row in prompts)
+
+
+async def test_who_was_cut_off_while_the_ledger_left_does_nothing_more(
+    clock: Clock, tmp_path: Path
+) -> None:
+    source = Place("postgres", tmp_path / "here", clock)
+    target = Place("sqlite", tmp_path / "there", clock)
+    ledger = await opened(source)
+    await lived(ledger)
+    finished(source, target, clock)
+    with pytest.raises(Unavailable, match="was moved to"):
+        await ledger.note_replica(Replica("r", "gateway-1", NOW, NOW, Epochs(), ""))
+    with pytest.raises(Unavailable, match="was moved to"):
+        await ledger.lease("r", now=NOW + 1000, until=NOW + 2000, limit=9)
+    with pytest.raises(Unavailable, match="was moved to"):
+        await ledger.lease_deliveries("r", now=NOW + 1000, until=NOW + 2000, limit=9)
+    await ledger.close()
 
 
 # --- tables side by side -------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ledger_builders import NOW, a_job, a_refusal, a_run, change, counted, keys_
 from severed import Severed
 
 from gateway.adapters.ledger.postgres import ledger as postgres_ledger
+from gateway.adapters.ledger.postgres.connections import Address
 from gateway.adapters.ledger.postgres.failures import ADVICE
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.model import RunState
@@ -27,8 +28,8 @@ from gateway.errors import Unavailable, Unsettled
 from gateway.ports.replicas import News
 
 COMMIT = b"COMMIT"
-PATIENCE = 1.5
-SOON = PATIENCE + 2.0
+PATIENCE = 2.0
+SOON = PATIENCE + 5.0
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ async def ledger(url: str) -> AsyncIterator[PostgresLedger]:
     await found.close()
 
 
-def a_ledger(url: str) -> PostgresLedger:
+def a_ledger(url: str | Address) -> PostgresLedger:
     return PostgresLedger(url, clock=lambda: NOW)
 
 
@@ -110,8 +111,9 @@ async def test_a_server_that_crashed_and_came_back(
 # --- a COMMIT whose answer is lost ---------------------------------------------------------------
 
 
-def through(way: Severed, url: str, server: PostgresServer) -> str:
-    return url.replace(f":{server.port}/", f":{way.port}/")
+def through(way: Severed, url: str, server: PostgresServer) -> Address:
+    """As behind a pooler: then each COMMIT is sent in words."""
+    return Address(url.replace(f":{server.port}/", f":{way.port}/"), pooler=True, direct=url)
 
 
 async def test_a_commit_whose_answer_is_lost_is_asked_after(
@@ -150,7 +152,7 @@ async def test_a_doubt_is_told_and_settled_later(url: str, server: PostgresServe
         way.cut()
         assert await raised.value.settled() == run
         assert await ledger.run(run.id) == run
-        await start(ledger, a_run())
+        await eventually(ledger, refusals=(a_refusal(),))
         await ledger.close()
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from threading import Event
 from typing import ClassVar, Final
 
-from gateway.adapters.ledger import audit
+from gateway.adapters.ledger import audit, statements
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.postgres import opening, schema
@@ -48,6 +48,8 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     """See gateway.ports.ledger. `read_only` reads beside running gateways and migrates nothing."""
 
     _snapshot_begin: ClassVar[str] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    _passing: ClassVar[str] = statements.SKIP_LOCKED
 
     def __init__(
         self,

@@ -41,12 +41,14 @@ function useLook(look, paused) {
 
 function Now() {
   const { data, error, reload } = useData("admin", "admin/v1/health");
+  const others = useData("admin", "admin/v1/replicas");
   const [paused, setPaused] = useState(false);
-  useLook(reload, paused);
+  useLook(() => (reload(), others.reload()), paused);
   if (!data) return error ? html`<${ErrorBox} error=${error} retry=${reload} />` : html`<${Loading} />`;
   return html`<${ErrorBox} error=${error} retry=${reload} title="This may be out of date." />
     <${Ready} health=${data} paused=${paused} onPause=${() => setPaused(!paused)} />
-    <${Numbers} health=${data} />
+    <${Numbers} health=${data} checkedHere=${others.data?.chores_here ?? true} />
+    <${Replicas} found=${others.data} />
     <${Routes} routes=${data.routes} />
     <div class="split">
       <${Card} title="Runs by state"><${States} runs=${data.runs} /><//>
@@ -76,7 +78,7 @@ function Ready({ health, paused, onPause }) {
   </div>`;
 }
 
-function Numbers({ health }) {
+function Numbers({ health, checkedHere }) {
   const { oldest_unkept_seconds: unkept, queue, disk, ledger } = health;
   const low = disk.free_bytes !== null && disk.free_bytes < disk.floor_bytes * 2;
   const broken = ledger.violations;
@@ -84,9 +86,22 @@ function Numbers({ health }) {
     <${Stat} label="Oldest unkept picture" value=${unkept === null ? "None" : duration(unkept)} note="paid, and not in the store yet" tone=${isLate(health) ? "bad" : unkept > 120 ? "warn" : undefined} />
     <${Stat} label="Runs to go on with" value=${count(queue.due)} note=${queue.callbacks_pending ? `${count(queue.callbacks_pending)} callbacks wait to be sent` : "no callback waits"} />
     <${Stat} label="Free on the disk" value=${bytes(disk.free_bytes)} tone=${low ? "bad" : undefined} note=${`new runs stop below ${bytes(disk.floor_bytes)}`} />
-    <${Stat} label="Ledger check" value=${broken === null ? "Not yet" : broken ? `${count(broken)} wrong` : "It adds up"} tone=${broken ? "bad" : broken === 0 ? "good" : undefined}
-      note=${ledger.checked_at ? relative(ledger.checked_at) : ""} />
+    <${Stat} label="Ledger check" value=${broken === null ? (checkedHere ? "Not yet" : "By another") : broken ? `${count(broken)} wrong` : "It adds up"} tone=${broken ? "bad" : broken === 0 ? "good" : undefined}
+      note=${ledger.checked_at ? relative(ledger.checked_at) : checkedHere ? "" : "gateway of this ledger"} />
   </div>`;
+}
+
+/** The gateways that share the ledger, where there are several. */
+function Replicas({ found }) {
+  if (!found || found.data.length < 2) return null;
+  const mine = found.data.find((one) => one.this)?.settings;
+  return html`<h2>Gateways</h2>
+    <div class="cards"><${Table} caption="Gateways" rows=${found.data} rowKey=${(one) => one.id} columns=${[
+      { name: "name", head: "Gateway", wide: true, cell: (one) => one.this ? `${one.name} (this one)` : one.name },
+      { name: "alive", head: "State", cell: (one) => one.alive ? html`<${Badge} tone="good">Lives<//>` : html`<${Badge} tone="bad">Silent<//> <${Time} at=${one.seen_at} how="relative" />` },
+      { name: "started", head: "Started", cell: (one) => html`<${Time} at=${one.started_at} how="relative" />` },
+      { name: "settings", head: "Settings", cell: (one) => one.settings === mine ? "The same" : html`<${Badge} tone="warn">Others<//>` },
+    ]} /></div>`;
 }
 
 const BREAKERS = { closed: ["good", "Up"], half_open: ["warn", "On trial"], open: ["bad", "Left alone"] };

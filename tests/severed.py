@@ -8,11 +8,12 @@ from contextlib import suppress
 
 class Severed:
     """Carries bytes between clients and a server. `drop_answers_to` holds back everything that the
-    server says once these bytes have passed to it, and `cut` ends all connections."""
+    server says on the first connection on which these words have passed to it, one after the other;
+    `cut` ends all connections."""
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._watched: bytes | None = None
+        self._watched: tuple[bytes, ...] = ()
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
         self._ways: set[asyncio.Task[None]] = set()
@@ -29,13 +30,13 @@ class Severed:
         self.cut()
         await asyncio.gather(*self._ways, return_exceptions=True)
 
-    def drop_answers_to(self, sent: bytes) -> None:
+    def drop_answers_to(self, *words: bytes) -> None:
         self.passed.clear()
-        self._watched = sent
+        self._watched = words
 
     def cut(self) -> None:
         """New connections are carried as before."""
-        self._watched = None
+        self._watched = ()
         for writer in list(self._writers):
             with suppress(RuntimeError):
                 writer.transport.abort()
@@ -61,9 +62,16 @@ class Severed:
     async def _forth(
         self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, silent: asyncio.Event
     ) -> None:
+        watched, left = self._watched, list(self._watched)
         while data := await reader.read(1 << 16):
-            if self._watched is not None and self._watched in data:
+            if self._watched is not watched:
+                watched, left = self._watched, list(self._watched)
+            rest = data
+            while left and left[0] in rest:
+                rest = rest.partition(left.pop(0))[2]
+            if watched and not left:
                 silent.set()
+                self._watched = watched = ()
             onward.write(data)
             await onward.drain()
         onward.close()
@@ -73,7 +81,7 @@ class Severed:
     ) -> None:
         while data := await there.read(1 << 16):
             if silent.is_set():
-                self.passed.set()
+                self.passed.set()  # it has answered: what it was told is done
                 continue
             writer.write(data)
             await writer.drain()
