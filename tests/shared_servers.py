@@ -28,8 +28,6 @@ from cluster.s3 import S3Server, is_available
 FOLDER = "IMAGE_GATEWAY_TEST_SERVERS"
 POSTGRES = "IMAGE_GATEWAY_TEST_POSTGRES"
 BUCKET = "pictures"
-_KEPT: list[S3Server] = []
-"""Started by this process; they end with the run, and not when nobody names them any more."""
 
 
 def begin() -> None:
@@ -86,8 +84,7 @@ def _start_s3(folder: Path) -> Mapping[str, Any]:
     server = S3Server(folder)
     server.start()
     server.make_bucket(BUCKET)
-    _KEPT.append(server)
-    return {"environment": dict(server.environment), "pid": server.pid}
+    return {"environment": dict(server.environment), "pid": server.leave()}
 
 
 def _started(name: str, start: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from gateway import serving
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY
 
 EXIT_FAILED: Final = 1
+EXIT_UNHEARD: Final = 128 + signal.SIGPIPE
 
 
 def main() -> None:
@@ -100,6 +101,8 @@ async def _show(folder: Path, arguments: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         telling.say("\nInterrupted. All processes are ended.")
         raise
+    except BrokenPipeError:  # nobody reads any more
+        return EXIT_UNHEARD
     except (Surprise, RuntimeError, httpx.TransportError) as problem:
         telling.failed(str(problem) or repr(problem))
         return EXIT_FAILED

@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cluster.balancer import Balancer
 from cluster.gateways import Replica, Stores, settings
@@ -81,7 +81,7 @@ async def cluster(folder: Path, *, seconds: float, told: Told) -> AsyncIterator[
         postgres, s3 = PostgresServer(folder / "postgres"), S3Server(folder / "s3")
         ends.push_async_callback(in_thread, postgres.stop)
         ends.callback(s3.kill)
-        await asyncio.gather(_stores(postgres, told), _bucket(s3, told))
+        await together(_stores(postgres, told), _bucket(s3, told))
         options = SandboxOptions(seconds_per_picture=seconds, picture_scale=0.5)
         upstream = await ends.enter_async_context(running_sandbox(options))
         told(f"The simulated upstream answers; a picture takes it {seconds:.0f} s.")
@@ -110,7 +110,7 @@ async def cluster(folder: Path, *, seconds: float, told: Told) -> AsyncIterator[
         ends.push_async_callback(_stopped, replicas)
         ends.push_async_callback(in_thread, balancer.stop)
         began = time.monotonic()
-        await asyncio.gather(*(in_thread(one.start) for one in replicas))
+        await together(*(in_thread(one.start) for one in replicas))
         told(f"Three gateways share both; {_since(began)}, the tables are made once.")
         await in_thread(balancer.start)
         told(f"Caddy shares requests out among those that are ready: {balancer.url}")
@@ -118,7 +118,14 @@ async def cluster(folder: Path, *, seconds: float, told: Told) -> AsyncIterator[
 
 
 async def _stopped(replicas: Sequence[Replica]) -> None:
-    await asyncio.gather(*(in_thread(one.stop) for one in replicas))
+    await together(*(in_thread(one.stop) for one in replicas))
+
+
+async def together(*starts: Coroutine[Any, Any, object]) -> None:
+    """Returns or raises when all are done, be it well or not: none may go on behind one's back."""
+    for result in await asyncio.gather(*starts, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -70,9 +71,15 @@ class PostgresServer:
     def pid(self) -> int | None:
         """Of the process that all others of it descend from; None when it is down."""
         try:
-            return int((self._data / "postmaster.pid").read_text("utf-8").splitlines()[0])
+            found = int((self._data / "postmaster.pid").read_text("utf-8").splitlines()[0])
         except (OSError, IndexError, ValueError):
             return None
+        with suppress(PermissionError):  # another user's, and alive
+            try:
+                os.kill(found, 0)
+            except ProcessLookupError:  # it was killed, and could not take its file away
+                return None
+        return found
 
     def start(self) -> None:
         """Makes it where there is none yet; returns when it takes connections."""
@@ -88,7 +95,7 @@ class PostgresServer:
     def stop(self, *, crash: bool = False) -> None:
         """In good order, or (`crash`) as if the machine had stopped. No error when it is down."""
         self.thaw()
-        if (self._data / "postmaster.pid").exists():
+        if self.pid is not None:
             mode = "immediate" if crash else "fast"
             self._run("pg_ctl", "-w", "-t", "30", "-m", mode, "stop")
 

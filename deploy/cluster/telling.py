@@ -17,11 +17,18 @@ WIDTH: Final = 80
 INDENT: Final = 3
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Who told it cleans up, in order, and says nothing any more."""
+        self.quiet = True
+        raise BrokenPipeError
+
+
 class Telling:
     """Prints to standard output and decides nothing."""
 
     def __init__(self) -> None:
-        self._console = Console(emoji=False, highlight=False)
+        self._console = _Console(emoji=False, highlight=False)
         watched = self._console.is_terminal
         self._console.width = min(self._console.width, WIDTH) if watched else WIDTH
         self._scene = 0

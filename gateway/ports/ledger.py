@@ -4,7 +4,8 @@ Runs, jobs, accounts and usage: never lost, never wrong (ACID). Each protocol is
 asker needs. One class is all of them, and one contract suite holds it to what stands here.
 
 Every method raises `gateway.errors.Unavailable` when the store cannot be reached or is full, and
-nothing else but what `transact` says; after that error nothing was written. Only `Transactions`
+nothing else but what `transact` says; after that error nothing was written, unless it is
+`Unsettled`: then nobody knows yet, and the error itself tells once it is known. Only `Transactions`
 and what writes wait for the writer: all other reads go past it, and see what was last committed.
 """
 

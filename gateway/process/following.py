@@ -32,6 +32,9 @@ LOOK_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 0.25
 """How soon a ledger that was away is asked again, and how often at most."""
 
+LOOKING_SECONDS: Final = 2.0
+"""Who only looks waits so long for a ledger that has just gone, once, and is answered then."""
+
 DEAD_SECONDS: Final = 3.0
 """Who has not said for so long that he lives is not waited for any more."""
 
@@ -173,7 +176,7 @@ class Following:
         """As `confirm`, for who may go on without: nobody waits where it was in vain just now."""
         if not self.is_fresh() and not self._is_cut_off:
             with suppress(Unavailable, TimeoutError):
-                await asyncio.wait_for(self.confirm(), RETRY_SECONDS)
+                await asyncio.wait_for(self.confirm(), LOOKING_SECONDS)
             self._is_cut_off = not self.is_fresh()
 
     def check(self, found: Epochs | None, cache: int | None = None) -> None:

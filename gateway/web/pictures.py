@@ -67,7 +67,9 @@ class KeptPictures:
     async def _answer(self, request: Request, name: str, headers: dict[str, str]) -> Response:
         """All of it in one go, where nothing but that is asked for."""
         pictures = self._pictures
-        address = await pictures.address(name) if _may_go_elsewhere(request) else None
+        address = await pictures.address(name)
+        if address is not None and not _may_go_elsewhere(request):
+            address = None
         opened = None
         if address is None and request.method == "GET" and "range" not in request.headers:
             found, opened = await pictures.read(name) or (None, None)

@@ -131,13 +131,13 @@ class Gateway:
             await services.turn.start()
             await services.maintenance.start(services.turn)
         except OSError as error:
-            await adapters.ledger.close()
+            await self._let_go()
             raise Unavailable(f"The folder {folder} cannot be used: {error}.") from error
         except PictureProblem as problem:
-            await adapters.ledger.close()
+            await self._let_go()
             raise Unavailable(f"The pictures cannot be used: {problem}.") from problem
         except BaseException:
-            await adapters.ledger.close()
+            await self._let_go()
             raise
         adapters.ledger.listen(self._heard)
         services.waiters.start(adapters.ledger.each_run)
@@ -147,6 +147,14 @@ class Gateway:
         self._tell_proxies()
         self._life.started_at = self._clock()
         self._note_reload(successful=True)
+
+    async def _let_go(self) -> None:
+        """Of what a start that failed has begun; what was not begun is no error."""
+        await self.services.maintenance.stop()
+        await self.services.turn.stop()
+        await self.services.following.stop()
+        await self.timekeeper.stop()
+        await self.ledger.close()
 
     def _heard(self, news: News) -> None:
         """What another gateway wrote to the ledger, or this one."""

@@ -23,7 +23,7 @@ from gateway.services import orders
 from gateway.serving import InProcessServer
 from gateway.wiring import Gateway, Outside
 
-LEASE_SECONDS: Final = 3.0
+LEASE_SECONDS: Final = 4.0
 POINTS: Final = ("before", "sure", "after", "polled", "kept")
 """Before a submit is begun, when nothing but its bytes is left to send, when it was answered and
 nothing recorded; the same of a poll, and of the keeping of pictures."""

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from fellows import a_ledger, data_folder, fellows
-from house import House, opened
+from house import House, opened, settings_text
 from pydantic import SecretStr
 
+from gateway.config import parse
 from gateway.errors import Unavailable
 from gateway.process.following import DEAD_SECONDS
+from gateway.wiring import Gateway
 
 SECRET = "SECRETPROMPT of a red bicycle"
 MARKS = (b"SECRETPROMPT", b"secretprompt")
@@ -264,6 +266,7 @@ def gives_always(house: House, body: bytes) -> None:
 async def test_no_erasure_takes_what_another_gateway_is_about_to_own(two: Two) -> None:
     one, other = two
     first = await one.made("the first")
+    idle(one)
     url = first["results"][0]
     gives_always(other, (await one.client.get(url)).content)
     looked, go = asyncio.Event(), asyncio.Event()
@@ -345,3 +348,28 @@ async def test_one_that_stood_still_lets_no_revoked_key_in_when_it_goes_on(two: 
     await ok(one, "DELETE", f"teams/art/keys/{id_of(key)}")
     other.gateway.services.following._fresh_until = 0.0
     assert (await other.poll(task["id"], key=key)).status_code == 401
+
+
+async def test_a_start_that_fails_leaves_nobody_to_wait_for(tmp_path: Path) -> None:
+    async with fellows(tmp_path, count=1) as (one,):
+        settings = parse(
+            settings_text(
+                one.sandbox.base_url,
+                data_folder(tmp_path, 1),
+                storage={"ledger": a_ledger(tmp_path), "free_space_floor": 0},
+            ),
+            {},
+        )
+        failing = Gateway(settings)
+
+        async def no_words() -> None:
+            raise OSError("no such file")
+
+        failing.adapters.tokens.load = no_words  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await failing.start()
+        assert failing.services.following._task is None
+        assert [one.id for one in await one.gateway.ledger.replicas(since=0)] == [
+            one.gateway.services.replica_id
+        ]
+        await failing.adapters.connections.aclose()

@@ -133,6 +133,9 @@ async def test_there_and_back_nobody_notices(installation: Installation) -> None
     assert await seen(home, tasks, pictures, key) == before
     assert (await home.ended(live, key=OTHER_KEY))["status"] == "completed"
     assert await home.violations() == []
+    bulk = await installation.migrate("new", "old")
+    assert bulk.exit_code == 3, bulk.output
+    assert "was seen" in bulk.output
     newest = await home.made("a bicycle of the new place")
     tasks.append(newest["id"])
     before = await seen(home, tasks, pictures, key)

@@ -20,6 +20,7 @@ from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.money.invariants import Invariant
 from gateway.errors import Unavailable
+from gateway.ports.ledger import PictureFilter
 
 SERVERS: Mapping[str, Callable[[], Iterator[str]]] = {
     "newest": lambda: new_database(),
@@ -175,6 +176,35 @@ def test_what_the_server_says_is_told_without_the_password(newest: str) -> None:
     with pytest.raises(Unavailable, match="password authentication failed") as caught:
         opening.prepare(wrong)
     assert "not-the-password" not in caught.value.message
+
+
+async def test_a_database_with_settings_of_its_own_holds_a_ledger_all_the_same(newest: str) -> None:
+    name = newest.rpartition("/")[2]
+    for setting in (
+        "default_transaction_isolation = 'serializable'",
+        "extra_float_digits = -15",
+        "standard_conforming_strings = off",
+        "timezone = 'Pacific/Chatham'",
+        "datestyle = 'German'",
+    ):
+        rows(newest, f"ALTER DATABASE {name} SET {setting}")
+    rows(newest, 'CREATE SCHEMA "Ours"')
+    url = f"{newest}?options=-csearch_path%3D%22Ours%22"
+    ledgers = [PostgresLedger(url, clock=Clock()) for _ in range(3)]
+    for ledger in ledgers:
+        await ledger.open()
+    runs = [a_run(created_at=1760000000.1234567 + n / 7) for n in range(60)]
+    await asyncio.gather(*(start(ledgers[n % 3], run) for n, run in enumerate(runs)))
+    after = done(runs[0], a_picture())
+    await change(ledgers[1], after)
+    asked = PictureFilter(text="100%_")
+    assert await ledgers[2].find_pictures(asked, after=None, limit=9) == []
+    assert await ledgers[2].run(after.id) == after
+    assert await ledgers[0].violations() == []
+    for ledger in ledgers:
+        await ledger.close()
+    homes = "SELECT nspname FROM pg_class JOIN pg_namespace AS home ON home.oid = relnamespace"
+    assert rows(newest, f"{homes} WHERE relname = 'runs'") == [("Ours",)]
 
 
 # --- the audit ------------------------------------------------------------------------------------

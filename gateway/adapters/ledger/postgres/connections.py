@@ -41,9 +41,9 @@ class Address:
 class PostgresConnected:
     """Holds the connection of one lane's thread."""
 
-    def __init__(self, address: Address, bounds: TimeOuts, *, writes: bool = False) -> None:
+    def __init__(self, address: Address, time_outs: TimeOuts, *, writes: bool = False) -> None:
         self._address = address
-        self._bounds = bounds
+        self._bounds = time_outs
         self._writes = writes
         self._database: PostgresDatabase | None = None
 
@@ -51,7 +51,7 @@ class PostgresConnected:
         if self._database is None:
             self._database = PostgresDatabase(
                 self._address.url,
-                bounds=self._bounds,
+                time_outs=self._bounds,
                 pooler=self._address.pooler,
                 writes=self._writes,
             )

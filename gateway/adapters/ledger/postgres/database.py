@@ -39,6 +39,10 @@ KEPT_ALIVE: Final = {
 TRANSACTION_TIMEOUT_FROM: Final = 170000
 
 
+OURS: Final = {"extra_float_digits": "1", "standard_conforming_strings": "on"}
+"""A database may say otherwise; times would lose their last digits, and searches their words."""
+
+
 @dataclass(frozen=True, slots=True)
 class TimeOuts:
     """How long the server lets things take, in seconds; 0 is for ever."""
@@ -56,7 +60,8 @@ class TimeOuts:
         }
         if server_version >= TRANSACTION_TIMEOUT_FROM:
             values["transaction_timeout"] = self.transaction
-        return {name: str(round(1000 * seconds)) for name, seconds in values.items()}
+        told = {name: str(round(1000 * seconds)) for name, seconds in values.items()}
+        return {**told, **OURS}
 
 
 @cache
@@ -68,7 +73,7 @@ def translated(sql: str, *, with_values: bool) -> str:
 class PostgresDatabase:
     """One connection, used by one thread; transactions are begun by statements alone.
 
-    Without bounds the server's own settings count. `raised` are the epochs that its statements
+    Without time-outs the server's own settings count. `raised` are the epochs that its statements
     have raised since it was last emptied.
     """
 
@@ -76,7 +81,7 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        bounds: TimeOuts | None = None,
+        time_outs: TimeOuts | None = None,
         pooler: bool = False,
         writes: bool = False,
     ) -> None:
@@ -88,15 +93,15 @@ class PostgresDatabase:
         )
         self.raised: set[Epoch] = set()
         self._setting = ""
-        if bounds is not None:
+        if time_outs is not None:
             try:
-                self._bind(bounds, local=pooler)
+                self._bind(time_outs, local=pooler)
             except BaseException:
                 self.connection.close()
                 raise
 
-    def _bind(self, bounds: TimeOuts, *, local: bool) -> None:
-        settings = bounds.settings(self.connection.info.server_version)
+    def _bind(self, time_outs: TimeOuts, *, local: bool) -> None:
+        settings = time_outs.settings(self.connection.info.server_version)
         sets = ", ".join(
             f"set_config('{name}', '{value}', {str(local).lower()})"
             for name, value in settings.items()
@@ -120,7 +125,9 @@ class PostgresDatabase:
         return cursor
 
     def begin(self) -> None:
-        self.execute("BEGIN")
+        """Whatever the database's own default is: a stricter one would see what was there before
+        its locks were granted."""
+        self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 
     def _executed(self, sql: str, parameters: Sequence[Any]) -> Cursor:
         for epoch, raising in RAISE.items():

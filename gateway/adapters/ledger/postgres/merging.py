@@ -116,10 +116,11 @@ def _sum(one: Usage, more: Usage) -> Usage:
 
 
 def _is_alone(writes: Writes) -> bool:
-    """What is read before it is written, and what is taken away from sums."""
+    """What is read before it is written, what is taken away from sums, a run in two versions."""
     return bool(
         writes.pictures
         or writes.wordless
+        or len({run.id for run in writes.runs}) < len(writes.runs)
         or any(min(getattr(one, name) for name in _COUNTERS) < 0 for one in writes.usage)
     )
 

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.adapters.ledger.database import Database
 from gateway.core.money.invariants import Invariant, Violation
 
-_HERE: Final = "current_schema()::regnamespace"
+_HERE: Final = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _OF: Final = "JOIN pg_class ON pg_class.oid ="
 
 _DESCRIBED: Final = (

@@ -45,7 +45,7 @@ class Settling:
     def _status(self, xid: str) -> bool | None:
         try:
             db = PostgresDatabase(
-                self._address.url, bounds=QUICK, pooler=self._address.pooler, writes=True
+                self._address.url, time_outs=QUICK, pooler=self._address.pooler, writes=True
             )
             try:
                 [[status]] = db.connection.execute(STATUS, (xid,)).fetchall()
