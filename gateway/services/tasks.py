@@ -16,9 +16,10 @@ from typing import Final
 from gateway.core.catalog import Team
 from gateway.core.model import Run, RunState, Task
 from gateway.core.policy import Current
-from gateway.errors import TaskNotFound
+from gateway.errors import TaskNotFound, Unavailable
 from gateway.ports.ledger import TaskReads
 from gateway.process.waiters import Waiters
+from gateway.services.told_tasks import ToldTasks
 
 STAY_AWAY_SECONDS: Final = (5.0, 10.0)
 """A restart is over by then; and they do not all come at once."""
@@ -37,16 +38,32 @@ class TaskFilter:
 class Tasks:
     """Anyone else's task is as unknown to a team as none at all."""
 
-    def __init__(self, ledger: TaskReads, waiters: Waiters, current: Current) -> None:
+    def __init__(
+        self, ledger: TaskReads, waiters: Waiters, current: Current, told: ToldTasks
+    ) -> None:
         self._ledger = ledger
         self._waiters = waiters
         self._current = current
+        self._told = told
 
     async def status(self, team: Team, task_id: str) -> Task:
-        """The team's task as it is. Raises `TaskNotFound`."""
-        found = await self._ledger.job(task_id)
+        """The team's task as it is. Raises `TaskNotFound`, and `Unavailable` while the ledger is
+        away and the task was not told lately."""
+        found = await self._found(task_id)
         if found is None or found.job.team != team.name:
             raise TaskNotFound("The requested task could not be found.", param="task_id")
+        return found
+
+    async def _found(self, task_id: str) -> Task | None:
+        since = self._told.epoch()
+        try:
+            found = await self._ledger.job(task_id)
+        except Unavailable:
+            if (told := self._told.found(task_id)) is None:
+                raise
+            return told
+        if found is not None:
+            self._told.tell(found, since=since)
         return found
 
     def may_wait(self, team: str) -> bool:

@@ -27,6 +27,7 @@ from gateway.services.refusals import Refusals
 from gateway.services.standings import Standings
 from gateway.services.tasks import Tasks
 from gateway.services.teams import Teams
+from gateway.services.told_tasks import ToldTasks
 from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
@@ -87,7 +88,8 @@ class Services:
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
         self.orders = self._make_orders()
-        self.tasks = Tasks(ledger, self.waiters, current)
+        told = ToldTasks(lambda: adapters.cache.epoch)
+        self.tasks = Tasks(ledger, self.waiters, current, told)
         self.uploads = self._make_uploads()
         self.spool_folder = adapters.folder / "forms"
         self.edits = Edits(
