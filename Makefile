@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test bench screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test test-cluster bench screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ RUNTIME := $(VENV)/.installed-runtime
 DEVELOPMENT := $(VENV)/.installed-development
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(RUNTIME) ## install the program: .venv/bin/image-gateway
 	@$(BIN)/image-gateway --version
@@ -33,6 +33,13 @@ run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no
 # One process more than processors, for many tests wait; who has none left takes half of another's.
 test: $(DEVELOPMENT) ## run all tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# All that several gateways share is in its files, too, with every PostgreSQL that is here; a
+# failure says which file to run alone: IMAGE_GATEWAY_TEST_STORES=shared python -m pytest FILE
+test-cluster: $(DEVELOPMENT) ## run the end-to-end tests on PostgreSQL and S3, and long chaos: half an hour
+	@IMAGE_GATEWAY_TEST_STORES=shared IMAGE_GATEWAY_TEST_CHAOS_ROUNDS=$(or $(ROUNDS),3) \
+	  $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
+	  tests/e2e tests/adapters tests/background tests/browser tests/cli tests/deploy tests/process tests/services
 
 quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \

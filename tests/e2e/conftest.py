@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import shared_servers
+import stores
 from house import FAST, House, house
 
 from gateway.sandbox import RunningSandbox, running_sandbox
+
+
+@pytest.fixture(params=["shared"] if stores.are_shared() else ["files", "shared"])
+def either_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests marked `stores.both`: once in SQLite and a folder, once where several share."""
+    if request.param == "shared":
+        for name, value in {**shared_servers.s3(), stores.SWITCH: "shared"}.items():
+            monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -5,20 +5,25 @@ follow. Each has a data folder, and so a response cache, of its own; the picture
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import shared_servers
+import stores
 from house import FAST, House, opened
 
 from gateway.sandbox import SandboxOptions, running_sandbox
 
 
+def storage(folder: Path) -> Mapping[str, Any]:
+    """What all of them share: a schema of the folder's own, and its pictures."""
+    return {"free_space_floor": 0, **(stores.of(folder) or {"ledger": a_ledger(folder)})}
+
+
 def a_ledger(folder: Path) -> str:
-    """The address of a schema of the folder's own."""
     schema = f"e{sha256(str(folder).encode()).hexdigest()[:16]}"
     server = f"{shared_servers.postgres()}/postgres"
     with psycopg.connect(server, autocommit=True) as connection:
@@ -42,13 +47,12 @@ async def fellows(
     folder: Path, *, count: int = 2, options: SandboxOptions = FAST, **changes: Any
 ) -> AsyncIterator[Sequence[House]]:
     """So many gateways in front of one sandbox, for the length of the block."""
-    storage = {"ledger": a_ledger(folder), "free_space_floor": 0}
     async with running_sandbox(options) as sandbox:
         there: list[House] = []
         try:
             for number in range(count):
                 one = await opened(
-                    sandbox, data_folder(folder, number), **{"storage": storage, **changes}
+                    sandbox, data_folder(folder, number), **{"storage": storage(folder), **changes}
                 )
                 there.append(one)
             yield there

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import stores
 from house import FAST, OTHER_KEY, TEAM_KEY, House, digest, house, opened
 from two_routes import two_routes
 
@@ -41,6 +42,7 @@ async def listed(one: House, path: str) -> Any:
 # --- orders that got a task ----------------------------------------------------------------------
 
 
+@stores.both
 async def test_started_joined_and_hit_are_one_run_with_three_tasks(a_house: House) -> None:
     prompt = "a fox [sandbox:delay=0.4]"
     started = (await a_house.post(prompt, n=2)).json()["id"]

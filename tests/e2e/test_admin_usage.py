@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from house import FAST, OTHER_KEY, TEAM_KEY, House, house, opened
 
 from gateway.core.model import Usage
 from gateway.core.money.budgets import windows_at
 from gateway.core.transaction import Keys, Writes
 from gateway.sandbox import running_sandbox
-from gateway.wiring import LEDGER_NAME
 
 PARTS = ("day", "team", "model")
 
@@ -55,11 +53,12 @@ async def used(tmp_path: Path) -> AsyncIterator[House]:
         yield one
 
 
+@stores.both
 async def test_totals_are_the_sums_over_the_runs(used: House) -> None:
     found = await report(used)
-    with closing(sqlite3.connect(used.folder / LEDGER_NAME)) as ledger:
-        spent, runs = ledger.execute("SELECT SUM(spent_usd_micros), COUNT(*) FROM runs").fetchone()
-        jobs = dict(ledger.execute("SELECT verdict, COUNT(*) FROM jobs GROUP BY verdict"))
+    query = "SELECT SUM(spent_usd_micros), COUNT(*) FROM runs"
+    [(spent, runs)] = stores.rows(used.folder, query)
+    jobs = dict(stores.rows(used.folder, "SELECT verdict, COUNT(*) FROM jobs GROUP BY verdict"))
     totals = found["totals"]
     assert micros(totals["spent_usd"]) == spent == 250_000
     assert totals["started"] == runs == 4

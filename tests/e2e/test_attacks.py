@@ -91,6 +91,7 @@ def let_files_grow(pid: int, to_bytes: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (to_bytes, resource.RLIM_INFINITY))
 
 
+@pytest.mark.files
 async def test_a_disk_that_fills_and_empties(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         config = tmp_path / "config.yaml"

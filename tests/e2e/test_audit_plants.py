@@ -23,6 +23,8 @@ from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.core.money.invariants import Invariant, Violation
 from gateway.sandbox import running_sandbox
 
+pytestmark = pytest.mark.files
+
 MODEL: Final = {"gpt-image-1.5": {"deadline": "2s"}}
 ORGANISATION: Final = {team: {"cache": {"scope": "organization"}} for team in ("blue", "green")}
 

@@ -18,6 +18,8 @@ from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox
 from gateway.wiring import Backup, backups
 
+pytestmark = pytest.mark.files
+
 
 async def run(*words: str | Path) -> Result:
     """A command, while the gateway goes on in this loop."""

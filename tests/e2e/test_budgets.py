@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import stores
 from house import FAST, House, house, opened
 
 from gateway.sandbox import running_sandbox
@@ -55,6 +56,7 @@ async def test_a_refusal_says_which_rule_and_when_it_frees(tmp_path: Path) -> No
         assert never.status_code == 402
 
 
+@stores.both
 async def test_n_multiplies_and_a_refused_order_consumes_nothing(tmp_path: Path) -> None:
     async with house(tmp_path, teams=TEN_PICTURES) as one:
         assert (await one.post("eight", n=8)).status_code == 200
@@ -82,6 +84,7 @@ async def test_picture_counts_runs_per_minute_and_concurrency(tmp_path: Path) ->
         assert (await one.post("g4", key=green)).status_code == 200
 
 
+@stores.both
 async def test_a_failed_task_gives_its_money_back(tmp_path: Path) -> None:
     async with house(tmp_path, teams=TEN_PICTURES) as one:
         task = await one.made("all of it [sandbox:fail=service_error]", n=10)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import stores
 from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened
 
 from gateway import ids
@@ -16,6 +17,7 @@ from gateway.services.decisions import VETTING_ROUNDS
 SAVED = 'gateway_saved_usd_total{how="%s",model="gpt-image-1.5",team="blue"}'
 
 
+@stores.both
 async def test_fifty_identical_orders_are_one_submit(a_house: House) -> None:
     answers = await asyncio.gather(*(a_house.post("the same") for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
@@ -74,6 +76,7 @@ async def test_request_directives(a_house: House) -> None:
     assert await a_house.violations() == []
 
 
+@stores.both
 async def test_the_cache_survives_a_restart_and_its_own_loss(tmp_path: Path) -> None:
     async with running_sandbox(FAST) as sandbox:
         one = await opened(sandbox, tmp_path)
@@ -92,8 +95,7 @@ async def test_the_cache_survives_a_restart_and_its_own_loss(tmp_path: Path) -> 
 async def test_a_lost_picture_is_made_anew_and_not_promised(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         task = await one.made("to be lost")
-        for path in (tmp_path / "pictures").rglob("*.png"):
-            path.unlink()
+        stores.lose_pictures(tmp_path)
         answer = await one.post("to be lost")
         assert answer.headers["cache-status"] == "image-gateway; fwd=miss; stored"
         again = await one.ended(answer.json()["id"])
@@ -141,8 +143,7 @@ async def test_a_cache_that_outlived_its_ledger_is_no_error(tmp_path: Path) -> N
         one = await opened(sandbox, tmp_path)
         await one.made("outlived")
         await one.stop()
-        for path in tmp_path.glob("ledger.sqlite3*"):
-            path.unlink()
+        stores.lose_ledger(tmp_path)
         again = await opened(sandbox, tmp_path)
         answer = await again.post("outlived")
         assert answer.status_code == 200

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import stores
 import structlog
 import trustme
 from house import OTHER_KEY, TEAM_KEY, House, opened, settings_text
@@ -76,6 +77,7 @@ async def counts(home: House) -> tuple[float, float, float]:
 # --- who gets one, and what is in it -----------------------------------------------------------
 
 
+@stores.both
 async def test_a_completed_task_is_told_as_a_poll_tells_it(home: House, receive: Receive) -> None:
     receiver = await receive()
     answer = await home.post(callback_url=receiver.url("/hook?for=me"))
@@ -342,7 +344,7 @@ async def test_killed_in_the_middle_of_a_delivery(
     assert len(receiver.calls) == 1
     home = await opened(sandbox, tmp_path / "data", callback_tls=trust, callbacks=CALLBACKS)
     try:
-        first, second = await receiver.called(2)
+        first, second = await receiver.called(2, seconds=stores.patience(10))
         assert first.id == second.id
         assert json.loads(first.body)["id"] == answer.json()["id"] == second.task["id"]
         [delivery] = await ended(home)
@@ -352,6 +354,7 @@ async def test_killed_in_the_middle_of_a_delivery(
         await home.stop()
 
 
+@stores.both
 async def test_what_a_stop_leaves_is_delivered_after_the_next_start(
     tmp_path: Path, sandbox: RunningSandbox, trust: ssl.SSLContext, receive: Receive
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import doomed
 import httpx2 as httpx
 import pytest
+import stores
 from house import FAST, PRICE_USD, TEAM_KEY, House, opened, settings_text
 from PIL import Image
 from processes import GATEWAY, forked, free_port, process
@@ -146,7 +147,7 @@ async def prove(sandbox: RunningSandbox, folder: Path, customers: Customers) -> 
     assert len(customers.promised) > 50
     one = await opened(sandbox, folder, models=SHORT)
     try:
-        await one.settled(60)
+        await one.settled(stores.patience(60))
         for prompt, task_id in customers.promised.items():
             task = await one.ended(task_id)
             assert task["status"] == "completed", (prompt, task)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import stores
 from house import House, opened
 from structlog.testing import capture_logs
 
@@ -102,7 +103,8 @@ async def test_it_goes_on_after_a_restart(tmp_path: Path, sandbox: RunningSandbo
     await third.gateway.credit_watch.look()
     assert (await third.metrics())[DRIFT] == 40
     await third.stop()
-    assert b"sk-organisation-secret" not in (tmp_path / "ledger.sqlite3").read_bytes()
+    written = b"".join(content for _, content in stores.contents(tmp_path))
+    assert written and b"sk-organisation-secret" not in written
 
 
 async def test_an_upstream_that_does_not_tell_changes_nothing(home: House) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import shared_servers
+import stores
 import trustme
 from egress_proxy import EgressProxy, answering
 from house import FAST, TEAM_KEY, House, opened, settings_text
@@ -32,6 +34,11 @@ CREDENTIALS = "me:s3cret-word"
 def unknown(name: str) -> Sequence[Address]:
     """Only the proxy knows names."""
     raise OSError("Name or service not known")
+
+
+def around(**names: str) -> Mapping[str, str]:
+    """The environment of a gateway, in which the keys to a bucket stand too."""
+    return {**(shared_servers.s3() if stores.are_shared() else {}), **names}
 
 
 def picture() -> bytes:
@@ -121,7 +128,7 @@ async def everything(home: House, company: Company) -> None:
 async def test_what_the_environment_names(
     tmp_path: Path, company: Company, trust: ssl.SSLContext
 ) -> None:
-    outside = Outside(unknown, {"HTTPS_PROXY": company.proxy.url(CREDENTIALS)})
+    outside = Outside(unknown, around(HTTPS_PROXY=company.proxy.url(CREDENTIALS)))
     changes = company.settings(teams={"blue": {"references": "fetch"}})
     home = await opened(company.sandbox, tmp_path, callback_tls=trust, outside=outside, **changes)
     try:
@@ -135,7 +142,7 @@ async def test_what_the_settings_name(
 ) -> None:
     other = await EgressProxy(company.proxy.places).start()
     proxy = {"proxy": company.proxy.url(CREDENTIALS)}
-    elsewhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "*"}
+    elsewhere = around(HTTPS_PROXY="http://127.0.0.1:9", NO_PROXY="*")
     changes = company.settings(
         evolink=proxy,
         callbacks=proxy,
@@ -158,7 +165,7 @@ async def test_no_proxy_goes_straight_there(tmp_path: Path, company: Company) ->
     names = {API: "127.0.0.1", LINKS: "127.0.0.1"}
     outside = Outside(
         ask=lambda name: [parse_address(names[name])],
-        environ={"https_proxy": company.proxy.url(CREDENTIALS), "no_proxy": ".test"},
+        environ=around(https_proxy=company.proxy.url(CREDENTIALS), no_proxy=".test"),
     )
     company.sandbox.state.public_url = f"https://{LINKS}:{company.tls_port}"
     evolink = {
@@ -177,7 +184,7 @@ async def test_no_proxy_goes_straight_there(tmp_path: Path, company: Company) ->
 async def test_a_proxy_that_refuses_burns_no_budget(tmp_path: Path, company: Company) -> None:
     """The order waits with its price held, and is made once the proxy lets it through."""
     company.proxy.refuse = answering(503)
-    outside = Outside(unknown, {"ALL_PROXY": company.proxy.url(CREDENTIALS)})
+    outside = Outside(unknown, around(ALL_PROXY=company.proxy.url(CREDENTIALS)))
     home = await opened(company.sandbox, tmp_path, outside=outside, **company.settings())
     try:
         waiting = await home.post()
@@ -194,6 +201,7 @@ async def test_a_process_says_at_its_start_where_it_goes_out(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", company.proxy.url(CREDENTIALS))
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1" if stores.are_shared() else "")  # the bucket's
     port = free_port()
     changes = company.settings(server={"port": port})
     text = settings_text(company.sandbox.base_url, tmp_path / "data", **changes)

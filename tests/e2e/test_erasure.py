@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from house import OTHER_KEY, TEAM_KEY, House, opened, settings_text
 from processes import GATEWAY, free_port, process
 
+from gateway.core.buckets import MARKER
 from gateway.sandbox import RunningSandbox
 
 ART, BOB = "SECRETPROMPT-A of art", "SECRETPROMPT-B of bob \u00fc"
@@ -31,12 +33,11 @@ async def home(tmp_path: Path, sandbox: RunningSandbox) -> AsyncIterator[House]:
 
 
 def left(folder: Path) -> list[str]:
-    """The files below the folder that hold a secret, in their bytes or in their names."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
+    """What holds a secret, in its bytes or in its name: files, objects, tables."""
     return [
-        str(path.relative_to(folder))
-        for path in found
-        if any(mark in path.read_bytes() or mark.decode() in path.name for mark in MARKS)
+        name
+        for name, content in stores.contents(folder)
+        if any(mark in content or mark.decode() in name for mark in MARKS)
     ]
 
 
@@ -55,7 +56,7 @@ async def same_bytes_of_two(home: House) -> str:
     """Art and bob order different things, and upstream has the same bytes for both."""
     task = await home.made(ART, negative_prompt="SECRETPROMPT, not blue")
     name: str = task["results"][0].rpartition("/")[2]
-    body = (home.folder / "pictures" / name[:2] / name).read_bytes()
+    body = (await home.client.get(f"/pictures/{name}")).content
 
     @contextlib.asynccontextmanager
     async def stream(*_: object, **__: object) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -80,6 +81,7 @@ async def test_each_team_finds_its_own_picture_of_the_same_bytes(home: House) ->
     assert await home.violations() == []
 
 
+@stores.both
 async def test_an_erasure_reaches_every_run_that_made_the_bytes(home: House) -> None:
     digest = await same_bytes_of_two(home)
     assert len(left(home.folder)) >= 2
@@ -102,6 +104,7 @@ async def test_an_erasure_reaches_every_run_that_made_the_bytes(home: House) -> 
     assert await home.violations() == []
 
 
+@stores.both
 async def test_of_a_run_that_failed_nothing_is_left_that_upstream_repeated(home: House) -> None:
     client = home.gateway.adapters.connections.upstreams["evolink"]
     poll = client.poll
@@ -168,9 +171,10 @@ async def test_a_run_under_way_is_not_erased(home: House) -> None:
     done = await home.admin("DELETE", f"runs/{task['id']}")
     assert done.json()["prompt"] == ""
     assert [one["prompt"] for one in await listed(home)] == [""]
-    assert [*(home.folder / "pictures").glob("??/*")] == []
+    assert stores.kept(home.folder) == [MARKER]
 
 
+@pytest.mark.files
 async def test_after_a_stop_one_file_has_everything(
     tmp_path: Path, sandbox: RunningSandbox
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fellows import a_ledger, data_folder, fellows
+from fellows import data_folder, fellows, storage
 from house import House, opened, settings_text
 from pydantic import SecretStr
 
@@ -213,8 +213,7 @@ async def test_a_node_that_was_down_during_an_erasure_finds_it_out(tmp_path: Pat
         await other.stop()
         assert left(other.folder / "cache") != []
         await ok(one, "DELETE", f"pictures/{digest_of(task)}")
-        storage = {"ledger": a_ledger(tmp_path), "free_space_floor": 0}
-        again = await opened(one.sandbox, data_folder(tmp_path, 1), storage=storage)
+        again = await opened(one.sandbox, data_folder(tmp_path, 1), storage=storage(tmp_path))
         try:
             assert left(other.folder) == []
             assert await is_hit(again, "something else")  # by the ledger
@@ -346,7 +345,8 @@ async def test_one_that_stood_still_lets_no_revoked_key_in_when_it_goes_on(two: 
     await deafen(other)
     hasten(one)
     await ok(one, "DELETE", f"teams/art/keys/{id_of(key)}")
-    other.gateway.services.following._fresh_until = 0.0
+    following = other.gateway.services.following
+    following._fresh_until = following._ask_after = 0.0  # what it knew is long ago
     assert (await other.poll(task["id"], key=key)).status_code == 401
 
 
@@ -356,7 +356,7 @@ async def test_a_start_that_fails_leaves_nobody_to_wait_for(tmp_path: Path) -> N
             settings_text(
                 one.sandbox.base_url,
                 data_folder(tmp_path, 1),
-                storage={"ledger": a_ledger(tmp_path), "free_space_floor": 0},
+                storage=storage(tmp_path),
             ),
             {},
         )

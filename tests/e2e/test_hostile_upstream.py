@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import stores
 from house import FAST, PRICE_USD, House, house
 
 from gateway.adapters.pictures.marker import NAME as MARKER
@@ -104,13 +105,9 @@ async def test_a_result_that_cannot_be_kept(tmp_path: Path, word: str) -> None:
             assert "results" not in task
             assert round((await one.metrics())[SPEND], 6) == PRICE_USD
         async with asyncio.timeout(5):  # the next try of a broken line may be under way
-            while stored(tmp_path) != [MARKER]:
+            while stores.kept(tmp_path) != [MARKER]:
                 await asyncio.sleep(0.02)
         assert await one.violations() == []
-
-
-def stored(folder: Path) -> list[str]:
-    return [path.name for path in (folder / "pictures").rglob("*") if path.is_file()]
 
 
 async def test_a_slow_link_is_waited_for(a_house: House) -> None:

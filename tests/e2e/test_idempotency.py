@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import stores
 from house import FAST, OTHER_KEY, PRICE_USD, House, house, opened, until
 
 from gateway.sandbox import running_sandbox
@@ -110,6 +111,7 @@ async def test_two_keys_are_refused(a_house: House) -> None:
     assert answer.status_code == 400
 
 
+@stores.both
 async def test_fifty_at_once_are_one_job(a_house: House) -> None:
     """`no-store` keeps coalescing out of it: the key alone makes them one."""
     headers = key("at-once", **{"Cache-Control": "no-store"})
@@ -131,6 +133,7 @@ async def test_fifty_different_orders_at_once_are_one_job_and_conflicts(a_house:
     assert a_house.sandbox.state.submits == 1
 
 
+@stores.both
 async def test_a_key_outlives_a_restart(tmp_path: Path) -> None:
     headers = key("restart", **{"Cache-Control": "no-store"})
     async with running_sandbox(FAST) as sandbox:
@@ -266,8 +269,8 @@ async def test_a_killed_submit_is_asked_for_again(tmp_path: Path) -> None:
         real = upstream.submit
         reached = asyncio.Event()
 
-        async def cut_short(run: Any) -> Any:
-            await real(run)
+        async def cut_short(run: Any, **asked: Any) -> Any:
+            await real(run, **asked)
             reached.set()
             await asyncio.sleep(60)  # the answer is there and nobody writes it down
 
@@ -278,7 +281,7 @@ async def test_a_killed_submit_is_asked_for_again(tmp_path: Path) -> None:
         await one.gateway.worker.stop(0)
         await one.stop()
         again = await opened(sandbox, tmp_path, upstreams=RESENDING)
-        await again.settled()
+        await again.settled(stores.patience(20))
         assert sandbox.state.accepted_by_prompt["killed"] == 1
         assert "hit" in (await again.post("killed")).headers["cache-status"]
         assert await again.violations() == []

@@ -48,21 +48,28 @@ async def test_ready_stopped_and_gone(tmp_path: Path) -> None:
                 for i in range(10)
             ]
             await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
-            second = await asyncio.create_subprocess_exec(
-                *GATEWAY,
-                *("serve", "--config", str(config), "--port", "0"),
-                stderr=asyncio.subprocess.PIPE,
-                cwd=tmp_path,
-            )
-            _, said = await second.communicate()
-            assert second.returncode == 1
-            assert b"cannot start" in said and b"another gateway" in said.lower()
             one.send_signal(signal.SIGTERM)
             start = time.monotonic()
             assert await asyncio.wait_for(one.wait(), 10) == 0
             assert time.monotonic() - start < 10
             assert {answer.status_code for answer in await asyncio.gather(*slow)} <= {200, 503}
         assert "Traceback" not in (tmp_path / "process.log").read_text()
+
+
+@pytest.mark.files
+async def test_a_second_one_over_the_same_folder_does_not_start(tmp_path: Path) -> None:
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+        config.write_text(settings_text(sandbox.base_url, tmp_path / "data"))
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port")
+        async with process(*serve, str(free_port()), cwd=tmp_path) as one:
+            second = await asyncio.create_subprocess_exec(
+                *serve, "0", stderr=asyncio.subprocess.PIPE, cwd=tmp_path
+            )
+            _, said = await second.communicate()
+            assert second.returncode == 1
+            assert b"cannot start" in said and b"another gateway" in said.lower()
+            assert one.returncode is None
 
 
 async def test_the_sandbox_beyond_loopback_links_to_the_published_port(tmp_path: Path) -> None:
@@ -160,6 +167,7 @@ async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
         assert min(ready) < 2 or beside < 4, (ready, floor)
 
 
+@pytest.mark.files
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_memory_is_flat_over_ten_thousand_orders(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from house import TEAM_KEY, House, house, settings_text
 from PIL import Image
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.routing import Route
 
 from gateway.config import parse
 from gateway.core.addresses import Address, parse_address
+from gateway.core.buckets import MARKER
 from gateway.services import references
 from gateway.serving import InProcessServer
 from gateway.wiring import Outside
@@ -176,8 +178,7 @@ async def test_what_is_no_whole_picture_is_refused_by_its_place(tmp_path: Path) 
         assert "could not be fetched" in await refused(one, down)
         assert one.sandbox.state.tasks == {}
         assert sum((await one.gateway.ledger.run_counts()).values()) == 0
-        assert not list((tmp_path / "pictures" / "tmp").iterdir())
-        assert not list((tmp_path / "pictures").glob("*/*.png"))
+        assert stores.kept(tmp_path) == [MARKER]
         assert (await one.metrics())[
             'gateway_orders_total{model="gpt-image-1.5",team="blue",verdict="invalid"}'
         ] == 10

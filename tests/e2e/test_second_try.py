@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from house import PRICE_USD, House
 from test_attack_upstream import HELD, SPEND, Liar, answer, believing, deceived, png
-
-from gateway.wiring import LEDGER_NAME
 
 
 @pytest.fixture
@@ -141,12 +138,12 @@ async def test_what_was_being_kept_is_tried_once_more_after_a_long_stop(tmp_path
             task = (await one.post("long ago")).json()
             while liar.asked["link"] < 2:
                 await one.poll(task["id"])
-        with closing(sqlite3.connect(tmp_path / LEDGER_NAME)) as db, db:
-            db.execute(
-                "UPDATE runs SET created_at = created_at - 90000, due_at = 0,"
-                " accepted_at = accepted_at - 90000, deadline_at = deadline_at - 90000,"
-                " upstream_finished_at = upstream_finished_at - 90000"
-            )
+        stores.change(
+            tmp_path,
+            "UPDATE runs SET created_at = created_at - 90000, due_at = 0,"
+            " accepted_at = accepted_at - 90000, deadline_at = deadline_at - 90000,"
+            " upstream_finished_at = upstream_finished_at - 90000",
+        )
         liar.link = lambda _: answer(png(3))
         before = dict(liar.asked)
         async with believing(liar, tmp_path, "20s") as again:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import stores
 from house import House, house
 
 
@@ -47,12 +48,15 @@ async def test_no_other_file_is_served(a_house: House) -> None:
 async def test_a_sidecar_tells_where_a_picture_came_from(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         await one.made("told", size="1:1", quality="low")
-        (path,) = (tmp_path / "pictures").rglob("*.json")
-        told = json.loads(path.read_text())
+        [told] = [
+            json.loads(content)
+            for name, content in stores.contents(tmp_path)
+            if "/" in name and name.endswith(".json")
+        ]
         assert told["prompt"] == "told" and told["team"] == "blue"
         assert told["parameters"] == {"quality": "low", "size": "1:1"}
         assert told["cost_usd"] == 0.05
-        assert path.with_suffix(".png").name == told["picture"]
+        assert told["picture"] in stores.kept(tmp_path)
 
 
 async def test_alive_and_ready(tmp_path: Path) -> None:

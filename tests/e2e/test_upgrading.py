@@ -16,7 +16,10 @@ from gateway.adapters.ledger.ledger_file import LedgerFile
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox
 
-pytestmark = pytest.mark.parametrize("former", [LATEST, OLDEST], ids=lambda one: one.file)
+pytestmark = [
+    pytest.mark.files,
+    pytest.mark.parametrize("former", [LATEST, OLDEST], ids=lambda one: one.file),
+]
 
 
 @pytest.fixture

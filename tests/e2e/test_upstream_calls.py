@@ -62,6 +62,7 @@ async def test_another_token_is_unknown(called: House, change: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.files
 async def test_the_address_outlives_a_restart(tmp_path: Path) -> None:
     keys = []
     for _ in range(2):

@@ -19,6 +19,8 @@ from gateway.adapters.pictures.marker import NAME
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox
 
+pytestmark = pytest.mark.files
+
 PROMPT = "a lighthouse"
 
 

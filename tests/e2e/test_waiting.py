@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+import stores
 from crowd import Client, crowd, many_files
 from house import FAST, TEAM_KEY, House, house, opened, until
 
@@ -42,6 +43,7 @@ async def test_an_order_is_answered_with_its_pictures(a_house: House) -> None:
     assert a_house.waiters == 0
 
 
+@stores.both
 async def test_a_poll_is_answered_when_the_task_ends(a_house: House) -> None:
     posted = (await a_house.post("polled [sandbox:delay=0.4]")).json()
     joined = (await a_house.post("polled [sandbox:delay=0.4]")).json()

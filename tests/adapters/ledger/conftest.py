@@ -20,7 +20,7 @@ def clock() -> Clock:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests marked `oldest` run on the oldest PostgreSQL too; under `make test-cluster` all do."""
     names = ["postgres"]
-    if stores.ARE_SHARED or metafunc.definition.get_closest_marker("oldest") is not None:
+    if stores.are_shared() or metafunc.definition.get_closest_marker("oldest") is not None:
         names.append("oldest")
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", ["sqlite", *names], indirect=True)
