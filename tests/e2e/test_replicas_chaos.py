@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import random
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+from bucket_way import BucketWay
 from cluster.postgres import PostgresServer, wheel_programs
 from cluster.s3 import S3Server, is_available
 from replicas import Replicas, replicas
@@ -89,18 +91,23 @@ async def loaded(all_: Replicas, clients: int) -> AsyncIterator[Load]:
 async def test_nothing_is_lost_and_nothing_paid_twice_whatever_fails(tmp_path: Path) -> None:
     with servers() as (postgres, s3):
         storage = {"ledger": postgres.url(), "pictures": f"s3://{BUCKET}/pictures"}
-        async with replicas(
-            tmp_path,
-            storage=storage,
-            environment=s3.environment,
-            models={"gpt-image-1.5": {"deadline": "90s"}},
-        ) as all_:
+        async with (
+            BucketWay(s3.environment) as way,
+            replicas(
+                tmp_path,
+                storage=storage,
+                environment=way.environment,
+                models={"gpt-image-1.5": {"deadline": "90s"}},
+            ) as all_,
+        ):
+            stage = Stage(all_, postgres, s3, way)
             async with loaded(all_, clients=12) as load:
                 for _ in range(ROUNDS):
-                    for trouble in troubles(all_, postgres, s3):
-                        await trouble()
+                    for trouble in TROUBLES:
+                        await trouble(stage)
                         await asyncio.sleep(1)
             await the_books_are_right(all_, load)
+            assert way.refused
 
 
 @contextlib.contextmanager
@@ -119,50 +126,101 @@ def servers() -> Iterator[tuple[PostgresServer, S3Server]]:
             postgres.stop(crash=True)
 
 
-def troubles(
-    all_: Replicas, postgres: PostgresServer, s3: S3Server
-) -> list[Callable[[], Awaitable[None]]]:
-    async def killed() -> None:
-        one = random.choice(all_.every)
-        await one.kill()
-        await asyncio.sleep(2)
-        await one.start()
+@dataclass(frozen=True, slots=True)
+class Stage:
+    all_: Replicas
+    postgres: PostgresServer
+    s3: S3Server
+    way: BucketWay
 
-    async def cut() -> None:
-        for _ in range(3):
-            await asyncio.to_thread(postgres.cut)
-            await asyncio.sleep(0.5)
 
-    async def crashed() -> None:
-        await asyncio.to_thread(postgres.stop, crash=True)
-        await asyncio.sleep(1)
-        await asyncio.to_thread(postgres.start)
+async def killed(stage: Stage) -> None:
+    one = random.choice(stage.all_.every)
+    await one.kill()
+    await asyncio.sleep(2)
+    await one.start()
 
-    async def frozen() -> None:
-        postgres.freeze()
-        await asyncio.sleep(7)
-        postgres.thaw()
 
-    async def bucket_down() -> None:
-        s3.kill()
-        await asyncio.sleep(3)
-        await asyncio.to_thread(s3.start)
+async def cut(stage: Stage) -> None:
+    for _ in range(3):
+        await asyncio.to_thread(stage.postgres.cut)
+        await asyncio.sleep(0.5)
 
-    async def bucket_silent() -> None:
-        s3.freeze()
-        await asyncio.sleep(7)
-        s3.thaw()
 
-    async def both_at_once() -> None:
-        one = random.choice(all_.every)
-        postgres.freeze()
-        await one.kill()
-        await asyncio.sleep(2)
-        postgres.thaw()
-        await asyncio.to_thread(postgres.cut)
-        await one.start()
+async def crashed(stage: Stage) -> None:
+    """Pictures are shown meanwhile: no ledger is asked for them."""
+    links = await made(stage.all_)
+    await asyncio.to_thread(stage.postgres.stop, crash=True)
+    await shown(stage.all_, links)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(stage.postgres.start)
 
-    return [killed, cut, crashed, frozen, bucket_down, bucket_silent, both_at_once]
+
+async def frozen(stage: Stage) -> None:
+    links = await made(stage.all_)
+    stage.postgres.freeze()
+    await shown(stage.all_, links)
+    await asyncio.sleep(7)
+    stage.postgres.thaw()
+
+
+async def bucket_down(stage: Stage) -> None:
+    stage.s3.kill()
+    await asyncio.sleep(3)
+    await asyncio.to_thread(stage.s3.start)
+
+
+async def bucket_silent(stage: Stage) -> None:
+    stage.s3.freeze()
+    await asyncio.sleep(7)
+    stage.s3.thaw()
+
+
+async def bucket_slow(stage: Stage) -> None:
+    """Slow alone fails nothing: who looks gets each picture whole."""
+    links = await made(stage.all_)
+    stage.way.pause_seconds = 0.2
+    await shown(stage.all_, links)
+    await asyncio.sleep(3)
+    stage.way.pause_seconds = 0.0
+
+
+async def bucket_full(stage: Stage) -> None:
+    """Nothing more can be kept; what is kept is shown."""
+    links = await made(stage.all_)
+    stage.way.is_full = True
+    await asyncio.sleep(4)
+    await shown(stage.all_, links)
+    stage.way.is_full = False
+
+
+async def both_at_once(stage: Stage) -> None:
+    one = random.choice(stage.all_.every)
+    stage.postgres.freeze()
+    await one.kill()
+    await asyncio.sleep(2)
+    stage.postgres.thaw()
+    await asyncio.to_thread(stage.postgres.cut)
+    await one.start()
+
+
+TROUBLES: tuple[Callable[[Stage], Awaitable[None]], ...] = (
+    killed, cut, crashed, frozen, bucket_slow, bucket_full, bucket_down, bucket_silent,
+    both_at_once,
+)  # fmt: skip
+
+
+async def made(all_: Replicas) -> Sequence[str]:
+    """The links of a task that is completed: whatever was the matter before is over then."""
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            answer = await all_.post("one to look at")
+            if answer.status_code == 200:
+                task = await all_.ended(answer.json()["id"])
+                assert task["status"] == "completed", task
+                links: Sequence[str] = task["results"]
+                return links
+        await asyncio.sleep(0.2)
 
 
 async def the_books_are_right(all_: Replicas, load: Load) -> None:
@@ -173,13 +231,14 @@ async def the_books_are_right(all_: Replicas, load: Load) -> None:
         *(all_.ended(task, seconds=180) for task in load.tasks.values()), return_exceptions=True
     )
     broken = [one for one in ended if isinstance(one, BaseException)]
-    assert not broken, broken[:3]
+    assert not broken, "\n".join(str(one) for one in broken[:3])
     statuses = Counter(task["status"] for task in ended if isinstance(task, dict))
     twice = {p: n for p, n in all_.sandbox.state.accepted_by_prompt.items() if n > 1}
     assert not twice, twice
     assert statuses["failed"] <= in_doubt(ended), statuses
     assert await all_.audit() == []
-    await shown(all_, [task for task in ended if isinstance(task, dict)])
+    tasks = [task for task in ended if isinstance(task, dict)]
+    await shown(all_, sorted({link for task in tasks for link in task.get("results") or ()}))
 
 
 def in_doubt(ended: list[Any]) -> int:
@@ -188,10 +247,10 @@ def in_doubt(ended: list[Any]) -> int:
     return sum(task["error"]["code"] == "outcome_unknown" for task in failed)
 
 
-async def shown(all_: Replicas, tasks: list[Any]) -> None:
-    """Every picture is there."""
-    links = {link for task in tasks for link in task.get("results") or ()}
-    for link in sorted(links):
+async def shown(all_: Replicas, links: Sequence[str]) -> None:
+    """Every picture is there, one gateway after the other."""
+    for link in links:
         name = link.rpartition("/pictures/")[2]
         answer = await all_.client.get(f"{all_.next().url}/pictures/{name}")
         assert answer.status_code == 200, (name, answer.text)
+        assert hashlib.sha256(answer.content).hexdigest() == name.partition(".")[0]
