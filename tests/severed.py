@@ -1,4 +1,4 @@
-"""A way to a server that can be cut where it hurts: between a COMMIT and its answer."""
+"""A way to a server that is long, or can be cut where it hurts: between a COMMIT and its answer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import suppress
 class Severed:
     """Carries bytes between clients and a server. `drop_answers_to` holds back everything that the
     server says on the first connection on which these words have passed to it, one after the other;
-    `cut` ends all connections."""
+    `cut` ends all connections. Whatever goes to the server is `late` by so many seconds."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, late: float = 0.0) -> None:
         self._target = port
+        self._late = late
         self._watched: tuple[bytes, ...] = ()
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
@@ -72,6 +73,8 @@ class Severed:
             if watched and not left:
                 silent.set()
                 self._watched = watched = ()
+            if self._late:
+                await asyncio.sleep(self._late)
             onward.write(data)
             await onward.drain()
         onward.close()

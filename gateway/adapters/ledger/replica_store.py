@@ -7,7 +7,8 @@ that two writers never wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.adapters.ledger.database import Database, Row, every, first
@@ -84,23 +85,34 @@ def _replica(row: Row) -> Replica:
     return Replica(replica_id, name, started_at, seen_at, Epochs(policy, cache), settings)
 
 
-def take_turns(db: Database, names: Iterable[str], owner: str, *, now: float, until: float) -> None:
-    """Raises `NotFree`, and then has to be undone."""
-    for name in sorted({*names}):
-        if db.execute(TAKE_TURN, (name, owner, until, now)).rowcount != 1:
-            raise NotFree(name)
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """Turns to be taken, renewed or given back, as the lane's work: a server may do many at once.
+
+    `rows` are the statement's values, by the name that each is about. `strict`: a name that is
+    another's raises `NotFree`, and all of it has to be undone.
+    """
+
+    sql: str
+    rows: Mapping[str, Row]
+    strict: bool = True
+
+    def __call__(self, db: Database) -> None:
+        for name, row in self.rows.items():
+            if db.execute(self.sql, row).rowcount != 1 and self.strict:
+                raise NotFree(name)
 
 
-def renew_turns(db: Database, names: Iterable[str], owner: str, *, until: float) -> None:
-    """Raises `NotFree`, and then has to be undone."""
-    for name in sorted({*names}):
-        if db.execute(RENEW_TURN, (until, name, owner)).rowcount != 1:
-            raise NotFree(name)
+def turns_taken(names: Iterable[str], owner: str, *, now: float, until: float) -> Turning:
+    return Turning(TAKE_TURN, {name: (name, owner, until, now) for name in sorted({*names})})
 
 
-def give_back_turns(db: Database, names: Iterable[str], owner: str) -> None:
-    for name in sorted({*names}):
-        db.execute(GIVE_BACK_TURN, (name, owner))
+def turns_renewed(names: Iterable[str], owner: str, *, until: float) -> Turning:
+    return Turning(RENEW_TURN, {name: (until, name, owner) for name in sorted({*names})})
+
+
+def turns_given_back(names: Iterable[str], owner: str) -> Turning:
+    return Turning(GIVE_BACK_TURN, {name: (name, owner) for name in sorted({*names})}, strict=False)
 
 
 def secret(db: Database, name: str) -> str | None:

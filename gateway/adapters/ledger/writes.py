@@ -143,15 +143,14 @@ class LedgerWrites:
     async def take_turns(
         self, names: Collection[str], owner: str, *, now: float, until: float
     ) -> bool:
-        take = partial(replica_store.take_turns, names=names, owner=owner, now=now, until=until)
-        return await self._unless_taken(take)
+        taken = replica_store.turns_taken(names, owner, now=now, until=until)
+        return await self._unless_taken(taken)
 
     async def renew_turns(self, names: Collection[str], owner: str, *, until: float) -> bool:
-        renew = partial(replica_store.renew_turns, names=names, owner=owner, until=until)
-        return await self._unless_taken(renew)
+        return await self._unless_taken(replica_store.turns_renewed(names, owner, until=until))
 
     async def give_back_turns(self, names: Collection[str], owner: str) -> None:
-        await self._writer.call(partial(replica_store.give_back_turns, names=names, owner=owner))
+        await self._writer.call(replica_store.turns_given_back(names, owner))
 
     async def settle_secret(self, name: str, value: str) -> str:
         return await self._writer.call(partial(replica_store.settle_secret, name=name, value=value))

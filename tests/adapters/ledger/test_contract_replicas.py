@@ -148,6 +148,25 @@ async def test_the_last_check_of_each_upstream_is_kept(ledger: Ledger) -> None:
     ]
 
 
+async def test_of_turns_that_are_asked_for_together_each_has_one_owner(ledger: Ledger) -> None:
+    """Whoever gets none of his names leaves nothing behind, and is in nobody's way."""
+    assert await ledger.take_turns(["theirs"], "they", now=NOW, until=SOON)
+    taken = await asyncio.gather(
+        ledger.take_turns(["a"], "one", now=NOW, until=SOON),
+        ledger.take_turns(["free", "theirs"], "two", now=NOW, until=SOON),
+        ledger.take_turns(["a", "b"], "three", now=NOW, until=SOON),
+        ledger.take_turns(["c"], "four", now=NOW, until=SOON),
+        ledger.renew_turns(["theirs"], "four", until=SOON),
+        ledger.give_back_turns(["theirs"], "five"),
+        ledger.take_turns(["d"], "six", now=NOW, until=SOON),
+        ledger.give_back_turns(["d"], "six"),
+        ledger.take_turns(["d"], "seven", now=NOW, until=SOON),
+    )
+    assert taken == [True, False, False, True, False, None, True, None, True]
+    assert await ledger.take_turns(["free", "b"], "eight", now=NOW, until=SOON)
+    assert not await ledger.take_turns(["theirs"], "eight", now=NOW, until=SOON)
+
+
 # --- two at once --------------------------------------------------------------------------------
 
 

@@ -108,6 +108,25 @@ async def test_a_server_that_crashed_and_came_back(
     assert await ledger.violations() == []
 
 
+async def test_turns_of_many_are_taken_in_time_from_a_server_that_is_far(
+    url: str, server: PostgresServer
+) -> None:
+    """Each paid picture takes a turn, has its commit and gives it back: one by one, forty of them
+    would take longer than anybody waits."""
+    async with Severed(server.port, late=0.05) as way:
+        ledger = a_ledger(Address(url.replace(f":{server.port}/", f":{way.port}/"), direct=url))
+        await ledger.open()
+
+        async def owned(name: str) -> None:
+            assert await ledger.take_turns([name], name, now=NOW, until=NOW + 60)
+            await start(ledger, a_run())
+            await ledger.give_back_turns([name], name)
+
+        await asyncio.gather(*(owned(f"picture/{number}") for number in range(40)))
+        assert await ledger.violations() == []
+        await ledger.close()
+
+
 # --- a COMMIT whose answer is lost ---------------------------------------------------------------
 
 
