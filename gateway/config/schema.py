@@ -131,7 +131,7 @@ class PostgresSettings(Part):
     """What a ledger in PostgreSQL needs to know besides its address."""
 
     pooler: words.Flag = False
-    direct: words.DatabaseOrNone = None  # None: the ledger's own address
+    direct: words.DatabaseOrNone = None  # None: the ledger's own address, or no way past the pooler
 
 
 class S3Settings(Part):

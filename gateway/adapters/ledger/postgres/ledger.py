@@ -82,7 +82,7 @@ class PostgresLedger(LedgerReads, LedgerWrites):
     async def open(self) -> None:
         direct = self._address.past_pooler
         if self._read_only or direct is None:
-            await asyncio.to_thread(opening.check, self._address.url)
+            await asyncio.to_thread(opening.check, self._address)
         else:
             await asyncio.to_thread(opening.prepare, direct)
         readers = (self._reader, self._reports, self._audit)

@@ -15,7 +15,9 @@ import psycopg
 
 from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving import marks
+from gateway.adapters.ledger.postgres.connections import Address
 from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
+from gateway.adapters.ledger.postgres.pooling import require_own_session
 from gateway.errors import Unavailable
 
 MIGRATING: Final = 0x6D696772
@@ -36,6 +38,7 @@ def prepare(url: str) -> None:
     """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
     try:
         with closing(PostgresDatabase(url, writes=True)) as db:
+            require_own_session(db.connection, url)
             _require_fit(db)
             _take_its_time(db)
             _take_turn(db)
@@ -45,23 +48,32 @@ def prepare(url: str) -> None:
         raise _named(error) from error
 
 
-def check(url: str) -> None:
-    """For a reader beside the gateways, which migrates nothing: the schema must be its own."""
+def check(address: Address) -> None:
+    """For whoever migrates nothing, a reader beside the gateways or a gateway without a way past
+    its pooler: the schema must be its own."""
     try:
-        with closing(PostgresDatabase(url)) as db:
+        with closing(PostgresDatabase(address.url, pooler=address.pooler)) as db:
+            if not address.pooler:
+                require_own_session(db.connection, address.url)
             have = migrations.version(db)
     except psycopg.errors.UndefinedTable:
-        raise Unavailable(
-            "There is no ledger in this database yet: start the gateway once, which makes it."
-        ) from None
+        way = _way(address, "which makes it")
+        raise Unavailable(f"There is no ledger in this database yet: {way}.") from None
     except psycopg.Error as error:
         raise _named(error) from error
     migrations.refuse_newer(have)
     if have < migrations.migrations()[-1].version:
-        raise Unavailable(
-            "The ledger is from an older version: start the gateway once, which brings it up"
-            " to date. Behind a pooler it needs storage.postgres.direct for that."
-        )
+        way = _way(address, "which brings it up to date")
+        raise Unavailable(f"The ledger is from an older version: {way}.")
+
+
+def _way(address: Address, outcome: str) -> str:
+    if address.past_pooler is not None:
+        return f"start the gateway once, {outcome}"
+    return (
+        "name the server's own address, past the pooler, in storage.postgres.direct and start the"
+        f" gateway, {outcome}"
+    )
 
 
 def _require_fit(db: PostgresDatabase) -> None:

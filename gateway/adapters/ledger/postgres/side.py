@@ -15,6 +15,7 @@ from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import STAYS, CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
 from gateway.adapters.ledger.postgres.database import translated
+from gateway.adapters.ledger.postgres.pooling import SHARED, is_shared
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
 
@@ -28,12 +29,12 @@ CONNECT_SECONDS: Final = 5
 TYPES: Final = {"TEXT": "text", "BIGINT": "int8", "DOUBLE PRECISION": "float8"}
 
 _PATIENT: Final = (
-    "SET statement_timeout = 0",
-    "SET lock_timeout = '10s'",
-    "SET idle_in_transaction_session_timeout = 0",
-    "SET cursor_tuple_fraction = 1",
-    "SET synchronous_commit = off",
+    "statement_timeout = 0",
+    "lock_timeout = '10s'",
+    "idle_in_transaction_session_timeout = 0",
+    "cursor_tuple_fraction = 1",
 )
+_QUICK: Final = "synchronous_commit = off"
 """What is written is checked afterwards, and made durable before it counts."""
 
 _INDEXES: Final = (
@@ -73,17 +74,22 @@ class Session:
 
 
 class PostgresSide(LedgerSide):
-    """`url` leads to the server itself, past any pooler."""
+    """`url` leads to the server itself, past any pooler. Through one that shares connections by
+    transaction it can only be read: settings and locks would be left with the gateways' own."""
 
     def __init__(self, url: str, place: str) -> None:
         super().__init__(place)
         self._url = url
+        self._is_shared = False
         self._writer: Session | None = None
         self._reader: Session | None = None
 
     def writer(self) -> Session:
         if self._writer is None:
-            self._writer = self._connected()
+            self._writer = Session(self._url)
+            self._is_shared = is_shared(self._writer.connection, self._url)
+            for setting in () if self._is_shared else (*_PATIENT, _QUICK):
+                self._writer.execute(f"SET {setting}")
         return self._writer
 
     def schema(self) -> int | None:
@@ -117,8 +123,10 @@ class PostgresSide(LedgerSide):
     @contextmanager
     def reading(self) -> Iterator[None]:
         with self.failures():
-            self._reader = self._connected()
+            self._reader = Session(self._url)
             self._reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            for setting in _PATIENT:
+                self._reader.execute(f"SET LOCAL {setting}")
             self._reader.execute("SELECT 1")  # the instant
         try:
             yield
@@ -157,6 +165,7 @@ class PostgresSide(LedgerSide):
         return {str(name): str(statement) for name, statement in found}
 
     def take(self) -> None:
+        self._require_own_session()
         with self.failures():
             found = self.writer().execute(_TAKE, (MOVING,)).fetchall()
         if not found[0][0]:
@@ -178,6 +187,7 @@ class PostgresSide(LedgerSide):
     @contextmanager
     def held(self) -> Iterator[None]:
         """By a mark that no gateway starts over, and by locks on every table."""
+        self._require_own_session()
         self._require_unused()
         self.mark(marks.LEAVING, "")
         db = self.writer()
@@ -222,11 +232,11 @@ class PostgresSide(LedgerSide):
 
     # --- connections ---------------------------------------------------------------------------
 
-    def _connected(self) -> Session:
-        db = Session(self._url)
-        for statement in _PATIENT:
-            db.execute(statement)
-        return db
+    def _require_own_session(self) -> None:
+        with self.failures():
+            self.writer()
+        if self._is_shared:
+            raise Unavailable(f"{self.place}: {SHARED}")
 
     def _require_usable(self) -> None:
         [(encoding,)] = self.writer().execute("SHOW server_encoding").fetchall()
