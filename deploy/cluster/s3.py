@@ -247,10 +247,14 @@ class S3Server:
             time.sleep(_LOOK_SECONDS)
 
     def _is_ready(self) -> bool:
+        """It answers, and knows where it keeps objects: before that it fails to read them."""
+        topology = f"http://{HOST}:{self._ports['master']}/dir/status"
         try:
             with DIRECT.open(f"{self.endpoint}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
+                is_healthy = answer.status == 200
+            with DIRECT.open(topology, timeout=2) as answer:
+                return is_healthy and bool(json.load(answer)["Topology"]["DataCenters"])
+        except (OSError, ValueError, KeyError):
             return False
 
     def _last_words(self) -> str:

@@ -93,10 +93,8 @@ def migrate_command(
             _undone(settings, yes=given["yes"])
             return
         target = _target(settings, to, pictures)
-        with Stages(silent=says is not None) as tell:
-            from gateway.wiring import Move
-
-            moved = Move(settings, target, tell=tell).run()
+        if (moved := _moved(settings, target, silent=says is not None)) is None:
+            return
     except SettingsError as error:
         click.echo(explain(error), err=True)
         raise SystemExit(EXIT_PROBLEMS) from None
@@ -107,6 +105,18 @@ def migrate_command(
         click.echo("not moved: it was cut; run it again, it goes on.", err=True)
         raise SystemExit(EXIT_PROBLEMS) from None
     _say(moved, target, to=to or "", says=says)
+
+
+def _moved(settings: Settings, target: Settings, *, silent: bool) -> Moved | None:
+    """None where a run before this one, whose end nobody saw, had done it all."""
+    from gateway.wiring import AlreadyMoved, Move
+
+    try:
+        with Stages(silent=silent) as tell:
+            return Move(settings, target, tell=tell).run()
+    except AlreadyMoved as done:
+        click.echo(done.message)
+        return None
 
 
 # --- asking --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ in the opposite order.
 
 from __future__ import annotations
 
+from gateway.adapters.ledger.moving.carrying import AlreadyMoved
 from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_bucket, require_store
 from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
@@ -26,6 +27,7 @@ from gateway.wiring.restores import Restore
 
 __all__ = [
     "LEDGER_NAME",
+    "AlreadyMoved",
     "Backup",
     "Gateway",
     "Move",

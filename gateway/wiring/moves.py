@@ -20,7 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.adapters.ledger.moving import marks
-from gateway.adapters.ledger.moving.carrying import LedgerMove, TableProof, Tell, Written
+from gateway.adapters.ledger.moving.carrying import (
+    LedgerMove,
+    TableProof,
+    Tell,
+    Written,
+)
 from gateway.adapters.ledger.moving.pictures import KnownPictures
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.sqlite_side import SqliteSide

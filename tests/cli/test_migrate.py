@@ -175,8 +175,10 @@ def test_the_mark_is_taken_away_again(old: Path, stores: dict[str, str], tmp_pat
     assert "nothing was changed" in never.output
     assert run("--config", old, "--to", stores["ledger"]).exit_code == 0
     again = run("--config", old, "--to", stores["ledger"])
-    assert again.exit_code == 2
+    assert again.exit_code == 0, again.output  # a run before this one has done it all
     assert "was moved to" in again.output
+    elsewhere = run("--config", old, "--to", f"{stores['ledger']}_2")
+    assert elsewhere.exit_code == 2
     asked = CliRunner().invoke(main, ["migrate", "--config", str(old), "--undo"], input="n\n")
     assert asked.exit_code == 1
     undone = run("--config", old, "--undo", "--yes")
@@ -214,7 +216,9 @@ def test_killed_again_and_again_it_ends(old: Path, stores: dict[str, str], tmp_p
         assert one.returncode == 0, output
         break
     assert killed
-    assert "Proven:" in output
+    assert "Proven:" in output or "already" in output  # killed before it had said so
+    again = run("--config", old, "--to", f"@{there}")
+    assert "already: start the gateway with the settings of that place" in again.output
     place = make_place(parse(there.read_text("utf-8"), {}))
 
     async def lying() -> int:

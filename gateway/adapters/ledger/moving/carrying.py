@@ -36,6 +36,10 @@ MOST_WALKS: Final = 3
 """Of a table that nobody else writes: the first writes what differs, the second finds nothing."""
 
 
+class AlreadyMoved(Unavailable):
+    """There is nothing left to do: a run before this one got to its end, and perhaps no further."""
+
+
 @dataclass(slots=True)
 class Written:
     """In rows; and of each table how many texts had a U+0000 in them."""
@@ -192,9 +196,10 @@ class LedgerMove:
         """One that was moved goes on being moved to the place that waits for it alone."""
         if (value := self.source.marks().get(marks.LEFT)) is not None:
             mark = marks.read(value)
-            raise Unavailable(
-                f"The ledger {self.source.place} was moved to {mark.place} at {mark.at} already."
-            )
+            said = f"The ledger {self.source.place} was moved to {mark.place} at {mark.at} already"
+            if mark.place == self.target.place:
+                raise AlreadyMoved(f"{said}: start the gateway with the settings of that place.")
+            raise Unavailable(f"{said}.")
 
     def _require_own(self, found: str | None, store_id: str) -> None:
         if found != store_id:
