@@ -33,6 +33,7 @@ from ledger_builders import (
     write,
 )
 
+from gateway.adapters.ledger import migrations
 from gateway.adapters.ledger.moving.carrying import LedgerMove
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
@@ -336,6 +337,21 @@ async def test_targets_that_are_refused(places: Pair, clock: Clock, tmp_path: Pa
     with pytest.raises(Unavailable, match="from an older version of the gateway: name an empty"):
         finished(source, target, clock)
     await (await opened(source)).close()
+
+
+async def test_a_place_that_was_cut_while_it_was_made_is_made(
+    places: Pair, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = places
+    await an_old_one(source)
+    known, move = migrations.migrations, moving(source, target, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "migrations", lambda kind=migrations.SQLITE: known(kind)[:4])
+        move.target.take()
+        move.target.make()
+    close(move)
+    finished(source, target, clock)
+    assert await violations(target) == []
 
 
 async def test_sources_that_are_refused(places: Pair, clock: Clock) -> None:

@@ -97,7 +97,7 @@ class LedgerMove:
         store_id = self._require_source()
         self._require_target(store_id)
         self._store_id = store_id
-        if self.target.schema() is None:
+        if self.target.schema() != migrations.migrations()[-1].version:
             self.target.make()
         if marks.ARRIVING not in self.target.marks():
             self.target.mark(marks.ARRIVING, self._mark(self.source.place))
@@ -170,6 +170,9 @@ class LedgerMove:
             self._require_not_left()
             return
         if have < newest:
+            if target.is_empty():  # cut while it was being made
+                self._require_not_left()
+                return
             raise Unavailable(
                 f"{target.place} has a ledger from an older version of the gateway: name an empty"
                 " database or folder."

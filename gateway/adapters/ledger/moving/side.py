@@ -17,8 +17,9 @@ from gateway.adapters.ledger.moving.tables import CarriedTable
 from gateway.adapters.ledger.moving.walking import Differences, Page
 from gateway.core.money.invariants import Violation
 
-STARTED: Final = ("runs", "jobs", "teams", "team_keys", "uploads", "changes")
-"""A ledger that has rows in none of these is nobody's: there is nothing in it to lose."""
+STARTED: Final = {"runs": 1, "jobs": 1, "uploads": 2, "teams": 3, "team_keys": 3, "changes": 3}
+"""A ledger that has rows in none of these is nobody's: there is nothing in it to lose. Each with
+the migration that made it."""
 
 ALONE: Final = "CREATE UNIQUE INDEX"
 """How the statement begins of an index that may be in the way while rows change places."""
@@ -138,8 +139,9 @@ class LedgerSide(ABC):
         return {name: int(value) for name, value in zip(table.amounts, row, strict=True)}
 
     def is_empty(self) -> bool:
-        """Whether nothing was ever ordered or made here."""
-        return not any(self._has_rows(name) for name in STARTED)
+        """Whether nothing was ever ordered or made here; also where it is made half-way."""
+        have = self.schema() or 0
+        return not any(self._has_rows(name) for name, since in STARTED.items() if since <= have)
 
     def store_id(self) -> str | None:
         """The installation, by the id of its pictures."""
