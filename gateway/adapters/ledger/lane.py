@@ -7,6 +7,9 @@ its work is done all the same.
 A lane whose server is another machine has a `patience`: no caller waits longer. Work that was not
 being committed by then is not done any more, so that `Unavailable` is true; of the other nobody
 knows yet, which `Unsettled` says. While the server hangs, new work fails at once.
+
+Work that may rightly take long has a long patience, and a `pulse`: whoever waits for more than a
+moment has another lane asked whether the server answers at all, and goes when it does not.
 """
 
 from __future__ import annotations
@@ -27,6 +30,12 @@ T = TypeVar("T")
 
 RETRY_AFTER_SECONDS: Final = 1.0
 AWAY_SECONDS: Final = 5.0
+
+PULSE_SECONDS: Final = 1.0
+"""How often the pulse is felt while somebody waits."""
+
+BEAT_SECONDS: Final = 4.0
+"""A server that answers a small question later than this is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,10 @@ class Lane:
         max_waiting: int,
         max_batch: int,
         patience: float | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._server = server
+        self._pulse = pulse
         self._patience = patience
         self._busy_since: float | None = None
         self._hanging_since: float | None = None
@@ -141,7 +152,7 @@ class Lane:
         """The answer of `work`, or what it raised."""
         if not self._open:
             raise Unavailable("The gateway's ledger is closed: the gateway is stopping.")
-        if self._hangs():
+        if self.hangs() or (self._pulse is not None and self._pulse.lane.hangs()):
             raise _away()
         if self._waiting >= self._max_waiting:
             raise Unavailable(
@@ -160,7 +171,8 @@ class Lane:
         answer: T = outcome.answer
         return answer
 
-    def _hangs(self) -> bool:
+    def hangs(self) -> bool:
+        """Whether its server has not answered for so long that nobody is to wait for it."""
         since, patience = self._busy_since, self._patience
         if since is None or patience is None:
             return False
@@ -170,7 +182,7 @@ class Lane:
         waiting = ticket.future
         try:
             async with asyncio.timeout(seconds):
-                return await waiting
+                return await self._answered(waiting)
         except TimeoutError:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
@@ -179,6 +191,14 @@ class Lane:
                 raise _away() from None
             ticket.future = self._loop.create_future()
             raise Unsettled(_settled(ticket.future)) from None
+
+    async def _answered(self, waiting: asyncio.Future[WorkOutcome]) -> WorkOutcome:
+        """Raises `TimeoutError` as soon as the server is known to be away."""
+        while self._pulse is not None and not waiting.done():
+            await asyncio.wait((waiting,), timeout=PULSE_SECONDS)
+            if not waiting.done():
+                await self._pulse.feel()
+        return await waiting
 
     # --- in the thread -----------------------------------------------------------------------
 
@@ -221,6 +241,22 @@ class Lane:
     def _finish(self) -> None:
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Another, quick lane to the same server, and a small question for it."""
+
+    lane: Lane
+    question: Work
+
+    async def feel(self) -> None:
+        """Raises `TimeoutError` where the server does not answer."""
+        try:
+            async with asyncio.timeout(BEAT_SECONDS):
+                await self.lane.call(self.question)
+        except Unavailable as away:
+            raise TimeoutError from away
 
 
 def _away() -> Unavailable:

@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 from gateway.adapters.ledger import audit, statements
 from gateway.adapters.ledger.database import Database
-from gateway.adapters.ledger.lane import Lane
+from gateway.adapters.ledger.lane import Lane, Pulse
 from gateway.adapters.ledger.postgres import opening, schema
 from gateway.adapters.ledger.postgres.batches import PostgresWriter
 from gateway.adapters.ledger.postgres.connections import (
@@ -74,7 +74,10 @@ class PostgresLedger(LedgerReads, LedgerWrites):
             "ledger-reader", PostgresReader(address, QUICK), patience=PATIENCE_SECONDS
         )
         self._reports = lane(
-            "ledger-reports", PostgresReader(address, REPORTS), patience=REPORT_SECONDS
+            "ledger-reports",
+            PostgresReader(address, REPORTS),
+            patience=REPORT_SECONDS,
+            pulse=Pulse(self._reader, _beat),
         )
         self._audit = lane("ledger-audit", PostgresReader(address, AUDIT), patience=AUDIT_SECONDS)
         self._lanes: tuple[Lane, ...] = ()
@@ -123,6 +126,11 @@ class PostgresLedger(LedgerReads, LedgerWrites):
                 ]
             )
         )
+
+
+def _beat(db: Database) -> None:
+    """What a server answers that answers at all."""
+    db.execute("SELECT 1").fetchall()
 
 
 def _offset(db: Database, own: Clock) -> float:
