@@ -7,14 +7,18 @@ from contextlib import suppress
 
 
 class Severed:
-    """Carries bytes between clients and a server. `drop_answers_to` holds back everything that the
-    server says on the first connection on which these words have passed to it, one after the other;
-    `cut` ends all connections. Whatever goes to the server is `late` by so many seconds."""
+    """Carries bytes between clients and a server.
+
+    `drop_answers_to` holds back everything that the server says on the first connection on which
+    these words have passed to it, one after the other; `keep_back` lets the words themselves never
+    pass; `cut` ends all connections. Whatever goes to the server is `late` by so many seconds.
+    """
 
     def __init__(self, port: int, *, late: float = 0.0) -> None:
         self._target = port
         self._late = late
         self._watched: tuple[bytes, ...] = ()
+        self._keeps = False
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
         self._ways: set[asyncio.Task[None]] = set()
@@ -33,7 +37,12 @@ class Severed:
 
     def drop_answers_to(self, *words: bytes) -> None:
         self.passed.clear()
-        self._watched = words
+        self._watched, self._keeps = words, False
+
+    def keep_back(self, *words: bytes) -> None:
+        """From the connection on which they come, with all that would follow."""
+        self.passed.clear()
+        self._watched, self._keeps = words, True
 
     def cut(self) -> None:
         """New connections are carried as before."""
@@ -73,6 +82,11 @@ class Severed:
             if watched and not left:
                 silent.set()
                 self._watched = watched = ()
+                if self._keeps:
+                    self.passed.set()
+                    while await reader.read(1 << 16):
+                        pass
+                    return
             if self._late:
                 await asyncio.sleep(self._late)
             onward.write(data)

@@ -9,19 +9,19 @@ import trustme
 from admin_tab import WATCH, Tab
 from house import ADMIN_KEY, TEAM_KEY, House, house
 from playwright.async_api import Browser, expect
-from proxies import BELOW, PROXIES, Site, proxy
+from proxies import BELOW, FOR_ONE, Site, proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("name", FOR_ONE)
 async def test_a_picture_is_made_and_a_team_is_seen(
     name: str, chromium: Browser, tmp_path: Path, authority: trustme.CA
 ) -> None:
     site = Site(name, BELOW)
     async with house(tmp_path / "data", server={"public_url": site.base}) as one:
         address = one.http.base_url.removeprefix("http://")
-        async with proxy(site, address, tmp_path / "proxy", authority):
+        async with proxy(site, [address], tmp_path / "proxy", authority):
             context = await chromium.new_context(ignore_https_errors=True, locale="en-US")
             await context.add_init_script(WATCH)
             tab = Tab(await context.new_page(), site.base)

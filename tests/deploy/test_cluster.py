@@ -47,11 +47,10 @@ def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
 
 
 def is_left_behind(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """One that has ended and that nobody has asked about yet (a zombie) is not."""
+    asked = ["ps", "-o", "stat=", "-p", str(pid)]
+    state = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return bool(state) and not state.startswith("Z")
 
 
 def require_nothing_left(said: str) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ async def forked(
     Gives what waits for its end, at most 20 seconds, and tells its exit code; killed at the end.
     """
     here, there = FORKS.Pipe(duplex=False)
-    one = FORKS.Process(target=_run, args=(there, cwd, main, words))
+    one = FORKS.Process(target=_run, args=(there, cwd, dict(os.environ), main, words))
     await asyncio.to_thread(one.start)
     there.close()
 
@@ -78,8 +78,14 @@ async def forked(
 
 
 def _run(
-    ready: Connection, cwd: Path, main: Callable[..., Coroutine[Any, Any, None]], words: Any
+    ready: Connection,
+    cwd: Path,
+    environment: Mapping[str, str],
+    main: Callable[..., Coroutine[Any, Any, None]],
+    words: Any,
 ) -> None:
+    """In today's environment: what it was forked from has that of its own start."""
+    os.environ.update(environment)
     os.chdir(cwd)
     log = os.open("process.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for standard in (1, 2):

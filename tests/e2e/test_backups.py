@@ -90,7 +90,7 @@ async def test_what_is_erased_between_ledger_and_pictures_is_in_no_copy(
     home: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copy of the ledger had its words; so it is made again."""
-    await home.made("a secret bicycle")
+    await home.made("a hidden bicycle")
     digest = (await home.admin("GET", "pictures")).json()["data"][0]["digest"]
     kept, loop = tmp_path / "kept", asyncio.get_running_loop()
     copies = 0
@@ -108,7 +108,7 @@ async def test_what_is_erased_between_ledger_and_pictures_is_in_no_copy(
     monkeypatch.setattr(backups, "copy_ledger", copy)
     await asyncio.to_thread(Backup(home.folder, kept).make)
     assert copies == 2
-    assert b"secret" not in (kept / "ledger.sqlite3").read_bytes()
+    assert b"hidden" not in (kept / "ledger.sqlite3").read_bytes()
     assert not list(kept.glob(f"pictures/??/{digest}.*"))
     await adds_up(kept)
 

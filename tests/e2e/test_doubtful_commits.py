@@ -17,7 +17,8 @@ from severed import Severed
 
 from gateway.adapters.ledger.postgres import ledger as postgres_ledger
 
-COMMIT = b"COMMIT"
+COMMIT = b"COMMIT\0"
+"""The statement whole: a transaction begins with READ COMMITTED."""
 
 
 @asynccontextmanager

@@ -91,7 +91,7 @@ async def test_a_migration_that_is_cut_is_gone_on_with(
     newest = migrations.migrations()[-1]
     broken = migrations.Migration(newest.version + 1, "broken", ("CREATE TABLE t (x)", "SELECT y"))
     known = [*migrations.migrations(), broken]
-    monkeypatch.setattr(migrations, "migrations", lambda: known)
+    monkeypatch.setattr(migrations, "migrations", lambda _=migrations.SQLITE: known)
     with pytest.raises(Unavailable, match="no such column"):
         await opened(sandbox, data, clock=former.clock())
     monkeypatch.undo()
@@ -111,7 +111,7 @@ async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(
     await home.stop()
     before = told(data / "ledger.sqlite3")
     older = migrations.migrations()[:-1]
-    monkeypatch.setattr(migrations, "migrations", lambda: older)
+    monkeypatch.setattr(migrations, "migrations", lambda _=migrations.SQLITE: older)
     with pytest.raises(Unavailable, match="written by a newer version of the gateway"):
         await opened(sandbox, data, clock=former.clock())
     assert told(data / "ledger.sqlite3") == before

@@ -27,7 +27,8 @@ from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import Unavailable, Unsettled
 from gateway.ports.replicas import News
 
-COMMIT = b"COMMIT\0"  # not the word in READ COMMITTED
+COMMIT = b"COMMIT\0"
+"""The statement whole: a transaction begins with READ COMMITTED."""
 PATIENCE = 2.0
 SOON = PATIENCE + 5.0
 
@@ -151,6 +152,35 @@ async def test_a_commit_whose_answer_is_lost_is_asked_after(
         assert [await ledger.run(run.id) for run in runs] == runs
         assert await ledger.violations() == []
         await ledger.close()
+
+
+async def test_a_commit_that_never_came_is_not_taken_for_anothers(
+    url: str, server: PostgresServer
+) -> None:
+    """A server that crashed gives numbers out again that it had given and not synced: the next
+    transactions have those of what was lost."""
+    other = a_ledger(url)
+    await other.open()
+    async with Severed(server.port) as way:
+        ledger = a_ledger(through(way, url, server))
+        await ledger.open()
+        await start(ledger, a_run())
+        way.keep_back(COMMIT)
+        lost = asyncio.create_task(start(ledger, a_run()))
+        await way.passed.wait()
+        await asyncio.to_thread(server.stop, crash=True)
+        await asyncio.to_thread(server.start)
+        for _ in range(20):
+            await eventually(other, refusals=(a_refusal(),))
+        way.cut()
+        try:
+            run = await lost
+        except Unsettled as doubt:
+            run = await doubt.settled()
+        assert await other.run(run.id) == run
+        assert await other.violations() == []
+        await ledger.close()
+    await other.close()
 
 
 async def test_a_doubt_is_told_and_settled_later(url: str, server: PostgresServer) -> None:

@@ -42,6 +42,8 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 @cache
 def picture(kind: str, width: int = 40, height: int = 24) -> bytes:
+    """Always the same one, whichever were made before it."""
+    NOISE.seed(f"{kind} {width} {height}")
     image = noise(width, height)
     more = {"save_all": True, "append_images": [noise(width, height), noise(width, height)]}
     match kind:

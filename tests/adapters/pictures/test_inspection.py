@@ -56,8 +56,10 @@ def test_bytes_after_the_end_are_tolerated(put, kind: str, junk: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "jpeg-two-pictures"])
 def test_a_picture_cut_at_any_byte_is_refused(scratch: Path, kind: str) -> None:
+    """But a JPEG that lacks nothing but the mark of its end, and so no pixel."""
     whole = picture(kind)
-    cuts = [*range(0, len(whole), 37), *range(len(whole) - 40, len(whole))]
+    end = len(whole) - 2 * (kind.startswith("jpeg") and whole.endswith(b"\xff\xd9"))
+    cuts = [*range(0, end, 37), *range(len(whole) - 40, end)]
     for cut in cuts:
         scratch.write_bytes(whole[:cut])
         with pytest.raises(NotAPicture):

@@ -1,6 +1,6 @@
 """The writing lane: decisions that wait together are made together.
 
-    one round trip      BEGIN, the number of the transaction, all locks, all that must be seen
+    one round trip      BEGIN, which transaction it is, all locks, all that must be seen
     no round trip       each decides on what is there and on what those before it write
     one round trip      everything that they write, merged, and COMMIT
 
@@ -20,6 +20,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from threading import Event
@@ -33,7 +34,7 @@ from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres import announcing, failures
 from gateway.adapters.ledger.postgres.connections import QUICK, Address, PostgresConnected
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
-from gateway.adapters.ledger.postgres.loading import RUNS, XID, load
+from gateway.adapters.ledger.postgres.loading import RUNS, load
 from gateway.adapters.ledger.postgres.merging import Merged
 from gateway.adapters.ledger.postgres.overlay import Overlay
 from gateway.adapters.ledger.postgres.settling import Settling
@@ -63,7 +64,6 @@ class _Part:
     outcomes: Sequence[WorkOutcome]
     writes: Writes
     known: Before
-    xid: str
 
 
 class PostgresWriter(PostgresConnected):
@@ -86,7 +86,10 @@ class PostgresWriter(PostgresConnected):
         return outcomes
 
     def database(self) -> PostgresDatabase:
+        is_new = self._database is None
         db = super().database()
+        if is_new:
+            self._settling.connected()
         if not self._schema:
             [[schema]] = db.execute("SELECT current_schema()").fetchall()
             self._schema = str(schema)
@@ -123,7 +126,8 @@ class PostgresWriter(PostgresConnected):
     def _together(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
         db = self.database()
         asked = [ticket.work.keys for ticket in tickets]  # type: ignore[attr-defined]
-        overlay = Overlay(loaded := load(db, asked, schema=self._schema))
+        loaded = load(db, asked, schema=self._schema, begin=partial(self._settling.begin, db))
+        overlay = Overlay(loaded)
         merged = Merged(loaded.made)
         outcomes: list[WorkOutcome] = []
         for ticket in tickets:
@@ -131,7 +135,7 @@ class PostgresWriter(PostgresConnected):
             if outcome is None:
                 break
             outcomes.append(outcome)
-        part = _Part(tickets[: len(outcomes)], outcomes, merged.writes(), overlay.known, loaded.xid)
+        part = _Part(tickets[: len(outcomes)], outcomes, merged.writes(), overlay.known)
         self._write(db, part)
         return outcomes
 
@@ -163,7 +167,7 @@ class PostgresWriter(PostgresConnected):
                 self._announce(db, said)
                 db.connection.execute("COMMIT")
 
-        self._commit(part.xid, part.tickets, send)
+        self._commit(part.tickets, send)
 
     # --- turns ---------------------------------------------------------------------------------
 
@@ -206,8 +210,7 @@ class PostgresWriter(PostgresConnected):
             for name, row in ticket.work.rows.items()
         ]
         with db.connection.pipeline():
-            db.begin()
-            xid = db.connection.execute(XID)
+            self._settling.begin(db)
             done = [
                 (ticket, name, work.strict, db.execute(work.sql, row))
                 for name, ticket, work, row in sorted(named, key=itemgetter(0))
@@ -221,7 +224,7 @@ class PostgresWriter(PostgresConnected):
             db.connection.rollback()
             return refused
         self._take(tickets)
-        self._commit(str(xid.fetchall()[0][0]), tickets, lambda: db.connection.execute("COMMIT"))
+        self._commit(tickets, lambda: db.connection.execute("COMMIT"))
         return refused
 
     # --- all other work ------------------------------------------------------------------------
@@ -244,8 +247,7 @@ class PostgresWriter(PostgresConnected):
         db = self.database()
         db.raised.clear()
         with db.connection.pipeline():
-            db.begin()
-            xid = db.connection.execute(XID)
+            self._settling.begin(db)
         answer = ticket(db)
         said = announcing.encoded(announcing.raised_news(db.raised))
         self._take([ticket])
@@ -255,7 +257,7 @@ class PostgresWriter(PostgresConnected):
                 self._announce(db, said)
                 db.connection.execute("COMMIT")
 
-        self._commit(str(xid.fetchall()[0][0]), [ticket], send)
+        self._commit([ticket], send)
         return answer
 
     # --- committing ----------------------------------------------------------------------------
@@ -271,7 +273,7 @@ class PostgresWriter(PostgresConnected):
             _release(taken)
             raise _Undone
 
-    def _commit(self, xid: str, tickets: Sequence[Ticket], send: Callable[[], object]) -> None:
+    def _commit(self, tickets: Sequence[Ticket], send: Callable[[], object]) -> None:
         try:
             send()
         except (psycopg.Error, UnicodeEncodeError):
@@ -279,7 +281,7 @@ class PostgresWriter(PostgresConnected):
                 _release(tickets)
                 raise
             self.drop()
-            if self._settling.is_committed(xid):
+            if self._settling.is_committed():
                 return
             _release(tickets)
             raise

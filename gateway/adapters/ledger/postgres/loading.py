@@ -6,7 +6,7 @@ as wholes are locked as rows too: leases are taken without the batch's locks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -23,8 +23,6 @@ from gateway.core.replicas import Epochs
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Keys
 
-XID: Final = "SELECT pg_current_xact_id()::text"
-
 LOCKED: Final = "FOR NO KEY UPDATE"
 """Keeps other writers away, and lets jobs be added."""
 
@@ -39,7 +37,6 @@ class Loaded:
     """What is there of all keys. `slots` has, for each fingerprint, the ids of the runs that a
     view names so; `made` the accounts that were not there and have runs."""
 
-    xid: str = ""
     runs: dict[str, Run] = field(default_factory=dict)
     slots: dict[str, Slots] = field(default_factory=dict)
     owed: dict[str, list[Job]] = field(default_factory=dict)
@@ -107,18 +104,19 @@ def _each(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
 
 
-def load(db: PostgresDatabase, every: Sequence[Keys], *, schema: str) -> Loaded:
-    """Begins a transaction."""
+def load(
+    db: PostgresDatabase, every: Sequence[Keys], *, schema: str, begin: Callable[[], None]
+) -> Loaded:
+    """Begins a transaction by `begin`."""
     asked = _Asked(every)
     reading = _Reading(db)
     with db.connection.pipeline():
-        db.begin()
-        xid = db.connection.execute(XID)
+        begin()
         named = locks(every, schema=schema)
         if named:
             db.connection.execute(LOCK, (named,))
         _ask(reading, asked)
-    loaded = Loaded(xid=str(xid.fetchall()[0][0]))
+    loaded = Loaded()
     _read(loaded, reading.answers, asked)
     _make_accounts(db, loaded, asked)
     return loaded

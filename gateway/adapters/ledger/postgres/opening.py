@@ -18,6 +18,7 @@ from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.postgres.connections import Address
 from gateway.adapters.ledger.postgres.database import PostgresDatabase, unavailable
 from gateway.adapters.ledger.postgres.pooling import require_own_session
+from gateway.adapters.ledger.postgres.settling import FORGET
 from gateway.errors import Unavailable
 
 MIGRATING: Final = 0x6D696772
@@ -44,6 +45,7 @@ def prepare(url: str) -> None:
             _take_turn(db)
             _migrate(db)
             marks.require_settled(db)
+            db.execute(FORGET)
     except psycopg.Error as error:
         raise _named(error) from error
 
