@@ -115,11 +115,9 @@ class Lane:
         *,
         max_waiting: int,
         max_batch: int,
-        patience: float | None = None,
-        pulse: Pulse | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._server = server
-        self._pulse = pulse
         self._patience = patience
         self._busy_since: float | None = None
         self._hanging_since: float | None = None
@@ -152,7 +150,8 @@ class Lane:
         """The answer of `work`, or what it raised."""
         if not self._open:
             raise Unavailable("The gateway's ledger is closed: the gateway is stopping.")
-        if self.hangs() or (self._pulse is not None and self._pulse.lane.hangs()):
+        patience = self._patience
+        if self.hangs() or (patience is not None and patience.is_vain()):
             raise _away()
         if self._waiting >= self._max_waiting:
             raise Unavailable(
@@ -162,10 +161,7 @@ class Lane:
         ticket = Ticket(work, self._loop.create_future())
         self._waiting += 1
         self._queue.put(ticket)
-        if self._patience is None:
-            outcome = await ticket.future
-        else:
-            outcome = await self._within(self._patience, ticket)
+        outcome = await (ticket.future if patience is None else self._within(patience, ticket))
         if outcome.error is not None:
             raise outcome.error
         answer: T = outcome.answer
@@ -176,13 +172,13 @@ class Lane:
         since, patience = self._busy_since, self._patience
         if since is None or patience is None:
             return False
-        return since == self._hanging_since or time.monotonic() - since > patience
+        return since == self._hanging_since or time.monotonic() - since > patience.seconds
 
-    async def _within(self, seconds: float, ticket: Ticket) -> WorkOutcome:
+    async def _within(self, patience: Patience, ticket: Ticket) -> WorkOutcome:
         waiting = ticket.future
         try:
-            async with asyncio.timeout(seconds):
-                return await self._answered(waiting)
+            async with asyncio.timeout(patience.seconds):
+                return await patience.answered(waiting)
         except TimeoutError:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
@@ -191,14 +187,6 @@ class Lane:
                 raise _away() from None
             ticket.future = self._loop.create_future()
             raise Unsettled(_settled(ticket.future)) from None
-
-    async def _answered(self, waiting: asyncio.Future[WorkOutcome]) -> WorkOutcome:
-        """Raises `TimeoutError` as soon as the server is known to be away."""
-        while self._pulse is not None and not waiting.done():
-            await asyncio.wait((waiting,), timeout=PULSE_SECONDS)
-            if not waiting.done():
-                await self._pulse.feel()
-        return await waiting
 
     # --- in the thread -----------------------------------------------------------------------
 
@@ -257,6 +245,25 @@ class Pulse:
                 await self.lane.call(self.question)
         except Unavailable as away:
             raise TimeoutError from away
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long a caller of a lane waits, and by what he knows earlier that it is in vain."""
+
+    seconds: float
+    pulse: Pulse | None = None
+
+    def is_vain(self) -> bool:
+        return self.pulse is not None and self.pulse.lane.hangs()
+
+    async def answered(self, waiting: asyncio.Future[WorkOutcome]) -> WorkOutcome:
+        """Raises `TimeoutError` as soon as the server is known to be away."""
+        while self.pulse is not None and not waiting.done():
+            await asyncio.wait((waiting,), timeout=PULSE_SECONDS)
+            if not waiting.done():
+                await self.pulse.feel()
+        return await waiting
 
 
 def _away() -> Unavailable:

@@ -60,7 +60,7 @@ class Leases:
         known: Callable[[], Collection[str]] = tuple,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
-        """Of upstreams that are not `known`, where some are, runs are left to others for a while."""
+        """Where upstreams are `known`, runs of any other are left to others for a while."""
         self.owner = owner
         self._ledger = ledger
         self._clock = clock
