@@ -20,8 +20,13 @@ class GivingBack(Protocol):
 
 
 class RunLeases(GivingBack, Protocol):
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
+    async def lease(
+        self, owner: str, *, now: float, until: float, limit: int, known: Collection[str] = ()
+    ) -> Sequence[Run]:
         """Takes up to `limit` live runs that are due (`due_at` ≤ now) and not leased beyond `now`.
+
+        Of upstreams that are not `known`, where some are, only those that were due `LEFT_SECONDS`
+        ago.
 
         The longest due first; each comes back with its new lease, which no one else gets
         before `until`.
@@ -33,8 +38,11 @@ class RunLeases(GivingBack, Protocol):
         A lease that ran out is renewed too, as long as nobody else has taken the run since.
         """
 
-    async def next_due(self) -> float | None:
-        """When the next live run can be leased: the smallest of max(due_at, lease_until)."""
+    async def next_due(self, known: Collection[str] = ()) -> float | None:
+        """When the next live run can be leased: the smallest of max(due_at, lease_until).
+
+        Those of upstreams that are not `known` are due later by `LEFT_SECONDS`, as for `lease`.
+        """
 
 
 class DeliveryLeases(GivingBack, Protocol):

@@ -172,6 +172,11 @@ class Following:
         if not self.is_fresh():
             await self._follow(None, unless_just_tried=True)
 
+    def require_fresh(self) -> None:
+        """Raises `Unavailable` where no order would be taken by the teams and keys of now."""
+        if not self.is_fresh():
+            raise _cut_off()
+
     async def try_to_confirm(self) -> None:
         """As `confirm`, for who may go on without: nobody waits where it was in vain just now."""
         if not self.is_fresh() and not self._is_cut_off:

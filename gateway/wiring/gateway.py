@@ -297,6 +297,8 @@ class Gateway:
             reasons.append(NO_SPACE)
         try:
             await self.ledger.next_due()
+            await self.services.following.try_to_confirm()
+            self.services.following.require_fresh()
         except Unavailable as error:
             reasons.append(error.message)
         return reasons

@@ -140,6 +140,9 @@ async def test_one_that_says_nothing_is_waited_for_and_then_takes_no_order(two: 
     assert waited < DEAD_SECONDS + 2
     refused = await other.post("c", key=key)
     assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+    unready = await other.client.get("/readyz")  # a balancer is to send orders elsewhere
+    assert (unready.status_code, len(unready.json()["reasons"])) == (503, 1)
+    assert (await one.client.get("/readyz")).status_code == 200
     assert (await other.poll(task["id"], key=key)).status_code == 200  # to look is no order
     unknown = await other.poll(task["id"], key="nobody-knows-it")
     assert unknown.status_code == 503  # it may have been made just now

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import shared_servers
-from house import FAST, OTHER_KEY, PRICE_USD, TEAM_KEY, digest
+from house import FAST, ORGANISATION_KEY, OTHER_KEY, PRICE_USD, TEAM_KEY, digest
 from replicas import Replicas, replicas
 
 TEAMS = {
@@ -193,3 +193,34 @@ async def test_a_gateway_that_dies_takes_no_order_with_it(
         assert Counter(one["status"] for one in ended) == {"completed": 60}
         assert all_.sandbox.state.submits == 60
         assert await all_.audit() == []
+
+
+async def test_an_upstream_that_one_gateway_knows_is_asked_by_that_one(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """As in the middle of an update of the settings."""
+    storage = shared_servers.stores("ahead")
+    options = replace(FAST, seconds_per_picture=1.0)
+    folder = tmp_path_factory.mktemp("ahead")
+    async with replicas(folder, storage=storage, options=options, count=2) as all_:
+        ahead, behind = all_.every
+        upstream = {
+            "base_url": all_.sandbox.base_url,
+            "api_key": ORGANISATION_KEY,
+            "poll": {"first": "20ms", "every": "40ms", "max": "80ms"},
+            "allow_private_addresses": True,
+        }
+        route = {"upstream": "another", "model": "gpt-image-1.5", "price": PRICE_USD}
+        known = ahead.settings
+        ahead.settings = {
+            **known,
+            "upstreams": {**known["upstreams"], "another": upstream},
+            "models": {"newer": {"routes": [route]}},
+        }
+        await ahead.stop()
+        await ahead.start()
+        orders = [all_.post(f"new {number}", at=ahead, model="newer") for number in range(5)]
+        tasks = [one.json()["id"] for one in await asyncio.gather(*orders)]
+        ended = await asyncio.gather(*(all_.ended(task, at=behind) for task in tasks))
+        assert Counter(one["status"] for one in ended) == {"completed": 5}
+        assert "no longer name" not in behind.log

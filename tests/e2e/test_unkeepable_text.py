@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 from house import ADMIN_KEY, TEAM_KEY, House
 
 NUL = "a\x00b"
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WISH = {"model": "gpt-image-1.5", "prompt": "a boat"}
 
@@ -22,7 +27,8 @@ TEAM_BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/v1/images/estimate", {**WISH, "prompt": NUL}),
     ("/openai/v1/images/generations", {**WISH, "prompt": NUL}),
     ("/openai/v1/images/generations", {**WISH, "user": NUL}),
-    ("/api/v1/files/upload/base64", {"base64_data": "aGk=", "file_name": NUL}),
+    ("/api/v1/files/upload/base64", {"base64_data": PNG, "file_name": NUL}),
+    ("/api/v1/files/upload/base64", {"base64_data": PNG, "uploadPath": NUL}),
     ("/api/v1/files/upload/url", {"file_url": f"https://files.example.org/{NUL}"}),
     ("/api/v1/files/upload/url", {"file_url": "https://files.example.org/a.png", "file_name": NUL}),
 ]
@@ -32,6 +38,17 @@ TEAM_BODIES: list[tuple[str, dict[str, Any]]] = [
 async def test_teams(shared_house: House, path: str, body: dict[str, Any]) -> None:
     answer = await shared_house.client.post(
         path, json=body, headers={"Authorization": f"Bearer {TEAM_KEY}"}
+    )
+    assert answer.status_code == 400, answer.text
+    assert "\x00" not in answer.text
+
+
+async def test_a_form(shared_house: House) -> None:
+    answer = await shared_house.client.post(
+        "/api/v1/files/upload/stream",
+        files={"file": ("a.png", base64.b64decode(PNG), "image/png")},
+        data={"upload_path": NUL},
+        headers={"Authorization": f"Bearer {TEAM_KEY}"},
     )
     assert answer.status_code == 400, answer.text
     assert "\x00" not in answer.text

@@ -7,6 +7,9 @@ its work is done all the same.
 A lane whose server is another machine has a `patience`: no caller waits longer. Work that was not
 being committed by then is not done any more, so that `Unavailable` is true; of the other nobody
 knows yet, which `Unsettled` says. While the server hangs, new work fails at once.
+
+Work that may rightly take long has a long patience, and a `pulse`: whoever waits for more than a
+moment has another lane asked whether the server answers at all, and goes when it does not.
 """
 
 from __future__ import annotations
@@ -27,6 +30,12 @@ T = TypeVar("T")
 
 RETRY_AFTER_SECONDS: Final = 1.0
 AWAY_SECONDS: Final = 5.0
+
+PULSE_SECONDS: Final = 1.0
+"""How often the pulse is felt while somebody waits."""
+
+BEAT_SECONDS: Final = 4.0
+"""A server that answers a small question later than this is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ class Lane:
         *,
         max_waiting: int,
         max_batch: int,
-        patience: float | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._server = server
         self._patience = patience
@@ -141,7 +150,8 @@ class Lane:
         """The answer of `work`, or what it raised."""
         if not self._open:
             raise Unavailable("The gateway's ledger is closed: the gateway is stopping.")
-        if self._hangs():
+        patience = self._patience
+        if self.hangs() or (patience is not None and patience.is_vain()):
             raise _away()
         if self._waiting >= self._max_waiting:
             raise Unavailable(
@@ -151,26 +161,24 @@ class Lane:
         ticket = Ticket(work, self._loop.create_future())
         self._waiting += 1
         self._queue.put(ticket)
-        if self._patience is None:
-            outcome = await ticket.future
-        else:
-            outcome = await self._within(self._patience, ticket)
+        outcome = await (ticket.future if patience is None else self._within(patience, ticket))
         if outcome.error is not None:
             raise outcome.error
         answer: T = outcome.answer
         return answer
 
-    def _hangs(self) -> bool:
+    def hangs(self) -> bool:
+        """Whether its server has not answered for so long that nobody is to wait for it."""
         since, patience = self._busy_since, self._patience
         if since is None or patience is None:
             return False
-        return since == self._hanging_since or time.monotonic() - since > patience
+        return since == self._hanging_since or time.monotonic() - since > patience.seconds
 
-    async def _within(self, seconds: float, ticket: Ticket) -> WorkOutcome:
+    async def _within(self, patience: Patience, ticket: Ticket) -> WorkOutcome:
         waiting = ticket.future
         try:
-            async with asyncio.timeout(seconds):
-                return await waiting
+            async with asyncio.timeout(patience.seconds):
+                return await patience.answered(waiting)
         except TimeoutError:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
@@ -221,6 +229,41 @@ class Lane:
     def _finish(self) -> None:
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Another, quick lane to the same server, and a small question for it."""
+
+    lane: Lane
+    question: Work
+
+    async def feel(self) -> None:
+        """Raises `TimeoutError` where the server does not answer."""
+        try:
+            async with asyncio.timeout(BEAT_SECONDS):
+                await self.lane.call(self.question)
+        except Unavailable as away:
+            raise TimeoutError from away
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long a caller of a lane waits, and by what he knows earlier that it is in vain."""
+
+    seconds: float
+    pulse: Pulse | None = None
+
+    def is_vain(self) -> bool:
+        return self.pulse is not None and self.pulse.lane.hangs()
+
+    async def answered(self, waiting: asyncio.Future[WorkOutcome]) -> WorkOutcome:
+        """Raises `TimeoutError` as soon as the server is known to be away."""
+        while self.pulse is not None and not waiting.done():
+            await asyncio.wait((waiting,), timeout=PULSE_SECONDS)
+            if not waiting.done():
+                await self.pulse.feel()
+        return await waiting
 
 
 def _away() -> Unavailable:

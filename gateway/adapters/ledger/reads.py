@@ -100,8 +100,8 @@ class LedgerReads:
     async def roster(self) -> tuple[Sequence[ManagedTeam], Sequence[TeamKey]]:
         return await self._reader.call(self._snapshot(team_store.roster))
 
-    async def next_due(self) -> float | None:
-        return await self._reader.call(reports.next_due)
+    async def next_due(self, known: Collection[str] = ()) -> float | None:
+        return await self._reader.call(partial(reports.next_due, known=sorted(known)))
 
     async def next_delivery_due(self) -> float | None:
         return await self._reader.call(outbox_store.next_due)

@@ -13,6 +13,7 @@ from typing import Final
 from gateway.adapters.ledger import rows, statements
 from gateway.adapters.ledger.database import Database, every
 from gateway.core.model import RunState, Task, Upload, Usage
+from gateway.core.runs.leases import LEFT_SECONDS
 from gateway.ports.ledger import UsagePart
 
 NAMES_AT_ONCE: Final = 100
@@ -93,16 +94,17 @@ def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield names[start : start + NAMES_AT_ONCE]
 
 
-def next_due(db: Database) -> float | None:
-    return _single(db, statements.NEXT_DUE)
+def next_due(db: Database, known: Sequence[str]) -> float | None:
+    values = (*known, LEFT_SECONDS) if known else ()
+    return _single(db, statements.next_due(len(known)), values)
 
 
 def oldest_unkept(db: Database) -> float | None:
     return _single(db, statements.OLDEST_UNKEPT)
 
 
-def _single(db: Database, statement: str) -> float | None:
-    value = db.execute(statement).fetchall()[0][0]
+def _single(db: Database, statement: str, values: Sequence[object] = ()) -> float | None:
+    value = db.execute(statement, values).fetchall()[0][0]
     return None if value is None else float(value)
 
 

@@ -184,8 +184,8 @@ def _tasks(states: int, of_model: bool) -> str:
 # --- what is due -------------------------------------------------------------------------------
 
 
-def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
-    """What is due and not leased: now, now, now, limit.
+def _due(table: str, columns: tuple[str, ...], open_rows: str, among: str = "") -> str:
+    """What is due and not leased: now, now, what it is `among`, now, limit.
 
     The teams take turns, counted from what they have in hand already: a row's turn is its
     number among its team's leased and due ones.
@@ -194,7 +194,7 @@ def _due(table: str, columns: tuple[str, ...], open_rows: str) -> str:
         f"SELECT {', '.join(columns)} FROM {table} WHERE id IN (SELECT id FROM ("
         "SELECT id, due_at, lease_until, ROW_NUMBER() OVER (PARTITION BY team"
         " ORDER BY CASE WHEN lease_until > ? THEN 0 ELSE 1 END, due_at, id) AS turn"
-        f" FROM {table} WHERE {open_rows} AND due_at <= ?) AS waiting"
+        f" FROM {table} WHERE {open_rows} AND due_at <= ?{among}) AS waiting"
         " WHERE lease_until <= ? ORDER BY turn, due_at, id LIMIT ?) ORDER BY due_at, id"
     )
 
@@ -270,9 +270,24 @@ def _next(table: str, open_rows: str) -> str:
     )
 
 
-DUE_RUNS: Final = _due("runs", ("id",), LIVE)
+@cache
+def due_runs(known: int) -> str:
+    """now, now, and where some are known the upstreams and the time since when others are due; now,
+    limit."""
+    among = f" AND (upstream IN {marks(known)} OR due_at <= ?)" if known else ""
+    return _due("runs", ("id",), LIVE, among)
+
+
+@cache
+def next_due(known: int) -> str:
+    """The upstreams that are known, and by how much others are due later; nothing where none is."""
+    if not known:
+        return _next("runs", LIVE)
+    left = f"CASE WHEN upstream IN {marks(known)} THEN due_at ELSE due_at + ? END AS due_at"
+    return _next(f"(SELECT lease_until, {left} FROM runs WHERE {LIVE}) AS live_runs", "TRUE")
+
+
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
-NEXT_DUE: Final = _next("runs", LIVE)
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ adapter's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gateway.adapters.ledger import (
@@ -24,7 +24,7 @@ from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.planned import Before
 from gateway.core.model import Claim, Job, Run, RunState
 from gateway.core.replicas import Epoch
-from gateway.core.runs.leases import Stand
+from gateway.core.runs.leases import LEFT_SECONDS, Stand
 from gateway.core.transaction import Decide, Keys, View, Writes
 
 T = TypeVar("T")
@@ -114,19 +114,33 @@ def _run(db: Database, sql: str, value: str) -> Run | None:
     return first(db, (sql, (value,)), rows.run_from)
 
 
-def lease(
-    db: Database, owner: str, lasting: tuple[float, float], *, limit: int, passing: str = ""
-) -> Sequence[Run]:
+@dataclass(frozen=True, slots=True)
+class Leasing:
+    """Runs that are wanted: of upstreams that are `known` those that are due, of others what has
+    been due for a while. `passing` by what is being written is for stores that several share."""
+
+    owner: str
+    now: float
+    until: float
+    limit: int
+    known: tuple[str, ...]
+    passing: str
+
+
+def lease(db: Database, asked: Leasing) -> Sequence[Run]:
     """What is due is found, then taken as far as no one else was quicker, and only then read."""
-    now, until = lasting
+    now, passing = asked.now, asked.passing
     if passing:
         db.execute(statements.one_leases("runs"))
-    due = every(db, (statements.DUE_RUNS, (now, now, now, limit)), _text)
+    among = (*asked.known, now - LEFT_SECONDS) if asked.known else ()
+    wanted = (statements.due_runs(len(asked.known)), (now, now, *among, now, asked.limit))
+    due = every(db, wanted, _text)
     if not due:
         return []
     require_settled(db)  # a gateway that was cut off while its ledger was moved away
-    db.execute(statements.take_runs(len(due), passing), (owner, until, now, now, *due))
-    return every(db, (statements.leased_runs(len(due)), (owner, until, *due)), rows.run_from)
+    found = (asked.owner, asked.until, *due)
+    db.execute(statements.take_runs(len(due), passing), (*found[:2], now, now, *due))
+    return every(db, (statements.leased_runs(len(due)), found), rows.run_from)
 
 
 def renew(db: Database, owner: str, run_ids: Sequence[str], until: float) -> Sequence[Stand]:

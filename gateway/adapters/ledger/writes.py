@@ -50,10 +50,11 @@ class LedgerWrites:
         answer: T = await self._writer.call(Decision(keys, decide))
         return answer
 
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        return await self._writer.call(
-            lambda db: store.lease(db, owner, (now, until), limit=limit, passing=self._passing)
-        )
+    async def lease(
+        self, owner: str, *, now: float, until: float, limit: int, known: Collection[str] = ()
+    ) -> Sequence[Run]:
+        asked = store.Leasing(owner, now, until, limit, tuple(sorted(known)), self._passing)
+        return await self._writer.call(partial(store.lease, asked=asked))
 
     async def lease_deliveries(
         self, owner: str, *, now: float, until: float, limit: int, share: int = ANY

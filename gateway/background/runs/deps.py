@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.model import Run
@@ -51,6 +51,11 @@ class RunsDeps:
     nudge_webhooks: Callable[[], None]
     following: Following
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
+
+    def known(self) -> Collection[str]:
+        """The upstreams that are named here, where other gateways may name more; else none: whoever
+        is alone has every run to itself."""
+        return tuple(self.upstreams) if self.following.is_shared else ()
 
     def rules(self, run: Run) -> Rules:
         """What the lifecycle goes by on the run's route, as the settings are now."""

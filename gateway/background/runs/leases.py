@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,11 +57,14 @@ class Leases:
         owner: str,
         *,
         clock: Clock,
+        known: Callable[[], Collection[str]] = tuple,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
+        """Where upstreams are `known`, runs of any other are left to others for a while."""
         self.owner = owner
         self._ledger = ledger
         self._clock = clock
+        self._known = known
         self._elapsed = elapsed
         self._held: dict[str, Lease] = {}
         self._again: dict[str, Run] = {}
@@ -70,8 +73,14 @@ class Leases:
         """Leases due runs; those that are in hand already are not among them."""
         now, since = self._clock(), self._elapsed()
         until = now + RUN_LEASE_SECONDS
-        leased = await self._ledger.lease(self.owner, now=now, until=until, limit=limit)
+        leased = await self._ledger.lease(
+            self.owner, now=now, until=until, limit=limit, known=self._known()
+        )
         return [run for run in leased if self._begun(run, since + RUN_LEASE_SECONDS)]
+
+    async def next_due(self) -> float | None:
+        """When there is something to take."""
+        return await self._ledger.next_due(self._known())
 
     def begin(self, run: Run) -> None:
         """A run that was leased by the order that started it."""

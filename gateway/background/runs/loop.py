@@ -50,7 +50,7 @@ class Worker:
     def __init__(self, deps: RunsDeps, bounds: RunBounds, *, owner: str) -> None:
         self.owner = owner
         self._deps = deps
-        self._leases = Leases(deps.ledger, owner, clock=deps.clock)
+        self._leases = Leases(deps.ledger, owner, clock=deps.clock, known=deps.known)
         self._breakers = Breakers(deps.current, deps.clock, deps.observer)
         self._asker = Asker(deps, self._breakers, self._leases, calls=bounds.calls)
         self._recorder = RunRecorder(deps)
@@ -149,12 +149,12 @@ class Worker:
     async def _lease_once(self) -> None:
         now = self._deps.clock()
         self._wake_at = now + IDLE_SECONDS
-        due = await self._deps.ledger.next_due()  # a read: others may have been quicker
+        due = await self._leases.next_due()  # a read: others may have been quicker
         if due is not None and due <= now:
             leased = await self._leases.take(BATCH)
             for run in leased:
                 self._drive_soon(run, intended=False)
-            due = now if len(leased) == BATCH else await self._deps.ledger.next_due()
+            due = now if len(leased) == BATCH else await self._leases.next_due()
         if due is not None:
             self._wake_soon(due)
 

@@ -23,6 +23,10 @@ SURE_SECONDS: Final = 3.0
 """What has to be left of a lease for it to be believed without a look at the ledger: more than the
 clocks of two gateways may differ by."""
 
+LEFT_SECONDS: Final = 20.0
+"""How long a due run whose upstream a gateway's settings do not name is left to those of the others
+whose settings do. Then it is taken all the same: it has a deadline, and nobody may know it."""
+
 
 class Stand(NamedTuple):
     """Where a run stands: what tells one submit of it from all others."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest, RequestTooLarge
 from gateway.ports.files import FormField
 from gateway.process.shares import Shares
@@ -120,6 +121,7 @@ def _content(text: str) -> bytes:
 
 def said_of_file(values: Mapping[str, object]) -> Mapping[FormField, str]:
     """The wishes about a file in a JSON body. Raises `InvalidRequest` for one that is no text."""
+    check_texts({name: values[name] for name in FIELDS if name in values})
     said: dict[FormField, str] = {}
     for name, field in FIELDS.items():
         value = values.get(name)

@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest
 from gateway.ports.files import FormField, FormFile, FormPiece
 from gateway.web.body import Bounds, received
@@ -46,11 +47,12 @@ async def read_upload(request: Request, *, limit_bytes: int) -> AsyncGenerator[F
     """
     too_large = f"file too large, the limit is {limit_bytes} bytes"
     bounds = file_bounds(limit_bytes + OVERHEAD_BYTES, too_large)
-    in_file, field, value = False, None, bytearray()
+    in_file, name, field, value = False, "", None, bytearray()
     async for piece in pieces(read_boundary(request), received(request, bounds)):
         match piece:
             case FormPart(file_name=None):
-                in_file, field, value = False, FIELDS.get(piece.name), bytearray()
+                in_file, name, value = False, piece.name, bytearray()
+                field = FIELDS.get(name)
             case FormPart(file_name=str() as file_name):
                 in_file, field = True, None
                 yield _file(piece, file_name)
@@ -61,7 +63,9 @@ async def read_upload(request: Request, *, limit_bytes: int) -> AsyncGenerator[F
                 if len(value) > FIELD_BYTES:
                     raise InvalidRequest(f"A field may have at most {FIELD_BYTES} bytes.")
             case PartEnd() if field is not None:
-                yield field, value.decode("utf-8", "replace")
+                text = value.decode("utf-8", "replace")
+                check_texts({name: text})
+                yield field, text
 
 
 def _file(part: FormPart, file_name: str) -> FormFile:

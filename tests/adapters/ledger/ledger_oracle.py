@@ -7,7 +7,7 @@ has written lie open in `tables`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from gateway.core.model import Delivery, Job, Run, RunState, Usage
 from gateway.core.money.accounts import Account, AccountKey, Window
 from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import Step
-from gateway.core.runs.leases import Stand, stand
+from gateway.core.runs.leases import LEFT_SECONDS, Stand, stand
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
@@ -55,8 +55,11 @@ class Oracle:
 
     # --- leases --------------------------------------------------------------------------------
 
-    async def lease(self, owner: str, *, now: float, until: float, limit: int) -> Sequence[Run]:
-        due = _due(self.tables.live(), now, lambda run: run.team)
+    async def lease(
+        self, owner: str, *, now: float, until: float, limit: int, known: Collection[str] = ()
+    ) -> Sequence[Run]:
+        live = [run for run in self.tables.live() if _due_at(run, known) <= now]
+        due = _due(live, now, lambda run: run.team)
         return self._leased(in_turn(*due, limit=limit), owner, until)
 
     async def lease_deliveries(
@@ -85,8 +88,9 @@ class Oracle:
                 self.tables.deliveries[one.id] = one
         return leased
 
-    async def next_due(self) -> float | None:
-        return _next(self.tables.live())
+    async def next_due(self, known: Collection[str] = ()) -> float | None:
+        live = self.tables.live()
+        return min((max(_due_at(run, known), run.lease_until) for run in live), default=None)
 
     async def next_delivery_due(self) -> float | None:
         return _next(self.tables.pending())
@@ -201,6 +205,11 @@ def _due(
             else:
                 due.setdefault(party(one), []).append(one)
     return due, in_hand
+
+
+def _due_at(run: Run, known: Collection[str]) -> float:
+    """Where some upstreams are known, later for the others."""
+    return run.due_at + (LEFT_SECONDS if known and run.upstream not in known else 0.0)
 
 
 def _next(waiting: Iterable[Run | Delivery]) -> float | None:

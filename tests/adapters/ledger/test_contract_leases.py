@@ -10,7 +10,7 @@ from ledger_builders import NOW, a_job, a_run, change, failed, run_of, start, wr
 
 from gateway.core.delivery import owes
 from gateway.core.model import Delivery, DeliveryState, RunState
-from gateway.core.runs.leases import stand
+from gateway.core.runs.leases import LEFT_SECONDS, stand
 from gateway.ports.ledger import Ledger
 
 
@@ -38,6 +38,23 @@ async def test_a_renewal_tells_where_the_run_stands_now(ledger: Ledger) -> None:
     on = await change(ledger, replace(taken, state=RunState.UNSURE, tries=3))
     assert await ledger.renew("w1", [run.id], until=NOW + 40) == [stand(on)]
     assert stand(on) != stand(taken)
+
+
+async def test_runs_of_strange_upstreams_are_left_to_others_for_a_while(ledger: Ledger) -> None:
+    mine = await start(ledger, a_run(due_at=NOW + 1))
+    strange = await start(ledger, a_run(due_at=NOW, upstream="elsewhere"))
+    known = (mine.upstream, "more")
+    assert await ledger.next_due() == NOW
+    assert await ledger.next_due(known) == NOW + 1
+    assert await ledger.next_due(("elsewhere",)) == NOW
+    taken = await ledger.lease("w1", now=NOW + 1, until=NOW + 5, limit=9, known=known)
+    assert [run.id for run in taken] == [mine.id]
+    await change(ledger, failed(taken[0]))
+    late = NOW + LEFT_SECONDS
+    assert await ledger.next_due(known) == late
+    assert not await ledger.lease("w1", now=late - 1, until=late, limit=9, known=known)
+    taken = await ledger.lease("w1", now=late, until=late + 9, limit=9, known=known)
+    assert [run.id for run in taken] == [strange.id]
 
 
 async def test_runs_are_looked_up_several_at_a_time(ledger: Ledger) -> None:

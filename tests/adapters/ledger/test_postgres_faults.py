@@ -238,12 +238,13 @@ async def test_a_frozen_server_keeps_nobody_waiting(
         outcomes = await asyncio.gather(
             *(start(ledger, a_run()) for _ in range(20)),
             *(ledger.run(run.id) for _ in range(20)),
+            *(ledger.orders("blue", after=None, limit=9) for _ in range(3)),
             return_exceptions=True,
         )
         assert time.monotonic() - began < SOON
         assert all(isinstance(one, Unavailable) for one in outcomes)
         began = time.monotonic()
-        for ask in (lambda: start(ledger, a_run()), lambda: ledger.run(run.id)):
+        for ask in (lambda: start(ledger, a_run()), lambda: ledger.run(run.id), ledger.run_counts):
             with pytest.raises(Unavailable):
                 await ask()
         assert time.monotonic() - began < 1

@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 from gateway.adapters.ledger import audit, statements
 from gateway.adapters.ledger.database import Database
-from gateway.adapters.ledger.lane import Lane
+from gateway.adapters.ledger.lane import Lane, Patience, Pulse
 from gateway.adapters.ledger.postgres import opening, schema
 from gateway.adapters.ledger.postgres.batches import PostgresWriter
 from gateway.adapters.ledger.postgres.connections import (
@@ -67,16 +67,19 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         self._listener = Listener(address.past_pooler) if address.past_pooler else None
         self._is_heard = False
         lane = partial(Lane, max_waiting=max_waiting, max_batch=MAX_BATCH)
+        short = Patience(PATIENCE_SECONDS)
         self._writer = lane(
-            "ledger-writer", PostgresWriter(address, self._stopping), patience=PATIENCE_SECONDS
+            "ledger-writer", PostgresWriter(address, self._stopping), patience=short
         )
-        self._reader = lane(
-            "ledger-reader", PostgresReader(address, QUICK), patience=PATIENCE_SECONDS
-        )
+        self._reader = lane("ledger-reader", PostgresReader(address, QUICK), patience=short)
         self._reports = lane(
-            "ledger-reports", PostgresReader(address, REPORTS), patience=REPORT_SECONDS
+            "ledger-reports",
+            PostgresReader(address, REPORTS),
+            patience=Patience(REPORT_SECONDS, Pulse(self._reader, _beat)),
         )
-        self._audit = lane("ledger-audit", PostgresReader(address, AUDIT), patience=AUDIT_SECONDS)
+        self._audit = lane(
+            "ledger-audit", PostgresReader(address, AUDIT), patience=Patience(AUDIT_SECONDS)
+        )
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
@@ -123,6 +126,11 @@ class PostgresLedger(LedgerReads, LedgerWrites):
                 ]
             )
         )
+
+
+def _beat(db: Database) -> None:
+    """What a server answers that answers at all."""
+    db.execute("SELECT 1").fetchall()
 
 
 def _offset(db: Database, own: Clock) -> float:
