@@ -38,7 +38,8 @@ def store_notices(settings: Settings) -> Sequence[str]:
     be had is told in any case."""
     from gateway import serving
 
-    return _of_the_ledger(settings) or serving.run(_of_the_bucket(settings))
+    found = [*_of_the_ledger(settings), *serving.run(_of_the_bucket(settings))]
+    return list(dict.fromkeys(found))  # of a ledger that knows its bucket both say the same
 
 
 def _of_the_ledger(settings: Settings) -> Sequence[str]:

@@ -87,6 +87,22 @@ def test_a_check_notices_a_database_that_cannot_be_used(tmp_path: Path, url: str
     assert "notice: storage.ledger: The gateway's ledger cannot be used now" in found.output
 
 
+def test_a_check_notices_a_bucket_that_cannot_be_had_before_there_is_a_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked before the first start, when the database is still empty."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with new_database() as empty:
+        config = config_of(tmp_path, empty)
+        Path(config).write_text(
+            Path(config).read_text("utf-8").replace("ledger:", "pictures: s3://kept/x, ledger:"),
+            "utf-8",
+        )
+        found = run("check", "--quiet", "--config", config)
+    assert "notice: storage.ledger: There is no ledger in this database yet" in found.output
+    assert "notice: AWS_ENDPOINT_URL must be http:// or https:// and a host." in found.output
+
+
 @pytest.mark.parametrize("command", ["audit", "check", "serve"])
 def test_who_lacks_the_driver_is_told_what_to_install(
     tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,7 @@ import structlog
 
 from gateway.adapters.pictures.bucket_client import Bucket
 from gateway.adapters.pictures.bucket_marker import BucketMarker
+from gateway.adapters.pictures.bucket_unkept import BucketUnkept
 from gateway.adapters.pictures.bucket_unproven import BucketUnproven
 from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft, remove_abandoned
@@ -78,6 +79,7 @@ class BucketPictures:
         self._serving = serving or Serving()
         self._unproven = unproven or BucketUnproven(bucket)
         self._marker = BucketMarker(bucket)
+        self._unkept = BucketUnkept(bucket, self._marker)
         self._trouble = StoreTrouble()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._intake = Intake(
@@ -136,7 +138,7 @@ class BucketPictures:
 
     async def problem(self) -> str | None:
         """Why pictures cannot be kept now, as a sentence; None when they can."""
-        return await self._marker.problem() or self._trouble.words
+        return await self._marker.problem() or self._trouble.words or self._unkept.words
 
     async def require(self) -> None:
         """Raises StoreAway when the bucket is not this store, StoreFull when nobody can tell."""
@@ -155,12 +157,13 @@ class BucketPictures:
             picture,
             draft,
         ):
-            with self._trouble.noted(), self._doubting():
+            key = picture_key(picture.name)
+            async with self._unkept.noted(key, draft.size_bytes):
                 attributes = {
                     "Content-Type": media_type_of(picture.name),
                     "Cache-Control": FOR_EVER,
                 }
-                await self._put(picture_key(picture.name), draft.path, attributes, draft.size_bytes)
+                await self._put(key, draft.path, attributes, draft.size_bytes)
         self._trouble.over()
         return picture
 
@@ -177,7 +180,7 @@ class BucketPictures:
         """Writes the picture's provenance as JSON, once: the first writer wins, unless `anew`."""
         key, content = provenance_key(picture.digest), written_out(sidecar)
         await self.require()
-        with self._trouble.noted(), self._doubting():
+        async with self._unkept.noted(key):
             try:
                 await self._bucket.put(key, content, WORDS, anew=anew)
             except StoreAway:
@@ -185,7 +188,6 @@ class BucketPictures:
             except StoreFull:  # it may have been written all the same
                 if anew or await self._bucket.head(key) is None:
                     raise
-        self._trouble.over()
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
         """True when every one of them is there in its full size.
@@ -263,6 +265,7 @@ class BucketPictures:
 
     async def close(self) -> None:
         """Waits for what the threads have begun. Safe to call twice."""
+        await self._unkept.close()
         await self._marker.close()
         await self._intake.close()
 

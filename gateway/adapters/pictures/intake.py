@@ -30,7 +30,7 @@ from gateway.core.picture_errors import (
 )
 
 MAX_PIXELS: Final = 64_000_000  # eight times the largest that upstream makes
-_TROUBLE_SECONDS: Final = 120.0  # a run tries again at least every 30 s: longer, and none waits
+TROUBLE_SECONDS: Final = 120.0  # a run tries again at least every 30 s: longer, and none waits
 
 SetAside = Callable[[Draft, Origin, NotAPicture, LinkBroken | None], Awaitable[bool]]
 """Keeps bytes that are no picture for the operator; whether they lie there now."""
@@ -58,7 +58,7 @@ class StoreTrouble:
 
     @property
     def words(self) -> str | None:
-        if self._last and time.monotonic() - self._last[1] < _TROUBLE_SECONDS:
+        if self._last and time.monotonic() - self._last[1] < TROUBLE_SECONDS:
             return self._last[0]
         return None
 

@@ -209,7 +209,7 @@ async def test_a_put_that_times_out_is_not_believed_and_comes_to_the_same_later(
     try:
         with pytest.raises(StoreFull, match="does not answer"):
             await hasty.keep(frozen_when_it_has_come(), max_bytes=LIMIT)
-        assert "could not be kept" in str(hasty._trouble.words)
+        assert "could not be kept" in str(hasty._unkept.words)
     finally:
         server.thaw()
     kept = await again(hasty, data)
@@ -232,6 +232,56 @@ async def test_what_was_written_although_no_answer_came_counts(
     kept = await keep(store, picture("png"))
     await store.describe(kept, {"n": 1})
     assert await store.readable([kept])
+
+
+@pytest.mark.parametrize(
+    "refusal", [StoreFull("it is full"), StoreAway("it refuses the keys")], ids=["full", "keys"]
+)
+async def test_a_bucket_that_takes_nothing_is_told_until_any_gateway_has_kept_it(
+    home: BucketHome,
+    store: BucketPictures,
+    refusal: StoreFull,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refused(*_: object, **__: object) -> bool:
+        raise type(refusal)(str(refusal))
+
+    with monkeypatch.context() as full:
+        full.setattr(Bucket, "put", refused)
+        with pytest.raises(StoreFull):
+            await keep(store, picture("png"))
+    assert await store.problem() == f"a picture could not be kept: {refusal}"
+    another = home.store()
+    await another.open("this-store")
+    kept = await keep(another, picture("png"))
+    await another.describe(kept, {"n": 1})
+    await another.close()
+    async with asyncio.timeout(5):
+        while await store.problem() is not None:
+            await asyncio.sleep(0.05)
+
+
+async def test_words_that_were_refused_are_told_until_another_gateway_has_written_them(
+    home: BucketHome, store: BucketPictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> bool:
+        raise StoreFull("it is full")
+
+    kept = await keep(store, picture("png"))
+    with monkeypatch.context() as full:
+        full.setattr(Bucket, "put", refused)
+        with pytest.raises(StoreFull):
+            await store.describe(kept, {"n": 1})
+    for _ in range(3):  # the picture is there: it is not what is missing
+        assert await store.problem() == "a picture could not be kept: it is full"
+        await asyncio.sleep(0.5)
+    another = home.store()
+    await another.open("this-store")
+    await another.describe(kept, {"n": 1})
+    await another.close()
+    async with asyncio.timeout(5):
+        while await store.problem() is not None:
+            await asyncio.sleep(0.05)
 
 
 # --- keys, buckets, places ----------------------------------------------------------------------
