@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from severed import ended
+
 CHUNK_BYTES = 4096
 FULL = (
     b"<?xml version='1.0'?><Error><Code>InsufficientStorage</Code>"
@@ -62,9 +64,9 @@ class BucketWay:
                     back.cancel()
                     await asyncio.gather(back, return_exceptions=True)
                 finally:
-                    onward.transport.abort()
+                    await ended(onward)
         finally:
-            writer.close()
+            await ended(writer)
 
     async def _onward(
         self,

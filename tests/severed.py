@@ -6,6 +6,13 @@ import asyncio
 from contextlib import suppress
 
 
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Its socket is closed when this returns, and not at some time after the loop is."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 class Severed:
     """Carries bytes between clients and a server.
 
@@ -67,7 +74,7 @@ class Severed:
         finally:
             for one in (writer, onward):
                 self._writers.discard(one)
-                one.close()
+                await ended(one)
 
     async def _forth(
         self, reader: asyncio.StreamReader, onward: asyncio.StreamWriter, silent: asyncio.Event
