@@ -62,7 +62,10 @@ class Severed:
         if (way := asyncio.current_task()) is not None:
             self._ways.add(way)
             way.add_done_callback(self._ways.discard)
-        there, onward = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, onward = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # the server is down
+            return await ended(writer)
         silent = asyncio.Event()
         self._writers |= {writer, onward}
         try:
