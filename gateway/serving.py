@@ -141,6 +141,7 @@ class InProcessServer:
             access_log=False,
             server_header=False,
             date_header=True,
+            proxy_headers=False,  # nobody asks who is behind a proxy: a layer less
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.ids import new_request_id
@@ -40,19 +41,21 @@ _PAGES: Final = ("/console", "/docs")
 """Their addresses are relative to where they are: a slash at the end is another place."""
 
 
-class Edge:
-    """Wraps the application. `templates` maps endpoints to their route templates."""
+@dataclass(frozen=True, slots=True)
+class EdgeDeps:
+    """`templates` maps what serves to its route template; `defect` answers where it raised."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        templates: Mapping[object, str],
-        http_request: CountRequest,
-    ) -> None:
+    templates: Mapping[object, str]
+    http_request: CountRequest
+    defect: Callable[[Request], Response]
+
+
+class Edge:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, deps: EdgeDeps) -> None:
         self._app = app
-        self._templates = templates
-        self._http_request = http_request
+        self._deps = deps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,16 +63,14 @@ class Edge:
             return
         start = time.perf_counter()
         scope["path"] = folded(scope["path"])
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
-        scope[REQUEST_ID] = request_id
-        status = 500
+        scope[REQUEST_ID] = request_id = _request_id(scope)
+        status = 0
 
         async def send_stamped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _stamp(MutableHeaders(scope=message), scope, request_id, start)
+                _stamp(message, scope, start)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request=request_id):
@@ -77,11 +78,24 @@ class Edge:
                 await self._app(scope, receive, send_stamped)
             except Exception:
                 log.exception("request failed", path=scope["path"])
+                if not status:
+                    await self._deps.defect(Request(scope))(scope, receive, send_stamped)
             finally:
-                seconds = time.perf_counter() - start
-                route = self._templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
-                ours = max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0))
-                self._http_request(route, scope["method"], status, seconds, ours)
+                self._count(scope, status or 500, time.perf_counter() - start)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = self._deps.templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
+        ours = max(0.0, seconds - scope.get(UPSTREAM_SECONDS, 0.0))
+        self._deps.http_request(route, scope["method"], status, seconds, ours)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own, where it can be one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+    return new_request_id()
 
 
 def add_upstream_seconds(request: Request, seconds: float) -> None:
@@ -103,15 +117,15 @@ def folded(path: str) -> str:
     return _DOUBLED.sub(r"\1", path) if "/v1/v1/" in path else path
 
 
-def _stamp(headers: MutableHeaders, scope: Scope, request_id: str, start: float) -> None:
+def _stamp(message: Message, scope: Scope, start: float) -> None:
+    """Nobody else says these: they need not be looked for among those that there are."""
     total = time.perf_counter() - start
     upstream = scope.get(UPSTREAM_SECONDS, 0.0)
     ours = max(0.0, total - upstream)
-    headers.setdefault("Cache-Control", "no-store")
-    told = {
-        "x-request-id": request_id,
-        "server-timing": f"gateway;dur={ours * 1000:.1f}, upstream;dur={upstream * 1000:.1f}",
-        **scope.get(ANSWER_HEADERS, {}),
-    }
-    # Nobody else says these: they need not be looked for among those that there are.
-    headers.raw.extend((name.lower().encode(), value.encode()) for name, value in told.items())
+    timing = f"gateway;dur={ours * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
+    told = [(b"x-request-id", scope[REQUEST_ID].encode()), (b"server-timing", timing.encode())]
+    if not any(name == b"cache-control" for name, _ in message["headers"]):
+        told.append((b"cache-control", b"no-store"))
+    for name, value in scope.get(ANSWER_HEADERS, {}).items():
+        told.append((name.lower().encode(), value.encode()))
+    message["headers"] = [*message["headers"], *told]  # the answer's own list may serve again

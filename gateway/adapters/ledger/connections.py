@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from gateway.adapters.ledger.lane import Work, WorkOutcome
-from gateway.adapters.ledger.store import DecisionRaised
-from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
 
 DEFECTS: Final = (
@@ -137,54 +135,3 @@ class SqliteReader(SqliteConnected):
             except BaseException as error:
                 outcomes.append(WorkOutcome(error=error))
         return outcomes
-
-
-class SqliteWriter(SqliteConnected):
-    """All work of a batch shares one commit; work that raises is undone alone."""
-
-    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        super().__init__(path, read_only=False, busy_seconds=busy_seconds)
-
-    def close(self) -> None:
-        """Leaves everything in the one file, for whoever copies it after a stop."""
-        with suppress(sqlite3.Error):  # then it is in the log beside it, where it is as safe
-            empty_log(self.connection())
-        self.drop()
-
-    def serve(self, batch: Sequence[Work]) -> Sequence[WorkOutcome]:
-        outcomes: list[WorkOutcome] = []
-        try:
-            db = self.connection()
-            db.execute("BEGIN IMMEDIATE")
-            outcomes.extend(_undone_alone(db, work) for work in batch)
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self.drop()
-            return _nothing_written(outcomes, len(batch), error)
-        return outcomes
-
-
-def _undone_alone(db: sqlite3.Connection, work: Work) -> WorkOutcome:
-    db.execute("SAVEPOINT work")
-    try:
-        outcome = WorkOutcome(work(db))
-    except DecisionRaised as error:
-        outcome = WorkOutcome(error=error.original)
-    except DEFECTS as error:
-        outcome = WorkOutcome(error=ConstraintViolation(str(error)))
-    except sqlite3.Error:
-        raise
-    except BaseException as error:
-        outcome = WorkOutcome(error=error)
-    if outcome.error is not None:
-        db.execute("ROLLBACK TO work")
-    db.execute("RELEASE work")
-    return outcome
-
-
-def _nothing_written(
-    outcomes: Sequence[WorkOutcome], size: int, error: sqlite3.Error
-) -> Sequence[WorkOutcome]:
-    """What a decision raised still comes out; all else failed with the store."""
-    kept = [one if one.error else None for one in outcomes] + [None] * (size - len(outcomes))
-    return [one or WorkOutcome(error=unavailable(error)) for one in kept]

@@ -21,7 +21,6 @@ from gateway.adapters.ledger import audit, migrations, sqlite_schema, store
 from gateway.adapters.ledger.connections import (
     BUSY_SECONDS,
     SqliteReader,
-    SqliteWriter,
     connect,
     empty_log,
     unavailable,
@@ -30,6 +29,7 @@ from gateway.adapters.ledger.lane import Lane
 from gateway.adapters.ledger.ledger_file import take_lock
 from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.reads import LedgerReads
+from gateway.adapters.ledger.sqlite_writer import SqliteWriter
 from gateway.adapters.ledger.writes import LedgerWrites
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable

@@ -97,12 +97,14 @@ def take_back(db: Database, writes: Writes) -> None:
 def known_of(db: Database, writes: Writes, view: View) -> Before:
     """What is known from the view, and of which run it must be known whether it was done."""
     seen = (view.run, view.live, view.finished, view.superseded)
-    runs = {run.id: run for run in seen if run}
-    for run in writes.runs:
-        if run.state is RunState.DONE and run.id not in runs:
-            found = _run(db, statements.RUN_BY_ID, run.id)
-            runs |= {found.id: found} if found else {}
-    return Before(runs, view.accounts)
+    return all_known(db, writes, Before({run.id: run for run in seen if run}, view.accounts))
+
+
+def all_known(db: Database, writes: Writes, known: Before) -> Before:
+    """Of a run that is done it must be known whether it was so before."""
+    unread = [r.id for r in writes.runs if r.state is RunState.DONE and r.id not in known.runs]
+    found = [_run(db, statements.RUN_BY_ID, run_id) for run_id in unread]
+    return Before({**known.runs, **{r.id: r for r in found if r}}, known.accounts)
 
 
 def forget_upload(db: Database, team: str, upload_id: str) -> None:

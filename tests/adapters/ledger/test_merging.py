@@ -32,7 +32,7 @@ from ledger_builders import (
 )
 
 from gateway.adapters.ledger import migrations, store
-from gateway.adapters.ledger.postgres.merging import Merged
+from gateway.adapters.ledger.merging import Merged
 from gateway.core.model import Claim, Run, RunState, Verdict
 from gateway.core.money.accounts import Account, Amounts, Window
 from gateway.core.replicas import Epoch

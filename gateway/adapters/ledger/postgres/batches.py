@@ -29,14 +29,13 @@ from typing import Any, Final, TypeVar
 import psycopg
 
 from gateway.adapters.ledger import planned, rows, store
+from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of
 from gateway.adapters.ledger.lane import Ticket, WorkOutcome
 from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres import announcing, failures
 from gateway.adapters.ledger.postgres.connections import QUICK, Address, PostgresConnected
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.loading import RUNS, load
-from gateway.adapters.ledger.postgres.merging import Merged
-from gateway.adapters.ledger.postgres.overlay import Overlay
 from gateway.adapters.ledger.postgres.settling import Settling
 from gateway.adapters.ledger.replica_store import NotFree, Turning
 from gateway.adapters.ledger.writes import Decision
@@ -107,7 +106,7 @@ class PostgresWriter(PostgresConnected):
         """At least the first."""
         if tickets[0].is_gone:
             return [WorkOutcome(error=Unavailable("Nobody waits for it."))]
-        living = _until_gone(tickets)
+        living = deciding(tickets)
         try:
             return self._again_and_again(lambda: self._together(living), alone=len(living) == 1)
         except _Undone:
@@ -125,17 +124,11 @@ class PostgresWriter(PostgresConnected):
 
     def _together(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
         db = self.database()
-        asked = [ticket.work.keys for ticket in tickets]  # type: ignore[attr-defined]
+        asked = [decision_of(ticket).keys for ticket in tickets]
         loaded = load(db, asked, schema=self._schema, begin=partial(self._settling.begin, db))
-        overlay = Overlay(loaded)
-        merged = Merged(loaded.made)
-        outcomes: list[WorkOutcome] = []
-        for ticket in tickets:
-            outcome = _decide(ticket, overlay, merged)
-            if outcome is None:
-                break
-            outcomes.append(outcome)
-        part = _Part(tickets[: len(outcomes)], outcomes, merged.writes(), overlay.known)
+        decided = Deciding(loaded)
+        outcomes = decided.outcomes(tickets)
+        part = _Part(tickets[: len(outcomes)], outcomes, decided.writes(), decided.known)
         self._write(db, part)
         return outcomes
 
@@ -325,37 +318,6 @@ class PostgresWriter(PostgresConnected):
 def _kind(ticket: Ticket) -> type | None:
     """Of the work that is done together with more of its kind."""
     return next((kind for kind in (Decision, Turning) if isinstance(ticket.work, kind)), None)
-
-
-def _decide(ticket: Ticket, overlay: Overlay, merged: Merged) -> WorkOutcome | None:
-    """What it comes to, with its writes among the others; None: not in this batch."""
-    decision = ticket.work
-    assert isinstance(decision, Decision)  # noqa: S101 - as `serve` sorts them
-    view = overlay.view(decision.keys)
-    if view is None:
-        return None
-    try:
-        answer, writes = decision.decide(view)
-    except BaseException as error:
-        return WorkOutcome(error=error)
-    if not merged.take(writes):
-        return None
-    overlay.add(writes)
-    return WorkOutcome(answer)
-
-
-def _until_gone(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Up to the first whose caller is gone, and only one where pictures are asked for: what its
-    decision takes back is not seen by those behind it."""
-    living: list[Ticket] = []
-    for ticket in tickets:
-        asks_pictures = ticket.work.keys.picture is not None  # type: ignore[attr-defined]
-        if ticket.is_gone or (asks_pictures and living):
-            break
-        living.append(ticket)
-        if asks_pictures:
-            break
-    return living
 
 
 def _all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:

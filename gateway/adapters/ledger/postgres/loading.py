@@ -6,19 +6,19 @@ as wholes are locked as rows too: leases are taken without the batch's locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
 from gateway.adapters.ledger import picture_store, replica_store, rows, statements, team_store
 from gateway.adapters.ledger.database import Cursor, Row
+from gateway.adapters.ledger.loaded import Asked, Loaded
 from gateway.adapters.ledger.picture_rows import kept_from
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.locks import LOCK, locks
 from gateway.adapters.ledger.postgres.texts import keepable
-from gateway.core.model import Claim, Job, KeptPicture, Run
-from gateway.core.money.accounts import LONGEST_SECONDS, Account, AccountKey, Amounts
+from gateway.core.model import Claim
+from gateway.core.money.accounts import LONGEST_SECONDS, Account, Amounts
 from gateway.core.replicas import Epochs
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Keys
@@ -28,25 +28,6 @@ LOCKED: Final = "FOR NO KEY UPDATE"
 
 NEAR_SECONDS: Final = 60
 """Times of orders that are so near are looked up together."""
-
-Slots = dict[str, str | None]
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What is there of all keys. `slots` has, for each fingerprint, the ids of the runs that a
-    view names so; `made` the accounts that were not there and have runs."""
-
-    runs: dict[str, Run] = field(default_factory=dict)
-    slots: dict[str, Slots] = field(default_factory=dict)
-    owed: dict[str, list[Job]] = field(default_factory=dict)
-    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
-    accounts: dict[AccountKey, Account] = field(default_factory=dict)
-    made: tuple[Account, ...] = ()
-    teams: dict[str, ManagedTeam] = field(default_factory=dict)
-    team_keys: dict[str, list[TeamKey]] = field(default_factory=dict)
-    pictures: dict[str, list[KeptPicture]] = field(default_factory=dict)
-    epochs: Epochs | None = None
 
 
 @cache
@@ -86,29 +67,11 @@ KEYS_OF_TEAM: Final = for_each(team_store.KEYS_OF_TEAM, TEXT)
 MADE_BY: Final = for_each(picture_store.MADE_BY, TEXT)
 
 
-class _Asked:
-    """What all the keys name, each once."""
-
-    def __init__(self, every: Sequence[Keys]) -> None:
-        self.accounts = tuple(dict.fromkeys(key for keys in every for key in keys.accounts))
-        self.counted = sorted({keys.counted for keys in every if keys.counted is not None})
-        self.fingerprints = _each(keys.fingerprint for keys in every)
-        self.run_ids = _each(keys.run_id for keys in every)
-        self.claims = sorted({keys.claim for keys in every if keys.claim is not None})
-        self.teams = _each(keys.team for keys in every)
-        self.pictures = _each(keys.picture for keys in every)
-        self.epochs = any(keys.epochs for keys in every)
-
-
-def _each(values: Iterable[str | None]) -> list[str]:
-    return sorted({value for value in values if value is not None})
-
-
 def load(
     db: PostgresDatabase, every: Sequence[Keys], *, schema: str, begin: Callable[[], None]
 ) -> Loaded:
     """Begins a transaction by `begin`."""
-    asked = _Asked(every)
+    asked = Asked(every)
     reading = _Reading(db)
     with db.connection.pipeline():
         begin()
@@ -138,7 +101,7 @@ class _Reading:
             )
 
 
-def _ask(reading: _Reading, asked: _Asked) -> None:
+def _ask(reading: _Reading, asked: Asked) -> None:
     for slot, sql in SLOTS.items():
         reading.ask(slot, sql, asked.fingerprints)
     reading.ask("runs", RUNS, asked.run_ids)
@@ -173,7 +136,7 @@ def _stretches(counted: Sequence[tuple[str, float]]) -> list[tuple[str, str, int
     ]
 
 
-def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: _Asked) -> None:
+def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: Asked) -> None:
     def found(name: str) -> Sequence[Row]:
         return answers[name].fetchall() if name in answers else ()
 
@@ -206,7 +169,7 @@ def _age(key: TeamKey) -> tuple[float, str]:
     return key.created_at, key.id
 
 
-def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: _Asked) -> None:
+def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: Asked) -> None:
     """Those that are not there, of the runs; nobody else can start one meanwhile."""
     missing = [key for key in asked.accounts if key not in loaded.accounts]
     if not missing:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from gateway.adapters.ledger.loaded import Loaded
 from gateway.adapters.ledger.planned import Before
-from gateway.adapters.ledger.postgres.loading import Loaded
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.replicas import Epoch

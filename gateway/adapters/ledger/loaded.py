@@ -1,0 +1,52 @@
+"""What several decisions have to see, read for all of them at once.
+
+How it is read is the store's own: in one round trip, or one statement after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.model import Claim, Job, KeptPicture, Run
+from gateway.core.money.accounts import Account, AccountKey
+from gateway.core.replicas import Epochs
+from gateway.core.teams.records import ManagedTeam, TeamKey
+from gateway.core.transaction import Keys
+
+Slots = dict[str, str | None]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What is there of all keys. `slots` has, for each fingerprint, the ids of the runs that a
+    view names so; `made` the accounts that were not there and have runs."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    slots: dict[str, Slots] = field(default_factory=dict)
+    owed: dict[str, list[Job]] = field(default_factory=dict)
+    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
+    accounts: dict[AccountKey, Account] = field(default_factory=dict)
+    made: tuple[Account, ...] = ()
+    teams: dict[str, ManagedTeam] = field(default_factory=dict)
+    team_keys: dict[str, list[TeamKey]] = field(default_factory=dict)
+    pictures: dict[str, list[KeptPicture]] = field(default_factory=dict)
+    epochs: Epochs | None = None
+
+
+class Asked:
+    """What all the keys name, each once."""
+
+    def __init__(self, every: Sequence[Keys]) -> None:
+        self.accounts = tuple(dict.fromkeys(key for keys in every for key in keys.accounts))
+        self.counted = sorted({keys.counted for keys in every if keys.counted is not None})
+        self.fingerprints = _each(keys.fingerprint for keys in every)
+        self.run_ids = _each(keys.run_id for keys in every)
+        self.claims = sorted({keys.claim for keys in every if keys.claim is not None})
+        self.teams = _each(keys.team for keys in every)
+        self.pictures = _each(keys.picture for keys in every)
+        self.epochs = any(keys.epochs for keys in every)
+
+
+def _each(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value is not None})
