@@ -362,7 +362,7 @@ async def test_an_order_whose_answer_is_lost_is_not_sent_again(
 
     async def lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal orders
-        with suppress(asyncio.IncompleteReadError):  # a probe, which has no body
+        with contextlib.suppress(asyncio.IncompleteReadError):  # a probe, which has no body
             await reader.readuntil(b"}")
             orders += 1
         writer.close()
