@@ -362,8 +362,9 @@ async def test_an_order_whose_answer_is_lost_is_not_sent_again(
 
     async def lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal orders
-        await reader.readuntil(b"}")
-        orders += 1
+        with contextlib.suppress(asyncio.IncompleteReadError):  # a probe, which has no body
+            await reader.readuntil(b"}")
+            orders += 1
         writer.close()
 
     server = await asyncio.start_server(lost, "127.0.0.1", 0)
