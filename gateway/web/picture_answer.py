@@ -6,6 +6,7 @@ picture is none of this machine. A read waits for the store, so a slow client co
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -68,7 +69,11 @@ class StreamedAnswer(PictureAnswer):
 
 
 class _Content:
-    """Reads like a file. Read on from the start it is one stream, elsewhere piece by piece."""
+    """Reads like a file. Read on from the start it is one stream, elsewhere piece by piece.
+
+    The stream is all of the picture, so it is held against the digest that names it: of bytes that
+    somebody else has put there the last piece is never sent, and no cache keeps them for ever.
+    """
 
     def __init__(
         self, name: str, found: Found, pictures: Pictures, opened: AsyncGenerator[bytes] | None
@@ -79,6 +84,7 @@ class _Content:
         self._opened = opened
         self._at = 0
         self._left = bytearray()
+        self._digest = hashlib.sha256()
 
     async def seek(self, at: int) -> None:
         await self.aclose()
@@ -109,7 +115,14 @@ class _Content:
             self._left += piece
         taken = bytes(self._left[:size])
         del self._left[:size]
+        self._digest.update(taken)
+        if self._at + len(taken) >= self._found.size_bytes:
+            self._require_digest()
         return taken
+
+    def _require_digest(self) -> None:
+        if self._digest.hexdigest() != self._name.partition(".")[0]:
+            raise PictureProblem("it is not what its name says: it was exchanged or cut")
 
     async def aclose(self) -> None:
         opened, self._opened = self._opened, None

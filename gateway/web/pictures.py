@@ -75,7 +75,7 @@ class KeptPictures:
             found, opened = await pictures.read(name) or (None, None)
         else:
             found = await pictures.find(name)
-        if found is None:
+        if found is None or found.size_bytes == 0:  # an answer of no length cannot be broken off
             raise NotFound("There is no such picture.")
         if address is not None:
             return Response(status_code=307, headers=_elsewhere(address))

@@ -205,6 +205,25 @@ async def test_a_picture_that_breaks_off_is_no_whole_answer(home: House) -> None
     assert (await home.client.get(link)).status_code == 200
 
 
+async def test_bytes_that_are_not_what_their_name_says_are_no_whole_answer(
+    home: House, place: Place
+) -> None:
+    """Who gets an answer may keep it for ever, and so may any cache on its way."""
+    [link] = (await home.made(PROMPT))["results"]
+    name = link.rpartition("/")[2]
+    key = f"{place.prefix}/pictures/{name[:2]}/{name}"
+    whole = bytes(obstore.get(place.raw, key).bytes())
+    for wrong in (whole[:100], whole[:-1] + b"!", whole + b"!", b"<script>", bytes(700_000)):
+        obstore.put(place.raw, key, wrong)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await home.client.get(link)
+    obstore.put(place.raw, key, b"")
+    for method in ("GET", "HEAD"):
+        assert (await home.client.request(method, link)).status_code == 404
+    obstore.put(place.raw, key, whole)
+    assert (await home.client.get(link)).content == whole
+
+
 # --- what operators do ---------------------------------------------------------------------------
 
 

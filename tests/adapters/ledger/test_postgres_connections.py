@@ -14,7 +14,7 @@ from ledger_builders import NOW, a_refusal, a_run, start, write
 from gateway.adapters.ledger.postgres import announcing
 from gateway.adapters.ledger.postgres.connections import QUICK, Address
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
-from gateway.adapters.ledger.postgres.failures import unavailable
+from gateway.adapters.ledger.postgres.failures import is_defect, unavailable
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
@@ -100,6 +100,9 @@ async def test_too_many_connections_are_named(url: str) -> None:
         (psycopg.errors.ReadOnlySqlTransaction(), "read-only"),
         (psycopg.errors.TooManyConnections(), "max_connections"),
         (psycopg.errors.QueryCanceled(), "in time"),
+        (psycopg.errors.UndefinedTable(), "a table of it is not there"),
+        (psycopg.errors.UndefinedColumn(), "a column of it is not there"),
+        (psycopg.errors.InvalidSchemaName(), "its schema is not there"),
         (psycopg.errors.IoError(), "at the end of something"),
         (psycopg.OperationalError("server closed the connection"), "the gateway's log"),
     ],
@@ -109,6 +112,7 @@ def test_an_error_says_what_to_do(error: psycopg.Error, why: str) -> None:
     assert why in face.message
     assert face.retry_after_seconds
     assert face.__cause__ is error
+    assert not is_defect(error)
 
 
 def test_news_pass_as_they_are_until_there_are_too_many() -> None:
