@@ -44,11 +44,11 @@ class HttpProtocol(HttpToolsProtocol):
     _beside_body_bytes = 0
     _discarded_bytes = 0
     _patience: asyncio.TimerHandle | None = None
-    _closing: "_ClosingLater"
+    _answers: "_AnswerTransport"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._closing = _ClosingLater(transport, self._close)
+        self._answers = _AnswerTransport(transport, self._close)
         self._wait_for_client(HEAD_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -72,7 +72,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.expect_100_continue = False  # such a client would take "100" for its answer
         if not self._is_offer():
             super().on_headers_complete()
-            self.cycle.transport = self._closing  # type: ignore[assignment]
+            self.cycle.transport = self._answers  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._beside_body_bytes -= len(body)
@@ -176,15 +176,38 @@ class HttpProtocol(HttpToolsProtocol):
             self._patience.cancel()
 
 
-class _ClosingLater:
-    """A transport for one answer: what it writes goes out, and its closing is for the protocol."""
+class _AnswerTransport:
+    """A transport for the answers of one connection: its closing is for the protocol.
 
-    __slots__ = ("close", "is_closing", "write")
+    The head of an answer waits for the first piece of its body, so that both go out in one call:
+    each call costs as much as a tenth of an answer that is held ready, and wakes the client. It
+    waits for no longer than the event loop needs for what it has in hand.
+    """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+        self._transport = transport
+        self._close = close
+        self._head = b""
         self.is_closing = transport.is_closing
-        self.close = close
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100 "):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:

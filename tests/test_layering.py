@@ -18,6 +18,7 @@ PURE = ("gateway.core", "gateway.errors")
 INWARD = (*PURE, "gateway.ports")
 FOUNDATIONS = ("gateway.http_protocol", "gateway.ids", "gateway.logs", "gateway.serving")
 SHARES = "gateway.process.shares"
+LATELY = "gateway.process.lately"
 ADAPTERS = (
     "gateway.adapters",  # the folder itself, which holds nothing
     "gateway.adapters.backup",
@@ -43,10 +44,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.serving": ("gateway.http_protocol",),
     "gateway.config": PURE,
     SHARES: ("gateway.errors",),
+    LATELY: (),
     "gateway.process": (*INWARD, SHARES),
-    "gateway.services": (*INWARD, "gateway.process", SHARES, "gateway.ids"),
+    "gateway.services": (*INWARD, "gateway.process", SHARES, LATELY, "gateway.ids"),
     "gateway.background": (*INWARD, "gateway.process", SHARES),
     **dict.fromkeys(ADAPTERS, (*INWARD, SHARES)),
+    "gateway.adapters.response_cache": (*INWARD, SHARES, LATELY),
     "gateway.sandbox": FOUNDATIONS,
     "gateway.web": (*INWARD, SHARES, "gateway.config", "gateway.ids", "gateway.services"),
     "gateway.wiring": (

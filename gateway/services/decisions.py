@@ -36,6 +36,7 @@ from gateway.ports.ledger import OrderRecords
 from gateway.ports.observer import Observer
 from gateway.ports.pictures import Pictures
 from gateway.process.following import Behind, Following
+from gateway.process.lately import Lately
 
 D = TypeVar("D")
 
@@ -66,6 +67,7 @@ class Decisions:
 
     def __init__(self, deps: DecisionsDeps) -> None:
         self._deps = deps
+        self._readable = Lately[str, bool]()
 
     async def on(self, ask: Ask, key: str | None) -> Settled | Replayed:
         """The decision on an order, committed. One that comes again under its key gets its first
@@ -195,11 +197,16 @@ class Decisions:
         return replace(ask, vetted={**ask.vetted, run.id: await self._is_readable(ask, run)})
 
     async def _is_readable(self, ask: Ask, run: Run) -> bool:
+        """Pictures that were there within the last second are not looked for again."""
+        if self._readable.found(run.id):
+            return True
         try:
             readable = await self._deps.pictures.readable(run.pictures)
         except PictureProblem:  # nobody knows: to make it anew might be to pay twice
             raise _store_away() from None
-        if not readable:
+        if readable:
+            self._readable.note(run.id, True, changes=self._readable.changes)
+        else:
             await self._deps.cache.delete(ask.fingerprint)
         return readable
 

@@ -10,8 +10,9 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +22,7 @@ import structlog
 
 from gateway.adapters.response_cache.cache_folder import CacheFolder, empty, kept_epoch, note_epoch
 from gateway.core.model import Run
+from gateway.process.lately import Lately
 
 T = TypeVar("T")
 
@@ -60,6 +62,7 @@ class DiskResponseCache:
         self._asked: list[tuple[str, asyncio.Future[Run | None]]] = []
         self._paused_until = 0.0
         self._logged: set[str] = set()
+        self._lately = Lately[str, Run](monotonic)
 
     async def open(self, epoch: int = 0) -> None:
         """Opens the folder; one that is damaged, or of another epoch, is emptied. Never raises."""
@@ -71,7 +74,8 @@ class DiskResponseCache:
         """Also while it is left alone after a fault, as `clear`."""
         if not self._closed:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._executor, self._follow, epoch)
+            with self._changing():
+                await loop.run_in_executor(self._executor, self._follow, epoch)
 
     async def advance(self, epoch: int) -> None:
         if not self._closed:
@@ -79,8 +83,18 @@ class DiskResponseCache:
             await loop.run_in_executor(self._executor, self._note_epoch, epoch)
 
     async def get(self, fingerprint: str) -> Run | None:
-        if not self._usable():
-            return None
+        """What was read within the last second is not read again: where it was changed meanwhile,
+        this object did it."""
+        known = self._lately.found(fingerprint)
+        if known is not None or not self._usable():
+            return known
+        changes = self._lately.changes
+        run = await self._read(fingerprint)
+        if run is not None:
+            self._lately.note(fingerprint, run, changes=changes)
+        return run
+
+    async def _read(self, fingerprint: str) -> Run | None:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Run | None] = loop.create_future()
         with self._asking:
@@ -100,21 +114,25 @@ class DiskResponseCache:
                 store.write(run, ttl_seconds)
 
         if ttl_seconds > 0:
-            await self._in_thread(None, write)
+            with self._changing(run.fingerprint):
+                await self._in_thread(None, write)
 
     async def delete(self, fingerprint: str) -> None:
-        await self._in_thread(None, lambda store: store.delete(fingerprint))
+        with self._changing(fingerprint):
+            await self._in_thread(None, lambda store: store.delete(fingerprint))
 
     async def forget(self, fingerprints: Sequence[str]) -> None:
         """Where it cannot be had entry by entry, as while it is left alone after a fault, the
         files go whole."""
-        if not await self._in_thread(False, lambda store: store.forget(fingerprints)):
-            await self.clear()
+        with self._changing(*fingerprints):
+            if not await self._in_thread(False, lambda store: store.forget(fingerprints)):
+                await self.clear()
 
     async def clear(self) -> None:
         """Also while it is left alone after a fault: what is purged must not come back."""
         if not self._closed:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._clear)
+            with self._changing():
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._clear)
 
     async def size(self) -> tuple[int, int]:
         return await self._in_thread((0, 0), lambda store: store.size())
@@ -124,6 +142,17 @@ class DiskResponseCache:
             self._closed = True
             await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
             self._executor.shutdown(wait=False)
+
+    @contextmanager
+    def _changing(self, *fingerprints: str) -> Iterator[None]:
+        """Around a change: of these, or of all. What is read before its end is not remembered."""
+        try:
+            yield
+        finally:
+            if fingerprints:
+                self._lately.forget(*fingerprints)
+            else:
+                self._lately.clear()
 
     def _usable(self) -> bool:
         return not self._closed and self._cache is not None and self._waiting < MAX_WAITING
