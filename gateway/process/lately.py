@@ -38,11 +38,11 @@ class Lately(Generic[K, V]):
         del self._known[key]
         return None
 
-    def note(self, key: K, value: V, *, changes: int) -> None:
-        """As it was when there had been so many changes."""
+    def note(self, key: K, value: V, *, changes: int, seconds: float = SECONDS) -> None:
+        """As it was when there had been so many changes; it may end earlier than its second."""
         if changes != self.changes:
             return
-        self._known[key] = (value, self._monotonic() + SECONDS)
+        self._known[key] = (value, self._monotonic() + min(SECONDS, seconds))
         self._known.move_to_end(key)
         if len(self._known) > MOST:
             self._known.popitem(last=False)

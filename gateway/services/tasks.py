@@ -55,6 +55,8 @@ class Tasks:
         return found
 
     async def _found(self, task_id: str) -> Task | None:
+        if just_told := self._told.just_found(task_id):
+            return just_told
         since = self._told.epoch()
         try:
             found = await self._ledger.job(task_id)

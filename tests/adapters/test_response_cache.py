@@ -96,14 +96,51 @@ async def test_a_cleared_cache_has_nothing_and_goes_on(
     await cache.clear()
 
 
-async def test_it_lives_no_longer_than_it_may(cache: DiskResponseCache, folder: Path) -> None:
+async def test_it_lives_no_longer_than_it_may(folder: Path) -> None:
+    now = [0.0]
+    cache = DiskResponseCache(folder, size_limit_bytes=LIMIT, monotonic=lambda: now[0])
+    await cache.open()
     await cache.put(a_done_run("f"), ttl_seconds=60)
     await cache.put(a_done_run("g"), ttl_seconds=0)
-    by_hand(folder, "UPDATE Cache SET expire_time = expire_time - 59.0 WHERE key = 'f'")
+    by_hand(folder, "UPDATE Cache SET expire_time = expire_time - 59.5 WHERE key = 'f'")
     assert await cache.get("f") is not None
     by_hand(folder, "UPDATE Cache SET expire_time = expire_time - 1.0 WHERE key = 'f'")
+    now[0] += 0.5  # what was read may be told again for as long as it had left, and no longer
     assert await cache.get("f") is None
     assert await cache.get("g") is None
+    await cache.close()
+
+
+async def test_what_was_read_within_the_second_is_not_read_again(folder: Path) -> None:
+    now = [0.0]
+    cache = DiskResponseCache(folder, size_limit_bytes=LIMIT, monotonic=lambda: now[0])
+    await cache.open()
+    await cache.put(a_done_run("f"), ttl_seconds=60)
+    assert await cache.get("f") is not None
+    by_hand(folder, "DELETE FROM Cache")
+    assert await cache.get("f") is not None
+    now[0] += 1.0
+    assert await cache.get("f") is None
+    await cache.close()
+
+
+@pytest.mark.parametrize("change", ["delete", "forget", "clear", "follow", "put"])
+async def test_what_was_read_is_forgotten_with_its_entry(
+    cache: DiskResponseCache, change: str
+) -> None:
+    former, newer = a_done_run("f"), replace(a_done_run("f"), id="run-2")
+    await cache.put(former, ttl_seconds=60)
+    reading = asyncio.gather(*(cache.get("f") for _ in range(20)))
+    changes = {
+        "delete": lambda: cache.delete("f"),
+        "forget": lambda: cache.forget(["f"]),
+        "clear": cache.clear,
+        "follow": lambda: cache.follow(7),
+        "put": lambda: cache.put(newer, ttl_seconds=60),
+    }
+    await changes[change]()
+    await reading
+    assert await cache.get("f") == (newer if change == "put" else None)
 
 
 async def test_it_survives_a_restart(cache: DiskResponseCache, folder: Path) -> None:

@@ -34,7 +34,7 @@ class Loaded:
     epochs: Epochs | None = None
 
 
-class Asked:
+class Wanted:
     """What all the keys name, each once."""
 
     def __init__(self, every: Sequence[Keys]) -> None:

@@ -35,7 +35,7 @@ from gateway.adapters.ledger.connections import (
 from gateway.adapters.ledger.database import Database, every, first
 from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of
 from gateway.adapters.ledger.lane import Ticket, Work, WorkOutcome
-from gateway.adapters.ledger.loaded import Asked, Loaded
+from gateway.adapters.ledger.loaded import Loaded, Wanted
 from gateway.adapters.ledger.store import DecisionRaised
 from gateway.adapters.ledger.writes import Decision
 from gateway.core.model import Claim
@@ -153,7 +153,7 @@ def _nothing_written(
 
 def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     """Accounts that were not there and have runs are there from now on."""
-    asked, loaded = Asked(keys), Loaded()
+    asked, loaded = Wanted(keys), Loaded()
     for fingerprint in asked.fingerprints:
         loaded.slots[fingerprint] = dict.fromkeys(SLOTS)
         for slot, sql in SLOTS.items():
@@ -174,7 +174,7 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     return loaded
 
 
-def _load_operated(db: Database, loaded: Loaded, asked: Asked) -> None:
+def _load_operated(db: Database, loaded: Loaded, asked: Wanted) -> None:
     """What operators change."""
     for name in asked.teams:
         team, keys = team_store.managed(db, name)

@@ -106,9 +106,10 @@ class CacheFolder:
         self._reader = opened()
         self._reader.eviction_policy = "none"
 
-    def read(self, fingerprint: str) -> Run | None:
-        """Raises `ValueError` for an entry that cannot be this run, and drops it."""
-        data = self._reader.get(fingerprint)
+    def read(self, fingerprint: str) -> tuple[Run, float] | None:
+        """The run, and until when it may be told (Unix seconds). Raises `ValueError` for an entry
+        that cannot be this run, and drops it."""
+        data, until = self._reader.get(fingerprint, expire_time=True)
         if data is None:
             return None
         try:
@@ -121,7 +122,7 @@ class CacheFolder:
         self._used[fingerprint] = None
         if len(self._used) >= MAX_USED:
             self._write_used()
-        return run
+        return run, until
 
     def write(self, run: Run, ttl_seconds: float) -> None:
         with self._cache.transact():

@@ -26,6 +26,9 @@ from gateway.process.lately import Lately
 
 T = TypeVar("T")
 
+_Read = tuple[Run, float]
+"""A run, and until when it may be told."""
+
 MAX_WAITING: Final = 512
 """Calls in the thread's queue; beyond it a miss is quicker than the answer."""
 
@@ -59,7 +62,7 @@ class DiskResponseCache:
         self._closed = False
         self._waiting = 0
         self._asking = threading.Lock()
-        self._asked: list[tuple[str, asyncio.Future[Run | None]]] = []
+        self._asked: list[tuple[str, asyncio.Future[_Read | None]]] = []
         self._paused_until = 0.0
         self._logged: set[str] = set()
         self._lately = Lately[str, Run](monotonic)
@@ -85,18 +88,21 @@ class DiskResponseCache:
     async def get(self, fingerprint: str) -> Run | None:
         """What was read within the last second is not read again: where it was changed meanwhile,
         this object did it."""
-        known = self._lately.found(fingerprint)
-        if known is not None or not self._usable():
+        if not self._usable() or self._is_left_alone():
+            return None
+        if known := self._lately.found(fingerprint):
             return known
         changes = self._lately.changes
-        run = await self._read(fingerprint)
-        if run is not None:
-            self._lately.note(fingerprint, run, changes=changes)
+        read = await self._read(fingerprint)
+        if read is None:
+            return None
+        run, until = read
+        self._lately.note(fingerprint, run, changes=changes, seconds=until - time.time())
         return run
 
-    async def _read(self, fingerprint: str) -> Run | None:
+    async def _read(self, fingerprint: str) -> _Read | None:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Run | None] = loop.create_future()
+        answer: asyncio.Future[_Read | None] = loop.create_future()
         with self._asking:
             self._asked.append((fingerprint, answer))
             first = len(self._asked) == 1
@@ -154,6 +160,9 @@ class DiskResponseCache:
             else:
                 self._lately.clear()
 
+    def _is_left_alone(self) -> bool:
+        return self._monotonic() < self._paused_until
+
     def _usable(self) -> bool:
         return not self._closed and self._cache is not None and self._waiting < MAX_WAITING
 
@@ -185,7 +194,7 @@ class DiskResponseCache:
 
     def _guarded(self, otherwise: T, work: Callable[[CacheFolder], T]) -> T:
         cache = self._cache
-        if cache is None or self._monotonic() < self._paused_until:
+        if cache is None or self._is_left_alone():
             return otherwise
         try:
             return work(cache)
@@ -318,7 +327,7 @@ def response_cache(folder: Path, *, size_limit_bytes: int) -> DiskResponseCache 
     return DiskResponseCache(folder, size_limit_bytes=size_limit_bytes)
 
 
-def _answer(answers: list[tuple[asyncio.Future[Run | None], Run | None]]) -> None:
+def _answer(answers: list[tuple[asyncio.Future[_Read | None], _Read | None]]) -> None:
     for future, run in answers:
         if not future.done():
             future.set_result(run)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.adapters.ledger import picture_store, replica_store, rows, statements, team_store
 from gateway.adapters.ledger.database import Cursor, Row
-from gateway.adapters.ledger.loaded import Asked, Loaded
+from gateway.adapters.ledger.loaded import Loaded, Wanted
 from gateway.adapters.ledger.picture_rows import kept_from
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.locks import LOCK, locks
@@ -71,7 +71,7 @@ def load(
     db: PostgresDatabase, every: Sequence[Keys], *, schema: str, begin: Callable[[], None]
 ) -> Loaded:
     """Begins a transaction by `begin`."""
-    asked = Asked(every)
+    asked = Wanted(every)
     reading = _Reading(db)
     with db.connection.pipeline():
         begin()
@@ -101,7 +101,7 @@ class _Reading:
             )
 
 
-def _ask(reading: _Reading, asked: Asked) -> None:
+def _ask(reading: _Reading, asked: Wanted) -> None:
     for slot, sql in SLOTS.items():
         reading.ask(slot, sql, asked.fingerprints)
     reading.ask("runs", RUNS, asked.run_ids)
@@ -136,7 +136,7 @@ def _stretches(counted: Sequence[tuple[str, float]]) -> list[tuple[str, str, int
     ]
 
 
-def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: Asked) -> None:
+def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: Wanted) -> None:
     def found(name: str) -> Sequence[Row]:
         return answers[name].fetchall() if name in answers else ()
 
@@ -169,7 +169,7 @@ def _age(key: TeamKey) -> tuple[float, str]:
     return key.created_at, key.id
 
 
-def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: Asked) -> None:
+def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: Wanted) -> None:
     """Those that are not there, of the runs; nobody else can start one meanwhile."""
     missing = [key for key in asked.accounts if key not in loaded.accounts]
     if not missing:
