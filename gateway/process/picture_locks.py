@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
-from gateway.errors import Unavailable
+from gateway.errors import Unavailable, Unsettled
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import Turns
 
@@ -58,6 +58,7 @@ class PictureLocks:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._turns = turns
         self._clock = clock
+        self._in_doubt: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def of(self, digests: Iterable[str]) -> AsyncIterator[Held]:
@@ -103,6 +104,11 @@ class PictureLocks:
             with suppress(Unavailable):
                 await turns.give_back_turns(names, owner)
             raise
+        except Unsettled as doubt:
+            task = asyncio.create_task(_let_go(turns, names, owner, doubt))
+            self._in_doubt.add(task)
+            task.add_done_callback(self._in_doubt.discard)
+            raise
 
     async def _renew(self, turns: Turns, names: Sequence[str], owner: str, held: Held) -> None:
         """While it is in hand; one that was lost stays so."""
@@ -113,3 +119,11 @@ class PictureLocks:
                 if not await turns.renew_turns(names, owner, until=until):
                     return
                 held.until = until
+
+
+async def _let_go(turns: Turns, names: Sequence[str], owner: str, doubt: Unsettled) -> None:
+    """What may have been given to one who was told that nobody knows. Kept, it would be in the way
+    of all until it runs out, also of whoever asked."""
+    with suppress(Unavailable):
+        await doubt.settled()
+        await turns.give_back_turns(names, owner)

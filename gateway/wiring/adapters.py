@@ -26,7 +26,7 @@ from gateway.adapters.response_cache import response_cache
 from gateway.adapters.tokens import TiktokenCounter
 from gateway.config import Settings
 from gateway.config.document import Problem, SettingsError
-from gateway.config.words import Serve
+from gateway.config.store_words import Serve
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
