@@ -19,6 +19,9 @@ from gateway.core.proxies import masked
 FOLDER = "folder"
 SQLITE = "sqlite"
 POSTGRES = ("postgresql://", "postgres://")
+HOST = re.compile(r"(\[[^\[\]@]+\]|[^\[\]:@]*)(:(?P<port>[0-9]{1,5})?)?")
+"""One host of an address: a name, an address or a socket's folder, with a port or without."""
+PORTS = 65536
 BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})|%00")
 
 
@@ -52,10 +55,22 @@ def database(value: object) -> str:
         raise ValueError(f"{form}; write / ? # and @ of a password as %2F %3F %23 and %40")
     if BAD_ESCAPE.search(value):
         raise ValueError(f"{form}; write % of a password as %25")
-    has_host = parts.netloc.rpartition("@")[2] or "host=" in parts.query
+    user, _, hosts = parts.netloc.rpartition("@")
+    if "@" in user:
+        raise ValueError(f"{form}; write @ of a password as %40")
+    has_host = hosts or "host=" in parts.query
     if not has_host or not parts.path.strip("/"):
         raise ValueError(f"{form}: a host or the database's name is missing")
+    if not all(map(_is_host, hosts.split(","))):
+        raise ValueError(f"{form}: behind a host's name stands nothing but : and a port's number")
     return str(value)
+
+
+def _is_host(written: str) -> bool:
+    """Whether it is one, with a port that can be one. A password without its @ looks like a port,
+    and would be told by who fails to read it."""
+    found = HOST.fullmatch(written)
+    return found is not None and 0 < int(found["port"] or 1) < PORTS
 
 
 def show_ledger(value: SecretStr | None) -> str | None:
