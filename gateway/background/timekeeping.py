@@ -61,6 +61,8 @@ class Timekeeper:
                 await self._measure()
             except Unavailable:
                 continue  # that the ledger is away, others tell; the last offset is what there is
+            except Exception:
+                log.exception("the ledger's clock was not measured")
 
     async def _measure(self) -> None:
         ahead = await self._ledger.clock_offset(self._clock.own)

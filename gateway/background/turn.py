@@ -67,7 +67,11 @@ class ChoresTurn:
     async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            await self._ask()
+            try:
+                await self._ask()
+            except Exception:
+                self._ours.clear()
+                log.exception("the turn of the chores was not asked for")
 
     async def _ask(self) -> None:
         """While the ledger cannot tell, nobody begins anything."""

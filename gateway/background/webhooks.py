@@ -181,6 +181,8 @@ class Webhooks:
                 sleep_seconds = await self._lease_once()
             except Unavailable as error:
                 log.warning("ledger unavailable", reason=error.message)
+            except Exception:
+                log.exception("callbacks were not leased")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(sleep_seconds):
                     await self._nudge.wait()
@@ -215,6 +217,8 @@ class Webhooks:
                     self._lines.renewed(ours, until)
             except Unavailable as error:
                 log.warning("leases wait for the ledger", reason=error.message)
+            except Exception:
+                log.exception("leases were not renewed")
 
     async def _make_room(self, now: float) -> bool:
         """Puts off the last ones of a team's longest line, so that those of its other hosts get

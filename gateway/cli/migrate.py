@@ -20,7 +20,7 @@ from gateway.cli.check import DEFAULT_PATH, EXIT_PROBLEMS, explain, load_setting
 from gateway.cli.formats import counted, lasting, size
 from gateway.cli.stages import Stages
 from gateway.config import Problem, Settings, SettingsError, parse_storage
-from gateway.config.words import show_ledger
+from gateway.config.store_words import show_ledger
 from gateway.core.money.usd import show_usd
 from gateway.errors import Unavailable
 

@@ -25,7 +25,8 @@ from gateway.config.schema import (
     UpstreamEntry,
 )
 from gateway.config.size_rules import size_aliases
-from gateway.config.words import WEB, Serve, nearest, suggestion
+from gateway.config.store_words import Serve
+from gateway.config.words import WEB, nearest, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
 

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from gateway import __version__
-from gateway.config import units, words
+from gateway.config import store_words, units, words
 from gateway.core.addresses import is_loopback
 from gateway.core.buckets import BucketPlace, read_place
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
@@ -131,21 +131,23 @@ class PostgresSettings(Part):
     """What a ledger in PostgreSQL needs to know besides its address."""
 
     pooler: words.Flag = False
-    direct: words.DatabaseOrNone = None  # None: the ledger's own address, or no way past the pooler
+    direct: store_words.DatabaseOrNone = (
+        None  # None: the ledger's own address, or no way past the pooler
+    )
 
 
 class S3Settings(Part):
     """How pictures in a bucket reach clients."""
 
-    serve: words.Serving = words.Serve.STREAM
+    serve: store_words.Serving = store_words.Serve.STREAM
     cdn: words.AddressOrNone = None  # None: redirects lead to the bucket itself
 
 
 class Storage(Part):
     data_dir: words.Folder = "./data"
-    ledger: words.LedgerPlace = SecretStr(words.SQLITE)
+    ledger: store_words.LedgerPlace = SecretStr(store_words.SQLITE)
     postgres: PostgresSettings = PostgresSettings()
-    pictures: words.PicturesPlace = words.FOLDER
+    pictures: store_words.PicturesPlace = store_words.FOLDER
     s3: S3Settings = S3Settings()
     free_space_floor_bytes: Reloadable[units.BytesOrNone] = 1_000_000_000
     picture_limit_bytes: Reloadable[units.Bytes] = 64_000_000
@@ -155,12 +157,12 @@ class Storage(Part):
     def postgres_url(self) -> str | None:
         """The address of the ledger's database; None for SQLite."""
         place = self.ledger.get_secret_value()
-        return None if place == words.SQLITE else place
+        return None if place == store_words.SQLITE else place
 
     @property
     def bucket(self) -> BucketPlace | None:
         """Where in which bucket the pictures are; None for a folder."""
-        return None if self.pictures == words.FOLDER else read_place(self.pictures)
+        return None if self.pictures == store_words.FOLDER else read_place(self.pictures)
 
 
 class PollSettings(Part):

@@ -20,7 +20,6 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config.document import Scalar
 from gateway.core.addresses import check_url
-from gateway.core.buckets import SCHEME, read_place
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.money.accounts import Window
 from gateway.core.orders import spellings
@@ -36,10 +35,7 @@ WEB = frozenset({"http", "https"})
 MAKE_KEY = """key=$(openssl rand -hex 24); echo "$key"; printf %s "$key" | sha256sum"""
 HOW_TO_DIGEST = "make one with: printf %s 'the-key' | sha256sum"
 SHOWN_CHARACTERS = 40
-FOLDER = "folder"
 MASK = "********"
-SQLITE = "sqlite"
-POSTGRES = ("postgresql://", "postgres://")
 DESCRIPTION_CHARACTERS = 1_000
 OPERATOR_CHARACTERS = 64
 
@@ -141,64 +137,6 @@ def folder(value: str) -> str:
         return value
     home = "a leading ~ does not stand for a home folder here: write ${HOME}"
     raise ValueError(f"{home}/... or the whole path; ./~ is a folder of that name")
-
-
-def ledger(value: object) -> str:
-    """`sqlite`, or the address of a PostgreSQL database; no message ever shows it."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be sqlite or postgresql://user:password@host/database")
-    if value == "memory":
-        raise ValueError(
-            "a ledger in memory is no longer available; use sqlite, with a new data_dir for a trial"
-        )
-    if value == SQLITE:
-        return value
-    if not value.startswith(POSTGRES):
-        raise ValueError("must be sqlite or postgresql://user:password@host/database")
-    return database(value)
-
-
-def database(value: object) -> str:
-    """The address of a PostgreSQL database; no message ever shows it."""
-    form = "must be postgresql://user:password@host/database"
-    if not isinstance(value, str) or not value.startswith(POSTGRES):
-        raise ValueError(form)
-    if any(character.isspace() or not character.isprintable() for character in value):
-        raise ValueError(f"{form}, without spaces and line breaks")
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        raise ValueError(form) from None
-    if "@" in parts.path or "@" in parts.fragment or parts.fragment:
-        raise ValueError(f"{form}; write / ? # and @ of a password as %2F %3F %23 and %40")
-    has_host = parts.netloc.rpartition("@")[2] or "host=" in parts.query
-    if not has_host or not parts.path.strip("/"):
-        raise ValueError(f"{form}: a host or the database's name is missing")
-    return str(value)
-
-
-def show_ledger(value: SecretStr | None) -> str | None:
-    """Where it is, without its password and what follows the database's name."""
-    place = value.get_secret_value() if value else None
-    if place is None or place == SQLITE:
-        return place
-    return masked(place) + urlsplit(place).path
-
-
-def pictures(value: str) -> str:
-    """`folder`, or a bucket as it is written out."""
-    if value == FOLDER:
-        return value
-    if not value.startswith(SCHEME):
-        raise ValueError("must be folder or s3://bucket/prefix")
-    return str(read_place(value))
-
-
-class Serve(StrEnum):
-    """Who gives clients the bytes of pictures in a bucket."""
-
-    STREAM = "stream"
-    REDIRECT = "redirect"
 
 
 def digest(value: object) -> str:
@@ -387,13 +325,7 @@ Webhook = Annotated[
 ]
 Proxy = Annotated[SecretStr | None, BeforeValidator(optional(proxy)), PlainSerializer(show_proxy)]
 Folder = Annotated[Text, AfterValidator(folder)]
-DatabaseOrNone = Annotated[
-    SecretStr | None, BeforeValidator(optional(database)), PlainSerializer(show_ledger)
-]
-LedgerPlace = Annotated[SecretStr, BeforeValidator(ledger), PlainSerializer(show_ledger)]
-PicturesPlace = Annotated[Text, AfterValidator(pictures)]
 AddressOrNone = Annotated[str | None, BeforeValidator(optional(web_address))]
-Serving = Annotated[Serve, BeforeValidator(choice(Serve)), PlainSerializer(str)]
 Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]
 Level = Annotated[LogLevel, BeforeValidator(choice(LogLevel)), PlainSerializer(str)]
 Per = Annotated[BudgetWindow, BeforeValidator(choice(BudgetWindow)), PlainSerializer(str)]

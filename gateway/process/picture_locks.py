@@ -15,14 +15,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
-from gateway.errors import Unavailable
+from gateway.errors import Unavailable, Unsettled
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import Turns
 
-TURN_SECONDS: Final = 120.0
-"""Of a gateway that dies with a picture in hand the others wait so long."""
+TURN_SECONDS: Final = 28.0
+"""Of a gateway that dies with a picture in hand the others wait so long: its runs are to go on
+within 30 seconds."""
 
-RENEW_SECONDS: Final = 30.0
+RENEW_SECONDS: Final = 3.0
+"""One may be lost, and all that is decided is in time all the same."""
 
 COMMIT_SECONDS: Final = 20.0
 """What is decided so long before a turn's end is committed, or never, before another has it."""
@@ -58,6 +60,7 @@ class PictureLocks:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._turns = turns
         self._clock = clock
+        self._in_doubt: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def of(self, digests: Iterable[str]) -> AsyncIterator[Held]:
@@ -103,6 +106,11 @@ class PictureLocks:
             with suppress(Unavailable):
                 await turns.give_back_turns(names, owner)
             raise
+        except Unsettled as doubt:
+            task = asyncio.create_task(_let_go(turns, names, owner, doubt))
+            self._in_doubt.add(task)
+            task.add_done_callback(self._in_doubt.discard)
+            raise
 
     async def _renew(self, turns: Turns, names: Sequence[str], owner: str, held: Held) -> None:
         """While it is in hand; one that was lost stays so."""
@@ -113,3 +121,11 @@ class PictureLocks:
                 if not await turns.renew_turns(names, owner, until=until):
                     return
                 held.until = until
+
+
+async def _let_go(turns: Turns, names: Sequence[str], owner: str, doubt: Unsettled) -> None:
+    """What may have been given to one who was told that nobody knows. Kept, it would be in the way
+    of all until it runs out, also of whoever asked."""
+    with suppress(Unavailable):
+        await doubt.settled()
+        await turns.give_back_turns(names, owner)

@@ -17,10 +17,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+import structlog
+
 from gateway.core.model import Run
 from gateway.errors import Unavailable
 from gateway.ports.replicas import News
 from gateway.process.shares import may_take
+
+log = structlog.get_logger("gateway.runs")
 
 WAKE_BATCH: Final = 50
 """Waiters woken in one turn of the loop: each then takes up to 0.1 ms to answer its client."""
@@ -136,6 +140,9 @@ class Waiters:
                 except Unavailable:
                     self._asked |= asked
                     break  # the store is away; the next round comes soon
+                except Exception:
+                    log.exception("runs that are waited for were not looked up")
+                    break
                 for run in runs:
                     self.publish(run)
 

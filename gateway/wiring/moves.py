@@ -34,7 +34,7 @@ from gateway.adapters.pictures.bucket_moves import PicturesInBucket
 from gateway.adapters.pictures.carrying import PictureMove, PicturesCarried
 from gateway.adapters.pictures.places import PicturesInFolder
 from gateway.config import Settings
-from gateway.config.words import show_ledger
+from gateway.config.store_words import show_ledger
 from gateway.core.picture_errors import PictureProblem
 from gateway.errors import Unavailable
 from gateway.ports.picture_places import PicturePlace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.sqlite import SqliteLedger
+from gateway.background import timekeeping
 from gateway.background.timekeeping import Timekeeper
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
@@ -63,6 +65,27 @@ async def test_with_a_clock_that_is_far_off_it_does_not_start(ahead: float, said
     timekeeper, _, _ = keeper(Server(ahead))
     with pytest.raises(Unavailable, match=f"^This machine's clock.*{said}.*NTP"):
         await timekeeper.start()
+
+
+async def test_whatever_goes_wrong_it_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Server):
+        failures = 2
+
+        async def clock_offset(self, own: Clock) -> float | None:
+            if self.ahead is None and self.failures:
+                self.failures -= 1
+                raise RuntimeError("broken")
+            return 4.0
+
+    monkeypatch.setattr(timekeeping, "MEASURE_SECONDS", 0.001)
+    server = Broken(1.0)
+    timekeeper, _, told = keeper(server)
+    await timekeeper.start()
+    server.ahead = None
+    async with asyncio.timeout(5):
+        while server.failures or len(told) < 3:
+            await asyncio.sleep(0.001)
+    await timekeeper.stop()
 
 
 async def test_a_file_has_no_clock_of_its_own(tmp_path: Path) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
+from gateway.background import turn
 from gateway.background.turn import TURN_SECONDS, ChoresTurn
 from gateway.errors import Unavailable
 
 
 class Away(SqliteLedger):
     away = False
+    broken = False
 
     async def take_turns(self, *args: object, **more: object) -> bool:  # type: ignore[override]
         if self.away:
             raise Unavailable("away")
+        if self.broken:
+            raise RuntimeError("broken")
         return await super().take_turns(*args, **more)  # type: ignore[arg-type]
 
 
@@ -85,6 +90,20 @@ async def test_while_nobody_can_tell_nobody_begins_anything(two: Two) -> None:
     two.ledger.away = False
     await two.one._ask()
     assert two.ours == (True, False)
+
+
+async def test_whatever_goes_wrong_it_is_asked_for_again(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "RENEW_SECONDS", 0.001)
+    await two.one.stop()
+    await two.one.start()
+    async with asyncio.timeout(5):
+        two.ledger.broken = True
+        while two.one.is_ours:
+            await asyncio.sleep(0.001)
+        two.ledger.broken = False
+        await two.one.ours()
 
 
 async def test_whoever_was_cut_off_hears_that_another_has_taken_over(two: Two) -> None:

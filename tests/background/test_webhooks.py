@@ -188,6 +188,33 @@ async def test_a_store_that_is_away_holds_it_up_and_loses_nothing(what: str) -> 
     assert (delivery.state, receivers.taken) == (DeliveryState.DELIVERED, [delivery.id])
 
 
+async def test_whatever_goes_wrong_at_the_store_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken(SqliteLedger):
+        looks = renewals = 0
+
+        async def next_delivery_due(self) -> float | None:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("broken")
+            return await super().next_delivery_due()
+
+        async def renew_deliveries(self, *args: Any, **more: Any) -> Any:
+            self.renewals += 1
+            if self.renewals == 1:
+                raise RuntimeError("broken")
+            return await super().renew_deliveries(*args, **more)
+
+    monkeypatch.setattr(webhooks, "RENEW_SECONDS", 0.001)
+    async with a_round(Broken, Receivers(b=never)) as one:
+        await one.owe(job(1, "a"), job(2, "b"))
+        await one.told(1)
+        async with asyncio.timeout(5):
+            while one.ledger.renewals < 3:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.001)
+
+
 async def test_an_outcome_is_recorded_once_the_store_is_back() -> None:
     receivers = Receivers()
     async with a_round(Shaky, receivers) as one:

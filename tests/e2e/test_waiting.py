@@ -16,6 +16,7 @@ import stores
 from crowd import Client, crowd, many_files
 from house import FAST, TEAM_KEY, House, house, opened, until
 
+from gateway.background.runs import loop
 from gateway.core.model import Run
 from gateway.process.waiters import Waiters
 from gateway.sandbox import running_sandbox
@@ -223,6 +224,31 @@ async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:
         answer = await one.post("elsewhere [sandbox:delay=0.3]", headers=WAIT)
         await waiters.stop()
         assert answer.json()["status"] == "completed"
+
+
+async def test_whatever_goes_wrong_at_the_ledger_runs_go_on(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loops that lease and renew outlive what nobody thought of."""
+    ledger, failed = a_house.gateway.ledger, set[str]()
+
+    def failing_once(name: str) -> None:
+        real = getattr(ledger, name)
+
+        async def broken(*args: object, **more: object) -> object:
+            if name not in failed:
+                failed.add(name)
+                raise RuntimeError("broken")
+            return await real(*args, **more)
+
+        monkeypatch.setattr(ledger, name, broken)
+
+    monkeypatch.setattr(loop, "RENEW_SECONDS", 0.01)
+    failing_once("next_due")
+    failing_once("renew")
+    answer = await a_house.post("goes on [sandbox:delay=0.3]", headers=WAIT)
+    assert answer.json()["status"] == "completed"
+    assert "next_due" in failed
 
 
 # --- thousands ---------------------------------------------------------------------------------

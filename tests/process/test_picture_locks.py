@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.errors import Unsettled
 from gateway.process import picture_locks
 from gateway.process.picture_locks import COMMIT_SECONDS, TURN_SECONDS, PictureLocks, TurnOver
 
@@ -99,6 +100,12 @@ async def test_what_would_be_committed_too_late_is_not(turns: Turns) -> None:
             held.check()
 
 
+def test_of_one_that_died_a_picture_is_anothers_soon() -> None:
+    """Its runs go on within 30 seconds; nobody who lives is late for a renewal that was lost."""
+    assert TURN_SECONDS + 2 * picture_locks.ASK_SECONDS < 30
+    assert 2 * picture_locks.RENEW_SECONDS < TURN_SECONDS - COMMIT_SECONDS
+
+
 async def test_it_is_renewed_while_it_is_in_hand(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +130,36 @@ async def test_whoever_gives_up_waiting_leaves_nothing(turns: Turns) -> None:
     with suppress(asyncio.CancelledError):
         await waiting
     assert turns.taken == {"picture/a": ("somebody", turns.now + 5)}
+
+
+async def test_a_turn_whose_commit_was_in_doubt_is_given_back_when_it_is_known() -> None:
+    """Else whoever asks again would wait for himself."""
+
+    class Doubtful(Turns):
+        doubted = False
+
+        async def take_turns(
+            self, names: Collection[str], owner: str, *, now: float, until: float
+        ) -> bool:
+            taken = await super().take_turns(names, owner, now=now, until=until)
+            if self.doubted:
+                return taken
+            self.doubted = True
+
+            async def settled() -> bool:
+                await asyncio.sleep(0.01)
+                return taken
+
+            raise Unsettled(settled)
+
+    turns = Doubtful()
+    locks = gateway(turns)
+    with pytest.raises(Unsettled):
+        async with locks.of(["a"]):
+            pass
+    async with asyncio.timeout(5), locks.of(["a"]) as held:
+        held.check()
+    assert turns.taken == {}
 
 
 async def test_alone_no_ledger_is_asked() -> None:

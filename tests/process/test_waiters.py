@@ -179,15 +179,16 @@ async def test_patience_is_counted_and_let_go() -> None:
             assert await late.until(final, 60) is None
 
 
-async def test_a_silent_run_is_looked_up() -> None:
-    """Its news may be another process's; while the store is away the next round looks again."""
+@pytest.mark.parametrize("problem", [Unavailable("away"), RuntimeError("broken")])
+async def test_a_silent_run_is_looked_up(problem: Exception) -> None:
+    """Its news may be another process's; whatever went wrong, the next round looks again."""
     waiters = Waiters(silence_seconds=0.06)
     looked: list[str] = []
 
     async def look(run_ids: Sequence[str]) -> Sequence[Run]:
         looked.extend(run_ids)
         if len(looked) == 1:
-            raise Unavailable("away")
+            raise problem
         return [RUNNING if len(looked) == 2 else DONE]
 
     waiters.start(look)

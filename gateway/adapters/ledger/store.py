@@ -146,6 +146,8 @@ def lease(db: Database, asked: Leasing) -> Sequence[Run]:
 
 
 def renew(db: Database, owner: str, run_ids: Sequence[str], until: float) -> Sequence[Stand]:
+    """Raises `Unavailable` where nobody may serve: what is submitted now were paid and unknown."""
+    require_settled(db)  # a gateway that stood still while its ledger was moved away
     db.execute(statements.renew("runs", len(run_ids)), (until, owner, *run_ids))
     told = (statements.stands(len(run_ids)), (owner, *run_ids))
     return every(db, told, lambda row: Stand(*row))

@@ -144,6 +144,8 @@ class Worker:
             except Unavailable as error:
                 log.warning("ledger unavailable", reason=error.message)
                 self._wake_soon(self._deps.clock() + IDLE_SECONDS)
+            except Exception:  # whatever it was: paid runs must not stand still from now on
+                log.exception("runs were not leased")
             await self._sleep()
 
     async def _lease_once(self) -> None:
@@ -186,6 +188,8 @@ class Worker:
                 await self._leases.renew()
             except Unavailable as error:
                 log.warning("leases wait for the ledger", reason=error.message)
+            except Exception:
+                log.exception("leases were not renewed")
 
     def _drive_soon(self, run: Run, *, intended: bool) -> None:
         self._keep_driving(run.id, self._drive(run, intended=intended))

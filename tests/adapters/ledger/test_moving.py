@@ -459,6 +459,8 @@ async def test_who_was_cut_off_while_the_ledger_left_does_nothing_more(
         await ledger.lease("r", now=NOW + 1000, until=NOW + 2000, limit=9)
     with pytest.raises(Unavailable, match="was moved to"):
         await ledger.lease_deliveries("r", now=NOW + 1000, until=NOW + 2000, limit=9)
+    with pytest.raises(Unavailable, match="was moved to"):  # asked before an order leaves
+        await ledger.renew("r", ["run_1"], until=NOW + 2000)
     await ledger.close()
 
 

@@ -20,7 +20,8 @@ from gateway.adapters.ledger.postgres import ledger as postgres_ledger
 from gateway.adapters.ledger.postgres.connections import Address
 from gateway.adapters.ledger.postgres.failures import ADVICE
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
-from gateway.core.model import RunState
+from gateway.adapters.ledger.postgres.side import PostgresSide
+from gateway.core.model import Run, RunState
 from gateway.core.money.booking import book
 from gateway.core.runs.history import begun
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
@@ -166,7 +167,7 @@ async def test_a_commit_that_never_came_is_not_taken_for_anothers(
         await ledger.open()
         await start(ledger, a_run())
         way.keep_back(COMMIT)
-        lost = asyncio.create_task(start(ledger, a_run()))
+        lost = asyncio.create_task(start(ledger, run := a_run()))
         await way.passed.wait()
         await asyncio.to_thread(server.stop, crash=True)
         await asyncio.to_thread(server.start)
@@ -174,10 +175,12 @@ async def test_a_commit_that_never_came_is_not_taken_for_anothers(
             await eventually(other, refusals=(a_refusal(),))
         way.cut()
         try:
-            run = await lost
-        except Unsettled as doubt:
-            run = await doubt.settled()
-        assert await other.run(run.id) == run
+            told: Run | None = await lost
+        except Unsettled as doubt:  # the server was away for longer than anybody waits
+            with pytest.raises(Unavailable, match="Nobody waits"):
+                await doubt.settled()
+            told = None
+        assert await other.run(run.id) == told
         assert await other.violations() == []
         await ledger.close()
     await other.close()
@@ -347,6 +350,34 @@ async def test_a_read_only_server_is_no_ledger(url: str) -> None:
         await PostgresLedger(
             url.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
         ).open()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["u:se%cret@h/db", "u:sec%00ret@h/db", "u:secret@[::1]x/db", "h/db?secret"],
+)
+async def test_an_address_that_cannot_be_read_is_not_shown(address: str) -> None:
+    """The library's own words for it quote it, password and all."""
+    with pytest.raises(Unavailable, match="cannot be read: write % ") as raised:
+        await PostgresLedger(f"postgresql://{address}").open()
+    with pytest.raises(Unavailable, match="cannot be read") as moved:
+        PostgresSide(f"postgresql://{address}", "there").schema()
+    assert "ret" not in raised.value.message + moved.value.message
+
+
+async def test_while_it_is_restored_it_is_away(
+    ledger: PostgresLedger, url: str, server: PostgresServer
+) -> None:
+    """Its tables are not there for a while; that is no fault of what is asked."""
+    schema = url.rpartition("%3D")[2]
+    run = await start(ledger, a_run())
+    server.sql(f"ALTER SCHEMA {schema} RENAME TO {schema}_old")
+    for asked in (ledger.run(run.id), ledger.next_due(), start(ledger, a_run())):
+        with pytest.raises(Unavailable, match="tables are not there"):
+            await asked
+    server.sql(f"ALTER SCHEMA {schema}_old RENAME TO {schema}")
+    assert await ledger.run(run.id) == run
+    await start(ledger, a_run())
 
 
 # --- news ----------------------------------------------------------------------------------------

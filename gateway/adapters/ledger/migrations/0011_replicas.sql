@@ -18,8 +18,9 @@ CREATE TABLE replicas (
     settings TEXT NOT NULL
 );
 
--- What one gateway at a time may do: a chore (chore/NAME), or something with a picture's bytes
--- (picture/DIGEST). It is whose it is until then.
+-- What one gateway at a time may do: the chores (chores), asking an upstream for its credits
+-- (credits/UPSTREAM), or something with a picture's bytes (picture/DIGEST). It is whose it is until
+-- then.
 CREATE TABLE turns (
     name TEXT PRIMARY KEY,
     owner TEXT NOT NULL,

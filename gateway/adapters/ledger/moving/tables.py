@@ -30,10 +30,6 @@ class CarriedColumn:
     name: str
     kind: str
 
-    @property
-    def is_text(self) -> bool:
-        return self.kind == "TEXT"
-
 
 @dataclass(frozen=True, slots=True)
 class CarriedTable:

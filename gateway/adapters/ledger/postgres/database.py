@@ -70,6 +70,14 @@ def translated(sql: str, *, with_values: bool) -> str:
     return sql.replace("%", "%%").replace("?", "%s") if with_values else sql
 
 
+def parameters_of(url: str) -> dict[str, Any]:
+    """What the address says. An error of the library's quotes it, password and all."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise psycopg.OperationalError("the database's address cannot be read") from None
+
+
 class PostgresDatabase:
     """One connection, used by one thread; transactions are begun by statements alone.
 
@@ -85,7 +93,7 @@ class PostgresDatabase:
         pooler: bool = False,
         writes: bool = False,
     ) -> None:
-        given = conninfo_to_dict(url)
+        given = parameters_of(url)
         target = {"target_session_attrs": "read-write"} if writes else {}
         options: dict[str, Any] = {**KEPT_ALIVE, **target, **given}
         self.connection = psycopg.connect(

@@ -14,6 +14,11 @@ from gateway.errors import Unavailable
 
 RETRY_AFTER_SECONDS: Final = 5.0
 
+_NO_ADDRESS: Final = (
+    "its address cannot be read: write % / ? # : and @ of a password as %25 %2F %3F %23 %3A and %40"
+)
+_NO_TABLES: Final = "its tables are not there, or not as this gateway knows them: a restore perhaps"
+
 CONFLICTS: Final = frozenset({"40001", "40P01"})
 """Serialisation failure and deadlock: undone, and to be done again."""
 
@@ -36,10 +41,10 @@ ADVICE: Final = {
     "57P01": "the server is being stopped or ended the connection",
     "57P02": "the server has crashed and recovers",
     "57P03": "the server is starting up",
+    "3F000": _NO_TABLES,
+    "42703": _NO_TABLES,
+    "42P01": _NO_TABLES,
     "42501": "the user of storage.ledger lacks a right: let it own its database",
-    "3F000": "its schema is not there: see search_path and storage.ledger, or restore it",
-    "42P01": "a table of it is not there: see search_path and storage.ledger, or restore it",
-    "42703": "a column of it is not there: image-gateway audit says what differs",
 }
 
 TEXTS: Final = {
@@ -60,6 +65,7 @@ TEXTS: Final = {
     "failed to resolve host": "the host of storage.ledger has no address: mend its name",
     "Name or service not known": "the host of storage.ledger has no address: mend its name",
     "timeout": "the server did not answer in time",
+    "cannot be read": _NO_ADDRESS,
     "unsupported startup parameter": "a pooler is in between: set storage.postgres.pooler: true",
 }
 """What a connection that is not made says, whatever else is in its words."""
@@ -87,7 +93,10 @@ def unavailable(error: psycopg.Error) -> Unavailable:
 
 
 def is_defect(error: BaseException) -> bool:
-    """Whether it is the statement's own, and would be so again: constraints and bad data."""
+    """Whether it is the statement's own, and would be so again: constraints and bad data.
+
+    Not that a table is missing: while a database is restored nothing is wrong with what is asked.
+    """
     if isinstance(error, UnicodeEncodeError):
         return True
     kinds = psycopg.IntegrityError | psycopg.DataError | psycopg.ProgrammingError

@@ -14,7 +14,7 @@ from gateway.adapters.ledger.moving import marks
 from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.tables import STAYS, CarriedTable, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page
-from gateway.adapters.ledger.postgres.database import translated
+from gateway.adapters.ledger.postgres.database import parameters_of, translated
 from gateway.adapters.ledger.postgres.pooling import SHARED, is_shared
 from gateway.core.money.invariants import Violation
 from gateway.errors import Unavailable
@@ -58,9 +58,8 @@ class Session:
     """A connection that waits for as long as its work takes."""
 
     def __init__(self, url: str) -> None:
-        self.connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=CONNECT_SECONDS, prepare_threshold=None
-        )
+        options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **parameters_of(url)}
+        self.connection = psycopg.connect(**options, autocommit=True, prepare_threshold=None)
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         if not parameters:
