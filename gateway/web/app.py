@@ -46,21 +46,37 @@ class Application:
 
     Starlette's own application has two layers around each request that look for errors, and a
     third around each endpoint: a sixth of the time of an answer that is held ready. Here an error
-    is answered where it is known, by `Served`, and a defect at the edge.
+    is answered where it is known, by `Served`, and a defect at the edge. Its router tries one path
+    after the other, half a microsecond each; here only those that begin as the request's does.
     """
 
     def __init__(self, routes: Sequence[Route], answers: ErrorAnswers) -> None:
-        self._router = Router(routes, redirect_slashes=False)  # clients here refuse redirects
+        starts = dict.fromkeys(_start(route.path) for route in routes)
+        self._routers = {
+            start: _router([route for route in routes if _start(route.path) == start])
+            for start in starts
+        }
+        self._unknown = _router(())
         self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        router = self._routers.get(_start(scope.get("path", "")), self._unknown)
         scope["app"] = self  # then the router raises what it would answer itself
         try:
-            await self._router(scope, receive, send)
+            await router(scope, receive, send)
         except HTTPException as error:
             request = Request(scope, receive, send)
-            answer = self._answers.unrouted(request, error, self._router.routes)
+            answer = self._answers.unrouted(request, error, router.routes)
             await answer(scope, receive, send)
+
+
+def _start(path: str) -> str:
+    """The first word of a path; a route never has a variable there."""
+    return path[1:].partition("/")[0]
+
+
+def _router(routes: Sequence[Route]) -> Router:
+    return Router(routes, redirect_slashes=False)  # clients here refuse redirects
 
 
 class Served:

@@ -73,15 +73,16 @@ class Edge:
                 _stamp(message, scope, start)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request=request_id):
-            try:
-                await self._app(scope, receive, send_stamped)
-            except Exception:
-                log.exception("request failed", path=scope["path"])
-                if not status:
-                    await self._deps.defect(Request(scope))(scope, receive, send_stamped)
-            finally:
-                self._count(scope, status or 500, time.perf_counter() - start)
+        # Each request is a task of its own: what is bound here ends with it.
+        structlog.contextvars.bind_contextvars(request=request_id)
+        try:
+            await self._app(scope, receive, send_stamped)
+        except Exception:
+            log.exception("request failed", path=scope["path"])
+            if not status:
+                await self._deps.defect(Request(scope))(scope, receive, send_stamped)
+        finally:
+            self._count(scope, status or 500, time.perf_counter() - start)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._deps.templates.get(scope.get("endpoint"), UNKNOWN_ROUTE)
