@@ -78,11 +78,11 @@ def configure(
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            clean,
             structlog.processors.add_log_level,
             _add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            clean,
             _render_json if as_json else _console(colors=on_terminal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -164,8 +164,10 @@ def _start_of(text: str) -> str:
 
 def _is_suspicious(text: str) -> bool:
     """Whether the search is worth its 5 µs: nearly all values are names and ids."""
-    lower = text.lower().replace("task-", "")
-    return "sk-" in lower or "igw_" in lower or "bearer" in lower or "=" in lower or "://" in lower
+    lower = text.lower()
+    if "=" in lower or "://" in lower or "igw_" in lower or "bearer" in lower:
+        return True
+    return "sk-" in lower and "sk-" in lower.replace("task-", "")
 
 
 def _mask(found: re.Match[str]) -> str:

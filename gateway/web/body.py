@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
@@ -71,19 +71,21 @@ async def received(request: Request, bounds: Bounds) -> AsyncGenerator[bytes, No
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > bounds.limit_bytes:
         raise RequestTooLarge(bounds.too_large)
-    stream, size_bytes = aiter(request.stream()), 0
-    while True:
+    size_bytes, more = 0, True
+    while more:  # asked for at once, since Starlette's stream would ask once more for the end
         try:
             async with asyncio.timeout_at(bounds.next_by(size_bytes)):
-                chunk = await anext(stream, b"")
-        except (TimeoutError, ClientDisconnect):
+                message = await request.receive()
+        except TimeoutError:
             raise InvalidRequest(bounds.late) from None
-        if not chunk:  # the end: a part of the body is never empty
-            return
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest(bounds.late)
+        chunk, more = message.get("body", b""), message.get("more_body", False)
         size_bytes += len(chunk)
         if size_bytes > bounds.limit_bytes:
             raise RequestTooLarge(bounds.too_large)
-        yield chunk
+        if chunk:
+            yield chunk
 
 
 class Bodies:

@@ -7,7 +7,8 @@ of a run or an account counts, usage is summed, and everything else is written a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
+from operator import add, attrgetter
 from typing import Final
 
 from gateway.core.codec import plain_amounts
@@ -15,7 +16,8 @@ from gateway.core.model import Run, RunState, Usage
 from gateway.core.money.accounts import Account
 from gateway.core.transaction import Writes
 
-_COUNTERS: Final = tuple(field.name for field in fields(Usage))[3:]
+_counters: Final = attrgetter(*[field.name for field in fields(Usage)][3:])
+"""`astuple` copies each of them deeply, which is half of the work on a batch of cached answers."""
 
 AS_THEY_CAME: Final = (
     "jobs", "claims", "freed", "deliveries", "uploads", "alerts", "teams", "team_keys", "changes",
@@ -111,8 +113,7 @@ def _is_sound(account: Account) -> bool:
 
 
 def _sum(one: Usage, more: Usage) -> Usage:
-    sums = (a + b for a, b in zip(astuple(one)[3:], astuple(more)[3:], strict=True))
-    return Usage(one.team, one.model, one.day, *sums)
+    return Usage(one.team, one.model, one.day, *map(add, _counters(one), _counters(more)))
 
 
 def _is_alone(writes: Writes) -> bool:
@@ -121,7 +122,7 @@ def _is_alone(writes: Writes) -> bool:
         writes.pictures
         or writes.wordless
         or len({run.id for run in writes.runs}) < len(writes.runs)
-        or any(min(getattr(one, name) for name in _COUNTERS) < 0 for one in writes.usage)
+        or any(min(_counters(one)) < 0 for one in writes.usage)
     )
 
 
