@@ -38,8 +38,8 @@ class Arrival:
 
         Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out unchanged.
         """
-        await self._receive(body, max_bytes)
-        await in_thread(self._writers, self._unfold, max_bytes)
+        rest = await self._receive(body, max_bytes)
+        await in_thread(self._writers, self._complete, rest, max_bytes)
         draft = self.unfolded
         facts = await inspect(draft.path)
         return Picture(
@@ -55,8 +55,8 @@ class Arrival:
         for draft in {self.as_it_came, self.unfolded}:
             await discarded(self._writers, draft)
 
-    async def _receive(self, body: AsyncIterator[bytes], max_bytes: int) -> None:
-        """Writes the body in batches: one hop for many small chunks."""
+    async def _receive(self, body: AsyncIterator[bytes], max_bytes: int) -> bytearray:
+        """Writes the body in batches: one hop for many small chunks. The last is still to write."""
         batch = bytearray()
         received = 0
         async for chunk in body:
@@ -69,10 +69,10 @@ class Arrival:
                 batch = bytearray()
         if received == 0:
             raise NotAPicture("there are no bytes")
-        if batch:
-            await in_thread(self._writers, self.as_it_came.write, batch)
+        return batch
 
-    def _unfold(self, max_bytes: int) -> None:
+    def _complete(self, rest: bytearray, max_bytes: int) -> None:
+        self.as_it_came.write(rest)
         source = self.as_it_came.path
         if codings := codings_of(source):
             self.unfolded = Draft(self._scratch)
@@ -104,4 +104,6 @@ class BodyUntilBroken:
 
 async def discarded(writers: ThreadPoolExecutor, draft: Draft) -> None:
     """Shielded: once begun it is done, even if the caller is cancelled a second time."""
+    if draft.is_discarded:
+        return
     await asyncio.shield(asyncio.get_running_loop().run_in_executor(writers, draft.discard))

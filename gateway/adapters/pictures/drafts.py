@@ -38,7 +38,7 @@ class Draft:
         self.size_bytes = 0
         self._sum = hashlib.sha256()
         self._descriptor: int | None = None
-        self._is_discarded = False
+        self.is_discarded = False
         self._lock = threading.Lock()
 
     @property
@@ -79,7 +79,7 @@ class Draft:
     def discard(self) -> None:
         """Removes the temporary name. Nothing can be written afterwards."""
         with self._lock:
-            self._is_discarded = True
+            self.is_discarded = True
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:
                 with suppress(OSError):  # what stays behind is removed at the next start
@@ -88,7 +88,7 @@ class Draft:
                     os.close(descriptor)
 
     def _opened(self) -> int:
-        if self._is_discarded:
+        if self.is_discarded:
             raise OSError(errno.ECANCELED, "the picture was given up")
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -136,9 +136,8 @@ class FolderPictures:
         With `anew` it takes the place of what was there.
         """
         with self._trouble.noted():
-            async with self._intake.written(written_out(sidecar)) as draft:
-                name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
-                await in_thread(self._writers, self._publish, draft, name, how)
+            name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
+            await in_thread(self._writers, self._write, written_out(sidecar), name, how)
         self._trouble.over()
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
@@ -247,13 +246,26 @@ class FolderPictures:
             draft.begin()
 
     def _publish(self, draft: Draft, name: str, known: Known) -> None:
-        """A draft is never of another store than its name: both are below one root."""
+        """A draft is never of another store than its name: both are below one root.
+
+        Its own name goes in the same hop: each costs about 70 µs of the loop.
+        """
         place = self._place(name)
         try:
             draft.publish(place, known)
         except FileNotFoundError:
             self._marker.make_folder(place.parent.name)
             draft.publish(place, known)
+        draft.discard()
+
+    def _write(self, content: bytes, name: str, known: Known) -> None:
+        draft = Draft(self._scratch)
+        try:
+            self._begin(draft)
+            draft.write(content)
+            self._publish(draft, name, known)
+        finally:
+            draft.discard()
 
     def _remove(self, picture: Picture) -> None:
         place = self._place(picture.name)

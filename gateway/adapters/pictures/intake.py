@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from gateway.adapters.pictures.arrival import Arrival, BodyUntilBroken, discarded
+from gateway.adapters.pictures.arrival import Arrival, BodyUntilBroken
 from gateway.adapters.pictures.decoding import for_paid, for_unpaid
 from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft
@@ -137,17 +137,6 @@ class Intake:
 
     async def begin(self, draft: Draft) -> None:
         await in_thread(self._deps.writers, self._deps.begin, draft)
-
-    @asynccontextmanager
-    async def written(self, content: bytes) -> AsyncIterator[Draft]:
-        """A draft with this content, for as long as it lasts."""
-        draft = Draft(self._deps.scratch)
-        try:
-            await self.begin(draft)
-            await in_thread(self._deps.writers, draft.write, content)
-            yield draft
-        finally:
-            await discarded(self._deps.writers, draft)
 
     async def close(self) -> None:
         for decoding in (self._paid, self._unpaid):
