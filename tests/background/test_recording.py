@@ -22,8 +22,9 @@ from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Cap, Measure, Window
 from gateway.core.money.booking import book
 from gateway.core.money.budgets import account_keys, windows_at
+from gateway.core.money.invariants import Invariant
 from gateway.core.policy import Current, Policy
-from gateway.core.runs.events import NotNow
+from gateway.core.runs.events import Event, Finished, NotNow, Progressed
 from gateway.core.runs.routing import Alternative, Outlook
 from gateway.core.transaction import Decide, Keys, View, Writes
 from gateway.process.waiters import Waiters
@@ -79,6 +80,23 @@ async def ordered(ledger: SqliteLedger, run: Run) -> None:
     await ledger.transact(keys, decide)
 
 
+def tools_of(ledger: SqliteLedger, current: Current) -> RunsDeps:
+    nothing: Any = SimpleNamespace(advanced=lambda *_: None, epoch=0)
+    return RunsDeps(
+        ledger=ledger,
+        upstreams={},
+        links={},
+        pictures=nothing,
+        cache=nothing,
+        waiters=Waiters(),
+        observer=nothing,
+        current=current,
+        clock=lambda: NOW,
+        nudge_webhooks=lambda: None,
+        following=alone(),
+    )
+
+
 @pytest.mark.parametrize(
     ("after", "state"),
     [
@@ -100,22 +118,46 @@ async def test_a_dearer_route_must_fit_the_limits_of_the_transaction(
         await ordered(ledger, one)
     current = Current(limited(60_000, "UTC"), lambda: NOW)
     ledger.meanwhile = lambda: setattr(current, "policy", after)  # type: ignore[method-assign]
-    nothing: Any = SimpleNamespace(advanced=lambda *_: None, epoch=0)
-    tools = RunsDeps(
-        ledger=ledger,
-        upstreams={},
-        links={},
-        pictures=nothing,
-        cache=nothing,
-        waiters=Waiters(),
-        observer=nothing,
-        current=current,
-        clock=lambda: NOW,
-        nudge_webhooks=lambda: None,
-        following=alone(),
-    )
+    tools = tools_of(ledger, current)
     went, happened = await RunRecorder(tools).record(run, NotNow("busy"), DEARER)
     await ledger.close()
     assert happened
     assert went.state is state
     assert went.hold.usd_micros == (30_000 if state is RunState.SUBMITTING else 10_000)
+
+
+class Asked(SqliteLedger):
+    """Writes down which accounts each transaction reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=lambda: NOW)
+        self.accounts: list[int] = []
+
+    async def transact(self, keys: Keys, decide: Decide[T]) -> T:
+        self.accounts.append(len(keys.accounts) + (keys.counted is not None))
+        return await super().transact(keys, decide)
+
+
+@pytest.mark.parametrize(
+    ("event", "deadline_at", "state", "reads"),
+    [
+        (Progressed("{}"), NOW + 900, RunState.RUNNING, [False]),
+        (Finished("{}", ("https://files.example.org/1.png",)), NOW, RunState.KEEPING, [False]),
+        (Progressed("{}"), NOW, RunState.FAILED, [False, True]),  # too late: its hold is spent
+    ],
+)
+async def test_accounts_are_read_only_for_what_moves_money(
+    tmp_path: Path, event: Event, deadline_at: float, state: RunState, reads: list[bool]
+) -> None:
+    ledger = Asked(tmp_path / "ledger.db")
+    await ledger.open()
+    run = a_run(state=RunState.RUNNING, upstream_task_id="t", deadline_at=deadline_at)
+    await ordered(ledger, run)
+    ledger.accounts.clear()
+    tools = tools_of(ledger, Current(limited(60_000, "UTC"), lambda: NOW))
+    went, happened = await RunRecorder(tools).record(run, event)
+    assert (went.state, happened) == (state, True)
+    assert [bool(count) for count in ledger.accounts] == reads
+    wrong = {one.invariant for one in await ledger.violations()}
+    assert wrong <= {Invariant.TOLD}  # its steps were never written here
+    await ledger.close()
