@@ -21,6 +21,7 @@ from gateway.core.model import Run
 from gateway.errors import Unavailable
 from gateway.ports.replicas import News
 from gateway.process.shares import may_take
+from gateway.process.unexpected import Unexpected
 
 WAKE_BATCH: Final = 50
 """Waiters woken in one turn of the loop: each then takes up to 0.1 ms to answer its client."""
@@ -123,6 +124,7 @@ class Waiters:
                 await self._looking
 
     async def _look_after_silent_runs(self, look: Look) -> None:
+        unexpected = Unexpected("waiters")
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._silence_seconds / 3):
@@ -136,6 +138,10 @@ class Waiters:
                 except Unavailable:
                     self._asked |= asked
                     break  # the store is away; the next round comes soon
+                except Exception as error:
+                    self._asked |= asked
+                    unexpected.met(error)
+                    break
                 for run in runs:
                     self.publish(run)
 
