@@ -117,7 +117,7 @@ class PictureLocks:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             until = self._clock() + TURN_SECONDS
-            with suppress(Unavailable):
+            with suppress(Exception):  # then it is over sooner, which `held` knows
                 if not await turns.renew_turns(names, owner, until=until):
                     return
                 held.until = until

@@ -13,6 +13,7 @@ from gateway.adapters.ledger.loaded import Loaded
 from gateway.adapters.ledger.merging import Merged
 from gateway.adapters.ledger.overlay import Overlay
 from gateway.adapters.ledger.planned import Before
+from gateway.adapters.ledger.replica_store import Turning
 from gateway.adapters.ledger.writes import Decision
 from gateway.core.transaction import Writes
 
@@ -55,6 +56,11 @@ class Deciding:
             return None
         self._overlay.add(writes)
         return WorkOutcome(answer)
+
+
+def kind_of(ticket: Ticket) -> type | None:
+    """Of the work that is done together with more of its kind."""
+    return next((kind for kind in (Decision, Turning) if isinstance(ticket.work, kind)), None)
 
 
 def decision_of(ticket: Ticket) -> Decision:

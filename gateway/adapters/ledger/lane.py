@@ -18,6 +18,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ T = TypeVar("T")
 RETRY_AFTER_SECONDS: Final = 1.0
 AWAY_SECONDS: Final = 5.0
 
+AGAIN_SECONDS: Final = 0.05
+"""How soon work that was put back is offered again where nothing else is."""
+
 PULSE_SECONDS: Final = 1.0
 """How often the pulse is felt while somebody waits."""
 
@@ -40,10 +44,14 @@ BEAT_SECONDS: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class WorkOutcome:
-    """What a piece of work came to: an answer, or what it raised."""
+    """What a piece of work came to: an answer, or what it raised.
+
+    `again`: nothing was done, as something is in its way; it is to be offered again.
+    """
 
     answer: Any = None
     error: BaseException | None = None
+    again: bool = False
 
 
 Work = Callable[[Any], Any]
@@ -63,6 +71,9 @@ class Ticket:
     def __init__(self, work: Work, future: asyncio.Future[WorkOutcome]) -> None:
         self.work = work
         self.future = future
+        self.tries = 0
+        """How often it was tried by itself, in vain: its server's to count."""
+        self.held_up: BaseException | None = None
         self._stage = _Stage.WAITING
         self._changing = threading.Lock()
 
@@ -124,6 +135,7 @@ class Lane:
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._put_back: deque[Ticket] = deque()
         self._waiting = 0
         self._open = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -182,30 +194,59 @@ class Lane:
         except TimeoutError:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
-            self._hanging_since = self._busy_since
+            self._note_hanging(patience)
             if ticket.abandon():
-                raise _away() from None
+                raise ticket.held_up or _away() from None
             ticket.future = self._loop.create_future()
             raise Unsettled(_settled(ticket.future)) from None
+
+    def _note_hanging(self, patience: Patience) -> None:
+        """One that has answered others meanwhile does not hang: what was waited for is in the way
+        of this caller alone, or there is too much to do."""
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > patience.seconds / 2:
+            self._hanging_since = since
 
     # --- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
         """Where the loop was closed under it (`RuntimeError`) nobody is waiting any more."""
-        while batch := self._next_batch():
+        while (fresh := self._next_batch()) is not None:
+            former = min(len(self._put_back), self._max_batch)
+            batch = [*fresh, *(self._put_back.popleft() for _ in range(former))]
             self._busy_since = time.monotonic()
             outcomes = self._server.serve(batch)
             self._busy_since = None
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
+            self._tell([*zip(batch, outcomes, strict=True)])
+        self._tell([(ticket, WorkOutcome(error=ticket.held_up)) for ticket in self._put_back])
         self._server.close()
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._finish)
 
-    def _next_batch(self) -> list[Ticket]:
-        """At least one; empty when the lane is to stop, which is the last thing queued."""
+    def _tell(self, served: Sequence[tuple[Ticket, WorkOutcome]]) -> None:
+        """Those that are to be offered again stay here."""
+        done = [one for one in served if not self._is_put_back(*one)]
+        if done:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._resolve, done)
+
+    def _is_put_back(self, ticket: Ticket, outcome: WorkOutcome) -> bool:
+        if not outcome.again or ticket.is_gone:
+            return False
+        ticket.held_up = outcome.error
+        self._put_back.append(ticket)
+        return True
+
+    def _next_batch(self) -> list[Ticket] | None:
+        """None when the lane is to stop, which is the last thing queued. Not without any, unless
+        there are some that were put back: they are offered behind those that are new."""
         batch: list[Ticket] = []
-        ticket = self._queue.get()
+        try:
+            ticket = self._queue.get(timeout=AGAIN_SECONDS if self._put_back else None)
+        except queue.Empty:
+            return batch
+        if ticket is None:
+            return None
         while ticket is not None:
             batch.append(ticket)
             if len(batch) == self._max_batch:
@@ -220,9 +261,9 @@ class Lane:
 
     # --- back on the loop ----------------------------------------------------------------------
 
-    def _resolve(self, batch: Sequence[Ticket], outcomes: Sequence[WorkOutcome]) -> None:
-        self._waiting -= len(batch)
-        for ticket, outcome in zip(batch, outcomes, strict=True):
+    def _resolve(self, done: Sequence[tuple[Ticket, WorkOutcome]]) -> None:
+        self._waiting -= len(done)
+        for ticket, outcome in done:
             if not ticket.future.done():
                 ticket.future.set_result(outcome)
 

@@ -6,7 +6,8 @@
 
 What a decision raises concerns it alone. Where the writes of one do not merge with those before,
 or what it would see cannot be known, the batch ends before it and the next begins. Where a
-constraint is broken each is done for itself, so that only the guilty one hears of it.
+constraint is broken each is done for itself, so that only the guilty one hears of it. Where a lock
+is not to be had soon, each team's are made for themselves: one team's lock stops no other.
 
 Turns that are taken and given back together share two round trips as well: there are two of them
 for each paid picture, and one by one they would not be done in time where the server is far.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -28,18 +29,18 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 
-from gateway.adapters.ledger import planned, rows, store
-from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of
+from gateway.adapters.ledger import planned, store
+from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of, kind_of
 from gateway.adapters.ledger.lane import Ticket, WorkOutcome
 from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres import announcing, failures
-from gateway.adapters.ledger.postgres.connections import QUICK, Address, PostgresConnected
+from gateway.adapters.ledger.postgres.connections import WRITING, Address, PostgresConnected
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
-from gateway.adapters.ledger.postgres.loading import RUNS, load
+from gateway.adapters.ledger.postgres.held_up import HeldUp, whose
+from gateway.adapters.ledger.postgres.loading import all_known, load
 from gateway.adapters.ledger.postgres.settling import Settling
 from gateway.adapters.ledger.replica_store import NotFree, Turning
 from gateway.adapters.ledger.writes import Decision
-from gateway.core.model import RunState
 from gateway.core.transaction import ConstraintViolation, Writes
 from gateway.errors import Unavailable
 
@@ -69,20 +70,33 @@ class PostgresWriter(PostgresConnected):
     """`stopping` ends the wait for a server that is away."""
 
     def __init__(self, address: Address, stopping: Event) -> None:
-        super().__init__(address, QUICK, writes=True)
+        super().__init__(address, WRITING, writes=True)
+        self._held_up = HeldUp()
         self._settling = Settling(address, stopping)
         self._schema = ""
 
     def serve(self, batch: Sequence[Ticket]) -> Sequence[WorkOutcome]:
-        outcomes: list[WorkOutcome] = []
-        for kind, some in groupby(batch, key=_kind):
-            if kind is Decision:
-                outcomes += self._decided(list(some))
-            elif kind is Turning:
-                outcomes += self._turned(list(some))
-            else:
-                outcomes += [self._worked(ticket) for ticket in some]
-        return outcomes
+        self._held_up.begin()
+        outcomes: dict[Ticket, WorkOutcome] = {}
+        first = [ticket for ticket in batch if not self._held_up.has(ticket)]
+        for kind, some in groupby(first, key=kind_of):
+            outcomes |= self._served(kind, list(some))
+        last = [ticket for ticket in batch if ticket not in outcomes]
+        if chosen := self._held_up.next_of(last):
+            [(_, outcome)] = self._served(kind_of(chosen), [chosen], alone=True).items()
+            self._held_up.tried(chosen, outcome)
+            outcomes[chosen] = outcome
+        return [outcomes.get(ticket) or self._held_up.later(ticket) for ticket in batch]
+
+    def _served(
+        self, kind: type | None, tickets: Sequence[Ticket], *, alone: bool = False
+    ) -> Mapping[Ticket, WorkOutcome]:
+        """All of one kind; without those that are held up, unless one is tried `alone`."""
+        if kind is Decision:
+            return self._decided(tickets, alone=alone)
+        if kind is Turning:
+            return self._turned(tickets)
+        return {ticket: self._worked(ticket) for ticket in tickets if not self._held_up.enough}
 
     def database(self) -> PostgresDatabase:
         is_new = self._database is None
@@ -96,10 +110,23 @@ class PostgresWriter(PostgresConnected):
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def _decided(self, tickets: Sequence[Ticket]) -> list[WorkOutcome]:
+    def _decided(
+        self, tickets: Sequence[Ticket], *, alone: bool = False
+    ) -> dict[Ticket, WorkOutcome]:
+        outcomes: dict[Ticket, WorkOutcome] = {}
+        while left := [one for one in tickets if one not in outcomes and self._may(one, alone)]:
+            outcomes |= zip(left, self._some(left), strict=False)
+        return outcomes
+
+    def _may(self, ticket: Ticket, alone: bool) -> bool:
+        return alone or not (self._held_up.enough or self._held_up.has(ticket))
+
+    def _each(self, groups: Iterable[Sequence[Ticket]]) -> list[WorkOutcome]:
+        """One group after the other; for all of them, in their order."""
         outcomes: list[WorkOutcome] = []
-        while len(outcomes) < len(tickets):
-            outcomes += self._some(tickets[len(outcomes) :])
+        for some in groups:
+            found = self._decided(some)
+            outcomes += [found.get(ticket) or self._held_up.later(ticket) for ticket in some]
         return outcomes
 
     def _some(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
@@ -111,16 +138,30 @@ class PostgresWriter(PostgresConnected):
             return self._again_and_again(lambda: self._together(living), alone=len(living) == 1)
         except _Undone:
             return []
+        except psycopg.errors.LockNotAvailable as error:
+            return self._apart(living, _face(error))
         except (psycopg.Error, UnicodeEncodeError) as error:
             if failures.is_defect(error) and len(living) > 1:
-                return [outcome for one in living for outcome in self._decided([one])]
+                return self._each([one] for one in living)
             return [WorkOutcome(error=_face(error))] * len(living)
         except ConstraintViolation as error:
             if len(living) > 1:
-                return [outcome for one in living for outcome in self._decided([one])]
+                return self._each([one] for one in living)
             return [WorkOutcome(error=error)]
         except BaseException as error:
             return [WorkOutcome(error=error)] * len(living)
+
+    def _apart(self, tickets: Sequence[Ticket], error: Exception) -> Sequence[WorkOutcome]:
+        """A lock was not to be had: each team by itself."""
+        teams: dict[str, list[Ticket]] = {}
+        for ticket in tickets:
+            ticket.held_up = error
+            teams.setdefault(whose(ticket), []).append(ticket)
+        if len(teams) == 1:
+            return self._held_up.waited(tickets, error)
+        sorted_ = [ticket for some in teams.values() for ticket in some]
+        found = dict(zip(sorted_, self._each(teams.values()), strict=True))
+        return [found[ticket] for ticket in tickets]
 
     def _together(self, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
         db = self.database()
@@ -136,7 +177,7 @@ class PostgresWriter(PostgresConnected):
         if part.writes == Writes():
             db.execute("COMMIT")
             return
-        writes, known = part.writes, _all_known(db, part.writes, part.known)
+        writes, known = part.writes, all_known(db, part.writes, part.known)
         changes = [*planned.planned(writes, known)]
         checked = any(change.or_else for change in changes)
         if checked or writes.pictures or writes.wordless:
@@ -164,12 +205,12 @@ class PostgresWriter(PostgresConnected):
 
     # --- turns ---------------------------------------------------------------------------------
 
-    def _turned(self, tickets: Sequence[Ticket]) -> list[WorkOutcome]:
+    def _turned(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, WorkOutcome]:
         """In one transaction, without those that want what is another's: they are undone."""
         outcomes: dict[Ticket, WorkOutcome] = {}
         while left := [ticket for ticket in tickets if ticket not in outcomes]:
             outcomes |= self._turned_together(left)
-        return [outcomes[ticket] for ticket in tickets]
+        return outcomes
 
     def _turned_together(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, WorkOutcome]:
         """What is known by now: of all, or of those that are in the way of the others."""
@@ -184,6 +225,9 @@ class PostgresWriter(PostgresConnected):
             refused = self._again_and_again(lambda: self._turn(living), alone=True)
         except _Undone:
             return known
+        except psycopg.errors.LockNotAvailable as error:
+            found = self._held_up.waited(living, _face(error))
+            return {**known, **dict(zip(living, found, strict=True))}
         except psycopg.Error as error:
             return {**known, **dict.fromkeys(living, WorkOutcome(error=_face(error)))}
         except BaseException as error:
@@ -230,6 +274,9 @@ class PostgresWriter(PostgresConnected):
             answer = self._again_and_again(lambda: self._work(ticket), alone=True)
         except _Undone:
             return WorkOutcome(error=Unavailable("Nobody waits for it."))
+        except psycopg.errors.LockNotAvailable as error:
+            [outcome] = self._held_up.waited([ticket], _face(error))
+            return outcome
         except psycopg.Error as error:
             return WorkOutcome(error=_face(error))
         except BaseException as error:
@@ -313,24 +360,6 @@ class PostgresWriter(PostgresConnected):
             return
         if self._database.is_broken or (not self._database.is_idle and not self._rolled_back()):
             self.drop()
-
-
-def _kind(ticket: Ticket) -> type | None:
-    """Of the work that is done together with more of its kind."""
-    return next((kind for kind in (Decision, Turning) if isinstance(ticket.work, kind)), None)
-
-
-def _all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:
-    """Of a run that is done it must be known whether it was so before."""
-    unread = [
-        run.id for run in writes.runs if run.state is RunState.DONE and run.id not in known.runs
-    ]
-    if not unread:
-        return known
-    found = db.connection.execute(RUNS, (unread,)).fetchall()
-    return Before(
-        {**known.runs, **{run.id: run for run in map(rows.run_from, found)}}, known.accounts
-    )
 
 
 def _release(tickets: Sequence[Ticket]) -> None:

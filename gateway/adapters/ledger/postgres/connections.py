@@ -20,6 +20,9 @@ from gateway.core.transaction import ConstraintViolation
 from gateway.errors import Unavailable
 
 QUICK: Final = TimeOuts()
+WRITING: Final = TimeOuts(lock=0.3)
+"""Whoever waits longer for a lock does so after others: see `held_up`."""
+
 REPORTS: Final = TimeOuts(statement=30.0, transaction=60.0)
 AUDIT: Final = TimeOuts(statement=120.0, idle=30.0, transaction=600.0)
 

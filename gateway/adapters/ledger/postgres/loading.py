@@ -14,14 +14,15 @@ from gateway.adapters.ledger import picture_store, replica_store, rows, statemen
 from gateway.adapters.ledger.database import Cursor, Row
 from gateway.adapters.ledger.loaded import Loaded, Wanted
 from gateway.adapters.ledger.picture_rows import kept_from
+from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.locks import LOCK, locks
 from gateway.adapters.ledger.postgres.texts import keepable
-from gateway.core.model import Claim
+from gateway.core.model import Claim, RunState
 from gateway.core.money.accounts import LONGEST_SECONDS, Account, Amounts
 from gateway.core.replicas import Epochs
 from gateway.core.teams.records import ManagedTeam, TeamKey
-from gateway.core.transaction import Keys
+from gateway.core.transaction import Keys, Writes
 
 LOCKED: Final = "FOR NO KEY UPDATE"
 """Keeps other writers away, and lets jobs be added."""
@@ -186,3 +187,16 @@ def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: Wanted) -> None:
         if runs:
             made.append(account)
     loaded.made = tuple(made)
+
+
+def all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:
+    """Of a run that is done it must be known whether it was so before."""
+    unread = [
+        run.id for run in writes.runs if run.state is RunState.DONE and run.id not in known.runs
+    ]
+    if not unread:
+        return known
+    found = db.connection.execute(RUNS, (unread,)).fetchall()
+    return Before(
+        {**known.runs, **{run.id: run for run in map(rows.run_from, found)}}, known.accounts
+    )

@@ -21,7 +21,7 @@ KEPT: Final = 10_000
 
 def locks(every: Iterable[Keys], *, schema: str) -> list[int]:
     """Sorted, each once. Schemas of one database share no lock."""
-    names = {name for keys in every for name in _names(keys)}
+    names = {name for keys in every for name in names_of(keys)}
     return sorted(number(schema, name) for name in names)
 
 
@@ -31,7 +31,8 @@ def number(schema: str, name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _names(keys: Keys) -> Iterator[str]:
+def names_of(keys: Keys) -> Iterator[str]:
+    """The team's first."""
     teams = {account.team for account in keys.accounts}
     teams |= {keys.counted[0]} if keys.counted else set()
     teams |= {keys.team} if keys.team is not None else set()
