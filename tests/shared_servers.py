@@ -44,6 +44,8 @@ def end() -> None:
             PostgresServer(folder / name, programs=programs, port=port).stop(crash=True)
     with suppress(FileNotFoundError, ProcessLookupError):
         os.kill(_told(folder, "s3")["pid"], signal.SIGKILL)
+        for path in _told(folder, "s3")["sockets"]:
+            Path(path).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -84,7 +86,8 @@ def _start_s3(folder: Path) -> Mapping[str, Any]:
     server = S3Server(folder)
     server.start()
     server.make_bucket(BUCKET)
-    return {"environment": dict(server.environment), "pid": server.leave()}
+    sockets = [str(path) for path in server.sockets]
+    return {"environment": dict(server.environment), "pid": server.leave(), "sockets": sockets}
 
 
 def _started(name: str, start: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:

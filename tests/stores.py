@@ -21,7 +21,7 @@ import pytest
 import shared_servers
 from psycopg import sql
 
-from gateway.core.runs.leases import RUN_LEASE_SECONDS
+from gateway.process.picture_locks import TURN_SECONDS
 from gateway.wiring.adapters import SCRATCH_NAME
 
 SWITCH = "IMAGE_GATEWAY_TEST_STORES"
@@ -43,12 +43,18 @@ def of(folder: Path) -> Mapping[str, str]:
     return {"ledger": _ledger(folder), "pictures": f"s3://{shared_servers.BUCKET}/{_label(folder)}"}
 
 
+def environ() -> Mapping[str, str]:
+    """What a gateway wants to know of the stores, for a test that tells it all else itself."""
+    return shared_servers.s3() if are_shared() else {}
+
+
 def patience(seconds: float) -> float:
     """So long, and until what a killed gateway had in hand is another one's.
 
-    A gateway on SQLite is the only one: it takes over at its start.
+    A gateway on SQLite is the only one: it takes over at its start. A picture in hand is what is
+    taken over last.
     """
-    return seconds + (RUN_LEASE_SECONDS if are_shared() else 0)
+    return seconds + (TURN_SECONDS if are_shared() else 0)
 
 
 def leave_out(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,7 @@ _GRPC: Final = 10_000
 """Each port has another one so far above it, for the server's own use."""
 _PORTS: Final = ("master", "volume", "filer", "s3")
 _LOWEST, _HIGHEST = 12_000, 21_999  # with their counterparts below what systems give to clients
+_SOCKETS: Final = Path("/tmp")
 _READY_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.05
 _START_TRIES: Final = 3
@@ -69,6 +70,14 @@ class S3Server:
     def pid(self) -> int | None:
         """Of the running process."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def sockets(self) -> Sequence[Path]:
+        """What it lays outside its folder, and leaves there when it is killed."""
+        return [
+            _SOCKETS / f"seaweedfs-{part}-grpc-{port + _GRPC}.sock"
+            for part, port in self._ports.items()
+        ]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -105,6 +114,8 @@ class S3Server:
         if process is not None:
             process.kill()
             process.wait()
+            for path in self.sockets:
+                path.unlink(missing_ok=True)
 
     end = kill
 
@@ -119,6 +130,8 @@ class S3Server:
     def freeze(self) -> None:
         """From now on it takes connections and answers nothing (SIGSTOP)."""
         self._signal(signal.SIGSTOP)
+        if self.pid is not None:  # on a busy machine it goes on for a moment
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """It goes on, with what was sent meanwhile too (SIGCONT)."""

@@ -19,10 +19,12 @@ from gateway.errors import Unavailable, Unsettled
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import Turns
 
-TURN_SECONDS: Final = 120.0
-"""Of a gateway that dies with a picture in hand the others wait so long."""
+TURN_SECONDS: Final = 28.0
+"""Of a gateway that dies with a picture in hand the others wait so long: its runs are to go on
+within 30 seconds."""
 
-RENEW_SECONDS: Final = 30.0
+RENEW_SECONDS: Final = 3.0
+"""One may be lost, and all that is decided is in time all the same."""
 
 COMMIT_SECONDS: Final = 20.0
 """What is decided so long before a turn's end is committed, or never, before another has it."""

@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx2 as httpx
 
+from gateway.adapters.ledger.ledger_file import hold
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.ledger.unopened import UnopenedLedger
 from gateway.adapters.metrics import Metrics
@@ -83,6 +84,16 @@ class Adapters:
         )
         if is_shared(settings):
             self.metrics.keep_seconds = READING_SECONDS
+
+
+def hold_folder(folder: Path) -> int:
+    """The lock of the gateway that has the folder for its own. A ledger in a file has a lock too;
+    without one two gateways could empty each other's uploads."""
+    return hold(
+        folder / "gateway.lock",
+        f"Another gateway uses the folder {folder}. They share storage.ledger and"
+        " storage.pictures: give each a storage.data_dir of its own.",
+    )
 
 
 def is_shared(settings: Settings) -> bool:

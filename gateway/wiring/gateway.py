@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
 from gateway.web.spool import make_empty
 from gateway.wiring import picture_store, restores
-from gateway.wiring.adapters import Adapters
+from gateway.wiring.adapters import Adapters, hold_folder, is_shared
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
 from gateway.wiring.services import Services
@@ -69,6 +70,7 @@ class Gateway:
         self._load = load
         self._rereading = asyncio.Lock()
         self._life = Life()
+        self._folder_lock: int | None = None
         self._leaving: str | None = None
         outside = outside or Outside()
         self._common_clock = CommonClock(clock)
@@ -116,6 +118,8 @@ class Gateway:
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
             await asyncio.to_thread(restores.require_no_backup, folder)
+            if is_shared(self.settings):
+                self._folder_lock = await asyncio.to_thread(hold_folder, folder)
             await picture_store.require(adapters.unopened, adapters.pictures)
             await adapters.ledger.open()
             if self._is_timed:
@@ -155,6 +159,12 @@ class Gateway:
         await self.services.following.stop()
         await self.timekeeper.stop()
         await self.ledger.close()
+        self._give_folder_back()
+
+    def _give_folder_back(self) -> None:
+        if self._folder_lock is not None:
+            os.close(self._folder_lock)
+            self._folder_lock = None
 
     def _heard(self, news: News) -> None:
         """What another gateway wrote to the ledger, or this one."""
@@ -197,6 +207,7 @@ class Gateway:
         await adapters.cache.close()
         await adapters.pictures.close()
         await adapters.ledger.close()
+        self._give_folder_back()
         adapters.tokens.close()
 
     # --- new settings --------------------------------------------------------------------------

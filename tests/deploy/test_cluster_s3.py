@@ -86,6 +86,14 @@ def test_a_bucket_is_made_by_nobody_else_and_taken_away_with_what_is_in_it(
         obstore.list(client(server, "passing")).collect()
 
 
+def test_it_leaves_nothing_outside_its_folder(tmp_path: Path) -> None:
+    server = S3Server(tmp_path / "s3")
+    server.start()
+    assert {path for path in server.sockets if path.is_socket()} == {*server.sockets}
+    server.end()
+    assert not [path for path in server.sockets if path.exists()]
+
+
 def test_what_cannot_start_says_so(tmp_path: Path) -> None:
     server = S3Server(tmp_path / "s3")
     (tmp_path / "s3").mkdir()

@@ -8,13 +8,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import shared_servers
 from house import FAST, ORGANISATION_KEY, OTHER_KEY, PRICE_USD, TEAM_KEY, digest
-from replicas import Replicas, replicas
+from replicas import Replica, Replicas, replicas
 
 TEAMS = {
     "blue": {"keys": [digest(TEAM_KEY)]},
@@ -174,6 +175,17 @@ async def same_minute() -> None:
     """Returns when the minute has some seconds left."""
     while time.time() % 60 > 50:
         await asyncio.sleep(0.5)
+
+
+async def test_two_gateways_do_not_share_a_data_folder(three: Replicas, tmp_path: Path) -> None:
+    first = three.every[0]
+    twin = Replica("twin", tmp_path / "twin", first.settings)
+    twin.folder.mkdir()
+    (twin.folder / "data").symlink_to(first.folder / "data")
+    await twin.start(ready=False)
+    assert await twin.gone() == 1
+    assert f"Another gateway uses the folder {twin.folder / 'data'}" in twin.log
+    assert "storage.data_dir" in twin.log
 
 
 async def test_a_gateway_that_dies_takes_no_order_with_it(

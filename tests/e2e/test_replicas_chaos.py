@@ -66,6 +66,8 @@ class Load:
                 if answer.status_code == 200:
                     self.tasks[f"{prompt}/{key}"] = answer.json()["id"]
                     return
+                if answer.status_code == 504 and _is_in_doubt(answer):
+                    return  # the same order of another client, whose outcome nobody knows
                 if answer.status_code not in (409, 503):
                     self.unexpected[f"{answer.status_code} {answer.text[:300]}"] += 1
                     return
@@ -74,6 +76,11 @@ class Load:
             if self.stopped:
                 return
             await asyncio.sleep(0.2)
+
+
+def _is_in_doubt(answer: httpx.Response) -> bool:
+    """Never sent again, as it may be paid: an outcome that the books allow too."""
+    return bool(answer.json()["error"]["code"] == "outcome_unknown")
 
 
 @contextlib.asynccontextmanager

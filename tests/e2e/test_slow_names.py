@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import stores
 from house import FAST, OTHER_KEY, TEAM_KEY, House, opened
 
 from gateway.core.addresses import Address, parse_address
@@ -43,7 +44,7 @@ async def named(folder: Path, names: Names, **more: Any) -> AsyncIterator[House]
         port = httpx.URL(sandbox.base_url).port
         sandbox.state.public_url = f"http://pictures.test:{port}"
         changes = {"upstreams": {"evolink": {"base_url": f"http://evolink.test:{port}"}}, **more}
-        one = await opened(sandbox, folder, outside=Outside(names, {}), **changes)
+        one = await opened(sandbox, folder, outside=Outside(names, stores.environ()), **changes)
         try:
             yield one
         finally:

@@ -100,6 +100,12 @@ async def test_what_would_be_committed_too_late_is_not(turns: Turns) -> None:
             held.check()
 
 
+def test_of_one_that_died_a_picture_is_anothers_soon() -> None:
+    """Its runs go on within 30 seconds; nobody who lives is late for a renewal that was lost."""
+    assert TURN_SECONDS + 2 * picture_locks.ASK_SECONDS < 30
+    assert 2 * picture_locks.RENEW_SECONDS < TURN_SECONDS - COMMIT_SECONDS
+
+
 async def test_it_is_renewed_while_it_is_in_hand(
     turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

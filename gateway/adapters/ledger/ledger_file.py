@@ -168,15 +168,22 @@ def take_lock(path: Path) -> int:
 
     Raises `Unavailable` while another one holds it, and `OSError`.
     """
-    lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    return hold(
+        Path(f"{path}.lock"),
+        f"Another gateway uses the ledger {path}. Stop it first, or give this one"
+        " a data folder of its own.",
+    )
+
+
+def hold(lock: Path, otherwise: str) -> int:
+    """The file's lock, until the descriptor is closed. Raises `Unavailable` with these words while
+    another process holds it, and `OSError`."""
+    lock_file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock_file)
-        raise Unavailable(
-            f"Another gateway uses the ledger {path}. Stop it first, or give this one"
-            " a data folder of its own."
-        ) from error
+        raise Unavailable(otherwise) from error
     return lock_file
 
 

@@ -91,7 +91,10 @@ async def test_a_pooler_that_the_settings_do_not_know_is_named(
         else:
             with pytest.raises(Unavailable, match=r"storage\.postgres\.pooler: true"):
                 await ledger.open()
-        locks = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory'"
+        locks = (
+            "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )  # other tests have databases of their own on this server
         with psycopg.connect(url) as db:
             assert db.execute(locks).fetchall() == [(0,)]
 

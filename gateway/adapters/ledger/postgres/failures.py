@@ -45,9 +45,6 @@ ADVICE: Final = {
     "42703": _NO_TABLES,
     "42P01": _NO_TABLES,
     "42501": "the user of storage.ledger lacks a right: let it own its database",
-    "3F000": "its schema is not there: see search_path and storage.ledger, or restore it",
-    "42P01": "a table of it is not there: see search_path and storage.ledger, or restore it",
-    "42703": "a column of it is not there: image-gateway audit says what differs",
 }
 
 TEXTS: Final = {
