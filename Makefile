@@ -25,7 +25,7 @@ demo: $(RUNTIME) ## watch the gateway work: a request, a cached answer, a refusa
 	@$(BIN)/image-gateway demo
 
 cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be killed; ONCE=1 ends by itself
-	@PYTHONPATH=deploy $(BIN)/python -m cluster $(if $(ONCE),--once)
+	@exec env PYTHONPATH=deploy $(BIN)/python -m cluster $(if $(ONCE),--once)
 
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox

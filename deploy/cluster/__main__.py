@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
+import re
 import shutil
 import signal
 import sys
@@ -20,22 +22,28 @@ from typing import Any, Final
 import httpx2 as httpx
 
 from cluster.gateways import MODEL
+from cluster.guard import Guard
 from cluster.installation import Cluster, cluster
 from cluster.story import Story, Surprise
 from cluster.telling import Telling
 from gateway import serving
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY
 
+LONGEST_SECONDS: Final = 600.0
+OTHER_SERVERS: Final = re.compile("AWS_.*|PG[A-Z]+")
+"""Variables by which clients of S3 and PostgreSQL find, and enter, a server."""
 EXIT_FAILED: Final = 1
 EXIT_UNHEARD: Final = 128 + signal.SIGPIPE
 
 
 def main() -> None:
     arguments = _arguments()
+    _forget_other_servers()
     folder = Path(tempfile.mkdtemp(prefix="image-gateway-cluster-"))
     code = EXIT_FAILED
     try:
-        code = serving.run(_until_stopped(_show(folder, arguments)))
+        with Guard(folder):
+            code = serving.run(_until_stopped(_show(folder, arguments)))
     finally:
         if code == EXIT_FAILED:
             print(f"The logs of all processes are left in {folder}", file=sys.stderr)
@@ -58,11 +66,25 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=_seconds,
         default=4.0,
         help="how long the simulated upstream takes for a picture (default: 4)",
     )
     return parser.parse_args()
+
+
+def _seconds(written: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(written) <= LONGEST_SECONDS:
+            return float(written)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to {LONGEST_SECONDS:.0f}")
+
+
+def _forget_other_servers() -> None:
+    """What the environment says of the user's own bucket and database: it goes before what the
+    servers here are called by, so that the gateways would ask elsewhere."""
+    for name in [name for name in os.environ if OTHER_SERVERS.fullmatch(name)]:
+        del os.environ[name]
 
 
 async def _until_stopped(story: Coroutine[Any, Any, int]) -> int:
@@ -103,7 +125,7 @@ async def _show(folder: Path, arguments: argparse.Namespace) -> int:
         raise
     except BrokenPipeError:  # nobody reads any more
         return EXIT_UNHEARD
-    except (Surprise, RuntimeError, httpx.TransportError) as problem:
+    except (Surprise, RuntimeError, OSError, httpx.TransportError) as problem:
         telling.failed(str(problem) or repr(problem))
         return EXIT_FAILED
     telling.say("\nAll processes are ended.")

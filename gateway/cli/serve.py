@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,8 +71,10 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
     """
     if sandbox and path is not None:
         raise click.UsageError("--sandbox brings its own settings; leave --config out.")
-    # Until there is a gateway to reload, a SIGHUP would end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Until there is a gateway to reload, a SIGHUP would end the process, and must not be lost: the
+    # settings may have been read before they were changed.
+    hangups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: hangups.append(number))
     from gateway import serving
 
     try:
@@ -81,7 +83,7 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
         else:
             path = path or DEFAULT_PATH
             load = partial(_load, path, host, port)
-            code = serving.run(_serve(load(), load))
+            code = serving.run(_serve(load(), load, hangups=hangups))
     except SettingsError as error:
         click.echo(explain(error), err=True)
         raise SystemExit(EXIT_PROBLEMS) from None
@@ -133,10 +135,13 @@ async def _serve(
     settings: Settings,
     load: Callable[[], Settings] | None,
     places: Callable[[str], list[str]] = _places,
+    *,
+    hangups: Sequence[int] = (),
 ) -> int:
     """Serves until told to stop; returns the exit status. `load` reads the settings again.
 
-    `places` are the lines behind that of readiness, from the base of links.
+    `places` are the lines behind that of readiness, from the base of links. `hangups` came before
+    there was anything to reload, and are made up for.
     """
     from gateway import logs, serving
     from gateway.errors import Unavailable
@@ -159,7 +164,7 @@ async def _serve(
     try:
         await http.start()
         gateway.bound(http.bound_port)
-        _reload_on_hangup(gateway)
+        _reload_on_hangup(gateway, at_once=bool(hangups))
         ready = f"image-gateway is ready on {http.base_url}"
         _say(ready, *places(server.links_base(http.bound_port)))
         await stop.get()
@@ -216,7 +221,7 @@ def _allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _reload_on_hangup(gateway: Gateway) -> None:
+def _reload_on_hangup(gateway: Gateway, *, at_once: bool) -> None:
     """SIGHUP reads the file again; a bad file changes nothing and is told in full."""
     import asyncio
 
@@ -248,3 +253,5 @@ def _reload_on_hangup(gateway: Gateway) -> None:
         task.add_done_callback(reloads.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+    if at_once:
+        begin()

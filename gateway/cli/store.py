@@ -71,9 +71,11 @@ async def _of_the_bucket(settings: Settings) -> Sequence[str]:
 
 
 async def _looked_up(settings: Settings) -> Sequence[str]:
-    from gateway.wiring import make_ledger
+    from gateway.wiring import make_ledger, require_way_past_pooler
 
     ledger = make_ledger(settings, read_only=True)
+    if settings.storage.postgres.direct is not None:
+        await require_way_past_pooler(ledger)
     await ledger.open()
     try:
         return await strangeness(ledger, settings)

@@ -18,7 +18,13 @@ in the opposite order.
 from __future__ import annotations
 
 from gateway.adapters.ledger.moving.carrying import AlreadyMoved
-from gateway.wiring.adapters import LEDGER_NAME, make_ledger, require_bucket, require_store
+from gateway.wiring.adapters import (
+    LEDGER_NAME,
+    make_ledger,
+    require_bucket,
+    require_store,
+    require_way_past_pooler,
+)
 from gateway.wiring.backups import Backup
 from gateway.wiring.connections import Outside
 from gateway.wiring.gateway import Gateway
@@ -39,4 +45,5 @@ __all__ = [
     "origin",
     "require_bucket",
     "require_store",
+    "require_way_past_pooler",
 ]

@@ -113,9 +113,21 @@ def make_ledger(settings: Settings, clock: Clock = time.time, *, read_only: bool
     except ImportError as missing:
         advice = f"{missing}: pip install 'image-gateway[postgres]'"
         raise SettingsError([Problem(("storage", "ledger"), advice)]) from missing
-    way = settings.storage.postgres
-    direct = None if way.direct is None else way.direct.get_secret_value()
-    return PostgresLedger(Address(url, way.pooler, direct), clock=clock, read_only=read_only)
+    address = Address(url, settings.storage.postgres.pooler, _direct(settings))
+    return PostgresLedger(address, clock=clock, read_only=read_only)
+
+
+def _direct(settings: Settings) -> str | None:
+    direct = settings.storage.postgres.direct
+    return None if direct is None else direct.get_secret_value()
+
+
+async def require_way_past_pooler(ledger: Ledger) -> None:
+    """Raises `Unavailable` where `storage.postgres.direct` does not lead to this ledger."""
+    from gateway.adapters.ledger.postgres.ledger import PostgresLedger
+
+    if isinstance(ledger, PostgresLedger):
+        await ledger.require_way_past_pooler()
 
 
 def make_pictures(

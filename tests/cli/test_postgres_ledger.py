@@ -87,6 +87,22 @@ def test_a_check_notices_a_database_that_cannot_be_used(tmp_path: Path, url: str
     assert "notice: storage.ledger: The gateway's ledger cannot be used now" in found.output
 
 
+def test_a_check_notices_a_way_past_the_pooler_that_leads_elsewhere(
+    tmp_path: Path, url: str
+) -> None:
+    for direct, said in (
+        (f"{url}_not_there", "mend storage.postgres.direct"),
+        (url.rpartition("/")[0] + "/postgres", "storage.postgres.direct leads to another database"),
+    ):
+        config = config_of(tmp_path, url)
+        text = Path(config).read_text("utf-8")
+        way = f"postgres: {{pooler: true, direct: '{direct}'}}, ledger:"
+        Path(config).write_text(text.replace("ledger:", way), "utf-8")
+        found = run("check", "--quiet", "--config", config)
+        assert found.exit_code == 0
+        assert said in found.output
+
+
 def test_a_check_notices_a_bucket_that_cannot_be_had_before_there_is_a_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,12 +27,12 @@ pytestmark = [
 
 
 @contextmanager
-def running(*words: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+def running(*words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """The command as make starts it, and what it says; killed at the end if it still runs."""
     one = subprocess.Popen(
         [sys.executable, "-m", "cluster", *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(DEPLOY)},
+        env={**os.environ, "PYTHONPATH": str(DEPLOY), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -65,7 +65,8 @@ def require_nothing_left(said: str) -> None:
 
 
 def test_it_is_told_to_its_end() -> None:
-    with running("--once") as (one, lines):
+    own = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_SESSION_TOKEN": "of-the-user"}
+    with running("--once", **own, PGSSLMODE="verify-full", PGOPTIONS="-c no=such") as (one, lines):
         said = lines.read()
         assert one.wait(20) == 0, said
     for proved in (
@@ -85,13 +86,36 @@ def test_it_is_told_to_its_end() -> None:
     require_nothing_left(said)
 
 
+def said_until(word: str, lines: IO[str]) -> str:
+    """What it says up to that word, behind its first lines."""
+    said = ""
+    while word not in said.partition("\n\n")[2]:
+        line = lines.readline()
+        assert line, said
+        said += line
+    return said
+
+
+@pytest.mark.parametrize("word", ["PostgreSQL", "A team orders"])
+def test_killed_it_leaves_nothing_behind_either(word: str) -> None:
+    with running() as (one, lines):
+        said = said_until(word, lines)
+        one.kill()
+        said += lines.read()  # until the last that holds its output has ended
+    assert "The cluster was killed" in said
+    require_nothing_left(said)
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    for written in ("-1", "nan", "soon"):
+        with running("--seconds", written) as (one, lines):
+            assert "argument --seconds: must be a number from 0 to 600" in lines.read()
+            assert one.wait(20) == 2
+
+
 def test_interrupted_at_its_start_it_ends_what_it_has_begun() -> None:
     with running() as (one, lines):
-        said = ""
-        while "PostgreSQL" not in said.partition("\n\n")[2]:
-            line = lines.readline()
-            assert line, said
-            said += line
+        said = said_until("PostgreSQL", lines)
         one.send_signal(signal.SIGTERM)
         said += lines.read()
         assert one.wait(20) == 128 + signal.SIGTERM, said

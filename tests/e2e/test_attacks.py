@@ -171,7 +171,7 @@ async def test_hang_ups_while_settings_are_read(tmp_path: Path) -> None:
         pipe = await asyncio.to_thread(config.open, "w")
         one = await starting
         try:
-            one.send_signal(signal.SIGHUP)  # nothing to reload yet, and no reason to die
+            one.send_signal(signal.SIGHUP)  # no reason to die; it is made up for
             with pipe:
                 pipe.write(text("first"))
             assert one.stdout is not None
@@ -199,6 +199,36 @@ async def test_hang_ups_while_settings_are_read(tmp_path: Path) -> None:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 one.kill()
+            await one.wait()
+
+
+async def test_a_hang_up_before_it_is_ready_is_made_up_for(tmp_path: Path) -> None:
+    """The settings that it read are the old ones by then, and nobody hangs up a second time."""
+    async with running_sandbox(FAST) as sandbox:
+        config = tmp_path / "config.yaml"
+
+        def text(key: str) -> str:
+            teams = {"blue": {"keys": [digest(key)]}}
+            return settings_text(sandbox.base_url, tmp_path / "data", teams=teams)
+
+        port = free_port()
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
+        os.mkfifo(config)
+        one = await asyncio.create_subprocess_exec(*serve, stdout=asyncio.subprocess.PIPE)
+        try:
+            pipe = await asyncio.to_thread(config.open, "w")
+            config.unlink()
+            config.write_text(text("new"))
+            one.send_signal(signal.SIGHUP)
+            with pipe:
+                pipe.write(text("old"))
+            assert one.stdout is not None
+            assert b"ready" in await asyncio.wait_for(one.stdout.readline(), 10)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                await taken(client, "new")
+                assert not await is_taken(client, "old")
+        finally:
+            one.kill()
             await one.wait()
 
 

@@ -7,6 +7,7 @@ the server does. Objects are named from the part on. Nothing here knows what an 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ QUICK_SECONDS: Final = 5.0
 BODY_SECONDS: Final = 60.0
 LOG_SECONDS: Final = 1.0
 PIECE_BYTES: Final = 256 * 1024
+_WRITTEN: Final = re.compile(r"[\x21-\x7e]*")
 _CONNECT: Final = timedelta(seconds=2)
 _SLACK_SECONDS: Final = 5.0
 """Beyond the library's own time-outs: for what they do not cover, as finding keys by a role."""
@@ -84,14 +86,27 @@ class BucketAccess:
         scheme, _, rest = self.endpoint.partition("://")
         return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
 
-    @property
-    def is_usable(self) -> bool:
-        """An address that is none makes the library panic."""
+    def require_usable(self) -> None:
+        """Raises `StoreFull`: an address that is none, and a key that no header can hold, make the
+        library panic; one with a line break at its end is only ever refused."""
+        if not self._has_server():
+            raise StoreFull("AWS_ENDPOINT_URL must be http:// or https:// and a host")
+        for name, value in (
+            ("AWS_REGION", self.region),
+            ("AWS_ACCESS_KEY_ID", self.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key),
+            ("AWS_SESSION_TOKEN", self.session_token),
+        ):
+            if not _WRITTEN.fullmatch(value or ""):
+                raise StoreFull(f"{name} has a space, a line break or a sign that none has in it")
+
+    def _has_server(self) -> bool:
         if self.endpoint is None:
             return True
         try:
             parts = urlsplit(self.endpoint)
-            return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            return is_one and _WRITTEN.fullmatch(self.endpoint) is not None
         except ValueError:
             return False
 
@@ -222,8 +237,7 @@ class Bucket:
     def _connected(self, seconds: float) -> S3Store:
         from obstore.store import S3Store
 
-        if not self.access.is_usable:
-            raise StoreFull("AWS_ENDPOINT_URL must be http:// or https:// and a host")
+        self.access.require_usable()
         options: dict[str, Any] = {
             "timeout": timedelta(seconds=seconds),
             "connect_timeout": _CONNECT,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from cluster.ports import free_ports
 from cluster.postgres import PostgresServer
@@ -18,7 +19,7 @@ from severed import Severed
 
 from gateway.adapters.ledger.postgres import ledger as postgres_ledger
 from gateway.adapters.ledger.postgres.connections import Address
-from gateway.adapters.ledger.postgres.failures import ADVICE
+from gateway.adapters.ledger.postgres.failures import ADVICE, reason
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.postgres.side import PostgresSide
 from gateway.core.model import Run, RunState
@@ -346,6 +347,27 @@ async def test_at_the_start_it_says_what_to_do(url: str, change_it: Any, why: st
         await PostgresLedger(change_it(url)).open()
     assert why in raised.value.message
     assert "wrong" not in raised.value.message.replace("wrong password", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("server does not support SSL, but SSL was required", "the server speaks no TLS"),
+        ('root certificate file "/me/root.crt" does not exist', "certificate is not proved"),
+        ("SSL error: certificate verify failed", "certificate is not proved"),
+        (
+            'server certificate for "db" does not match host name "10.0.0.1"',
+            "certificate is for another name",
+        ),
+        ("received invalid response to SSL negotiation: H", "is no PostgreSQL"),
+        ("No such file or directory\n\tIs the server running locally", "no socket of a server"),
+        ('FATAL:  role "me" is not permitted to log in', "a LOGIN role"),
+        ('FATAL:  database "gateway" does not exist', "no such database or user"),
+    ],
+)
+def test_why_no_connection_is_made_is_told(said: str, why: str) -> None:
+    where = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
+    assert why in reason(psycopg.OperationalError(where + said))
 
 
 async def test_a_read_only_server_is_no_ledger(url: str) -> None:

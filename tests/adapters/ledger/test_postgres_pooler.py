@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +72,38 @@ async def test_without_a_way_past_the_pooler_the_tables_have_to_be_there(url: st
         assert [await behind.run(run.id) for run in runs] == runs
         assert await behind.violations() == []
         await behind.close()
+
+
+async def test_a_way_past_the_pooler_that_leads_elsewhere_is_refused_and_nothing_is_made(
+    url: str,
+) -> None:
+    with pooler(url) as through, shared_databases.new_database() as other:
+        for direct, said in (
+            (other, "storage.postgres.direct leads to another database or schema"),
+            (with_schema(url, "elsewhere"), "storage.postgres.direct leads to another"),
+            (the_server_is_nobody(url), "at the address of storage.postgres.direct"),
+        ):
+            ledger = PostgresLedger(Address(through, pooler=True, direct=direct), clock=lambda: NOW)
+            with pytest.raises(Unavailable, match=said):
+                await ledger.require_way_past_pooler()
+            with pytest.raises(Unavailable, match=said):
+                await ledger.open()
+        for place in (url, other):
+            with psycopg.connect(place) as db:
+                assert db.execute("SELECT to_regclass('schema_version')").fetchall() == [(None,)]
+        right = PostgresLedger(Address(through, pooler=True, direct=url), clock=lambda: NOW)
+        await right.require_way_past_pooler()
+        assert left_behind(through) == {the_servers(url)}
+
+
+def with_schema(url: str, name: str) -> str:
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(f"CREATE SCHEMA {name}")
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"
+
+
+def the_server_is_nobody(url: str) -> str:
+    return re.sub(r":\d+/", ":1/", url)
 
 
 @pytest.mark.parametrize("read_only", [False, True])

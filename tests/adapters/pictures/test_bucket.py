@@ -296,9 +296,25 @@ async def test_words_that_were_refused_are_told_until_another_gateway_has_writte
         ({"endpoint": "http://nowhere.invalid"}, "does not answer: check AWS_ENDPOINT_URL"),
         ({"endpoint": "nonsense"}, "AWS_ENDPOINT_URL must be"),
         ({"endpoint": "http://[::1"}, "AWS_ENDPOINT_URL must be"),
+        ({"endpoint": "http://127.0.0.1:1\n"}, "AWS_ENDPOINT_URL must be"),
+        ({"access_key_id": "gateway\u00e9"}, "AWS_ACCESS_KEY_ID has a space, a line break"),
+        ({"secret_access_key": "wrapped\n"}, "AWS_SECRET_ACCESS_KEY has a space, a line break"),
+        ({"session_token": "two words"}, "AWS_SESSION_TOKEN has a space, a line break"),
         ({"authority": "/nowhere/certificates.pem"}, "AWS_CA_BUNDLE cannot be read"),
     ],
-    ids=["secret", "key", "refused", "unknown", "nonsense", "half", "certificates"],
+    ids=[
+        "secret",
+        "key",
+        "refused",
+        "unknown",
+        "nonsense",
+        "half",
+        "broken",
+        "strange key",
+        "broken secret",
+        "strange token",
+        "certificates",
+    ],
 )
 async def test_what_is_wrong_is_named_at_the_start_and_tells_no_secret(
     home: BucketHome, store: BucketPictures, wrong: dict[str, str], said: str

@@ -17,6 +17,10 @@ RETRY_AFTER_SECONDS: Final = 5.0
 _NO_ADDRESS: Final = (
     "its address cannot be read: write % / ? # : and @ of a password as %25 %2F %3F %23 %3A and %40"
 )
+_NO_PROOF: Final = (
+    "the server's certificate is not proved: name the file of its authority behind the database in"
+    " storage.ledger, as ?sslmode=verify-full&sslrootcert=/path/to/authority.pem"
+)
 _NO_TABLES: Final = "its tables are not there, or not as this gateway knows them: a restore perhaps"
 
 CONFLICTS: Final = frozenset({"40001", "40P01"})
@@ -51,6 +55,14 @@ TEXTS: Final = {
     "password authentication failed": ADVICE["28P01"],
     "no password supplied": "storage.ledger has no password, and the server wants one",
     "no pg_hba.conf entry": ADVICE["28000"],
+    "does not support SSL": "the server speaks no TLS, and sslmode in storage.ledger wants it",
+    "root certificate file": _NO_PROOF,
+    "certificate verify failed": _NO_PROOF,
+    "does not match host name": "the server's certificate is for another name than the host in"
+    " storage.ledger",
+    "invalid response to SSL": "what answers at the address of storage.ledger is no PostgreSQL",
+    "failed: No such file or directory": "there is no socket of a server where storage.ledger says",
+    "is not permitted to log in": "the user of storage.ledger may not log in: make it a LOGIN role",
     "does not exist": "the server has no such database or user: mend storage.ledger",
     "too many clients": ADVICE["53300"],
     "remaining connection slots": ADVICE["53300"],

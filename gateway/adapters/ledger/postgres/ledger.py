@@ -83,17 +83,20 @@ class PostgresLedger(LedgerReads, LedgerWrites):
         self._lanes: tuple[Lane, ...] = ()
 
     async def open(self) -> None:
-        direct = self._address.past_pooler
-        if self._read_only or direct is None:
-            await asyncio.to_thread(opening.check, self._address)
-        else:
-            await asyncio.to_thread(opening.prepare, direct)
+        is_reader = self._read_only or self._address.past_pooler is None
+        ready = opening.check if is_reader else opening.prepare
+        await asyncio.to_thread(ready, self._address)
         readers = (self._reader, self._reports, self._audit)
         self._lanes = readers if self._read_only else (*readers, self._writer)
         for lane in self._lanes:
             lane.start()
         if self._listener is not None and self._is_heard:
             self._listener.start()
+
+    async def require_way_past_pooler(self) -> None:
+        """Raises `Unavailable` where there is one that does not lead here; needs no opening."""
+        if self._address.direct is not None:
+            await asyncio.to_thread(opening.check_past_pooler, self._address)
 
     async def close(self) -> None:
         """Whatever hangs is left behind after a while."""

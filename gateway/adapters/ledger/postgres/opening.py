@@ -7,6 +7,7 @@ behind it, and tries again.
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import closing
 from typing import Final
@@ -24,6 +25,15 @@ from gateway.errors import Unavailable
 MIGRATING: Final = 0x6D696772
 """The advisory lock of whoever migrates."""
 
+MARKED: Final = 0x73616D65
+"""The advisory locks by which two ways to a database know each other."""
+
+SAME_PLACE: Final = (
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+    " AND classid = ?::int::oid AND objid = ?::int::oid AND database ="
+    " (SELECT oid FROM pg_database WHERE datname = current_database())), current_schema()"
+)
+
 TURN_SECONDS: Final = 120
 """Longer than that another gateway's migration is not waited for; whoever starts this one may."""
 
@@ -35,11 +45,11 @@ OLDEST: Final = 150000
 """PostgreSQL 15: the oldest that the tests run on."""
 
 
-def prepare(url: str) -> None:
-    """Makes or migrates the ledger there; raises `Unavailable` with what the server said."""
+def prepare(address: Address) -> None:
+    """Makes or migrates the ledger there, by the way past its pooler; raises `Unavailable` with
+    what the server said."""
     try:
-        with closing(PostgresDatabase(url, writes=True)) as db:
-            require_own_session(db.connection, url)
+        with closing(_past_pooler(address)) as db:
             _require_fit(db)
             _take_its_time(db)
             _take_turn(db)
@@ -47,7 +57,47 @@ def prepare(url: str) -> None:
             marks.require_settled(db)
             db.execute(FORGET)
     except psycopg.Error as error:
+        raise _named(error, address) from error
+
+
+def check_past_pooler(address: Address) -> None:
+    """Raises `Unavailable` as `prepare` would for where that way leads; writes nothing."""
+    try:
+        _past_pooler(address).close()
+    except psycopg.Error as error:
+        raise _named(error, address) from error
+
+
+def _past_pooler(address: Address) -> PostgresDatabase:
+    db = PostgresDatabase(address.past_pooler or address.url, writes=True)
+    try:
+        require_own_session(db.connection, address.past_pooler or address.url)
+        if address.direct is not None:
+            _require_same_place(db, address)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _require_same_place(db: PostgresDatabase, address: Address) -> None:
+    """Both ways lead to one database and schema: a lock that is taken by one is seen by the other.
+    Else tables would be made in another one, and news never heard."""
+    [schema] = db.execute("SELECT current_schema()").fetchall()
+    mark = (MARKED, secrets.randbelow(2**31))
+    db.execute("SELECT pg_advisory_lock_shared(?::int, ?::int)", mark)
+    try:
+        with closing(PostgresDatabase(address.url, pooler=True, writes=True)) as through:
+            found = through.execute(SAME_PLACE, mark).fetchall()
+    except psycopg.Error as error:
         raise _named(error) from error
+    finally:
+        db.execute("SELECT pg_advisory_unlock_shared(?::int, ?::int)", mark)
+    if found != [(True, *schema)]:
+        raise Unavailable(
+            "storage.postgres.direct leads to another database or schema than storage.ledger:"
+            " it is the same one's address, past the pooler."
+        )
 
 
 def check(address: Address) -> None:
@@ -129,7 +179,11 @@ def _migrate(db: PostgresDatabase) -> None:
     return None
 
 
-def _named(error: psycopg.Error) -> Unavailable:
-    """At the start the operator reads the message: it says what the server said."""
+def _named(error: psycopg.Error, past_pooler: Address | None = None) -> Unavailable:
+    """At the start the operator reads the message: it says what the server said, and which
+    setting led there."""
     said = str(error).strip() or type(error).__name__
-    return Unavailable(f"{unavailable(error).message} ({said.splitlines()[0]})")
+    message = f"{unavailable(error).message} ({said.splitlines()[0]})"
+    if past_pooler is not None and past_pooler.direct is not None:
+        message = message.replace("storage.ledger", "storage.postgres.direct")
+    return Unavailable(message)
