@@ -27,8 +27,8 @@ READ_SECONDS: Final = 0.5
 WAL_BYTES: Final = 68 * 1024 * 1024
 """What the ledger lets it keep (`journal_size_limit`), and some pages more."""
 
-CACHE_ROOM: Final = 3
-"""The cache's limit counts its entries; its file, its log and what is to be culled come on top."""
+CACHE_ROOM_BYTES: Final = 8_000_000
+"""What comes on top of the cache's limit: its write-ahead log of 4 MB, and what is to be culled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class _Conductor:
             self._readings.append(now)
 
     def _judge(self) -> None:
-        allowed = CACHE_ROOM * CACHE_BYTES
+        allowed = CACHE_BYTES + CACHE_ROOM_BYTES
         self._outcome.trends = trends(self._readings)
         self._outcome.bounds = bounds(self._readings, wal_bytes=WAL_BYTES, cache_bytes=allowed)
 
