@@ -50,10 +50,10 @@ bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, every page wi
 	@$(BIN)/python -m benchmarks.pages
 	@$(BIN)/python -m benchmarks.cluster
 
-soak: $(DEVELOPMENT) ## run a gateway under load, faults and restarts, MINUTES=5; fails when anything grows, drifts or is lost
+soak: $(DEVELOPMENT) ## run a gateway under load, faults and restarts (MINUTES=5): does anything grow, drift or get lost?
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),5)
 
-kills: $(DEVELOPMENT) ## kill a gateway under load at random, KILLS=1000 times: nothing paid twice, nothing lost
+kills: $(DEVELOPMENT) ## kill a gateway under load at random moments (KILLS=1000): is anything paid twice or lost?
 	@IMAGE_GATEWAY_TEST_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/e2e/test_crash.py -k killed_dozens
 
 screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +21,9 @@ CALLBACK_SECONDS: Final = 20.0
 BATCH: Final = 50
 """Tasks that are asked after at a time."""
 
+AT_ONCE: Final = 16
+"""Pictures that are looked at side by side."""
+
 SHOWN: Final = 10
 """Findings of one kind that are told; of the others only how many there are."""
 
@@ -31,7 +34,7 @@ RUNS: Final = (
 SPENT: Final = "SELECT team, SUM(spent_usd_micros) FROM runs GROUP BY team"
 
 
-async def findings(client: Client) -> Mapping[str, Sequence[str]]:
+async def findings(client: Client, tell: Callable[[str], None]) -> Mapping[str, Sequence[str]]:
     """By what was looked at, in the order of looking; an empty list is a promise that was kept."""
     looks = {
         "every order has ended": _ended,
@@ -43,7 +46,11 @@ async def findings(client: Client) -> Mapping[str, Sequence[str]]:
         "no answer was unexpected": _answers,
         "no error that nobody caught is in the log": _log,
     }
-    return {name: _told([one async for one in look(client)]) for name, look in looks.items()}
+    found: dict[str, Sequence[str]] = {}
+    for name, look in looks.items():
+        tell(f"looking whether {name}")
+        found[name] = _told([one async for one in look(client)])
+    return found
 
 
 def _told(found: Sequence[str]) -> list[str]:
@@ -78,12 +85,20 @@ async def _ended(client: Client) -> AsyncIterator[str]:
 
 
 async def _pictures(client: Client) -> AsyncIterator[str]:
-    for name in client.promises.expected_pictures:
-        answer = await client.ask("GET", f"/pictures/{name}")
-        if answer is None:
-            yield f"{name} is not there"
-        elif hashlib.sha256(answer.content).hexdigest() != name.partition(".")[0]:
-            yield f"{name} has other bytes"
+    names = client.promises.expected_pictures
+    for start in range(0, len(names), AT_ONCE):
+        looks = (_picture(client, name) for name in names[start : start + AT_ONCE])
+        for wrong in await asyncio.gather(*looks):
+            if wrong:
+                yield wrong
+
+
+async def _picture(client: Client, name: str) -> str:
+    answer = await client.ask("GET", f"/pictures/{name}")
+    if answer is None:
+        return f"{name} is not there"
+    is_it = hashlib.sha256(answer.content).hexdigest() == name.partition(".")[0]
+    return "" if is_it else f"{name} has other bytes"
 
 
 async def _callbacks(client: Client) -> AsyncIterator[str]:

@@ -74,7 +74,7 @@ async def soaked(folder: Path, plan: Plan, tell: Tell) -> Outcome:
         tell("quiet: every order ends, then all that was promised is looked at")
         client = conductor.client(0)
         await proof.quiet(client)
-        outcome.findings = await proof.findings(client)
+        outcome.findings = await proof.findings(client, tell)
         await client.http.aclose()
     return outcome
 
