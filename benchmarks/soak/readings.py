@@ -113,7 +113,7 @@ def trends(readings: Sequence[Reading]) -> list[Trend]:
     """Raises `ValueError` where there are too few readings to say anything."""
     warm = readings[int(len(readings) * WARM_UP_SHARE) :]
     quarter = len(warm) // 4
-    if quarter < 2:
+    if not quarter:
         raise ValueError(f"{len(readings)} readings tell nothing: let it run longer")
     early, late = warm[: quarter + 1], warm[-quarter - 1 :]
 
