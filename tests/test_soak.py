@@ -93,7 +93,7 @@ def test_a_handful_of_requests_tells_nothing_of_their_cost() -> None:
 
 def test_too_short_to_tell() -> None:
     with pytest.raises(ValueError, match="longer"):
-        trends(STEADY[:5])
+        trends(STEADY[:4])
 
 
 def test_bounds_look_at_the_largest() -> None:
