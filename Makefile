@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test test-cluster bench screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test test-cluster bench soak kills screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,12 @@ bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, every page wi
 	@$(BIN)/python -m benchmarks.hot_paths
 	@$(BIN)/python -m benchmarks.pages
 	@$(BIN)/python -m benchmarks.cluster
+
+soak: $(DEVELOPMENT) ## run a gateway under load, faults and restarts (MINUTES=5): does anything grow, drift or get lost?
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),5)
+
+kills: $(DEVELOPMENT) ## kill a gateway under load at random moments (KILLS=1000): is anything paid twice or lost?
+	@IMAGE_GATEWAY_TEST_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/e2e/test_crash.py -k killed_dozens
 
 screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)
 	@$(BIN)/python docs/screenshots.py

@@ -39,6 +39,16 @@ def armed(owner: object, name: str, when: str, count: int) -> None:
     setattr(owner, name, deadly)
 
 
+async def serve(ready: Ready, settings: Path, port: int) -> None:
+    """Until somebody else kills it."""
+    gateway = Gateway(parse(settings.read_text(), {}))
+    await gateway.start()
+    async with InProcessServer(gateway.app, port=port).running() as http:
+        gateway.bound(http.bound_port)
+        ready()
+        await asyncio.Event().wait()
+
+
 async def main(
     ready: Ready, settings: Path, port: int, operation: str, when: str, count: int
 ) -> None:
