@@ -24,6 +24,8 @@ from gateway.ports.pictures import Found, Pictures
 log = structlog.get_logger("gateway.http")
 
 CHUNK_BYTES: Final = 256 * 1024
+STREAMED_BYTES: Final = 64 * 1024
+"""Each reader has some of these in memory: what came, what is given on, what the socket takes."""
 
 
 class PictureAnswer(FileResponse):
@@ -42,6 +44,8 @@ class PictureAnswer(FileResponse):
 
 class StreamedAnswer(PictureAnswer):
     """Of one that lies elsewhere. `opened`: its bytes from the start, where they come already."""
+
+    chunk_size = STREAMED_BYTES
 
     def __init__(
         self,

@@ -34,7 +34,11 @@ REGION: Final = "us-east-1"
 QUICK_SECONDS: Final = 5.0
 BODY_SECONDS: Final = 60.0
 LOG_SECONDS: Final = 1.0
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 64 * 1024
+PART_BYTES: Final = 256 * 1024
+STALL_SECONDS: Final = 1.0
+"""A reader that wants nothing for so long holds no stream open."""
+
 _WRITTEN: Final = re.compile(r"[\x21-\x7e]*")
 _CONNECT: Final = timedelta(seconds=2)
 _SLACK_SECONDS: Final = 5.0
@@ -263,21 +267,28 @@ class Bucket:
         return await _obstore().get_async(self._bodies, key, options=options)
 
     async def _pieces(self, key: str, got: Any, stop: int | None) -> AsyncGenerator[bytes]:
+        """One stream for a quick reader; one that let it wait is given the rest in small parts."""
         at, end = got.range
+        stalled = asyncio.Event()
         while at < end:
             before = at
-            stream = got.stream(min_chunk_size=PIECE_BYTES)
+            stream = _Stream(got, stalled)
+            del got
             try:
-                while piece := await self._in_time(_next(stream), BODY_SECONDS):
-                    at += len(piece)
-                    yield piece
+                while size := await self._in_time(stream.next(), BODY_SECONDS):
+                    at += size
+                    stream.waits_for_reader()
+                    yield stream.taken()  # kept by nobody here while its reader waits
             except StoreFull:
                 if at == before:
                     raise
+            finally:
+                stream.close()
             if at == before:
                 raise StoreFull(f"{self.where} broke off")
             if at < end:
-                got = await self._or_none(self._opened(key, at, stop), QUICK_SECONDS)
+                part = min(at + PART_BYTES, end) if stalled.is_set() else stop
+                got = await self._or_none(self._opened(key, at, part), QUICK_SECONDS)
                 if got is None:
                     raise StoreFull(f"{key} is no longer there")
 
@@ -315,9 +326,43 @@ def _certificates(path: str) -> bytes:
         raise StoreFull(f"AWS_CA_BUNDLE cannot be read: {error.strerror}") from None
 
 
-async def _next(stream: Any) -> bytes:
-    piece = await anext(stream, b"")
-    return piece if isinstance(piece, bytes) else bytes(piece)
+class _Stream:
+    """An answer's bytes. While its reader waits, the library reads ahead: of a reader that stands
+    still the stream is let go, and `stalled` set."""
+
+    def __init__(self, got: Any, stalled: asyncio.Event) -> None:
+        self._pieces: Any = got.stream(min_chunk_size=PIECE_BYTES)
+        self._stalled = stalled
+        self._piece = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def next(self) -> int:
+        """How long the next piece is; 0 at its end, and once it was let go."""
+        self._stop_timer()
+        if self._pieces is None:
+            return 0
+        self._piece = bytes(await anext(self._pieces, b""))
+        return len(self._piece)
+
+    def taken(self) -> bytes:
+        piece, self._piece = self._piece, b""
+        return piece
+
+    def waits_for_reader(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._let_go)
+
+    def close(self) -> None:
+        self._stop_timer()
+        self._pieces = None
+
+    def _let_go(self) -> None:
+        self._stalled.set()
+        self._pieces = None
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
 
 def _obstore() -> Any:

@@ -175,6 +175,34 @@ async def test_a_picture_that_is_being_read_goes_on_or_breaks_off(
     await slow.close()
 
 
+async def test_whoever_stands_still_holds_no_stream_open(
+    home: BucketHome, store: BucketPictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest comes in small parts, each asked for when it is wanted."""
+    data = picture("png", 1500, 1400)
+    assert len(data) > 4 * bucket_client.PART_BYTES
+    kept = await keep(store, data)
+    monkeypatch.setattr(bucket_client, "STALL_SECONDS", 0.02)
+    asked: list[tuple[int, int | None]] = []
+    opened_by = Bucket._opened
+
+    async def noted(self: Bucket, key: str, start: int, stop: int | None) -> Any:
+        asked.append((start, stop))
+        return await opened_by(self, key, start, stop)
+
+    monkeypatch.setattr(Bucket, "_opened", noted)
+    opened = await store.read(kept.name)
+    assert opened is not None
+    came = bytearray(await anext(opened[1]))
+    await asyncio.sleep(0.1)
+    async for piece in opened[1]:
+        came += piece
+    assert bytes(came) == data
+    assert asked[0] == (0, None)
+    parts = [stop - start for start, stop in asked[1:] if stop is not None]
+    assert len(parts) == len(asked) - 1 > 2 and max(parts) <= bucket_client.PART_BYTES
+
+
 # --- the server is frozen -----------------------------------------------------------------------
 
 
