@@ -24,8 +24,8 @@ LEDGER_NAME: Final = "ledger.sqlite3"
 PAGE_CACHES_MIB: Final = (32, 16, 16, 16)
 """Of the ledger's connections, the writer's and the readers' (`adapters/ledger/connections.py`)."""
 
-REQUESTS_THAT_TELL: Final = 500
-"""With fewer in a quarter of the time, what each costs is chance."""
+REQUESTS_THAT_TELL: Final = 3_000
+"""With fewer in a quarter of the time, what each costs is chance: which acts, in what weather."""
 
 
 @dataclass(frozen=True, slots=True)
