@@ -46,7 +46,7 @@ quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other pro
 	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
 bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, every page with a large ledger, and replicas
-	@$(BIN)/python -m benchmarks.hot_paths
+	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.pages
 	@$(BIN)/python -m benchmarks.cluster
 

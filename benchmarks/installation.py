@@ -10,8 +10,10 @@ import hashlib
 import json
 import random
 import sqlite3
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -41,6 +43,13 @@ WORDS: Final = (
 ).split()
 
 
+@contextmanager
+def folder() -> Iterator[Path]:
+    """For all that a bench writes; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
 def team(number: int) -> str:
     return f"team-{number % TEAMS:03}"
 
@@ -54,20 +63,23 @@ def settings(upstream: str, folder: Path) -> str:
     digest = f"sha256:{hashlib.sha256(TEAM_KEY.encode()).hexdigest()}"
     admin = f"sha256:{hashlib.sha256(ADMIN_KEY.encode()).hexdigest()}"
     budgets = [{"usd": 50, "per": "day"}, {"usd": 500, "per": "month"}]
+    ample = [{"usd": 1_000_000, "per": budget["per"]} for budget in budgets]
     route = {"upstream": "evolink", "model": "gpt-image-1.5", "price": 0.05}
     teams: dict[str, object] = {team(n): {"budgets": budgets} for n in range(TEAMS)}
-    teams[team(0)] = {"keys": [digest], "budgets": budgets}
+    teams[team(0)] = {"keys": [digest], "budgets": ample}
+    vendor = {"base_url": upstream, "api_key": "sk-bench", "allow_private_addresses": True}
+    polls = {"first": "100ms", "every": "100ms", "max": "100ms"}
     value = {
         "server": {"admin_keys": [admin], "port": 0},
         "storage": {"data_dir": str(folder), "free_space_floor": 0},
         "upstreams": {
-            "evolink": {
-                "base_url": upstream,
-                "api_key": "sk-bench",
-                "allow_private_addresses": True,
-            }
+            "evolink": vendor,
+            "quick": {**vendor, "poll": polls},
         },
-        "models": {model(n): {"routes": [route]} for n in range(MODELS)},
+        "models": {
+            **{model(n * TEAMS): {"routes": [route]} for n in range(MODELS)},
+            "quick": {"routes": [{**route, "upstream": "quick"}]},
+        },
         "teams": teams,
     }
     return json.dumps(value)

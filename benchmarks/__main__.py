@@ -1,0 +1,72 @@
+"""`make bench`, `python -m benchmarks [--only CASE …]`: all that is measured of the gateway.
+
+Everything is started on free ports of loopback and ended again. Absolute figures are those of the
+machine; the ratios to a floor, measured in the same rounds, carry over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks import hot, machine, rows, submits
+from benchmarks.rows import Row
+from benchmarks.windows import Options
+
+Measure = Callable[[Collection[str], Options], list[Row]]
+GROUPS: Final[Sequence[tuple[Sequence[str], Measure]]] = (
+    (hot.CASES, hot.measured),
+    (submits.CASES, submits.measured),
+)
+CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    told = _reading().parse_args(arguments)
+    options = Options(
+        rounds=told.rounds or (1 if told.quick else 3),
+        seconds=told.seconds or (0.2 if told.quick else 2.0),
+        connections=tuple(told.connections or ((16,) if told.quick else (1, 16, 64))),
+        quick=told.quick,
+        trees=tuple(told.against),
+    )
+    described, began = machine.described(), time.monotonic()
+    print(f"{described['processors']} processors, {described['model']}, {described['system']}")
+    print(f"Python {described['python']}; {described['pinning']}\n", flush=True)
+    found = []
+    for cases, measure in GROUPS:
+        wanted = [case for case in cases if case in (told.only or CASES)]
+        if wanted:
+            print(f"measuring {', '.join(wanted)} ...", file=sys.stderr, flush=True)
+            part = measure(wanted, options)
+            found += part
+            print(f"{rows.table(part)}\n", flush=True)
+    if told.json:
+        rows.write(told.json, found, described, time.monotonic() - began)
+    return 1 if any(row.void for row in found) else 0
+
+
+def _reading() -> argparse.ArgumentParser:
+    reading = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    reading.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
+    reading.add_argument("--quick", action="store_true", help="one tiny window of each")
+    reading.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
+    reading.add_argument("--rounds", type=int, help="windows of each candidate; 3")
+    reading.add_argument("--seconds", type=float, help="of a window; 2")
+    reading.add_argument("--connections", type=int, nargs="+", help="1 16 64")
+    reading.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="other trees of the gateway, which take turns with this one",
+    )
+    return reading
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What a bench tells: rows of figures, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+HEAD: Final = ("case", "at", "who", "a second", "p50 ms", "p99 ms", "CPU µs", "MiB", "ratio", "")
+
+
+@dataclass(slots=True)
+class Row:
+    """One line. What was not measured is None; `void` are the reasons of windows that count not."""
+
+    case: str
+    what: str
+    who: str = "gateway"
+    per_second: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    cpu_us: float | None = None
+    mib: float | None = None
+    ratio: float | None = None
+    beside: str = ""
+    """What the ratio is to."""
+    note: str = ""
+    void: tuple[str, ...] = ()
+
+    def cells(self) -> tuple[str, ...]:
+        notes = [self.note] if self.note else []
+        if self.void:
+            notes.append(f"{len(self.void)} void: {' '.join(self.void[0].split())[:120]}")
+        return (
+            *(self.case, self.what, self.who),
+            _shown(self.per_second),
+            *(_shown(self.p50_ms), _shown(self.p99_ms), _shown(self.cpu_us), _shown(self.mib)),
+            "" if self.ratio is None else f"{self.ratio:.2f} of {self.beside}",
+            "; ".join(notes).replace("|", "/"),
+        )
+
+
+def _shown(value: float | None) -> str:
+    """Three digits that count, and no more than a reader can use."""
+    if value is None:
+        return ""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown, which a terminal shows as well."""
+    cells = [HEAD, *(row.cells() for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
+
+    def line(row: Sequence[str]) -> str:
+        last = len(row) - 1
+        texts = [
+            f"{text:>{width}}" if 3 <= column < last - 1 else f"{text:<{width}}"
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "| " + " | ".join(texts) + " |"
+
+    marks = ["-" * (width - 1) + (":" if 3 <= at < 8 else "-") for at, width in enumerate(widths)]
+    return "\n".join([line(HEAD), line(marks), *(line(row) for row in cells[1:])])
+
+
+def write(file: Path, rows: Sequence[Row], machine: Mapping[str, Any], seconds: float) -> None:
+    """The whole of it, as JSON."""
+    told = {"machine": machine, "seconds": round(seconds), "rows": [asdict(row) for row in rows]}
+    file.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
