@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import hot, machine, rows, submits
+from benchmarks import flight, growing, hot, machine, rows, starting, submits, waiting
 from benchmarks.rows import Row
 from benchmarks.windows import Options
 
@@ -21,6 +21,10 @@ Measure = Callable[[Collection[str], Options], list[Row]]
 GROUPS: Final[Sequence[tuple[Sequence[str], Measure]]] = (
     (hot.CASES, hot.measured),
     (submits.CASES, submits.measured),
+    (starting.CASES, starting.measured),
+    (waiting.CASES, waiting.measured),
+    (growing.CASES, growing.measured),
+    (flight.CASES, flight.measured),
 )
 CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
 

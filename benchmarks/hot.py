@@ -26,7 +26,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
         floor = one.module("floor", "orders", "PORT", str(one.folder))
         trees = (ROOT, *(Path(tree) for tree in options.trees))
         gateways = [one.add_gateway(_named(tree), tree=tree) for tree in trees]
-        ways = {each: _ways(each, one) for each in gateways}
+        sent = {each: ways(each) for each in gateways}
         contenders = []
         if set(cases) - {"picture"}:
             contenders.append(_floor("floor", floor, Way(ORDERS, json.dumps(ORDER))))
@@ -34,7 +34,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
             if case == "picture":
                 contenders += _nginx(one, gateways[0])
             beside = "nginx" if case == "picture" else floor.name
-            contenders += [Contender(case, each, ways[each][case], beside) for each in gateways]
+            contenders += [Contender(case, each, sent[each][case], beside) for each in gateways]
         return alternate(one, contenders, options)
 
 
@@ -46,9 +46,8 @@ def _floor(name: str, server: Server, way: Way) -> Contender:
     return Contender(name, server, way, is_floor=True)
 
 
-def _ways(gateway: Server, one: Stand) -> Mapping[str, Way]:
+def ways(gateway: Server) -> Mapping[str, Way]:
     """Of an order that is finished, and of one that is not."""
-    assert one.upstream is not None
     task: dict[str, Any] = call(f"{gateway.url}{ORDERS}", ORDER, **WAIT)
     if task["status"] != "completed":
         raise SystemExit(f"the first order is {task['status']}")

@@ -27,6 +27,7 @@ from gateway import serving
 MARK: Final = "@@@@@@@@@@@@"
 """Twelve characters, so that the length of a body stays the same."""
 BUFFER_BYTES: Final = 1024 * 1024
+SMALLEST_BYTES: Final = 16 * 1024
 LATE_SECONDS: Final = 60.0
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length: "
@@ -84,11 +85,12 @@ def quantile(ordered: list[float], share: float) -> float:
 class Connection(asyncio.BufferedProtocol):
     """One connection, which sends its next request when the last one is answered."""
 
-    def __init__(self, requests: Iterator[bytes], status: int, outcome: Outcome) -> None:
+    def __init__(self, requests: Iterator[bytes], plan: Plan, outcome: Outcome) -> None:
         self._requests = requests
-        self._status = str(status).encode()
+        self._status = str(plan.status).encode()
         self._outcome = outcome
-        self._buffer = bytearray(BUFFER_BYTES)
+        # Of a crowd each gets little: ten thousand large ones would be gigabytes.
+        self._buffer = bytearray(max(BUFFER_BYTES // plan.connections, SMALLEST_BYTES))
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._missing = 0  # bytes of a body whose head was read
@@ -118,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._filled += nbytes
         end = self._buffer.find(HEAD_END, 0, self._filled)
         if end < 0:
-            if self._filled == BUFFER_BYTES:
+            if self._filled == len(self._buffer):
                 self.leave("a head without an end")
             return
         body = self._filled - end - len(HEAD_END)
@@ -196,7 +198,7 @@ async def run(plan: Plan) -> Outcome:
     made = []
     for _ in range(plan.connections):
         _, one = await loop.create_connection(
-            lambda: Connection(requests, plan.status, outcome), plan.host, plan.port
+            lambda: Connection(requests, plan, outcome), plan.host, plan.port
         )
         made.append(one)
     began, used = time.perf_counter(), _processor_seconds()

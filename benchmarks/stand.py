@@ -26,7 +26,7 @@ from cluster.programs import DIRECT, Program
 
 from benchmarks import installation, machine
 from benchmarks.load import Plan
-from benchmarks.processors import family
+from benchmarks.processors import family, processor_seconds
 from gateway.wiring import LEDGER_NAME
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -105,7 +105,7 @@ class Stand:
     load: Load
     upstream: Server | None = None
     numbers: int = 0
-    gateways: list[Replica] = field(default_factory=list)
+    failed_before: dict[str, int] = field(default_factory=dict)
 
     def fresh(self, count: int = 10_000_000) -> int:
         """So many numbers that no request had before; the first of them."""
@@ -139,22 +139,28 @@ class Stand:
         return self.upstream
 
     def add_gateway(
-        self, name: str = "gateway", *, tree: Path = ROOT, data: Path | None = None, **more: object
+        self,
+        name: str = "gateway",
+        *,
+        tree: Path = ROOT,
+        teams: int = installation.TEAMS,
+        server: Mapping[str, object] | None = None,
     ) -> Server:
-        """As `serve` runs it. `more` are sections of its settings."""
+        """As `serve` runs it; `server` is more of that section of its settings."""
         assert self.upstream is not None
         folder = self.folder / name
-        settings = json.loads(installation.settings(self.upstream.url, data or folder / "data"))
-        for section, values in more.items():
-            settings.setdefault(section, {}).update(values)
+        text = installation.settings(self.upstream.url, folder / "data", teams=teams)
+        settings = json.loads(text)
+        settings["server"] |= server or {}
         (port,) = free_ports(1)
         one = Replica(name, port, folder, settings, {"PYTHONPATH": str(tree)})
         with machine.pinned(machine.SERVER):
             one.start()
         self.ends.callback(one.stop)
-        self.gateways.append(one)
         assert one.pid is not None
-        return Server(name, port, one.pid)
+        found = Server(name, port, one.pid)
+        self.failed_before[name] = count(self.ledger_of(found), ENDED, "failed")
+        return found
 
     def add_nginx(self, files: Path) -> Server | None:
         """With sendfile; None where it is not installed."""
@@ -167,6 +173,11 @@ class Stand:
         file.write_text(NGINX.format(folder=self.folder, port=port, root=files, user=user))
         return self.start("nginx", nginx, "-c", str(file), "-e", "stderr", port=port)
 
+    def release(self) -> None:
+        """What upstream holds is done."""
+        assert self.upstream is not None
+        call(f"{self.upstream.url}/release", method="POST")
+
     def settled(self, server: Server, *, seconds: float = SETTLE_SECONDS) -> str:
         """Waits until no run is open there. Says what is wrong, if something is."""
         until = time.monotonic() + seconds
@@ -174,7 +185,7 @@ class Stand:
             if time.monotonic() > until:
                 return "a run did not end"
             time.sleep(0.1)
-        failed = count(self.ledger_of(server), ENDED, "failed")
+        failed = count(self.ledger_of(server), ENDED, "failed") - self.failed_before[server.name]
         return f"{failed} runs failed" if failed else ""
 
     def ledger_of(self, server: Server) -> Path:
@@ -190,6 +201,13 @@ def stand() -> Iterator[Stand]:
         one = Stand(folder, ends, load)
         one.add_upstream()
         yield one
+
+
+def idle_share(server: Server, seconds: float) -> float:
+    """What it takes of a core while nobody asks."""
+    before = processor_seconds(server.pids)
+    time.sleep(seconds)
+    return (processor_seconds(server.pids) - before) / seconds
 
 
 def count(ledger: Path, query: str, *values: object) -> int:

@@ -14,7 +14,7 @@ from benchmarks.hot import ORDERS
 from benchmarks.load import MARK, Plan
 from benchmarks.processors import processor_seconds, resident_mib
 from benchmarks.rows import Row
-from benchmarks.stand import ROOT, Server, Stand, call, stand
+from benchmarks.stand import ROOT, Server, Stand, idle_share, stand
 from benchmarks.windows import Contender, Options, Way, alternate
 
 IDLE_SECONDS: Final = 2.0
@@ -38,7 +38,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
         rows = _submits(one, gateways, options) if "submit" in cases else []
         for case, words in WORKS.items():
             if case in cases:
-                rows += _orders(case, words, one, gateways, options)
+                rows += orders(case, words, one, gateways, options)
     return rows
 
 
@@ -59,15 +59,14 @@ def _submits(one: Stand, gateways: list[Server], options: Options) -> list[Row]:
 
 
 def _released(one: Stand, gateway: Server) -> str:
-    assert one.upstream is not None
-    call(f"{one.upstream.url}/release", method="POST")
+    one.release()
     return one.settled(gateway)
 
 
 # --- an order, from POST to kept -------------------------------------------------------------
 
 
-def _orders(
+def orders(
     case: str, words: str, one: Stand, gateways: list[Server], options: Options
 ) -> list[Row]:
     """So many orders by sixteen connections; what the gateway takes anyway is taken off."""
@@ -85,7 +84,7 @@ def _orders(
 def _order(row: Row, one: Stand, gateway: Server, way: Way, number: int) -> None:
     one.load.ask(_plan(gateway, way, one, AT_ONCE))  # the decoding processes are there then
     one.settled(gateway)
-    idle = _idle_share(gateway)
+    idle = idle_share(gateway, IDLE_SECONDS)
     before, began = processor_seconds(gateway.pids), time.monotonic()
     found = one.load.ask(_plan(gateway, way, one, number))
     failed = one.settled(gateway) or found["failed"]
@@ -109,13 +108,6 @@ def _plan(gateway: Server, way: Way, one: Stand, number: int) -> Plan:
         first_number=one.fresh(),
         at_most=number,
     )
-
-
-def _idle_share(gateway: Server) -> float:
-    """What it takes of a processor while nobody asks."""
-    before = processor_seconds(gateway.pids)
-    time.sleep(IDLE_SECONDS)
-    return (processor_seconds(gateway.pids) - before) / IDLE_SECONDS
 
 
 def _middle(rows: list[Row]) -> Row:
