@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "deploy"))  # servers of `cluster`
+_ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(_ROOT / "deploy"), str(_ROOT / "tests")]  # servers of `cluster`, samples of orders

@@ -13,7 +13,18 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import flight, growing, hot, machine, rows, starting, submits, waiting
+from benchmarks import (
+    admissions,
+    cluster,
+    flight,
+    growing,
+    hot,
+    machine,
+    rows,
+    starting,
+    submits,
+    waiting,
+)
 from benchmarks.rows import Row
 from benchmarks.windows import Options
 
@@ -25,6 +36,8 @@ GROUPS: Final[Sequence[tuple[Sequence[str], Measure]]] = (
     (waiting.CASES, waiting.measured),
     (growing.CASES, growing.measured),
     (flight.CASES, flight.measured),
+    (cluster.CASES, cluster.measured),
+    (admissions.CASES, admissions.measured),
 )
 CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
 

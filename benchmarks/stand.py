@@ -121,7 +121,7 @@ class Stand:
         environment = {"PYTHONPATH": str(ROOT), **_without_proxies()}
         program = Program(name, command, folder / "log", environment=environment)
         with machine.pinned(cores):
-            program.start(lambda: _listens(port))
+            program.start(lambda: listens(port))
         self.ends.callback(program.stop)
         assert program.pid is not None
         return Server(name, port, program.pid)
@@ -236,6 +236,7 @@ def _without_proxies() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -11,7 +11,7 @@ constraint is broken each is done for itself, so that only the guilty one hears 
 Turns that are taken and given back together share two round trips as well: there are two of them
 for each paid picture, and one by one they would not be done in time where the server is far.
 
-Measured with `benchmarks/postgres_orders.py` on two shared cores: see its page of decisions.
+Measured with `benchmarks/admissions.py` on two shared cores: see its page of decisions.
 """
 
 from __future__ import annotations
