@@ -7,6 +7,7 @@ machine; the ratios to a floor, measured in the same rounds, carry over.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +21,7 @@ from benchmarks import (
     growing,
     hot,
     machine,
+    record,
     rows,
     starting,
     submits,
@@ -44,6 +46,8 @@ CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     told = _reading().parse_args(arguments)
+    if told.page and not told.json:
+        raise SystemExit("--page shows what is in the file of --json: name one")
     options = Options(
         rounds=told.rounds or (1 if told.quick else 3),
         seconds=told.seconds or (0.2 if told.quick else 2.0),
@@ -51,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quick=told.quick,
         trees=tuple(told.against),
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # contexts end then
     described, began = machine.described(), time.monotonic()
     print(f"{described['processors']} processors, {described['model']}, {described['system']}")
     print(f"Python {described['python']}; {described['pinning']}\n", flush=True)
@@ -62,8 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             part = measure(wanted, options)
             found += part
             print(f"{rows.table(part)}\n", flush=True)
-    if told.json:
-        rows.write(told.json, found, described, time.monotonic() - began)
+            if told.json:
+                record.kept(told.json, part, described, ("floor", *CASES))
+    print(f"{time.monotonic() - began:.0f} s")
+    if told.page:
+        record.show(told.json)
     return 1 if any(row.void for row in found) else 0
 
 
@@ -71,7 +79,8 @@ def _reading() -> argparse.ArgumentParser:
     reading = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     reading.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
     reading.add_argument("--quick", action="store_true", help="one tiny window of each")
-    reading.add_argument("--json", type=Path, metavar="FILE", help="write all of it there")
+    reading.add_argument("--json", type=Path, metavar="FILE", help="keep what is told there")
+    reading.add_argument("--page", action="store_true", help="show that file in the docs")
     reading.add_argument("--rounds", type=int, help="windows of each candidate; 3")
     reading.add_argument("--seconds", type=float, help="of a window; 2")
     reading.add_argument("--connections", type=int, nargs="+", help="1 16 64")

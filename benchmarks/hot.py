@@ -14,7 +14,7 @@ from benchmarks.windows import Contender, Options, Way, alternate
 
 ORDERS: Final = "/v1/images/generations"
 OPENAI: Final = "/openai/v1/images/generations"
-ORDER: Final = {"model": "model-0", "prompt": "the same again"}
+ORDER: Final = {"model": "quick", "prompt": "the same again"}
 HELD: Final = {"model": "model-0", "prompt": "held while it is asked after"}
 CASES: Final = ("hit", "openai-hit", "poll", "poll-running", "join", "304", "picture")
 WAIT: Final = {"Prefer": "wait=60"}

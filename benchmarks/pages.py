@@ -62,7 +62,19 @@ def measured(gateway: Server, where: str) -> list[Row]:
         "task": f"task-unified-{47:012}-3",
         "year_ago": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 364 * 86_400)),
     }
-    return [_page(gateway, where, page, page.format(**words)) for page in PAGES]
+    rows = [_page(gateway, where, page, page.format(**words)) for page in PAGES]
+    return [_summed_up(rows, where), *rows]
+
+
+def _summed_up(rows: list[Row], where: str) -> Row:
+    """The middle one, and the slowest."""
+    told = sorted((row.p50_ms, row.what) for row in rows if row.p50_ms is not None)
+    row = Row("pages", f"{len(told)} pages, {where}")
+    row.void = tuple(reason for row in rows for reason in row.void)
+    if told:
+        row.p50_ms, row.p99_ms = told[len(told) // 2][0], told[-1][0]
+        row.note = f"p99: the slowest, `{told[-1][1].partition(',')[0]}`"
+    return row
 
 
 def _page(gateway: Server, where: str, name: str, path: str) -> Row:

@@ -1,12 +1,10 @@
-"""What a bench tells: rows of figures, as JSON and as a table."""
+"""What a bench tells: rows of figures, and a table of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 HEAD: Final = ("case", "at", "who", "a second", "p50 ms", "p99 ms", "CPU µs", "MiB", "ratio", "")
 
@@ -66,9 +64,3 @@ def table(rows: Sequence[Row]) -> str:
 
     marks = ["-" * (width - 1) + (":" if 3 <= at < 8 else "-") for at, width in enumerate(widths)]
     return "\n".join([line(HEAD), line(marks), *(line(row) for row in cells[1:])])
-
-
-def write(file: Path, rows: Sequence[Row], machine: Mapping[str, Any], seconds: float) -> None:
-    """The whole of it, as JSON."""
-    told = {"machine": machine, "seconds": round(seconds), "rows": [asdict(row) for row in rows]}
-    file.write_text(json.dumps(told, indent=1) + "\n", "utf-8")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.load import MARK, Plan, run
+from benchmarks.processors import family
 from benchmarks.rows import Row, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,3 +109,16 @@ def test_it_runs_and_ends(tmp_path: Path) -> None:
     assert hit["ratio"] > 0
     assert not hit["void"]
     assert "| hit " in done.stdout
+
+
+def test_who_ends_it_early_ends_all_of_it() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", "hit", "--seconds", "30"]
+    bench = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while len(started := family([bench.pid])[1:]) < 3:  # load, upstream, and what is measured
+        assert time.monotonic() < until
+        assert bench.poll() is None
+        time.sleep(0.05)
+    bench.send_signal(signal.SIGTERM)
+    assert bench.wait(40) == 128 + signal.SIGTERM
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
