@@ -43,7 +43,9 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
             server.stop()
     return [
         Row("admissions", "one by one", "PostgreSQL", single),
-        Row("admissions", "merged", "PostgreSQL", merged, ratio=merged / single, beside="single"),
+        Row(
+            "admissions", "merged", "PostgreSQL", merged, ratio=merged / single, beside="one by one"
+        ),
         Row("admissions", "merged", "SQLite", near),
     ]
 

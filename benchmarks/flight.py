@@ -35,7 +35,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
             window = measure(one, hit, 16, options.seconds)
             row.per_second, row.p50_ms, row.p99_ms = window.per_second, window.p50_ms, window.p99_ms
             row.cpu_us, row.mib = window.cpu_us, resident_mib(gateway.pids)
-            row.ratio, row.beside = window.cpu_us / without, "a hit's cost without them"
+            row.cost, row.beside = window.cpu_us / without, "a hit without them"
             row.note = watching
             rows.append(row)
         one.release()

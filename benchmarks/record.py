@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import sizing
 from benchmarks.rows import Row, table
 from benchmarks.stand import ROOT
 
@@ -53,6 +54,6 @@ def show(file: Path, page: Path = PAGE) -> None:
         f"{machine['processors']} processors, {machine['model']}, {machine['system']}; Python"
         f" {machine['python']}, SQLite {machine['sqlite']}; {packages}; {machine['pinning']}; load"
         f" average at the start: {machine['load_average']:.1f}.\n\n"
-        f"{table([row for row in rows if row.case not in LONG])}\n"
+        f"{table([row for row in rows if row.case not in LONG])}\n\n{sizing.table(rows)}\n"
     )
     page.write_text(f"{before}{BEGIN}{text}{END}{after}", "utf-8")

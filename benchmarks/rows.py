@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-HEAD: Final = ("case", "at", "who", "a second", "p50 ms", "p99 ms", "CPU µs", "MiB", "ratio", "")
+HEAD: Final = (
+    *("case", "at", "who", "a second", "p50 ms", "p99 ms", "CPU µs", "MiB"),
+    *("rate", "cost", "of", ""),
+)
+FIRST_NUMBER, LAST_NUMBER = 3, 9
 
 
 @dataclass(slots=True)
@@ -20,10 +24,15 @@ class Row:
     p50_ms: float | None = None
     p99_ms: float | None = None
     cpu_us: float | None = None
+    own_us: float | None = None
+    """What the server's first process takes of that; None where it takes all of it."""
     mib: float | None = None
     ratio: float | None = None
+    """Of the rate, to the floor's."""
+    cost: float | None = None
+    """Of what one takes of the processor, to the floor's: it is true on a busy machine as well."""
     beside: str = ""
-    """What the ratio is to."""
+    """What the floor is."""
     note: str = ""
     void: tuple[str, ...] = ()
 
@@ -35,7 +44,7 @@ class Row:
             *(self.case, self.what, self.who),
             _shown(self.per_second),
             *(_shown(self.p50_ms), _shown(self.p99_ms), _shown(self.cpu_us), _shown(self.mib)),
-            "" if self.ratio is None else f"{self.ratio:.2f} of {self.beside}",
+            *(_shown(self.ratio), _shown(self.cost), self.beside),
             "; ".join(notes).replace("|", "/"),
         )
 
@@ -55,12 +64,14 @@ def table(rows: Sequence[Row]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
 
     def line(row: Sequence[str]) -> str:
-        last = len(row) - 1
         texts = [
-            f"{text:>{width}}" if 3 <= column < last - 1 else f"{text:<{width}}"
+            f"{text:>{width}}" if FIRST_NUMBER <= column <= LAST_NUMBER else f"{text:<{width}}"
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         return "| " + " | ".join(texts) + " |"
 
-    marks = ["-" * (width - 1) + (":" if 3 <= at < 8 else "-") for at, width in enumerate(widths)]
+    marks = [
+        "-" * (width - 1) + (":" if FIRST_NUMBER <= column <= LAST_NUMBER else "-")
+        for column, width in enumerate(widths)
+    ]
     return "\n".join([line(HEAD), line(marks), *(line(row) for row in cells[1:])])

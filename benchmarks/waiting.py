@@ -45,13 +45,11 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
             told = crowd.wake(one)
         finally:
             crowd.load.end()
-    beside = Row(
-        "waiters", "hits meanwhile", beside="a hit's cost without them", void=_void(others.void)
-    )
+    beside = Row("waiters", "hits meanwhile", beside="a hit without them", void=_void(others.void))
     beside.per_second, beside.p50_ms, beside.p99_ms = (
         *(others.per_second, others.p50_ms, others.p99_ms),
     )
-    beside.cpu_us, beside.ratio = others.cpu_us, others.cpu_us / without.cpu_us
+    beside.cpu_us, beside.cost = others.cpu_us, others.cpu_us / without.cpu_us
     woken = Row("waiters", "all are answered", void=_void(told["failed"]))
     woken.per_second = number / max(told["woken_seconds"], 0.001)
     woken.note = f"the last one {told['woken_seconds']:.2f} s after upstream was done"

@@ -129,11 +129,20 @@ class Rounds:
         if statistics.median(one.load_busy for one in good) > FULL:
             row.note = "bound by the load's core"
         if floor is not None:
-            pairs = zip(self.windows, floor.windows, strict=True)
-            ratios = [a.per_second / b.per_second for a, b in pairs if not (a.void or b.void)]
-            row.ratio = statistics.median(ratios) if ratios else None
             row.beside = floor.contender.server.name
+            pairs = zip(self.windows, floor.windows, strict=True)
+            row.ratio, row.cost = _ratios([(a, b) for a, b in pairs if not (a.void or b.void)])
         return row
+
+
+def _ratios(pairs: Sequence[tuple[Window, Window]]) -> tuple[float | None, float | None]:
+    """Of the rates and of the costs; each pair is of one round."""
+    rates = [one.per_second / floor.per_second for one, floor in pairs]
+    costs = [one.cpu_us / floor.cpu_us for one, floor in pairs if floor.cpu_us]
+    return (
+        statistics.median(rates) if rates else None,
+        statistics.median(costs) if costs else None,
+    )
 
 
 def alternate(one: Stand, contenders: Sequence[Contender], options: Options) -> list[Row]:
