@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +22,7 @@ from benchmarks import (
     growing,
     hot,
     machine,
+    peers,
     record,
     rows,
     starting,
@@ -40,8 +42,10 @@ GROUPS: Final[Sequence[tuple[Sequence[str], Measure]]] = (
     (flight.CASES, flight.measured),
     (cluster.CASES, cluster.measured),
     (admissions.CASES, admissions.measured),
+    (peers.CASES, peers.measured),
 )
 CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
+OURS: Final = tuple(case for case in CASES if case not in peers.CASES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     described, began = machine.described(), time.monotonic()
     print(f"{described['processors']} processors, {described['model']}, {described['system']}")
     print(f"Python {described['python']}; {described['pinning']}\n", flush=True)
+    chosen = told.only or (CASES if told.peers else OURS)
     found = []
     for cases, measure in GROUPS:
-        wanted = [case for case in cases if case in (told.only or CASES)]
+        wanted = [case for case in cases if case in chosen]
         if wanted:
             print(f"measuring {', '.join(wanted)} ...", file=sys.stderr, flush=True)
-            part = measure(wanted, options)
+            part = _measured(measure, wanted, options)
             found += part
             print(f"{rows.table(part)}\n", flush=True)
             if told.json:
@@ -73,6 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told.page:
         record.show(told.json)
     return 1 if any(row.void for row in found) else 0
+
+
+def _measured(measure: Measure, wanted: Sequence[str], options: Options) -> list[Row]:
+    """What cannot be measured here, for a program is missing or does not start, is void."""
+    try:
+        return measure(wanted, options)
+    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
+        return [Row(case, "not measured", void=(f"{error}",)) for case in wanted]
 
 
 def _reading() -> argparse.ArgumentParser:
@@ -84,6 +97,9 @@ def _reading() -> argparse.ArgumentParser:
     reading.add_argument("--rounds", type=int, help="windows of each candidate; 3")
     reading.add_argument("--seconds", type=float, help="of a window; 2")
     reading.add_argument("--connections", type=int, nargs="+", help="1 16 64")
+    reading.add_argument(
+        "--peers", action="store_true", help="LiteLLM's proxy as well, installed for the while"
+    )
     reading.add_argument(
         "--against",
         nargs="+",

@@ -74,7 +74,7 @@ class Bench:
         for _ in range(2 * len(self._site.gateways)):
             status = call(f"{self._site.base_url}{ORDERS}", ORDER, **WAIT)["status"]
             if status != "completed":
-                raise SystemExit(f"an order is {status}")
+                raise RuntimeError(f"an order is {status}")
 
     def idle(self) -> Mapping[str, float]:
         """What each part takes of a processor while nobody asks."""

@@ -50,7 +50,7 @@ def ways(gateway: Server) -> Mapping[str, Way]:
     """Of an order that is finished, and of one that is not."""
     task: dict[str, Any] = call(f"{gateway.url}{ORDERS}", ORDER, **WAIT)
     if task["status"] != "completed":
-        raise SystemExit(f"the first order is {task['status']}")
+        raise RuntimeError(f"the first order is {task['status']}")
     running = call(f"{gateway.url}{ORDERS}", HELD)
     path = str(task["results"][0]).removeprefix(gateway.url)
     digest = path.rpartition("/")[2].partition(".")[0]

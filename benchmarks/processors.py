@@ -33,6 +33,13 @@ def resident_mib(pids: list[int]) -> float:
     return pages * PAGE_BYTES / 1024 / 1024
 
 
+def descriptors(pid: int) -> int:
+    """How many files and connections it has open."""
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    return 0
+
+
 def family(pids: list[int]) -> list[int]:
     """These, their children, and the children of those."""
     parents: dict[int, int] = {}

@@ -25,12 +25,17 @@ LONG: Final = ("page",)
 
 def kept(file: Path, rows: Sequence[Row], machine: Mapping[str, Any], order: Sequence[str]) -> None:
     """Writes these rows among those that are there."""
-    new = {row.case for row in rows}
-    found = [row for row in _read(file, machine) if row.case not in new] + list(rows)
+    new = {_base(row) for row in rows}
+    found = [row for row in _read(file, machine) if _base(row) not in new] + list(rows)
     places = {case: place for place, case in enumerate(order)}
-    found.sort(key=lambda row: places.get(row.case.partition(",")[0], -1))
+    found.sort(key=lambda row: places.get(_base(row), len(places)))
     told = {"machine": machine, "rows": [asdict(row) for row in found]}
     file.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+
+
+def _base(row: Row) -> str:
+    """`ledger, hit` is of the case `ledger`."""
+    return row.case.partition(",")[0]
 
 
 def _read(file: Path, machine: Mapping[str, Any]) -> list[Row]:

@@ -84,7 +84,7 @@ class Load:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("the process that asks has ended")
+            raise RuntimeError("the process that asks has ended")
         found: Mapping[str, Any] = json.loads(line)
         return found
 

@@ -70,7 +70,7 @@ def _started(file: Path, tree: Path) -> tuple[float, float]:
     try:
         while not (line := process.stdout.readline()).startswith(READY):
             if not line:
-                raise SystemExit("the gateway has not started")
+                raise RuntimeError("the gateway has not started")
         took = time.perf_counter() - began
         time.sleep(IDLE_SECONDS)
         return took, resident_mib(family([process.pid]))

@@ -30,6 +30,14 @@ SMALL: Final = b"small"
 EDGES: Final = (264, 16)
 """Of a picture of 210 kB, and of a small one."""
 RELEASE: Final = b"/release"
+OPENAI: Final = b"/openai/"
+"""Under it are a chat and a picture as OpenAI answers them, for peers."""
+CHAT: Final = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"chat","choices":[{"index":'
+    b'0,"message":{"role":"assistant","content":"a picture"},"finish_reason":"stop"}],"usage":'
+    b'{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
+)
+IMAGES: Final = b'{"created":1,"data":[{"url":"http://127.0.0.1/pictures/0.png"}]}'
 HEAD: Final = b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
 END_CHUNK_BYTES: Final = 12
 
@@ -48,6 +56,8 @@ class Vendor:
 
     def answer(self, method: bytes, path: bytes, body: bytes) -> bytes:
         """The whole answer to one request."""
+        if path.startswith(OPENAI):
+            return _json(CHAT if path.endswith(b"/chat/completions") else IMAGES)
         if method == b"POST" and path.endswith(b"/images/generations"):
             return self._taken(body)
         if path.startswith(b"/v1/tasks/"):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks import hot, installation
 from benchmarks.load import Plan
-from benchmarks.processors import resident_mib
+from benchmarks.processors import descriptors, resident_mib
 from benchmarks.rows import Row
 from benchmarks.stand import Load, Server, Stand, idle_share, stand
 from benchmarks.windows import Contender, Options, Way, measure
@@ -77,8 +77,13 @@ class Crowd:
         began = time.monotonic()
         self._thread = threading.Thread(target=lambda: self._told.update(self.load.ask(plan)))
         self._thread.start()
-        while idle_share(gateway, 0.5) > QUIET and time.monotonic() - began < COME_SECONDS:
+        until = began + COME_SECONDS
+        while descriptors(gateway.pid) < number and time.monotonic() < until:
+            time.sleep(0.05)
+        while idle_share(gateway, 0.5) > QUIET and time.monotonic() < until:
             pass
+        if descriptors(gateway.pid) < number:
+            raise RuntimeError(f"{self._told.get('failed', 'too few have come in time')}")
         return time.monotonic() - began
 
     def wake(self, one: Stand) -> Mapping[str, Any]:
