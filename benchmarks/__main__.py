@@ -17,6 +17,7 @@ from typing import Final
 
 from benchmarks import (
     admissions,
+    aims,
     cluster,
     flight,
     growing,
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted:
             print(f"measuring {', '.join(wanted)} ...", file=sys.stderr, flush=True)
             part = _measured(measure, wanted, options)
+            aims.compared(part)
             found += part
             print(f"{rows.table(part)}\n", flush=True)
             if told.json:

@@ -44,7 +44,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
     return [
         Row("admissions", "one by one", "PostgreSQL", single),
         Row(
-            "admissions", "merged", "PostgreSQL", merged, ratio=merged / single, beside="one by one"
+            "admissions", "merged", "PostgreSQL", merged, rate=merged / single, beside="one by one"
         ),
         Row("admissions", "merged", "SQLite", near),
     ]

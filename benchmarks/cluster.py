@@ -56,7 +56,7 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
     for rows in (hits, misses):
         for row in rows[1:]:
             if row.per_second and rows[0].per_second:
-                row.ratio, row.beside = row.per_second / rows[0].per_second, "one replica"
+                row.rate, row.beside = row.per_second / rows[0].per_second, "one replica"
     return [*hits, *misses]
 
 

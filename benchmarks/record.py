@@ -19,6 +19,7 @@ from benchmarks.stand import ROOT
 PAGE: Final = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
 SAME: Final = ("processors", "model", "python", "gateway")
+QUIET: Final = 1.0
 LONG: Final = ("page",)
 """Cases that the page leaves to the JSON."""
 
@@ -47,6 +48,16 @@ def _read(file: Path, machine: Mapping[str, Any]) -> list[Row]:
     return []
 
 
+def _worth(machine: Mapping[str, Any]) -> str:
+    """What a reader may believe."""
+    if machine["load_average"] < QUIET:
+        return ""
+    return (
+        " **The machine did other work meanwhile: rates and times are far from what it can do;"
+        " what counts are `CPU µs` and `cost`.**"
+    )
+
+
 def show(file: Path, page: Path = PAGE) -> None:
     """Puts the table into the page, between its marks."""
     told = json.loads(file.read_text("utf-8"))
@@ -58,7 +69,7 @@ def show(file: Path, page: Path = PAGE) -> None:
     text = (
         f"{machine['processors']} processors, {machine['model']}, {machine['system']}; Python"
         f" {machine['python']}, SQLite {machine['sqlite']}; {packages}; {machine['pinning']}; load"
-        f" average at the start: {machine['load_average']:.1f}.\n\n"
+        f" average at the start: {machine['load_average']:.1f}.{_worth(machine)}\n\n"
         f"{table([row for row in rows if row.case not in LONG])}\n\n{sizing.table(rows)}\n"
     )
     page.write_text(f"{before}{BEGIN}{text}{END}{after}", "utf-8")

@@ -27,7 +27,7 @@ class Row:
     own_us: float | None = None
     """What the server's first process takes of that; None where it takes all of it."""
     mib: float | None = None
-    ratio: float | None = None
+    rate: float | None = None
     """Of the rate, to the floor's."""
     cost: float | None = None
     """Of what one takes of the processor, to the floor's: it is true on a busy machine as well."""
@@ -44,7 +44,7 @@ class Row:
             *(self.case, self.what, self.who),
             _shown(self.per_second),
             *(_shown(self.p50_ms), _shown(self.p99_ms), _shown(self.cpu_us), _shown(self.mib)),
-            *(_shown(self.ratio), _shown(self.cost), self.beside),
+            *(_shown(self.rate), _shown(self.cost), self.beside),
             "; ".join(notes).replace("|", "/"),
         )
 

@@ -131,7 +131,7 @@ class Rounds:
         if floor is not None:
             row.beside = floor.contender.server.name
             pairs = zip(self.windows, floor.windows, strict=True)
-            row.ratio, row.cost = _ratios([(a, b) for a, b in pairs if not (a.void or b.void)])
+            row.rate, row.cost = _ratios([(a, b) for a, b in pairs if not (a.void or b.void)])
         return row
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import aims, record
 from benchmarks.load import MARK, Plan, run
 from benchmarks.processors import family
 from benchmarks.rows import Row, table
@@ -96,6 +97,7 @@ def test_a_table_tells_what_is_void() -> None:
     assert len({line.count("|") for line in text.splitlines()}) == 1
 
 
+@pytest.mark.slow
 def test_it_runs_and_ends(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "hit", "--json", str(file)]
@@ -106,11 +108,12 @@ def test_it_runs_and_ends(tmp_path: Path) -> None:
     floor, hit = told["rows"]
     assert (floor["case"], hit["case"]) == ("floor", "hit")
     assert hit["per_second"] > 0
-    assert hit["ratio"] > 0
+    assert hit["rate"] > 0
     assert not hit["void"]
     assert "| hit " in done.stdout
 
 
+@pytest.mark.slow
 def test_who_ends_it_early_ends_all_of_it() -> None:
     command = [sys.executable, "-m", "benchmarks", "--only", "hit", "--seconds", "30"]
     bench = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -122,3 +125,57 @@ def test_who_ends_it_early_ends_all_of_it() -> None:
     bench.send_signal(signal.SIGTERM)
     assert bench.wait(40) == 128 + signal.SIGTERM
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+MACHINE = {
+    "processors": 2,
+    "model": "some",
+    "system": "Linux",
+    "python": "3",
+    "gateway": "1",
+    "sqlite": "3",
+    "packages": {"uvloop": "1"},
+    "pinning": "none",
+    "load_average": 0.1,
+}
+
+
+def test_the_record_keeps_the_cases_that_were_not_measured_again(tmp_path: Path) -> None:
+    file, order = tmp_path / "bench.json", ("hit", "poll", "ledger")
+    former = [Row("ledger, hit", "old"), Row("poll", "old"), Row("page", "kept"), Row("hit", "old")]
+    record.kept(file, former, MACHINE, order)
+    record.kept(file, [Row("ledger, 304", "new"), Row("hit", "new", void=("why",))], MACHINE, order)
+    told = [(row["case"], row["what"]) for row in json.loads(file.read_text("utf-8"))["rows"]]
+    assert told == [("hit", "new"), ("poll", "old"), ("ledger, 304", "new"), ("page", "kept")]
+    record.kept(file, [Row("hit", "alone")], {**MACHINE, "model": "another"}, order)
+    assert len(json.loads(file.read_text("utf-8"))["rows"]) == 1
+    file.write_text("[")
+    record.kept(file, [Row("hit", "anew")], MACHINE, order)
+    assert "anew" in file.read_text("utf-8")
+
+
+def test_the_page_has_the_tables_between_its_marks(tmp_path: Path) -> None:
+    file, page = tmp_path / "bench.json", tmp_path / "page.md"
+    page.write_text(f"above\n{record.BEGIN}old\n{record.END}below\n")
+    rows = [Row("hit", "16 connections", cpu_us=100.0), Row("page", "left out")]
+    record.kept(file, rows, MACHINE, ())
+    for _ in range(2):
+        record.show(file, page)
+        text = page.read_text("utf-8")
+        assert text.startswith(f"above\n{record.BEGIN}2 processors, some")
+        assert text.endswith(f"|\n{record.END}below\n")
+        assert "| hits | 430,000,000 | 430,000,000 |  |" in text  # half a day of 0.1 ms each
+        assert "left out" not in text
+        assert "old" not in text
+
+
+def test_an_aim_is_told_beside_its_row_and_whether_it_is_missed() -> None:
+    at = "16 connections"
+    rows = [Row("hit", at, rate=0.29), Row("hit", at, rate=0.3, note="so"), Row("hit", "1", rate=0)]
+    rows += [Row("submit", at, p50_ms=1, p99_ms=6, rate=0.7, beside="floor"), Row("start", at)]
+    rows += [Row("ledger, hit", at, cost=1.3)]
+    aims.compared(rows)
+    assert [row.note for row in rows] == [
+        *("aim rate ≥ 0.3: missed", "so; aim rate ≥ 0.3", ""),
+        *("aim rate ≥ 0.6; aim p99 of p50 ≤ 5: missed", "", "aim cost ≤ 1.2: missed"),
+    ]
