@@ -19,9 +19,20 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from benchmarks import copies
 from gateway.adapters.ledger import migrations, store
 from gateway.adapters.pictures import marker
-from gateway.core.model import Job, Kept, Picture, Run, RunState, Usage, Verdict
+from gateway.core.model import (
+    Failure,
+    FailureKind,
+    Job,
+    Kept,
+    Picture,
+    Run,
+    RunState,
+    Usage,
+    Verdict,
+)
 from gateway.core.money.accounts import Account, AccountKey, Amounts
 from gateway.core.money.budgets import account_keys, windows_at
 from gateway.core.runs.history import Refusal, Step
@@ -32,6 +43,7 @@ TEAMS: Final = 200
 MODELS: Final = 5
 TASKS_OF_RUN: Final = 10
 DAYS: Final = 365
+TIMES: Final = 10
 PRAGMAS: Final = ("journal_mode = WAL", "synchronous = OFF", "foreign_keys = ON")
 ASKED: Final = ("jobs_of_run", "pictures_once")
 """Indexes that the writing itself reads."""
@@ -40,6 +52,7 @@ BATCH: Final = 1_000
 TEAM_KEY: Final = "bench-team-key"
 ADMIN_KEY: Final = "bench-admin-key"
 ZONE: Final = ZoneInfo("UTC")
+FAILURE: Final = Failure(FailureKind.TASK_FAILED, "service_error", "Service error.")
 WORDS: Final = (
     "a red blue green bicycle lighthouse harbour at dawn dusk noon in watercolour ink pastel style "
     "with birds clouds rain snow an old young smiling sailor cat dog robot on the beach mountain"
@@ -53,6 +66,11 @@ class Size:
     runs: int = 100_000
     refusals: int = 100_000
     teams: int = TEAMS
+
+    @property
+    def made(self) -> int:
+        """Runs that are written record by record; the rest are copies of them."""
+        return self.runs // TIMES if self.runs % TIMES == 0 else self.runs
 
 
 YEARS: Final = Size()
@@ -101,7 +119,7 @@ def settings(upstream: str, folder: Path, *, teams: int = TEAMS) -> str:
 
 
 def fill(ledger: Path, *, now: float, size: Size = YEARS) -> None:
-    """Makes the ledger. Takes half a minute for a million tasks."""
+    """Makes the ledger: a tenth record by record, the rest as copies of it."""
     pictures = ledger.parent / PICTURES_NAME
     pictures.mkdir(parents=True, exist_ok=True)
     (pictures / marker.NAME).write_text("adopt\n")  # an operator's word that it is the right one
@@ -112,8 +130,8 @@ def fill(ledger: Path, *, now: float, size: Size = YEARS) -> None:
         later = _without_indexes(db)
         accounts: dict[AccountKey, Amounts] = defaultdict(Amounts)
         usage: dict[tuple[str, str, int], Usage] = {}
-        for start in range(0, size.runs, BATCH):
-            end = min(start + BATCH, size.runs)
+        for start in range(0, size.made, BATCH):
+            end = min(start + BATCH, size.made)
             made = [_history(number, now, size) for number in range(start, end)]
             _write(db, _all_of(made))
             for run, *_ in made:
@@ -125,6 +143,7 @@ def fill(ledger: Path, *, now: float, size: Size = YEARS) -> None:
             _write(db, Writes(accounts=kept[start : start + BATCH]))
         refusals = tuple(_refusals(now, size))
         _write(db, Writes(usage=tuple(usage.values()), refusals=refusals))
+        copies.add(db, size.made, size.runs // size.made)
         for statement in (*later, "ANALYZE"):
             db.execute(statement)
 
@@ -155,7 +174,7 @@ def _write(db: sqlite3.Connection, writes: Writes) -> None:
 def _history(number: int, now: float, size: Size) -> tuple[Run, tuple[Job, ...], tuple[Step, ...]]:
     """One run that ended well, or in one of fifty cases did not, with its tasks and steps."""
     chance = random.Random(number)
-    at = now - DAYS * 86_400.0 * (1 - number / size.runs) - 60.0
+    at = now - DAYS * 86_400.0 * (1 - number / size.made) - 60.0
     failed = number % 51 == 0
     digest = hashlib.sha256(str(number).encode()).hexdigest()
     picture = Picture(digest, "png", 1_500_000 + number, 1024, 1024)
@@ -183,6 +202,7 @@ def _history(number: int, now: float, size: Size) -> tuple[Run, tuple[Job, ...],
         accepted_at=at + 1,
         upstream_finished_at=at + 20,
         finished_at=at + 22,
+        failure=FAILURE if failed else None,
         links=() if failed else (f"https://files.example/{digest}.png",),
         kept=() if failed else (Kept(f"https://files.example/{digest}.png", picture),),
     )
@@ -216,6 +236,7 @@ def _add(usage: dict[tuple[str, str, int], Usage], run: Run) -> None:
         hits=old.hits + hits,
         started=old.started + 1,
         failed=old.failed + (not done),
+        done=old.done + done,
         images_generated=old.images_generated + done,
         images_cache=old.images_cache + hits,
         spent_usd_micros=old.spent_usd_micros + run.spent.usd_micros,

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from benchmarks import aims, record
+from benchmarks import aims, installation, record
 from benchmarks.load import MARK, Plan, run
 from benchmarks.processors import family
 from benchmarks.rows import Row, table
+from gateway.adapters.ledger.audit import violations
 
 ROOT = Path(__file__).resolve().parent.parent
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -95,6 +98,19 @@ def test_a_table_tells_what_is_void() -> None:
     assert "1,234" in text
     assert "1 void: HTTP/1.1 500 /" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("runs", [53, 2_000])
+def test_a_filled_ledger_is_as_large_as_it_says_and_adds_up(tmp_path: Path, runs: int) -> None:
+    ledger, now = tmp_path / "data" / "ledger.sqlite3", time.time()
+    installation.fill(ledger, now=now, size=installation.Size(runs, refusals=runs))
+    with closing(sqlite3.connect(ledger)) as db:
+        assert list(violations(db, now, ())) == []
+        counts = "SELECT count(*), count(DISTINCT {}) FROM {}"
+        for table, key in (("runs", "fingerprint"), ("pictures", "digest"), ("jobs", "id")):
+            found, different = db.execute(counts.format(key, table)).fetchone()
+            assert found == different
+            assert found > runs * (9 if table == "jobs" else 0.9), table
 
 
 @pytest.mark.slow
