@@ -46,13 +46,12 @@ GROUPS: Final[Sequence[tuple[Sequence[str], Measure]]] = (
     (peers.CASES, peers.measured),
 )
 CASES: Final = tuple(case for cases, _ in GROUPS for case in cases)
+LARGEST: Final = 10_000
 OURS: Final = tuple(case for case in CASES if case not in peers.CASES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    told = _reading().parse_args(arguments)
-    if told.page and not told.json:
-        raise SystemExit("--page shows what is in the file of --json: name one")
+    told = _told(arguments)
     options = Options(
         rounds=told.rounds or (1 if told.quick else 3),
         seconds=told.seconds or (0.2 if told.quick else 2.0),
@@ -90,15 +89,43 @@ def _measured(measure: Measure, wanted: Sequence[str], options: Options) -> list
         return [Row(case, "not measured", void=(f"{error}",)) for case in wanted]
 
 
+def _told(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is wrong is said before half an hour is spent."""
+    reading = _reading()
+    told = reading.parse_args(arguments)
+    if told.page and not told.json:
+        reading.error("--page shows what is in the file of --json: name one")
+    if told.json and not told.json.absolute().parent.is_dir():
+        reading.error(f"--json: there is no folder for {told.json}")
+    trees = [Path(tree).resolve() for tree in told.against]
+    for tree in trees:
+        if not (tree / "gateway" / "__main__.py").is_file():
+            reading.error(f"--against: {tree} is no tree of the gateway")
+    if len({tree.name for tree in trees}) < len(trees):
+        reading.error("--against: the folders need different names")
+    told.against = [str(tree) for tree in trees]
+    return told
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not 0 < (value := kind(text)) < LARGEST:
+            raise ValueError(text)
+        return value
+
+    read.__name__ = f"positive {kind.__name__}"
+    return read
+
+
 def _reading() -> argparse.ArgumentParser:
     reading = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     reading.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
     reading.add_argument("--quick", action="store_true", help="one tiny window of each")
     reading.add_argument("--json", type=Path, metavar="FILE", help="keep what is told there")
     reading.add_argument("--page", action="store_true", help="show that file in the docs")
-    reading.add_argument("--rounds", type=int, help="windows of each candidate; 3")
-    reading.add_argument("--seconds", type=float, help="of a window; 2")
-    reading.add_argument("--connections", type=int, nargs="+", help="1 16 64")
+    reading.add_argument("--rounds", type=_positive(int), help="windows of each candidate; 3")
+    reading.add_argument("--seconds", type=_positive(float), help="of a window; 2")
+    reading.add_argument("--connections", type=_positive(int), nargs="+", help="1 16 64")
     reading.add_argument(
         "--peers", action="store_true", help="LiteLLM's proxy as well, installed for the while"
     )

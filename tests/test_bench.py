@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import aims, installation, record
+from benchmarks.__main__ import main
 from benchmarks.load import MARK, Plan, run
 from benchmarks.processors import family
 from benchmarks.rows import Row, table
@@ -141,6 +142,23 @@ def test_who_ends_it_early_ends_all_of_it() -> None:
     bench.send_signal(signal.SIGTERM)
     assert bench.wait(40) == 128 + signal.SIGTERM
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--only", "nothing"], ["--rounds", "0"], ["--rounds", "1.5"], ["--connections", "-1"]),
+        *(["--seconds", "nan"], ["--seconds", "1e9"], ["--page"], ["--json", "/nowhere/at/all"]),
+        *(["--against", "/nowhere"], ["--against", str(ROOT), str(ROOT)]),
+    ],
+)
+def test_what_makes_no_sense_is_said_at_once(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as told:
+        main(arguments)
+    assert told.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
 
 
 MACHINE = {
