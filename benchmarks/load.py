@@ -29,6 +29,10 @@ MARK: Final = "@@@@@@@@@@@@"
 BUFFER_BYTES: Final = 1024 * 1024
 SMALLEST_BYTES: Final = 16 * 1024
 LATE_SECONDS: Final = 60.0
+AT_ONCE: Final = 500
+PAUSE_SECONDS: Final = 0.1
+"""Between so many new connections: more than the kernel holds for a server to accept (2,048 here)
+would wait for its next try, many seconds."""
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length: "
 TOLD_BYTES: Final = 300
@@ -195,8 +199,10 @@ async def run(plan: Plan) -> Outcome:
     """What is under way at the end is waited for, and counts."""
     outcome, requests = Outcome(), Requests(plan)
     loop = asyncio.get_running_loop()
-    made = []
-    for _ in range(plan.connections):
+    made: list[Connection] = []
+    for number in range(1, plan.connections + 1):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(PAUSE_SECONDS)
         _, one = await loop.create_connection(
             lambda: Connection(requests, plan, outcome), plan.host, plan.port
         )
