@@ -29,8 +29,8 @@ MARK: Final = "@@@@@@@@@@@@"
 BUFFER_BYTES: Final = 1024 * 1024
 SMALLEST_BYTES: Final = 16 * 1024
 LATE_SECONDS: Final = 60.0
-AT_ONCE: Final = 500
-PAUSE_SECONDS: Final = 0.1
+AT_ONCE: Final = 200
+PAUSE_SECONDS: Final = 0.2
 """Between so many new connections: more than the kernel holds for a server to accept (2,048 here)
 would wait for its next try, many seconds."""
 HEAD_END: Final = b"\r\n\r\n"
