@@ -45,10 +45,8 @@ quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other pro
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \
 	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
-bench: $(DEVELOPMENT) ## measure the hot paths beside their floor, every page with a large ledger, and replicas
-	@$(BIN)/python -m benchmarks.hot_paths
-	@$(BIN)/python -m benchmarks.pages
-	@$(BIN)/python -m benchmarks.cluster
+bench: $(DEVELOPMENT) ## measure all that docs/performance.md tells, half an hour; ONLY='hit poll': these cases alone
+	@$(BIN)/python -m benchmarks --json bench.json $(if $(ONLY),--only $(ONLY)) $(BENCH)
 
 soak: $(DEVELOPMENT) ## run a gateway under load, faults and restarts (MINUTES=5): does anything grow, drift or get lost?
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),5)

@@ -1,232 +1,136 @@
-"""Hits and misses with one, two and three replicas, and what bounds them: `make bench`.
+"""Hits and paid orders with one, two and three replicas, and what bounds them.
 
 Gateways, PostgreSQL, the bucket, the balancer, the simulated upstream and the load are all on this
 machine, so that more replicas cannot be quicker than its processors. What carries over is what a
 request costs each part: the milliseconds of a processor beside each rate, without what the part
-takes when nobody asks anything. A window in which a request or a run failed is void and says so.
+takes when nobody asks anything.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
-import resource
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "deploy"))
-
 from benchmarks import installation
-from benchmarks.replicas import Stand, processor_seconds, stand
+from benchmarks.hot import ORDER, ORDERS, WAIT
+from benchmarks.load import MARK, Plan
+from benchmarks.processors import processor_seconds
+from benchmarks.replicas import Site, site
+from benchmarks.rows import Row
+from benchmarks.stand import Load, call
+from benchmarks.windows import Options, Way
 
+CASES: Final = ("replicas",)
 REPLICAS: Final = (1, 2, 3)
-IDLE_SECONDS: Final = 5
-HIT_SECONDS: Final = 8
+IDLE_SECONDS: Final = 5.0
 HIT_CONNECTIONS: Final = 32
-MISS_SECONDS: Final = 20
 MISS_CONNECTIONS: Final = 128
+TIMES: Final = 4
+"""A window of hits is so many times as long as another case's, one of orders twice that."""
 SETTLE_SECONDS: Final = 60.0
-CLOCK: Final = "clock"
-PARTS: Final = ("gateways", "PostgreSQL", "balancer", "bucket", "upstream", "load")
+PARTS: Final = ("gateways", "PostgreSQL", "balancer", "bucket", "upstream")
 OPEN: Final = "SELECT count(*) FROM runs WHERE state NOT IN ('done', 'failed')"
 ENDED: Final = "SELECT count(*) FROM runs WHERE state = '{}'"
-
-HEAD: Final = f"""
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer {installation.TEAM_KEY}"
-"""
-HIT: Final = {"model": "model-0", "prompt": "the same again"}
-HITS: Final = f"{HEAD}wrk.body = {json.dumps(json.dumps(HIT))}\n"
-MISSES: Final = f"""{HEAD}
-wrk.headers["Prefer"] = "wait=50"
-local number = 0
-function request()
-  number = number + 1
-  local body = '{{"model": "model-0", "quality": "low", "prompt": "bench @ ' .. number .. '"}}'
-  return wrk.format(nil, nil, nil, body)
-end
-"""
+KEY: Final = f"Authorization: Bearer {installation.TEAM_KEY}"
+HITS: Final = Way(ORDERS, json.dumps(ORDER))
+MISS: Final = {"model": "model-0", "quality": "low", "prompt": f"bench {MARK}"}
+MISSES: Final = Way(ORDERS, json.dumps(MISS), headers=(KEY, "Prefer: wait=50"))
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What came of one measurement.
-
-    `requests` were answered in its `seconds`, `orders` made by it. In `whole_seconds`, with what
-    came after the load, each part has `spent` so many seconds of the processors, of which those
-    for what was `asked` are apart.
-    """
-
-    requests: int
-    orders: int
-    seconds: float
-    p50: str
-    spent: Mapping[str, float] = field(default_factory=dict)
-    asked: Mapping[str, float] = field(default_factory=dict)
-    whole_seconds: float = 1.0
-    void: str = ""
-
-    @property
-    def per_second(self) -> float:
-        return self.requests / self.seconds
+def measured(cases: Collection[str], options: Options) -> list[Row]:
+    load = Load()
+    try:
+        with installation.folder() as folder, site(folder) as one:
+            bench = Bench(one, load, options.seconds * TIMES)
+            hits, misses = [], []
+            for number in (1,) if options.quick else REPLICAS:
+                one.add_gateway()
+                bench.order_once()
+                idle = bench.idle()
+                hits.append(bench.hits(number, idle))
+                misses.append(bench.misses(number, idle))
+    finally:
+        load.end()
+    for rows in (hits, misses):
+        for row in rows[1:]:
+            if row.per_second and rows[0].per_second:
+                row.rate, row.beside = row.per_second / rows[0].per_second, "one replica"
+    return [*hits, *misses]
 
 
-def main() -> None:
-    if shutil.which("wrk") is None:
-        raise SystemExit("This needs wrk (Debian: apt install wrk).")
-    print(f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}")
-    with tempfile.TemporaryDirectory() as folder, stand(Path(folder)) as one:
-        found: dict[str, list[Window]] = {"nothing": [], "hits": [], "misses": []}
-        for number in REPLICAS:
-            one.add_gateway()
-            _order_once(one)
-            print(f"measuring {number} ...", file=sys.stderr)
-            idle = _nothing(one)
-            found["nothing"].append(idle)
-            found["hits"].append(_without(idle, _hits(one)))
-            found["misses"].append(_without(idle, _misses(one, number)))
-    _tell_idle(found.pop("nothing"))
-    for name, windows in found.items():
-        _tell(name, windows)
+class Bench:
+    """One site, and what asks it."""
 
+    def __init__(self, one: Site, load: Load, seconds: float) -> None:
+        self._site = one
+        self._load = load
+        self._seconds = seconds
+        self._number = 0
 
-def _order_once(one: Stand) -> None:
-    """What is asked for again and again is there, and every replica has it at hand."""
-    for _ in range(2 * len(one.gateways)):
-        request = urllib.request.Request(
-            f"{one.base_url}/v1/images/generations",
-            data=json.dumps(HIT).encode(),
-            headers={
-                "Authorization": f"Bearer {installation.TEAM_KEY}",
-                "Content-Type": "application/json",
-                "Prefer": "wait=50",
-            },
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            status = json.load(answer)["status"]
+    def order_once(self) -> None:
+        """What is asked for again and again is there, and every replica has it at hand."""
+        for _ in range(2 * len(self._site.gateways)):
+            status = call(f"{self._site.base_url}{ORDERS}", ORDER, **WAIT)["status"]
             if status != "completed":
-                raise SystemExit(f"an order is {status}")
+                raise RuntimeError(f"an order is {status}")
 
+    def idle(self) -> Mapping[str, float]:
+        """What each part takes of a processor while nobody asks."""
+        before = self._spent()
+        time.sleep(IDLE_SECONDS)
+        return {part: (now - before[part]) / IDLE_SECONDS for part, now in self._spent().items()}
 
-def _nothing(one: Stand) -> Window:
-    before = _spent(one)
-    time.sleep(IDLE_SECONDS)
-    return _measured(Window(0, 0, IDLE_SECONDS, ""), before, one)
+    def hits(self, number: int, idle: Mapping[str, float]) -> Row:
+        return self._window(Row("replicas, hits", _told(number)), idle, HITS, HIT_CONNECTIONS)
 
+    def misses(self, number: int, idle: Mapping[str, float]) -> Row:
+        """Each answer is a finished order of its own: submitted, watched, kept, settled, told."""
+        row = Row("replicas, paid orders", _told(number))
+        return self._window(row, idle, MISSES, MISS_CONNECTIONS)
 
-def _without(idle: Window, busy: Window) -> Window:
-    """What the requests cost beyond what the parts take anyway."""
-    share = busy.whole_seconds / idle.whole_seconds
-    asked = {part: busy.spent[part] - idle.spent[part] * share for part in PARTS}
-    return replace(busy, asked=asked)
-
-
-def _hits(one: Stand) -> Window:
-    before = _spent(one)
-    found = _wrk(one, HITS, HIT_CONNECTIONS, HIT_SECONDS)
-    return _measured(found, before, one)
-
-
-def _misses(one: Stand, number: int) -> Window:
-    """Each answer is a finished order of its own: submitted, watched, kept, settled, told.
-
-    What is under way when the load ends is waited for, and counts in what an order costs.
-    """
-    done, failed = _runs(one, "done"), _runs(one, "failed")
-    before = _spent(one)
-    script = MISSES.replace("@", f"{number} {time.time()}")
-    found = _wrk(one, script, MISS_CONNECTIONS, MISS_SECONDS)
-    until = time.monotonic() + SETTLE_SECONDS
-    while int(one.ledger.sql(OPEN)) and time.monotonic() < until:
-        time.sleep(0.2)
-    made = _runs(one, "done") - done
-    void = found.void
-    if _runs(one, "failed") > failed or int(one.ledger.sql(OPEN)):
-        void = void or "a run failed, or did not end"
-    elif made < found.requests:
-        void = void or "an answer came without a run that is done"
-    return replace(_measured(found, before, one), orders=made, void=void)
-
-
-def _runs(one: Stand, state: str) -> int:
-    return int(one.ledger.sql(ENDED.format(state)))
-
-
-def _spent(one: Stand) -> Mapping[str, float]:
-    """What each part has used so far, and the clock."""
-    load = resource.getrusage(resource.RUSAGE_CHILDREN)
-    parts = {name: processor_seconds(pids) for name, pids in one.processes().items()}
-    return {**parts, "load": load.ru_utime + load.ru_stime, CLOCK: time.monotonic()}
-
-
-def _measured(found: Window, before: Mapping[str, float], one: Stand) -> Window:
-    after = _spent(one)
-    grown = {name: after[name] - before[name] for name in after}
-    return replace(found, whole_seconds=grown.pop(CLOCK), spent=grown)
-
-
-def _wrk(one: Stand, script: str, connections: int, seconds: int) -> Window:
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script)
-        file.flush()
-        command = [
-            *("wrk", "--threads=1", "--latency", "--timeout=60s", f"--duration={seconds}s"),
-            *(f"--connections={connections}", f"--script={file.name}"),
-            f"{one.base_url}/v1/images/generations",
-        ]
-        text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
-    return told(text)
-
-
-def told(text: str) -> Window:
-    """What wrk says of a window; one with a failed request is void."""
-    requests = int(_found(r"(\d+) requests in", text))
-    taken = float(_found(r"requests in ([\d.]+)s", text))
-    failed = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*[1-9].*", text)
-    void = failed[0] if failed else "" if requests else "nothing was answered"
-    return Window(requests, requests, taken, _found(r"\n\s+50%\s+(\S+)", text), void=void)
-
-
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"wrk said: {text}")
-    return match[1]
-
-
-def _tell_idle(windows: list[Window]) -> None:
-    print(f"\n{'nothing':>10}   % of a processor while nobody asks: " + ", ".join(PARTS))
-    for number, window in zip(REPLICAS, windows, strict=True):
-        each = "  ".join(f"{window.spent[part] / window.whole_seconds:6.1%}" for part in PARTS)
-        print(f"{number:>10}   {each}")
-
-
-def _tell(name: str, windows: list[Window]) -> None:
-    print(f"\n{name:>10} {'a second':>9} {'of one':>7} {'p50':>9} {'busy':>6}", end="")
-    print("   ms of a processor for each: " + ", ".join(PARTS))
-    for number, window in zip(REPLICAS, windows, strict=True):
-        if window.void:
-            print(f"{number:>10} void: {window.void}")
-            continue
-        busy = sum(window.spent.values()) / window.whole_seconds / (os.cpu_count() or 1)
-        each = "  ".join(f"{window.asked[part] / window.orders * 1000:6.2f}" for part in PARTS)
-        ratio = window.per_second / windows[0].per_second
-        print(
-            f"{number:>10} {window.per_second:9,.0f} {ratio:7.2f} {window.p50:>9} {busy:6.0%}"
-            f"   {each}"
+    def _window(self, row: Row, idle: Mapping[str, float], way: Way, connections: int) -> Row:
+        """What is under way when the load ends is waited for, and counts in what an order costs."""
+        seconds = self._seconds * (2 if way is MISSES else 1)
+        self._number += 10_000_000
+        port = int(self._site.base_url.rpartition(":")[2])
+        plan = Plan(
+            "127.0.0.1", port, connections, seconds, way.request(), first_number=self._number
         )
+        failed, before, began = self._runs(ENDED.format("failed")), self._spent(), time.monotonic()
+        found = self._load.ask(plan)
+        void = found["failed"] or self._settled(failed)
+        took = time.monotonic() - began
+        if void:
+            row.void = (void,)
+            return row
+        asked = found["requests"]
+        each = {
+            part: max(now - before[part] - idle[part] * took, 0) / asked * 1000
+            for part, now in self._spent().items()
+        }
+        row.per_second = asked / found["seconds"]
+        row.p50_ms, row.p99_ms = found["p50_ms"], found["p99_ms"]
+        row.cpu_us = each["gateways"] * 1000
+        row.note = "ms of " + ", ".join(f"{part} {each[part]:.2f}" for part in PARTS[1:])
+        return row
+
+    def _settled(self, failed: int) -> str:
+        """Waits until no run is open. Says what is wrong, if something is."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while self._runs(OPEN):
+            if time.monotonic() > until:
+                return "a run did not end"
+            time.sleep(0.2)
+        return "a run failed" if self._runs(ENDED.format("failed")) > failed else ""
+
+    def _runs(self, query: str) -> int:
+        return int(self._site.ledger.sql(query))
+
+    def _spent(self) -> Mapping[str, float]:
+        return {name: processor_seconds(pids) for name, pids in self._site.processes().items()}
 
 
-if __name__ == "__main__":
-    main()
+def _told(number: int) -> str:
+    return f"{number} replica{'s' if number > 1 else ''}"

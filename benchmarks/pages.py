@@ -1,28 +1,17 @@
-"""How long every page and list takes with a large ledger: `python -m benchmarks.pages`.
-
-The ledger is made once and kept in the folder that is named, since that takes a minute.
-"""
+"""How long every page and list takes with a large ledger, one request after another."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import gc
 import statistics
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
-
-import httpx2 as httpx
+from urllib.parse import quote
 
 from benchmarks import installation
-from gateway.config import parse
-from gateway.sandbox import SandboxOptions, running_sandbox
-from gateway.serving import InProcessServer
-from gateway.wiring import LEDGER_NAME, Gateway
+from benchmarks.rows import Row
+from benchmarks.stand import Server, call
 
+SAFE: Final = "/?&=,"
 TURNS: Final = 5
 PAGES: Final = (
     "/admin/v1/summary",
@@ -66,55 +55,40 @@ PAGES: Final = (
 )
 
 
-async def measure(folder: Path) -> Sequence[tuple[str, float, float, int]]:
-    """Page, median and slowest answer in milliseconds, bytes."""
-    run = f"run_{4711:024}"
+def measured(gateway: Server, where: str) -> list[Row]:
+    """Median and slowest answer of each."""
     words = {
-        "run": run,
-        "task": f"task-unified-{4711:012}-3",
+        "run": f"run_{47:024}",
+        "task": f"task-unified-{47:012}-3",
         "year_ago": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 364 * 86_400)),
     }
-    async with running_sandbox(SandboxOptions()) as upstream:
-        gateway = Gateway(parse(installation.settings(upstream.base_url, folder), {}))
-        await gateway.start()
-        gc.freeze()  # as `serve` does
-        server = InProcessServer(gateway.app)
-        await server.start()
-        async with httpx.AsyncClient(base_url=server.base_url, timeout=60) as client:
-            found = [await _page(client, page, page.format(**words)) for page in PAGES]
-        await server.stop(5)
-        await gateway.stop(5)
-    return found
+    rows = [_page(gateway, where, page, page.format(**words)) for page in PAGES]
+    return [_summed_up(rows, where), *rows]
 
 
-async def _page(client: httpx.AsyncClient, name: str, path: str) -> tuple[str, float, float, int]:
+def _summed_up(rows: list[Row], where: str) -> Row:
+    """The middle one, and the slowest."""
+    told = sorted((row.p50_ms, row.what) for row in rows if row.p50_ms is not None)
+    row = Row("pages", f"{len(told)} pages, {where}")
+    row.void = tuple(reason for row in rows for reason in row.void)
+    if told:
+        row.p50_ms, row.p99_ms = told[len(told) // 2][0], told[-1][0]
+        row.note = f"p99: the slowest, `{told[-1][1].partition(',')[0]}`"
+    return row
+
+
+def _page(gateway: Server, where: str, name: str, path: str) -> Row:
     admin = path.startswith("/admin")
     key = installation.ADMIN_KEY if admin else installation.TEAM_KEY
-    headers = {} if path == "/metrics" else {"Authorization": f"Bearer {key}"}
-    taken = []
+    taken, row = [], Row("page", f"{name}, {where}")
     for _ in range(TURNS):
         start = time.perf_counter()
-        answer = await client.get(path, headers=headers)
+        try:
+            answer = call(f"{gateway.url}{quote(path, safe=SAFE)}", Authorization=f"Bearer {key}")
+        except OSError as error:
+            row.void = (f"{error}",)
+            return row
         taken.append((time.perf_counter() - start) * 1000)
-        if answer.status_code != 200:
-            raise SystemExit(f"{path}: {answer.status_code} {answer.text[:200]}")
-    return name, statistics.median(taken), max(taken), len(answer.content)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("bench-data"))
-    folder: Path = parser.parse_args().folder
-    ledger = folder / LEDGER_NAME
-    if not ledger.exists():
-        print(f"filling {ledger} ...", file=sys.stderr)
-        start = time.perf_counter()
-        installation.fill(ledger, now=time.time())
-        print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
-    print(f"{'page':58} {'median':>9} {'slowest':>9} {'bytes':>10}")
-    for page, median, slowest, size in asyncio.run(measure(folder)):
-        print(f"{page:58} {median:6.1f} ms {slowest:6.1f} ms {size:10,}")
-
-
-if __name__ == "__main__":
-    main()
+    row.p50_ms, row.note = statistics.median(taken), f"slowest of {TURNS}: {max(taken):.0f} ms"
+    row.note += f", {len(answer):,} bytes" if isinstance(answer, str) else ""
+    return row

@@ -1,15 +1,14 @@
 """Gateways as processes of their own on one PostgreSQL and one bucket, behind one balancer.
 
 Everything is started on free ports of this machine and ended with the block. What each part takes
-of the processors is read from `/proc`, so it is known whatever else the machine does.
+of the processors is read from `/proc`, so it is known whatever else the machine does. Nothing is
+pinned: several gateways share all cores.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,13 +23,14 @@ from cluster.programs import Program
 from cluster.s3 import S3Server
 
 from benchmarks import installation
+from benchmarks.processors import family
+from benchmarks.stand import listens
 
 BUCKET: Final = "pictures"
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Stand:
+class Site:
     """The parts that run. `gateways` and `balancer` change from one measurement to the next."""
 
     folder: Path
@@ -68,15 +68,13 @@ class Stand:
             one.stop()
 
     def _settings(self, home: Path) -> Mapping[str, Any]:
-        """The installation of the other benches, on shared stores; its first team may spend."""
+        """The installation of the other benches, on shared stores; pictures in a bucket."""
         found: dict[str, Any] = json.loads(installation.settings(self.upstream_url, home / "data"))
         found["storage"] |= {"ledger": self.ledger.url(), "pictures": f"s3://{BUCKET}/kept"}
         found["upstreams"]["evolink"] |= {
             "poll": {"first": "500ms", "every": "500ms", "max": "2s"},
             "max_connections": 400,
         }
-        budgets = [{"usd": 1_000_000, "per": window} for window in ("day", "month")]
-        found["teams"][installation.team(0)]["budgets"] = budgets
         return found
 
     def processes(self) -> Mapping[str, list[int]]:
@@ -90,11 +88,11 @@ class Stand:
             "upstream": [self.upstream.pid],
         }
         known = {name: [pid for pid in pids if pid] for name, pids in parts.items()}
-        return {name: [*pids, *_descendants(pids)] for name, pids in known.items()}
+        return {name: family(pids) for name, pids in known.items()}
 
 
 @contextlib.contextmanager
-def stand(folder: Path) -> Iterator[Stand]:
+def site(folder: Path) -> Iterator[Site]:
     """The stores and the simulated upstream, without a gateway yet."""
     with contextlib.ExitStack() as ends:
         ledger = PostgresServer(folder / "ledger")
@@ -106,40 +104,7 @@ def stand(folder: Path) -> Iterator[Stand]:
         command = [sys.executable, "-m", "gateway", "sandbox", "--seconds", "1"]
         upstream = Program("upstream", [*command, "--port", str(port)], folder / "upstream.log")
         ends.callback(upstream.stop)
-        one = Stand(folder, ledger, bucket, upstream, f"http://127.0.0.1:{port}")
+        one = Site(folder, ledger, bucket, upstream, f"http://127.0.0.1:{port}")
         ends.callback(one.end)
-        upstream.start(lambda: _listens(port))
+        upstream.start(lambda: listens(port))
         yield one
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-# --- what it takes ---------------------------------------------------------------------------
-
-
-def processor_seconds(pids: list[int]) -> float:
-    """What these processes, and those of theirs that have ended, have used of the processors."""
-    ticks = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            text = Path(f"/proc/{pid}/stat").read_text()
-            ticks += sum(int(one) for one in text.rpartition(")")[2].split()[11:15])
-    return ticks / TICKS
-
-
-def _descendants(pids: list[int]) -> list[int]:
-    """Their children, and the children of those."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                text = (entry / "stat").read_text()
-                parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
-    found, last = [], list(pids)
-    while last:
-        last = [pid for pid, parent in parents.items() if parent in last]
-        found += last
-    return found

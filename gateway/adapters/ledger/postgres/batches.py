@@ -12,7 +12,7 @@ is not to be had soon, each team's are made for themselves: one team's lock stop
 Turns that are taken and given back together share two round trips as well: there are two of them
 for each paid picture, and one by one they would not be done in time where the server is far.
 
-Measured with `benchmarks/postgres_orders.py` on two shared cores: see its page of decisions.
+Measured with `benchmarks/admissions.py` on two shared cores: see its page of decisions.
 """
 
 from __future__ import annotations
