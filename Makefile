@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test test-cluster bench soak kills screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test test-cluster hostile bench soak kills screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,9 +41,14 @@ test-cluster: $(DEVELOPMENT) ## run the end-to-end tests on PostgreSQL and S3, a
 	  $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
 	  tests/e2e tests/adapters tests/background tests/browser tests/cli tests/deploy tests/process tests/services
 
+# The gate sends a few hundred, the same each time; these are new ones each time.
+hostile: $(DEVELOPMENT) ## send 100,000 hostile requests and answers of upstream; REQUESTS=1000: fewer
+	@IMAGE_GATEWAY_TEST_HOSTILE_REQUESTS=$(or $(REQUESTS),100000) \
+	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --timeout 7200 tests/hostile
+
 quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \
-	  --ignore tests/e2e --ignore tests/browser --ignore tests/deploy --ignore tests/cli
+	  --ignore tests/e2e --ignore tests/hostile --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
 bench: $(DEVELOPMENT) ## measure all that docs/performance.md tells, half an hour; ONLY='hit poll': these cases alone
 	@$(BIN)/python -m benchmarks --json bench.json $(if $(ONLY),--only $(ONLY)) $(BENCH)

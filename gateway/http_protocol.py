@@ -28,6 +28,9 @@ REQUEST_SECONDS = 90.0
 # Head, trailers and chunk sizes: many times what clients and proxies send. Without a bound a
 # stranger could fill the memory, since they are held until they are complete.
 BESIDE_BODY_BYTES = 256 * 1024
+# Requests that wait for the answer to one before them. Each is held parsed, at 200 times its bytes:
+# ten connections with one packet of them each took half a gigabyte. Hardly a client sends two.
+PIPELINED_REQUESTS = 500
 # After an answer that came before the end of its request: how long and how much more is read and
 # thrown away, so that a client that sends everything before it reads still finds the answer there.
 LINGER_SECONDS = 30.0
@@ -61,6 +64,9 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED_REQUESTS:
+            self.transport.abort()
+            raise ConnectionAbortedError  # the parser hands on no more of this packet
         super().on_message_begin()
         self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
         self._beside_body_bytes = 0
@@ -120,6 +126,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser = _new_parser(self)
             return head + data[offer.args[0] :]
         except httptools.HttpParserError as error:
+            if self.transport.is_closing():
+                return None
             why = str(error).rstrip(".")
             if isinstance(error, httptools.HttpParserCallbackError):  # of all that we do: the URL
                 why = "its address cannot be read, or is longer than 64 kB"

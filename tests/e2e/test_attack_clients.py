@@ -70,6 +70,16 @@ async def test_headers_without_end_are_cut(a_house: House, start: bytes, endless
     assert (await a_house.client.get("/healthz")).status_code == 200
 
 
+async def test_more_requests_in_a_packet_than_anybody_waits_for_are_cut(a_house: House) -> None:
+    """None of them is answered before the first, and each is held meanwhile."""
+    reader, writer = await connected(a_house)
+    first = post(order("first"))
+    writer.write(first + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+    assert await is_cut(reader)
+    writer.close()
+    assert (await a_house.client.get("/healthz")).status_code == 200
+
+
 async def test_a_large_head_is_still_taken(a_house: House) -> None:
     assert await status(a_house, post(order("fat"), "X: " + "x" * 60_000)) == 200
 

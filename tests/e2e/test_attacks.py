@@ -69,7 +69,7 @@ async def house_with_clock(folder: Path, clock: JumpingClock) -> AsyncIterator[H
             await one.stop()
 
 
-@pytest.mark.parametrize("jump_seconds", [-3600, 600, 86_400])
+@pytest.mark.parametrize("jump_seconds", [-3600, 600, 3600, 86_400])
 async def test_a_clock_that_jumps(tmp_path: Path, jump_seconds: float) -> None:
     clock = JumpingClock()
     async with house_with_clock(tmp_path, clock) as one:
