@@ -287,3 +287,50 @@ async def test_what_is_no_request_is_told_why_like_every_error(
     error = json.loads(body)["error"]
     assert error["code"] == "invalid_request" and why in error["message"].lower()
     await closed(writer)
+
+
+# --- how an answer leaves ------------------------------------------------------------------------
+
+
+async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    """/slow says how it begins, and what it says only when it is let."""
+    if scope["type"] == "lifespan" or scope["path"] != "/slow":
+        await echo(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await asyncio.sleep(0.2)
+    await send({"type": "http.response.body", "body": b"late"})
+
+
+async def pieces_of(port: int, request: bytes, until: bytes) -> list[bytes]:
+    """What came at a time, up to these bytes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        found = [await reader.read(65_536)]
+        while until not in b"".join(found):
+            found.append(await reader.read(65_536))
+        return found
+    finally:
+        await closed(writer)
+
+
+async def test_an_answer_that_is_ready_leaves_in_one_piece(port: int) -> None:
+    for _ in range(20):
+        pieces = await pieces_of(port, b"GET /it HTTP/1.1\r\nHost: x\r\n\r\n", b"}")
+        assert len(pieces) == 1
+
+
+async def test_the_head_does_not_wait_for_a_body_that_is_not_there() -> None:
+    async with InProcessServer(slow).running(1.0) as server:
+        pieces = await pieces_of(
+            server.bound_port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", b"0\r\n\r\n"
+        )
+        assert pieces[0].endswith(b"\r\n\r\n")
+        assert b"late" not in pieces[0]
+
+
+async def test_a_head_without_a_body_leaves_too(port: int) -> None:
+    for _ in range(20):
+        pieces = await pieces_of(port, b"HEAD /it HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\n")
+        assert len(pieces) == 1

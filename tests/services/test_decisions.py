@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from gateway.core.orders.admission import Denied, Hit, Started
 from gateway.core.orders.denials import Reason
 from gateway.core.policy import Current
 from gateway.core.transaction import ConstraintViolation, Decide, Keys
+from gateway.process.lately import SECONDS
 from gateway.services.decisions import Decisions, DecisionsDeps
 
 Asked = list[str]
@@ -29,6 +31,7 @@ class Outside:
     cached: Run | None = None
     known: Run | None = None
     readable_: bool = True
+    looked_: int = 0
     enough_: bool = True
     refuses: int = 0
     asked: Asked = field(default_factory=list)
@@ -54,6 +57,7 @@ class Outside:
         self.cached = None
 
     async def readable(self, _: Sequence[Picture]) -> bool:
+        self.looked_ += 1
         return self.readable_
 
     async def require(self) -> None:
@@ -93,6 +97,18 @@ async def test_an_answer_that_is_held_ready_needs_neither_room_nor_the_runs() ->
     outside = Outside(cached=done, enough_=False)
     assert isinstance(await decisions(outside).on(ask, None), Hit)
     assert outside.asked == ["hit", "claim"]
+
+
+async def test_pictures_are_looked_for_once_a_second_and_not_for_each_hit() -> None:
+    ask, done = asking()
+    outside = Outside(cached=done)
+    one = decisions(outside)
+    for number in range(20):
+        assert isinstance(await one.on(replace(ask, job_id=f"job-{number}"), None), Hit)
+    assert outside.looked_ == 1
+    outside.readable_ = False
+    await asyncio.sleep(SECONDS)
+    assert isinstance(await one.on(replace(ask, job_id="job-20"), None), Started)
 
 
 async def test_an_answer_whose_pictures_are_gone_is_made_again_where_there_is_room() -> None:

@@ -374,6 +374,26 @@ async def test_waiting_transactions_share_a_commit(ledger: SqliteLedger, path: P
     assert counts <= {0, 50}
 
 
+async def test_decisions_that_wait_are_written_together(ledger: SqliteLedger) -> None:
+    """So many statements for many of them as for one; and each sees what those before it write."""
+    run = a_run()
+    await write(ledger, runs=(run,))
+    told: list[str] = []
+    await ledger._writer.call(lambda db: db.set_trace_callback(told.append))
+    counts = []
+    for count in (2, 40):
+        told.clear()
+        with blocked(ledger) as gate:
+            await asyncio.sleep(0)
+            jobs = [a_job(run) for _ in range(count)]
+            tasks = [asyncio.create_task(write(ledger, jobs=(job,))) for job in jobs]
+            await asyncio.sleep(0)
+            gate.set()
+            await asyncio.gather(*tasks)
+        counts.append(len([one for one in told if not one.startswith(("INSERT", "UPDATE", "--"))]))
+    assert counts[0] == counts[1]
+
+
 # --- the audit finds what the constraints would have refused -------------------------------------
 
 
