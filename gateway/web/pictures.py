@@ -10,11 +10,13 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.config.words import HandOver
 from gateway.core.picture_errors import MEDIA_TYPES, PictureProblem
 from gateway.core.picture_names import is_picture_name
 from gateway.errors import NotFound, Unavailable
 from gateway.ports.pictures import Pictures
 from gateway.web import chapters
+from gateway.web.handed_over import HandedOver, may_be_handed_over
 from gateway.web.operation import Header, Operation
 from gateway.web.picture_answer import PictureAnswer, StreamedAnswer
 
@@ -28,8 +30,9 @@ PAGE_MODES: Final = frozenset({"cors", "same-origin"})
 class KeptPictures:
     """`GET, HEAD /pictures/{name}`."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, hand_over: HandOver = HandOver.NONE) -> None:
         self._pictures = pictures
+        self._hand_over = hand_over
 
     @Operation(
         "GET /pictures/{name}",
@@ -79,6 +82,8 @@ class KeptPictures:
             raise NotFound("There is no such picture.")
         if address is not None:
             return Response(status_code=307, headers=_elsewhere(address))
+        if found.path is not None and may_be_handed_over(request, self._hand_over):
+            return HandedOver(name, found.path, headers, self._hand_over)
         if found.path is not None:
             return PictureAnswer(name, found, headers)
         return StreamedAnswer(name, found, headers, pictures, opened)

@@ -98,7 +98,7 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
             Readers(bodies, services.edits),
             pictures=adapters.pictures,
         ),
-        KeptPictures(adapters.pictures),
+        KeptPictures(adapters.pictures, deps.settings().server.hand_over),
         Hints(adapters.callback_addresses.run_of, services.worker.hint),
     )
 
