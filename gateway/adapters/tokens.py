@@ -56,6 +56,10 @@ class TiktokenCounter:
         self._turns = Shares(1)
         self._encoding: Encoding | None = None
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._encoding is not None
+
     async def load(self) -> None:
         """Loads the vocabulary now (about 0.3 s of CPU, 60 MB); a second call does nothing.
 

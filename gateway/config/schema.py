@@ -101,6 +101,7 @@ class ServerSettings(Part):
     openai_wait_seconds: Reloadable[units.Seconds] = 290.0
     openai_sdk_on_v1: Reloadable[words.Flag] = False
     cors_origins: Reloadable[tuple[words.Origin, ...]] = ()
+    hand_over: words.Handing = words.HandOver.NONE
     max_waiters: Reloadable[Annotated[int, units.an_int(0, 1_000_000)]] = 10_000
     drain_seconds: units.SecondsOrNone = 0.0
     shutdown_grace_seconds: units.Seconds = 30.0

@@ -292,6 +292,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class HandOver(StrEnum):
+    """How a proxy in front is told to send a picture's file itself."""
+
+    NONE = "none"
+    X_ACCEL_REDIRECT = "x-accel-redirect"
+    X_SENDFILE = "x-sendfile"
+
+
 class BudgetWindow(StrEnum):
     """The windows of budgets and picture counts; the core has `minute` for runs besides."""
 
@@ -327,6 +335,7 @@ Proxy = Annotated[SecretStr | None, BeforeValidator(optional(proxy)), PlainSeria
 Folder = Annotated[Text, AfterValidator(folder)]
 AddressOrNone = Annotated[str | None, BeforeValidator(optional(web_address))]
 Format = Annotated[LogFormat, BeforeValidator(choice(LogFormat)), PlainSerializer(str)]
+Handing = Annotated[HandOver, BeforeValidator(choice(HandOver)), PlainSerializer(str)]
 Level = Annotated[LogLevel, BeforeValidator(choice(LogLevel)), PlainSerializer(str)]
 Per = Annotated[BudgetWindow, BeforeValidator(choice(BudgetWindow)), PlainSerializer(str)]
 Control = Annotated[ClientControl, BeforeValidator(choice(ClientControl)), PlainSerializer(str)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,11 +13,15 @@ from gateway.core.picture_errors import Origin, SetAside
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A kept picture as it lies in the store; `path` where that is a file of this machine."""
+    """A kept picture as it lies in the store; `path` where that is a file of this machine.
+
+    `whole` is all of it, where all was asked for and it has come in one go.
+    """
 
     size_bytes: int
     changed_at: float
     path: Path | None = None
+    whole: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

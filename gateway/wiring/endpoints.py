@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.config import Settings
 from gateway.config.notices import notices
+from gateway.config.words import HandOver
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.following import DEAD_SECONDS
@@ -98,9 +99,14 @@ def _for_clients(deps: EndpointsDeps) -> Sequence[object]:
             Readers(bodies, services.edits),
             pictures=adapters.pictures,
         ),
-        KeptPictures(adapters.pictures),
+        KeptPictures(adapters.pictures, _hand_over(deps.settings())),
         Hints(adapters.callback_addresses.run_of, services.worker.hint),
     )
+
+
+def _hand_over(settings: Settings) -> HandOver:
+    """A proxy can send files of this machine alone."""
+    return settings.server.hand_over if settings.storage.bucket is None else HandOver.NONE
 
 
 def _for_teams(deps: EndpointsDeps) -> Sequence[object]:

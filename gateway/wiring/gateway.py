@@ -131,7 +131,7 @@ class Gateway:
             await make_empty(services.spool_folder)
             await adapters.cache.open((await adapters.ledger.epochs()).cache)
             await services.following.start()
-            await adapters.tokens.load()
+            await self._load_words(self.settings)
             await services.turn.start()
             await services.maintenance.start(services.turn)
         except OSError as error:
@@ -252,6 +252,7 @@ class Gateway:
             except SettingsError:
                 self.reload_failed()
                 raise
+            await self._load_words(settings)
             changed = differences(self.settings, settings)
             before, after = (json.dumps(managed.plain(shown)) for shown in changed)
             await self.services.teams.note(
@@ -259,6 +260,12 @@ class Gateway:
             )
             waiting = self.reload(settings)
             return Reloaded([path for path in changed[1] if path not in waiting], waiting)
+
+    async def _load_words(self, settings: Settings) -> None:
+        """The tokenizer's, before there is an order to count; 56 MB that only these limits need."""
+        limits = (model.limits for model in settings.models.values())
+        if any(one.prompt_tokens is not None for one in limits):
+            await self.adapters.tokens.load()
 
     def _tell_proxies(self, *, known: Sequence[str] = ()) -> None:
         """What goes through a proxy, which is no one's first thought when it cannot connect."""

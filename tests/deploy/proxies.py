@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import ssl
 import time
@@ -33,6 +34,7 @@ READY_SECONDS: Final = 20
 GATEWAY: Final = f"127.0.0.1:{ServerSettings().port}"
 REPLICAS: Final = tuple(f"10.0.0.{n}:{ServerSettings().port}" for n in (11, 12, 13))
 """What stands in the files for three gateways."""
+PICTURES: Final = "/var/lib/image-gateway/data/pictures"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Site:
     proxy: str
     path: str = ""
     port: int = field(default_factory=free_port)
+    pictures: Path | None = None
+    """The folder of pictures that the proxy sends itself."""
 
     @property
     def base(self) -> str:
@@ -98,10 +102,10 @@ def changed(text: str, changes: Mapping[str, str]) -> str:
 def uncommented(text: str, first: str, last: str) -> str:
     """With the lines from `first` to `last`, which are switched off by a '#', switched on."""
     found = re.search(
-        rf"^ *#{re.escape(first)}.*?^ *#{re.escape(last)}$", text, re.DOTALL | re.MULTILINE
+        rf"^\s*#{re.escape(first)}.*?^\s*#{re.escape(last)}$", text, re.DOTALL | re.MULTILINE
     )
     assert found is not None
-    lines = re.sub(r"^( *)#", r"\1", found[0], flags=re.MULTILINE)
+    lines = re.sub(r"^(\s*)#", r"\1", found[0], flags=re.MULTILINE)
     return text.replace(found[0], lines)
 
 
@@ -126,6 +130,11 @@ def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
         text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
         text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
         text = moved_inside(text, "proxy_pass http://image_gateway/;")
+    if site.pictures:
+        text = changed(text, {"#proxy_set_header X-Send": "proxy_set_header X-Send"})
+        text = uncommented(text, 'location ~ "^/kept-pictures/', "}")
+        text = uncommented(text, "location @image_gateway_unread {", "}")
+        text = changed(text, {PICTURES: str(site.pictures)})
     return _nginx(text, site, behind, folder)
 
 
@@ -151,11 +160,16 @@ def _nginx(text: str, site: Site, behind: Behind, folder: Path) -> list[str]:
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/log; events {{}}\n"
+        f"{_as_the_gateway()}daemon off; pid {folder}/pid; error_log {folder}/log; events {{}}\n"
         f"http {{ access_log off; {folders} set_real_ip_from 127.0.0.1; real_ip_header {FROM};\n"
         f"include {folder}/site.conf; }}"
     )
     return [tool("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)]
+
+
+def _as_the_gateway() -> str:
+    """Started by root, nginx's workers are another user's, who may not read a test's folders."""
+    return "user root; " if os.geteuid() == 0 else ""
 
 
 def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
@@ -167,6 +181,9 @@ def caddy_files(site: Site, behind: Behind, folder: Path) -> list[str]:
         text = changed(text, {root: ""})
         text = uncommented(text, "www.example.org {", "}")
         name = "www.example.org {"
+    if site.pictures:
+        text = uncommented(text, "header_up X-Sendfile-Type", "}")
+        text = changed(text, {PICTURES: str(site.pictures)})
     return _caddy(text, name, site, behind, folder)
 
 

@@ -9,6 +9,8 @@ from deployed import DEPLOY
 
 from gateway import serving
 from gateway.config.schema import ServerSettings
+from gateway.core.picture_errors import MEDIA_TYPES
+from gateway.web.handed_over import ASKED_BY, INTERNAL
 from gateway.web.openai.edits import FILES_BYTES
 
 NGINX = (DEPLOY / "nginx.conf").read_text("utf-8")
@@ -102,6 +104,15 @@ def test_nginx_for_three_is_nginx_for_one_but_for_how_many_there_are() -> None:
     for begins, ends in (("# Who may see", "# nginx judges"), ("server {", "    # An order is ne")):
         part = NGINX[NGINX.index(begins) : NGINX.index(ends)]
         assert part in NGINX_THREE
+
+
+def test_both_send_kept_pictures_alone_where_they_send_them_themselves() -> None:
+    """Not what is told of them, which lies beside them."""
+    [kinds] = re.findall(r"kept-pictures/.*\(\?:(.*?)\)\)\$", NGINX)
+    assert set(kinds.split("|")) == set(MEDIA_TYPES)
+    assert f'location ~ "^{INTERNAL}/' in NGINX and f"X-Accel-Redirect {INTERNAL}/*" in CADDY
+    assert f"proxy_set_header {ASKED_BY} X-Accel-Redirect;" in NGINX
+    assert f"header_up {ASKED_BY} X-Accel-Redirect\n" in CADDY
 
 
 def errors(text: str) -> set[str]:

@@ -110,6 +110,25 @@ async def test_a_reload_takes_over_what_it_can(tmp_path: Path) -> None:
         assert change["after"]["teams.blue.budgets"] == dollars(1)["budgets"]
 
 
+async def test_a_tokenizer_is_there_where_a_limit_counts_tokens_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    """It is half of an idle gateway's memory, and must be ready before there is an order."""
+    route = {"upstream": "evolink", "model": "gpt-image-1.5", "price": PRICE_USD}
+    uncounted = {"gpt-image-1.5": {"limits": {"prompt_tokens": None}, "routes": [route]}}
+    counted = {"gpt-image-1.5": {"limits": {"prompt_tokens": 5}, "routes": [route]}}
+    async with filed(tmp_path, models=uncounted) as one:
+        tokens = one.house.gateway.adapters.tokens
+        assert (await one.house.post("word " * 400)).status_code == 200
+        assert not tokens.is_loaded
+        await one.reload(models=counted)
+        assert tokens.is_loaded
+        assert (await one.house.post("word " * 400)).status_code == 400
+    (again := tmp_path / "again").mkdir()
+    async with filed(again, models=counted) as one:
+        assert one.house.gateway.adapters.tokens.is_loaded
+
+
 async def test_what_needs_a_restart_is_told_until_it_is_put_back(tmp_path: Path) -> None:
     async with filed(tmp_path) as one:
         for _ in range(2):

@@ -47,9 +47,10 @@ class Place:
         self.prefix = uuid4().hex
         self.raw = server.store(BUCKET)
 
-    async def open(self, **s3: Any) -> House:
+    async def open(self, *, server: Any = None, **s3: Any) -> House:
         outside = Outside(environ={**os.environ, **self.server.environment})
-        return await opened(self.sandbox, self.folder, outside=outside, storage=self.storage(**s3))
+        changes = {"storage": self.storage(**s3), **({"server": server} if server else {})}
+        return await opened(self.sandbox, self.folder, outside=outside, **changes)
 
     def storage(self, **s3: Any) -> dict[str, Any]:
         place = f"s3://{BUCKET}/{self.prefix}"
@@ -108,6 +109,23 @@ async def is_keeping(home: House) -> bool:
 
 
 # --- served -------------------------------------------------------------------------------------
+
+
+async def test_no_proxy_is_left_what_is_in_a_bucket(place: Place) -> None:
+    """Though it asks: the picture comes from the start, and is held against its digest."""
+    one = await place.open(server={"hand_over": "x-accel-redirect"})
+    try:
+        (link,) = (await one.made())["results"]
+        asked = {"X-Sendfile-Type": "X-Accel-Redirect"}
+        sent = await one.client.get(link, headers=asked)
+        assert sent.content.startswith(b"\x89PNG") and "x-accel-redirect" not in sent.headers
+        name = link.rpartition("/")[2]
+        [key] = [one for one in sorted(place.keys()) if one.endswith(name)]
+        obstore.put(place.raw, f"{place.prefix}/{key}", bytes(len(sent.content)))
+        with pytest.raises(httpx.RemoteProtocolError):
+            await one.client.get(link, headers=asked)
+    finally:
+        await one.stop()
 
 
 async def test_pictures_are_served_as_from_a_folder(home: House, place: Place) -> None:

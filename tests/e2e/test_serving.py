@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
+import httpx2 as httpx
+import pytest
 import stores
 from house import House, house
 
@@ -26,6 +29,29 @@ async def test_pictures_are_served_for_ever_and_cheaply(a_house: House) -> None:
     assert part.status_code == 206 and part.content == whole.content[:8]
     beyond = await a_house.client.get(link, headers={"Range": "bytes=999999999-"})
     assert beyond.status_code == 416
+
+
+@pytest.mark.files
+async def test_small_and_large_pictures_are_told_the_same_of(a_house: House) -> None:
+    """A small one is sent at once, a large one as it is read."""
+    (link,) = (await a_house.made("of any size"))["results"]
+    name = link.rpartition("/")[2]
+    file = a_house.folder / "pictures" / name[:2] / name
+    for size in (1, 256 * 1024, 256 * 1024 + 1, 3_000_000):
+        file.write_bytes(content := os.urandom(size))
+        whole, head = await a_house.client.get(link), await a_house.client.head(link)
+        assert whole.content == content
+        told = [
+            {*one.headers.multi_items()} - {*picked(one, "date", "x-request-id", "server-timing")}
+            for one in (whole, head)
+        ]
+        assert told[0] == told[1]
+    file.write_bytes(b"")
+    assert (await a_house.client.get(link)).status_code == 404
+
+
+def picked(answer: httpx.Response, *names: str) -> list[tuple[str, str]]:
+    return [(name, answer.headers[name]) for name in names]
 
 
 async def test_no_other_file_is_served(a_house: House) -> None:

@@ -11,6 +11,7 @@ removed while it runs is made again when a picture has to lie in it.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.adapters.pictures.disk import in_thread, pieces, size_of, sync
+from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread, pieces, size_of, sync
 from gateway.adapters.pictures.drafts import Draft, Known, remove_abandoned
 from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
@@ -167,11 +168,17 @@ class FolderPictures:
         self, name: str, start: int = 0, stop: int | None = None
     ) -> tuple[Found, AsyncGenerator[bytes]] | None:
         """What `find` says, and the bytes from `start` up to `stop`. Raises as it does."""
-        found = await self.find(name)
-        if found is None or found.path is None:
+        path = self.path(name)
+        if path is None:
             return None
+        is_all = start == 0 and stop is None
+        found = await in_thread(None, self._find, path, BATCH_BYTES if is_all else 0)
+        if found is None:
+            return None
+        if found.whole is not None:
+            return found, _one(found.whole)
         end = found.size_bytes if stop is None else min(stop, found.size_bytes)
-        return found, pieces(self._readers, found.path, start, end)
+        return found, pieces(self._readers, path, start, end)
 
     async def address(self, name: str) -> str | None:
         """Nobody else has it."""
@@ -213,12 +220,12 @@ class FolderPictures:
     def _place(self, name: str) -> Path:
         return self._root / _below(name)
 
-    def _find(self, path: Path) -> Found | None:
+    def _find(self, path: Path, whole_up_to: int = 0) -> Found | None:
         with suppress(FileNotFoundError, NotADirectoryError):
-            return _found(path)
+            return _found(path, whole_up_to)
         self._marker.require()
         with suppress(FileNotFoundError, NotADirectoryError):
-            return _found(path)  # it may have come back in between
+            return _found(path, whole_up_to)  # it may have come back in between
         return None
 
     def _has_all(self, pictures: Sequence[Picture]) -> bool:
@@ -294,9 +301,24 @@ class FolderPictures:
         self._unproven.clean()
 
 
-def _found(path: Path) -> Found:
-    stat = path.stat()
-    return Found(stat.st_size, stat.st_mtime, path)
+def _found(path: Path, whole_up_to: int) -> Found:
+    """With the bytes of one that is no larger: a hop to a thread costs as much as reading them."""
+    if not whole_up_to:
+        stat = path.stat()
+        return Found(stat.st_size, stat.st_mtime, path)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        stat = os.fstat(file)
+        whole = os.read(file, stat.st_size) if stat.st_size <= whole_up_to else b""
+    finally:
+        os.close(file)
+    return Found(
+        stat.st_size, stat.st_mtime, path, whole if len(whole) == stat.st_size > 0 else None
+    )
+
+
+async def _one(piece: bytes) -> AsyncGenerator[bytes]:
+    yield piece
 
 
 def _below(name: str) -> Path:

@@ -17,6 +17,7 @@ from picture_samples import KINDS, jpeg_of_many_scans, picture, stream
 
 from gateway.adapters.pictures import decoding
 from gateway.adapters.pictures.cost import Cost
+from gateway.adapters.pictures.disk import BATCH_BYTES
 from gateway.adapters.pictures.drafts import Draft
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.core.model import Picture
@@ -29,6 +30,7 @@ from gateway.core.picture_errors import (
     TooCostly,
     name_of,
 )
+from gateway.ports.pictures import Found
 
 LIMIT = 10**8
 
@@ -409,6 +411,40 @@ def test_a_name_that_is_not_kept_has_a_path_that_is_not_there(tmp_path: Path) ->
     path = FolderPictures(tmp_path).path("ab" * 32 + ".webp")
     assert path == tmp_path / "ab" / ("ab" * 32 + ".webp")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [1, BATCH_BYTES - 1, BATCH_BYTES, BATCH_BYTES + 1, 700_000])
+async def test_a_small_picture_is_read_in_the_go_that_finds_it(
+    store: FolderPictures, size: int
+) -> None:
+    """A large one piece by piece, so that a client that is slow holds no more of it."""
+    name = f"{'ab' * 32}.png"
+    path = store.path(name)
+    assert path is not None
+    path.write_bytes(content := os.urandom(size))
+    for start, stop, told in ((0, None, content), (0, 5, content[:5]), (1, None, content[1:])):
+        answer = await store.read(name, start, stop)
+        assert answer is not None
+        found, pieces = answer
+        assert (found.size_bytes, found.path) == (size, path)
+        is_small = size <= BATCH_BYTES and (start, stop) == (0, None)
+        assert found.whole == (content if is_small else None)
+        assert b"".join([piece async for piece in pieces]) == told
+    assert (await store.find(name)) == Found(size, path.stat().st_mtime, path)
+
+
+async def test_an_empty_file_is_found_and_is_no_whole_picture(store: FolderPictures) -> None:
+    name = f"{'ab' * 32}.png"
+    path = store.path(name)
+    assert path is not None
+    assert await store.read(name) is None
+    path.touch()
+    answer = await store.read(name)
+    assert answer is not None and (answer[0].size_bytes, answer[0].whole) == (0, None)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreFull):
+        await store.read(name)
 
 
 async def test_the_free_room_is_the_disks(store: FolderPictures, tmp_path: Path) -> None:
