@@ -41,7 +41,7 @@ test-cluster: $(DEVELOPMENT) ## run the end-to-end tests on PostgreSQL and S3, a
 	  $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
 	  tests/e2e tests/adapters tests/background tests/browser tests/cli tests/deploy tests/process tests/services
 
-# The gate sends a few hundred, the same each time; these are new ones each time.
+# Too much for each change: every night, and by hand.
 hostile: $(DEVELOPMENT) ## send 100,000 hostile requests and answers of upstream; REQUESTS=1000: fewer
 	@IMAGE_GATEWAY_TEST_HOSTILE_REQUESTS=$(or $(REQUESTS),100000) \
 	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --timeout 7200 tests/hostile

@@ -6,6 +6,7 @@ A short one, with all that a long one has, finds nothing.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,6 +186,9 @@ def test_a_picture_that_was_shown_is_expected_until_it_is_erased() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "IMAGE_GATEWAY_TEST_SOAK" not in os.environ, reason="CI has two minutes of `make soak` for it"
+)
 @pytest.mark.timeout(300)
 def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
     command = "-m", "benchmarks.soak", "--minutes", "0.3", "--clients", "8", "--json"

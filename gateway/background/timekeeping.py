@@ -16,6 +16,7 @@ import structlog
 from gateway.errors import Unavailable
 from gateway.ports.replicas import LedgerClock
 from gateway.process.common_clock import CommonClock
+from gateway.process.unexpected import Unexpected
 
 log = structlog.get_logger("gateway.clock")
 
@@ -55,14 +56,15 @@ class Timekeeper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _repeat(self) -> None:
+        unexpected = Unexpected("time")
         while True:
             await asyncio.sleep(MEASURE_SECONDS)
             try:
                 await self._measure()
             except Unavailable:
                 continue  # that the ledger is away, others tell; the last offset is what there is
-            except Exception:
-                log.exception("the ledger's clock was not measured")
+            except Exception as error:
+                unexpected.met(error)
 
     async def _measure(self) -> None:
         ahead = await self._ledger.clock_offset(self._clock.own)

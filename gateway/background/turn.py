@@ -17,6 +17,7 @@ import structlog
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import Turns
+from gateway.process.unexpected import Unexpected
 
 log = structlog.get_logger("gateway.housekeeping")
 
@@ -65,13 +66,14 @@ class ChoresTurn:
                 await self._ledger.give_back_turns((NAME,), self._owner)
 
     async def _repeat(self) -> None:
+        unexpected = Unexpected("turn of the chores")
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self._ask()
-            except Exception:
+            except Exception as error:
+                unexpected.met(error)
                 self._ours.clear()
-                log.exception("the turn of the chores was not asked for")
 
     async def _ask(self) -> None:
         """While the ledger cannot tell, nobody begins anything."""

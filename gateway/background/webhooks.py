@@ -33,6 +33,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.ledger import Outbox
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Callbacks
+from gateway.process.unexpected import Unexpected
 
 log = structlog.get_logger("gateway.callbacks")
 
@@ -175,14 +176,15 @@ class Webhooks:
     # --- the loop ------------------------------------------------------------------------------
 
     async def _lease_due(self) -> None:
+        unexpected = Unexpected("webhooks")
         while not self._stopping:
             sleep_seconds = IDLE_SECONDS
             try:
                 sleep_seconds = await self._lease_once()
             except Unavailable as error:
                 log.warning("ledger unavailable", reason=error.message)
-            except Exception:
-                log.exception("callbacks were not leased")
+            except Exception as error:
+                unexpected.met(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(sleep_seconds):
                     await self._nudge.wait()
@@ -207,6 +209,7 @@ class Webhooks:
         return 0.0 if leased else IDLE_SECONDS
 
     async def _renew(self) -> None:
+        unexpected = Unexpected("leases of webhooks")
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             until = self._deps.clock() + LEASE_SECONDS
@@ -217,8 +220,8 @@ class Webhooks:
                     self._lines.renewed(ours, until)
             except Unavailable as error:
                 log.warning("leases wait for the ledger", reason=error.message)
-            except Exception:
-                log.exception("leases were not renewed")
+            except Exception as error:
+                unexpected.met(error)
 
     async def _make_room(self, now: float) -> bool:
         """Puts off the last ones of a team's longest line, so that those of its other hosts get

@@ -17,14 +17,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-import structlog
-
 from gateway.core.model import Run
 from gateway.errors import Unavailable
 from gateway.ports.replicas import News
 from gateway.process.shares import may_take
-
-log = structlog.get_logger("gateway.runs")
+from gateway.process.unexpected import Unexpected
 
 WAKE_BATCH: Final = 50
 """Waiters woken in one turn of the loop: each then takes up to 0.1 ms to answer its client."""
@@ -127,6 +124,7 @@ class Waiters:
                 await self._looking
 
     async def _look_after_silent_runs(self, look: Look) -> None:
+        unexpected = Unexpected("waiters")
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._silence_seconds / 3):
@@ -140,8 +138,9 @@ class Waiters:
                 except Unavailable:
                     self._asked |= asked
                     break  # the store is away; the next round comes soon
-                except Exception:
-                    log.exception("runs that are waited for were not looked up")
+                except Exception as error:
+                    self._asked |= asked
+                    unexpected.met(error)
                     break
                 for run in runs:
                     self.publish(run)

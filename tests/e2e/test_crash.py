@@ -1,6 +1,6 @@
 """Killed at any step, dozens of times under load: nothing lost, nothing paid twice.
 
-`IMAGE_GATEWAY_TEST_KILLS` is how often at random: 50 times in `make test`, 1,000 in `make kills`.
+`IMAGE_GATEWAY_TEST_KILLS` is how often at random: 24 times in `make test`, 1,000 in `make kills`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from processes import GATEWAY, forked, free_port, process
 
 from gateway.sandbox import RunningSandbox, running_sandbox
 
-KILLS = int(os.environ.get("IMAGE_GATEWAY_TEST_KILLS", "50"))
+KILLS = int(os.environ.get("IMAGE_GATEWAY_TEST_KILLS", "24"))
 WHOLE = 10
 """One life in so many is the program's own; the others are its parts in a fork, which take a
 third of the processor's time to start."""

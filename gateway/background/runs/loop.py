@@ -28,6 +28,7 @@ from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
 from gateway.process.breakers import Breakers, Permit
+from gateway.process.unexpected import Unexpected
 
 log = structlog.get_logger("gateway.runs")
 
@@ -138,14 +139,16 @@ class Worker:
     # --- the loop ------------------------------------------------------------------------------
 
     async def _lease_due_runs(self) -> None:
+        unexpected = Unexpected("runs")
         while not self._stopping:
             try:
                 await self._lease_once()
             except Unavailable as error:
                 log.warning("ledger unavailable", reason=error.message)
                 self._wake_soon(self._deps.clock() + IDLE_SECONDS)
-            except Exception:  # whatever it was: paid runs must not stand still from now on
-                log.exception("runs were not leased")
+            except Exception as error:
+                unexpected.met(error)
+                self._wake_soon(self._deps.clock() + IDLE_SECONDS)
             await self._sleep()
 
     async def _lease_once(self) -> None:
@@ -182,14 +185,15 @@ class Worker:
             self._nudge.set()
 
     async def _renew(self) -> None:
+        unexpected = Unexpected("leases")
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self._leases.renew()
             except Unavailable as error:
                 log.warning("leases wait for the ledger", reason=error.message)
-            except Exception:
-                log.exception("leases were not renewed")
+            except Exception as error:
+                unexpected.met(error)
 
     def _drive_soon(self, run: Run, *, intended: bool) -> None:
         self._keep_driving(run.id, self._drive(run, intended=intended))

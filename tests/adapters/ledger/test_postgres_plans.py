@@ -16,6 +16,7 @@ from ledger_builders import a_picture, a_run, change, done, older, start
 from shared_databases import new_database
 
 from gateway.adapters.ledger.postgres import opening
+from gateway.adapters.ledger.postgres.connections import Address
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.core.model import DeliveryState, RunState, Verdict
 from gateway.core.money.accounts import AccountKey, Window
@@ -62,7 +63,7 @@ class Sent(NamedTuple):
 @pytest.fixture(scope="module")
 def large() -> Iterator[str]:
     with new_database() as url:
-        opening.prepare(url)
+        opening.prepare(Address(url))
         fill(url)
         yield url
 

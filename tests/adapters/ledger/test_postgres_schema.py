@@ -57,7 +57,7 @@ def test_several_that_start_at_once_migrate_once(url: str) -> None:
 
     def begin() -> None:
         try:
-            opening.prepare(url)
+            opening.prepare(Address(url))
         except Unavailable as error:
             failures.append(error.message)
 
@@ -73,7 +73,7 @@ def test_several_that_start_at_once_migrate_once(url: str) -> None:
 
 def test_what_the_migrations_make_is_written_down(url: str) -> None:
     """Where this fails after a migration was added: `schema.written(schema.described(db))`."""
-    opening.prepare(url)
+    opening.prepare(Address(url))
     database = PostgresDatabase(url)
     found = schema.written(schema.described(database))
     database.close()
@@ -81,7 +81,7 @@ def test_what_the_migrations_make_is_written_down(url: str) -> None:
 
 
 def test_every_text_compares_by_its_bytes(url: str) -> None:
-    opening.prepare(url)
+    opening.prepare(Address(url))
     texts = "FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'text'"
     assert rows(url, f"SELECT DISTINCT collation_name {texts}") == [("C",)]
     names = ["_z", "-y", "a", "A", "b", "B", "task_1", "task-10", "é", "z"]
@@ -93,10 +93,10 @@ def test_every_text_compares_by_its_bytes(url: str) -> None:
 
 
 def test_a_newer_schema_is_refused(newest: str) -> None:
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
     rows(newest, "INSERT INTO schema_version (version, name) VALUES (9000, 'later')")
     with pytest.raises(Unavailable, match="newer version of the gateway"):
-        opening.prepare(newest)
+        opening.prepare(Address(newest))
     with pytest.raises(Unavailable, match="newer version of the gateway"):
         opening.check(Address(newest))
 
@@ -111,14 +111,14 @@ def add(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
 def test_a_migration_that_fails_leaves_what_was(
     newest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
     before = schema_of(newest)
     with monkeypatch.context() as patch:
         add(patch, "CREATE TABLE later (id BIGINT)", "CREATE TABLE runs (id BIGINT)")
         with pytest.raises(Unavailable, match='relation "runs" already exists'):
-            opening.prepare(newest)
+            opening.prepare(Address(newest))
     assert schema_of(newest) == before
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
 
 
 def schema_of(url: str) -> Mapping[str, str]:
@@ -134,13 +134,13 @@ def test_a_migration_may_take_longer_than_statements_may(
     name = newest.rpartition("/")[2]
     rows(newest, f"ALTER DATABASE {name} SET statement_timeout = '150ms'")
     add(monkeypatch, "SELECT pg_sleep(0.3)")
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
 
 
 def test_a_table_that_somebody_holds_is_tried_again_and_left_as_it_was(
     newest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
     monkeypatch.setattr(opening, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(opening, "TRIES", 2)
     monkeypatch.setattr(opening, "TABLE_SECONDS", 0.05)
@@ -148,15 +148,15 @@ def test_a_table_that_somebody_holds_is_tried_again_and_left_as_it_was(
     with psycopg.connect(newest) as holder:
         holder.execute("SELECT 1 FROM runs")
         with pytest.raises(Unavailable, match="somebody holds its tables"):
-            opening.prepare(newest)
-    opening.prepare(newest)
+            opening.prepare(Address(newest))
+    opening.prepare(Address(newest))
     assert "column runs.later" in schema_of(newest)
 
 
 def test_who_only_reads_is_told_that_there_is_no_ledger_or_an_older_one(newest: str) -> None:
     with pytest.raises(Unavailable, match="no ledger in this database yet"):
         opening.check(Address(newest))
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
     opening.check(Address(newest))
     rows(newest, "DELETE FROM schema_version WHERE version > 3")
     with pytest.raises(Unavailable, match="start the gateway once"):
@@ -169,14 +169,14 @@ def test_a_database_that_cannot_hold_every_text_is_refused() -> None:
         new_database(options=latin) as url,
         pytest.raises(Unavailable, match="encoding LATIN1: make one that has UTF8"),
     ):
-        opening.prepare(url)
+        opening.prepare(Address(url))
 
 
 def test_what_the_server_says_is_told_without_the_password(newest: str) -> None:
     wrong = newest.replace("only-on-loopback", "not-the-password")
     assert wrong != newest
     with pytest.raises(Unavailable, match="password authentication failed") as caught:
-        opening.prepare(wrong)
+        opening.prepare(Address(wrong))
     assert "not-the-password" not in caught.value.message
 
 
@@ -281,7 +281,7 @@ async def test_an_audit_sees_what_cannot_be_read_and_what_leads_nowhere(url: str
 
 
 async def test_every_reference_of_the_schema_is_audited(newest: str) -> None:
-    opening.prepare(newest)
+    opening.prepare(Address(newest))
     found = rows(newest, "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'f'")
     assert sorted(name for (name,) in found) == sorted(one[0] for one in audit.REFERENCES)
 
