@@ -43,14 +43,15 @@ def ledger(value: object) -> str:
 def database(value: object) -> str:
     """The address of a PostgreSQL database; no message ever shows it."""
     form = "must be postgresql://user:password@host/database"
+    no_host = f"{form}: behind a host's name stands nothing but : and a port's number"
     if not isinstance(value, str) or not value.startswith(POSTGRES):
         raise ValueError(form)
     if any(character.isspace() or not character.isprintable() for character in value):
         raise ValueError(f"{form}, without spaces and line breaks")
     try:
         parts = urlsplit(value)
-    except ValueError:
-        raise ValueError(form) from None
+    except ValueError:  # of brackets: some versions of the library read what others refuse
+        raise ValueError(no_host) from None
     if "@" in parts.path or "@" in parts.fragment or parts.fragment:
         raise ValueError(f"{form}; write / ? # and @ of a password as %2F %3F %23 and %40")
     if BAD_ESCAPE.search(value):
@@ -62,7 +63,7 @@ def database(value: object) -> str:
     if not has_host or not parts.path.strip("/"):
         raise ValueError(f"{form}: a host or the database's name is missing")
     if not all(map(_is_host, hosts.split(","))):
-        raise ValueError(f"{form}: behind a host's name stands nothing but : and a port's number")
+        raise ValueError(no_host)
     return str(value)
 
 
