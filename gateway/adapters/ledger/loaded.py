@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from gateway.adapters.ledger import statements
 from gateway.core.model import Claim, Job, KeptPicture, Run
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.replicas import Epochs
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Keys
+
+SLOTS: Final = {
+    "live": statements.RUN_LIVE,
+    "finished": statements.RUN_FINISHED,
+    "lost": statements.RUN_LOST,
+    "superseded": statements.RUN_SUPERSEDED,
+}
+"""The runs of a fingerprint that a view names, and how each is found."""
 
 Slots = dict[str, str | None]
 

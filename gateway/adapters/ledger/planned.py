@@ -51,6 +51,13 @@ class Before:
     runs: Mapping[str, Run]
     accounts: Mapping[AccountKey, Account]
 
+    def unread(self, runs: Sequence[Run]) -> list[str]:
+        """Of which it must be known whether they were done before, and is not."""
+        return [run.id for run in runs if run.state is RunState.DONE and run.id not in self.runs]
+
+    def joined_by(self, read: Iterable[Run]) -> Before:
+        return Before({**self.runs, **{run.id: run for run in read}}, self.accounts)
+
     def changed(self, runs: Sequence[Run]) -> list[Run]:
         """Those that differ. What others can join goes last: the fingerprint may be given up by
         one for another."""

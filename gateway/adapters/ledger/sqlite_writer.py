@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import floor
 from pathlib import Path
-from typing import Final
 
 from gateway.adapters.ledger import (
     account_store,
@@ -33,20 +32,13 @@ from gateway.adapters.ledger.connections import (
     unavailable,
 )
 from gateway.adapters.ledger.database import Database, every, first
-from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of
+from gateway.adapters.ledger.deciding import Deciding, deciding, decision_of, kind_of
 from gateway.adapters.ledger.lane import Ticket, Work, WorkOutcome
-from gateway.adapters.ledger.loaded import Loaded, Wanted
+from gateway.adapters.ledger.loaded import SLOTS, Loaded, Wanted
 from gateway.adapters.ledger.store import DecisionRaised
 from gateway.adapters.ledger.writes import Decision
 from gateway.core.model import Claim
 from gateway.core.transaction import ConstraintViolation, Keys
-
-SLOTS: Final = {
-    "live": statements.RUN_LIVE,
-    "finished": statements.RUN_FINISHED,
-    "lost": statements.RUN_LOST,
-    "superseded": statements.RUN_SUPERSEDED,
-}
 
 
 class SqliteWriter(SqliteConnected):
@@ -64,18 +56,14 @@ class SqliteWriter(SqliteConnected):
         try:
             db = self.connection()
             db.execute("BEGIN IMMEDIATE")
-            for together, some in groupby(batch, key=_is_decision):
-                serve = _decided if together else _one_by_one
+            for kind, some in groupby(batch, key=kind_of):
+                serve = _decided if kind is Decision else _one_by_one
                 outcomes += serve(db, list(some))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self.drop()
             return _nothing_written(outcomes, len(batch), error)
         return outcomes
-
-
-def _is_decision(ticket: Ticket) -> bool:
-    return isinstance(ticket.work, Decision)
 
 
 def _decided(db: sqlite3.Connection, tickets: Sequence[Ticket]) -> list[WorkOutcome]:

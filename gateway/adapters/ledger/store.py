@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.adapters.ledger import (
     account_store,
@@ -20,9 +20,10 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
+from gateway.adapters.ledger.loaded import SLOTS
 from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.planned import Before
-from gateway.core.model import Claim, Job, Run, RunState
+from gateway.core.model import Claim, Job, Run
 from gateway.core.replicas import Epoch
 from gateway.core.runs.leases import LEFT_SECONDS, Stand
 from gateway.core.transaction import Decide, Keys, View, Writes
@@ -50,13 +51,11 @@ def transact(db: Database, keys: Keys, decide: Decide[T]) -> T:
 
 
 def load(db: Database, keys: Keys) -> View:
-    live = finished = run = claim = lost = superseded = None
+    run = claim = None
+    slots: dict[str, Any] = {}
     owed: tuple[Job, ...] = ()
     if keys.fingerprint is not None:
-        live = _run(db, statements.RUN_LIVE, keys.fingerprint)
-        finished = _run(db, statements.RUN_FINISHED, keys.fingerprint)
-        lost = _run(db, statements.RUN_LOST, keys.fingerprint)
-        superseded = _run(db, statements.RUN_SUPERSEDED, keys.fingerprint)
+        slots = {slot: _run(db, sql, keys.fingerprint) for slot, sql in SLOTS.items()}
     if keys.run_id is not None:
         run = _run(db, statements.RUN_BY_ID, keys.run_id)
         owed = tuple(every(db, (statements.OWED_JOBS, (keys.run_id,)), rows.job_from))
@@ -65,9 +64,7 @@ def load(db: Database, keys: Keys) -> View:
     accounts = account_store.ready(db, keys.accounts) if keys.accounts else {}
     if keys.counted is not None:
         accounts = {**accounts, **account_store.counted(db, *keys.counted)}
-    view = View(accounts, live, finished, run, owed, claim)
-    if lost or superseded:
-        view = replace(view, lost=lost, superseded=superseded)
+    view = View(accounts, run=run, owed=owed, claim=claim, **slots)
     if keys.team is not None:
         team, team_keys = team_store.managed(db, keys.team)
         view = replace(view, managed=team, team_keys=team_keys)
@@ -102,9 +99,9 @@ def known_of(db: Database, writes: Writes, view: View) -> Before:
 
 def all_known(db: Database, writes: Writes, known: Before) -> Before:
     """Of a run that is done it must be known whether it was so before."""
-    unread = [r.id for r in writes.runs if r.state is RunState.DONE and r.id not in known.runs]
+    unread = known.unread(writes.runs)
     found = [_run(db, statements.RUN_BY_ID, run_id) for run_id in unread]
-    return Before({**known.runs, **{r.id: r for r in found if r}}, known.accounts)
+    return known.joined_by(run for run in found if run)
 
 
 def forget_upload(db: Database, team: str, upload_id: str) -> None:

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from gateway.adapters.ledger import picture_store, replica_store, rows, statements, team_store
 from gateway.adapters.ledger.database import Cursor, Row
-from gateway.adapters.ledger.loaded import Loaded, Wanted
+from gateway.adapters.ledger.loaded import SLOTS, Loaded, Wanted
 from gateway.adapters.ledger.picture_rows import kept_from
 from gateway.adapters.ledger.planned import Before
 from gateway.adapters.ledger.postgres.database import PostgresDatabase
 from gateway.adapters.ledger.postgres.locks import LOCK, locks
 from gateway.adapters.ledger.postgres.texts import keepable
-from gateway.core.model import Claim, RunState
+from gateway.core.model import Claim
 from gateway.core.money.accounts import LONGEST_SECONDS, Account, Amounts
 from gateway.core.replicas import Epochs
 from gateway.core.teams.records import ManagedTeam, TeamKey
@@ -49,11 +49,10 @@ def for_each(sql: str, types: tuple[str, ...], tail: str = "", *, named: bool = 
 
 
 TEXT: Final = ("text",)
-SLOTS: Final = {
-    "live": for_each(statements.RUN_LIVE, TEXT, LOCKED),
-    "finished": for_each(statements.RUN_FINISHED, TEXT),
-    "lost": for_each(statements.RUN_LOST, TEXT),
-    "superseded": for_each(statements.RUN_SUPERSEDED, TEXT, LOCKED),
+WRITTEN_SLOTS: Final = ("live", "superseded")
+FOUND: Final = {
+    slot: for_each(sql, TEXT, LOCKED if slot in WRITTEN_SLOTS else "")
+    for slot, sql in SLOTS.items()
 }
 RUNS: Final = for_each(statements.RUN_BY_ID, TEXT, LOCKED)
 OWED: Final = for_each(statements.OWED_JOBS, TEXT)
@@ -103,7 +102,7 @@ class _Reading:
 
 
 def _ask(reading: _Reading, asked: Wanted) -> None:
-    for slot, sql in SLOTS.items():
+    for slot, sql in FOUND.items():
         reading.ask(slot, sql, asked.fingerprints)
     reading.ask("runs", RUNS, asked.run_ids)
     reading.ask("owed", OWED, asked.run_ids)
@@ -191,12 +190,8 @@ def _make_accounts(db: PostgresDatabase, loaded: Loaded, asked: Wanted) -> None:
 
 def all_known(db: PostgresDatabase, writes: Writes, known: Before) -> Before:
     """Of a run that is done it must be known whether it was so before."""
-    unread = [
-        run.id for run in writes.runs if run.state is RunState.DONE and run.id not in known.runs
-    ]
+    unread = known.unread(writes.runs)
     if not unread:
         return known
     found = db.connection.execute(RUNS, (unread,)).fetchall()
-    return Before(
-        {**known.runs, **{run.id: run for run in map(rows.run_from, found)}}, known.accounts
-    )
+    return known.joined_by(map(rows.run_from, found))
