@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from gateway.core.kinds import ANY, Kind, Rates
+from gateway.core.model import Order
 from gateway.core.money.accounts import Cap
 
 
@@ -101,15 +103,30 @@ class PriceRule:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way to have a public model's pictures made: upstream, its model's name, its price."""
+    """One way to have a public model's pictures made: upstream, its model's name, its price.
+
+    `rates` are those of an upstream that counts tokens. `is_another_model`: it serves a model that
+    is not the one it is called by, which the operator has written down.
+    """
 
     upstream: str
     model: str
     prices: tuple[PriceRule, ...]
+    kind: Kind = ANY
+    rates: Rates | None = None
+    is_another_model: bool = False
 
     @property
     def name(self) -> str:
         return f"{self.upstream}/{self.model}"
+
+    def misfit(self, order: Order) -> str | None:
+        """Why it cannot make this order; None: it can."""
+        return self.kind.misfit(order, self.model)
+
+    def besides_usd_micros(self, order: Order) -> int:
+        """What the order costs here at most, beside the price of its pictures."""
+        return self.kind.besides(order, self.rates)
 
 
 @dataclass(frozen=True, slots=True)

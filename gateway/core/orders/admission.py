@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.core.catalog import Mode
+from gateway.core.catalog import Mode, Route
 from gateway.core.delivery import owes
 from gateway.core.model import (
     Claim,
@@ -250,7 +250,7 @@ def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denie
     if not ask.room:
         return Denied(no_room(ask)), Writes()
     route, price = priced
-    run = _new_run(ask, price=price, upstream=route.upstream, upstream_model=route.model)
+    run = _new_run(ask, route, price)
     run = replace(run, bypassed=_bypassed(ask, view))
     denial = shadow or over_budget(ask, run, view)
     if denial and ask.team.mode is Mode.ENFORCE:
@@ -303,7 +303,7 @@ def _job(ask: Ask, run: Run, verdict: Verdict) -> Job:
     )
 
 
-def _new_run(ask: Ask, *, price: int, upstream: str, upstream_model: str) -> Run:
+def _new_run(ask: Ask, route: Route, price: int) -> Run:
     return Run(
         id=ask.run_id,
         fingerprint=ask.fingerprint,
@@ -312,11 +312,11 @@ def _new_run(ask: Ask, *, price: int, upstream: str, upstream_model: str) -> Run
         quality=ask.order.quality or "",
         n=ask.order.n,
         request=canonical_json(ask.order.body),
-        upstream=upstream,
-        upstream_model=upstream_model,
+        upstream=route.upstream,
+        upstream_model=route.model,
         price_usd_micros=price,
         windows=ask.windows,
-        hold=ceiling(ask.order, price),
+        hold=ceiling(ask.order, price, route),
         created_at=ask.now,
         deadline_at=ask.now + ask.model.deadline_seconds,
         due_at=ask.now,

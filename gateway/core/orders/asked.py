@@ -45,7 +45,7 @@ class Asked:
         body = {
             "prompt": order.prompt, "size": order.size, "quality": order.quality, "n": order.n,
         }  # fmt: skip
-        price = None if found is None else ceiling(order, found[1]).usd_micros
+        price = None if found is None else ceiling(order, found[1], found[0]).usd_micros
         return cls(ask.team, order.model, body, price)
 
     def told(self, *, with_prompt: bool) -> str:

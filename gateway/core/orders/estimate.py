@@ -34,7 +34,7 @@ class Estimate:
 
 def estimate(ask: Ask, decision: Settled) -> Estimate:
     priced = cheapest(ask.model, ask.order)
-    price = None if priced is None else ceiling(ask.order, priced[1]).usd_micros
+    price = None if priced is None else ceiling(ask.order, priced[1], priced[0]).usd_micros
     verdict, denial = _verdict(decision)
     return Estimate(ask.order, verdict, price, denial)
 

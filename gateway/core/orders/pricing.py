@@ -28,7 +28,10 @@ _OFFERS_ANYTHING: Final = Limits()
 
 
 def price_per_picture(route: Route, order: Order, limits: Limits = _OFFERS_ANYTHING) -> int | None:
-    """Micro-dollars per picture on this route; None where it may be that no rule fits."""
+    """Micro-dollars per picture on this route; None where it may be that no rule fits, or where the
+    route cannot make the order at all."""
+    if route.misfit(order) is not None:
+        return None
     said = {name: _said(name, order, route, limits) for name in _named(route)}
     dearest = 0
     for rule in route.prices:
@@ -50,12 +53,17 @@ def cheapest(model: ImageModel, order: Order) -> tuple[Route, int] | None:
         for route in model.routes
         if (price := price_per_picture(route, order, model.limits)) is not None
     ]
-    return min(priced, key=lambda pair: pair[1], default=None)
+    return min(priced, key=lambda pair: _in_all(order, *pair), default=None)
 
 
-def ceiling(order: Order, price_usd_micros: int) -> Amounts:
-    """What is held for the order: the most it can cost."""
-    return Amounts(usd_micros=price_usd_micros * order.n, images=order.n, runs=1)
+def ceiling(order: Order, price_usd_micros: int, route: Route) -> Amounts:
+    """What is held for the order on this route at this price per picture: the most it can cost."""
+    cost = _in_all(order, route, price_usd_micros)
+    return Amounts(usd_micros=cost, images=order.n, runs=1)
+
+
+def _in_all(order: Order, route: Route, price_usd_micros: int) -> int:
+    return price_usd_micros * order.n + route.besides_usd_micros(order)
 
 
 def priced_values(model: ImageModel) -> Mapping[str, frozenset[str]]:

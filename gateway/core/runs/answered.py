@@ -1,8 +1,8 @@
 """Was this caller told a task id? What the POST of an order is answered with, decided once.
 
-A run is told from its first moment upstream, or from when it was left waiting for one: from then
-on whoever orders it is answered with a task, whatever becomes of it, and is called back when it
-ends. Until then a POST waits for the outcome of the submit, and a failure is its own answer: it
+A run is told from its first moment upstream, or from when upstream is seen to be at work on it, or
+from when it was left waiting for one: from then on whoever orders it is answered with a task,
+whatever becomes of it, and is called back when it ends. Until then a POST waits for the outcome of the submit, and a failure is its own answer: it
 has no task, is not called back, and its idempotency key may be free again. The service, the
 outbox, the replay of keys and the ledger's checks ask here and nowhere else.
 """
@@ -30,7 +30,7 @@ def reply(run: Run) -> Reply:
         return Reply.TASK
     match run.state:
         case RunState.SUBMITTING:
-            return Reply.LATER
+            return Reply.LATER if run.accepted_at is None else Reply.TASK
         case RunState.UNSURE:
             return Reply.LATER if is_sent_again(run) else Reply.DOUBT
         case RunState.FAILED:

@@ -22,13 +22,27 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     Where the settings say what a credit is worth, upstream's own count of credits is the cost;
     else it is the route's price for each picture delivered, also where no credits are counted for
     pictures that are there: upstream may bill them a moment later. It is never above the hold.
-    What was spent when the run failed before stays so.
+    Where upstream told its bill with the pictures, that is the cost, whatever was held. What was
+    spent when the run failed before stays so otherwise.
     """
+    if run.billed_usd_micros is not None:
+        images = min(len(run.kept), run.n)
+        spent = Amounts(usd_micros=run.billed_usd_micros, images=images, runs=1)
+        return _settled(run, spent, now)
     if run.spent:
-        return replace(run, state=RunState.DONE, tries=0, finished_at=now, trouble=None)
+        return _settled(run, run.spent, now)
     images = min(len(run.kept), run.hold.images)
-    cost = _worth(run.credits_used, usd_micros_per_credit) or run.price_usd_micros * images
+    cost = _worth(run.credits_used, usd_micros_per_credit) or _at_its_ceiling(run, images)
     spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
+    return _settled(run, spent, now)
+
+
+def _at_its_ceiling(run: Run, images: int) -> int:
+    """The hold without the price of what did not come."""
+    return run.hold.usd_micros - run.price_usd_micros * (run.hold.images - images)
+
+
+def _settled(run: Run, spent: Amounts, now: float) -> Run:
     return replace(
         run,
         state=RunState.DONE,

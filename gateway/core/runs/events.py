@@ -21,6 +21,25 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The request has left, and upstream is at work on all of it: the answer is awaited, for
+    as long as pictures take. Nothing says yet that it was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Upstream has done the whole work within the submit.
+
+    `links` lead to what it brought (one at least, without doubles), `cost_usd_micros` is what it
+    says that was worth, None where it does not say.
+    """
+
+    task: str
+    links: tuple[str, ...]
+    cost_usd_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Upstream refused this request before accepting it; status and body are its own.
 
@@ -104,9 +123,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """The task failed or was cancelled upstream; it costs nothing unless it says so itself.
+    """The work failed or was cancelled upstream; it costs nothing unless it says so itself.
 
-    `charged`: it says that it was paid, also where it does not count credits that can be read.
+    `charged`: it says that it was paid, or may have been, also where it does not count credits that
+    can be read. `is_providers`: the fault says nothing about the request, so that another route may
+    succeed; any other (content, parameters, references, one that is not known) would most likely be
+    the same elsewhere.
     """
 
     task: str
@@ -114,6 +136,7 @@ class TaskFailed:
     message: str
     credits_used: float | None = None
     charged: bool = False
+    is_providers: bool = False
 
     @property
     def is_free(self) -> bool:
@@ -180,7 +203,9 @@ class DeadlinePassed:
     """The run's time is over."""
 
 
-SubmitEvent = Accepted | Refused | NotNow | CredentialsRefused | AnswerLost
+SubmitEvent = (
+    Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
+)
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed
+Event = Begun | SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed

@@ -19,13 +19,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.core.catalog import Pace
+from gateway.core.kinds import ANY, Kind
 from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.runs import answered, endings, losses, schedule
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     DeadlinePassed,
+    Delivered,
     Event,
     Finished,
     Hinted,
@@ -41,7 +44,7 @@ from gateway.core.runs.events import (
     Unreachable,
 )
 from gateway.core.runs.redaction import is_erased
-from gateway.core.runs.routing import NOWHERE, Alternative, Outlook, is_providers_fault
+from gateway.core.runs.routing import NOWHERE, Alternative, Outlook
 from gateway.core.runs.steps import keep_until
 
 RESENDS: Final = 5
@@ -53,7 +56,7 @@ class Rules:
     """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`.
 
     `resend`: upstream honours idempotency keys, so a submit whose answer was lost may be sent
-    again under the same key.
+    again under the same key. `kind` is what is known of upstreams of its kind.
     """
 
     pace: Pace
@@ -63,6 +66,7 @@ class Rules:
     usd_micros_per_credit: float | None
     resend: bool
     outlook: Outlook = NOWHERE
+    kind: Kind = ANY
 
 
 class IllegalTransition(Exception):
@@ -94,6 +98,34 @@ def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
         tries=0,
         due_at=now + rules.pace.first_seconds,
     )
+
+
+def _begin(run: Run, _: Begun, now: float, __: Rules) -> Run:
+    return replace(run, accepted_at=now)
+
+
+def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
+    return replace(
+        run,
+        state=RunState.KEEPING,
+        accepted_at=run.accepted_at or now,
+        task=event.task,
+        links=event.links,
+        billed_usd_micros=event.cost_usd_micros,
+        upstream_finished_at=now,
+        tries=0,
+        due_at=now,
+    )
+
+
+def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
+    """What was given up as lost has been found: it is spent already, and is put right when done."""
+    unknown = run.failure is not None and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
+    if not unknown or is_erased(run):
+        raise IllegalTransition("Delivered of a run that was not in doubt")
+    after = _deliver(run, event, now, rules)
+    deadline = max(run.deadline_at, now)
+    return replace(after, failure=None, finished_at=None, deadline_at=deadline)
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
@@ -129,6 +161,9 @@ def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
 
 
 def _doubt(run: Run, _: AnswerLost, now: float, rules: Rules) -> Run:
+    """Where a submit is the whole work, nothing can arrive any more once its answer is lost."""
+    if rules.kind.is_whole:
+        return endings.outcome_unknown(run, now)
     return _ask_again(replace(run, state=RunState.UNSURE, tries=0), None, now, rules)
 
 
@@ -212,7 +247,7 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
 
     What was charged for all that is not paid once more elsewhere.
     """
-    if is_providers_fault(event.code) and event.is_free:
+    if event.is_providers and event.is_free:
         elsewhere = _elsewhere(_without_route(run), now, rules)
         if elsewhere is not None:
             return elsewhere
@@ -224,7 +259,7 @@ def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
     if len(after.kept) < len(after.links):
         if len(after.kept) > len(run.kept):
             return after
-        if now >= keep_until(run):
+        if now >= keep_until(run, rules.kind.link_life_seconds):
             return endings.result_lost(after, losses.LINKS_DYING, now)
         return _later(after, None, now, rules)
     return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
@@ -241,7 +276,13 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
         after = _later(after, None, now, rules)
     else:
         after = _keep_much_later(after, now, rules)
-    why = losses.why_lost(after, event, now, dead_after_seconds=rules.dead_after_seconds)
+    why = losses.why_lost(
+        after,
+        event,
+        now,
+        dead_after_seconds=rules.dead_after_seconds,
+        link_life_seconds=rules.kind.link_life_seconds,
+    )
     return endings.result_lost(after, why, now) if why else after
 
 
@@ -363,7 +404,10 @@ def _ends(ending: Callable[[Run, float], Run]) -> Transition:
 
 
 TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
+    (RunState.SUBMITTING, Begun): _begin,
     (RunState.SUBMITTING, Accepted): _accept,
+    (RunState.SUBMITTING, Delivered): _deliver,
+    (RunState.SUBMITTING, TaskFailed): _fail_task,
     (RunState.SUBMITTING, Refused): _refuse,
     (RunState.SUBMITTING, CredentialsRefused): _refuse_credentials,
     (RunState.SUBMITTING, NotNow): _put_off,
@@ -372,6 +416,8 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.QUEUED, TriedAgain): _wait_no_longer,
     (RunState.QUEUED, DeadlinePassed): _ends(endings.not_taken),
     (RunState.UNSURE, Accepted): _accept,  # the answer came after all
+    (RunState.UNSURE, Delivered): _deliver,
+    (RunState.UNSURE, TaskFailed): _doubt_still,
     (RunState.UNSURE, Refused): _refuse_or_doubt,
     (RunState.UNSURE, NotNow): _doubt_still,
     (RunState.UNSURE, CredentialsRefused): _doubt_still,
@@ -388,4 +434,5 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.KEEPING, KeepFailed): _keep_later,
     (RunState.KEEPING, TriedAgain): _wait_no_longer,
     (RunState.FAILED, TriedAgain): _take_up_again,
+    (RunState.FAILED, Delivered): _deliver_late,
 }

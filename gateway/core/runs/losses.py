@@ -53,7 +53,14 @@ def noted(trouble: Trouble | None, event: KeepFailed, now: float) -> Trouble | N
     return replace(trouble, body=event.body, times=times)
 
 
-def why_lost(run: Run, event: KeepFailed, now: float, *, dead_after_seconds: float) -> str | None:
+def why_lost(
+    run: Run,
+    event: KeepFailed,
+    now: float,
+    *,
+    dead_after_seconds: float,
+    link_life_seconds: float | None,
+) -> str | None:
     """Why the run's pictures are given up, as whoever ordered reads it; None: they are not yet.
 
     `run` is as it is after this failure: its tries and its trouble count it.
@@ -64,7 +71,8 @@ def why_lost(run: Run, event: KeepFailed, now: float, *, dead_after_seconds: flo
         is_over = run.tries >= DEAD_LINK_TRIES and now >= trouble.since + dead_after_seconds
         if is_hopeless or is_over:
             return told(event)
-    return _told(LINKS_DYING, event) if now >= keep_until(run) else None
+    is_late = now >= keep_until(run, link_life_seconds)
+    return _told(LINKS_DYING, event) if is_late else None
 
 
 def told(event: KeepFailed) -> str:

@@ -21,40 +21,14 @@ from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
 from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
 
-PROVIDERS_FAULT: Final = frozenset(
-    {
-        "generation_timeout",
-        "model_unavailable",
-        "quota_exceeded",
-        "rate_limited",
-        "resource_exhausted",
-        "service_error",
-        "service_unavailable",
-        "unknown_error",
-        "upstream_error",
-    }
-)
-"""Codes of failed tasks that say nothing about the request: another route may succeed.
-
-Any other code (content, parameters, references, a cancelled task, or one we do not know) would
-most likely be the same elsewhere.
-"""
-
-PROVIDERS_CHANNELS: Final = "channel_"
-"""The vendor's internal codes for its own suppliers begin so."""
-
-
-def is_providers_fault(code: str) -> bool:
-    return code in PROVIDERS_FAULT or code.startswith(PROVIDERS_CHANNELS)
-
-
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A route with its price per picture for one order."""
+    """A route with its price for one order: per picture, and what it costs at most besides."""
 
     upstream: str
     upstream_model: str
     price_usd_micros: int
+    besides_usd_micros: int = 0
 
     @property
     def name(self) -> str:
@@ -62,7 +36,11 @@ class Alternative:
 
     def hold(self, run: Run) -> Amounts:
         """What the run holds when it is on this route."""
-        return replace(run.hold, usd_micros=self.price_usd_micros * run.n)
+        return replace(run.hold, usd_micros=self.in_all(run.n))
+
+    def in_all(self, n: int) -> int:
+        """The most that `n` pictures cost here, in micro-dollars."""
+        return self.price_usd_micros * n + self.besides_usd_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +77,11 @@ NOWHERE: Final = Outlook()
 def by_price(model: ImageModel, order: Order) -> tuple[Alternative, ...]:
     """The routes that have a price for the order, cheapest first; equals in the settings' order."""
     priced = [
-        Alternative(route.upstream, route.model, price)
+        Alternative(route.upstream, route.model, price, route.besides_usd_micros(order))
         for route in model.routes
         if (price := price_per_picture(route, order, model.limits)) is not None
     ]
-    return tuple(sorted(priced, key=lambda route: route.price_usd_micros))
+    return tuple(sorted(priced, key=lambda route: route.in_all(order.n)))
 
 
 def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
@@ -117,7 +95,7 @@ def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
 def moves(event: Event) -> bool:
     """Whether the event may bring a run to another route."""
     if isinstance(event, TaskFailed):
-        return is_providers_fault(event.code) and event.is_free
+        return event.is_providers and event.is_free
     return isinstance(event, NotNow | CredentialsRefused | Retry)
 
 
@@ -156,4 +134,4 @@ def affordable(
 def _order(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
-    return Order(run.model, "", run.n, body.get("size"), body.get("quality"), body)
+    return Order(run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.instants import NEVER
+from gateway.core.kinds import LINK_LIFE_SECONDS
 from gateway.core.model import Run, RunState
-from gateway.core.runs.events import AnswerLost, DeadlinePassed, Event, Retry
-
-LINK_LIFETIME_SECONDS: Final = 24 * 3600.0
-"""How long upstream's result links live after the task ended."""
+from gateway.core.runs.events import DeadlinePassed, Event, Retry
 
 KEEP_MARGIN_SECONDS: Final = 1800.0
 """Keeping is given up this long before the links die: by then every retry was had."""
@@ -22,6 +21,11 @@ KEEP_MARGIN_SECONDS: Final = 1800.0
 @dataclass(frozen=True, slots=True)
 class Submit:
     """Send the run's request upstream, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Find out what is known here of a submit that was cut off by the end of its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,15 @@ class Rest:
     until: float | None
 
 
-Step = Submit | Poll | Keep | Feed | Rest
+Step = Submit | Recover | Poll | Keep | Feed | Rest
 
 
-def next_step(run: Run, now: float, *, intended: bool) -> Step:
+def next_step(
+    run: Run, now: float, *, intended: bool, link_life_seconds: float | None = LINK_LIFE_SECONDS
+) -> Step:
     """What the driver has to do with a run it has leased.
 
-    `intended` says that this driver itself wrote the intention to submit a moment ago. A run
+    `link_life_seconds` is that of its upstream's kind. `intended` says that this driver itself wrote the intention to submit a moment ago. A run
     found `submitting` by anyone else was left by a process that died: nobody can know whether
     its request went out. For the same reason an intention just written is carried out even if
     the clock was set back since.
@@ -69,28 +75,30 @@ def next_step(run: Run, now: float, *, intended: bool) -> Step:
         return Rest(run.due_at)
     match run.state:
         case RunState.SUBMITTING:
-            return Feed(AnswerLost("the gateway was stopped while the request was going out"))
+            return Recover()
         case RunState.QUEUED:
             return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
         case RunState.RUNNING:
-            hopeless = now >= _watch_until(run) and run.tries > 0  # the last poll failed
+            hopeless = now >= _watch_until(run, link_life_seconds) and run.tries > 0  # the last poll failed
             return Feed(DeadlinePassed()) if hopeless else Poll()
         case RunState.KEEPING:
             # However late it is, it is tried: the gateway may have been stopped meanwhile.
-            return Keep(refresh=run.tries > 0 or not run.links or now >= keep_until(run))
+            return Keep(refresh=run.tries > 0 or not run.links or now >= keep_until(run, link_life_seconds))
         case RunState.UNSURE if now < run.deadline_at:
             return Submit()
         case _:
             return Feed(DeadlinePassed())
 
 
-def _watch_until(run: Run) -> float:
+def _watch_until(run: Run, link_life_seconds: float | None) -> float:
     """A paid task that cannot be asked after is not given up at the deadline but only when
     its links must be dead: upstream may come back and have the pictures."""
-    return max(run.deadline_at, (run.accepted_at or run.created_at) + LINK_LIFETIME_SECONDS)
+    return max(run.deadline_at, (run.accepted_at or run.created_at) + (link_life_seconds or LINK_LIFE_SECONDS))
 
 
-def keep_until(run: Run) -> float:
+def keep_until(run: Run, link_life_seconds: float | None) -> float:
     """The time from which a failure to keep its pictures is the last one."""
+    if link_life_seconds is None:
+        return NEVER
     finished = run.upstream_finished_at or run.created_at
-    return finished + LINK_LIFETIME_SECONDS - KEEP_MARGIN_SECONDS
+    return finished + link_life_seconds - KEEP_MARGIN_SECONDS

@@ -1,0 +1,59 @@
+"""What the core has to know of a kind of upstream: one record, which the kind's own folder fills.
+
+The core decides by these facts and never by a kind's name. A vendor's words and fields stay with
+its adapter; `wiring/kinds.py` is the one table of the kinds there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.model import Order
+
+LINK_LIFE_SECONDS: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a token costs, in USD per million: micro-dollars a token.
+
+    `reference_tokens` is the most that one reference picture is taken to be worth.
+    """
+
+    text_in: float
+    image_in: float
+    image_out: float
+    text_out: float = 0.0
+    reference_tokens: int = 6_500
+
+
+def _fits(order: Order, upstream_model: str) -> str | None:
+    return None
+
+
+def _nothing(order: Order, rates: Rates | None) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of upstream.
+
+    `is_whole`: a submit is the whole work, takes as long as it and brings the pictures; upstream
+    has no task to ask after, what is lost cannot be had again, and nothing is ever sent twice.
+    `link_life_seconds` is how long result links live; None: as long as their run needs them.
+    `misfit` says why an order cannot be made by an upstream's model of this kind (None: it can);
+    `besides` is what it costs at most beside its pictures, in micro-dollars.
+    """
+
+    name: str
+    is_whole: bool = False
+    link_life_seconds: float | None = LINK_LIFE_SECONDS
+    misfit: Callable[[Order, str], str | None] = _fits
+    besides: Callable[[Order, Rates | None], int] = _nothing
+
+
+ANY: Final = Kind("any")
+"""Takes every order, and shows links that live as long as links usually do."""
