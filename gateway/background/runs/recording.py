@@ -27,7 +27,9 @@ from gateway.core.runs import history, lifecycle, sharing
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
+    Delivered,
     Event,
     Finished,
     Progressed,
@@ -48,7 +50,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.5
 
-GOES_ON: Final = (Accepted, Finished, Progressed)
+GOES_ON: Final = (Accepted, Begun, Delivered, Finished, Progressed)
 """Events after which a run nearly always goes on as it was paid for: they are recorded without the
 team's accounts, which spares their reading, and in PostgreSQL the lock that all its orders want."""
 
@@ -171,7 +173,7 @@ class RunRecorder:
                 return (before, before), Writes()
             if not keys and _moves_money(before, after):
                 raise MoneyMoves
-            after, back = sharing.settle(before, after, view)
+            after, back = sharing.settle(before, sharing.revived(before, after, view), view)
             deliveries = delivery.owed(before, after, view.owed, now=now)
             step = history.note(before, event, after, now)
             told = (step,) if step else ()
@@ -234,8 +236,7 @@ def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run 
         after = lifecycle.advance(before, TriedAgain(), act.at, rules)
     except IllegalTransition:
         return (before, None), Writes()
-    if view.live is not None and view.live.id != after.id:
-        after = replace(after, shared=False)
+    after = sharing.revived(before, after, view)
     step = history.note(before, TriedAgain(), after, act.at)
     told = {"state": before.state.value, "failure": before.failure and before.failure.code}
     change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))

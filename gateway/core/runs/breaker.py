@@ -22,7 +22,8 @@ FULL_ROOM: Final = 64
 """So many submits at once mean that the route is back. Runs that wait never need more of it."""
 
 PERMIT_SECONDS: Final = 180.0
-"""Longer than any submit. A permit that is not returned by then was lost with its holder."""
+"""Longer than anybody waits to know whether a submit is taken. A permit that is not returned by
+then was lost with its holder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Which routes can make a run's pictures, cheapest first, and where it may go after an event.
 
 A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
-a wait; so a request that no route wants is not passed round in circles. A route whose task failed
+a wait; so a request that no route wants is not passed round in circles. A route that is merely full
+is waited for: no dearer one is taken for that. A route whose task failed
 for the run, or that declines it again and again, is not asked again. A dearer route must fit into
 the team's budget.
 """
@@ -19,7 +20,7 @@ from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
 from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
-from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
+from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed, Why
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
@@ -106,6 +107,8 @@ def next_after(
     if isinstance(event, Retry):
         return routes, routes
     others = [route for route in routes if route.name != run.route]
+    if isinstance(event, NotNow) and event.why is Why.FULL:
+        return (), [route for route in routes if route.name == run.route]
     if isinstance(event, TaskFailed) or (isinstance(event, NotNow) and event.its_own):
         return others, others
     names = [route.name for route in routes]

@@ -18,6 +18,14 @@ def give_way(live: Run) -> Run:
     return replace(live, shared=False, superseded=True)
 
 
+def revived(before: Run, after: Run, view: View) -> Run:
+    """A run that had failed and goes on; where others can join another one, they do."""
+    joined = view.live is not None and view.live.id != after.id
+    if before.is_final and not after.is_final and joined:
+        return replace(after, shared=False)
+    return after
+
+
 def settle(before: Run, after: Run, view: View) -> tuple[Run, Run | None]:
     """The run as its event leaves it, and a run that takes its place back by it.
 
