@@ -282,7 +282,12 @@ class Worker:
         try:
             while self._is_ours(run):
                 lease.take_over(run)
-                step = next_step(run, self._deps.clock(), intended=intended)
+                step = next_step(
+                    run,
+                    self._deps.clock(),
+                    intended=intended,
+                    link_life_seconds=self._deps.rules(run).kind.link_life_seconds,
+                )
                 event: Event | None
                 if isinstance(step, Submit):
                     permit, mine = None, permit

@@ -173,7 +173,7 @@ class RunRecorder:
                 return (before, before), Writes()
             if not keys and _moves_money(before, after):
                 raise MoneyMoves
-            after, back = sharing.settle(before, sharing.revived(before, after, view), view)
+            after, back = sharing.settle(before, after, view)
             deliveries = delivery.owed(before, after, view.owed, now=now)
             step = history.note(before, event, after, now)
             told = (step,) if step else ()
@@ -236,7 +236,7 @@ def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run 
         after = lifecycle.advance(before, TriedAgain(), act.at, rules)
     except IllegalTransition:
         return (before, None), Writes()
-    after = sharing.revived(before, after, view)
+    after = sharing.taken_up(after, view)
     step = history.note(before, TriedAgain(), after, act.at)
     told = {"state": before.state.value, "failure": before.failure and before.failure.code}
     change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))

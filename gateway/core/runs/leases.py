@@ -45,7 +45,7 @@ def may_record(run: Run, event: Event, now_is: Run) -> bool:
     """Whether what happened to the run as it was taken may be recorded in it as it is now.
 
     Only by whoever has it still; another one looks for himself. That upstream took the submit, or
-    has done the work, is told by all means: it is paid, and nobody else may know of it.
+    did the work, is told by all means: it is paid, and nobody else may know of it.
     """
     if now_is.attempts != run.attempts:
         return False
