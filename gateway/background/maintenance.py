@@ -86,10 +86,8 @@ class Maintenance:
         current: Current,
         clock: Clock,
         checked: Callable[[int], None],
-        spool: Spool | None = None,
     ) -> None:
-        """`spool` is watched while an upstream's answers are the whole work, and lie there."""
-        self._spool = spool
+        self._spool: Spool | None = None
         self._ledger = ledger
         self._pictures = pictures
         self._current = current
@@ -124,6 +122,10 @@ class Maintenance:
         """How many violations the ledger's last check found, and when that was; None where another
         gateway checks it."""
         return self._last_check
+
+    def watch(self, spool: Spool) -> None:
+        """Its disk counts too, while there is an upstream whose answers lie there."""
+        self._spool = spool
 
     def also(self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         """One chore more that is done once, from the start on."""

@@ -190,10 +190,7 @@ class Breakers:
             case CredentialsRefused() | NotNow(its_own=False):
                 breaker.trouble = replace(event, words="")  # it was said of another's order
         now, pace = self._clock(), self._pace(permit.upstream)
-        heeds = self._is_whole(permit.upstream)
-        after = breaker.health.submitted(
-            permit.team, permit.epochs, event, now, pace, heeds=heeds
-        )
+        after = breaker.health.submitted(permit.team, permit.epochs, event, now, pace)
         self._count_trial(breaker, permit, after)
         self._set(permit.upstream, permit.upstream_model, after)
 
@@ -327,7 +324,8 @@ class Breakers:
 
     def _pace(self, upstream: str) -> BreakerPace:
         rules = self._current.policy.rules_of(upstream)
-        return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds)
+        heeds = rules.kind.is_whole
+        return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds, heeds)
 
 
 def _remember(known: dict[str, R], name: str, value: R) -> None:

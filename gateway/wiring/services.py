@@ -142,8 +142,9 @@ class Services:
             current=self._current,
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
-            spool=self._adapters.spool,
         )
+        if self._adapters.spool is not None:
+            maintenance.watch(self._adapters.spool)
         maintenance.each("credits", LOOK_SECONDS, self.credit_watch.look)
         maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
         return maintenance

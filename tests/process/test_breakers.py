@@ -385,9 +385,7 @@ def test_a_trial_that_lasts_keeps_nobody_waiting() -> None:
 
 @pytest.mark.parametrize("event", [BROKEN, AnswerLost("silence"), BUSY])
 @pytest.mark.parametrize("has_begun", [True, False])
-def test_work_that_comes_to_nothing_closes_a_route(
-    event: SubmitEvent, *, has_begun: bool
-) -> None:
+def test_work_that_comes_to_nothing_closes_a_route(event: SubmitEvent, *, has_begun: bool) -> None:
     world = World(kind=WHOLE)
     for times in range(FAILURES):
         assert world.up == {}

@@ -18,9 +18,8 @@ is awaited, and everything it does at once is bounded.
 
 from __future__ import annotations
 
-from gateway.background.runs.deps import RunBounds, RunsDeps
+from gateway.background.runs.deps import CallBounds, RunBounds, RunsDeps
 from gateway.background.runs.loop import Worker
-from gateway.background.runs.slots import CallBounds
 from gateway.background.runs.spooled import SWEEP_SECONDS
 
 __all__ = ["SWEEP_SECONDS", "CallBounds", "RunBounds", "RunsDeps", "Worker"]

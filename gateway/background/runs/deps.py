@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from gateway.background.runs.slots import CallBounds
 from gateway.core.model import Run
 from gateway.core.picture_errors import name_of
 from gateway.core.policy import Current
@@ -32,6 +31,14 @@ class RunBounds:
     calls: int
     downloads: int
     download_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallBounds:
+    """How many submits an upstream may have at once, and how long one may take."""
+
+    connections: int
+    submit_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,12 @@ class Keeper:
             return Kept(link, picture)
 
     def _from_afar(self, link: str, problem: PictureProblem) -> PictureProblem:
-        """What is not in this gateway's spool may be in another's, which takes the run up in turn."""
-        if link.startswith(SCHEME) and isinstance(problem, LinkDead) and self._deps.following.is_shared:
+        """What is not in this gateway's spool may be in another's, whose turn comes."""
+        if (
+            link.startswith(SCHEME)
+            and isinstance(problem, LinkDead)
+            and self._deps.following.is_shared
+        ):
             return LinkBroken("the answer lies with another gateway")
         return problem
 

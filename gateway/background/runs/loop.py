@@ -34,7 +34,6 @@ from gateway.core.runs.events import (
     SubmitEvent,
 )
 from gateway.core.runs.leases import RENEW_SECONDS
-from gateway.core.runs.routing import Outlook
 from gateway.core.runs.steps import Feed, Keep, Poll, Recover, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
@@ -59,10 +58,6 @@ HINT_SECONDS: Final = 1.0
 LAST_LOOK_SECONDS: Final = 5.0
 """A ledger that is away must not hold up a stop."""
 
-OWN_LINE_SECONDS: Final = 20.0
-"""Where there are several gateways, a run stands in this one's line no longer at a time: another
-one may have a place for it."""
-
 
 class Worker:
     """Drives every run of this process. `owner` is its name on leases."""
@@ -72,10 +67,8 @@ class Worker:
         self._deps = deps
         self._leases = Leases(deps.ledger, owner, clock=deps.clock, known=deps.known)
         self._breakers = Breakers(deps.current, deps.clock, deps.observer)
-        self._slots = Slots(deps.bounds, calls=bounds.calls)
-        self._asker = Asker(
-            deps, self._breakers, self._leases, self._slots, calls=bounds.calls
-        )
+        self._slots = Slots(deps, calls=bounds.calls)
+        self._asker = Asker(deps, self._breakers, self._leases, self._slots, calls=bounds.calls)
         self._recorder = RunRecorder(deps)
         self._spooled = Spooled(deps, self._asker, self._recorder)
         self._keeper = Keeper(deps, self._recorder, bounds)
@@ -145,9 +138,9 @@ class Worker:
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.
 
-        What is cut then is what a crash would have cut: the next start recovers it. Submits that are
-        the whole work cannot be had again: they are waited for, as long as each may take, and their
-        pictures are kept; `stop_at_once` ends that.
+        What is cut then is what a crash would have cut: the next start recovers it. Submits that
+        are the whole work cannot be had again: they are waited for, as long as each may take, and
+        their pictures are kept; `stop_at_once` ends that.
         """
         self._stopping = True
         self._nudge.set()
@@ -297,12 +290,12 @@ class Worker:
                 if event is None:
                     return
                 outlook, permit = self._breakers.outlook(run, event)
-                if not self._has_place(run, outlook):
+                if not self._slots.has_place(run, outlook):
                     self._breakers.leave(permit)
                     permit = None
-                    if await self._in_line(run, outlook):
+                    if await self._slots.in_line(run, outlook):
                         continue  # meanwhile another route may have come up
-                    outlook = _later(outlook, self._deps.clock())
+                    outlook = outlook.put_off(self._deps.clock())
                 if isinstance(event, PicturesKept):
                     run, happened = await self._keeper.own(run, event)
                 else:
@@ -334,21 +327,6 @@ class Worker:
 
         event = await self._asker.submit(run, permit, begins)
         return run, event
-
-    def _has_place(self, run: Run, outlook: Outlook) -> bool:
-        """Whether it may go on as it is to, or that takes no place for minutes."""
-        if outlook.go is None or not self._deps.is_whole(outlook.go.upstream):
-            return True
-        return not self._stopping and self._slots.take_now(run, outlook.go.upstream)
-
-    async def _in_line(self, run: Run, outlook: Outlook) -> bool:
-        """Whether a place came free where the run would go on; only who is queued waits for it."""
-        if outlook.go is None or run.state is not RunState.QUEUED:
-            return False
-        seconds = run.deadline_at - self._deps.clock()
-        if self._deps.following.is_shared:
-            seconds = min(seconds, OWN_LINE_SECONDS)
-        return await self._slots.wait(run, outlook.go.upstream, seconds=seconds)
 
     async def _drive_again(self, run: Run) -> None:
         """A run that was leased while its last drive came to an end; unless that did it all."""
@@ -399,9 +377,3 @@ class Worker:
         """Asks for the links once more before they are tried again."""
         event = await self._asker.poll(run)
         return (await self._recorder.record(run, event))[0] if isinstance(event, Finished) else run
-
-
-def _later(outlook: Outlook, now: float) -> Outlook:
-    """The way on is open, and not to be gone yet."""
-    waits = outlook.waits or tuple((route, now) for route in (outlook.go,) if route)
-    return Outlook(None, waits)

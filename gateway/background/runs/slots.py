@@ -9,24 +9,21 @@ of it has been intended yet.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.model import Run
+from gateway.background.runs.deps import RunsDeps
+from gateway.core.model import Run, RunState
+from gateway.core.runs.routing import Outlook
 from gateway.errors import GatewayError
 from gateway.process.shares import Shares
 
 MOST_IN_LINE: Final = 200
 """Of one team, for one upstream. Whoever comes then waits in the ledger, and comes again."""
 
-
-@dataclass(frozen=True, slots=True)
-class CallBounds:
-    """How many submits an upstream may have at once, and how long one may take."""
-
-    connections: int
-    submit_seconds: float
+OWN_LINE_SECONDS: Final = 20.0
+"""Where there are several gateways, a run stands in this one's line no longer at a time: another
+one may have a place for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +36,36 @@ class _Place:
 class Slots:
     """A run has one place at most, until `leave`."""
 
-    def __init__(self, bounds: Mapping[str, CallBounds], *, calls: int) -> None:
+    def __init__(self, deps: RunsDeps, *, calls: int) -> None:
         """`calls` is for all upstreams that take an order in a moment."""
-        self._bounds = bounds
+        self._deps = deps
         self._common = Shares(calls)
         self._houses: dict[str, tuple[int, Shares]] = {}
         self._places: dict[str, _Place] = {}
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Nobody waits in line any more."""
+        """Nobody waits in line any more, and nothing that lasts is begun."""
         self._closing.set()
+
+    def has_place(self, run: Run, outlook: Outlook) -> bool:
+        """Whether it may go on as it is to, or that takes no place for minutes."""
+        if outlook.go is None or not self._deps.is_whole(outlook.go.upstream):
+            return True
+        return not self._closing.is_set() and self.take_now(run, outlook.go.upstream)
+
+    async def in_line(self, run: Run, outlook: Outlook) -> bool:
+        """Whether a place came free where the run would go on; only who is queued waits for it."""
+        if outlook.go is None or run.state is not RunState.QUEUED:
+            return False
+        seconds = run.deadline_at - self._deps.clock()
+        if self._deps.following.is_shared:
+            seconds = min(seconds, OWN_LINE_SECONDS)
+        return await self._wait(run, outlook.go.upstream, seconds)
 
     def submit_seconds(self, upstream: str) -> float:
         """How long a submit to it may take."""
-        bounds = self._bounds.get(upstream)
+        bounds = self._deps.bounds.get(upstream)
         return bounds.submit_seconds if bounds else 0.0
 
     async def take(self, run: Run) -> None:
@@ -75,8 +87,16 @@ class Slots:
         self._places[run.id] = _Place(upstream, run.team, house)
         return True
 
-    async def wait(self, run: Run, upstream: str, *, seconds: float) -> bool:
-        """The same in its turn; whether it came within so many seconds."""
+    def leave(self, run_id: str) -> None:
+        """The place is free again; one that was never had is no error."""
+        place = self._places.pop(run_id, None)
+        if place is not None:
+            place.house.give(place.team)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    async def _wait(self, run: Run, upstream: str, seconds: float) -> bool:
+        """For a place in its turn; whether it came within so many seconds."""
         if self._closing.is_set():
             return False
         turn = asyncio.create_task(self._in_turn(run, upstream))
@@ -90,12 +110,6 @@ class Slots:
             await asyncio.gather(*both, return_exceptions=True)
         return run.id in self._places
 
-    def leave(self, run_id: str) -> None:
-        """The place is free again; one that was never had is no error."""
-        place = self._places.pop(run_id, None)
-        if place is not None:
-            place.house.give(place.team)
-
     async def _in_turn(self, run: Run, upstream: str) -> None:
         house = self._house(upstream)
         try:
@@ -106,7 +120,7 @@ class Slots:
 
     def _house(self, upstream: str) -> Shares:
         """As large as the settings say now. Places in a former one are given back to that."""
-        bounds = self._bounds.get(upstream)
+        bounds = self._deps.bounds.get(upstream)
         size = bounds.connections if bounds else 1
         known = self._houses.get(upstream)
         if known is None or known[0] != size:

@@ -47,7 +47,7 @@ class Spooled:
         return goes_on
 
     async def hurry(self, busy: Collection[str]) -> bool:
-        """Has runs tried at once whose pictures lie here and are not kept: whether there are any."""
+        """Has runs tried at once whose pictures lie here, not kept yet: whether there are any."""
         found = False
         async for run in self._lying(busy):
             if run.state is RunState.KEEPING:

@@ -28,10 +28,14 @@ then was lost with its holder."""
 
 @dataclass(frozen=True, slots=True)
 class BreakerPace:
-    """How long a breaker stays open: `first_seconds`, doubling each time up to `max_seconds`."""
+    """How long a breaker stays open: `first_seconds`, doubling each time up to `max_seconds`.
+
+    `heeds`: the first time that a route names opens it, so that nobody asks it before.
+    """
 
     first_seconds: float
     max_seconds: float
+    heeds: bool = False
 
 
 class BreakerState(StrEnum):

@@ -105,19 +105,9 @@ class RouteHealth:
     # --- what came of it -----------------------------------------------------------------------
 
     def submitted(
-        self,
-        team: str,
-        epochs: Epochs,
-        event: SubmitEvent | Begun,
-        now: float,
-        pace: BreakerPace,
-        *,
-        heeds: bool = False,
+        self, team: str, epochs: Epochs, event: SubmitEvent | Begun, now: float, pace: BreakerPace
     ) -> RouteHealth:
-        """What came of a submit; the permit is given back with it.
-
-        Of a route that is known to mean it (`heeds`) nobody of the team asks it again before the time that it names.
-        """
+        """What came of a submit; the permit is given back with it."""
         own, common = self._of(team), self.for_all
         there = common.served(epochs[0], now)
         told = replace(self, told=self.told + 1)
@@ -132,7 +122,7 @@ class RouteHealth:
                 return told._with(team, there, own.unused(epochs[1], now))  # the next has its turn
             case NotNow() | CredentialsRefused():
                 wait = _asked(event)
-                most = 1 if self._declines_all or (heeds and wait) else FAILURES
+                most = 1 if self._declines_all or (pace.heeds and wait) else FAILURES
                 own = own.failed(epochs[1], now, pace, retry_after_seconds=wait, most=most)
                 return told._with(team, there, own)
             case AnswerLost():

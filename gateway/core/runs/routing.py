@@ -22,6 +22,7 @@ from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
 from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed, Why
 
+
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """A route with its price for one order: per picture, and what it costs at most besides."""
@@ -59,6 +60,11 @@ class Outlook:
     @property
     def comes_up_at(self) -> float | None:
         return min((at for _, at in self.waits), default=None)
+
+    def put_off(self, now: float) -> Outlook:
+        """The way on is open, and not to be gone yet."""
+        waits = self.waits or tuple((route, now) for route in (self.go,) if route)
+        return Outlook(None, waits)
 
     def within_budget(
         self, run: Run, accounts: Mapping[AccountKey, Account], team: Team | None
@@ -137,4 +143,6 @@ def affordable(
 def _order(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
-    return Order(run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body)
+    return Order(
+        run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body
+    )
