@@ -27,8 +27,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def restarted(house: House) -> None:
     """The ledger is opened by the next process, which has what lay in the spool."""
-    await house.ledger.close()
-    await house.ledger.open()
+    await house.reopened()
     house.whole.stop_at = ""
     worker = house.worker()
     await worker.sweep()
@@ -79,8 +78,7 @@ async def test_an_answer_that_was_given_up_puts_the_bill_right_when_it_is_found(
     house.whole.made.set()
     await asyncio.wait_for(house.whole.reached.wait(), 5)
     await killed(worker)
-    await house.ledger.close()
-    await house.ledger.open()
+    await house.reopened()
     other = house.worker(whole=elsewhere)
     lost = await house.final(run)
     assert lost.spent.usd_micros == PRICE

@@ -12,7 +12,7 @@ async def cut_after(
     """Returns when all have ended; what has not by then, or when it is to be `at_once`, is cut."""
     if not tasks:
         return
-    watches = [asyncio.ensure_future(asyncio.wait(tasks))]
+    watches: list[asyncio.Future[object]] = [asyncio.ensure_future(asyncio.wait(tasks))]
     if at_once is not None:
         watches.append(asyncio.ensure_future(at_once.wait()))
     try:
