@@ -164,7 +164,8 @@ class Services:
 
     def _render_task(self, job: Job, run: Run) -> bytes:
         """What a poll answers."""
-        return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
+        base = self._current.policy.public_url
+        return wire.to_json(wire.task_object(job, run, base, self._clock()))
 
     def _make_worker(self, settings: Settings) -> Worker:
         deps = RunsDeps(
