@@ -316,6 +316,7 @@ def _new_run(ask: Ask, route: Route, price: int) -> Run:
         upstream_model=route.model,
         price_usd_micros=price,
         windows=ask.windows,
+        besides_usd_micros=route.besides_usd_micros(ask.order),
         hold=ceiling(ask.order, price, route),
         created_at=ask.now,
         deadline_at=ask.now + ask.model.deadline_seconds,

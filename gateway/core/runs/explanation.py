@@ -17,6 +17,7 @@ from gateway.core.money.usd import show_usd
 from gateway.core.picture_errors import SetAside
 from gateway.core.runs.history import FAILED, STARTED, Refusal, Step
 from gateway.core.runs.redaction import is_erased
+from gateway.core.runs.showing import shown_state
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10
@@ -138,7 +139,7 @@ def _ordered(run: Run, zone: tzinfo) -> str:
 
 
 def _started(run: Run, steps: Sequence[Step]) -> list[str]:
-    most = show_usd(run.price_usd_micros * run.n)
+    most = show_usd(run.ceiling_usd_micros)
     told = [f"A new run was started for at most {most}."]
     first = steps[0].detail if steps else ""
     if first.startswith(SHADOW):
@@ -185,6 +186,12 @@ def _clause(before: Step, step: Step, began: float) -> str:
             return f"it was submitted to {step.route} {after}{why}"
         case "Accepted":
             return f"{step.route} accepted it {after}"
+        case "Begun":
+            return f"its request had left {after}, and the pictures were awaited"
+        case "Delivered" if step.before == RunState.FAILED:
+            return f"the answer of {step.route} was found {after}, and put that right{why}"
+        case "Delivered":
+            return f"{step.route} delivered {after}{why}"
         case "Refused":
             return f"{step.route} refused it {after}{why}"
         case "AnswerLost":
@@ -216,14 +223,15 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         charged = f"{show_usd(cost)} counts as spent." if cost else "Nothing was charged."
         message = run.failure.message.rstrip(".")
         said = f"It failed after {duration(took.total)} with {run.failure.code}: {message}."
-        return [said, charged, *_kept_all_the_same(run)]
+        return [said, charged, *_over_hold(run), *_kept_all_the_same(run)]
     if run.state is RunState.DONE:
         kept = _pictures(len(run.kept))
         were = "was" if len(run.kept) == 1 else "were"
         keeping = f" (keeping took {duration(took.keeping)})" if took.keeping is not None else ""
         return [
             f"After {duration(took.total)} {kept} {were} kept{keeping}; "
-            f"the cost was {show_usd(run.spent.usd_micros)}."
+            f"the cost was {show_usd(run.spent.usd_micros)}.",
+            *_over_hold(run),
         ]
     held = f"{show_usd(run.hold.usd_micros)} is held for it"
     state = {
@@ -232,8 +240,15 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         RunState.UNSURE: "Nobody knows yet whether upstream took it",
         RunState.RUNNING: "Upstream is at work on it",
         RunState.KEEPING: f"{len(run.kept)} of {len(run.links)} pictures are kept so far",
-    }[run.state]
+    }[shown_state(run)]
     return [f"{state}; {held}, and its deadline is {clock(run.deadline_at, zone)}."]
+
+
+def _over_hold(run: Run) -> list[str]:
+    if not run.over_hold_usd_micros:
+        return []
+    bill, more = show_usd(run.billed_usd_micros or 0), show_usd(run.over_hold_usd_micros)
+    return [f"Upstream's bill was {bill}, {more} more than was held: its ceiling is set too low."]
 
 
 def _kept_all_the_same(run: Run) -> list[str]:

@@ -347,6 +347,7 @@ def _submit_on(run: Run, route: Alternative, now: float) -> Run:
         upstream=route.upstream,
         upstream_model=route.upstream_model,
         price_usd_micros=route.price_usd_micros,
+        besides_usd_micros=route.besides_usd_micros,
         hold=route.hold(run),
         attempts=run.attempts + 1,
         due_at=now,
@@ -373,9 +374,9 @@ def _turn(run: Run, now: float, rules: Rules) -> float:
 
 
 def _queue(run: Run, now: float) -> Run:
-    """Waiting until it is due, and not beyond its deadline."""
+    """Waiting until it is due, and not beyond its deadline; nobody is at work on it."""
     due_at = min(run.due_at, max(run.deadline_at, now))
-    return replace(run, state=RunState.QUEUED, due_at=due_at)
+    return replace(run, state=RunState.QUEUED, accepted_at=None, due_at=due_at)
 
 
 def _later(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:

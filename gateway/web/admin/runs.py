@@ -15,6 +15,7 @@ from gateway.core.money.usd import dollars
 from gateway.core.policy import Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
+from gateway.core.runs.showing import shown_state
 from gateway.errors import InvalidRequest, NotFound
 from gateway.ports.ledger import RunFilter
 from gateway.services.erasure import Erasure, RunNotFound, RunUnderWay
@@ -161,7 +162,7 @@ def run_shape(run: Run) -> RunShape:
         "model": run.model,
         "quality": run.quality,
         "n": run.n,
-        "state": run.state.value,
+        "state": shown_state(run).value,
         "route": run.route,
         "prompt": _prompt(_request(run))[:PROMPT_CHARACTERS],
         "created_at": instant(run.created_at),
@@ -202,7 +203,7 @@ def whole_run(run: Run) -> WholeRunShape:
         "quality": run.quality,
         "size": size if isinstance(size, str) else None,
         "n": run.n,
-        "state": run.state.value,
+        "state": shown_state(run).value,
         "route": run.route,
         "prompt": _prompt(request),
         "request": {"model": run.model, **request} if request else {},
