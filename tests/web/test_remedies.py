@@ -10,7 +10,7 @@ import pytest
 
 import gateway
 from gateway.errors import Conflict, GatewayError, UpstreamRefusal
-from gateway.web.openai.errors import CALLERS_TO_MEND, NotMakeable, Relayed
+from gateway.web.openai.errors import NotMakeable, Relayed
 from gateway.web.remedies import REMEDIES, doc_url
 
 NO_CODE = (Conflict, NotMakeable, Relayed, UpstreamRefusal)
