@@ -203,9 +203,7 @@ class DeadlinePassed:
     """The run's time is over."""
 
 
-SubmitEvent = (
-    Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
-)
+SubmitEvent = Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
 Event = Begun | SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed

@@ -191,7 +191,10 @@ def test_an_answer_found_late_says_that_it_put_things_right() -> None:
     lost = a_step("AnswerLost", 2, "failed", detail="the gateway was stopped")
     found = replace(a_step("Delivered", 60, "keeping", detail="2 pictures"), before="failed")
     text = told(a_done_run(), steps=[FAILED_OVER[0], lost, found])
-    assert f"; the answer of {BETA} was found after 1 min 0 s, and put that right (2 pictures)." in text
+    assert (
+        f"; the answer of {BETA} was found after 1 min 0 s, and put that right (2 pictures)."
+        in text
+    )
 
 
 def test_a_run_whose_request_has_left_is_at_work() -> None:

@@ -57,7 +57,9 @@ def taken(**changes: object) -> Run:
     return replace(a_run(), lease_owner="mine", lease_until=100.0, **changes)
 
 
-@pytest.mark.parametrize("event", [ACCEPTED, DELIVERED, *OTHERS], ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize(
+    "event", [ACCEPTED, DELIVERED, *OTHERS], ids=lambda event: type(event).__name__
+)
 def test_whoever_has_the_run_records_what_happened(event: Event) -> None:
     """Also after the lease ran out, as long as nobody has taken the run since."""
     run = taken()

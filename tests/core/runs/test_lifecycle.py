@@ -25,6 +25,7 @@ from gateway.core.model import (
     RunState,
 )
 from gateway.core.money.accounts import NOTHING, Amounts
+from gateway.core.runs import answered
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -46,7 +47,6 @@ from gateway.core.runs.events import (
     TriedAgain,
     Unreachable,
 )
-from gateway.core.runs import answered
 from gateway.core.runs.lifecycle import TABLE, IllegalTransition, Rules, advance
 from gateway.core.runs.losses import DEAD_LINK_TRIES
 from gateway.core.runs.redaction import wordless
@@ -871,10 +871,10 @@ class World:
         self, missing: list[str], some: tuple[Kept, ...]
     ) -> dict[str, Callable[[Random], Event]]:
         return {
-                "kept": lambda _: PicturesKept(tuple(kept(link) for link in missing)),
-                "some kept": lambda _: PicturesKept(some),
-                "dead": lambda _: KeepFailed("404", dead=True, kept=some),
-                "cut": lambda _: KeepFailed("cut", dead=False, kept=some),
+            "kept": lambda _: PicturesKept(tuple(kept(link) for link in missing)),
+            "some kept": lambda _: PicturesKept(some),
+            "dead": lambda _: KeepFailed("404", dead=True, kept=some),
+            "cut": lambda _: KeepFailed("cut", dead=False, kept=some),
         }
 
 
@@ -899,9 +899,7 @@ def test_every_life_ends_and_its_money_with_it(
     for _ in range(MOST_STEPS):
         if crashes and world.random.random() < 0.1:
             intended = False
-        step = next_step(
-            run, now, intended=intended, link_life_seconds=kind.link_life_seconds
-        )
+        step = next_step(run, now, intended=intended, link_life_seconds=kind.link_life_seconds)
         match step:
             case Rest(None):
                 unknown = run.failure and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
@@ -923,7 +921,12 @@ def test_every_life_ends_and_its_money_with_it(
                     answers = {name: ANSWERS[name] for name in ANSWERS if name != "begun"}
                     event = world.pick(answers)
             case Recover():
-                event = world.pick({"lost": SUBMITS["lost"], **({"finished": ANSWERS["finished"]} if whole else {})})
+                event = world.pick(
+                    {
+                        "lost": SUBMITS["lost"],
+                        **({"finished": ANSWERS["finished"]} if whole else {}),
+                    }
+                )
             case Poll():
                 event = world.pick(POLLS)
             case Keep(refresh):

@@ -1,4 +1,4 @@
-"""The rendering of tasks as it was when a run held the vendor's own JSON: what clients have read."""
+"""The rendering of tasks when a run still held the vendor's own JSON: what clients have read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ def _show_state(task: dict[str, Any], run: Run) -> None:
     elif run.state is RunState.RUNNING:
         progress = task.get("progress")
         whole = progress if type(progress) is int else 0
-        task["status"] = "processing" if task.get("status") in ("processing", "running", "in_progress", "completed") else "pending"
+        task["status"] = (
+            "processing"
+            if task.get("status") in ("processing", "running", "in_progress", "completed")
+            else "pending"
+        )
         task["progress"] = min(max(whole, 0), 99)
     else:
         task.update(status="pending", progress=0)
@@ -66,7 +70,9 @@ def _show_free(task: dict[str, Any]) -> None:
     task.pop("billing", None)
     usage = task.get("usage")
     if isinstance(usage, dict):
-        free = dict.fromkeys(usage.keys() & {"credits_used", "credits_reserved", "estimated_cost"}, 0)
+        free = dict.fromkeys(
+            usage.keys() & {"credits_used", "credits_reserved", "estimated_cost"}, 0
+        )
         task["usage"] = {name: free.get(name, usage[name]) for name in usage if name != "cost"}
 
 

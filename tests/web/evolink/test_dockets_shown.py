@@ -1,4 +1,4 @@
-"""Tasks as clients see them, whatever kind of upstream made the pictures and whoever wrote the row."""
+"""Tasks as clients see them, whatever kind of upstream made the pictures, and whoever wrote it."""
 
 from __future__ import annotations
 
