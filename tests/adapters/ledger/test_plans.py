@@ -16,6 +16,7 @@ from gateway.adapters.ledger import (
     migrations,
     outbox_store,
     picture_store,
+    pruning,
     statements,
     team_store,
 )
@@ -64,6 +65,7 @@ HOT = {
     "drop urls": statements.DROP_URLS,
     "oldest unkept": statements.OLDEST_UNKEPT,
     "live counts": statements.LIVE_COUNTS,
+    "bills above holds": statements.OVER_HOLD,
     "usage ever": statements.USAGE_EVER,
     "usage of one team ever": statements.USAGE_EVER_OF_TEAM,
     "void leases of runs": statements.VOID_LEASES[0],
