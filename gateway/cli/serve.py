@@ -60,6 +60,7 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
 
     Point a client at it by changing its base URL and its key; nothing else. SIGHUP reloads the
     settings file (all or nothing), SIGTERM stops: no new orders, then what is in flight ends.
+    Calls that upstream is paid for by themselves are waited for; one more SIGTERM cuts them.
     Behind a balancer server.drain lets it go elsewhere before that.
 
     \b
@@ -143,6 +144,8 @@ async def _serve(
     `places` are the lines behind that of readiness, from the base of links. `hangups` came before
     there was anything to reload, and are made up for.
     """
+    import asyncio
+
     from gateway import logs, serving
     from gateway.errors import Unavailable
     from gateway.wiring import Gateway
@@ -176,10 +179,18 @@ async def _serve(
         click.echo(f"cannot listen on {server.host}:{server.port}: {error.strerror}", err=True)
         return EXIT_CANNOT_START
     finally:
+        impatience = asyncio.create_task(_stop_at_once(gateway, stop))
         await http.stop(server.shutdown_grace_seconds)
         await gateway.stop(server.shutdown_grace_seconds)
+        impatience.cancel()
         logs.flush()
     return 0
+
+
+async def _stop_at_once(gateway: Gateway, stop: asyncio.Queue[signal.Signals]) -> None:
+    """One more signal: what the stop waits for beyond its grace is cut."""
+    await stop.get()
+    gateway.stop_at_once()
 
 
 async def _drain(

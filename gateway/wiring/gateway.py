@@ -188,8 +188,15 @@ class Gateway:
         self.services.orders.stop_taking()
         self.services.waiters.release()
 
+    def stop_at_once(self) -> None:
+        """A stop waits no longer for calls that are the whole work."""
+        self.services.worker.stop_at_once()
+
     async def stop(self, grace_seconds: float) -> None:
-        """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
+        """Ends what is under way, for at most about `grace_seconds`, and closes every store.
+
+        Calls that are the whole work are waited for as long as each may take.
+        """
         adapters, services = self.adapters, self.services
         self.stop_taking()
         await services.waiters.stop()

@@ -1,7 +1,8 @@
 """Which routes can make a run's pictures, cheapest first, and where it may go after an event.
 
 A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
-a wait; so a request that no route wants is not passed round in circles. A route whose task failed
+a wait; so a request that no route wants is not passed round in circles. A route that is merely full
+is waited for: no dearer one is taken for that. A route whose task failed
 for the run, or that declines it again and again, is not asked again. A dearer route must fit into
 the team's budget.
 """
@@ -19,7 +20,7 @@ from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
 from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
-from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
+from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Outlook:
     @property
     def comes_up_at(self) -> float | None:
         return min((at for _, at in self.waits), default=None)
+
+    def put_off(self, now: float) -> Outlook:
+        """The way on is open, and not to be gone yet."""
+        waits = self.waits or tuple((route, now) for route in (self.go,) if route)
+        return Outlook(None, waits)
 
     def within_budget(
         self, run: Run, accounts: Mapping[AccountKey, Account], team: Team | None
@@ -107,6 +113,8 @@ def next_after(
     if isinstance(event, Retry):
         return routes, routes
     others = [route for route in routes if route.name != run.route]
+    if isinstance(event, NotNow) and event.why is Why.FULL:
+        return (), [route for route in routes if route.name == run.route]
     if isinstance(event, TaskFailed) or (isinstance(event, NotNow) and event.its_own):
         return others, others
     names = [route.name for route in routes]
@@ -135,5 +143,6 @@ def affordable(
 def _order(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
-    prompt = str(body.get("prompt") or "")
-    return Order(run.model, prompt, run.n, body.get("size"), body.get("quality"), body)
+    return Order(
+        run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body
+    )
