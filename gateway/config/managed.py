@@ -96,7 +96,7 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
 
     Never fails: one that cannot be read any more may order nothing until it is changed.
     """
-    models = convert.catalog(settings).models
+    models = convert.catalog(settings, convert.NO_KINDS).models
 
     def read(managed: ManagedTeam) -> tuple[Team, Sequence[str]]:
         try:

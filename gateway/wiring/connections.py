@@ -35,7 +35,7 @@ from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
-from gateway.config.schema import UpstreamEntry
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
 from gateway.ports.outbound import Callbacks
