@@ -50,15 +50,19 @@ def route_problems(
             if getattr(route, field) is not None:
                 yield (*path, field), rule
         return
-    yield from _rates(path, route, name, entry)
-    yield from _another_model(path, route, name, model, entry)
+    is_same = is_same_model(route, name, model)
+    yield from _rates(path, route, name, entry, is_same=is_same)
+    yield from _another_model(path, route, name, entry, is_same=is_same)
 
 
-def _rates(path: Path, route: RouteEntry, name: str, entry: UpstreamEntry) -> Found:
+def _rates(
+    path: Path, route: RouteEntry, name: str, entry: UpstreamEntry, *, is_same: bool
+) -> Found:
+    """Whose model is not known does not have to say its rates before."""
     if route.rates is not None or entry.usage is UsageTold.ABSENT:
         return
     made = model_made(route, name)
-    if rates_of(made) is None:
+    if rates_of(made) is None and (is_same or route.another_model is not None):
         yield (
             (*path, "rates"),
             f"missing; what the tokens of {made!r} cost is not known here: {{text_in, image_in, "
@@ -67,16 +71,15 @@ def _rates(path: Path, route: RouteEntry, name: str, entry: UpstreamEntry) -> Fo
 
 
 def _another_model(
-    path: Path, route: RouteEntry, name: str, model: ModelEntry, entry: UpstreamEntry
+    path: Path, route: RouteEntry, name: str, entry: UpstreamEntry, *, is_same: bool
 ) -> Found:
     """What is written has to be so, and what cannot be seen has to be written."""
     at, said = (*path, "another_model"), route.another_model
-    own = is_openais_own(entry)
-    if is_same_model(route, name, model):
+    if is_same:
         if said is not None and not entry.style.is_azure:
             yield at, f"must be left out: {route.model!r} is the model itself"
         return
-    if own and said is not True:
+    if is_openais_own(entry) and said is not True:
         yield (
             at,
             f"must be true: {route.model!r} is another model than {name!r}, and whoever orders "
@@ -95,11 +98,12 @@ def model_problems(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found
     ways = {way(upstreams[one.upstream]) for one in model.routes if one.upstream in upstreams}
     if len(ways) < 2:
         return
+    *most, last = sorted(ways)
     for field in SAID:
         if not is_said(field, model):
             yield (
                 (*path, "defaults", field),
-                f"missing; its routes lead to {' and '.join(sorted(ways))}, which make different "
+                f"missing; its routes lead to {', '.join(most)} and {last}, which make different "
                 f"pictures of an order that does not say its {field}",
             )
     if not all(is_said(field, model) for field in SAID):

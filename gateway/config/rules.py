@@ -108,7 +108,8 @@ def _pictures(storage: Storage) -> Found:
 def _hints(settings: Settings) -> Found:
     reachable = (settings.server.public_url or "").startswith("https://")
     for name, upstream in settings.upstreams.items():
-        if upstream.callbacks and not reachable:
+        calls = upstream.callbacks and "callbacks" not in upstream.strange
+        if calls and not reachable:
             rule = "needs an https server.public_url, which upstream then calls"
             yield ("upstreams", name, "callbacks"), rule
 
