@@ -121,7 +121,7 @@ def test_the_effective_settings_are_settings() -> None:
         lambda _: f"sha256:{next(digests, None) or next(team_keys)}",
         text,
     )
-    text = text.replace("********", SECRET, 1).replace("********", "whsec_eHh4")
+    text = text.replace("********", SECRET, 2).replace("********", "whsec_eHh4")
     text = text.replace("https://hooks.example.org/...", "https://hooks.example.org/services/...")
     assert parse(text, {}) == first
 
