@@ -1,4 +1,4 @@
-"""Routes of several kinds under one name: which can make an order, at what price, and who made it."""
+"""Routes of several kinds under one name: which makes an order, at what price, and who made it."""
 
 from __future__ import annotations
 
