@@ -3,15 +3,17 @@ that leave to upstream what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
-from gateway.config.kind_rules import SAID, default_of, is_said, model_made
+from gateway.config.kind_rules import SAID, default_of, is_said, model_made, ways
 from gateway.config.known_models import ends_of
 from gateway.config.schema import ModelEntry, RouteEntry, Settings
 from gateway.config.upstream_entry import UpstreamEntry, UpstreamKind
 from gateway.config.upstream_rules import is_openais_own
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.orders.defaults import defaults, must_say
 
 SOON: Final = timedelta(days=60)
 
@@ -40,6 +42,22 @@ def _ends(
         yield f"{place}: {made} is gone at {vendor} since {end}: the route makes nothing"
     elif end is not None and end - today <= SOON:
         yield f"{place}: {made} goes at {vendor} on {end}; see to another route"
+
+
+def left_to_kinds(one: Team, models: Mapping[str, ImageModel], settings: Settings) -> Iterator[str]:
+    """What a team's own settings leave open of models that several kinds of upstream serve."""
+    for name, model in models.items():
+        if one.allow.models is not None and name not in one.allow.models:
+            continue
+        if len(ways(settings.models[name], settings.upstreams)) < 2:
+            continue
+        known, required = defaults(model, one), must_say(model, one)
+        for field in SAID:
+            if field not in known and field not in required:
+                yield (
+                    f"teams.{one.name}: its orders for {name} may leave the {field} to upstream, "
+                    "and the upstreams of that model make different pictures then"
+                )
 
 
 def _open(name: str, model: ModelEntry) -> Iterator[str]:

@@ -7,7 +7,7 @@ for it. It must not know of files, lines or pydantic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from gateway.config.document import Path
@@ -95,10 +95,10 @@ def _another_model(
 
 def model_problems(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found:
     """Of a model whose routes lead to upstreams of several kinds."""
-    ways = {way(upstreams[one.upstream]) for one in model.routes if one.upstream in upstreams}
-    if len(ways) < 2:
+    found = ways(model, upstreams)
+    if len(found) < 2:
         return
-    *most, last = sorted(ways)
+    *most, last = found
     for field in SAID:
         if not is_said(field, model):
             yield (
@@ -120,8 +120,13 @@ def model_problems(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found
             yield (*path, "routes", index, "price"), f"no price for the model's defaults: {said}"
 
 
-def way(entry: UpstreamEntry) -> str:
-    """Upstreams of one way mean the same by a field that is left out."""
+def ways(model: ModelEntry, upstreams: Upstreams) -> Sequence[str]:
+    """In how many ways a field that is left out is understood on the model's routes."""
+    entries = (upstreams.get(route.upstream) for route in model.routes)
+    return sorted({_way(entry) for entry in entries if entry is not None})
+
+
+def _way(entry: UpstreamEntry) -> str:
     is_azure = entry.kind is UpstreamKind.OPENAI and entry.style.is_azure
     return "azure" if is_azure else entry.kind.value
 

@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.config.convert import NO_KINDS, catalog, proxies, team
-from gateway.config.kind_notices import kind_notices
+from gateway.config.kind_notices import kind_notices, left_to_kinds
 from gateway.config.rules import USUAL
 from gateway.config.schema import LISTS, ModelEntry, Settings
 from gateway.config.words import MAKE_KEY, nearest
@@ -116,7 +116,9 @@ def _teams(settings: Settings) -> Iterator[str]:
             yield f"teams.{name}.keys: no keys, so nobody can order for this team"
         if not (entry.budgets or entry.limits.images):
             yield f"teams.{name}.budgets: no budget and no picture count, so spend has no bound"
-        yield from must_choose(team(name, entry, settings), models)
+        one = team(name, entry, settings)
+        yield from must_choose(one, models)
+        yield from left_to_kinds(one, models, settings)
 
 
 def must_choose(one: Team, models: Mapping[str, ImageModel]) -> Iterator[str]:

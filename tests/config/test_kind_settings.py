@@ -194,3 +194,26 @@ def test_the_reference_has_an_example_of_both_kinds() -> None:
     routes = parse(whole, ENVIRON).models["gpt-image-2"].routes
     assert [one.another_model for one in routes] == [None, None, True]
     assert load(REFERENCE, ENVIRON).upstreams.keys() == {"evolink"}
+
+
+def test_a_team_that_undoes_a_default_is_told() -> None:
+    limits = "limits: {sizes: [1:1], qualities: [low, high]}"
+    routes = ", ".join(
+        f"{{upstream: {one}, model: gpt-image-2, price: 1}}" for one in ("evolink", "openai")
+    )
+    model = f"{{{limits}, defaults: {{size: 1:1, quality: low}}, routes: [{routes}]}}"
+    settings = read(f"""{UPSTREAMS}
+models:
+  gpt-image-2: {model}
+teams:
+  plain: {{}}
+  undone: {{defaults: {{quality: auto}}}}
+  held: {{defaults: {{quality: auto}}, allow: {{qualities: [low, high]}}}}
+  both: {{allow: {{qualities: [auto, high]}}}}
+""")
+    said = [one for one in notices(settings, TODAY) if "different pictures" in one]
+    rest = "its orders for gpt-image-2 may leave the quality to upstream"
+    assert [one.partition(", and")[0] for one in said] == [
+        f"teams.undone: {rest}",
+        f"teams.both: {rest}",
+    ]
