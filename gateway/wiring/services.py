@@ -69,6 +69,7 @@ class Services:
                 picture_locks=self.picture_locks,
                 following=following,
                 clock=clock,
+                current=current,
             )
         )
         self.credit_watch = CreditWatch(
