@@ -21,7 +21,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.ledger import Old, Upkeep
 from gateway.ports.pictures import Pictures
 from gateway.ports.replicas import Replicas
-from gateway.ports.spool import Spool
+from gateway.ports.spool import PaidAnswers
 from gateway.process.following import FORGET_SECONDS
 
 log = structlog.get_logger("gateway.housekeeping")
@@ -87,7 +87,7 @@ class Maintenance:
         clock: Clock,
         checked: Callable[[int], None],
     ) -> None:
-        self._spool: Spool | None = None
+        self._spool: PaidAnswers | None = None
         self._ledger = ledger
         self._pictures = pictures
         self._current = current
@@ -123,7 +123,7 @@ class Maintenance:
         gateway checks it."""
         return self._last_check
 
-    def watch(self, spool: Spool) -> None:
+    def watch(self, spool: PaidAnswers) -> None:
         """Its disk counts too, while there is an upstream whose answers lie there."""
         self._spool = spool
 

@@ -9,7 +9,7 @@ SCHEME: Final = "spool:"
 """How a link begins that leads there: `spool:<run>-<attempt>/<index>`."""
 
 
-class Spool(Protocol):
+class PaidAnswers(Protocol):
     """One folder for all upstreams. An answer in it is the only copy of what was paid.
 
     Its methods raise OSError where the disk fails.

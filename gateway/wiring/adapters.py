@@ -31,7 +31,7 @@ from gateway.config.store_words import Serve
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
-from gateway.ports.spool import Spool
+from gateway.ports.spool import PaidAnswers
 from gateway.wiring.callback_addresses import CallbackAddresses
 from gateway.wiring.connections import Connections, Outside, Trust
 
@@ -66,7 +66,7 @@ class Adapters:
     ) -> None:
         folder = self.folder = Path(settings.storage.data_dir)
         in_file = settings.storage.postgres_url is None
-        self.spool: Spool | None = None
+        self.spool: PaidAnswers | None = None
         self.unopened = UnopenedLedger(folder / LEDGER_NAME if in_file else None)
         self.ledger = make_ledger(settings, clock)
         self.pictures = make_pictures(settings, outside.environ)

@@ -17,7 +17,7 @@ from gateway.ports.ledger import RunQueue
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Pictures
-from gateway.ports.spool import Spool
+from gateway.ports.spool import PaidAnswers
 from gateway.ports.upstream import Upstream
 from gateway.process.following import Following
 from gateway.process.picture_locks import PictureLocks
@@ -62,7 +62,7 @@ class RunsDeps:
     following: Following
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
     bounds: Mapping[str, CallBounds] = field(default_factory=dict)
-    spool: Spool | None = None
+    spool: PaidAnswers | None = None
 
     def known(self) -> Collection[str]:
         """The upstreams that are named here, where other gateways may name more; else none: whoever

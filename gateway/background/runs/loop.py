@@ -20,7 +20,7 @@ from gateway.background.runs.keeping import Keeper
 from gateway.background.runs.leases import Lease, LeaseLost, Leases
 from gateway.background.runs.recording import RunRecorder
 from gateway.background.runs.slots import Slots
-from gateway.background.runs.spooled import Spooled
+from gateway.background.runs.spooled import SpoolSweep
 from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
@@ -70,7 +70,7 @@ class Worker:
         self._slots = Slots(deps, calls=bounds.calls)
         self._asker = Asker(deps, self._breakers, self._leases, self._slots, calls=bounds.calls)
         self._recorder = RunRecorder(deps)
-        self._spooled = Spooled(deps, self._asker, self._recorder)
+        self._spooled = SpoolSweep(deps, self._asker, self._recorder)
         self._keeper = Keeper(deps, self._recorder, bounds)
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._nudge = asyncio.Event()

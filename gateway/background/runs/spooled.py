@@ -17,7 +17,7 @@ from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
 from gateway.core.runs.events import Delivered, TriedAgain
 from gateway.core.runs.lifecycle import may_be_delivered_yet
-from gateway.ports.spool import Spool
+from gateway.ports.spool import PaidAnswers
 
 log = structlog.get_logger("gateway.runs")
 
@@ -27,7 +27,7 @@ BATCH: Final = 100
 """Runs read at a time."""
 
 
-class Spooled:
+class SpoolSweep:
     def __init__(self, deps: RunsDeps, asker: Asker, recorder: RunRecorder) -> None:
         self._deps = deps
         self._spool = deps.spool
@@ -67,7 +67,7 @@ class Spooled:
         if known < len(lying):
             log.warning("the spool holds answers of unknown runs", runs=len(lying) - known)
 
-    async def _look_at(self, run: Run, spool: Spool) -> bool:
+    async def _look_at(self, run: Run, spool: PaidAnswers) -> bool:
         """One that is under way is left to whoever has it, or takes it up."""
         if may_be_delivered_yet(run):
             event = await self._asker.recovered(run)
