@@ -1,4 +1,4 @@
-"""An order whose request has left and whose answer will be the pictures: the same in every place."""
+"""An order whose request has left, and whose answer will be the pictures: the same everywhere."""
 
 from __future__ import annotations
 
