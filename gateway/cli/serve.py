@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +155,7 @@ async def _serve(
     _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in notices(settings) if load else ():
+    for notice in notices(settings, datetime.now(UTC).date()) if load else ():
         click.echo(f"notice: {notice}", err=True)
     gateway = Gateway(settings, load=load)
     try:

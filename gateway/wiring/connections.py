@@ -36,7 +36,7 @@ from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.background.runs import CallBounds
 from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
-from gateway.config.schema import UpstreamEntry
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
 from gateway.ports.outbound import Callbacks

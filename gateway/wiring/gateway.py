@@ -36,6 +36,7 @@ from gateway.wiring import picture_store, restores
 from gateway.wiring.adapters import Adapters, hold_folder, is_shared
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
+from gateway.wiring.kinds import KINDS
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
@@ -79,7 +80,7 @@ class Gateway:
         )
         if self._is_timed:
             self._clock = clock = self._common_clock
-        self._current = Current(convert.policy(settings, port=self._port), clock)
+        self._current = Current(convert.policy(settings, port=self._port, kinds=KINDS), clock)
         self.adapters = Adapters(
             settings,
             self._current,
@@ -286,7 +287,7 @@ class Gateway:
 
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
-        policy = convert.policy(settings, port=self._port)
+        policy = convert.policy(settings, port=self._port, kinds=KINDS)
         self.services.policy.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:

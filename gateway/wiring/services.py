@@ -69,6 +69,7 @@ class Services:
                 picture_locks=self.picture_locks,
                 following=following,
                 clock=clock,
+                current=current,
             )
         )
         self.credit_watch = CreditWatch(
@@ -167,7 +168,8 @@ class Services:
 
     def _render_task(self, job: Job, run: Run) -> bytes:
         """What a poll answers."""
-        return wire.to_json(wire.task_object(job, run, self._current.policy.public_url))
+        base = self._current.policy.public_url
+        return wire.to_json(wire.task_object(job, run, base, self._clock()))
 
     def _make_worker(self, settings: Settings) -> Worker:
         deps = RunsDeps(

@@ -167,9 +167,10 @@ class Keeper:
     async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
         """Provenance is written before the run is done: a kept picture is never without."""
         after = lifecycle.advance(run, event, self._deps.clock(), self._deps.rules(run))
+        catalog = self._deps.current.policy.catalog
         try:
             for kept in after.kept:
-                await self._deps.pictures.describe(kept.picture, sidecar(after, kept))
+                await self._deps.pictures.describe(kept.picture, sidecar(after, kept, catalog))
         except PictureProblem as problem:
             return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
         return event

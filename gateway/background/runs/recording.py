@@ -254,6 +254,9 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         facts["upstream_said"] = words
     if after.failure:
         facts["failure"] = after.failure.code
+    if after.over_hold_usd_micros:
+        facts["billed"] = after.billed_usd_micros
+        facts["more_than_held"] = after.over_hold_usd_micros
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
@@ -274,6 +277,7 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
 def _level(event: Event, after: Run) -> int:
     """What somebody has to look at is a warning, money without pictures above all."""
     lost = after.state is RunState.FAILED and (after.spent.usd_micros or after.spent.images)
-    if lost or isinstance(event, CredentialsRefused | AnswerLost):
+    over_hold = bool(after.over_hold_usd_micros) and isinstance(event, Delivered)
+    if lost or over_hold or isinstance(event, CredentialsRefused | AnswerLost):
         return logging.WARNING
     return logging.DEBUG if isinstance(event, Progressed) and not after.is_final else logging.INFO

@@ -19,8 +19,9 @@ from gateway.core.instants import NEVER
 from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
 from gateway.core.money.budgets import first_excess
-from gateway.core.orders.pricing import price_per_picture
+from gateway.core.orders.pricing import Offer, offers, price_per_picture
 from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed, Why
+from gateway.core.runs.redaction import is_erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,14 @@ def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
     model = catalog.models.get(run.model)
     if model is None:
         return ()
-    return tuple(route for route in by_price(model, _order(run)) if route.name not in run.tried)
+    return tuple(route for route in by_price(model, order_of(run)) if route.name not in run.tried)
+
+
+def offers_for(run: Run, catalog: Catalog) -> Sequence[Offer]:
+    """What each route of the model would ask for the run's order, as the settings are now; nothing
+    where the order's words are gone, or the model."""
+    model = catalog.models.get(run.model)
+    return () if model is None or is_erased(run) else offers(model, order_of(run))
 
 
 def moves(event: Event) -> bool:
@@ -140,9 +148,8 @@ def affordable(
     return excess is None or team.mode is Mode.SHADOW
 
 
-def _order(run: Run) -> Order:
+def order_of(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
-    return Order(
-        run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body
-    )
+    prompt = str(body.get("prompt") or "")
+    return Order(run.model, prompt, run.n, body.get("size"), body.get("quality"), body)
