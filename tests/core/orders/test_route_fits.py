@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -152,7 +153,7 @@ LINKED = {**BODY, "image_urls": [LINK]}
 ONE_MODEL = ImageModel("gpt-image-2", (WIDE, NARROW), deadline_seconds=60)
 
 
-def named(body: dict[str, object], n: int = 1, digest: str = "") -> Order:
+def named(body: Mapping[str, object], n: int = 1, digest: str = "") -> Order:
     digests = {LINK: digest} if digest else {}
     return Order("gpt-image-2", PROMPT, n, "1:1", "low", body, digests=digests)
 
