@@ -15,10 +15,10 @@ _MADE: Final = re.compile(r"auto|1:1|2:3|3:2|[0-9]+x[0-9]+")
 def misfit(order: Order, upstream_model: str) -> str | None:
     size = order.body.get("size")
     if size is not None and not (isinstance(size, str) and _MADE.fullmatch(size)):
-        return f"'size' {size} has no counterpart in the OpenAI Images API."
+        return "size: none that is known here"
     for name in ("resolution", "seed"):
         if name in order.body:
-            return f"'{name}' has no counterpart in the OpenAI Images API."
+            return f"{name}: not known to this kind of upstream"
     return None
 
 
