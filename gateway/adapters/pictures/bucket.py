@@ -29,7 +29,7 @@ from gateway.adapters.pictures.drafts import Draft, remove_abandoned
 from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.setting_aside import Bytes
 from gateway.adapters.pictures.sidecars import written_out
-from gateway.adapters.pictures.signatures import HEAD_BYTES
+from gateway.core.picture_signatures import HEAD_BYTES
 from gateway.core.buckets import MARKER, picture_key, provenance_key
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (

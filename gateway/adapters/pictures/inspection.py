@@ -31,7 +31,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from gateway.adapters.pictures.cost import at_most, check_scans, die_with
 from gateway.adapters.pictures.decoders import Inspection
 from gateway.adapters.pictures.pixels import pixels_of
-from gateway.adapters.pictures.signatures import HEAD_BYTES, kind_of
+from gateway.core.picture_signatures import HEAD_BYTES, kind_of
 from gateway.core.picture_errors import MEDIA_TYPES, NotAPicture, TooCostly, Undecodable
 
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from gateway.adapters.pictures.signatures import HEAD_BYTES, kind_of
+from gateway.core.picture_signatures import HEAD_BYTES, kind_of
 from gateway.core.picture_errors import PictureTooLarge
 
 _GZIP: Final = zlib.MAX_WBITS | 16

@@ -33,7 +33,7 @@ from gateway.adapters.pictures.setting_aside import (
     too_many,
     written_down,
 )
-from gateway.adapters.pictures.signatures import HEAD_BYTES
+from gateway.core.picture_signatures import HEAD_BYTES
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside
 
 log = structlog.get_logger("gateway.pictures")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 FORMER: Final = "evolink"
@@ -37,3 +37,8 @@ class Docket:
     tokens: Tokens | None = None
     request_id: str = ""
     said: Mapping[str, Any] = field(default_factory=dict)
+
+
+def written(docket: Docket) -> str:
+    """The docket as `Run.task` holds it."""
+    return json.dumps(asdict(docket), ensure_ascii=False, separators=(",", ":"))
