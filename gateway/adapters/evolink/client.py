@@ -53,7 +53,9 @@ class EvolinkClient:
         self._not_taken = frozenset(map(code_of, account.not_taken))
         self._mark = hashlib.sha256(named).hexdigest()[:16]
         self._submits = pooled_client(account, timeouts, transports, keepalive=0)
-        self._polls = pooled_client(account, timeouts, transports, keepalive=account.max_connections)
+        self._polls = pooled_client(
+            account, timeouts, transports, keepalive=account.max_connections
+        )
 
     async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = {**orjson.loads(run.request), "model": run.upstream_model}

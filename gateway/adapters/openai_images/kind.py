@@ -211,6 +211,4 @@ _CHECKS: Final[Mapping[str, Callable[[object, Family], str | None]]] = {
     "size": _size,
 }
 
-KIND: Final = Kind(
-    name=NAME, is_whole=True, link_life_seconds=None, misfit=misfit, besides=besides
-)
+KIND: Final = Kind(name=NAME, is_whole=True, link_life_seconds=None, misfit=misfit, besides=besides)

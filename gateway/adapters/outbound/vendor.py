@@ -81,6 +81,10 @@ class Departure:
             await self._sure()
             self._left = True
 
+    @property
+    def has_left(self) -> bool:
+        return self._left
+
     def broken_off(self, error: Exception) -> AnswerLost | NotNow:
         if self._left:
             return AnswerLost(f"no answer: {type(error).__name__}")
