@@ -1,22 +1,23 @@
 """What an answer means: the one table, row by row.
 
-`code` is read first, then `param`, then the status: `type` does not tell kinds of errors apart. Only
-where it is certain that no picture was begun may the order go to another route; what may have been
-made is never sent again. What is refused for its content is refused for good, wherever it may go.
+`code` is read first, then `param`, then the status: `type` does not tell kinds of errors apart.
+Only where it is certain that no picture was begun may the order go to another route; what may have
+been made is never sent again. What is refused for its content is refused for good, wherever it may
+go.
 
 | the answer | means |
 | --- | --- |
 | 2xx with pictures | delivered, whatever else it says |
 | a refusal for content, at any status from 400, but for Azure's block | its refusal of the order |
-| the same, of which it says that the pictures were made before | failed, and it may be charged |
-| a quota code, also with 429; 401, 402, 403, 404; a model that is gone; Azure's block | we are down |
+| the same, which says that the pictures were made before | failed, and it may be charged |
+| a quota code, also with 429; a model that is gone; Azure's block; 401 to 404 | we are down |
 | 429, a code of a crowd, 503 with a readable error | not now, for any order |
-| other 4xx with a code or `param` of a field, 413, 415, 422 | it does not fit: not now, of its own |
+| other 4xx with a code or `param` of a field; 413, 415, 422 | it does not fit |
 | other 4xx, but 408, 409, 499 | its refusal of the order |
 | 500 with a readable error within `SLOW_SECONDS` | not now |
 | 500 with a readable error after that | failed at the provider, and it may be charged |
 | 2xx with an error | as it would be with the status that its words stand for |
-| 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page instead of an error with 5xx | unknown |
+| 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page with 5xx | unknown |
 
 A page or an empty body with 4xx goes by its status: whoever says so has passed nothing on.
 """

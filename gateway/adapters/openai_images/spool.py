@@ -188,7 +188,7 @@ class Arriving:
             descriptor = self._opened()
             os.ftruncate(descriptor, self._size)  # without the room that was left over
             os.fsync(descriptor)
-            os.replace(self._part, self._place)
+            self._part.replace(self._place)
             _sync(self._place.parent)
             self._close()
 
