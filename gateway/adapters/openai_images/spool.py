@@ -163,11 +163,7 @@ class Arriving:
         with self._lock:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             self._descriptor = os.open(self._part, flags, _FILE_MODE)
-            try:
-                os.posix_fallocate(self._descriptor, 0, reserve_bytes)
-            except OSError as error:
-                if error.errno not in _NO_RESERVING:
-                    raise
+            _reserve(self._descriptor, reserve_bytes)
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Notes the answer's head: once, and before its body."""
@@ -215,6 +211,16 @@ class Arriving:
 async def in_thread(work: Callable[[], T]) -> T:
     """Runs short work that blocks. Whoever is cancelled leaves it to its end."""
     return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _reserve(descriptor: int, size_bytes: int) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in _NO_RESERVING:
+            raise
 
 
 def _spooled(path: Path, mask: Mask) -> Spooled | None:
