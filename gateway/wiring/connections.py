@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import httpx2 as httpx
 
-from gateway.adapters.evolink.client import EvolinkClient, Timeouts, Transports, VendorAccount
+from gateway.adapters.evolink.client import EvolinkClient
 from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
@@ -31,6 +31,7 @@ from gateway.adapters.outbound.resolver import (
     ResolverBounds,
     system,
 )
+from gateway.adapters.outbound.vendor import Timeouts, Transports, VendorAccount
 from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.background.runs import CallBounds

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from settings_samples import DIGEST, read
 
-from gateway.adapters.evolink.client import Timeouts
+from gateway.adapters.outbound.vendor import Timeouts
 from gateway.background.runs import RunBounds
 from gateway.config import (
     Settings,
