@@ -1,7 +1,8 @@
 """Magic words: what a prompt may ask of the sandbox, in the manner of payment test cards.
 
 `WORDS` is the one table that the parser, the chance rates and `--help` read; another simulated
-vendor brings a table of its own. A word is written `[sandbox:name]`, `[sandbox:name=value]` or `[sandbox:name=value*times]`; several may be combined.
+vendor brings a table of its own. A word is written `[sandbox:name]`, `[sandbox:name=value]` or
+`[sandbox:name=value*times]`; several may be combined.
 Pure: text in, decisions out.
 """
 

@@ -1,4 +1,4 @@
-"""All that costs nothing: models, the usage report, pictures behind links, and the bill for tests."""
+"""All that costs nothing: models, the usage report, pictures behind links, the bill for tests."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -15,6 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from gateway.sandbox.openai.references import Links
 from gateway.sandbox.openai.refusals import (
     Style,
     content_type,
@@ -25,7 +26,6 @@ from gateway.sandbox.openai.refusals import (
     unknown,
     wrong_type,
 )
-from gateway.sandbox.openai.references import Links
 from gateway.sandbox.openai.wishes import Pixels, Sheet
 from gateway.sandbox.options import MIB
 

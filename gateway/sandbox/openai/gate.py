@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from gateway.sandbox.openai.models import RETIRED, Model
+from gateway.sandbox.openai.models import Model
 from gateway.sandbox.openai.refusals import (
     FAILURES,
     RefusedError,
@@ -81,7 +81,7 @@ def model_of(
         return _deployed(name, state)
     if name in state.options.denied_models:
         raise RefusedError(FAILURES["model_not_found"])
-    if name in RETIRED or name not in state.models:
+    if name not in state.models:
         raise no_model(name)
     return state.models[name]
 

@@ -1,4 +1,4 @@
-"""The models that OpenAI serves: what each takes, what its tokens cost, when it is shut down. Pure."""
+"""The models that OpenAI serves: what each takes, what it costs, when it is shut down. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -8,9 +8,6 @@ from decimal import Decimal
 from gateway.sandbox.models import are_legal
 from gateway.sandbox.openai.options import OpenAIOptions
 
-RETIRED = frozenset({"dall-e-2", "dall-e-3", "gpt-image-1"})
-"""Models that once were; their names are refused in other words than unknown ones at some servers,
-and as `invalid_value` here."""
 STANDARD_SIZES = {
     "1024x1024": (1024, 1024),
     "1024x1536": (1024, 1536),
