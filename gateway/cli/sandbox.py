@@ -223,11 +223,12 @@ def sandbox_command(ctx: click.Context, kind: str, host: str, port: int, **flags
     from gateway.serving import run
 
     _check_kind(ctx, kind)
-    is_openai = kind == "openai"
-    serving = _serve_openai if is_openai else _serve
-    options = _openai_options(flags) if is_openai else _options(flags)
+    if kind == "openai":
+        serving = _serve_openai(_openai_options(flags), host, port)
+    else:
+        serving = _serve(_options(flags), host, port)
     try:
-        run(serving(options, host, port))
+        run(serving)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
 

@@ -1,6 +1,7 @@
 """One call, one charge, when its work is done: whoever is there, whatever becomes of the answer."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 
@@ -17,8 +18,8 @@ PRICE = 3 * 5 + 196 * 30
 
 @pytest.fixture
 async def slow() -> AsyncIterator[OpenAIBench]:
-    """A bench where a low picture takes a quarter of a second."""
-    async with opened(seconds_per_picture=1.25) as one:
+    """A bench where a low picture takes half a second."""
+    async with opened(seconds_per_picture=2.5) as one:
         yield one
 
 
@@ -46,10 +47,10 @@ async def test_nothing_is_charged_before_the_work_is_done(slow: OpenAIBench) -> 
 
 
 async def test_a_client_that_leaves_pays_all_the_same(slow: OpenAIBench) -> None:
-    with pytest.raises(httpx.ReadTimeout):
-        await slow.client.post(
-            "/v1/images/generations", json={**PLAIN, "prompt": "a red bicycle"}, timeout=0.05
-        )
+    waiting = asyncio.create_task(slow.generate())
+    while not slow.state.under_way:
+        await asyncio.sleep(0.005)
+    waiting.cancel()
     async with asyncio.timeout(5):
         while slow.state.open_now:  # the simulator sees that it is gone ...
             await asyncio.sleep(0.005)
@@ -65,7 +66,7 @@ async def test_so_does_one_whose_connection_is_reset(slow: OpenAIBench) -> None:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     host, port = slow.sandbox.base_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    _, writer = await asyncio.open_connection(host, int(port))
     writer.write(head.encode() + body)
     await writer.drain()
     while not slow.state.under_way:
@@ -76,7 +77,6 @@ async def test_so_does_one_whose_connection_is_reset(slow: OpenAIBench) -> None:
     writer.transport.abort()
     await slow.all_done()
     assert (slow.owed, slow.state.bill.total.calls) == (PRICE, 1)
-    assert reader.at_eof() or True
 
 
 async def test_a_request_that_never_came_in_whole_costs_nothing(bench: OpenAIBench) -> None:
@@ -138,10 +138,8 @@ async def test_what_is_refused_at_once_costs_nothing(bench: OpenAIBench, word: s
 
 @pytest.mark.parametrize("word", ["drop", "late-http=500", "late-fail=moderation_blocked"])
 async def test_a_call_may_be_free(bench: OpenAIBench, word: str) -> None:
-    try:
+    with contextlib.suppress(httpx.TransportError):
         await bench.generate(f"x [sandbox:{word}] [sandbox:free]")
-    except httpx.TransportError:
-        pass
     await bench.all_done()
     assert bench.owed == 0
 
@@ -149,10 +147,8 @@ async def test_a_call_may_be_free(bench: OpenAIBench, word: str) -> None:
 async def test_late_failures_may_be_free_altogether(open_bench: OpenBench) -> None:
     async with open_bench(charge_late_failures=False) as bench:
         for word in ("late-http", "late-fail", "drop"):
-            try:
+            with contextlib.suppress(httpx.TransportError):
                 await bench.generate(f"x [sandbox:{word}]")
-            except httpx.TransportError:
-                pass
         await bench.all_done()
         assert bench.state.bill.total.calls == 1
 
@@ -195,14 +191,12 @@ async def test_many_at_once_are_each_charged_once(slow: OpenAIBench) -> None:
 
     async def order(number: int) -> None:
         timeout = 0.05 if number % 2 else 10
-        try:
+        with contextlib.suppress(httpx.TimeoutException):
             await slow.client.post(
                 "/v1/images/generations",
                 json={**PLAIN, "prompt": "a red bicycle"},
                 timeout=timeout,
             )
-        except httpx.TimeoutException:
-            pass
 
     await asyncio.gather(*(order(number) for number in range(20)))
     await slow.all_done()
