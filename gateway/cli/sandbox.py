@@ -213,7 +213,7 @@ class _Deployment(click.ParamType[tuple[str, str]]):
     "one cannot.",
 )
 @click.pass_context
-def sandbox_command(ctx: click.Context, kind: str, host: str, port: int, **flags: Any) -> None:
+def sandbox_command(ctx: click.Context, /, kind: str, host: str, port: int, **flags: Any) -> None:
     """Run a simulated vendor: no key to buy, nothing to pay, real pictures to look at.
 
     It answers on one port with the statuses, fields and errors of the real service: EvoLink's

@@ -70,8 +70,8 @@ def answer(call: Call, made: Made, state: OpenAIState) -> Response:
     if call.acts("garbage"):
         return garbage()
     if call.acts("error-200"):
-        body = FAILURES["rate_limit_exceeded"].body(Style.OPENAI)
-        return Response(orjson.dumps(body), media_type=_JSON)
+        error = FAILURES["rate_limit_exceeded"].body(Style.OPENAI)
+        return Response(orjson.dumps(error), media_type=_JSON)
     megabytes = call.number("huge")
     if megabytes is not None:
         return StreamingResponse(_huge(int(megabytes * MIB)), media_type=_JSON)

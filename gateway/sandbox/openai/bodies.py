@@ -165,10 +165,10 @@ def _check_beside(pixels: Pixels, references: Sequence[Pixels], name: str) -> No
 
 
 async def _read_links(fields: dict[str, Any], links: Links) -> Sheet:
-    entries = fields.pop("images", None)
-    if entries is not None and not isinstance(entries, list):
+    entries = fields.pop("images", None) or []
+    if not isinstance(entries, list):
         raise wrong_type("images", "an array")
-    _check_count(len(entries or ()), "images")
+    _check_count(len(entries), "images")
     references = [
         await _entry(entry, f"images[{index}]", links) for index, entry in enumerate(entries)
     ]

@@ -121,7 +121,8 @@ class _Reader:
         self._known = {"model"}
 
     def text(self, name: str) -> str | None:
-        return self._taken(name, "a string", lambda value: isinstance(value, str))
+        value: str | None = self._taken(name, "a string", lambda found: isinstance(found, str))
+        return value
 
     def one_of(self, name: str, allowed: tuple[str, ...]) -> str | None:
         value = self.text(name)
@@ -130,10 +131,11 @@ class _Reader:
         return value
 
     def whole(self, name: str, least: int, most: int) -> int | None:
-        value: Any = self._fields.get(name)
-        if self._is_form and isinstance(value, str) and value.removeprefix("-").isdecimal():
+        written = self._fields.get(name)
+        value: int | None
+        if self._is_form and isinstance(written, str) and written.removeprefix("-").isdecimal():
             self._known.add(name)
-            value = int(value)
+            value = int(written)
         else:
             value = self._taken(name, "an integer", lambda found: type(found) is int)
         if value is not None and value < least:

@@ -5,6 +5,7 @@ bill all the same, as the real service does.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 
 from gateway.sandbox.drawing import Picture
@@ -77,9 +78,8 @@ class Workshop:
 
     async def _make(self, call: Call, seconds: float) -> Made:
         pictures = self._pictures(call)
-        _, *contents = await asyncio.gather(
-            asyncio.sleep(seconds), *(self._studio.picture(picture) for picture in pictures)
-        )
+        drawing = asyncio.gather(*(self._studio.picture(picture) for picture in pictures))
+        _, contents = await asyncio.gather(asyncio.sleep(seconds), drawing)
         made = Made(pictures, tuple(contents), tokens_of(call))
         # No await between here and the end: a call is charged and done, or neither.
         if self._is_charged(call):
@@ -136,9 +136,9 @@ class Workshop:
             return told
         wish = call.wish
         width, height = wish.pixels
-        seconds = self._state.options.seconds_per_picture * _SLOWNESS[wish.quality]
-        seconds *= (width * height / _MEGAPIXEL) ** 0.5 * (1 + 0.25 * (wish.n - 1))
-        return seconds * self._state.chance(call).uniform(0.8, 1.2)
+        usual = self._state.options.seconds_per_picture * _SLOWNESS[wish.quality]
+        larger, more = math.sqrt(width * height / _MEGAPIXEL), 1 + 0.25 * (wish.n - 1)
+        return usual * larger * more * self._state.chance(call).uniform(0.8, 1.2)
 
 
 def partials_of(call: Call) -> int:

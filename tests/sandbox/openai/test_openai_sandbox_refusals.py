@@ -172,7 +172,7 @@ async def test_bodies_of_the_wrong_kind(bench: OpenAIBench) -> None:
 DATA_URL = "data:image/png;base64," + base64.b64encode(picture()).decode()
 LINKS = [
     ([], "missing_required_parameter", "images"),
-    ({}, "invalid_type", "images"),
+    ({"image_url": "x"}, "invalid_type", "images"),
     (["https://a.example/a.png"], "invalid_type", "images[0]"),
     ([{"url": "https://a.example/a.png"}], "unknown_parameter", "images[0].url"),
     ([{}], "invalid_value", "images[0]"),

@@ -220,7 +220,7 @@ async def test_a_stream_may_be_cut(bench: OpenAIBench) -> None:
         model="gpt-image-2", prompt="x [sandbox:cut]", stream=True, partial_images=1
     )
     assert (await anext(stream)).type == "image_generation.partial_image"
-    with pytest.raises(Exception, match=r"closed|read|peer|reset"):
+    with pytest.raises(openai.APIConnectionError):
         await anext(stream)
     assert bench.state.bill.total.calls == 1
 
