@@ -19,6 +19,7 @@ from gateway.sandbox.openai.tokens import (
     prompt_tokens,
     reference_tokens,
 )
+from gateway.sandbox.openai.wishes import Wish
 from gateway.sandbox.studio import Studio
 
 # How long a picture takes, measured by a medium one.
@@ -134,11 +135,15 @@ class Workshop:
         told = call.number("delay")
         if told is not None:
             return told
-        wish = call.wish
-        width, height = wish.pixels
-        usual = self._state.options.seconds_per_picture * _SLOWNESS[wish.quality]
-        larger, more = math.sqrt(width * height / _MEGAPIXEL), 1 + 0.25 * (wish.n - 1)
-        return usual * larger * more * self._state.chance(call).uniform(0.8, 1.2)
+        usual = slowness(call.wish) * self._state.options.seconds_per_picture
+        return usual * self._state.chance(call).uniform(0.8, 1.2)
+
+
+def slowness(wish: Wish) -> float:
+    """How much longer its pictures take than one of medium quality, 1024x1024."""
+    width, height = wish.pixels
+    larger, more = math.sqrt(width * height / _MEGAPIXEL), 1 + 0.25 * (wish.n - 1)
+    return _SLOWNESS[wish.quality] * larger * more
 
 
 def partials_of(call: Call) -> int:

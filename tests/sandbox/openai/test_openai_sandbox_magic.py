@@ -10,9 +10,12 @@ import pytest
 from openai_bench import PLAIN, OpenAIBench, OpenBench, file_part, look, picture, pictures_in
 
 from gateway.sandbox.openai import OpenAIOptions
+from gateway.sandbox.openai.models import MODELS
 from gateway.sandbox.openai.pace import Pace, duration
-from gateway.sandbox.openai.refusals import RefusedError
+from gateway.sandbox.openai.refusals import RefusedError, Style
+from gateway.sandbox.openai.wishes import Sheet, read_wish
 from gateway.sandbox.openai.words import WORDS
+from gateway.sandbox.openai.workshop import slowness
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -197,13 +200,16 @@ async def test_no_byte_comes_before_the_picture_is_done(bench: OpenAIBench) -> N
     assert int(answer.headers["openai-processing-ms"]) >= 400
 
 
-async def test_better_and_larger_pictures_take_longer(open_bench: OpenBench) -> None:
-    async with open_bench(seconds_per_picture=0.1) as bench:
-        took = []
-        for fields in ({"quality": "low"}, {"quality": "high", "size": "2048x2048"}):
-            answer = await bench.generate(**fields)
-            took.append(int(answer.headers["openai-processing-ms"]))
-    assert took[0] * 4 < took[1]
+def test_better_larger_and_more_pictures_take_longer() -> None:
+    def wished(**fields: object) -> float:
+        sheet = Sheet({"prompt": "x", "size": "1024x1024", **fields}, is_form=False)
+        return slowness(read_wish(sheet, MODELS["gpt-image-2"], Style.OPENAI))
+
+    assert wished() == 1.0
+    assert wished(quality="low") < 0.5
+    assert wished(quality="high") > 2
+    assert wished(size="2048x2048") == 2.0
+    assert wished(n=5) == 2.0
 
 
 # --- headers and limits -------------------------------------------------------------------------

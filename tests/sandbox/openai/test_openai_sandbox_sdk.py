@@ -236,7 +236,7 @@ async def test_a_stream_may_never_begin(bench: OpenAIBench, word: str) -> None:
 async def test_who_leaves_a_stream_pays_for_it(open_bench: OpenBench) -> None:
     async with open_bench() as bench:
         stream = await bench.sdk.images.generate(
-            model="gpt-image-2", prompt="x [sandbox:delay=0.6]", stream=True, partial_images=2
+            model="gpt-image-2", prompt="x [sandbox:delay=1.5]", stream=True, partial_images=2
         )
         async for _ in stream:
             break
