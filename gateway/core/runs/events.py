@@ -199,6 +199,27 @@ class Hinted:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """Upstream's own record has no room for a run whose outcome was unknown: it cost nothing.
+
+    `reason` is a clause of our own that says why, as with `Confirmed`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Upstream's own record has the run whose outcome was unknown: it is paid.
+
+    `task_id` is its task there, None where upstream only counts.
+    """
+
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's time is over."""
 
@@ -208,4 +229,15 @@ SubmitEvent = (
 )
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = Begun | SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed
+ReconcileEvent = Freed | Confirmed
+Event = (
+    Begun
+    | SubmitEvent
+    | Retry
+    | PollEvent
+    | KeepEvent
+    | Hinted
+    | TriedAgain
+    | ReconcileEvent
+    | DeadlinePassed
+)

@@ -204,6 +204,9 @@ def _clause(before: Step, step: Step, began: float) -> str:
             return f"a picture could not be fetched {after}{why}"
         case "TriedAgain":
             return f"an operator had it tried again {after}"
+        case "Freed" | "Confirmed":
+            found = "was not taken" if step.event == "Freed" else "was taken"
+            return f"an operator's look at upstream's record showed {after} that it {found}{why}"
         case "DeadlinePassed" | "Progressed":
             return f"its time was over {after}"
         case _:

@@ -26,11 +26,13 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     Begun,
+    Confirmed,
     CredentialsRefused,
     DeadlinePassed,
     Delivered,
     Event,
     Finished,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -119,9 +121,11 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 
 
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
-    """What was given up as lost has been found: it is spent already, and is put right when done."""
-    unknown = run.failure is not None and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
-    if not unknown or is_erased(run):
+    """What was given up as lost has been found: it is spent already, and is put right when done.
+
+    Also where upstream's record has shown before that it was taken.
+    """
+    if not (is_doubtful(run) or is_confirmed(run)) or is_erased(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
     deadline = max(run.deadline_at, now)
@@ -323,6 +327,34 @@ def may_be_kept_yet(run: Run) -> bool:
     return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
 
 
+def is_doubtful(run: Run) -> bool:
+    """Whether nobody knows if upstream took a run that has ended, and it counts as spent for that.
+
+    Once that was found out it is no more.
+    """
+    unknown = run.failure is not None and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
+    return run.state is RunState.FAILED and unknown and bool(run.spent)
+
+
+def is_confirmed(run: Run) -> bool:
+    """Whether its answer was lost, and upstream's own record shows that it was taken."""
+    lost = run.failure is not None and run.failure.kind is FailureKind.RESULT_LOST
+    return run.state is RunState.FAILED and lost and not run.links
+
+
+def _free(run: Run, _: Freed, __: float, ___: Rules) -> Run:
+    if not is_doubtful(run):
+        raise IllegalTransition(f"{Freed.__name__} of a run that was not in doubt")
+    return endings.freed(run)
+
+
+def _confirm(run: Run, event: Confirmed, _: float, __: Rules) -> Run:
+    """Its money stays spent; with its task it may be tried again like any whose pictures are lost."""
+    if not is_doubtful(run):
+        raise IllegalTransition(f"{Confirmed.__name__} of a run that was not in doubt")
+    return replace(endings.confirmed(run), upstream_task_id=event.task_id)
+
+
 def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
     """The run on another route, or waiting for one; None where none can be hoped for."""
     if now >= run.deadline_at:
@@ -436,4 +468,6 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.KEEPING, TriedAgain): _wait_no_longer,
     (RunState.FAILED, TriedAgain): _take_up_again,
     (RunState.FAILED, Delivered): _deliver_late,
+    (RunState.FAILED, Freed): _free,
+    (RunState.FAILED, Confirmed): _confirm,
 }
