@@ -129,9 +129,9 @@ class Run:
     `superseded` that it would be but for a newer run (`sharing`), `bypassed` that its client passed
     by the cache to have it. `joins` counts the joined jobs per team. `tries` counts the failures in
     a row of the step at hand and sets the back-off; `tried` names the routes whose tasks failed for
-    it, or that declined it again and again: they are not asked again. `besides_usd_micros` is what it
-    costs at most on its route beside the price of its pictures; `billed_usd_micros` is what upstream
-    itself says it costs, where it says so with the pictures. `told_at`: since when whoever
+    it, or that declined it again and again: they are not asked again. `besides_usd_micros` is what
+    it costs at most on its route beside the price of its pictures; `billed_usd_micros` is what
+    upstream itself says it costs, where it says so with the pictures. `told_at`: since when whoever
     orders it is answered with a task (`answered`), for good. `trouble` tells of links that are dead
     so far. A live run that has `spent` failed once, and is tried again.
     `lease_owner` names the worker that may act on it until `lease_until`.

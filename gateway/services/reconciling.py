@@ -36,8 +36,10 @@ from gateway.core.reconciling.evidence import (
 from gateway.core.reconciling.findings import Comparison, Conclusion, Doubt, Extra
 from gateway.core.reconciling.works import Work, work_of
 from gateway.core.runs import history, lifecycle
+from gateway.core.runs.doubts import is_doubtful
 from gateway.core.runs.events import Confirmed, Freed
-from gateway.core.runs.lifecycle import IllegalTransition, Rules
+from gateway.core.runs.lifecycle import IllegalTransition
+from gateway.core.runs.rules import Rules
 from gateway.core.teams.changes import Act, Action
 from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
 from gateway.errors import InvalidRequest
@@ -209,7 +211,7 @@ class Reconciling:
         return works
 
     async def _work(self, run: Run) -> Work | None:
-        steps = await self._deps.ledger.steps(run.id) if lifecycle.is_doubtful(run) else ()
+        steps = await self._deps.ledger.steps(run.id) if is_doubtful(run) else ()
         return work_of(run, steps)
 
     # --- what is done --------------------------------------------------------------------------

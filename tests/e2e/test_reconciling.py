@@ -114,7 +114,7 @@ async def test_what_upstream_never_took_is_freed(home: House) -> None:
     usage = (await home.admin("GET", "usage", params={"by": "team"})).json()["totals"]
     assert (usage["spent_usd"], usage["failed_usd"], usage["failed"]) == (PRICE_USD, 0, 1)
     story = (await home.admin("GET", f"runs/{doubt['run']}")).json()
-    assert "showed after" in story["summary"] and "was not taken" in story["summary"]
+    assert "own record showed after" in story["summary"] and "was not taken" in story["summary"]
     assert "Nothing was charged" in story["summary"]
     [act] = (await home.admin("GET", "audit", params={"action": "run.free"})).json()["data"]
     assert (act["subject"], act["before"]["spent_usd"], act["after"]["spent_usd"]) == (

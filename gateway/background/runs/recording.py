@@ -235,8 +235,7 @@ def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run 
         after = lifecycle.advance(before, TriedAgain(), act.at, rules)
     except IllegalTransition:
         return (before, None), Writes()
-    if view.live is not None and view.live.id != after.id:
-        after = replace(after, shared=False)
+    after = sharing.taken_up(after, view)
     step = history.note(before, TriedAgain(), after, act.at)
     told = {"state": before.state.value, "failure": before.failure and before.failure.code}
     change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))

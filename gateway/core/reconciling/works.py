@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.core.instants import NEVER
 from gateway.core.model import FailureKind, Run, RunState
+from gateway.core.runs.doubts import is_confirmed, is_doubtful
 from gateway.core.runs.history import Step
-from gateway.core.runs.lifecycle import is_confirmed, is_doubtful
 
 CLOCKS_SECONDS: Final = 120.0
 """Upstream's clock and ours may differ, and a request may be a while on its way."""

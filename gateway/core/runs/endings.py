@@ -12,7 +12,6 @@ from dataclasses import replace
 from gateway.core.model import Failure, FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING, Amounts
 from gateway.core.runs.events import CredentialsRefused, Refused, TaskFailed
-from gateway.core.runs.redaction import ERASED, is_erased
 
 # --- settled -----------------------------------------------------------------------------------
 
@@ -130,36 +129,6 @@ def result_lost(run: Run, reason: str, now: float) -> Run:
         count = f"{len(run.kept)} of {len(run.links)}"
         message += f" Of its pictures {count} are kept all the same; the operator knows where."
     return _charge(run, Failure(FailureKind.RESULT_LOST, "result_lost", message), now)
-
-
-# --- found out later ---------------------------------------------------------------------------
-
-
-def freed(run: Run) -> Run:
-    """Its outcome was unknown, and upstream's own record shows that it was not taken.
-
-    It ended when it did, and from now on as what nobody took.
-    """
-    message = (
-        "The request was sent upstream and its answer was lost. Upstream's own record shows that "
-        "it was not taken. Nothing was charged; try again."
-    )
-    failure = Failure(FailureKind.UNAVAILABLE, "service_unavailable", message)
-    return replace(run, failure=_still_erased(run, failure), spent=NOTHING)
-
-
-def confirmed(run: Run) -> Run:
-    """Its outcome was unknown, and upstream's own record shows that it was taken: it stays spent."""
-    message = (
-        "Upstream made and charged the pictures, but its answer was lost, and they could not be "
-        "kept."
-    )
-    failure = Failure(FailureKind.RESULT_LOST, "result_lost", message)
-    return replace(run, failure=_still_erased(run, failure))
-
-
-def _still_erased(run: Run, failure: Failure) -> Failure:
-    return replace(failure, message=ERASED) if is_erased(run) else failure
 
 
 def _worth(used: float | None, usd_micros_per_credit: float | None) -> int:

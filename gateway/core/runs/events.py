@@ -224,9 +224,7 @@ class DeadlinePassed:
     """The run's time is over."""
 
 
-SubmitEvent = (
-    Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
-)
+SubmitEvent = Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
 ReconcileEvent = Freed | Confirmed

@@ -168,49 +168,39 @@ def _way(run: Run, steps: Sequence[Step]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+_CLAUSES: Final = {
+    STARTED: "it was submitted to {route}",
+    "NotNow": "{former} did not take it{why} {after}{then}",
+    "CredentialsRefused": "{former} refused the gateway's own key or balance{why} {after}{then}",
+    "TaskFailed": "{former} took it and failed{why} {after}{then}",
+    "Retry": "it was submitted to {route} {after}{why}",
+    "Accepted": "{route} accepted it {after}",
+    "Begun": "its request had left {after}, and the pictures were awaited",
+    "Delivered": "{route} delivered {after}{why}",
+    "Refused": "{route} refused it {after}{why}",
+    "AnswerLost": "the answer of {route} was lost {after}{why}",
+    "Unreachable": "{route} could not be polled {after}{why}",
+    "Finished": "upstream was finished {after}{why}",
+    "KeepFailed": "a picture could not be fetched {after}{why}",
+    "TriedAgain": "an operator had it tried again {after}",
+    "Freed": "upstream's own record showed {after} that it was not taken{why}",
+    "Confirmed": "upstream's own record showed {after} that it was taken{why}",
+    "DeadlinePassed": "its time was over {after}",
+    "Progressed": "its time was over {after}",
+}
+_FOUND: Final = "the answer of {route} was found {after}, and put that right{why}"
+
+
 def _clause(before: Step, step: Step, began: float) -> str:
     """One step in words; `before` is the step before it."""
-    after = f"after {duration(step.at - began)}"
-    why = f" ({step.detail})" if step.detail else ""
-    match step.event:
-        case _ if step.event == STARTED:
-            return f"it was submitted to {step.route}"
-        case "NotNow" | "CredentialsRefused" | "TaskFailed":
-            said = {
-                "NotNow": f"did not take it{why}",
-                "CredentialsRefused": f"refused the gateway's own key or balance{why}",
-                "TaskFailed": f"took it and failed{why}",
-            }[step.event]
-            return f"{before.route} {said} {after}{_next(step)}"
-        case "Retry":
-            return f"it was submitted to {step.route} {after}{why}"
-        case "Accepted":
-            return f"{step.route} accepted it {after}"
-        case "Begun":
-            return f"its request had left {after}, and the pictures were awaited"
-        case "Delivered" if step.before == RunState.FAILED:
-            return f"the answer of {step.route} was found {after}, and put that right{why}"
-        case "Delivered":
-            return f"{step.route} delivered {after}{why}"
-        case "Refused":
-            return f"{step.route} refused it {after}{why}"
-        case "AnswerLost":
-            return f"the answer of {step.route} was lost {after}{why}"
-        case "Unreachable":
-            return f"{step.route} could not be polled {after}{why}"
-        case "Finished":
-            return f"upstream was finished {after}{why}"
-        case "KeepFailed":
-            return f"a picture could not be fetched {after}{why}"
-        case "TriedAgain":
-            return f"an operator had it tried again {after}"
-        case "Freed" | "Confirmed":
-            found = "was not taken" if step.event == "Freed" else "was taken"
-            return f"an operator's look at upstream's record showed {after} that it {found}{why}"
-        case "DeadlinePassed" | "Progressed":
-            return f"its time was over {after}"
-        case _:
-            return ""
+    is_found = step.event == "Delivered" and step.before == RunState.FAILED
+    return (_FOUND if is_found else _CLAUSES.get(step.event, "")).format(
+        route=step.route,
+        former=before.route,
+        after=f"after {duration(step.at - began)}",
+        why=f" ({step.detail})" if step.detail else "",
+        then=_next(step),
+    )
 
 
 def _next(step: Step) -> str:

@@ -8,7 +8,7 @@ is enough for it to wait too.
 
     nobody answered               → the breaker for all
     declined, task failed         → the team's own; for all it says that the route is there
-    taken, or the request refused → both closed
+    taken, or the request refused → both closed; where the submit is the whole work, its task counts
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     CredentialsRefused,
+    Delivered,
     NotNow,
     Refused,
     SubmitEvent,
+    TaskFailed,
     Why,
 )
 
@@ -106,9 +108,14 @@ class RouteHealth:
         there = common.served(epochs[0], now)
         told = replace(self, told=self.told + 1)
         match event:
-            case Accepted() | Refused():
+            case Accepted() | Delivered() | Refused() | TaskFailed():
                 passed = replace(told, passed=told.told)
-                return passed._with(team, there, own.served(epochs[1], now))
+                took = passed._with(team, there, own.served(epochs[1], now))
+                if isinstance(event, Delivered):
+                    return took.delivered(team)
+                if isinstance(event, TaskFailed) and event.is_providers:
+                    return took.task_failed(team, now, pace)
+                return took
             case NotNow(why=Why.NEVER_SENT):
                 shut = common.failed(epochs[0], now, pace)
                 return told._with(team, shut, own.unused(epochs[1], now))

@@ -21,6 +21,7 @@ from gateway.core.money.budgets import first_excess
 from gateway.core.orders.pricing import price_per_picture
 from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
 
+
 @dataclass(frozen=True, slots=True)
 class Alternative:
     """A route with its price for one order: per picture, and what it costs at most besides."""
@@ -134,4 +135,5 @@ def affordable(
 def _order(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
-    return Order(run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality"), body)
+    prompt = str(body.get("prompt") or "")
+    return Order(run.model, prompt, run.n, body.get("size"), body.get("quality"), body)

@@ -36,10 +36,9 @@ KEEPING_PROGRESS: Final = 99
 """Upstream is finished, our copy is not: the client must not take it for complete yet."""
 
 STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
-    # A task's status → the states of its run. We cancel nothing, and show as failed what upstream
-    # cancelled. A run that upstream has taken is `processing` in lists from its first moment, and so
-    # is one that it is at work on within the submit (`showing`); the task itself says `pending` for
-    # as long as upstream's own does.
+    # A task's status → the states that its run is shown in (`showing`). We cancel nothing, and show
+    # as failed what upstream cancelled. A run that upstream has taken is `processing` in lists from
+    # its first moment; the task itself says `pending` for as long as upstream's own does.
     "pending": (RunState.SUBMITTING, RunState.QUEUED, RunState.UNSURE),
     "processing": (RunState.RUNNING, RunState.KEEPING),
     "completed": (RunState.DONE,),

@@ -14,8 +14,9 @@ from gateway.core.orders.admission import NEVER_TAKEN
 from gateway.core.reconciling.works import Sureness, work_of
 from gateway.core.runs import history
 from gateway.core.runs.events import Confirmed, Delivered, Freed, TriedAgain
+from gateway.core.runs.doubts import is_doubtful
 from gateway.core.runs.history import Step
-from gateway.core.runs.lifecycle import IllegalTransition, advance, is_doubtful
+from gateway.core.runs.lifecycle import IllegalTransition, advance
 from gateway.core.runs.redaction import is_erased, wordless
 
 SPENT = Amounts(PRICE, 1, 1)
@@ -59,7 +60,6 @@ def test_a_doubtful_run_is_of_the_time_of_its_last_submit() -> None:
         (a_run(state=RunState.RUNNING, upstream_task_id="t"), Sureness.TAKEN),
         (a_run(state=RunState.KEEPING, links=("spool:1/0",)), Sureness.TAKEN),
         (LOST, Sureness.DOUBTFUL),
-        (replace(LOST, spent=NOTHING), None),
         (advance(LOST, FREED, NOW, RULES), None),
         (advance(LOST, CONFIRMED, NOW, RULES), Sureness.TAKEN),
         (advance(LOST, Confirmed("counted"), NOW, RULES), Sureness.TAKEN),
@@ -108,7 +108,6 @@ def test_it_happens_once_and_only_to_a_doubtful_run(event: Freed | Confirmed) ->
     assert not is_doubtful(after)
     others = [
         after,
-        replace(LOST, spent=NOTHING),
         *(
             replace(LOST, failure=Failure(kind, "code", "message"))
             for kind in FailureKind
