@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MissingShape,
         ReconciledShape,
         ReconcileShape,
+        SumsShape,
     )
 
 BECAME: Final = {
@@ -105,6 +106,8 @@ def _upstream(one: ReconciledShape, *, applied: bool) -> Iterator[str]:
         return
     yield f"{name}: {counted(one['compared'], 'run')} compared, from {instant(one['since'])} on."
     parts = _parts(one, applied=applied)
+    if one["sums"]:
+        yield from (f"  {line}" for line in Table(*SUMS).lines(one["sums"]))
     if not any(rows for _, _, rows in parts):
         yield "Nothing differs."
     for title, columns, rows in parts:
@@ -166,6 +169,14 @@ DIFFERENT: tuple[Column[DifferentShape], ...] = (
     Column("task", lambda one: one["task"], spare=2),
     Column("ours", lambda one: _credits(one["ours"]), right=True),
     Column("upstream's", lambda one: _credits(one["theirs"]), right=True),
+)
+
+SUMS: tuple[Column[SumsShape], ...] = (
+    Column("model", lambda one: one["model"]),
+    Column("requests here", lambda one: number(one["our_requests"]), right=True),
+    Column("upstream's", lambda one: number(one["their_requests"]), right=True),
+    Column("pictures here", lambda one: number(one["our_images"]), right=True),
+    Column("of upstream", lambda one: number(one["their_images"]), right=True),
 )
 
 DOUBTS: tuple[Column[DoubtShape], ...] = (

@@ -8,7 +8,12 @@ import pytest
 from operator_fake import FakeAdmin
 from operator_samples import RUN_ID, TASK_ID
 
-from gateway.web.admin.reconciling import DoubtShape, ReconciledShape, ReconcileShape
+from gateway.web.admin.reconciling import (
+    DoubtShape,
+    ReconciledShape,
+    ReconcileShape,
+    SumsShape,
+)
 
 AT = "2026-11-29T10:00:00Z"
 
@@ -34,6 +39,7 @@ AGREES: ReconciledShape = {
     "extra": [],
     "different": [],
     "doubts": [],
+    "sums": [],
 }
 
 AWAY: ReconciledShape = {
@@ -86,6 +92,20 @@ def test_two_that_agree_are_0(fake: FakeAdmin) -> None:
         "evolink: 1,200 runs compared, from 2026-11-29 10:00:00 UTC on.\nNothing differs.\n"
     )
     assert fake.came[0].query == {}
+
+
+def test_where_upstream_only_counts_both_counts_are_shown(fake: FakeAdmin) -> None:
+    sums: SumsShape = {
+        "model": "gpt-image-2",
+        "their_requests": 12,
+        "our_requests": 11,
+        "their_images": 14,
+        "our_images": 13,
+    }
+    fake.answer("GET", "reconcile", told({**AGREES, "sums": [sums]}))
+    shown = fake.run("reconcile").stdout.splitlines()
+    assert shown[2].split() == ["gpt-image-2", "11", "12", "13", "14"]
+    assert shown[3] == "Nothing differs."
 
 
 def test_what_differs_is_1_and_shown_in_tables(fake: FakeAdmin) -> None:

@@ -15,8 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.reconciling.evidence import BUCKET_SECONDS, Tallies, undated
-from gateway.core.reconciling.findings import Comparison, Conclusion, Doubt, Extra, Missing
+from gateway.core.reconciling.evidence import BUCKET_SECONDS, Tallies, Tally, undated
+from gateway.core.reconciling.findings import (
+    Comparison,
+    Conclusion,
+    Doubt,
+    Extra,
+    Missing,
+    ModelSums,
+)
 from gateway.core.reconciling.works import CLOCKS_SECONDS, WORKS_ON_SECONDS, Sureness, Work
 
 YOUNG: Final = "upstream's report of its time is not old enough to be believed"
@@ -42,11 +49,8 @@ def compare_counts(
     whole = Comparison(counted.since, 0)
     for model in sorted(models):
         rows = [row for row in counted.rows if undated(row.model) == model]
-        minutes: dict[int, int] = defaultdict(int)
-        for row in rows:
-            minutes[_minute(row.start)] += row.requests
         own = [work for work in works if undated(work.model) == model]
-        found = _Model(model, minutes, own, counted.since, believed_until).compared()
+        found = _Model(model, rows, own, counted.since, believed_until).compared()
         whole = Comparison(
             counted.since,
             whole.compared + found.compared,
@@ -54,6 +58,7 @@ def compare_counts(
             (*whole.extra, *found.extra),
             (),
             (*whole.doubts, *found.doubts),
+            (*whole.sums, *found.sums),
         )
     return whole
 
@@ -64,16 +69,24 @@ class _Model:
     def __init__(
         self,
         name: str,
-        minutes: Mapping[int, int],
+        rows: Sequence[Tally],
         works: Sequence[Work],
         since: float,
         until: float,
     ) -> None:
-        self._name, self._minutes, self._until = name, minutes, until
+        self._name, self._rows = name, rows
+        self._minutes: dict[int, int] = defaultdict(int)
+        for row in rows:
+            self._minutes[_minute(row.start)] += row.requests
+        self._made = [
+            work for work in works if work.sureness is Sureness.TAKEN and work.ended >= since
+        ]
         places = [(work, _place(work, until)) for work in works]
         first, last = _minute(since), _minute(until)
         within = [(work, place) for work, place in places if _meets(place, first, last)]
-        self._sure, self._perhaps, self._doubtful = [], [], []
+        self._sure: list[_Place] = []
+        self._perhaps: list[_Place] = []
+        self._doubtful: list[tuple[Work, _Place, bool]] = []
         for work, place in within:
             is_inside = first <= place.first and place.last < last
             if work.sureness is Sureness.DOUBTFUL:
@@ -99,6 +112,16 @@ class _Model:
                 self._conclude(work, place, is_inside, lacking=lacking, every=every)
                 for work, place, is_inside in self._doubtful
             ),
+            sums=(self._sums(),),
+        )
+
+    def _sums(self) -> ModelSums:
+        return ModelSums(
+            self._name,
+            their_requests=sum(row.requests for row in self._rows),
+            our_requests=len(self._made),
+            their_images=sum(row.images for row in self._rows),
+            our_images=sum(work.images for work in self._made),
         )
 
     def _conclude(

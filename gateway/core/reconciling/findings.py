@@ -65,10 +65,22 @@ class Different:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSums:
+    """What both sides have of one model in all: requests, and pictures that came. At the ends of the
+    time they may differ by what was under way."""
+
+    model: str
+    their_requests: int
+    our_requests: int
+    their_images: int
+    our_images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All that two records that should be one do not agree on, from `since` on.
 
-    `compared` is how many of the ledger's runs were looked for there.
+    `compared` is how many of the ledger's runs were looked for there. `sums` are told of counts.
     """
 
     since: float
@@ -77,6 +89,7 @@ class Comparison:
     extra: tuple[Extra, ...] = ()
     different: tuple[Different, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    sums: tuple[ModelSums, ...] = ()
 
     @property
     def differs(self) -> bool:

@@ -13,7 +13,7 @@ from gateway.config import units
 from gateway.core.instants import NEVER
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Policy
-from gateway.core.reconciling.findings import Different, Doubt, Extra, Missing
+from gateway.core.reconciling.findings import Different, Doubt, Extra, Missing, ModelSums
 from gateway.core.stretches import TIMES, read_begin
 from gateway.errors import InvalidRequest
 from gateway.services.reconciling import Became, Question, Reconciled, Reconciling
@@ -94,6 +94,16 @@ class DifferentShape(TypedDict):
     theirs: float
 
 
+class SumsShape(TypedDict):
+    """What both sides have of one model in all, where upstream only counts."""
+
+    model: str
+    their_requests: int
+    our_requests: int
+    their_images: int
+    our_images: int
+
+
 class DoubtShape(TypedDict):
     """A run whose outcome is unknown. `conclusion` is taken, not_taken or unknown; `became` what
     was done about it: freed, confirmed, fetching (confirmed, and its pictures are asked for),
@@ -123,6 +133,7 @@ class ReconciledShape(TypedDict):
     extra: list[ExtraShape]
     different: list[DifferentShape]
     doubts: list[DoubtShape]
+    sums: list[SumsShape]
 
 
 class ReconcileShape(TypedDict):
@@ -187,6 +198,17 @@ def _upstream(one: Reconciled) -> ReconciledShape:
         "doubts": [_doubt(each, one.became.get(each.work.run_id)) for each in found.doubts]
         if found
         else [],
+        "sums": [_sums(each) for each in found.sums] if found else [],
+    }
+
+
+def _sums(one: ModelSums) -> SumsShape:
+    return {
+        "model": one.model,
+        "their_requests": one.their_requests,
+        "our_requests": one.our_requests,
+        "their_images": one.their_images,
+        "our_images": one.our_images,
     }
 
 

@@ -57,6 +57,12 @@ def test_a_request_that_was_not_counted_was_not_taken() -> None:
     assert found.compared == 1 and not found.extra and not found.missing
 
 
+def test_both_sides_are_summed() -> None:
+    [sums] = compared((OURS, LOST), *counted(START, START), *counted(START + HOUR)).sums
+    assert (sums.their_requests, sums.our_requests) == (3, 1)
+    assert (sums.their_images, sums.our_images) == (3, 1)
+
+
 def test_one_more_than_is_known_is_the_lost_one() -> None:
     for at in (LOST.began, LOST.began + WORKS_ON_SECONDS):  # it works on when nobody waits
         assert concluded(compared((OURS, LOST), *counted(START, at))) == [Conclusion.TAKEN]
