@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -240,7 +240,7 @@ class Reconciling:
     async def _happen(
         self, run_id: str, event: Freed | Confirmed, action: Action, act: Act
     ) -> Run | None:
-        """The run after the event, committed with whose wish it was; None: it was in doubt no more."""
+        """The run after the event, committed with whose wish it was; None: it was no more in doubt."""
         run = await self._deps.ledger.run(run_id)
         if run is None:
             return None

@@ -46,7 +46,7 @@ async def read_task_list(
     *,
     seconds: Callable[[], float] = time.monotonic,
 ) -> Evidence:
-    """The tasks made in [since, until). Where there are too many to read, the later part of them."""
+    """The tasks made in [since, until); where there are too many, the later part of them."""
     found, end = _Read(), seconds() + MOST_SECONDS
     for number in range(1, MOST_PAGES + 1):
         answer = await read_page(number)

@@ -69,7 +69,7 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
 
 
 def _given_back(before: Run, after: Run) -> tuple[Usage, ...]:
-    """A run that had failed costs less than it was booked with, in the day that it was booked in."""
+    """A run that had failed costs less than was booked, in the day that it was booked in."""
     spent = after.spent.usd_micros - before.spent.usd_micros
     if not spent:
         return ()

@@ -158,7 +158,7 @@ class _Model:
         )
 
     def _explained(self, places: Iterable[_Place]) -> int:
-        """The most of these requests that can be among the counted ones, each in a place of its own.
+        """The most of these requests that can be among the counted ones, each as one of its own.
 
         Minute by minute, who has the least time left goes first: no other order places more.
         """

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gateway.core.instants import NEVER
 from gateway.core.reconciling.evidence import ListedTask, TaskList
 from gateway.core.reconciling.findings import (
     Comparison,
@@ -33,123 +34,104 @@ def compare_tasks(
 
     `settled_seconds`: how long after a loss the list is believed to be complete.
     """
-    by_id = {work.task_id: work for work in works if work.task_id is not None}
-    there = {task.id: task for task in listed.tasks}
-    strange = [task for task in listed.tasks if task.id not in by_id and not task.is_free]
-    served = _served(by_id, there)
-    waiting = [one for one in works if one.sureness in (Sureness.DOUBTFUL, Sureness.OPEN)]
-    owners = {
-        task.id: [work for work in waiting if _may_be(work, task, served)] for task in strange
-    }
-    looks = _Looks(listed, there, by_id, now=now, settled_seconds=settled_seconds)
-    missing = looks.missing()
-    has_strangers = any(not found for found in owners.values())
-    doubts = tuple(
-        _conclude(work, strange, owners, served, looks, unsafe=bool(missing), shared=has_strangers)
-        for work in waiting
-        if work.sureness is Sureness.DOUBTFUL and work.ended >= listed.since
-    )
-    return Comparison(
-        since=listed.since,
-        compared=len(looks.expected()),
-        missing=missing,
-        extra=tuple(
-            Extra(task.at, task.model, 1, task, tuple(work.run_id for work in owners[task.id]))
-            for task in strange
-            if not any(work.sureness is Sureness.OPEN for work in owners[task.id])
-        ),
-        different=tuple(
-            Different(work, there[task_id])
-            for task_id, work in by_id.items()
-            if task_id in there and _is_unlike(work, there[task_id])
-        ),
-        doubts=doubts,
-    )
+    return _Sides(listed, works, believed_until=now - settled_seconds).compared()
 
 
-class _Looks:
-    """What the list can be believed to show."""
+class _Sides:
+    """The list and the runs beside each other."""
 
-    def __init__(
-        self,
-        listed: TaskList,
-        there: Mapping[str, ListedTask],
-        by_id: Mapping[str, Work],
-        *,
-        now: float,
-        settled_seconds: float,
-    ) -> None:
-        self._since, self._there, self._by_id = listed.since, there, by_id
-        self._now, self._settled_seconds = now, settled_seconds
-        self._oldest = min((task.at for task in listed.tasks), default=now)
-        ours = [task.at for task in listed.tasks if task.id in by_id]
-        self._oldest_of_ours = min(ours, default=now)
-
-    def expected(self) -> Sequence[Work]:
-        """The runs whose tasks must be in it: it may have forgotten those before its oldest."""
-        begin = max(self._since, self._oldest) + CLOCKS_SECONDS
-        return [work for work in self._by_id.values() if begin <= work.began]
-
-    def missing(self) -> tuple[Missing, ...]:
-        return tuple(
+    def __init__(self, listed: TaskList, works: Sequence[Work], *, believed_until: float) -> None:
+        self._since, self._believed_until = listed.since, believed_until
+        self._there = {task.id: task for task in listed.tasks}
+        self._by_id = {work.task_id: work for work in works if work.task_id is not None}
+        self._served = _served(self._by_id, self._there)
+        waiting = [one for one in works if one.sureness in (Sureness.DOUBTFUL, Sureness.OPEN)]
+        self._doubtful = [
+            work
+            for work in waiting
+            if work.sureness is Sureness.DOUBTFUL and work.ended >= listed.since
+        ]
+        self._strange = [
+            task for task in listed.tasks if task.id not in self._by_id and not task.is_free
+        ]
+        self._owners = {
+            task.id: [work for work in waiting if self._may_be(work, task)]
+            for task in self._strange
+        }
+        self._missing = tuple(
             Missing(work.model, 1, work)
-            for work in self.expected()
+            for work in self._expected()
             if work.task_id not in self._there
         )
 
-    def is_settled(self, work: Work) -> bool:
-        return self._now >= work.ended + self._settled_seconds
-
-    def reaches(self, work: Work) -> bool:
-        """Whether it goes back to before the run, and shows that it is of the same account."""
-        begin = work.began - CLOCKS_SECONDS
-        return self._since <= begin and self._oldest_of_ours <= work.began
-
-
-def _conclude(
-    work: Work,
-    strange: Sequence[ListedTask],
-    owners: Mapping[str, Sequence[Work]],
-    served: Mapping[str, frozenset[str]],
-    looks: _Looks,
-    *,
-    unsafe: bool,
-    shared: bool,
-) -> Doubt:
-    found = [task for task in strange if work in owners[task.id]]
-    if len(found) > 1:
-        return _unknown(work, f"{len(found)} tasks of its time could be its own")
-    if found:
-        return _matched(work, found[0], owners[found[0].id], served, shared=shared)
-    if not looks.is_settled(work):
-        return _unknown(work, "it is too young for upstream's list to be believed")
-    if not looks.reaches(work):
-        return _unknown(
-            work, "upstream's list shows no task of the gateway's from before it was sent"
+    def compared(self) -> Comparison:
+        return Comparison(
+            since=self._since,
+            compared=len(self._expected()),
+            missing=self._missing,
+            extra=tuple(
+                Extra(task.at, task.model, 1, task, tuple(work.run_id for work in owners))
+                for task in self._strange
+                if not _is_on_its_way(owners := self._owners[task.id])
+            ),
+            different=tuple(
+                Different(work, self._there[task_id])
+                for task_id, work in self._by_id.items()
+                if task_id in self._there and _is_unlike(work, self._there[task_id])
+            ),
+            doubts=tuple(self._conclude(work) for work in self._doubtful),
         )
-    if unsafe:
-        return _unknown(work, "upstream's list lacks tasks that the gateway has been given")
-    return Doubt(work, Conclusion.NOT_TAKEN, "upstream has no task of its time")
+
+    def _expected(self) -> Sequence[Work]:
+        """The runs whose tasks must be in it: it may have forgotten those before its oldest."""
+        oldest = min((task.at for task in self._there.values()), default=NEVER)
+        begin = max(self._since, oldest) + CLOCKS_SECONDS
+        return [work for work in self._by_id.values() if begin <= work.began]
+
+    def _conclude(self, work: Work) -> Doubt:
+        found = [task for task in self._strange if work in self._owners[task.id]]
+        if len(found) > 1:
+            return _unknown(work, f"{len(found)} tasks of its time could be its own")
+        if found:
+            return self._matched(work, found[0])
+        if work.ended > self._believed_until:
+            return _unknown(work, "it is too young for upstream's list to be believed")
+        if not self._reaches(work):
+            return _unknown(
+                work, "upstream's list shows no task of the gateway's from before it was sent"
+            )
+        if self._missing:
+            return _unknown(work, "upstream's list lacks tasks that the gateway has been given")
+        return Doubt(work, Conclusion.NOT_TAKEN, "upstream has no task of its time")
+
+    def _reaches(self, work: Work) -> bool:
+        """Whether the list goes back to before the run, and shows that it is of the same account."""
+        is_long = self._since <= work.began - CLOCKS_SECONDS
+        ours = (task.at for task in self._there.values() if task.id in self._by_id)
+        return is_long and min(ours, default=NEVER) <= work.began
+
+    def _matched(self, work: Work, task: ListedTask) -> Doubt:
+        """Only a task that can be nobody else's is taken for the run's: its pictures would be."""
+        if len(self._owners[task.id]) > 1:
+            return _unknown(work, f"task {task.id} could also be that of another run")
+        if not all(self._owners.values()):
+            reason = f"task {task.id} could be its own, or of whoever else uses the key"
+            return _unknown(work, reason)
+        if task.model not in {work.model, *self._served.get(work.model, ())}:
+            return _unknown(work, f"task {task.id} could be its own, but is of model {task.model}")
+        return Doubt(work, Conclusion.TAKEN, f"task {task.id} is of its time and model", task)
+
+    def _may_be(self, work: Work, task: ListedTask) -> bool:
+        """Whether the task can be the run's. By which name it goes is only known once it was
+        seen."""
+        names = self._served.get(work.model)
+        if names is not None and task.model not in {work.model, *names}:
+            return False
+        return work.began - CLOCKS_SECONDS <= task.at <= work.ended + CLOCKS_SECONDS
 
 
-def _matched(
-    work: Work,
-    task: ListedTask,
-    owners: Sequence[Work],
-    served: Mapping[str, frozenset[str]],
-    *,
-    shared: bool,
-) -> Doubt:
-    """Only a task that can be nobody else's is taken for the run's: its pictures would be."""
-    if len(owners) > 1:
-        return _unknown(work, f"task {task.id} could also be that of another run")
-    if shared:
-        return _unknown(
-            work, f"task {task.id} could be its own, or of whoever else uses the key"
-        )
-    if task.model not in {work.model, *served.get(work.model, ())}:
-        return _unknown(work, f"task {task.id} could be its own, but is of model {task.model}")
-    return Doubt(work, Conclusion.TAKEN, f"task {task.id} is of its time and model", task)
+def _is_on_its_way(owners: Sequence[Work]) -> bool:
+    return any(work.sureness is Sureness.OPEN for work in owners)
 
 
 def _unknown(work: Work, reason: str) -> Doubt:
@@ -165,14 +147,6 @@ def _served(
         if task_id in there:
             names[work.model].add(there[task_id].model)
     return {model: frozenset(seen) for model, seen in names.items()}
-
-
-def _may_be(work: Work, task: ListedTask, served: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the task can be the run's. By whose name it goes is only known once it was seen."""
-    names = served.get(work.model)
-    if names is not None and task.model not in {work.model, *names}:
-        return False
-    return work.began - CLOCKS_SECONDS <= task.at <= work.ended + CLOCKS_SECONDS
 
 
 def _is_unlike(work: Work, task: ListedTask) -> bool:

@@ -66,8 +66,10 @@ class Different:
 
 @dataclass(frozen=True, slots=True)
 class ModelSums:
-    """What both sides have of one model in all: requests, and pictures that came. At the ends of the
-    time they may differ by what was under way."""
+    """What both sides have of one model in all: requests, and pictures that came.
+
+    At the ends of the time they may differ by what was under way.
+    """
 
     model: str
     their_requests: int

@@ -174,7 +174,9 @@ class ReconcilePages:
     async def apply(self, call: OperatorCall[NoParameters]) -> Response:
         body = await read_json(call.request, ReconcileAsked, BODY_BYTES)
         asked = body.question(call.clock(), call.policy)
-        return json_response(_shape(await self._reconciling.settle(asked, call.act()), applied=True))
+        return json_response(
+            _shape(await self._reconciling.settle(asked, call.act()), applied=True)
+        )
 
 
 def _shape(found: Sequence[Reconciled], *, applied: bool) -> ReconcileShape:

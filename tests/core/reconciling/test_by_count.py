@@ -77,7 +77,9 @@ def test_what_is_beside_another_in_time_is_counted_out() -> None:
 
 def test_of_two_doubts_and_one_request_nobody_can_tell() -> None:
     two = (LOST, replace(LOST, run_id="run_two"))
-    assert concluded(compared((OURS, *two), *counted(START, LOST.began))) == [Conclusion.UNKNOWN] * 2
+    assert (
+        concluded(compared((OURS, *two), *counted(START, LOST.began))) == [Conclusion.UNKNOWN] * 2
+    )
     both = counted(START, LOST.began, LOST.began)
     assert concluded(compared((OURS, *two), *both)) == [Conclusion.TAKEN] * 2
 
@@ -129,7 +131,9 @@ def test_a_snapshots_date_is_no_other_model() -> None:
 
 @pytest.mark.parametrize("sureness", [Sureness.OPEN, Sureness.TAKEN])
 def test_what_is_under_way_or_only_begins_here_may_be_counted(sureness: Sureness) -> None:
-    other = replace(OURS, run_id="run_open", sureness=sureness, began=LOST.began, ended=float("inf"))
+    other = replace(
+        OURS, run_id="run_open", sureness=sureness, began=LOST.began, ended=float("inf")
+    )
     found = compared((OURS, LOST, other), *counted(START, LOST.began))
     assert concluded(found) == [Conclusion.UNKNOWN] and not found.extra
 
@@ -164,8 +168,9 @@ def histories(draw: st.DrawFn, *, strangers: int) -> Happened:
             minutes.append(began + draw(st.integers(-100, int(longest) + 100)))
             taken.add(work.run_id)
         works.append(work)
-    for _ in range(draw(st.integers(0, strangers))):
-        minutes.append(START + HOUR + draw(st.integers(0, 7200)))
+    minutes += [
+        START + HOUR + draw(st.integers(0, 7200)) for _ in range(draw(st.integers(0, strangers)))
+    ]
     return Happened(tuple(works), frozenset(taken), tuple(minutes))
 
 

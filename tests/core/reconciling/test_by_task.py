@@ -1,4 +1,4 @@
-"""A list of tasks beside the ledger: no money goes back that was paid, and no task to a stranger."""
+"""A list of tasks beside the ledger: no money goes back that was paid, and no stranger's task in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def task(name: str, at: float, model: str = "a", **more: object) -> ListedTask:
 
 
 def compared(
-    works: Sequence[Work], *tasks: ListedTask, now: float = NOW + 9 * HOUR, since: float = NOW - HOUR
+    works: Sequence[Work],
+    *tasks: ListedTask,
+    now: float = NOW + 9 * HOUR,
+    since: float = NOW - HOUR,
 ) -> Comparison:
     listed = TaskList((FIRST_TASK, *tasks), since)
     return compare_tasks(listed, (FIRST, *works), now=now, settled_seconds=HOUR)
@@ -172,7 +175,11 @@ def histories(draw: st.DrawFn, *, strangers: int) -> Happened:
             work = replace(work, sureness=Sureness.TAKEN, task_id=known, credits=0.9)
         works.append(work)
     others = tuple(
-        task(f"other-{number}", NOW + HOUR + draw(st.integers(-300, 1300)), draw(st.sampled_from("ab")))
+        task(
+            f"other-{number}",
+            NOW + HOUR + draw(st.integers(-300, 1300)),
+            draw(st.sampled_from("ab")),
+        )
         for number in range(draw(st.integers(0, strangers)))
     )
     return Happened(tuple(works), tasks, others)

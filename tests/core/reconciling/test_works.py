@@ -13,8 +13,8 @@ from gateway.core.money.booking import book
 from gateway.core.orders.admission import NEVER_TAKEN
 from gateway.core.reconciling.works import Sureness, work_of
 from gateway.core.runs import history
-from gateway.core.runs.events import Confirmed, Delivered, Freed, TriedAgain
 from gateway.core.runs.doubts import is_doubtful
+from gateway.core.runs.events import Confirmed, Delivered, Freed, TriedAgain
 from gateway.core.runs.history import Step
 from gateway.core.runs.lifecycle import IllegalTransition, advance
 from gateway.core.runs.redaction import is_erased, wordless
