@@ -240,7 +240,7 @@ class Reconciling:
     async def _happen(
         self, run_id: str, event: Freed | Confirmed, action: Action, act: Act
     ) -> Run | None:
-        """The run after the event, committed with whose wish it was; None: it was no more in doubt."""
+        """The run after it, committed with whose wish it was; None: it was in doubt no more."""
         run = await self._deps.ledger.run(run_id)
         if run is None:
             return None

@@ -105,7 +105,7 @@ class _Sides:
         return Doubt(work, Conclusion.NOT_TAKEN, "upstream has no task of its time")
 
     def _reaches(self, work: Work) -> bool:
-        """Whether the list goes back to before the run, and shows that it is of the same account."""
+        """Whether the list goes back to before the run, and is seen to be of the same account."""
         is_long = self._since <= work.began - CLOCKS_SECONDS
         ours = (task.at for task in self._there.values() if task.id in self._by_id)
         return is_long and min(ours, default=NEVER) <= work.began

@@ -1,4 +1,4 @@
-"""A list of tasks beside the ledger: no money goes back that was paid, and no stranger's task in."""
+"""A list of tasks beside the ledger: no paid money goes back, and no stranger's task comes in."""
 
 from __future__ import annotations
 
