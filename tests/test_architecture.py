@@ -26,12 +26,12 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     Begun,
-    Confirmed,
     CredentialsRefused,
     DeadlinePassed,
     Delivered,
     Event,
     Finished,
+    FoundPaid,
     Freed,
     Hinted,
     KeepFailed,
@@ -84,7 +84,7 @@ EVENTS: tuple[Event, ...] = (
     Hinted(),
     TriedAgain(),
     Freed("no task of its time"),
-    Confirmed("a task of its time", "task"),
+    FoundPaid("a task of its time", "task"),
     DeadlinePassed(),
 )
 

@@ -29,15 +29,15 @@ from gateway.core.reconciling.by_task import compare_tasks
 from gateway.core.reconciling.evidence import (
     BUCKET_SECONDS,
     Evidence,
+    MinuteCounts,
     NoEvidence,
-    Tallies,
     TaskList,
 )
 from gateway.core.reconciling.findings import Comparison, Conclusion, Doubt, Extra
 from gateway.core.reconciling.works import Work, work_of
 from gateway.core.runs import history, lifecycle
 from gateway.core.runs.doubts import is_doubtful
-from gateway.core.runs.events import Confirmed, Freed
+from gateway.core.runs.events import FoundPaid, Freed
 from gateway.core.runs.lifecycle import IllegalTransition
 from gateway.core.runs.rules import Rules
 from gateway.core.teams.changes import Act, Action
@@ -185,7 +185,7 @@ class Reconciling:
                 return Reconciled(name, problem=reason)
             case TaskList():
                 compare = partial(compare_tasks, evidence, works)
-            case Tallies():
+            case MinuteCounts():
                 compare = partial(compare_counts, evidence, works)
         found = await asyncio.to_thread(compare, now=now, settled_seconds=settled_seconds)
         return Reconciled(name, found=found)
@@ -224,11 +224,11 @@ class Reconciling:
         return replace(found, became=became)
 
     async def _conclude(self, doubt: Doubt, act: Act) -> Became:
-        event: Freed | Confirmed
+        event: Freed | FoundPaid
         if doubt.conclusion is Conclusion.NOT_TAKEN:
             event, action = Freed(doubt.reason), Action.RUN_FREE
         else:
-            event = Confirmed(doubt.reason, doubt.task.id if doubt.task else None)
+            event = FoundPaid(doubt.reason, doubt.task.id if doubt.task else None)
             action = Action.RUN_CONFIRM
         after = await self._happen(doubt.work.run_id, event, action, act)
         if after is None:
@@ -238,7 +238,7 @@ class Reconciling:
         return await self._fetched(after, doubt, act)
 
     async def _happen(
-        self, run_id: str, event: Freed | Confirmed, action: Action, act: Act
+        self, run_id: str, event: Freed | FoundPaid, action: Action, act: Act
     ) -> Run | None:
         """The run after it, committed with whose wish it was; None: it was in doubt no more."""
         run = await self._deps.ledger.run(run_id)
@@ -278,7 +278,7 @@ class Reconciling:
 
 
 def _concluded(
-    event: Freed | Confirmed, action: Action, rules: Rules, act: Act, view: View
+    event: Freed | FoundPaid, action: Action, rules: Rules, act: Act, view: View
 ) -> tuple[Run | None, Writes]:
     """The decision that lets it happen to the run as it is now."""
     before = view.run

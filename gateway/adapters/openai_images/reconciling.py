@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from gateway.core.reconciling.evidence import Evidence, NoEvidence, Tallies, Tally
+from gateway.core.reconciling.evidence import Evidence, MinuteCount, MinuteCounts, NoEvidence
 
 NO_REPORT: Final = (
     "Upstreams of this style have no report of what they counted: only OpenAI itself has one."
@@ -51,6 +51,7 @@ class UsageWitness:
         rows = await self._read(since, until)
         if rows is None:
             return NoEvidence(UNANSWERED)
-        return Tallies(
-            tuple(Tally(row.start, row.model, row.requests, row.images) for row in rows), since
+        return MinuteCounts(
+            tuple(MinuteCount(row.start, row.model, row.requests, row.images) for row in rows),
+            since,
         )

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.reconciling.evidence import BUCKET_SECONDS, Tallies, Tally, undated
+from gateway.core.reconciling.evidence import BUCKET_SECONDS, MinuteCount, MinuteCounts, undated
 from gateway.core.reconciling.findings import (
     Comparison,
     Conclusion,
@@ -38,7 +38,7 @@ class _Place:
 
 
 def compare_counts(
-    counted: Tallies, works: Sequence[Work], *, now: float, settled_seconds: float
+    counted: MinuteCounts, works: Sequence[Work], *, now: float, settled_seconds: float
 ) -> Comparison:
     """`works` are the ledger's runs of the report's time and somewhat before, read after it.
 
@@ -69,7 +69,7 @@ class _Model:
     def __init__(
         self,
         name: str,
-        rows: Sequence[Tally],
+        rows: Sequence[MinuteCount],
         works: Sequence[Work],
         since: float,
         until: float,

@@ -67,7 +67,7 @@ class _Sides:
     def compared(self) -> Comparison:
         return Comparison(
             since=self._since,
-            compared=len(self._expected()),
+            compared=len(self._by_id.keys() & self._there.keys()) + len(self._missing),
             missing=self._missing,
             extra=tuple(
                 Extra(task.at, task.model, 1, task, tuple(work.run_id for work in owners))

@@ -44,7 +44,7 @@ class TaskList:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class MinuteCount:
     """What upstream counted of one model in the minute from `start` on."""
 
     start: float
@@ -54,10 +54,10 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Tallies:
+class MinuteCounts:
     """The counts of all minutes since then; a minute without any has none."""
 
-    rows: tuple[Tally, ...]
+    rows: tuple[MinuteCount, ...]
     since: float
 
 
@@ -68,7 +68,7 @@ class NoEvidence:
     reason: str
 
 
-Evidence = TaskList | Tallies | NoEvidence
+Evidence = TaskList | MinuteCounts | NoEvidence
 
 
 def undated(model: str) -> str:

@@ -82,7 +82,7 @@ class ModelSums:
 class Comparison:
     """All that two records that should be one do not agree on, from `since` on.
 
-    `compared` is how many of the ledger's runs were looked for there. `sums` are told of counts.
+    `compared` is how many of the ledger's runs are there or ought to be. `sums` are told of counts.
     """
 
     since: float

@@ -20,9 +20,9 @@ def is_doubtful(run: Run) -> bool:
 
 
 def is_confirmed(run: Run) -> bool:
-    """Whether it was found to have been taken. Its pictures have not been seen."""
+    """Whether upstream has counted it, and that is all that was found: nothing names its task."""
     lost = run.failure is not None and run.failure.kind is FailureKind.RESULT_LOST
-    return run.state is RunState.FAILED and lost and not run.links
+    return run.state is RunState.FAILED and lost and not (run.links or run.upstream_task_id)
 
 
 def freed(run: Run) -> Run:

@@ -202,14 +202,14 @@ class Hinted:
 class Freed:
     """Upstream's own record has no room for a run whose outcome was unknown: it cost nothing.
 
-    `reason` is a clause of our own that says why, as with `Confirmed`.
+    `reason` is a clause of our own that says why, as with `FoundPaid`.
     """
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class FoundPaid:
     """Upstream's own record has the run whose outcome was unknown: it is paid.
 
     `task_id` is its task there, None where upstream only counts.
@@ -227,7 +227,7 @@ class DeadlinePassed:
 SubmitEvent = Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-ReconcileEvent = Freed | Confirmed
+ReconcileEvent = Freed | FoundPaid
 Event = (
     Begun
     | SubmitEvent

@@ -184,7 +184,7 @@ _CLAUSES: Final = {
     "KeepFailed": "a picture could not be fetched {after}{why}",
     "TriedAgain": "an operator had it tried again {after}",
     "Freed": "upstream's own record showed {after} that it was not taken{why}",
-    "Confirmed": "upstream's own record showed {after} that it was taken{why}",
+    "FoundPaid": "upstream's own record showed {after} that it was taken{why}",
     "DeadlinePassed": "its time was over {after}",
     "Progressed": "its time was over {after}",
 }

@@ -17,11 +17,11 @@ from gateway.core.model import Run, RunState
 from gateway.core.money.usd import show_usd
 from gateway.core.runs.events import (
     Begun,
-    Confirmed,
     CredentialsRefused,
     Delivered,
     Event,
     Finished,
+    FoundPaid,
     Freed,
     Hinted,
     KeepFailed,
@@ -81,7 +81,7 @@ OUR_DETAILS: Final = frozenset(
         "Delivered",
         "PicturesKept",
         "Freed",
-        "Confirmed",
+        "FoundPaid",
     }
 )
 """The events whose details are ours alone; those of all others may hold upstream's words."""
@@ -198,7 +198,7 @@ def _words(event: Event, after: Run) -> str:
             return _pictures(len(links))
         case Delivered(links=links):
             return ", ".join(filter(None, (_pictures(len(links)), _bill(after))))
-        case Freed(reason=reason) | Confirmed(reason=reason):
+        case Freed(reason=reason) | FoundPaid(reason=reason):
             return _plain(reason)
         case PicturesKept():
             return _pictures(len(after.kept), of=len(after.links))

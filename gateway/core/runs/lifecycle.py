@@ -25,12 +25,12 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     Begun,
-    Confirmed,
     CredentialsRefused,
     DeadlinePassed,
     Delivered,
     Event,
     Finished,
+    FoundPaid,
     Freed,
     Hinted,
     KeepFailed,
@@ -316,9 +316,9 @@ def _free(run: Run, _: Freed, __: float, ___: Rules) -> Run:
     return doubts.freed(run)
 
 
-def _confirm(run: Run, event: Confirmed, _: float, __: Rules) -> Run:
+def _confirm(run: Run, event: FoundPaid, _: float, __: Rules) -> Run:
     if not doubts.is_doubtful(run):
-        raise IllegalTransition(f"{Confirmed.__name__} of a run that was not in doubt")
+        raise IllegalTransition(f"{FoundPaid.__name__} of a run that was not in doubt")
     return doubts.confirmed(run, event.task_id)
 
 
@@ -368,5 +368,5 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.FAILED, TriedAgain): _take_up_again,
     (RunState.FAILED, Delivered): _deliver_late,
     (RunState.FAILED, Freed): _free,
-    (RunState.FAILED, Confirmed): _confirm,
+    (RunState.FAILED, FoundPaid): _confirm,
 }

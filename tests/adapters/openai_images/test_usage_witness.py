@@ -12,7 +12,7 @@ from gateway.adapters.openai_images.reconciling import (
     CountedUsage,
     UsageWitness,
 )
-from gateway.core.reconciling.evidence import NoEvidence, Tallies, Tally
+from gateway.core.reconciling.evidence import MinuteCount, MinuteCounts, NoEvidence
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ async def test_rows_are_counts() -> None:
         return [Row(60.0, "gpt-image-2-2026-04-21", 3, 2)]
 
     told = await UsageWitness(read).evidence(0.0, 600.0)
-    assert told == Tallies((Tally(60.0, "gpt-image-2-2026-04-21", 2, 3),), 0.0)
+    assert told == MinuteCounts((MinuteCount(60.0, "gpt-image-2-2026-04-21", 2, 3),), 0.0)
     assert asked == [(0.0, 600.0)]
 
 

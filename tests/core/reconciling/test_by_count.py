@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.reconciling.by_count import compare_counts
-from gateway.core.reconciling.evidence import Tallies, Tally, undated
+from gateway.core.reconciling.evidence import MinuteCount, MinuteCounts, undated
 from gateway.core.reconciling.findings import Comparison, Conclusion
 from gateway.core.reconciling.works import WORKS_ON_SECONDS, Sureness, Work
 
@@ -33,15 +33,16 @@ def doubtful(name: str, began: float, *, model: str = "m") -> Work:
     return replace(lost, spent_usd_micros=750_000)
 
 
-def counted(*minutes: float, model: str = "m") -> tuple[Tally, ...]:
+def counted(*minutes: float, model: str = "m") -> tuple[MinuteCount, ...]:
     """One request in each of these minutes."""
     return tuple(
-        Tally(at // 60 * 60, model, requests, requests) for at, requests in Counter(minutes).items()
+        MinuteCount(at // 60 * 60, model, requests, requests)
+        for at, requests in Counter(minutes).items()
     )
 
 
-def compared(works: Sequence[Work], *rows: Tally, now: float = UNTIL) -> Comparison:
-    return compare_counts(Tallies(rows, SINCE), works, now=now, settled_seconds=HOUR)
+def compared(works: Sequence[Work], *rows: MinuteCount, now: float = UNTIL) -> Comparison:
+    return compare_counts(MinuteCounts(rows, SINCE), works, now=now, settled_seconds=HOUR)
 
 
 def concluded(found: Comparison) -> list[Conclusion]:

@@ -136,7 +136,7 @@ def test_missing_and_different_are_told_of_what_is_known() -> None:
     found = compared((gone, dear, free), *tasks)
     assert [one.work and one.work.run_id for one in found.missing] == ["run_gone"]
     assert [one.work.run_id for one in found.different] == ["run_dear"]
-    assert found.compared == 3  # the first is as old as the oldest of the list
+    assert found.compared == 4
     under_way = task("dear", NOW + HOUR, is_over=False, credits=0.0)
     assert not compared((dear,), under_way).different
 

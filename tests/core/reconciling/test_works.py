@@ -14,7 +14,7 @@ from gateway.core.orders.admission import NEVER_TAKEN
 from gateway.core.reconciling.works import Sureness, work_of
 from gateway.core.runs import history
 from gateway.core.runs.doubts import is_doubtful
-from gateway.core.runs.events import Confirmed, Delivered, Freed, TriedAgain
+from gateway.core.runs.events import Delivered, FoundPaid, Freed, TriedAgain
 from gateway.core.runs.history import Step
 from gateway.core.runs.lifecycle import IllegalTransition, advance
 from gateway.core.runs.redaction import is_erased, wordless
@@ -29,7 +29,7 @@ LOST = replace(
     spent=SPENT,
     finished_at=NOW + 900,
 )
-FREED, CONFIRMED = Freed("upstream has no task of its time"), Confirmed("it has it", "task-1")
+FREED, CONFIRMED = Freed("upstream has no task of its time"), FoundPaid("it has it", "task-1")
 
 
 def step(event: str, at: float, after: RunState = RunState.UNSURE) -> Step:
@@ -62,7 +62,7 @@ def test_a_doubtful_run_is_of_the_time_of_its_last_submit() -> None:
         (LOST, Sureness.DOUBTFUL),
         (advance(LOST, FREED, NOW, RULES), None),
         (advance(LOST, CONFIRMED, NOW, RULES), Sureness.TAKEN),
-        (advance(LOST, Confirmed("counted"), NOW, RULES), Sureness.TAKEN),
+        (advance(LOST, FoundPaid("counted"), NOW, RULES), Sureness.TAKEN),
         (replace(LOST, failure=Failure(FailureKind.REFUSED, "no", "no")), Sureness.PERHAPS),
         (replace(LOST, failure=Failure(FailureKind.CREDENTIALS, "no", "no")), None),
     ],
@@ -95,7 +95,7 @@ def test_confirmed_stays_spent_and_may_be_tried_again() -> None:
     assert book(LOST, after, {}).usage == () and book(LOST, after, {}).accounts == ()
     again = advance(after, TriedAgain(), NOW + 5000, RULES)
     assert again.state is RunState.KEEPING and again.spent == SPENT
-    only_counted = advance(LOST, Confirmed("counted"), NOW + 5000, RULES)
+    only_counted = advance(LOST, FoundPaid("counted"), NOW + 5000, RULES)
     with pytest.raises(IllegalTransition):
         advance(only_counted, TriedAgain(), NOW, RULES)
     found = advance(only_counted, Delivered("{}", ("spool:1/0",), 9), NOW + 6000, RULES)
@@ -103,7 +103,7 @@ def test_confirmed_stays_spent_and_may_be_tried_again() -> None:
 
 
 @pytest.mark.parametrize("event", [FREED, CONFIRMED])
-def test_it_happens_once_and_only_to_a_doubtful_run(event: Freed | Confirmed) -> None:
+def test_it_happens_once_and_only_to_a_doubtful_run(event: Freed | FoundPaid) -> None:
     after = advance(LOST, event, NOW, RULES)
     assert not is_doubtful(after)
     others = [
@@ -122,7 +122,7 @@ def test_it_happens_once_and_only_to_a_doubtful_run(event: Freed | Confirmed) ->
 
 
 @pytest.mark.parametrize("event", [FREED, CONFIRMED])
-def test_its_step_says_why_and_an_erased_run_stays_erased(event: Freed | Confirmed) -> None:
+def test_its_step_says_why_and_an_erased_run_stays_erased(event: Freed | FoundPaid) -> None:
     after = advance(LOST, event, NOW, RULES)
     noted = history.note(LOST, event, after, NOW)
     assert noted is not None and noted.detail == event.reason

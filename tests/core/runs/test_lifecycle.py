@@ -30,12 +30,12 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     Begun,
-    Confirmed,
     CredentialsRefused,
     DeadlinePassed,
     Delivered,
     Event,
     Finished,
+    FoundPaid,
     Freed,
     Hinted,
     KeepFailed,
@@ -90,7 +90,7 @@ EVENTS: dict[type, Event] = {
     Hinted: Hinted(),
     TriedAgain: TriedAgain(),
     Freed: Freed("upstream has no task of its time"),
-    Confirmed: Confirmed("it has", "task-unified-1"),
+    FoundPaid: FoundPaid("it has", "task-unified-1"),
     DeadlinePassed: DeadlinePassed(),
 }
 
@@ -130,7 +130,7 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.FAILED, TriedAgain): {S.KEEPING},
     (S.FAILED, Delivered): {S.KEEPING},
     (S.FAILED, Freed): {S.FAILED},
-    (S.FAILED, Confirmed): {S.FAILED},
+    (S.FAILED, FoundPaid): {S.FAILED},
 }
 
 WHOLE = Kind("whole", is_whole=True, link_life_seconds=None)
@@ -164,7 +164,7 @@ def test_the_samples_are_complete() -> None:
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_pair_is_in_the_table_or_raises(state: RunState, kind: type, rules: Rules) -> None:
     run = in_state(state)
-    if state is S.FAILED and kind in (Delivered, Freed, Confirmed):
+    if state is S.FAILED and kind in (Delivered, Freed, FoundPaid):
         run = replace(run, failure=UNKNOWN)
     if (state, kind) not in LIFE:
         with pytest.raises(IllegalTransition, match=f"{kind.__name__} while {state}"):
