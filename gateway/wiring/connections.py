@@ -40,6 +40,7 @@ from gateway.config.notices import proxy_notices
 from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
+from gateway.ports.evidence import Witness
 from gateway.ports.outbound import Callbacks
 
 S = TypeVar("S", bound=CallbackSender)
@@ -118,6 +119,10 @@ class Connections:
     def stores(self) -> Mapping[str, EvolinkFiles]:
         """The file stores of the settings, in their order."""
         return {name: self._files[name] for name in self._settings.upstreams if name in self._files}
+
+    def witnesses(self) -> Mapping[str, Witness]:
+        """The upstreams of the settings, as those that tell what they have on record."""
+        return {name: self.upstreams[name] for name in self._settings.upstreams}
 
     def references(self, team: str) -> Fetcher:
         """What fetches the pictures that a team's links name, under rules of its own."""

@@ -187,6 +187,8 @@ _CLAUSES: Final = {
     "Finished": "upstream was finished {after}{why}",
     "KeepFailed": "a picture could not be fetched {after}{why}",
     "TriedAgain": "an operator had it tried again {after}",
+    "Freed": "upstream's own record showed {after} that it was not taken{why}",
+    "FoundPaid": "upstream's own record showed {after} that it was taken{why}",
     "DeadlinePassed": "its time was over {after}",
     "Progressed": "its time was over {after}",
 }
