@@ -33,7 +33,7 @@ _ONLY_OF_EDITS: Final = frozenset({"input_fidelity"})
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class OpenAIDialect:
     """How a server of this kind is spoken to, in the words of the settings.
 
     `style` says how addresses are made, how the key is shown, and who names the model; `references`
@@ -69,7 +69,7 @@ class Wish:
         return {**self.references, **mask}
 
 
-def wished(run: Run, dialect: Dialect) -> Wish | str:
+def wished(run: Run, dialect: OpenAIDialect) -> Wish | str:
     """The run's order in this dialect; where it does not fit, why."""
     body: dict[str, Any] = orjson.loads(run.request)
     order = Order(
@@ -94,7 +94,7 @@ def wished(run: Run, dialect: Dialect) -> Wish | str:
     return Wish(path, {**named, **fields}, references, body.get("mask_url"))
 
 
-def address(base_url: str, wish: Wish, dialect: Dialect) -> str:
+def address(base_url: str, wish: Wish, dialect: OpenAIDialect) -> str:
     """Where it is posted to."""
     url = f"{base_url.rstrip('/')}/images/{wish.path}"
     version = None if dialect.style == OPENAI else dialect.api_version
@@ -111,7 +111,7 @@ def as_json(wish: Wish) -> bytes:
     return orjson.dumps(body)
 
 
-def _azures(body: Mapping[str, Any], dialect: Dialect) -> str | None:
+def _azures(body: Mapping[str, Any], dialect: OpenAIDialect) -> str | None:
     """What Azure takes less of than the vendor."""
     if dialect.style != OPENAI and body.get("output_format") == "webp":
         return "output_format: Azure makes no webp"

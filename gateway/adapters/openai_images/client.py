@@ -21,7 +21,7 @@ from gateway.adapters.openai_images.asked import (
     LINK,
     OPENAI,
     REQUIRED,
-    Dialect,
+    OpenAIDialect,
     Wish,
     address,
     as_json,
@@ -30,7 +30,7 @@ from gateway.adapters.openai_images.asked import (
 from gateway.adapters.openai_images.bill import counted, worth
 from gateway.adapters.openai_images.kind import NAME
 from gateway.adapters.openai_images.links import link_to
-from gateway.adapters.openai_images.multipart import FilePart, Form
+from gateway.adapters.openai_images.multipart import FilePart, UploadForm
 from gateway.adapters.openai_images.spool import (
     BLOCK_BYTES,
     AnswerSpool,
@@ -89,7 +89,7 @@ class OpenAIClientDeps:
     rates: Callable[[Run], Rates | None]
     picture_limit_bytes: Callable[[], int]
     transports: Transports = straight
-    dialect: Dialect = field(default_factory=Dialect)
+    dialect: OpenAIDialect = field(default_factory=OpenAIDialect)
     headers: Mapping[str, str] = field(default_factory=dict)
     """More that goes with every call, such as `OpenAI-Organization`."""
 
@@ -173,7 +173,7 @@ class OpenAIClient:
         return "image_urls: Azure takes no webp" if webp else None
 
     def _request(self, wish: Wish, files: Sequence[FilePart], call: _Call) -> httpx.Request:
-        form = Form(wish.fields, files) if files else None
+        form = UploadForm(wish.fields, files) if files else None
         headers = {
             "Content-Type": form.media_type if form else "application/json",
             "Accept-Encoding": "identity",  # base64 of pictures hardly becomes smaller
