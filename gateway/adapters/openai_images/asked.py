@@ -54,7 +54,7 @@ class OpenAIDialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WireOrder:
     """`fields` without pictures; these are links, by their places in the order."""
 
     path: str
@@ -69,7 +69,7 @@ class Wish:
         return {**self.references, **mask}
 
 
-def wished(run: Run, dialect: OpenAIDialect) -> Wish | str:
+def wished(run: Run, dialect: OpenAIDialect) -> WireOrder | str:
     """The run's order in this dialect; where it does not fit, why."""
     body: dict[str, Any] = orjson.loads(run.request)
     order = Order(
@@ -91,17 +91,17 @@ def wished(run: Run, dialect: OpenAIDialect) -> Wish | str:
     # Azure's old addresses have the deployment in them, and a model beside it breaks some.
     named = {} if dialect.style == AZURE else {"model": run.upstream_model}
     references = {f"image_urls[{index}]": link for index, link in enumerate(links)}
-    return Wish(path, {**named, **fields}, references, body.get("mask_url"))
+    return WireOrder(path, {**named, **fields}, references, body.get("mask_url"))
 
 
-def address(base_url: str, wish: Wish, dialect: OpenAIDialect) -> str:
+def address(base_url: str, wish: WireOrder, dialect: OpenAIDialect) -> str:
     """Where it is posted to."""
     url = f"{base_url.rstrip('/')}/images/{wish.path}"
     version = None if dialect.style == OPENAI else dialect.api_version
     return url if version is None else f"{url}?api-version={version}"
 
 
-def as_json(wish: Wish) -> bytes:
+def as_json(wish: WireOrder) -> bytes:
     """The body where no picture is sent along: upstream fetches those that are linked."""
     body = dict(wish.fields)
     if wish.references:

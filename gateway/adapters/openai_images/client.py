@@ -22,7 +22,7 @@ from gateway.adapters.openai_images.asked import (
     OPENAI,
     REQUIRED,
     OpenAIDialect,
-    Wish,
+    WireOrder,
     address,
     as_json,
     wished,
@@ -39,7 +39,7 @@ from gateway.adapters.openai_images.spool import (
     in_thread,
     name_of,
 )
-from gateway.adapters.openai_images.uploads import NoReference, Uploads
+from gateway.adapters.openai_images.uploads import NoReference, ReferenceUploads
 from gateway.adapters.outbound.masking import Mask, received, used_headers
 from gateway.adapters.outbound.said import VendorAnswer
 from gateway.adapters.outbound.vendor import (
@@ -161,10 +161,10 @@ class OpenAIClient:
     def _room(self, run: Run) -> int:
         return run.n * min(USUAL_PICTURE_BYTES, _as_base64(self._deps.picture_limit_bytes()))
 
-    async def _files(self, run: Run, wish: Wish) -> Sequence[FilePart]:
+    async def _files(self, run: Run, wish: WireOrder) -> Sequence[FilePart]:
         if self._dialect.references == LINK or not wish.places:
             return ()
-        uploads = Uploads(self._spool, self._deps.references(run.team), run)
+        uploads = ReferenceUploads(self._spool, self._deps.references(run.team), run)
         return await uploads.fetched(wish.places, self._dialect.image_field)
 
     def _unfit(self, files: Sequence[FilePart]) -> str | None:
@@ -172,7 +172,7 @@ class OpenAIClient:
         webp = azure and any(one.media_type == "image/webp" for one in files)
         return "image_urls: Azure takes no webp" if webp else None
 
-    def _request(self, wish: Wish, files: Sequence[FilePart], call: _Call) -> httpx.Request:
+    def _request(self, wish: WireOrder, files: Sequence[FilePart], call: _Call) -> httpx.Request:
         form = UploadForm(wish.fields, files) if files else None
         headers = {
             "Content-Type": form.media_type if form else "application/json",
