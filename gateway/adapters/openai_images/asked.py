@@ -33,7 +33,7 @@ _ONLY_OF_EDITS: Final = frozenset({"input_fidelity"})
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class OpenAIDialect:
     """How a server of this kind is spoken to, in the words of the settings.
 
     `style` says how addresses are made, how the key is shown, and who names the model; `references`
@@ -54,7 +54,7 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WireOrder:
     """`fields` without pictures; these are links, by their places in the order."""
 
     path: str
@@ -69,7 +69,7 @@ class Wish:
         return {**self.references, **mask}
 
 
-def wished(run: Run, dialect: Dialect) -> Wish | str:
+def wished(run: Run, dialect: OpenAIDialect) -> WireOrder | str:
     """The run's order in this dialect; where it does not fit, why."""
     body: dict[str, Any] = orjson.loads(run.request)
     order = Order(
@@ -91,17 +91,17 @@ def wished(run: Run, dialect: Dialect) -> Wish | str:
     # Azure's old addresses have the deployment in them, and a model beside it breaks some.
     named = {} if dialect.style == AZURE else {"model": run.upstream_model}
     references = {f"image_urls[{index}]": link for index, link in enumerate(links)}
-    return Wish(path, {**named, **fields}, references, body.get("mask_url"))
+    return WireOrder(path, {**named, **fields}, references, body.get("mask_url"))
 
 
-def address(base_url: str, wish: Wish, dialect: Dialect) -> str:
+def address(base_url: str, wish: WireOrder, dialect: OpenAIDialect) -> str:
     """Where it is posted to."""
     url = f"{base_url.rstrip('/')}/images/{wish.path}"
     version = None if dialect.style == OPENAI else dialect.api_version
     return url if version is None else f"{url}?api-version={version}"
 
 
-def as_json(wish: Wish) -> bytes:
+def as_json(wish: WireOrder) -> bytes:
     """The body where no picture is sent along: upstream fetches those that are linked."""
     body = dict(wish.fields)
     if wish.references:
@@ -111,7 +111,7 @@ def as_json(wish: Wish) -> bytes:
     return orjson.dumps(body)
 
 
-def _azures(body: Mapping[str, Any], dialect: Dialect) -> str | None:
+def _azures(body: Mapping[str, Any], dialect: OpenAIDialect) -> str | None:
     """What Azure takes less of than the vendor."""
     if dialect.style != OPENAI and body.get("output_format") == "webp":
         return "output_format: Azure makes no webp"

@@ -21,8 +21,8 @@ from gateway.adapters.openai_images.asked import (
     LINK,
     OPENAI,
     REQUIRED,
-    Dialect,
-    Wish,
+    OpenAIDialect,
+    WireOrder,
     address,
     as_json,
     wished,
@@ -30,7 +30,7 @@ from gateway.adapters.openai_images.asked import (
 from gateway.adapters.openai_images.bill import counted, worth
 from gateway.adapters.openai_images.kind import NAME
 from gateway.adapters.openai_images.links import link_to
-from gateway.adapters.openai_images.multipart import FilePart, Form
+from gateway.adapters.openai_images.multipart import FilePart, UploadForm
 from gateway.adapters.openai_images.spool import (
     BLOCK_BYTES,
     AnswerSpool,
@@ -39,7 +39,7 @@ from gateway.adapters.openai_images.spool import (
     in_thread,
     name_of,
 )
-from gateway.adapters.openai_images.uploads import NoReference, Uploads
+from gateway.adapters.openai_images.uploads import NoReference, ReferenceUploads
 from gateway.adapters.outbound.masking import Mask, received, used_headers
 from gateway.adapters.outbound.said import VendorAnswer
 from gateway.adapters.outbound.vendor import (
@@ -89,7 +89,7 @@ class OpenAIClientDeps:
     rates: Callable[[Run], Rates | None]
     picture_limit_bytes: Callable[[], int]
     transports: Transports = straight
-    dialect: Dialect = field(default_factory=Dialect)
+    dialect: OpenAIDialect = field(default_factory=OpenAIDialect)
     headers: Mapping[str, str] = field(default_factory=dict)
     """More that goes with every call, such as `OpenAI-Organization`."""
 
@@ -161,10 +161,10 @@ class OpenAIClient:
     def _room(self, run: Run) -> int:
         return run.n * min(USUAL_PICTURE_BYTES, _as_base64(self._deps.picture_limit_bytes()))
 
-    async def _files(self, run: Run, wish: Wish) -> Sequence[FilePart]:
+    async def _files(self, run: Run, wish: WireOrder) -> Sequence[FilePart]:
         if self._dialect.references == LINK or not wish.places:
             return ()
-        uploads = Uploads(self._spool, self._deps.references(run.team), run)
+        uploads = ReferenceUploads(self._spool, self._deps.references(run.team), run)
         return await uploads.fetched(wish.places, self._dialect.image_field)
 
     def _unfit(self, files: Sequence[FilePart]) -> str | None:
@@ -172,8 +172,8 @@ class OpenAIClient:
         webp = azure and any(one.media_type == "image/webp" for one in files)
         return "image_urls: Azure takes no webp" if webp else None
 
-    def _request(self, wish: Wish, files: Sequence[FilePart], call: _Call) -> httpx.Request:
-        form = Form(wish.fields, files) if files else None
+    def _request(self, wish: WireOrder, files: Sequence[FilePart], call: _Call) -> httpx.Request:
+        form = UploadForm(wish.fields, files) if files else None
         headers = {
             "Content-Type": form.media_type if form else "application/json",
             "Accept-Encoding": "identity",  # base64 of pictures hardly becomes smaller

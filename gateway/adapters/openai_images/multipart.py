@@ -28,7 +28,7 @@ class FilePart:
     size_bytes: int
 
 
-class Form:
+class UploadForm:
     """Texts and files as multipart/form-data. `stream` raises OSError where a file fails."""
 
     def __init__(self, fields: Mapping[str, Any], files: Sequence[FilePart]) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from gateway.adapters.openai_images.outline import Span, Unreadable, outlined
-from gateway.adapters.openai_images.whole import WholeAnswer, read_whole
+from gateway.adapters.openai_images.whole import AnswerRead, read_whole
 from gateway.adapters.outbound.masking import Mask
 from gateway.core.model import Run
 
@@ -74,7 +74,7 @@ class Spooled:
 
     status: int
     headers: Mapping[str, str]
-    answer: WholeAnswer | None
+    answer: AnswerRead | None
     trouble: str = ""
 
 

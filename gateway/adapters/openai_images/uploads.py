@@ -49,7 +49,7 @@ class NoReference(Exception):
         return Refused(400, orjson.dumps({"error": error}).decode(), code, self.said)
 
 
-class Uploads:
+class ReferenceUploads:
     """Fetches the references of one run into the spool."""
 
     def __init__(self, spool: AnswerSpool, links: Links, run: Run) -> None:

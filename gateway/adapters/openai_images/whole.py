@@ -29,14 +29,14 @@ Picture = Span | str
 
 
 @dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class AnswerRead:
     """`said` is its JSON without the pictures, which `pictures` leads to, in their order."""
 
     said: Mapping[str, Any]
     pictures: tuple[Picture, ...]
 
 
-def read_whole(outline: Outline, raw: Callable[[Span], bytes], mask: Mask) -> WholeAnswer:
+def read_whole(outline: Outline, raw: Callable[[Span], bytes], mask: Mask) -> AnswerRead:
     """`raw` gives what lies at a place. Raises `Unreadable` when it is no JSON object."""
     reading = _Reading(outline, raw, mask)
     if not isinstance(outline.plain, dict):
@@ -45,11 +45,11 @@ def read_whole(outline: Outline, raw: Callable[[Span], bytes], mask: Mask) -> Wh
     data = whole.pop("data", None)
     said = {name: reading.restored(value, 1) for name, value in whole.items()}
     if not isinstance(data, list):
-        return WholeAnswer(said | ({} if data is None else {"data": reading.restored(data, 1)}), ())
+        return AnswerRead(said | ({} if data is None else {"data": reading.restored(data, 1)}), ())
     entries = [reading.named(one) for one in data if isinstance(one, dict)]
     pictures = [reading.picture(entry) for entry in entries]
     said["data"] = [{name: reading.restored(one, 2) for name, one in e.items()} for e in entries]
-    return WholeAnswer(said, tuple(one for one in pictures if one is not None))
+    return AnswerRead(said, tuple(one for one in pictures if one is not None))
 
 
 class _Reading:

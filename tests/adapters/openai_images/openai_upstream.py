@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.adapters.openai_images.asked import Dialect
+from severed import ended
+
+from gateway.adapters.openai_images.asked import OpenAIDialect
 from gateway.adapters.openai_images.client import OpenAIClient, OpenAIClientDeps
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
+from gateway.adapters.outbound.vendor import Timeouts, Transports, VendorAccount, straight
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows
@@ -25,7 +27,7 @@ from gateway.core.money.accounts import Amounts, Windows
 KEY = "sk-test-key-0123456789"
 RATES = Rates(text_in=5, image_in=8, image_out=30)
 LIMIT = 4 * 1024 * 1024
-AS_USUAL = Dialect()
+AS_USUAL = OpenAIDialect()
 USAGE = {
     "input_tokens": 18,
     "input_tokens_details": {"image_tokens": 0, "text_tokens": 18},
@@ -126,6 +128,11 @@ def answering(body: Any, status: int = 200, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + raw
 
 
+def named(value: object) -> str:
+    """What a case is called, in every process the same."""
+    return str(getattr(value, "__name__", value))[-70:]
+
+
 async def hang(_: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
@@ -142,9 +149,18 @@ class Upstream:
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     url: str = ""
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if (call := asyncio.current_task()) is not None:
+            self.calls.add(call)
+        try:
+            await self._serve(reader, writer)
+        finally:
+            await ended(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         with suppress(OSError, asyncio.IncompleteReadError):
             self.asked.append(await _read(reader))
             if isinstance(self.answer, bytes):
@@ -152,7 +168,8 @@ class Upstream:
                 await writer.drain()
             else:
                 await self.answer(writer)
-        writer.close()
+            writer.close()
+            await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked:
@@ -168,23 +185,27 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 @asynccontextmanager
 async def upstream(answer: Answer = b"") -> AsyncIterator[Upstream]:
     one = Upstream(answer)
-    server = await asyncio.start_server(one._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
     one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield one
     finally:
         server.close()
+        for call in one.calls:
+            call.cancel()
+        await asyncio.gather(*one.calls, return_exceptions=True)
 
 
 @asynccontextmanager
 async def client(
     base_url: str,
     folder: Path,
-    dialect: Dialect = AS_USUAL,
+    dialect: OpenAIDialect = AS_USUAL,
     *,
     seconds: float = 5.0,
     rates: Rates | None = RATES,
     limit: int = LIMIT,
+    transports: Transports = straight,
 ) -> AsyncIterator[OpenAIClient]:
     spool = AnswerSpool(folder)
     await spool.open()
@@ -198,6 +219,7 @@ async def client(
             rates=lambda _: rates,
             picture_limit_bytes=lambda: limit,
             dialect=dialect,
+            transports=transports,
         ),
     )
     try:

@@ -76,8 +76,8 @@ LEFT = {
 
 @pytest.mark.parametrize("end", LEFT)
 async def test_a_process_may_be_killed_anywhere(tmp_path: Path, end: str) -> None:
-    root = Path(__file__).resolve().parents[3]
-    here = os.pathsep.join([str(Path(__file__).parent), str(root)])
+    folder = Path(__file__).resolve().parent
+    here = os.pathsep.join(map(str, (folder, folder.parents[1], folder.parents[2])))
     program = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM), tmp_path, json.dumps(pictures()), end],
         env={**os.environ, "PYTHONPATH": here},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def links(text: bytes) -> bytes:
     return text.replace(b"+", b"-").replace(b"/", b"_")
 
 
-SPELLINGS = {
+SPELLINGS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda text: text,
     "slashes escaped": lambda text: text.replace(b"/", b"\\/"),
     "all escaped": lambda text: b"".join(b"\\u%04x" % one for one in text),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from openai_upstream import (
     KEY,
@@ -26,16 +29,17 @@ from openai_upstream import (
     error,
     hang,
     hang_up,
+    named,
     pictures,
     png,
     upstream,
 )
 
-from gateway.adapters.openai_images import spool as spooling
-from gateway.adapters.openai_images.asked import Dialect
+from gateway.adapters.openai_images.asked import OpenAIDialect
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.spool import AnswerSpool, Arriving
 from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.vendor import straight
 from gateway.core.model import Run
 from gateway.core.runs import docket
 from gateway.core.runs.docket import Tokens
@@ -62,11 +66,13 @@ async def submit(answer: Answer, folder: Path, run: Run = RUN, **more: Any) -> S
 
 
 async def sent(
-    run: Run, folder: Path, dialect: Dialect, *, base: str = ""
+    run: Run, folder: Path, dialect: OpenAIDialect, *, base: str = ""
 ) -> tuple[Asked, SubmitEvent]:
-    async with upstream(answering(pictures())) as server:
-        async with client(server.url + base, folder, dialect) as one:
-            event = await one.submit(run)
+    async with (
+        upstream(answering(pictures())) as server,
+        client(server.url + base, folder, dialect) as one,
+    ):
+        event = await one.submit(run)
     (asked,) = server.asked
     return asked, event
 
@@ -86,7 +92,7 @@ async def bytes_of(link: str, folder: Path) -> bytes:
 
 async def test_a_generation(tmp_path: Path) -> None:
     run = a_run(n=2, size="3:2", quality="low", background="opaque", output_format="jpeg")
-    asked, _ = await sent(run, tmp_path, Dialect(), base="/v1")
+    asked, _ = await sent(run, tmp_path, OpenAIDialect(), base="/v1")
     assert (asked.method, asked.target) == ("POST", "/v1/images/generations")
     assert asked.json == {
         "model": "gpt-image-2", "prompt": "a red bicycle", "n": 2, "size": "1536x1024",
@@ -97,12 +103,12 @@ async def test_a_generation(tmp_path: Path) -> None:
 
 
 async def test_response_format_is_said_where_a_server_wants_it(tmp_path: Path) -> None:
-    asked, _ = await sent(RUN, tmp_path, Dialect(response_format="b64_json"))
+    asked, _ = await sent(RUN, tmp_path, OpenAIDialect(response_format="b64_json"))
     assert asked.json["response_format"] == "b64_json"
 
 
 async def test_azure_has_the_deployment_in_its_address(tmp_path: Path) -> None:
-    dialect = Dialect(style="azure", api_version="2025-04-01-preview")
+    dialect = OpenAIDialect(style="azure", api_version="2025-04-01-preview")
     asked, _ = await sent(RUN, tmp_path, dialect, base="/openai/deployments/ours")
     path = "/openai/deployments/ours/images/generations?api-version=2025-04-01-preview"
     assert asked.target == path and asked.json == {"prompt": "a red bicycle"}
@@ -111,7 +117,7 @@ async def test_azure_has_the_deployment_in_its_address(tmp_path: Path) -> None:
 
 async def test_azures_newer_addresses_have_it_as_the_model(tmp_path: Path) -> None:
     run = replace(RUN, upstream_model="ours")
-    asked, _ = await sent(run, tmp_path, Dialect(style="azure_v1"), base="/openai/v1")
+    asked, _ = await sent(run, tmp_path, OpenAIDialect(style="azure_v1"), base="/openai/v1")
     assert asked.target == "/openai/v1/images/generations"
     assert asked.json == {"model": "ours", "prompt": "a red bicycle"}
     assert asked.headers["api-key"] == KEY and "authorization" not in asked.headers
@@ -121,7 +127,7 @@ async def test_links_go_as_links(tmp_path: Path) -> None:
     run = a_run(
         image_urls=["https://a.test/1.png", "https://a.test/2"], mask_url="https://a.test/m"
     )
-    asked, _ = await sent(run, tmp_path, Dialect(references="link"))
+    asked, _ = await sent(run, tmp_path, OpenAIDialect(references="link"))
     assert asked.target == "/images/edits"
     assert asked.json == {
         "model": "gpt-image-2", "prompt": "a red bicycle",
@@ -153,7 +159,7 @@ async def test_pictures_are_sent_along_with_their_true_type(tmp_path: Path, fiel
         a=file(big, "text/plain"), b=file(JPEG), c=file(WEBP), m=file(png(3))
     ) as links:
         run = a_run(image_urls=[links["a"], links["b"], links["c"]], mask_url=links["m"], n=2)
-        asked, event = await sent(run, tmp_path, Dialect(image_field=field), base="/v1")
+        asked, event = await sent(run, tmp_path, OpenAIDialect(image_field=field), base="/v1")
     assert isinstance(event, Delivered)
     assert asked.target == "/v1/images/edits" and "transfer-encoding" not in asked.headers
     texts = [(name, content) for name, head, content in asked.form if "filename" not in head]
@@ -184,9 +190,12 @@ async def test_a_reference_that_cannot_be_used_is_ours_to_refuse(
 ) -> None:
     if isinstance(answer, bytes) and b"50000001" in answer:
         answer = answer.replace(f"Content-Length: {len(png())}\r\n".encode(), b"")
-    async with files(a=file(png()), b=answer) as links, upstream() as server:
-        async with client(server.url, tmp_path) as one:
-            event = await one.submit(a_run(image_urls=[links["a"], links["b"]]))
+    async with (
+        files(a=file(png()), b=answer) as links,
+        upstream() as server,
+        client(server.url, tmp_path) as one,
+    ):
+        event = await one.submit(a_run(image_urls=[links["a"], links["b"]]))
     assert isinstance(event, Refused) and event.status == 400
     told = json.loads(event.body)["error"]
     assert told["param"] == "image_urls[1]" and said in told["message"]
@@ -195,21 +204,26 @@ async def test_a_reference_that_cannot_be_used_is_ours_to_refuse(
 
 
 async def test_a_mask_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    async with files(a=file(png()), m=answering(b"", 410)) as links, upstream() as server:
-        async with client(server.url, tmp_path) as one:
-            event = await one.submit(a_run(image_urls=[links["a"]], mask_url=links["m"]))
+    async with (
+        files(a=file(png()), m=answering(b"", 410)) as links,
+        upstream() as server,
+        client(server.url, tmp_path) as one,
+    ):
+        event = await one.submit(a_run(image_urls=[links["a"]], mask_url=links["m"]))
     assert isinstance(event, Refused) and json.loads(event.body)["error"]["param"] == "mask_url"
 
 
 @pytest.mark.parametrize(
     ("run", "dialect"),
     [
-        (a_run(seed=1), Dialect()),
-        (a_run(size="16:9"), Dialect()),
-        (a_run(output_format="webp"), Dialect(style="azure_v1")),
+        (a_run(seed=1), OpenAIDialect()),
+        (a_run(size="16:9"), OpenAIDialect()),
+        (a_run(output_format="webp"), OpenAIDialect(style="azure_v1")),
     ],
 )
-async def test_what_does_not_fit_is_not_sent(tmp_path: Path, run: Run, dialect: Dialect) -> None:
+async def test_what_does_not_fit_is_not_sent(
+    tmp_path: Path, run: Run, dialect: OpenAIDialect
+) -> None:
     async with upstream() as server, client(server.url, tmp_path, dialect) as one:
         event = await one.submit(run)
     assert isinstance(event, NotNow) and event.its_own
@@ -217,9 +231,12 @@ async def test_what_does_not_fit_is_not_sent(tmp_path: Path, run: Run, dialect: 
 
 
 async def test_azure_takes_no_webp(tmp_path: Path) -> None:
-    async with files(a=file(WEBP)) as links, upstream() as server:
-        async with client(server.url, tmp_path, Dialect(style="azure")) as one:
-            event = await one.submit(a_run(image_urls=[links["a"]]))
+    async with (
+        files(a=file(WEBP)) as links,
+        upstream() as server,
+        client(server.url, tmp_path, OpenAIDialect(style="azure")) as one,
+    ):
+        event = await one.submit(a_run(image_urls=[links["a"]]))
     assert isinstance(event, NotNow) and event.its_own and server.connections == 0
 
 
@@ -264,7 +281,7 @@ async def test_links_of_a_server_go_to_the_fetcher(tmp_path: Path) -> None:
     [
         (USAGE, {}, 5_970),
         (USAGE, {"rates": None}, None),
-        (USAGE, {"dialect": Dialect(usage="absent")}, None),
+        (USAGE, {"dialect": OpenAIDialect(usage="absent")}, None),
         (None, {}, None),
         ({"input_tokens": 1, "output_tokens": 0}, {}, None),
         ({"input_tokens": 18, "output_tokens": 196}, {}, 5_970),
@@ -332,7 +349,7 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "kind"), ERRORS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("answer", "kind"), ERRORS, ids=named)
 async def test_every_other_answer(tmp_path: Path, answer: Answer, kind: type[Any]) -> None:
     async with upstream(answer) as server, client(server.url, tmp_path) as one:
         event = await one.submit(RUN)
@@ -398,11 +415,20 @@ async def test_nobody_there(tmp_path: Path) -> None:
 
 
 async def test_a_full_pool_was_no_submit(tmp_path: Path) -> None:
-    async with upstream(hang) as server, client(server.url, tmp_path, seconds=0.6) as one:
-        runs = [replace(RUN, id=f"run_{index}") for index in range(11)]
-        events = await asyncio.gather(*(one.submit(run) for run in runs))
-    kinds = [type(event) for event in events]
-    assert kinds.count(AnswerLost) == 10 and kinds.count(NotNow) == 1
+    pool = straight(httpx.Limits(max_connections=1))
+    more: Any = {"transports": lambda _: pool}
+    async with (
+        upstream(hang) as server,
+        client(server.url, tmp_path, seconds=1.5, **more) as patient,
+        client(server.url, tmp_path, seconds=0.3, **more) as hurried,
+    ):
+        under_way = asyncio.create_task(patient.submit(RUN))
+        async with asyncio.timeout(5):
+            while not server.asked:
+                await asyncio.sleep(0.01)
+        event = await hurried.submit(replace(RUN, id="run_other"))
+        assert isinstance(event, NotNow) and event.why is Why.NEVER_SENT
+        assert isinstance(await under_way, AnswerLost)
 
 
 class Lost(Exception):
@@ -417,10 +443,13 @@ async def test_it_is_asked_for_leave_when_all_is_ready(tmp_path: Path) -> None:
         seen.append(sorted(path.suffix for path in tmp_path.iterdir()))
         raise Lost
 
-    async with files(a=file(png())) as links, upstream() as server:
-        async with client(server.url, tmp_path) as one:
-            with pytest.raises(Lost):
-                await one.submit(a_run(image_urls=[links["a"]]), sure=refuse)
+    async with (
+        files(a=file(png())) as links,
+        upstream() as server,
+        client(server.url, tmp_path) as one,
+    ):
+        with pytest.raises(Lost):
+            await one.submit(a_run(image_urls=[links["a"]]), sure=refuse)
     assert seen == [[".part", ".ref"]] and not server.asked and not list(tmp_path.iterdir())
 
 
@@ -431,7 +460,7 @@ def full(*_: object, **__: object) -> None:
 async def test_a_full_disk_before_it_leaves_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooling.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     async with upstream(answering(pictures())) as server, client(server.url, tmp_path) as one:
         event = await one.submit(RUN)
     assert isinstance(event, NotNow) and event.why is Why.NEVER_SENT
@@ -500,8 +529,6 @@ async def test_a_spool_that_cannot_be_read_raises_nothing(tmp_path: Path) -> Non
 
 
 async def test_memory_stays_flat(tmp_path: Path) -> None:
-    import tracemalloc
-
     large = coded(png() + b"\0" * 30_000_000)
     body = json.dumps({"data": [{"b64_json": large}], "usage": USAGE}).encode()
 
@@ -512,21 +539,23 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
             writer.write(view[at : at + 65_536])
             await writer.drain()
 
-    async with upstream(write) as server:
-        async with client(server.url, tmp_path, limit=40_000_000, seconds=60) as one:
-            tracemalloc.start()
-            try:
-                event = await one.submit(RUN)
-                assert isinstance(event, Delivered)
-                links = SpoolLinks(AnswerSpool(tmp_path), Fetcher(allow_private=True))
-                size = 0
-                async with links.stream(
-                    event.links[0], max_bytes=40_000_000, timeout_seconds=5
-                ) as content:
-                    async for piece in content:
-                        size += len(piece)
-                assert size > 30_000_000
-                assert tracemalloc.get_traced_memory()[1] < 8_000_000
-            finally:
-                tracemalloc.stop()
-            await links.aclose()
+    async with (
+        upstream(write) as server,
+        client(server.url, tmp_path, limit=40_000_000, seconds=60) as one,
+    ):
+        tracemalloc.start()
+        try:
+            event = await one.submit(RUN)
+            assert isinstance(event, Delivered)
+            links = SpoolLinks(AnswerSpool(tmp_path), Fetcher(allow_private=True))
+            size = 0
+            async with links.stream(
+                event.links[0], max_bytes=40_000_000, timeout_seconds=5
+            ) as content:
+                async for piece in content:
+                    size += len(piece)
+            assert size > 30_000_000
+            assert tracemalloc.get_traced_memory()[1] < 8_000_000
+        finally:
+            tracemalloc.stop()
+        await links.aclose()

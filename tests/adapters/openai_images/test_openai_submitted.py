@@ -190,7 +190,7 @@ def test_not_now_for_any_order(status: int, body: Any) -> None:
           "date": "Sun, 29 Nov 2026 12:00:00 GMT"}, 7.0),
     ],
 )  # fmt: skip
-def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+def test_how_long_to_wait(headers: dict[str, Any], seconds: float | None) -> None:
     event = hear(429, of("rate_limit_exceeded"), **headers)
     assert isinstance(event, NotNow) and event.retry_after_seconds == seconds
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters.openai_images.outline import Outline, Span, Unreadable, outlined
-from gateway.adapters.openai_images.whole import MAX_TEXT, WholeAnswer, read_whole
+from gateway.adapters.openai_images.whole import MAX_TEXT, AnswerRead, read_whole
 from gateway.adapters.outbound.masking import Mask
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30) | st.sampled_from(
@@ -41,7 +41,7 @@ def outline(body: bytes, size: int = 7) -> Outline:
     return outlined(blocks(body, size))
 
 
-def read(body: bytes, size: int = 7, key: str = "") -> WholeAnswer:
+def read(body: bytes, size: int = 7, key: str = "") -> AnswerRead:
     return read_whole(outline(body, size), lambda span: body[span.start : span.stop], Mask(key))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from openai_upstream import KEY, Answer, Upstream, answering, error, hang, hang_up, upstream
+from openai_upstream import KEY, Answer, Upstream, answering, error, hang, hang_up, named, upstream
 
 from gateway.adapters.openai_images.usage_report import (
     ListedModel,
@@ -93,7 +93,7 @@ async def test_pages_without_end_are_no_report() -> None:
         hang_up,
         hang,
     ],
-    ids=lambda answer: str(answer)[-50:],
+    ids=named,
 )
 async def test_what_cannot_be_read_is_no_report(answer: Answer) -> None:
     """Rather than one that says that nothing was made."""
