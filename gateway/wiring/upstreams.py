@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from gateway.adapters.evolink.client import EvolinkClient
 from gateway.adapters.evolink.files import EvolinkFiles
-from gateway.adapters.openai_images.asked import Dialect
+from gateway.adapters.openai_images.asked import OpenAIDialect
 from gateway.adapters.openai_images.client import OpenAIClient, OpenAIClientDeps
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.reconciling import (
@@ -87,7 +87,7 @@ def _evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
 
 
 def _openai(entry: UpstreamEntry, ways: Ways) -> Connected:
-    dialect = Dialect(
+    dialect = OpenAIDialect(
         style=entry.style,
         references=entry.references,
         image_field=entry.image_field,
