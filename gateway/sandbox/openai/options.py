@@ -41,6 +41,7 @@ class OpenAIOptions:
     not say; True is the dearer truth."""
 
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     images_per_minute: int | None = None
     input_images_per_minute: int | None = None
     """Limits for each key; beyond them 429 `rate_limit_exceeded`. None sets no limit."""
