@@ -50,16 +50,16 @@ class ImagesApi:
     async def _serve(self, request: Request, *, is_edit: bool) -> Response:
         style = style_of(request.url.path)
         key = require_key(request, self._state, style)
-        most = self._state.options.max_json_bytes
+        options = self._state.options
         try:
             if is_edit:
-                sheet = await read_edit(request, self._state.links, style, most)
+                sheet = await read_edit(request, self._state.links, style, options)
             else:
-                sheet = await read_generation(request, most)
+                sheet = await read_generation(request, options)
         except ClientDisconnect:
             return _Nothing()
         model = model_of(request, sheet.fields, self._state, style)
-        wish = read_wish(sheet, model, style)
+        wish = read_wish(sheet, model, style, compatible=options.compatible)
         call = self._let_in(request, key, wish)
         early = at_once(call)
         if early is not None:
