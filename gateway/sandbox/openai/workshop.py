@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from gateway.sandbox.drawing import Picture
 from gateway.sandbox.magic import without_magic
-from gateway.sandbox.openai.bill import Charge, key_id
+from gateway.sandbox.openai.bill import KEPT_CHARACTERS, Charge, key_id
 from gateway.sandbox.openai.state import Call, OpenAIState
 from gateway.sandbox.openai.tokens import PARTIAL_TOKENS, Tokens, worth
 from gateway.sandbox.openai.wishes import Wish
@@ -96,7 +96,7 @@ class Workshop:
             model=wish.model.name,
             source=wish.source,
             size=wish.size,
-            prompt=wish.prompt,
+            prompt=wish.prompt[:KEPT_CHARACTERS],
             images=len(made.pictures),
             text_in=tokens.text_in,
             image_in=tokens.image_in,
