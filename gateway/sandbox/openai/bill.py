@@ -11,6 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+KEPT_CHARACTERS = 500
+"""So much of a prompt stands on the bill."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """One call's line. `source` is the usage report's word, `at` Unix seconds."""
