@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from core_samples import some_rules
 
+from gateway.core.kinds import ANY, Kind
 from gateway.core.model import (
     FINAL_STATES,
     Failure,
@@ -24,10 +25,14 @@ from gateway.core.money.accounts import Amounts, Windows
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     DeadlinePassed,
+    Delivered,
     Event,
     Finished,
+    FoundPaid,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -52,6 +57,7 @@ LINKS = ("https://files.example.org/1.png", "https://files.example.org/2.png")
 BOTH = tuple(Kept(link, Picture(link[-5] * 64, "png", 10, 1, 1)) for link in LINKS)
 HOLD = Amounts(usd_micros=100, images=2, runs=1)
 OTHER_ROUTE = Alternative("v", "m", 70)
+KINDS = (ANY, Kind("whole", is_whole=True, link_life_seconds=None))
 OUTLOOKS = (Outlook(), Outlook(OTHER_ROUTE), Outlook(None, ((OTHER_ROUTE, NOW + 9),)))
 
 EVENTS: tuple[Event, ...] = (
@@ -62,10 +68,12 @@ EVENTS: tuple[Event, ...] = (
     NotNow("down", its_own=True),
     CredentialsRefused(401, "no"),
     AnswerLost("cut"),
+    Begun(),
+    Delivered("{}", LINKS, 120),
     Retry(),
     Progressed("{}", 50),
     Finished("{}", LINKS),
-    TaskFailed("{}", "service_error", "no"),
+    TaskFailed("{}", "service_error", "no", is_providers=True),
     TaskFailed("{}", "content_policy_violation", "no"),
     Unreachable("down"),
     Unreachable("unknown task", gone=True),
@@ -75,6 +83,8 @@ EVENTS: tuple[Event, ...] = (
     KeepFailed("gone", dead=True),
     Hinted(),
     TriedAgain(),
+    Freed("no task of its time"),
+    FoundPaid("a task of its time", "task"),
     DeadlinePassed(),
 )
 
@@ -106,21 +116,23 @@ def runs(state: RunState) -> list[Run]:
     if state is RunState.FAILED:
         lost = Failure(FailureKind.RESULT_LOST, "result_lost", "lost")
         fresh = replace(fresh, failure=lost, upstream_task_id="task", finished_at=NOW)
+    unknown = Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", "lost")
     long_dead = Trouble(NOW - 86_400, "", 50)
     return [
         fresh,
         replace(fresh, deadline_at=NOW - 1),
         replace(fresh, tries=50, trouble=long_dead),
+        *([replace(fresh, failure=unknown)] if state is RunState.FAILED else []),
     ]
 
 
 def transitions() -> set[tuple[str, str, str]]:
     """Every (from, to, event) that some run and some event give, by trying them all."""
     found = set()
-    for state, event, outlook in product(RunState, EVENTS, OUTLOOKS):
+    for state, event, outlook, kind in product(RunState, EVENTS, OUTLOOKS, KINDS):
         for run in runs(state):
             try:
-                after = advance(run, event, NOW, some_rules(outlook=outlook))
+                after = advance(run, event, NOW, some_rules(outlook=outlook, kind=kind))
             except IllegalTransition:
                 continue
             found.add((str(state), str(after.state), type(event).__name__))
@@ -141,8 +153,10 @@ def test_the_diagram_begins_and_ends() -> None:
     assert "[*] --> submitting" in PAGE
     for state in FINAL_STATES:
         assert f"{state} --> [*]" in PAGE
-    left = [arrow for arrow in ARROW.findall(PAGE) if arrow[0] in FINAL_STATES]
-    assert left == [("failed", "keeping", "TriedAgain")]  # an operator alone leads out of an end
+    ends = {arrow for arrow in ARROW.findall(PAGE) if arrow[0] in FINAL_STATES}
+    left = {arrow for arrow in ends if arrow[1] not in FINAL_STATES}
+    # An operator leads out of an end, or an answer that was lost and found.
+    assert left == {("failed", "keeping", event) for event in ("TriedAgain", "Delivered")}
 
 
 def listed_modules() -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState, Trouble
 from gateway.core.money.accounts import Amounts, Windows
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 _RUN_FIELDS: Final = tuple(field.name for field in fields(Run))
 

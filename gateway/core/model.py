@@ -122,14 +122,15 @@ class Failure:
 class Run:
     """One paid piece of work upstream; many jobs may wait for one run.
 
-    `request` is the canonical JSON that goes upstream (without `model`), `task` the last task
-    object upstream showed (JSON), `links` the result links in it. `windows` are those that were in
+    `request` is the canonical JSON that goes upstream (without `model`), `task` what upstream has
+    told of it last (`docket`), `links` the result links in that. `windows` are those that were in
     force when it was ordered; it is charged to every account of the time of its `created_at`.
     `shared` says whether others may join it while it runs and be answered from it later,
     `superseded` that it would be but for a newer run (`sharing`), `bypassed` that its client passed
     by the cache to have it. `joins` counts the joined jobs per team. `tries` counts the failures in
     a row of the step at hand and sets the back-off; `tried` names the routes whose tasks failed for
-    it, or that declined it again and again: they are not asked again. `billed_usd_micros` is what
+    it, or that declined it again and again: they are not asked again. `besides_usd_micros` is what
+    it costs at most on its route beside the price of its pictures; `billed_usd_micros` is what
     upstream itself says it costs, where it says so with the pictures. `told_at`: since when whoever
     orders it is answered with a task (`answered`), for good. `trouble` tells of links that are dead
     so far. A live run that has `spent` failed once, and is tried again.
@@ -169,6 +170,7 @@ class Run:
     links: tuple[str, ...] = ()
     kept: tuple[Kept, ...] = ()
     credits_used: float | None = None
+    besides_usd_micros: int = 0
     billed_usd_micros: int | None = None
     failure: Failure | None = None
     trouble: Trouble | None = None
@@ -183,6 +185,16 @@ class Run:
     def route(self) -> str:
         """The name of the route it is on, as in `Route.name`."""
         return f"{self.upstream}/{self.upstream_model}"
+
+    @property
+    def ceiling_usd_micros(self) -> int:
+        """What is held for it on its route: the most that it can cost by the settings."""
+        return self.price_usd_micros * self.n + self.besides_usd_micros
+
+    @property
+    def over_hold_usd_micros(self) -> int:
+        """By how much upstream's bill is more than that."""
+        return max(0, (self.billed_usd_micros or 0) - self.ceiling_usd_micros)
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

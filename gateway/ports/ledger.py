@@ -172,7 +172,7 @@ class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
     """What an order is judged by and becomes."""
 
 
-class RunQueue(Transactions, RunLeases, Protocol):
+class RunQueue(Transactions, TaskReads, RunLeases, Protocol):
     """What drives runs."""
 
 
@@ -237,6 +237,10 @@ class Reports(AccountReads, Protocol):
 
     async def run_counts(self) -> Mapping[RunState, int]:
         """How many runs are in each state; every state is there."""
+
+    async def over_hold(self) -> Mapping[str, int]:
+        """By how many micro-dollars each upstream's bills were more than was held, in all; only
+        those are named of which one was."""
 
     async def oldest_unkept(self) -> float | None:
         """When upstream finished the oldest run whose pictures are not kept yet."""

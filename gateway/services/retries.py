@@ -21,7 +21,7 @@ TryAgain = Callable[[Run, Act], Awaitable[Run | None]]
 _WHY_NOT: Final = {
     RunState.DONE: "All its pictures are kept.",
     RunState.RUNNING: "Upstream is at work on it, and it is asked after without being told.",
-    RunState.SUBMITTING: "Its request is on its way out.",
+    RunState.SUBMITTING: "Its request has been sent, and the answer is awaited.",
     RunState.UNSURE: "Nobody knows whether upstream took it, and it must not be paid twice.",
     RunState.FAILED: "Upstream has no pictures of it that could be fetched. Order it anew.",
 }

@@ -177,6 +177,7 @@ FROM_THE_START = {
     "gateway_runs": every(state=RunState),
     "gateway_spend_usd_total": every(team=TEAMS, model=CATALOG.models),
     "gateway_saved_usd_total": every(team=TEAMS, model=CATALOG.models, how=["hit", "joined"]),
+    "gateway_bill_over_hold_usd_total": every(upstream=["evolink"]),
     "gateway_images_total": every(team=TEAMS, model=CATALOG.models, source=["generated", "cache"]),
     "gateway_budget_spent_usd": every(team=["marketing"], window=["day", "total"])
     | every(team=["design"], window=["month"]),

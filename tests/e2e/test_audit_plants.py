@@ -133,6 +133,12 @@ PLANTS: Final = {
     },
     "spent too much": plant(Invariant.SPENT, *respent(TWO, "100001")),
     "spent far too much": plant(Invariant.SPENT, *respent(TWO, "1000000000")),
+    "spent another sum than billed": plant(
+        Invariant.SPENT, f"UPDATE runs SET billed_usd_micros = 99999 WHERE id = {TWO}"
+    ),
+    "held something besides": plant(
+        Invariant.SPENT, f"UPDATE runs SET besides_usd_micros = 1 WHERE id = {TWO}"
+    ),
     "spent nothing": plant(Invariant.SPENT, *respent(TWO, "0")),
     "too many pictures": plant(Invariant.SPENT, *respent(TWO, "spent_usd_micros", "9")),
     "charged less than held": plant(Invariant.SPENT, *respent(LOST, "49999")),

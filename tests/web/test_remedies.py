@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 import gateway
+from gateway.core.runs.failures import CALLERS_TO_MEND
 from gateway.errors import Conflict, GatewayError, UpstreamRefusal
-from gateway.web.openai.errors import CALLERS_TO_MEND, NotMakeable, Relayed
+from gateway.web.openai.errors import NotMakeable, Relayed
 from gateway.web.remedies import REMEDIES, doc_url
 
 NO_CODE = (Conflict, NotMakeable, Relayed, UpstreamRefusal)

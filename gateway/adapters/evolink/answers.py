@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from gateway.adapters.evolink.charges import credits_used, is_charged, sane_number
+from gateway.adapters.evolink.fault_codes import is_providers_fault
 from gateway.adapters.evolink.submitted import read_submit
 from gateway.adapters.outbound.said import VendorAnswer, error_object
 from gateway.core.links import is_link, is_path
+from gateway.core.runs import docket
 from gateway.core.runs.events import Finished, PollEvent, Progressed, TaskFailed, Unreachable
 
 __all__ = ["MAX_LINKS", "VendorAnswer", "read_credits", "read_poll", "read_submit"]
@@ -38,7 +38,7 @@ def read_poll(answer: VendorAnswer) -> PollEvent:
             answer.retry_after_seconds(),
             gone=answer.status in (400, 404) and error_object(task) is not None,
         )
-    text, status = orjson.dumps(task).decode(), task["status"].lower()
+    text, status = docket.written(docket.of_task(task)), task["status"].lower()
     if status in DONE:
         links = tuple(dict.fromkeys(_links(task)))
         if not 0 < len(links) <= MAX_LINKS:  # asked again until the deadline: it may come yet
@@ -46,13 +46,15 @@ def read_poll(answer: VendorAnswer) -> PollEvent:
         return Finished(text, links, credits_used(task))
     if status in FAILED:
         problem = error_object(task)
-        code = "request_cancelled" if status != "failed" else "unknown_error"
+        usual = "request_cancelled" if status != "failed" else "unknown_error"
+        code = problem.code if problem and problem.code else usual
         return TaskFailed(
             text,
-            problem.code if problem and problem.code else code,
+            code,
             problem.message if problem and problem.message else "The task failed upstream.",
             credits_used(task),
             charged=is_charged(task),
+            is_providers=is_providers_fault(code),
         )
     if status not in WAITING:
         return Unreachable(f"unknown task status {status[:32]!r}", gone=True)

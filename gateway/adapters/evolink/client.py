@@ -16,6 +16,7 @@ import httpx2 as httpx
 import orjson
 
 from gateway.adapters.evolink import answers
+from gateway.adapters.evolink.task_list import PAGE_SIZE, read_task_list
 from gateway.adapters.outbound.masking import Mask, received
 from gateway.adapters.outbound.said import code_of
 from gateway.adapters.outbound.vendor import (
@@ -29,7 +30,8 @@ from gateway.adapters.outbound.vendor import (
     straight,
 )
 from gateway.core.model import Run
-from gateway.core.runs.events import NotNow, PollEvent, SubmitEvent, Unreachable, Why
+from gateway.core.reconciling.evidence import Evidence
+from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
 from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
 
 
@@ -84,6 +86,10 @@ class EvolinkClient:
             answer, not_taken=self._not_taken, prompt=prompt if isinstance(prompt, str) else ""
         )
 
+    async def recovered(self, run: Run) -> SubmitEvent:
+        """What was sent may have been taken: only the vendor knows."""
+        return AnswerLost("the gateway was stopped while the request was going out")
+
     async def poll(self, upstream_task_id: str) -> PollEvent:
         path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
         request = self._polls.build_request("GET", f"{self._base_url}{path}")
@@ -104,11 +110,30 @@ class EvolinkClient:
         used = answers.read_credits(answer)
         return None if used is None else UsedCredits(self._mark, used)
 
+    async def evidence(self, since: float, until: float) -> Evidence:
+        """The account's list of tasks (`gateway.ports.evidence.Witness`)."""
+        return await read_task_list(self._read_page, since, until)
+
+    async def _read_page(self, number: int) -> answers.VendorAnswer | None:
+        request = self._polls.build_request(
+            "GET",
+            f"{self._base_url}/v1/tasks",
+            params={"page": str(number), "page_size": str(PAGE_SIZE)},
+        )
+        try:
+            async with asyncio.timeout(self._timeouts.poll_seconds):
+                return await self._send(self._polls, request)
+        except (httpx.HTTPError, TimeoutError):
+            return None
+
     async def _send(
         self, client: httpx.AsyncClient, request: httpx.Request
     ) -> answers.VendorAnswer:
         response = await client.send(request, stream=True)
         return await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
+
+    async def forget(self, run: Run) -> None:
+        """Nothing is kept here."""
 
     async def aclose(self) -> None:
         await self._submits.aclose()

@@ -1,6 +1,7 @@
 """The vendor's words for a fault, and those of the proxies on the way: codes, statuses, pages.
 
-Data alone; `submitted` says what follows from each. Codes are spelt as `said.code_of` spells them.
+Data alone but for the faults of tasks; `submitted` says what follows from each of the others. Codes
+are spelt as `said.code_of` spells them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+
+from gateway.core.runs.failures import BLOCKED
 
 CROWDED: Final = frozenset(
     {
@@ -71,16 +74,7 @@ OUTCOME_OPEN: Final = frozenset(
 )
 TIME_OUT: Final = re.compile(r"time_?d?_?out|deadline_exceeded")
 
-ABOUT_CONTENT: Final = frozenset(
-    {
-        "content_filter",
-        "content_policy_violation",
-        "image_generation_user_error",
-        "input_moderation_failed",
-        "moderation_blocked",
-        "sensitive_content",
-    }
-)
+ABOUT_CONTENT: Final = BLOCKED | {"image_generation_user_error"}
 ABOUT_PARAMETERS: Final = ("invalid_", "unsupported_", "missing_")
 
 OUR_KEY: Final = frozenset(
@@ -153,3 +147,31 @@ LOST_BEHIND_IT: Final = re.compile(
     r"|connection (was )?(reset|closed|terminat)"
 )
 """The same in the words of a readable error: a relay that passes on what a proxy said to it."""
+
+# --- faults of tasks -----------------------------------------------------------------------------
+
+PROVIDERS_FAULT: Final = frozenset(
+    {
+        "generation_timeout",
+        "model_unavailable",
+        "quota_exceeded",
+        "rate_limited",
+        "resource_exhausted",
+        "service_error",
+        "service_unavailable",
+        "unknown_error",
+        "upstream_error",
+    }
+)
+"""Codes of failed tasks that say nothing about the request: another route may succeed.
+
+Any other code (content, parameters, references, a cancelled task, or one we do not know) would
+most likely be the same elsewhere.
+"""
+
+PROVIDERS_CHANNELS: Final = "channel_"
+"""The vendor's internal codes for its own suppliers begin so."""
+
+
+def is_providers_fault(code: str) -> bool:
+    return code in PROVIDERS_FAULT or code.startswith(PROVIDERS_CHANNELS)

@@ -56,6 +56,7 @@ from gateway.adapters.evolink.fault_codes import (
     TIME_OUT,
 )
 from gateway.adapters.outbound.said import VendorAnswer, VendorProblem, any_error, code_of, words
+from gateway.core.runs import docket
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -87,7 +88,7 @@ def read_submit(
     """
     parsed, ok = answer.json_object(), 200 <= answer.status < 300
     if ok and parsed and _is_task_id(parsed.get("id")):
-        return Accepted(parsed["id"], orjson.dumps(parsed).decode())
+        return Accepted(parsed["id"], docket.written(docket.of_task(parsed)))
     problem = any_error(parsed)
     if ok and parsed and _may_name_a_task(parsed):
         meaning = Meaning.UNKNOWN

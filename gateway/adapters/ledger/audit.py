@@ -17,15 +17,13 @@ from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.json_words import JsonWords, PostgresJson, SqliteJson
 from gateway.adapters.ledger.listing import VERDICT_BITS
 from gateway.adapters.ledger.rows import USAGE_COUNTERS
-from gateway.adapters.ledger.statements import LIVE, PENDING
+from gateway.adapters.ledger.statements import LIVE, PENDING, SHOWN_STATE
+from gateway.core.kinds import LINK_LIFE_SECONDS
 from gateway.core.money.accounts import LONGEST_SECONDS, Window
 from gateway.core.money.invariants import Invariant, Violation
 
 GRACE_SECONDS: Final = 3600.0
 """A live run this far beyond its deadline is not late but forgotten."""
-
-LINKS_LIVE_SECONDS: Final = 24 * 3600.0
-"""An accepted run may be watched and kept for as long as upstream's result links live."""
 
 STUCK_SECONDS: Final = 24 * 3600.0
 """A callback this long overdue is not slow: nobody makes it any more."""
@@ -129,21 +127,24 @@ _FINAL_HOLDS: Final = (
     f" WHERE NOT ({LIVE}) AND (hold_usd_micros <> 0 OR hold_images <> 0 OR hold_runs <> 0)"
 )
 
+# An accepted run may be watched and kept for as long as its links live. What is kept without a task
+# upstream lies here already, and has all the time it needs.
 _LINKS_DEAD: Final = (
     "CASE state"
-    f" WHEN 'running' THEN COALESCE(accepted_at, created_at) + {LINKS_LIVE_SECONDS}"
-    f" WHEN 'keeping' THEN COALESCE(upstream_finished_at, created_at) + {LINKS_LIVE_SECONDS}"
+    f" WHEN 'running' THEN COALESCE(accepted_at, created_at) + {LINK_LIFE_SECONDS}"
+    f" WHEN 'keeping' THEN COALESCE(upstream_finished_at, created_at) + {LINK_LIFE_SECONDS}"
     " ELSE deadline_at END"
 )
+_IS_HERE: Final = "CASE WHEN state = 'keeping' AND upstream_task_id IS NULL THEN 1 ELSE 0 END"
 
 _ENDING: Final = (
-    "(SELECT id, state, due_at, lease_until,"
+    "(SELECT id, state, due_at, lease_until, is_here,"
     " CASE WHEN links_dead > deadline_at THEN links_dead ELSE deadline_at END AS ends_at"
-    f" FROM (SELECT id, state, due_at, lease_until, deadline_at, {_LINKS_DEAD} AS links_dead"
-    f" FROM runs WHERE {LIVE}) AS live) AS ending"
+    f" FROM (SELECT id, state, due_at, lease_until, deadline_at, {_LINKS_DEAD} AS links_dead,"
+    f" {_IS_HERE} AS is_here FROM runs WHERE {LIVE}) AS live) AS ending"
 )
 
-_LATE: Final = f"SELECT id, state, ends_at FROM {_ENDING} WHERE ends_at < ?"
+_LATE: Final = f"SELECT id, state, ends_at FROM {_ENDING} WHERE ends_at < ? AND is_here = 0"
 
 # Nobody looks after a run before it is due, or while somebody has it: both end by the time that
 # the run must, or soon.
@@ -251,9 +252,11 @@ _TOTALS: Final = (
 )
 
 _MISLISTED: Final = (
-    "SELECT jobs.id, jobs.run_state || ' of ' || jobs.run_model,"
-    " runs.id, runs.state || ' of ' || runs.model FROM jobs JOIN runs ON runs.id = jobs.run_id"
-    " WHERE jobs.run_state <> runs.state OR jobs.run_model <> runs.model"
+    "SELECT jobs.id, jobs.run_state || ' of ' || jobs.run_model, shown.id,"
+    " shown.state || ' of ' || shown.model"
+    f" FROM jobs JOIN (SELECT id, model, {SHOWN_STATE} AS state FROM runs) AS shown"
+    " ON shown.id = jobs.run_id"
+    " WHERE jobs.run_state <> shown.state OR jobs.run_model <> shown.model"
 )
 
 # --- the checks that look into JSON, and a store's own word on itself -----------------------------

@@ -29,44 +29,59 @@ def _of_kind(kinds: tuple[FailureKind, ...]) -> str:
 
 
 _NOTHING: Final = "(spent_usd_micros = 0 AND spent_images = 0 AND spent_runs = 0)"
-_ALL: Final = "(spent_usd_micros = price_usd_micros * n AND spent_images = n AND spent_runs = 1)"
+_CEILING: Final = "(price_usd_micros * n + besides_usd_micros)"
+_IN_FULL: Final = "spent_images = n AND spent_runs = 1"
+_ALL: Final = f"(spent_usd_micros = {_CEILING} AND {_IN_FULL})"
+_BILL: Final = f"(spent_usd_micros = COALESCE(billed_usd_micros, {_CEILING}) AND {_IN_FULL})"
+_MOST: Final = (
+    f"CASE WHEN billed_usd_micros > {_CEILING} THEN billed_usd_micros ELSE {_CEILING} END"
+)
 _PAID_IMAGES: Final = "CASE WHEN kept_count < n THEN kept_count ELSE n END"
 
-# Where upstream counted credits, they may have been the cost: then it is only known to be some.
+# Where upstream told its bill, that is the cost. Where it counted credits, they may have been: then
+# it is only known to be some.
 _BOUGHT: Final = (
     f"((spent_runs = 1 OR kept_count = 0) AND spent_images = {_PAID_IMAGES} AND CASE"
-    f" WHEN credits_used IS NULL THEN spent_usd_micros = price_usd_micros * {_PAID_IMAGES}"
+    " WHEN billed_usd_micros IS NOT NULL THEN spent_usd_micros = billed_usd_micros"
+    " WHEN credits_used IS NULL"
+    f" THEN spent_usd_micros = price_usd_micros * {_PAID_IMAGES} + besides_usd_micros"
     " WHEN credits_used > 0 AND kept_count > 0 THEN spent_usd_micros > 0 OR price_usd_micros = 0"
     " ELSE 1 = 1 END)"
 )
-_HELD: Final = "(hold_runs = 1 AND hold_images = n AND hold_usd_micros = price_usd_micros * n)"
+_HELD: Final = f"(hold_runs = 1 AND hold_images = n AND hold_usd_micros = {_CEILING})"
 
 _TRIED_AGAIN: Final = (
-    f"(state = 'keeping' AND hold_usd_micros = 0 AND hold_images = 0 AND hold_runs = 0 AND {_ALL})"
+    "(state = 'keeping' AND hold_usd_micros = 0 AND hold_images = 0 AND hold_runs = 0"
+    f" AND ({_ALL} OR {_BILL}))"
 )
 
-# One that failed and was had by a second try has spent all it held, also for fewer pictures.
+# One that failed and was had by a second try, or found later, has spent all it held, also for fewer
+# pictures; unless it was billed.
 _HAD_AFTER_ALL: Final = (
-    f"({_ALL} AND EXISTS"
-    " (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND steps.event = 'TriedAgain'))"
+    f"({_ALL} AND billed_usd_micros IS NULL AND EXISTS"
+    " (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND (steps.event = 'TriedAgain'"
+    " OR (steps.event = 'Delivered' AND steps.before = 'failed'))))"
 )
 
 _MISSPENT: Final = (
-    "SELECT id, state, n, price_usd_micros, hold_usd_micros, spent_usd_micros, spent_images"
-    " FROM runs WHERE spent_usd_micros > price_usd_micros * n OR spent_images > n OR spent_runs > 1"
+    "SELECT id, state, n, price_usd_micros, hold_usd_micros, spent_usd_micros, spent_images,"
+    " besides_usd_micros, billed_usd_micros"
+    f" FROM runs WHERE spent_usd_micros > {_MOST} OR spent_images > n OR spent_runs > 1"
     f" OR ({LIVE} AND NOT ({_NOTHING} AND {_HELD}) AND NOT {_TRIED_AGAIN})"
     f" OR (state = 'done' AND NOT {_BOUGHT} AND NOT {_HAD_AFTER_ALL})"
-    f" OR ({_of_kind(CHARGED)} AND NOT {_ALL})"
+    f" OR ({_of_kind(CHARGED)} AND NOT {_BILL})"
     f" OR ({_of_kind(RELEASED)} AND NOT {_NOTHING})"
     f" OR ({_of_kind((FailureKind.TASK_FAILED,))} AND spent_runs <> 1)"
 )
 
 
-def _say_misspent(run_id: str, state: str, *amounts: int) -> str:
-    n, price, hold, spent, images = amounts
+def _say_misspent(run_id: str, state: str, *amounts: int | None) -> str:
+    n, price, hold, spent, images, besides, billed = amounts
+    more = f" and {besides} besides" if besides else ""
+    bill = "" if billed is None else f"; upstream billed {billed}"
     return (
-        f"Run {run_id} is {state}; {n} pictures at {price} micro-dollars each were ordered, and it"
-        f" holds {hold} and has spent {spent} micro-dollars for {images} pictures."
+        f"Run {run_id} is {state}; {n} pictures at {price} micro-dollars each{more} were ordered,"
+        f" and it holds {hold} and has spent {spent} micro-dollars for {images} pictures{bill}."
     )
 
 

@@ -27,6 +27,7 @@ from gateway.adapters.ledger.plain_rows import row_of
 from gateway.core.model import Run, RunState, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
 from gateway.core.replicas import Epoch
+from gateway.core.runs.showing import shown_state
 from gateway.core.transaction import ConstraintViolation, Writes
 
 
@@ -133,9 +134,13 @@ def _runs(changed: Sequence[Run], known: Before) -> Iterator[Bulk]:
         return
     yield Bulk(statements.PUT_RUN, [rows.run_row(run) for run in changed])
     before = {run.id: known.runs.get(run.id) for run in changed}
-    moved = [run for run in changed if (b := before[run.id]) is None or b.state is not run.state]
+    moved = [
+        run
+        for run in changed
+        if (b := before[run.id]) is None or shown_state(b) is not shown_state(run)
+    ]
     if moved:
-        yield Bulk(statements.TELL_JOBS, [(run.state.value, run.id) for run in moved])
+        yield Bulk(statements.TELL_JOBS, [(shown_state(run).value, run.id) for run in moved])
     kept = [
         row for run in moved if run.state is RunState.DONE for row in picture_store.kept_rows(run)
     ]
@@ -165,26 +170,28 @@ def _upload(upload: Upload) -> Iterator[Bulk]:
 
 
 def _usage(increments: Sequence[Usage]) -> Iterator[Bulk]:
-    """Failures alone may become fewer, which no row to insert can say."""
+    """Some may become less, which no row to insert can say."""
     ordered = sorted(increments, key=lambda one: (one.day, one.team, one.model))
     more = [_more(one) for one in ordered]
     yield Bulk(statements.ADD_USAGE, [rows.usage_row(one) for one in more])
     yield Bulk(statements.ADD_TOTAL, [rows.total_row(one) for one in sorted(more, key=_total)])
-    fewer = [one for one in ordered if one.failed < 0]
+    fewer = [one for one in ordered if any(_less(one))]
     if fewer:
-        less: list[tuple[Any, ...]] = [
-            (one.failed, one.spent_failed_usd_micros, one.team, one.model) for one in fewer
-        ]
+        less: list[tuple[Any, ...]] = [(*_less(one), one.team, one.model) for one in fewer]
         by_day = [(*row, one.day) for row, one in zip(less, fewer, strict=True)]
-        yield Bulk(statements.FAIL_LESS, by_day)
-        yield Bulk(statements.FAIL_LESS_IN_ALL, less)
+        yield Bulk(statements.LESS, by_day)
+        yield Bulk(statements.LESS_IN_ALL, less)
+
+
+def _less(usage: Usage) -> tuple[int, ...]:
+    return tuple(min(0, getattr(usage, name)) for name in statements.MAY_BE_LESS)
 
 
 def _more(usage: Usage) -> Usage:
-    lost = usage.spent_failed_usd_micros
-    if usage.failed >= 0 and lost >= 0:
+    if not any(_less(usage)):
         return usage
-    return replace(usage, failed=max(0, usage.failed), spent_failed_usd_micros=max(0, lost))
+    kept = {name: max(0, getattr(usage, name)) for name in statements.MAY_BE_LESS}
+    return replace(usage, **kept)
 
 
 def _total(usage: Usage) -> tuple[str, str]:

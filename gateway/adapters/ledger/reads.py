@@ -229,6 +229,9 @@ class LedgerReads:
     async def run_counts(self) -> Mapping[RunState, int]:
         return await self._reports.call(self._snapshot(reports.run_counts))
 
+    async def over_hold(self) -> Mapping[str, int]:
+        return await self._reports.call(reports.over_hold)
+
     async def picture_totals(self) -> tuple[int, int]:
         return await self._reports.call(picture_store.picture_totals)
 

@@ -130,6 +130,11 @@ def run_counts(db: Database) -> Mapping[RunState, int]:
     return counts
 
 
+def over_hold(db: Database) -> Mapping[str, int]:
+    found = db.execute(statements.OVER_HOLD).fetchall()
+    return {upstream: int(usd_micros) for upstream, usd_micros in found}
+
+
 def usage_by_day(db: Database, asked: UsageQuery) -> Sequence[Usage]:
     """About 2 µs for each row that comes out, and 1 µs for each that is summed."""
     named = [name for name in (asked.team, asked.model) if name is not None]

@@ -38,6 +38,7 @@ RUN_COLUMNS: Final = (
     "bypassed", "joins", "attempts", "tries", "tried",
     "upstream_task_id", "accepted_at", "told_at", "upstream_finished_at", "finished_at",
     "task", "links", "kept", "credits_used", "failure", "lease_owner", "lease_until", "trouble",
+    "besides_usd_micros", "billed_usd_micros",
 )  # fmt: skip
 
 RUN_COUNTS: Final = ("link_count", "kept_count")
@@ -94,6 +95,7 @@ def run_row(run: Run) -> tuple[object, ...]:
         None if run.failure is None else _json(codec.plain_failure(run.failure)),
         run.lease_owner, run.lease_until,
         None if run.trouble is None else _json(asdict(run.trouble)),
+        run.besides_usd_micros, run.billed_usd_micros,
         len(run.links), len(run.kept),
     )  # fmt: skip
 
@@ -110,6 +112,7 @@ def run_from(row: Row) -> Run:
         bypassed, joins, attempts, tries, tried,
         upstream_task_id, accepted_at, told_at, upstream_finished_at, finished_at,
         task, links, kept, credits_used, failure, lease_owner, lease_until, trouble,
+        besides_usd_micros, billed_usd_micros,
     ) = row  # fmt: skip
     return Run(
         id=run_id, fingerprint=fingerprint, team=team, model=model, quality=quality, n=n,
@@ -128,6 +131,7 @@ def run_from(row: Row) -> Run:
         task=task, links=() if links == "[]" else tuple(json.loads(links)),
         kept=() if kept == "[]" else codec.read_kept(json.loads(kept)),
         credits_used=credits_used,
+        besides_usd_micros=besides_usd_micros, billed_usd_micros=billed_usd_micros,
         failure=None if failure is None else codec.read_failure(json.loads(failure)),
         lease_owner=lease_owner, lease_until=lease_until,
         trouble=None if trouble is None else Trouble(**json.loads(trouble)),

@@ -25,6 +25,13 @@ from gateway.adapters.ledger.rows import (
 from gateway.core.money.accounts import Window
 
 LIVE: Final = "state NOT IN ('done', 'failed')"
+AWAITED: Final = "state = 'submitting' AND accepted_at IS NOT NULL"
+"""As `showing.is_awaited` has it."""
+
+AWAITED_RUNS: Final = f"(SELECT id FROM runs WHERE {LIVE} AND {AWAITED})"
+SHOWN_STATE: Final = f"CASE WHEN {AWAITED} THEN 'running' ELSE state END"
+"""The state as which a run is listed and counted (`showing.shown_state`)."""
+
 PENDING: Final = "state = 'pending'"
 ENDED: Final = "state <> 'pending'"
 
@@ -73,7 +80,7 @@ PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
 TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"
-    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}, (SELECT state FROM runs WHERE id = ?),"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}, (SELECT {SHOWN_STATE} FROM runs WHERE id = ?),"
     " (SELECT model FROM runs WHERE id = ?))"
 )
 FREE_CLAIM: Final = "DELETE FROM claims WHERE team = ? AND key = ? AND job_id = ?"
@@ -99,9 +106,14 @@ def _add(table: str, columns: tuple[str, ...], key: str) -> str:
 
 ADD_USAGE: Final = _add("usage", USAGE_COLUMNS, "day, team, model")
 ADD_TOTAL: Final = _add("usage_totals", TOTAL_COLUMNS, "team, model")
-_LESS: Final = "failed = failed + ?, spent_failed_usd_micros = spent_failed_usd_micros + ?"
-FAIL_LESS: Final = f"UPDATE usage SET {_LESS} WHERE team = ? AND model = ? AND day = ?"
-FAIL_LESS_IN_ALL: Final = f"UPDATE usage_totals SET {_LESS} WHERE team = ? AND model = ?"
+MAY_BE_LESS: Final = (
+    "failed", "spent_failed_usd_micros", "spent_usd_micros", "spent_bypassed_usd_micros",
+)  # fmt: skip
+"""What becomes less when a failed run is taken up again, or its bill is found to be."""
+
+_LESS: Final = ", ".join(f"{name} = {name} + ?" for name in MAY_BE_LESS)
+LESS: Final = f"UPDATE usage SET {_LESS} WHERE team = ? AND model = ? AND day = ?"
+LESS_IN_ALL: Final = f"UPDATE usage_totals SET {_LESS} WHERE team = ? AND model = ?"
 
 
 @cache
@@ -319,7 +331,10 @@ USAGE_EVER: Final = f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals ORDER 
 USAGE_EVER_OF_TEAM: Final = (
     f"SELECT {', '.join(TOTAL_COLUMNS)} FROM usage_totals WHERE team = ? ORDER BY model"
 )
-LIVE_COUNTS: Final = f"SELECT state, COUNT(*) FROM runs WHERE {LIVE} GROUP BY state"
+LIVE_COUNTS: Final = (
+    f"SELECT shown, COUNT(*) FROM (SELECT {SHOWN_STATE} AS shown FROM runs WHERE {LIVE}) AS live"
+    " GROUP BY shown"
+)
 STARTED_AND_FAILED: Final = (
     "SELECT COALESCE(SUM(started), 0), COALESCE(SUM(failed), 0) FROM usage_totals"
 )
@@ -328,6 +343,11 @@ CREDITS: Final = (
     " WHERE upstream = ? AND credits_used IS NOT NULL"
 )
 LIVE_AT_UPSTREAM: Final = f"SELECT COUNT(*) FROM runs WHERE {LIVE} AND upstream = ?"
+OVER_HOLD: Final = (
+    "SELECT upstream, SUM(billed_usd_micros - price_usd_micros * n - besides_usd_micros) FROM runs"
+    " WHERE billed_usd_micros > price_usd_micros * n + besides_usd_micros"
+    " GROUP BY upstream ORDER BY upstream"
+)
 OLDEST_UNKEPT: Final = "SELECT MIN(upstream_finished_at) FROM runs WHERE state = 'keeping'"
 
 
@@ -358,37 +378,3 @@ def to_retire(*, team: bool) -> str:
         f"SELECT id, fingerprint FROM runs WHERE shared = 1 AND state = 'done'{named}"
         " ORDER BY team, id LIMIT ?"
     )
-
-
-# --- retention -------------------------------------------------------------------------------
-
-PRUNE_JOBS: Final = (
-    "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs"
-    " WHERE created_at < ? AND run_state IN ('done', 'failed') AND NOT EXISTS ("
-    f"SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.id AND deliveries.{PENDING})"
-    " ORDER BY created_at, id LIMIT ?)"
-)
-PRUNE_CLAIMS: Final = (
-    "DELETE FROM claims WHERE (team, key) IN (SELECT team, key FROM claims"
-    " WHERE created_at < ? ORDER BY created_at, team, key LIMIT ?)"
-)
-PRUNE_UPLOADS: Final = (
-    "DELETE FROM uploads WHERE (team, id) IN (SELECT team, id FROM uploads"
-    " WHERE expires_at < ? ORDER BY expires_at, team, id LIMIT ?)"
-)
-PRUNE_ACCOUNTS: Final = (
-    "DELETE FROM accounts WHERE (team, window_name, window_start, window_end) IN ("
-    "SELECT team, window_name, window_start, window_end FROM accounts"
-    " WHERE window_name IN ('minute', 'hour') AND window_start < ?"
-    " AND held_usd_micros = 0 AND held_images = 0 AND held_runs = 0"
-    " ORDER BY window_start, team, window_name, window_end LIMIT ?)"
-)
-PRUNE_REFUSALS: Final = (
-    "DELETE FROM refusals WHERE id IN (SELECT id FROM refusals"
-    " WHERE at < ? ORDER BY at, id LIMIT ?)"
-)
-PRUNE_ALERTS: Final = (
-    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"
-    f" WHERE job_id IS NULL AND {ENDED} AND created_at < ?"
-    " ORDER BY created_at, id LIMIT ?)"
-)

@@ -11,7 +11,7 @@ from functools import partial
 from math import ceil
 from typing import Any, ClassVar, Final, TypeVar
 
-from gateway.adapters.ledger import outbox_store, replica_store, statements, store
+from gateway.adapters.ledger import outbox_store, pruning, replica_store, store
 from gateway.adapters.ledger.database import Database
 from gateway.adapters.ledger.lane import Lane
 from gateway.core.model import Delivery, Run
@@ -106,12 +106,12 @@ class LedgerWrites:
 
     async def prune(self, old: Old, *, limit: int) -> int:
         kinds = (
-            (statements.PRUNE_JOBS, old.jobs_before),
-            (statements.PRUNE_CLAIMS, old.claims_before),
-            (statements.PRUNE_ACCOUNTS, ceil(old.accounts_before)),
-            (statements.PRUNE_UPLOADS, old.uploads_before),
-            (statements.PRUNE_REFUSALS, old.refusals_before),
-            (statements.PRUNE_ALERTS, old.jobs_before),
+            (pruning.PRUNE_JOBS, old.jobs_before),
+            (pruning.PRUNE_CLAIMS, old.claims_before),
+            (pruning.PRUNE_ACCOUNTS, ceil(old.accounts_before)),
+            (pruning.PRUNE_UPLOADS, old.uploads_before),
+            (pruning.PRUNE_REFUSALS, old.refusals_before),
+            (pruning.PRUNE_ALERTS, old.jobs_before),
             (replica_store.PRUNE_TURNS, old.turns_before),
         )
         return sum([await self._prune(statement, at, limit) for statement, at in kinds])

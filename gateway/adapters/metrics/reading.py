@@ -31,6 +31,7 @@ class Reading:
     usage: Sequence[Usage]
     accounts: Mapping[AccountKey, Account]
     runs: Mapping[RunState, int]
+    over_hold: Mapping[str, int]
     oldest_unkept: float | None
     pictures: tuple[int, int]
 
@@ -49,6 +50,7 @@ async def read_ledger(ledger: Reports, policy: Policy, now: float) -> Reading:
         usage=await ledger.usage(),
         accounts=await ledger.accounts(keys),
         runs=await ledger.run_counts(),
+        over_hold=await ledger.over_hold(),
         oldest_unkept=await ledger.oldest_unkept(),
         pictures=await ledger.picture_totals(),
     )
@@ -58,6 +60,7 @@ def families_of(reading: Reading) -> Iterator[Metric]:
     """The reading as metrics."""
     yield from _usage_families(reading)
     yield from _budget_families(reading)
+    yield _over_hold_family(reading)
     runs = GaugeMetricFamily("gateway_runs", "Runs in each state.", labels=("state",))
     for state in RunState:
         runs.add_metric((state,), reading.runs.get(state, 0))
@@ -110,6 +113,20 @@ def _usage_families(reading: Reading) -> Iterator[Metric]:
         images.add_metric((*pair, "generated"), row.images_generated)
         images.add_metric((*pair, "cache"), row.images_cache)
     yield from (spent, saved, images)
+
+
+def _over_hold_family(reading: Reading) -> Metric:
+    """Upstreams that the settings no longer name stay here too."""
+    over = CounterMetricFamily(
+        "gateway_bill_over_hold_usd_total",
+        "What upstream's bills were more than was held for their runs.",
+        labels=("upstream",),
+    )
+    routes = (r for model in reading.policy.catalog.models.values() for r in model.routes)
+    sums = {**dict.fromkeys((route.upstream for route in routes), 0), **reading.over_hold}
+    for upstream, usd_micros in sums.items():
+        over.add_metric((upstream,), usd_micros / USD_MICROS)
+    return over
 
 
 def _budget_families(reading: Reading) -> Iterator[Metric]:

@@ -230,6 +230,7 @@ class OpenAIClient:
             return AnswerLost("the answer has gone from the spool", heard=True)
         if delivered := self._delivered(run, spooled):
             return delivered
+        await self.forget(run)  # nothing in it will ever be a picture
         if spooled.answer is None:
             return AnswerLost(f"the answer cannot be read: {spooled.trouble}", heard=True)
         body = orjson.dumps(dict(spooled.answer.said))

@@ -27,7 +27,9 @@ from gateway.core.runs import history, lifecycle, sharing
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
+    Delivered,
     Event,
     Finished,
     Progressed,
@@ -48,7 +50,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.5
 
-GOES_ON: Final = (Accepted, Finished, Progressed)
+GOES_ON: Final = (Accepted, Begun, Delivered, Finished, Progressed)
 """Events after which a run nearly always goes on as it was paid for: they are recorded without the
 team's accounts, which spares their reading, and in PostgreSQL the lock that all its orders want."""
 
@@ -234,8 +236,7 @@ def _take_up(rules: Rules, act: Act, view: View) -> tuple[tuple[Run | None, Run 
         after = lifecycle.advance(before, TriedAgain(), act.at, rules)
     except IllegalTransition:
         return (before, None), Writes()
-    if view.live is not None and view.live.id != after.id:
-        after = replace(after, shared=False)
+    after = sharing.taken_up(after, view)
     step = history.note(before, TriedAgain(), after, act.at)
     told = {"state": before.state.value, "failure": before.failure and before.failure.code}
     change = act.change(Action.RUN_RETRY, before.id, before=json.dumps(told))
@@ -253,6 +254,9 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
         facts["upstream_said"] = words
     if after.failure:
         facts["failure"] = after.failure.code
+    if after.over_hold_usd_micros:
+        facts["billed"] = after.billed_usd_micros
+        facts["more_than_held"] = after.over_hold_usd_micros
     if after.is_final:
         facts["spent"] = after.spent.usd_micros
         facts["seconds"] = round((after.finished_at or 0.0) - after.created_at, 3)
@@ -273,6 +277,7 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
 def _level(event: Event, after: Run) -> int:
     """What somebody has to look at is a warning, money without pictures above all."""
     lost = after.state is RunState.FAILED and (after.spent.usd_micros or after.spent.images)
-    if lost or isinstance(event, CredentialsRefused | AnswerLost):
+    over_hold = bool(after.over_hold_usd_micros) and isinstance(event, Delivered)
+    if lost or over_hold or isinstance(event, CredentialsRefused | AnswerLost):
         return logging.WARNING
     return logging.DEBUG if isinstance(event, Progressed) and not after.is_final else logging.INFO

@@ -41,9 +41,9 @@ from gateway.core.orders.denials import (
     Reason,
     forbidden,
     no_room,
+    no_route,
     over_budget,
     remembered,
-    unpriced,
 )
 from gateway.core.orders.fingerprint import canonical_json, is_same_claim
 from gateway.core.orders.pricing import ceiling, cheapest
@@ -246,7 +246,7 @@ def _join(ask: Ask, live: Run) -> tuple[Joined, Writes]:
 def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denied, Writes]:
     priced = cheapest(ask.model, ask.order)
     if priced is None:
-        return Denied(unpriced(ask)), Writes()
+        return Denied(no_route(ask)), Writes()
     if not ask.room:
         return Denied(no_room(ask)), Writes()
     route, price = priced
@@ -316,6 +316,7 @@ def _new_run(ask: Ask, route: Route, price: int) -> Run:
         upstream_model=route.model,
         price_usd_micros=price,
         windows=ask.windows,
+        besides_usd_micros=route.besides_usd_micros(ask.order),
         hold=ceiling(ask.order, price, route),
         created_at=ask.now,
         deadline_at=ask.now + ask.model.deadline_seconds,

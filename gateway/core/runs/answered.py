@@ -2,9 +2,10 @@
 
 A run is told from its first moment upstream, or from when upstream is seen to be at work on it, or
 from when it was left waiting for one: from then on whoever orders it is answered with a task,
-whatever becomes of it, and is called back when it ends. Until then a POST waits for the outcome of the submit, and a failure is its own answer: it
-has no task, is not called back, and its idempotency key may be free again. The service, the
-outbox, the replay of keys and the ledger's checks ask here and nowhere else.
+whatever becomes of it, and is called back when it ends. Until then a POST waits for the outcome of
+the submit, and a failure is its own answer: it has no task, is not called back, and its idempotency
+key may be free again. The service, the outbox, the replay of keys and the ledger's checks ask here
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from gateway.core.model import Run, RunState
+from gateway.core.runs.showing import is_awaited
 
 
 class Reply(StrEnum):
@@ -30,7 +32,7 @@ def reply(run: Run) -> Reply:
         return Reply.TASK
     match run.state:
         case RunState.SUBMITTING:
-            return Reply.LATER if run.accepted_at is None else Reply.TASK
+            return Reply.TASK if is_awaited(run) else Reply.LATER
         case RunState.UNSURE:
             return Reply.LATER if is_sent_again(run) else Reply.DOUBT
         case RunState.FAILED:

@@ -26,9 +26,7 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     spent when the run failed before stays so otherwise.
     """
     if run.billed_usd_micros is not None:
-        images = min(len(run.kept), run.n)
-        spent = Amounts(usd_micros=run.billed_usd_micros, images=images, runs=1)
-        return _settled(run, spent, now)
+        return _settled(run, _bill(run.billed_usd_micros, min(len(run.kept), run.n)), now)
     if run.spent:
         return _settled(run, run.spent, now)
     images = min(len(run.kept), run.hold.images)
@@ -40,6 +38,10 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
 def _at_its_ceiling(run: Run, images: int) -> int:
     """The hold without the price of what did not come."""
     return run.hold.usd_micros - run.price_usd_micros * (run.hold.images - images)
+
+
+def _bill(usd_micros: int, images: int) -> Amounts:
+    return Amounts(usd_micros=usd_micros, images=images, runs=1)
 
 
 def _settled(run: Run, spent: Amounts, now: float) -> Run:
@@ -144,8 +146,11 @@ def _release(run: Run, failure: Failure, now: float) -> Run:
 
 
 def _charge(run: Run, failure: Failure, now: float) -> Run:
-    """Failed, and upstream charged it or may have: the hold is spent.
+    """Failed, and upstream charged it or may have: its bill is spent, or else the hold.
 
-    One that failed before and was tried again has spent it already, and holds nothing.
+    One that failed before and was tried again has spent that already, and holds nothing.
     """
-    return replace(_release(run, failure, now), spent=run.spent + run.hold)
+    spent = run.spent + run.hold
+    if run.billed_usd_micros is not None:
+        spent = _bill(run.billed_usd_micros, spent.images)
+    return replace(_release(run, failure, now), spent=spent)

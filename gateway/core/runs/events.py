@@ -61,6 +61,7 @@ class Why(StrEnum):
     NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
     PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
     DECLINED = "declined"  # it was looked at: it may be so for this request alone
+    FULL = "full"  # of our own: as many as may be are under way there, and its turn comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +200,43 @@ class Hinted:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """Upstream's own record has no room for a run whose outcome was unknown: it cost nothing.
+
+    `reason` is a clause of our own that says why, as with `FoundPaid`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPaid:
+    """Upstream's own record has the run whose outcome was unknown: it is paid.
+
+    `task_id` is its task there, None where upstream only counts.
+    """
+
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's time is over."""
 
 
-SubmitEvent = (
-    Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
-)
+SubmitEvent = Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = Begun | SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed
+ReconcileEvent = Freed | FoundPaid
+Event = (
+    Begun
+    | SubmitEvent
+    | Retry
+    | PollEvent
+    | KeepEvent
+    | Hinted
+    | TriedAgain
+    | ReconcileEvent
+    | DeadlinePassed
+)

@@ -14,9 +14,11 @@ from typing import Final
 from gateway.core.catalog import Mode
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 from gateway.core.money.usd import show_usd
+from gateway.core.orders.pricing import Offer
 from gateway.core.picture_errors import SetAside
 from gateway.core.runs.history import FAILED, STARTED, Refusal, Step
 from gateway.core.runs.redaction import is_erased
+from gateway.core.runs.showing import shown_state
 
 SHADOW: Final = "shadow: "
 CLAUSES_TOLD: Final = 10
@@ -29,7 +31,7 @@ class Story:
 
     `jobs` are the first tasks of the run, `jobs_total` says how many there are. Of a refusal
     there is a run when the order went on: in shadow mode, or as far as upstream. `others` are
-    further refusals that are called alike.
+    further refusals that are called alike. `offers` are of the routes that its model has now.
     """
 
     run: Run | None = None
@@ -40,6 +42,7 @@ class Story:
     pictures: Sequence[KeptPicture] = ()
     refusal: Refusal | None = None
     set_aside: Sequence[SetAside] = ()
+    offers: Sequence[Offer] = ()
     others: Sequence[Refusal] = ()
 
 
@@ -78,7 +81,7 @@ def summary(story: Story, zone: tzinfo) -> str:
         sentences += _refused(story.refusal, zone)
     if story.run is not None:
         sentences += _asked_for(story.run, story.asked, zone)
-        sentences += [_ordered(story.run, zone), *_started(story.run, story.steps)]
+        sentences += [_ordered(story.run, zone), *_started(story.run, story)]
         sentences += [_way(story.run, story.steps), *_end(story.run, zone)]
         sentences += [*_set_aside(story.set_aside), *_shared(story)]
     sentences += [_called_alike(one, zone) for one in story.others]
@@ -137,10 +140,12 @@ def _ordered(run: Run, zone: tzinfo) -> str:
     )
 
 
-def _started(run: Run, steps: Sequence[Step]) -> list[str]:
-    most = show_usd(run.price_usd_micros * run.n)
+def _started(run: Run, story: Story) -> list[str]:
+    most = show_usd(run.ceiling_usd_micros)
     told = [f"A new run was started for at most {most}."]
-    first = steps[0].detail if steps else ""
+    missed = [one for one in story.offers if one.misfit is not None]
+    told += [f"{one.route.name} does not take {one.misfit}." for one in missed]
+    first = story.steps[0].detail if story.steps else ""
     if first.startswith(SHADOW):
         rule = first.removeprefix(SHADOW)
         told.append(f"The rule {rule} would have denied it, but the team is in shadow mode.")
@@ -167,40 +172,39 @@ def _way(run: Run, steps: Sequence[Step]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+_CLAUSES: Final = {
+    STARTED: "it was submitted to {route}",
+    "NotNow": "{former} did not take it{why} {after}{then}",
+    "CredentialsRefused": "{former} refused the gateway's own key or balance{why} {after}{then}",
+    "TaskFailed": "{former} took it and failed{why} {after}{then}",
+    "Retry": "it was submitted to {route} {after}{why}",
+    "Accepted": "{route} accepted it {after}",
+    "Begun": "its request had left {after}, and the pictures were awaited",
+    "Delivered": "{route} delivered {after}{why}",
+    "Refused": "{route} refused it {after}{why}",
+    "AnswerLost": "the answer of {route} was lost {after}{why}",
+    "Unreachable": "{route} could not be polled {after}{why}",
+    "Finished": "upstream was finished {after}{why}",
+    "KeepFailed": "a picture could not be fetched {after}{why}",
+    "TriedAgain": "an operator had it tried again {after}",
+    "Freed": "upstream's own record showed {after} that it was not taken{why}",
+    "FoundPaid": "upstream's own record showed {after} that it was taken{why}",
+    "DeadlinePassed": "its time was over {after}",
+    "Progressed": "its time was over {after}",
+}
+_FOUND: Final = "the answer of {route} was found {after}, and put that right{why}"
+
+
 def _clause(before: Step, step: Step, began: float) -> str:
     """One step in words; `before` is the step before it."""
-    after = f"after {duration(step.at - began)}"
-    why = f" ({step.detail})" if step.detail else ""
-    match step.event:
-        case _ if step.event == STARTED:
-            return f"it was submitted to {step.route}"
-        case "NotNow" | "CredentialsRefused" | "TaskFailed":
-            said = {
-                "NotNow": f"did not take it{why}",
-                "CredentialsRefused": f"refused the gateway's own key or balance{why}",
-                "TaskFailed": f"took it and failed{why}",
-            }[step.event]
-            return f"{before.route} {said} {after}{_next(step)}"
-        case "Retry":
-            return f"it was submitted to {step.route} {after}{why}"
-        case "Accepted":
-            return f"{step.route} accepted it {after}"
-        case "Refused":
-            return f"{step.route} refused it {after}{why}"
-        case "AnswerLost":
-            return f"the answer of {step.route} was lost {after}{why}"
-        case "Unreachable":
-            return f"{step.route} could not be polled {after}{why}"
-        case "Finished":
-            return f"upstream was finished {after}{why}"
-        case "KeepFailed":
-            return f"a picture could not be fetched {after}{why}"
-        case "TriedAgain":
-            return f"an operator had it tried again {after}"
-        case "DeadlinePassed" | "Progressed":
-            return f"its time was over {after}"
-        case _:
-            return ""
+    is_found = step.event == "Delivered" and step.before == RunState.FAILED
+    return (_FOUND if is_found else _CLAUSES.get(step.event, "")).format(
+        route=step.route,
+        former=before.route,
+        after=f"after {duration(step.at - began)}",
+        why=f" ({step.detail})" if step.detail else "",
+        then=_next(step),
+    )
 
 
 def _next(step: Step) -> str:
@@ -216,14 +220,15 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         charged = f"{show_usd(cost)} counts as spent." if cost else "Nothing was charged."
         message = run.failure.message.rstrip(".")
         said = f"It failed after {duration(took.total)} with {run.failure.code}: {message}."
-        return [said, charged, *_kept_all_the_same(run)]
+        return [said, charged, *_over_hold(run), *_kept_all_the_same(run)]
     if run.state is RunState.DONE:
         kept = _pictures(len(run.kept))
         were = "was" if len(run.kept) == 1 else "were"
         keeping = f" (keeping took {duration(took.keeping)})" if took.keeping is not None else ""
         return [
             f"After {duration(took.total)} {kept} {were} kept{keeping}; "
-            f"the cost was {show_usd(run.spent.usd_micros)}."
+            f"the cost was {show_usd(run.spent.usd_micros)}.",
+            *_over_hold(run),
         ]
     held = f"{show_usd(run.hold.usd_micros)} is held for it"
     state = {
@@ -232,8 +237,15 @@ def _end(run: Run, zone: tzinfo) -> list[str]:
         RunState.UNSURE: "Nobody knows yet whether upstream took it",
         RunState.RUNNING: "Upstream is at work on it",
         RunState.KEEPING: f"{len(run.kept)} of {len(run.links)} pictures are kept so far",
-    }[run.state]
+    }[shown_state(run)]
     return [f"{state}; {held}, and its deadline is {clock(run.deadline_at, zone)}."]
+
+
+def _over_hold(run: Run) -> list[str]:
+    if not run.over_hold_usd_micros:
+        return []
+    bill, more = show_usd(run.billed_usd_micros or 0), show_usd(run.over_hold_usd_micros)
+    return [f"Upstream's bill was {bill}, {more} more than was held: its ceiling is set too low."]
 
 
 def _kept_all_the_same(run: Run) -> list[str]:

@@ -6,8 +6,32 @@ already told a task id, and for everything later, it is the `error` of a failed 
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.core.model import Failure, FailureKind
 from gateway.errors import GatewayError, OutcomeUnknown, Unavailable, UpstreamError, UpstreamRefusal
+
+BLOCKED: Final = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "input_moderation_failed",
+        "moderation_blocked",
+        "sensitive_content",
+    }
+)
+"""Codes that speak of what the picture would show. A failure for that reason bears one of them,
+whichever upstream it came from: its adapter puts other words of its vendor's into one of these."""
+
+CALLERS_TO_MEND: Final = frozenset(
+    {
+        "generation_failed_no_content",
+        "image_dimension_mismatch",
+        "image_processing_error",
+        "invalid_parameters",
+    }
+)
+"""The same of failed tasks that only another request can mend."""
 
 
 def submit_error(failure: Failure) -> GatewayError:

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.model import Run, RunState
+from gateway.core.money.usd import show_usd
 from gateway.core.runs.events import (
+    Begun,
     CredentialsRefused,
+    Delivered,
     Event,
     Finished,
+    FoundPaid,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -67,7 +72,18 @@ class Step:
     detail: str = ""
 
 
-OUR_DETAILS: Final = frozenset({STARTED, "Retry", "Finished", "PicturesKept"})
+OUR_DETAILS: Final = frozenset(
+    {
+        STARTED,
+        "Begun",
+        "Retry",
+        "Finished",
+        "Delivered",
+        "PicturesKept",
+        "Freed",
+        "FoundPaid",
+    }
+)
 """The events whose details are ours alone; those of all others may hold upstream's words."""
 
 FAILED: Final = "failed"
@@ -141,6 +157,8 @@ def _is_repeat(before: Run, event: Event, after: Run) -> bool:
             return not moved
         case Retry():
             return after.state is RunState.QUEUED or not _is_told(after.attempts)
+        case Begun():
+            return before.told_at is not None  # whoever ordered has had a task since the first
         case NotNow() | CredentialsRefused() if before.state is RunState.SUBMITTING:
             return not _is_told(before.attempts)
         case PicturesKept():
@@ -178,10 +196,23 @@ def _words(event: Event, after: Run) -> str:
             return f"attempt {after.attempts}"
         case Finished(links=links):
             return _pictures(len(links))
+        case Delivered(links=links):
+            return ", ".join(filter(None, (_pictures(len(links)), _bill(after))))
+        case Freed(reason=reason) | FoundPaid(reason=reason):
+            return _plain(reason)
         case PicturesKept():
             return _pictures(len(after.kept), of=len(after.links))
         case _:
             return code or _plain(getattr(event, "reason", ""))
+
+
+def _bill(run: Run) -> str:
+    """What upstream billed, and by how much that is more than was held."""
+    if run.billed_usd_micros is None:
+        return ""
+    too_much = run.over_hold_usd_micros
+    more = f", {show_usd(too_much)} more than held" if too_much else ""
+    return f"billed {show_usd(run.billed_usd_micros)}{more}"
 
 
 def _pictures(count: int, *, of: int | None = None) -> str:

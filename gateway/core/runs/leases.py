@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.core.model import Run
-from gateway.core.runs.events import Accepted, Event
+from gateway.core.runs.events import Accepted, Delivered, Event
 
 RUN_LEASE_SECONDS: Final = 15.0
 """How long a worker has a run to itself without saying so again: when it dies, another takes the
@@ -44,9 +44,9 @@ def stand(run: Run) -> Stand:
 def may_record(run: Run, event: Event, now_is: Run) -> bool:
     """Whether what happened to the run as it was taken may be recorded in it as it is now.
 
-    Only by whoever has it still; another one looks for himself. That upstream took the submit is
-    told by all means: the task is paid, and nobody else may know of it.
+    Only by whoever has it still; another one looks for himself. That upstream took the submit, or
+    did the work, is told by all means: it is paid, and nobody else may know of it.
     """
     if now_is.attempts != run.attempts:
         return False
-    return isinstance(event, Accepted) or now_is.lease_owner == run.lease_owner
+    return isinstance(event, Accepted | Delivered) or now_is.lease_owner == run.lease_owner

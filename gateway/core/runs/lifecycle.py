@@ -1,9 +1,10 @@
 """The run's life as a table: what may happen in which state, and what follows.
 
-Only this module changes a run. `advance` takes a run and an event and gives the next run; a
-pair that is not in the table raises. How a run ends is told in `endings`, and what the driver has
-to do next in `steps`. Money follows the run by itself: its `hold` and `spent` change here, and
-`booking` carries the difference to the accounts in the same transaction.
+Only this module changes a run. `advance` takes a run and an event and gives the next run; a pair
+that is not in the table raises. How a run goes on elsewhere or later is told in `onward`, how it
+ends in `endings`, and what the driver has to do next in `steps`. Money follows the run by itself:
+its `hold` and `spent` change here, and `booking` carries the difference to the accounts in the same
+transaction.
 
     submitting ─accepted→ running ─finished→ keeping ─kept→ done
 
@@ -15,13 +16,11 @@ its own idempotency key and its own price held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
-from gateway.core.catalog import Pace
-from gateway.core.kinds import ANY, Kind
 from gateway.core.model import FailureKind, Kept, Run, RunState
-from gateway.core.runs import answered, endings, losses, schedule
+from gateway.core.runs import answered, doubts, endings, losses, onward, schedule
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -31,6 +30,8 @@ from gateway.core.runs.events import (
     Delivered,
     Event,
     Finished,
+    FoundPaid,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -44,29 +45,13 @@ from gateway.core.runs.events import (
     Unreachable,
 )
 from gateway.core.runs.redaction import is_erased
-from gateway.core.runs.routing import NOWHERE, Alternative, Outlook
+from gateway.core.runs.rules import Rules
 from gateway.core.runs.steps import keep_until
+
+__all__ = ["RESENDS", "TABLE", "IllegalTransition", "Rules", "advance", "may_be_kept_yet"]
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the lifecycle needs to know: the settings of the run's upstream, and its `outlook`.
-
-    `resend`: upstream honours idempotency keys, so a submit whose answer was lost may be sent
-    again under the same key. `kind` is what is known of upstreams of its kind.
-    """
-
-    pace: Pace
-    retry_first_seconds: float
-    retry_max_seconds: float
-    dead_after_seconds: float
-    usd_micros_per_credit: float | None
-    resend: bool
-    outlook: Outlook = NOWHERE
-    kind: Kind = ANY
 
 
 class IllegalTransition(Exception):
@@ -101,7 +86,7 @@ def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
 
 
 def _begin(run: Run, _: Begun, now: float, __: Rules) -> Run:
-    return replace(run, accepted_at=now)
+    return replace(run, accepted_at=now, due_at=min(run.due_at, now))  # it stays in the same hands
 
 
 def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
@@ -119,13 +104,26 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 
 
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
-    """What was given up as lost has been found: it is spent already, and is put right when done."""
-    unknown = run.failure is not None and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
-    if not unknown or is_erased(run):
+    """What was given up as lost has been found: it is spent already, and is put right when done.
+
+    Also where upstream's record has shown before that it was taken.
+    """
+    if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
     deadline = max(run.deadline_at, now)
     return replace(after, failure=None, finished_at=None, deadline_at=deadline)
+
+
+def may_be_delivered_yet(run: Run) -> bool:
+    """Whether nobody knows what became of the run's submit, so that an answer may still be found.
+
+    What was erased does not come back.
+    """
+    if is_erased(run):
+        return False
+    unknown = run.state is RunState.UNSURE or doubts.is_doubtful(run)
+    return unknown or doubts.is_confirmed(run)
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
@@ -134,7 +132,7 @@ def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
 
 def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: Rules) -> Run:
     """A fault of one upstream account: as long as another route may serve, not the caller's."""
-    elsewhere = _elsewhere(run, now, rules)
+    elsewhere = onward.elsewhere(run, now, rules)
     return elsewhere or endings.credentials_refused(run, event, now)
 
 
@@ -144,20 +142,20 @@ def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
     Where the route takes others and declines this run again and again, it is not asked again.
     """
     if event.its_own:
-        elsewhere = _elsewhere(_without_route(run), now, rules)
+        elsewhere = onward.elsewhere(onward.without_route(run), now, rules)
         return elsewhere or endings.declined(run, now)
     if rules.outlook.go and now < run.deadline_at:
-        return _submit_on(run, rules.outlook.go, now)
-    return _wait(run, event.retry_after_seconds, now, rules)
+        return onward.submit_on(run, rules.outlook.go, now)
+    return onward.wait(run, event.retry_after_seconds, now, rules)
 
 
 def _retry(run: Run, _: Retry, now: float, rules: Rules) -> Run:
     """On the cheapest route that is up by now; while there is none it goes on waiting."""
     if rules.outlook.go:
-        return _submit_on(run, rules.outlook.go, now)
+        return onward.submit_on(run, rules.outlook.go, now)
     if rules.outlook.waits:
-        return _queue(replace(run, due_at=_turn(run, now, rules)), now)
-    return _wait(run, None, now, rules)
+        return onward.queue(replace(run, due_at=onward.turn(run, now, rules)), now)
+    return onward.wait(run, None, now, rules)
 
 
 def _doubt(run: Run, _: AnswerLost, now: float, rules: Rules) -> Run:
@@ -188,7 +186,7 @@ def _ask_again(run: Run, retry_after_seconds: float | None, now: float, rules: R
     last = max(run.deadline_at, now)
     if not rules.resend or run.tries >= RESENDS:
         return replace(run, due_at=last)
-    after = _later(run, retry_after_seconds, now, rules)
+    after = onward.later(run, retry_after_seconds, now, rules)
     return replace(after, due_at=min(after.due_at, last))
 
 
@@ -212,7 +210,7 @@ def _look_now(run: Run, _: Hinted, now: float, __: Rules) -> Run:
 def _miss(run: Run, event: Unreachable, now: float, rules: Rules) -> Run:
     if event.gone and now >= run.deadline_at:
         return endings.timed_out(run, now)
-    return _later(run, event.retry_after_seconds, now, rules)
+    return onward.later(run, event.retry_after_seconds, now, rules)
 
 
 def _finish(run: Run, event: Finished, now: float, _: Rules) -> Run:
@@ -248,7 +246,7 @@ def _fail_task(run: Run, event: TaskFailed, now: float, rules: Rules) -> Run:
     What was charged for all that is not paid once more elsewhere.
     """
     if event.is_providers and event.is_free:
-        elsewhere = _elsewhere(_without_route(run), now, rules)
+        elsewhere = onward.elsewhere(onward.without_route(run), now, rules)
         if elsewhere is not None:
             return elsewhere
     return endings.task_failed(run, event, now, usd_micros_per_credit=rules.usd_micros_per_credit)
@@ -261,7 +259,7 @@ def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
             return after
         if now >= keep_until(run, rules.kind.link_life_seconds):
             return endings.result_lost(after, losses.LINKS_DYING, now)
-        return _later(after, None, now, rules)
+        return onward.later(after, None, now, rules)
     return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
 
 
@@ -273,7 +271,7 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
     trouble = losses.noted(run.trouble, event, now)
     after = replace(_with_kept(run, event.kept), trouble=trouble)
     if losses.is_dead(run.trouble, event):
-        after = _later(after, None, now, rules)
+        after = onward.later(after, None, now, rules)
     else:
         after = _keep_much_later(after, now, rules)
     why = losses.why_lost(
@@ -289,7 +287,7 @@ def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:
 def _keep_much_later(run: Run, now: float, rules: Rules) -> Run:
     lasted = now - (run.upstream_finished_at or run.created_at)
     wait = min(max(lasted, rules.retry_first_seconds), rules.retry_max_seconds)
-    return _later(replace(run, tries=0), None, now, replace(rules, retry_first_seconds=wait))
+    return onward.later(replace(run, tries=0), None, now, replace(rules, retry_first_seconds=wait))
 
 
 def _wait_no_longer(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
@@ -323,71 +321,16 @@ def may_be_kept_yet(run: Run) -> bool:
     return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
 
 
-def _elsewhere(run: Run, now: float, rules: Rules) -> Run | None:
-    """The run on another route, or waiting for one; None where none can be hoped for."""
-    if now >= run.deadline_at:
-        return None
-    if rules.outlook.go:
-        return _submit_on(run, rules.outlook.go, now)
-    if rules.outlook.waits:
-        return _wait(_anew(run), None, now, rules)
-    return None
+def _free(run: Run, _: Freed, __: float, ___: Rules) -> Run:
+    if not doubts.is_doubtful(run):
+        raise IllegalTransition(f"{Freed.__name__} of a run that was not in doubt")
+    return doubts.freed(run)
 
 
-def _without_route(run: Run) -> Run:
-    """The run, which its present route has failed: it is not asked again."""
-    return replace(run, tried=(*run.tried, run.route))
-
-
-def _submit_on(run: Run, route: Alternative, now: float) -> Run:
-    """The intention to submit on that route, with its price held instead of the former one."""
-    return replace(
-        _anew(run),
-        state=RunState.SUBMITTING,
-        upstream=route.upstream,
-        upstream_model=route.upstream_model,
-        price_usd_micros=route.price_usd_micros,
-        hold=route.hold(run),
-        attempts=run.attempts + 1,
-        due_at=now,
-    )
-
-
-def _anew(run: Run) -> Run:
-    """Without what a failed task left: its successor begins again at 0 %."""
-    return replace(run, upstream_task_id=None, accepted_at=None, task="{}")
-
-
-def _wait(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
-    """Refused once more: it waits for a route, and longer each time."""
-    if not rules.outlook.waits:
-        return _queue(_later(run, retry_after_seconds, now, rules), now)
-    after = _later(run, None, now, rules)
-    return _queue(replace(after, due_at=max(after.due_at, _turn(run, now, rules))), now)
-
-
-def _turn(run: Run, now: float, rules: Rules) -> float:
-    """When the first route may be asked that is worth waiting for, spread over all who wait."""
-    soonest = now + rules.retry_first_seconds
-    return schedule.spread(max(rules.outlook.comes_up_at or now, soonest), now, seed=run.id)
-
-
-def _queue(run: Run, now: float) -> Run:
-    """Waiting until it is due, and not beyond its deadline."""
-    due_at = min(run.due_at, max(run.deadline_at, now))
-    return replace(run, state=RunState.QUEUED, due_at=due_at)
-
-
-def _later(run: Run, retry_after_seconds: float | None, now: float, rules: Rules) -> Run:
-    tries = run.tries + 1
-    delay = schedule.backoff(
-        tries,
-        first_seconds=rules.retry_first_seconds,
-        max_seconds=rules.retry_max_seconds,
-        seed=run.id,
-        retry_after_seconds=retry_after_seconds,
-    )
-    return replace(run, tries=tries, due_at=now + delay)
+def _confirm(run: Run, event: FoundPaid, _: float, __: Rules) -> Run:
+    if not doubts.is_doubtful(run):
+        raise IllegalTransition(f"{FoundPaid.__name__} of a run that was not in doubt")
+    return doubts.confirmed(run, event.task_id)
 
 
 def _with_kept(run: Run, kept: tuple[Kept, ...]) -> Run:
@@ -435,4 +378,6 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.KEEPING, TriedAgain): _wait_no_longer,
     (RunState.FAILED, TriedAgain): _take_up_again,
     (RunState.FAILED, Delivered): _deliver_late,
+    (RunState.FAILED, Freed): _free,
+    (RunState.FAILED, FoundPaid): _confirm,
 }

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.core.model import Failure, Run
+from gateway.core.runs import docket
 
 ERASED: Final = "What was said of this order was erased."
 
@@ -23,7 +24,7 @@ _SETTINGS: Final = frozenset({"n", "size", "quality"})
 """All else in a request is free text, or may be: fields that we do not know are forwarded too."""
 
 _TASK_WORDS: Final = frozenset({"id", "object", "model", "status", "type"})
-"""The texts in upstream's task that name things. Any other may repeat the prompt."""
+"""The texts in what upstream said that name things. Any other may repeat the prompt."""
 
 
 def wordless(run: Run) -> Run:
@@ -37,7 +38,7 @@ def wordless(run: Run) -> Run:
         run,
         shared=False,
         request=_dumped(_bare_request(_read(run.request))),
-        task=_dumped(_bare(_read(run.task), "", marks)),
+        task=_bare_task(run.task, marks),
         links=tuple(marks[link] for link in run.links),
         kept=tuple(replace(one, link=marks[one.link]) for one in run.kept),
         failure=run.failure and _bare_failure(run.failure),
@@ -65,6 +66,11 @@ def _dumped(plain: object) -> str:
 def _bare_request(request: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in request.items() if name in _SETTINGS | {"prompt"}}
     return {**kept, "prompt": ""} if "prompt" in kept else kept
+
+
+def _bare_task(task: str, marks: Mapping[str, str]) -> str:
+    told = docket.read(task)
+    return docket.written(replace(told, said=_bare(told.said, "", marks)))
 
 
 def _bare(value: Any, name: str, marks: Mapping[str, str]) -> Any:

@@ -23,6 +23,8 @@ def settle(before: Run, after: Run, view: View) -> tuple[Run, Run | None]:
 
     The view must have what is there of the fingerprint.
     """
+    if before.is_final and not after.is_final:
+        return taken_up(after, view), None
     if before.is_final or not after.is_final:
         return after, None
     if after.superseded and after.state is RunState.DONE and _is_newest(after, view.finished):
@@ -30,6 +32,13 @@ def settle(before: Run, after: Run, view: View) -> tuple[Run, Run | None]:
     if after.shared and after.state is RunState.FAILED and view.superseded is not None:
         return after, _taken_back(view.superseded)
     return after, None
+
+
+def taken_up(run: Run, view: View) -> Run:
+    """A run that had failed and goes on: where others can join another one by now, they do."""
+    if view.live is not None and view.live.id != run.id:
+        return replace(run, shared=False)
+    return run
 
 
 def _is_newest(run: Run, finished: Run | None) -> bool:

@@ -62,10 +62,10 @@ def next_step(
 ) -> Step:
     """What the driver has to do with a run it has leased.
 
-    `link_life_seconds` is that of its upstream's kind. `intended` says that this driver itself wrote the intention to submit a moment ago. A run
-    found `submitting` by anyone else was left by a process that died: nobody can know whether
-    its request went out. For the same reason an intention just written is carried out even if
-    the clock was set back since.
+    `link_life_seconds` is that of its upstream's kind. `intended` says that this driver itself
+    wrote the intention to submit a moment ago. A run found `submitting` by anyone else was left by
+    a process that died: nobody can know whether its request went out. For the same reason an
+    intention just written is carried out even if the clock was set back since.
     """
     if run.is_final:
         return Rest(None)
@@ -79,11 +79,13 @@ def next_step(
         case RunState.QUEUED:
             return Feed(DeadlinePassed() if now >= run.deadline_at else Retry())
         case RunState.RUNNING:
-            hopeless = now >= _watch_until(run, link_life_seconds) and run.tries > 0  # the last poll failed
+            failed = run.tries > 0  # the last poll
+            hopeless = failed and now >= _watch_until(run, link_life_seconds)
             return Feed(DeadlinePassed()) if hopeless else Poll()
         case RunState.KEEPING:
             # However late it is, it is tried: the gateway may have been stopped meanwhile.
-            return Keep(refresh=run.tries > 0 or not run.links or now >= keep_until(run, link_life_seconds))
+            stale = run.tries > 0 or not run.links or now >= keep_until(run, link_life_seconds)
+            return Keep(refresh=stale and run.upstream_task_id is not None)
         case RunState.UNSURE if now < run.deadline_at:
             return Submit()
         case _:
@@ -93,7 +95,8 @@ def next_step(
 def _watch_until(run: Run, link_life_seconds: float | None) -> float:
     """A paid task that cannot be asked after is not given up at the deadline but only when
     its links must be dead: upstream may come back and have the pictures."""
-    return max(run.deadline_at, (run.accepted_at or run.created_at) + (link_life_seconds or LINK_LIFE_SECONDS))
+    began = run.created_at if run.accepted_at is None else run.accepted_at
+    return max(run.deadline_at, began + (link_life_seconds or LINK_LIFE_SECONDS))
 
 
 def keep_until(run: Run, link_life_seconds: float | None) -> float:

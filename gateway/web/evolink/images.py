@@ -212,8 +212,9 @@ class Images:
         return task, {"Preference-Applied": wait.applied}
 
     def _answer(self, task: Task, headers: Mapping[str, str]) -> Response:
-        body = wire.task_body(task.job, task.run, self._current.policy.public_url)
-        soon = prefer.retry_after(task.run, self._clock())
+        now = self._clock()
+        body = wire.task_body(task.job, task.run, self._current.policy.public_url, now)
+        soon = prefer.retry_after(task.run, now)
         return Response(body, media_type="application/json", headers={**headers, **soon})
 
 

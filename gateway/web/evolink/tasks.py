@@ -100,7 +100,8 @@ class TaskLists:
             page_size=read_whole(query, "page_size", usual=PAGE_SIZE, most=MAX_AT_ONCE),
         )
         found, total = await self._tasks.page(team, asked)
-        rows = [wire.task_row(one.job, one.run) for one in found]
+        now = self._current.clock()
+        rows = [wire.task_row(one.job, one.run, now) for one in found]
         shown = {"data": rows, "page": asked.page, "page_size": asked.page_size, "total": total}
         return json_response(shown)
 
@@ -116,7 +117,8 @@ class TaskLists:
         body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
         ids = read_ids(body)
         found = await self._tasks.batch(team, ids)
-        tasks = [wire.task_object(one.job, one.run, policy.public_url) for one in found]
+        now, base = self._current.clock(), policy.public_url
+        tasks = [wire.task_object(one.job, one.run, base, now) for one in found]
         return json_response({"data": tasks})
 
 

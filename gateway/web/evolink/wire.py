@@ -1,7 +1,8 @@
 """The wire of our own API: core values to JSON and headers, headers to core values.
 
-The task object is upstream's own, with our id, our links and our state put in. JSON is compact
-with sorted keys, as upstream's is: there are clients that read it with grep.
+The task object is upstream's own where the upstream is of the kind that is mirrored, with our id,
+our links and our state put in; work of other kinds is told in the same shape. JSON is compact with
+sorted keys, as upstream's is: there are clients that read it with grep.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import orjson
 
 from gateway.core.model import Freshness, Job, Run, RunState, Verdict
 from gateway.core.orders.admission import Hit, Joined, Replayed, Settled, Started
+from gateway.core.runs import docket, showing
+from gateway.core.runs.docket import Docket, Tokens
 from gateway.core.runs.failures import task_error
 from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
 from gateway.web.remedies import doc_url
@@ -25,14 +28,17 @@ CACHE_NAME: Final = "image-gateway"
 IGNORED: Final = "; detail=client-control-ignored"
 """Of a client whose `Cache-Control` would have passed the cache by, and may not."""
 
+MIRRORED: Final = "evolink"
+"""The kind of upstream whose API this is: what it says beyond our own words is told too."""
+
 TASK_TYPE: Final = "image"
 KEEPING_PROGRESS: Final = 99
 """Upstream is finished, our copy is not: the client must not take it for complete yet."""
 
 STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
-    # A task's status → the states of its run. We cancel nothing, and show as failed what upstream
-    # cancelled. A run that upstream has taken is `processing` in lists from its first moment; the
-    # task itself says `pending` for as long as upstream's own does.
+    # A task's status → the states that its run is shown in (`showing`). We cancel nothing, and show
+    # as failed what upstream cancelled. A run that upstream has taken is `processing` in lists from
+    # its first moment; the task itself says `pending` for as long as upstream's own does.
     "pending": (RunState.SUBMITTING, RunState.QUEUED, RunState.UNSURE),
     "processing": (RunState.RUNNING, RunState.KEEPING),
     "completed": (RunState.DONE,),
@@ -46,7 +52,6 @@ MOULDS: Final = 64
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
 _GREPPED: Final = ("id", "status")
-_AT_WORK: Final = ("processing", "running", "in_progress", "completed")
 _PAID: Final = ("credits_used", "credits_reserved", "estimated_cost")
 _MIN_ID_LENGTH: Final = 16
 """A shorter task id may stand in a text by chance."""
@@ -83,18 +88,19 @@ def _has_key(value: object, name: str) -> bool:
 # --- tasks -------------------------------------------------------------------------------------
 
 
-def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
+def task_object(job: Job, run: Run, public_url: str, now: float) -> dict[str, Any]:
     """The task as the client sees it: upstream's last word, with our id and our links in it."""
+    told = docket.read(run.task)
     task: dict[str, Any] = {
         "object": "image.generation.task",
         "type": TASK_TYPE,
-        **orjson.loads(run.task),
+        **(told.said if told.kind == MIRRORED else _in_its_shape(told, run)),
         "created": int(job.created_at),
         "id": job.id,
         "model": run.model,
     }
     task.setdefault("task_info", {"can_cancel": False})
-    _show_state(task, run)
+    _show_state(task, run, told, now)
     if job.verdict is Verdict.HIT and isinstance(task["task_info"], dict):
         task["task_info"] = {**task["task_info"], "estimated_time": 0}  # else clients show a guess
     if job.verdict is not Verdict.STARTED:
@@ -110,11 +116,11 @@ def task_object(job: Job, run: Run, public_url: str) -> dict[str, Any]:
     return {name: _rewritten(value, ours) for name, value in task.items()}
 
 
-def task_body(job: Job, run: Run, public_url: str) -> bytes:
+def task_body(job: Job, run: Run, public_url: str, now: float) -> bytes:
     """The task object as JSON. Of an ended run it is rendered once for all its jobs, whose
     answers differ in id and time alone."""
     if not run.is_final:
-        return to_json(task_object(job, run, public_url))
+        return to_json(task_object(job, run, public_url, now))
     mould = _mould(run, job.verdict, public_url)
     created = b'"created":%d' % int(job.created_at)
     return mould.replace(_MOULD_CREATED, created, 1).replace(_MOULD_ID, job.id.encode())
@@ -127,12 +133,13 @@ _MOULD_CREATED: Final = b'"created":%d' % int(_MOULD_JOB.created_at)
 
 @lru_cache(maxsize=MOULDS)
 def _mould(run: Run, verdict: Verdict, public_url: str) -> bytes:
-    return to_json(task_object(replace(_MOULD_JOB, verdict=verdict), run, public_url))
+    job = replace(_MOULD_JOB, verdict=verdict)
+    return to_json(task_object(job, run, public_url, run.finished_at or run.created_at))
 
 
-def task_row(job: Job, run: Run) -> dict[str, object]:
+def task_row(job: Job, run: Run, now: float) -> dict[str, object]:
     """The task as one row of a list."""
-    task, done = task_object(job, run, ""), run.state is RunState.DONE
+    task, done = task_object(job, run, "", now), run.state is RunState.DONE
     usage = task.get("usage")
     spent = usage.get("credits_used") if done and isinstance(usage, dict) else 0
     return {
@@ -143,12 +150,35 @@ def task_row(job: Job, run: Run) -> dict[str, object]:
         "id": job.id,
         "model": run.model,
         "progress": task["progress"],
-        "status": _STATUS[run.state],
+        "status": _STATUS[showing.shown_state(run)],
         "type": TASK_TYPE,
     }
 
 
-def _show_state(task: dict[str, Any], run: Run) -> None:
+def _in_its_shape(told: Docket, run: Run) -> dict[str, Any]:
+    """What a finished task says of its work, of one whose vendor says it otherwise."""
+    if not run.links:
+        return {}
+    shape: dict[str, Any] = {
+        "results": list(run.links),
+        "result_data": [{"url": link} for link in run.links],
+        "usage": {"credits_used": 0, **(_tokens(told.tokens) if told.tokens else {})},
+    }
+    if run.accepted_at is not None and run.upstream_finished_at is not None:
+        shape["duration"] = round(max(0.0, run.upstream_finished_at - run.accepted_at))
+    return shape
+
+
+def _tokens(tokens: Tokens) -> dict[str, int]:
+    return {
+        "image_input_tokens": tokens.image_in,
+        "image_output_tokens": tokens.image_out,
+        "text_input_tokens": tokens.text_in,
+        "total_tokens": tokens.total,
+    }
+
+
+def _show_state(task: dict[str, Any], run: Run, told: Docket, now: float) -> None:
     if run.state is RunState.DONE:
         task.update(status="completed", progress=100)
         return
@@ -163,10 +193,12 @@ def _show_state(task: dict[str, Any], run: Run) -> None:
     if run.state is RunState.KEEPING:
         task.update(status="processing", progress=KEEPING_PROGRESS)
     elif run.state is RunState.RUNNING:
-        progress = task.get("progress")
-        whole = progress if type(progress) is int else 0
-        task["status"] = "processing" if task.get("status") in _AT_WORK else "pending"
-        task["progress"] = min(max(whole, 0), KEEPING_PROGRESS)
+        task["status"] = "processing" if told.at_work else "pending"
+        task["progress"] = min(told.progress, KEEPING_PROGRESS)
+    elif showing.is_awaited(run):
+        left = showing.seconds_left(run, now)
+        task.update(status="processing", progress=showing.guessed_progress(run, now))
+        task["task_info"] = {"can_cancel": False, "estimated_time": left}
     else:
         task.update(status="pending", progress=0)
 

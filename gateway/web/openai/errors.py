@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.model import Failure, FailureKind
-from gateway.core.runs.failures import submit_error
+from gateway.core.runs.failures import BLOCKED, CALLERS_TO_MEND, submit_error
 from gateway.errors import (
     BudgetExhausted,
     CallerError,
@@ -29,27 +29,6 @@ from gateway.web.openai.wire import parameter
 from gateway.web.remedies import doc_url
 
 USER_ERROR: Final = "image_generation_user_error"
-BLOCKED: Final = frozenset(
-    {
-        "content_filter",
-        "content_policy_violation",
-        "input_moderation_failed",
-        "moderation_blocked",
-        "sensitive_content",
-    }
-)
-"""Codes of ours and upstream's that speak of what the picture would show."""
-
-CALLERS_TO_MEND: Final = frozenset(
-    {
-        "generation_failed_no_content",
-        "image_dimension_mismatch",
-        "image_processing_error",
-        "invalid_parameters",
-    }
-)
-"""Codes of failed tasks that only another request can mend."""
-
 PATIENCE_SECONDS: Final = 60.0
 """The longest `Retry-After` that OpenAI's clients wait for; a longer one they cut to seconds."""
 

@@ -17,6 +17,8 @@ from gateway.core.model import Run
 from gateway.core.orders.defaults import defaults
 from gateway.core.orders.spellings import AUTO
 from gateway.core.orders.validation import ANY_TEAM
+from gateway.core.runs import docket
+from gateway.core.runs.docket import Tokens
 from gateway.errors import InvalidRequest
 
 # --- requests ------------------------------------------------------------------------------------
@@ -186,8 +188,8 @@ def facts(run: Run) -> dict[str, object]:
         told["output_format"] = _FORMATS.get(first.extension, first.extension)
     if run.quality in _QUALITIES:
         told["quality"] = run.quality
-    if usage := _usage(orjson.loads(run.task).get("usage")):
-        told["usage"] = usage
+    if tokens := docket.read(run.task).tokens:
+        told["usage"] = _usage(tokens)
     return told
 
 
@@ -201,26 +203,17 @@ def with_links(told: Mapping[str, object], links: Iterable[str]) -> bytes:
     return orjson.dumps({**told, "data": [{"url": link} for link in links]})
 
 
-def _usage(upstream: object) -> dict[str, object] | None:
-    """Upstream's counts of tokens under OpenAI's names; None unless they are all there."""
-    counts = upstream if isinstance(upstream, dict) else {}
-    images, text, made = (
-        _count(counts.get(name))
-        for name in ("image_input_tokens", "text_input_tokens", "image_output_tokens")
-    )
-    if images is None or text is None or made is None:
-        return None
-    total = _count(counts.get("total_tokens"))
-    return {
-        "input_tokens": images + text,
-        "input_tokens_details": {"image_tokens": images, "text_tokens": text},
-        "output_tokens": made,
-        "total_tokens": images + text + made if total is None else total,
+def _usage(tokens: Tokens) -> dict[str, object]:
+    told: dict[str, object] = {
+        "input_tokens": tokens.image_in + tokens.text_in,
+        "input_tokens_details": {"image_tokens": tokens.image_in, "text_tokens": tokens.text_in},
+        "output_tokens": tokens.image_out + tokens.text_out,
+        "total_tokens": tokens.total,
     }
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    if tokens.text_out:
+        made = {"image_tokens": tokens.image_out, "text_tokens": tokens.text_out}
+        told["output_tokens_details"] = made
+    return told
 
 
 # --- models --------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class OwnOrders:
             if asked.cursor is not None:
                 raise InvalidRequest("With a 'task' there is no 'cursor'.", param="cursor")
             own = await self._ledger.jobs(team, [asked.task])
-            return page_response([order_shape(one, base) for one in own], None)
+            return page_response([order_shape(one, base, call.clock()) for one in own], None)
         found, last = await light_page(
             lambda mark, count: self._ledger.orders(team, after=mark, limit=count),
             after=asked.after,
@@ -97,12 +97,12 @@ class OwnOrders:
             mark=lambda one: (one.job.created_at, one.job.id),
             weigh=lambda one: len(one.run.request) + len(one.run.task),
         )
-        return page_response([order_shape(one, base) for one in found], last)
+        return page_response([order_shape(one, base, call.clock()) for one in found], last)
 
 
-def order_shape(task: Task, public_url: str) -> OrderShape:
+def order_shape(task: Task, public_url: str, now: float) -> OrderShape:
     job, run = task
-    row, request = wire.task_row(job, run), _request(run)
+    row, request = wire.task_row(job, run, now), _request(run)
     return {
         "id": job.id,
         "created_at": instant(job.created_at),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.evolink.answers import MAX_LINKS, VendorAnswer, read_poll, read_submit
+from gateway.core.runs import docket
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -54,7 +55,7 @@ def test_a_task_id_means_accepted(status: int) -> None:
     task = {"id": TASK_ID, "status": "pending", "new": {"field": None}, "progress": "odd"}
     event = read_submit(answer(status, task))
     assert isinstance(event, Accepted) and event.task_id == TASK_ID
-    assert orjson.loads(event.task) == task
+    assert docket.read(event.task) == docket.of_task(task)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,8 @@ def completed(**fields: Any) -> dict[str, Any]:
 def test_a_completed_task_gives_its_links(fields: dict[str, Any], links: tuple[str, ...]) -> None:
     event = read_poll(answer(200, completed(**fields)))
     assert isinstance(event, Finished) and event.links == links
-    assert orjson.loads(event.task) == completed(**fields)
+    told = docket.read(event.task)
+    assert (told.kind, told.said, told.at_work) == ("evolink", completed(**fields), True)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +286,24 @@ def test_credits_are_believed_when_they_are_sane(usage: Any, credits_used: float
 def test_a_failed_task(task: dict[str, Any], code: str, message: str) -> None:
     event = read_poll(answer(200, task))
     assert isinstance(event, TaskFailed) and (event.code, event.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("code", "providers"),
+    [
+        *((code, True) for code in ("service_error", "generation_timeout", "resource_exhausted")),
+        *((code, True) for code in ("quota_exceeded", "service_unavailable", "unknown_error")),
+        *((code, True) for code in ("model_unavailable", "upstream_error", "rate_limited")),
+        *((code, True) for code in ("channel_dead", "channel_no_credit", "")),
+        *((code, False) for code in ("content_policy_violation", "invalid_parameters")),
+        *((code, False) for code in ("image_processing_error", "image_dimension_mismatch")),
+        *((code, False) for code in ("request_cancelled", "generation_failed_no_content")),
+        *((code, False) for code in ("resource_not_found", "invalid_audio", "channel")),
+    ],
+)
+def test_whose_fault_a_failed_task_is(code: str, providers: bool) -> None:
+    event = read_poll(answer(200, {"status": "failed", **problem(code)}))
+    assert isinstance(event, TaskFailed) and event.is_providers is providers
 
 
 @pytest.mark.parametrize(
@@ -374,7 +394,7 @@ def test_no_answer_raises(status: int, body: bytes | None, some: dict[str, str])
     submitted, polled = read_submit(got), read_poll(got)
     assert isinstance(submitted, SUBMIT_EVENTS) and isinstance(polled, POLL_EVENTS)
     if isinstance(submitted, Accepted):
-        assert status < 300 and orjson.loads(submitted.task)["id"] == submitted.task_id
+        assert status < 300 and docket.read(submitted.task).said["id"] == submitted.task_id
     if isinstance(submitted, Refused):
         assert 400 <= submitted.status < 500 and (status < 300 or submitted.status == status)
         assert isinstance(orjson.loads(submitted.body), dict) and submitted.code
@@ -391,7 +411,7 @@ def test_completed_tasks_give_sane_links(task: dict[str, Any]) -> None:
     assert isinstance(event, Finished)
     assert event.links and len(set(event.links)) == len(event.links)
     assert all(link.startswith(("http://", "https://")) for link in event.links)
-    shown = orjson.loads(event.task)
+    shown = docket.read(event.task).said
     raw = orjson.dumps(shown.get("results"))
     if not any(orjson.dumps(link) in raw for link in event.links):
         raw = orjson.dumps(shown.get("result_data"))

@@ -208,6 +208,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "submit": lambda one: one.submit(A_RUN),
     "poll": lambda one: one.poll("task-unified-1"),
     "credits": lambda one: one.credits(),
+    "recovered": lambda one: one.recovered(A_RUN),
+    "forget": lambda one: one.forget(A_RUN),
     "upload_form": lambda one: one.upload_form(form(), folder="f"),
     "upload_content": lambda one: one.upload_content(
         content(), {FormField.NAME: "a.png"}, media_type="image/png", folder="f"

@@ -63,6 +63,8 @@ def a_full_run() -> Run:
         links=("https://a.test/1.png", "https://a.test/2.png"),
         kept=(Kept("https://a.test/1.png", picture),),
         credits_used=1.3,
+        besides_usd_micros=700,
+        billed_usd_micros=31_000,
         failure=Failure(FailureKind.REFUSED, "code", "message", status=422, body='{"x":"ü"}'),
         trouble=Trouble(NOW + 25.5, "ab" * 32, 2),
         lease_owner="worker-1",

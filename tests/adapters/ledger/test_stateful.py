@@ -150,15 +150,25 @@ class TwoLedgers(RuleBasedStateMachine):
         due=AGES,
         task=TASKS,
         shared=st.booleans(),
+        begun=st.booleans(),
         finished=AGES,
     )
     def go_on(
-        self, run_id: str, state: RunState, due: int, task: str | None, shared: bool, finished: int
+        self,
+        run_id: str,
+        state: RunState,
+        due: int,
+        task: str | None,
+        *,
+        shared: bool,
+        begun: bool,
+        finished: int,
     ) -> None:
         def step(run: Run) -> Run:
             return replace(
                 run,
                 state=state,
+                accepted_at=NOW if begun else None,
                 due_at=NOW + due,
                 upstream_task_id=task,
                 shared=shared and run.shared,

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from gateway.core.model import Delivery, DeliveryState, RunState, Usage, Verdict
 from gateway.core.money.accounts import NOTHING, Amounts, Window
 from gateway.core.money.budgets import account_keys
 from gateway.core.money.invariants import Invariant
+from gateway.core.runs import docket
 from gateway.ports.ledger import DeliveryFilter, PictureFilter, RunFilter
 
 HOOK = "https://client.test/hook"
@@ -483,4 +485,31 @@ async def test_ends_and_searches_of_the_ninth_schema_are_made_anew(tmp_path: Pat
     for text in ("vogel kafig", '"kafig, ein vogel"'):
         found = await ledger.find_pictures(PictureFilter(text=text), after=None, limit=9)
         assert [one.prompt for one in found] == [prompt], text
+    await ledger.close()
+
+
+async def test_runs_of_the_eleventh_schema_hold_nothing_besides_and_have_no_bill(
+    tmp_path: Path,
+) -> None:
+    """And the vendor's own task in them is read as what upstream has told."""
+    old = OldStore(tmp_path / "ledger.sqlite3", schema=11)
+    at = {"accepted_at": NOW + 1, "told_at": NOW + 1}
+    hold = {"hold_usd_micros": 5, "hold_images": 1, "hold_runs": 1}
+    task = {"id": "task-1", "status": "processing", "progress": 40}
+    written = {"task": json.dumps(task), "upstream_task_id": "task-1", **at, **hold}
+    old.add_run("live", "running", deadline_at=NOW + 1e9, **written)
+    old.add("jobs", id="job", run_id="live", team="alpha", verdict="started", created_at=NOW,
+            run_state="running", run_model="m")  # fmt: skip
+    ledger = await opened(old)
+    run = await ledger.run("live")
+    assert run is not None
+    assert (run.besides_usd_micros, run.billed_usd_micros) == (0, None)
+    told = docket.read(run.task)
+    assert (told.kind, told.at_work, told.progress, told.said) == ("evolink", True, 40, task)
+    assert await ledger.over_hold() == {}
+    tasks, total = await ledger.tasks("alpha", states=(RunState.RUNNING,), page=1, page_size=9)
+    assert (total, [one.job.id for one in tasks]) == (1, ["job"])
+    await change(ledger, replace(done(run, a_picture()), billed_usd_micros=9))
+    after = await ledger.run("live")
+    assert after is not None and after.billed_usd_micros == 9
     await ledger.close()

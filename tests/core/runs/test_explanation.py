@@ -173,6 +173,34 @@ def test_a_failed_run_says_why_and_what_it_cost(run: Run, words: str) -> None:
     assert told(run).endswith(words)
 
 
+def test_a_bill_above_the_hold_is_told_with_both_numbers() -> None:
+    bill = {"billed_usd_micros": 123_000, "spent": Amounts(123_000, 2, 1)}
+    more = "Upstream's bill was $0.123, $0.003 more than was held: its ceiling is set too low."
+    assert f"the cost was $0.123. {more}" in told(a_done_run(**bill))
+    lost = a_failed_run(FailureKind.RESULT_LOST, "result_lost", "Lost.", **bill)
+    assert told(lost).endswith(f"$0.123 counts as spent. {more}")
+    assert "held" not in told(a_done_run(billed_usd_micros=120_000))
+
+
+def test_what_is_held_besides_is_part_of_the_most() -> None:
+    run = a_run(besides_usd_micros=700, hold=Amounts(120_700, 2, 1))
+    assert "for at most $0.1207." in told(run)
+
+
+def test_an_answer_found_late_says_that_it_put_things_right() -> None:
+    lost = a_step("AnswerLost", 2, "failed", detail="the gateway was stopped")
+    found = replace(a_step("Delivered", 60, "keeping", detail="2 pictures"), before="failed")
+    text = told(a_done_run(), steps=[FAILED_OVER[0], lost, found])
+    assert (
+        f"; the answer of {BETA} was found after 1 min 0 s, and put that right (2 pictures)."
+        in text
+    )
+
+
+def test_a_run_whose_request_has_left_is_at_work() -> None:
+    assert "Upstream is at work on it; $0.12 is held" in told(a_run(accepted_at=AT + 0.2))
+
+
 def test_shadow_mode_and_no_store_are_told_of_a_run() -> None:
     first = a_step("Started", 0, "submitting", detail="shadow: usd_per_day")
     text = told(a_run(shared=False), steps=[first])
@@ -204,6 +232,8 @@ def test_a_long_way_is_cut_in_its_middle() -> None:
         ("Refused", f"{BETA} refused it after 2 s (why)"),
         ("AnswerLost", f"the answer of {BETA} was lost after 2 s (why)"),
         ("Unreachable", f"{BETA} could not be polled after 2 s (why)"),
+        ("Begun", "its request had left after 2 s, and the pictures were awaited"),
+        ("Delivered", f"{BETA} delivered after 2 s (why)"),
         ("KeepFailed", "a picture could not be fetched after 2 s (why)"),
         ("DeadlinePassed", "its time was over after 2 s"),
     ],

@@ -10,13 +10,16 @@ from core_samples import NOW, PRICE, a_run, an_ask, kept, some_rules
 from core_samples import Books as Ledger
 
 from gateway.core.catalog import Mode, Team
+from gateway.core.kinds import Kind
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     DeadlinePassed,
+    Delivered,
     Event,
     Finished,
     Hinted,
@@ -38,7 +41,7 @@ from gateway.core.runs.history import (
     last_number,
     note,
 )
-from gateway.core.runs.lifecycle import advance
+from gateway.core.runs.lifecycle import Rules, advance
 from gateway.core.runs.routing import Alternative, Outlook
 
 A, B = "https://files.test/a.png", "https://files.test/b.png"
@@ -54,6 +57,7 @@ class Life:
     run: Run = field(default_factory=lambda: a_run(n=2))
     now: float = NOW
     steps: list[Step] = field(default_factory=list)
+    rules: Rules = field(default_factory=lambda: some_rules(dead_after_seconds=1.0))
 
     def __post_init__(self) -> None:
         self.steps.append(begun(self.run))
@@ -62,9 +66,8 @@ class Life:
         for event in events:
             self.now += 1.0
             before = self.run
-            self.run = advance(
-                before, event, self.now, some_rules(outlook=Outlook(go), dead_after_seconds=1.0)
-            )
+            rules = replace(self.rules, outlook=Outlook(go))
+            self.run = advance(before, event, self.now, rules)
             if step := note(before, event, self.run, self.now):
                 self.steps.append(step)
         return self
@@ -91,6 +94,37 @@ def test_a_simple_life_is_four_steps() -> None:
     assert [step.at for step in life.steps] == [NOW, NOW + 1, NOW + 5, NOW + 6]
     assert {step.run_id for step in life.steps} == {life.run.id}
     assert {step.number for step in life.steps} == {0}  # the ledger gives the numbers
+
+
+WHOLE = some_rules(kind=Kind("whole", is_whole=True, link_life_seconds=None))
+
+
+@pytest.mark.parametrize(
+    ("bill", "detail"),
+    [
+        (None, "2 pictures"),
+        (25_000, "2 pictures, billed $0.025"),
+        (31_000, "2 pictures, billed $0.031, $0.005 more than held"),
+    ],
+)
+def test_a_submit_that_is_the_whole_work_is_four_steps(bill: int | None, detail: str) -> None:
+    life = Life(rules=WHOLE).happen(Begun(), Delivered("{}", (A, B), bill))
+    life.happen(PicturesKept((kept(A), kept(B))))
+    assert life.told() == [
+        ("Started", "", "submitting", ""),
+        ("Begun", "submitting", "submitting", ""),
+        ("Delivered", "submitting", "keeping", detail),
+        ("PicturesKept", "keeping", "done", "2 pictures"),
+    ]
+
+
+def test_an_answer_that_is_found_late_is_a_step_out_of_the_end() -> None:
+    life = Life(rules=WHOLE).happen(AnswerLost("the gateway was stopped"))
+    life.happen(Delivered("{}", (A, B), 9))
+    assert life.told()[1:] == [
+        ("AnswerLost", "submitting", "failed", "outcome_unknown"),
+        ("Delivered", "failed", "keeping", "2 pictures, billed $0.000009"),
+    ]
 
 
 def test_a_step_has_the_route_that_the_run_is_on_then() -> None:
@@ -131,7 +165,7 @@ def test_what_starts_no_run_writes_no_step() -> None:
 def test_hours_of_an_upstream_that_is_down_are_some_tens_of_steps() -> None:
     life = Life(run=a_run(n=2, deadline_at=NOW + 1e7)).happen(NotNow("HTTP 503"))
     for _ in range(20_000):
-        life.happen(Retry(), go=BACK).happen(NotNow("HTTP 503"))
+        life.happen(Retry(), go=BACK).happen(Begun(), NotNow("HTTP 503"))
     life.happen(Retry(), go=BACK).happen(TASK)
     assert life.run.attempts == 20_002
     assert len(life.steps) < MOST_STEPS

@@ -11,8 +11,10 @@ from gateway.core.model import Run, RunState
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     DeadlinePassed,
+    Delivered,
     Event,
     Finished,
     KeepFailed,
@@ -33,7 +35,9 @@ from gateway.core.runs.leases import (
 )
 
 ACCEPTED = Accepted("task-unified-1", "{}")
+DELIVERED = Delivered("{}", ("spool:run_1-1/0",), 31_000)
 OTHERS: tuple[Event, ...] = (
+    Begun(),
     Refused(400, "{}", "bad", "no"),
     NotNow("busy"),
     CredentialsRefused(401, "no"),
@@ -53,7 +57,9 @@ def taken(**changes: object) -> Run:
     return replace(a_run(), lease_owner="mine", lease_until=100.0, **changes)
 
 
-@pytest.mark.parametrize("event", [ACCEPTED, *OTHERS], ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize(
+    "event", [ACCEPTED, DELIVERED, *OTHERS], ids=lambda event: type(event).__name__
+)
 def test_whoever_has_the_run_records_what_happened(event: Event) -> None:
     """Also after the lease ran out, as long as nobody has taken the run since."""
     run = taken()
@@ -69,13 +75,14 @@ def test_whoever_lost_it_records_nothing(event: Event, owner: str | None) -> Non
     assert not may_record(run, event, replace(run, lease_owner=owner))
 
 
+@pytest.mark.parametrize("event", [ACCEPTED, DELIVERED], ids=lambda event: type(event).__name__)
 @pytest.mark.parametrize("state", RunState)
-def test_that_a_task_was_taken_is_recorded_by_all_means(state: RunState) -> None:
+def test_that_upstream_did_it_is_recorded_by_all_means(state: RunState, event: Event) -> None:
     """What is paid must not be forgotten; the table of transitions says where it is news."""
     run = taken()
     now_is = replace(run, lease_owner="another", state=state)
-    assert may_record(run, ACCEPTED, now_is)
-    assert not may_record(run, ACCEPTED, replace(now_is, attempts=run.attempts + 1))
+    assert may_record(run, event, now_is)
+    assert not may_record(run, event, replace(now_is, attempts=run.attempts + 1))
 
 
 def test_each_submit_stands_somewhere_else() -> None:

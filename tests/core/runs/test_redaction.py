@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from core_samples import a_run
 
 from gateway.core.model import Failure, FailureKind, Kept, Picture, RunState
+from gateway.core.runs import docket
+from gateway.core.runs.docket import Docket, Tokens
 from gateway.core.runs.redaction import wordless
 
 SECRET = "secret"
@@ -46,7 +49,7 @@ def test_numbers_states_and_ids_stay_and_words_go() -> None:
     bare = wordless(run)
     assert SECRET not in repr(bare)
     assert json.loads(bare.request) == {"prompt": "", "n": 2, "size": "1:1", "quality": "low"}
-    task = json.loads(bare.task)
+    task = docket.read(bare.task).said
     assert task["results"] == [bare.kept[0].link]  # by which it still finds the permanent one
     assert task["result_data"] == [{"url": bare.kept[0].link, "revised_prompt": ""}]
     assert (task["id"], task["progress"], task["usage"]) == ("task-1", 100, {"credits_used": 2.5})
@@ -57,6 +60,15 @@ def test_numbers_states_and_ids_stay_and_words_go() -> None:
     assert json.loads(bare.failure.body or "")["error"]["code"] == "bad_prompt"
     assert (bare.id, bare.spent, bare.hold) == (run.id, run.spent, run.hold)
     assert wordless(bare) == bare
+
+
+def test_of_a_docket_the_counts_stay() -> None:
+    told = Docket("openai", at_work=True, tokens=Tokens(1, 2, 3), request_id="req_1", said=TASK)
+    former, now = a_run(task=json.dumps(TASK)), a_run(task=docket.written(told))
+    bare = docket.read(wordless(now).task)
+    assert bare == replace(told, said=docket.read(wordless(former).task).said)
+    assert SECRET not in wordless(now).task and SECRET in now.task
+    assert wordless(wordless(now)) == wordless(now)
 
 
 @pytest.mark.parametrize("code", ["No SECRET please", "a secret", "SECRET", "", "x" * 65])

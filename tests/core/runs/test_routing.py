@@ -29,7 +29,6 @@ from gateway.core.runs.routing import (
     affordable,
     alternatives,
     by_price,
-    is_providers_fault,
     moves,
     next_after,
 )
@@ -44,24 +43,6 @@ ALL = (CHEAP, MIDDLE, DEAR)
 def on(route: Alternative, **fields: object) -> Run:
     base = a_run(n=2, upstream=route.upstream, upstream_model=route.upstream_model)
     return replace(base, hold=route.hold(base), price_usd_micros=route.price_usd_micros, **fields)
-
-
-@pytest.mark.parametrize(
-    ("code", "providers"),
-    [
-        *((code, True) for code in ("service_error", "generation_timeout", "resource_exhausted")),
-        *((code, True) for code in ("quota_exceeded", "service_unavailable", "unknown_error")),
-        *((code, True) for code in ("model_unavailable", "upstream_error", "rate_limited")),
-        *((code, True) for code in ("channel_dead", "channel_no_credit")),
-        *((code, False) for code in ("content_policy_violation", "invalid_parameters")),
-        *((code, False) for code in ("image_processing_error", "image_dimension_mismatch")),
-        *((code, False) for code in ("request_cancelled", "generation_failed_no_content")),
-        *((code, False) for code in ("resource_not_found", "invalid_audio", "", "channel")),
-    ],
-)
-def test_whose_fault_a_failed_task_is(code: str, providers: bool) -> None:
-    assert is_providers_fault(code) is providers
-    assert moves(TaskFailed("{}", code, "")) is providers
 
 
 def test_only_what_was_not_taken_moves_a_run() -> None:
@@ -107,7 +88,7 @@ def test_a_route_without_a_price_for_the_order_is_none() -> None:
     [
         (NotNow(""), [DEAR], [CHEAP, MIDDLE, DEAR]),
         (CredentialsRefused(401, ""), [DEAR], [CHEAP, DEAR]),
-        (TaskFailed("{}", "service_error", ""), [CHEAP, DEAR], [CHEAP, DEAR]),
+        (TaskFailed("{}", "x", "", is_providers=True), [CHEAP, DEAR], [CHEAP, DEAR]),
         (Retry(), [CHEAP, MIDDLE, DEAR], [CHEAP, MIDDLE, DEAR]),
     ],
 )

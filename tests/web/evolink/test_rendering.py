@@ -36,14 +36,14 @@ def test_every_job_gets_what_was_rendered_for_it_alone(
     run = a_run(state, {**theirs, "note": text, "nested": {"created": created, "id": text}})
     for suffix in ("aaaaaaaa", "bbbbbbbb"):
         job = replace(a_job(verdict), id=f"task-unified-{created}-{suffix}", created_at=created)
-        assert task_body(job, run, BASE) == to_json(task_object(job, run, BASE))
+        assert task_body(job, run, BASE, NOW) == to_json(task_object(job, run, BASE, NOW))
 
 
 def test_the_same_run_with_other_news_is_rendered_anew() -> None:
     run, job = a_run(S.DONE), a_job()
-    first = task_body(job, run, BASE)
-    assert task_body(job, replace(run, kept=run.kept[::-1]), BASE) == first
-    moved = task_body(job, run, "https://elsewhere.test")
+    first = task_body(job, run, BASE, NOW)
+    assert task_body(job, replace(run, kept=run.kept[::-1]), BASE, NOW) == first
+    moved = task_body(job, run, "https://elsewhere.test", NOW)
     assert moved == first.replace(BASE.encode(), b"https://elsewhere.test") != first
 
 
@@ -56,7 +56,7 @@ def test_every_state_has_one_status() -> None:
 @pytest.mark.parametrize("state", S)
 def test_a_row_says_what_the_task_says(state: RunState, verdict: Verdict) -> None:
     run = a_run(state)
-    row, task = task_row(a_job(verdict), run), shown(run, verdict)
+    row, task = task_row(a_job(verdict), run, NOW), shown(run, verdict)
     assert row == {
         "created_at": int(NOW),
         "credits_used": 1.8 if (state, verdict) == (S.DONE, V.STARTED) else 0,
@@ -73,4 +73,4 @@ def test_a_row_says_what_the_task_says(state: RunState, verdict: Verdict) -> Non
 @pytest.mark.parametrize("odd", [{"usage": 7}, {"usage": {"credits_used": "many"}}, {"usage": {}}])
 def test_odd_usage_is_no_number(odd: dict[str, Any]) -> None:
     run = a_run(S.DONE, {"status": "completed", **odd})
-    assert task_row(a_job(), run)["credits_used"] == 0
+    assert task_row(a_job(), run, NOW)["credits_used"] == 0

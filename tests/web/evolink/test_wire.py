@@ -131,7 +131,7 @@ def a_job(verdict: Verdict = V.STARTED) -> Job:
 
 def shown(run: Run, verdict: Verdict = V.STARTED) -> dict[str, Any]:
     """The task as it reads after a trip over the wire."""
-    read: dict[str, Any] = orjson.loads(to_json(task_object(a_job(verdict), run, BASE)))
+    read: dict[str, Any] = orjson.loads(to_json(task_object(a_job(verdict), run, BASE, NOW)))
     return read
 
 
@@ -309,7 +309,7 @@ def test_no_result_is_shown_before_it_is_kept(
 
 
 def test_json_is_compact_and_sorted() -> None:
-    body = to_json(task_object(a_job(), a_run(S.DONE), BASE))
+    body = to_json(task_object(a_job(), a_run(S.DONE), BASE, NOW))
     read = orjson.loads(body)
     assert list(read) == sorted(read) and list(read["usage"]) == sorted(read["usage"])
     assert body == orjson.dumps(read)
@@ -320,7 +320,7 @@ def test_json_is_compact_and_sorted() -> None:
 @STEADY
 @given(theirs_any, st.sampled_from([S.RUNNING, S.DONE, S.FAILED]))
 def test_a_grep_finds_the_tasks_own_id_and_status(theirs: dict[str, Any], state: RunState) -> None:
-    task = task_object(a_job(), a_run(state, theirs), BASE)
+    task = task_object(a_job(), a_run(state, theirs), BASE, NOW)
     body = to_json(task)
     assert orjson.loads(body) == task
     for name in ("id", "status"):
