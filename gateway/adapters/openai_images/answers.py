@@ -88,10 +88,10 @@ class Meant(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An answer without pictures; `seconds` is how long it took from when all had been sent."""
+    """An answer without pictures; `is_slow`: upstream has had time for work before it."""
 
     answer: VendorAnswer
-    seconds: float
+    is_slow: bool
     prompt: str = ""
 
 
@@ -247,7 +247,7 @@ def _event(meant: Meant, told: _Telling) -> SubmitEvent:
             return NotNow(told.reason, wait, Why.PASSING, words=told.words)
         case Meant.MISFIT:
             return NotNow(_misfit(told), wait, Why.DECLINED, its_own=True, words=told.words)
-        case Meant.BROKEN if told.heard.seconds < SLOW_SECONDS:
+        case Meant.BROKEN if not told.heard.is_slow:
             return NotNow(told.reason, wait, Why.DECLINED, words=told.words)
         case Meant.BROKEN:
             return _failed(told, "server_error", is_providers=True)

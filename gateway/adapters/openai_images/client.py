@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import orjson
 
-from gateway.adapters.openai_images.answers import Heard, read_refusal, request_id
+from gateway.adapters.openai_images.answers import SLOW_SECONDS, Heard, read_refusal, request_id
 from gateway.adapters.openai_images.asked import (
     LINK,
     OPENAI,
@@ -82,7 +82,8 @@ CUT_OFF: Final = "the gateway was stopped while the request was going out"
 @dataclass(frozen=True, slots=True)
 class OpenAIClientDeps:
     """`references` gives what fetches the links of a team, `rates` what tokens cost on the route of
-    a run, `picture_limit_bytes` how large a picture may be as the settings are now."""
+    a run, `picture_limit_bytes` how large a picture may be as the settings are now. A failure that
+    came after `slow_seconds` may be charged."""
 
     spool: AnswerSpool
     references: Callable[[str], Links]
@@ -90,6 +91,7 @@ class OpenAIClientDeps:
     picture_limit_bytes: Callable[[], int]
     transports: Transports = straight
     dialect: OpenAIDialect = field(default_factory=OpenAIDialect)
+    slow_seconds: float = SLOW_SECONDS
     headers: Mapping[str, str] = field(default_factory=dict)
     """More that goes with every call, such as `OpenAI-Organization`."""
 
@@ -202,7 +204,7 @@ class OpenAIClient:
             await response.aclose()
         if answer.status == PROXY_WANTS_CREDENTIALS:
             return NotNow("the proxy wants other credentials", why=Why.NEVER_SENT)
-        return read_refusal(Heard(answer, call.seconds(), _prompt(run)))
+        return self._heard(run, answer, call.seconds())
 
     async def _taken_in(
         self, run: Run, response: httpx.Response, call: _Call, arriving: Arriving
@@ -233,7 +235,11 @@ class OpenAIClient:
             return AnswerLost(f"the answer cannot be read: {spooled.trouble}", heard=True)
         body = orjson.dumps(dict(spooled.answer.said))
         answer = VendorAnswer(spooled.status, body, spooled.headers)
-        return read_refusal(Heard(answer, seconds, _prompt(run)))
+        return self._heard(run, answer, seconds)
+
+    def _heard(self, run: Run, answer: VendorAnswer, seconds: float) -> SubmitEvent:
+        prompt = orjson.loads(run.request)["prompt"]
+        return read_refusal(Heard(answer, seconds >= self._deps.slow_seconds, prompt))
 
     def _delivered(self, run: Run, spooled: Spooled) -> Delivered | None:
         """What came, with its bill; None where no picture did."""
@@ -294,8 +300,3 @@ def _disk_refused(call: _Call, error: OSError) -> SubmitEvent:
 
 def _as_base64(size_bytes: int) -> int:
     return -(-size_bytes // 3) * 4
-
-
-def _prompt(run: Run) -> str:
-    prompt = orjson.loads(run.request).get("prompt")
-    return prompt if isinstance(prompt, str) else ""

@@ -11,8 +11,8 @@ from gateway.adapters.openai_images.coded import CodedPicture
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.core.picture_errors import LinkBroken, LinkDead
 from gateway.ports.outbound import Links
+from gateway.ports.spool import SCHEME
 
-SCHEME: Final = "spool:"
 _LINK: Final = re.compile(r"spool:([A-Za-z0-9_]{1,64}-[0-9]{1,9})/([0-9]{1,4})")
 
 

@@ -79,8 +79,8 @@ class Spooled:
 
 
 class AnswerSpool:
-    """One folder for all upstreams of this kind. What is asynchronous raises OSError where the
-    disk fails."""
+    """One folder for all upstreams of this kind (`gateway.ports.spool.PaidAnswers`). What is
+    asynchronous raises OSError where the disk fails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -17,12 +17,16 @@ from severed import ended
 
 from gateway.adapters.openai_images.asked import OpenAIDialect
 from gateway.adapters.openai_images.client import OpenAIClient, OpenAIClientDeps
+from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.vendor import Timeouts, Transports, VendorAccount, straight
+from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows
+from gateway.ports.outbound import Links
+from gateway.ports.spool import PaidAnswers
+from gateway.ports.upstream import Upstream
 
 KEY = "sk-test-key-0123456789"
 RATES = Rates(text_in=5, image_in=8, image_out=30)
@@ -116,6 +120,13 @@ class Asked:
         return found
 
 
+def of_the_ports(
+    client: OpenAIClient, spool: AnswerSpool, links: SpoolLinks
+) -> tuple[Upstream, PaidAnswers, Links]:
+    """They are what the ports ask for: it is for mypy to see."""
+    return client, spool, links
+
+
 Behave = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Answer = Behave | bytes
 
@@ -142,7 +153,7 @@ async def hang_up(_: asyncio.StreamWriter) -> None:
 
 
 @dataclass
-class Upstream:
+class Server:
     """Gives the one answer to everybody, and remembers what it was sent."""
 
     answer: Answer = b""
@@ -183,8 +194,8 @@ async def _read(reader: asyncio.StreamReader) -> Asked:
 
 
 @asynccontextmanager
-async def upstream(answer: Answer = b"") -> AsyncIterator[Upstream]:
-    one = Upstream(answer)
+async def upstream(answer: Answer = b"") -> AsyncIterator[Server]:
+    one = Server(answer)
     server = await asyncio.start_server(one.serve, "127.0.0.1", 0)
     one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
@@ -205,7 +216,7 @@ async def client(
     seconds: float = 5.0,
     rates: Rates | None = RATES,
     limit: int = LIMIT,
-    transports: Transports = straight,
+    **more: Any,
 ) -> AsyncIterator[OpenAIClient]:
     spool = AnswerSpool(folder)
     await spool.open()
@@ -219,7 +230,7 @@ async def client(
             rates=lambda _: rates,
             picture_limit_bytes=lambda: limit,
             dialect=dialect,
-            transports=transports,
+            **more,
         ),
     )
     try:

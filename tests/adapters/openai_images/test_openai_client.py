@@ -360,17 +360,14 @@ async def test_every_other_answer(tmp_path: Path, answer: Answer, kind: type[Any
             assert isinstance(await one.recovered(RUN), AnswerLost)
 
 
-async def test_a_failure_after_long_work_may_be_charged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.adapters.openai_images.answers.SLOW_SECONDS", 0.2)
-
+async def test_a_failure_after_long_work_may_be_charged(tmp_path: Path) -> None:
     async def late(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.3)
         writer.write(answering(error("server_error", "retry"), 500, x_request_id="req_9"))
         await writer.drain()
 
-    event = await submit(late, tmp_path)
+    assert isinstance(await submit(late, tmp_path), NotNow)
+    event = await submit(late, tmp_path, slow_seconds=0.2)
     assert isinstance(event, TaskFailed) and event.charged and event.is_providers
     assert docket.read(event.task).request_id == "req_9"
 

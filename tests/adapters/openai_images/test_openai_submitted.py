@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from core_samples import STEADY
+from hypothesis import given
+from hypothesis import strategies as st
 from openai_upstream import error
 
-from gateway.adapters.openai_images.answers import SLOW_SECONDS, Heard, read_refusal
+from gateway.adapters.openai_images.answers import Heard, read_refusal
 from gateway.adapters.openai_images.fault_codes import ABOUT_CONTENT, OUR_BALANCE
 from gateway.adapters.outbound.said import VendorAnswer
 from gateway.core.runs import docket
@@ -33,12 +36,19 @@ SAFETY = "Your request was rejected by the safety system. safety_violations=[sex
 HTML = b"<html><head><title>502 Bad Gateway</title></head></html>"
 
 
+def orjson_or_nothing(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a number that is too large for it, or half a character
+        return b""
+
+
 def hear(
-    status: int, body: Any = b"", *, seconds: float = 60.0, prompt: str = "", **headers: str
+    status: int, body: Any = b"", *, slow: bool = True, prompt: str = "", **headers: str
 ) -> SubmitEvent:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_refusal(Heard(VendorAnswer(status, raw, named), seconds, prompt))
+    return read_refusal(Heard(VendorAnswer(status, raw, named), slow, prompt))
 
 
 def of(code: Any = None, message: str = "words", **more: Any) -> dict[str, Any]:
@@ -206,9 +216,9 @@ BROKEN: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), BROKEN, ids=lambda value: str(value)[:70])
 def test_a_failure_may_be_charged_when_it_was_slow(status: int, body: Any) -> None:
-    fast = hear(status, body, seconds=SLOW_SECONDS - 0.1)
+    fast = hear(status, body, slow=False)
     assert isinstance(fast, NotNow) and fast.why is Why.DECLINED and not fast.its_own
-    slow = hear(status, body, seconds=SLOW_SECONDS, x_request_id="req_1")
+    slow = hear(status, body, slow=True, x_request_id="req_1")
     assert isinstance(slow, TaskFailed) and slow.charged and slow.is_providers
     kept = docket.read(slow.task)
     assert kept.kind == "openai" and kept.request_id == "req_1" and kept.said == body
@@ -236,9 +246,9 @@ UNKNOWN: list[tuple[int, Any]] = [
 
 
 @pytest.mark.parametrize(("status", "body"), UNKNOWN, ids=lambda value: str(value)[:70])
-@pytest.mark.parametrize("seconds", [0.1, 60.0])
-def test_what_may_have_been_made_is_unknown(status: int, body: Any, seconds: float) -> None:
-    event = hear(status, body, seconds=seconds)
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_may_have_been_made_is_unknown(status: int, body: Any, slow: bool) -> None:
+    event = hear(status, body, slow=slow)
     assert isinstance(event, AnswerLost) and event.heard
 
 
@@ -265,3 +275,28 @@ def test_the_prompt_is_left_out_of_what_is_written_down() -> None:
         400, of(None, "no 'a red bicycle in the rain' here"), prompt="a red bicycle in the rain"
     )
     assert isinstance(event, Refused) and event.words == "no '[prompt]' here"
+
+
+WORDS = st.text(max_size=12) | st.sampled_from(
+    ["moderation_blocked", "rate_limit_exceeded", "server_error", "invalid_value", "429", "model"]
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    lambda one: st.lists(one, max_size=3) | st.dictionaries(WORDS, one, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["code", "message", "type", "param", "moderation_details", "detail", "msg"])
+ERROR = st.dictionaries(KEYS, ANYTHING, max_size=6) | ANYTHING
+BODY = st.fixed_dictionaries({"error": ERROR}) | ERROR
+
+
+@STEADY
+@given(st.integers(100, 599), BODY.map(orjson_or_nothing) | st.binary(max_size=30), st.booleans())
+def test_no_answer_raises_and_none_of_a_doubt_is_free(status: int, body: bytes, slow: bool) -> None:
+    event = hear(status, body, slow=slow)
+    if isinstance(event, Refused):
+        assert 400 <= event.status < 500 and json.loads(event.body)["error"]["message"]
+    if status in (408, 499, 502, 504, 520, 524) or 300 <= status < 400:
+        assert isinstance(event, AnswerLost | Refused | TaskFailed | CredentialsRefused)
+    if status in (408, 499) or 300 <= status < 400:
+        assert isinstance(event, AnswerLost)

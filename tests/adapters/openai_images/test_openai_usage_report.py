@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from openai_upstream import KEY, Answer, Upstream, answering, error, hang, hang_up, named, upstream
+from openai_upstream import KEY, Answer, Server, answering, error, hang, hang_up, named, upstream
 
 from gateway.adapters.openai_images.usage_report import (
     ListedModel,
@@ -22,7 +22,7 @@ from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 
 
 @asynccontextmanager
-async def reports(answer: Answer) -> AsyncIterator[tuple[OpenAIReports, Upstream]]:
+async def reports(answer: Answer) -> AsyncIterator[tuple[OpenAIReports, Server]]:
     async with upstream(answer) as server:
         account = VendorAccount(f"{server.url}/v1", KEY, "test", 10)
         one = OpenAIReports(account, Timeouts(1.0, 1.0, 0.5))
