@@ -51,6 +51,9 @@ COMMANDS = {
         "gateway.cli.settings:settings_command", "The settings in force, or read them again."
     ),
     "alerts": Entry("gateway.cli.alerts:alerts_command", "Try whether an alert would arrive."),
+    "reconcile": Entry(
+        "gateway.cli.reconcile:reconcile_command", "Compare the ledger with upstream."
+    ),
     "audit": Entry("gateway.cli.audit:audit_command", "Prove that the ledger adds up."),
     "backup": Entry("gateway.cli.backup:backup_command", "Back up the ledger and the pictures."),
     "restore": Entry("gateway.cli.backup:restore_command", "Make a backup an installation again."),

@@ -12,6 +12,7 @@ from gateway.config.words import HandOver
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.process.following import DEAD_SECONDS
+from gateway.services.reconciling import Reconciling, ReconcilingDeps
 from gateway.services.retries import Retrying
 from gateway.services.runs import Runs
 from gateway.web.admin.alerts import AlertTests
@@ -21,6 +22,7 @@ from gateway.web.admin.changes import Changes
 from gateway.web.admin.health import HealthDeps, HealthPage, Life
 from gateway.web.admin.keys import TeamKeys
 from gateway.web.admin.pictures import PictureRegister
+from gateway.web.admin.reconciling import ReconcilePages
 from gateway.web.admin.refusals import RefusedOrders
 from gateway.web.admin.replicas import ReplicasDeps, ReplicasPage
 from gateway.web.admin.runs import RunPages
@@ -130,12 +132,23 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
         remembered_seconds=lambda: current.policy.refusals_retention_seconds,
     )
     retrying = Retrying(adapters.ledger, services.worker.try_again)
+    reconciling = Reconciling(
+        ReconcilingDeps(
+            ledger=adapters.ledger,
+            witnesses=adapters.connections.witnesses,
+            try_again=services.worker.try_again,
+            waiters=services.waiters,
+            current=current,
+            clock=deps.clock,
+        )
+    )
     return (
         ManagedTeams(services.teams, services.policy, services.standings, current, deps.settings),
         TeamKeys(services.teams, services.policy, current, deps.settings),
         UsageReports(adapters.ledger),
         RunPages(records, retrying, services.erasure, flush=services.refusals.flush),
         RefusedOrders(records),
+        ReconcilePages(reconciling),
         Changes(adapters.ledger),
         PictureRegister(adapters.ledger, services.erasure),
         UnprovenPages(adapters.pictures),

@@ -21,7 +21,7 @@ from gateway.cli import COMMANDS, main
 from gateway.core.orders.defaults import DEFAULTABLE
 
 GROUPS = ("teams", "keys", "usage", "runs", "pictures", "cache", "callbacks", "alerts")
-GROUPS += ("health", "settings")
+GROUPS += ("health", "settings", "reconcile")
 
 
 def page(*rows: object, following: str | None = None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ async def cut_after(
     try:
         await asyncio.wait(watches, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for one in (*watches, *tasks):
-            one.cancel()
+        for watch in watches:
+            watch.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*watches, *tasks, return_exceptions=True)

@@ -44,6 +44,8 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
         bypassed = int(after.bypassed)
         day = after.windows.day
         return (Usage(after.team, after.model, day, started=1, bypassed=bypassed),)
+    if before.is_final and after.is_final:
+        return _given_back(before, after)
     if before.is_final == after.is_final:
         return ()
     done = after.state is RunState.DONE
@@ -64,6 +66,23 @@ def _usage(before: Run | None, after: Run) -> tuple[Usage, ...]:
         spent_failed_usd_micros=0 if done else after.spent.usd_micros,
     )
     return (own, *_saved_by_joining(after)) if done else (own,)
+
+
+def _given_back(before: Run, after: Run) -> tuple[Usage, ...]:
+    """A run that had failed costs less than was booked, in the day that it was booked in."""
+    spent = after.spent.usd_micros - before.spent.usd_micros
+    if not spent:
+        return ()
+    return (
+        Usage(
+            after.team,
+            after.model,
+            after.windows.day,
+            spent_usd_micros=spent,
+            spent_bypassed_usd_micros=spent if after.bypassed else 0,
+            spent_failed_usd_micros=spent,
+        ),
+    )
 
 
 def _saved_by_joining(run: Run) -> tuple[Usage, ...]:

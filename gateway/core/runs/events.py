@@ -200,6 +200,27 @@ class Hinted:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """Upstream's own record has no room for a run whose outcome was unknown: it cost nothing.
+
+    `reason` is a clause of our own that says why, as with `FoundPaid`.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPaid:
+    """Upstream's own record has the run whose outcome was unknown: it is paid.
+
+    `task_id` is its task there, None where upstream only counts.
+    """
+
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The run's time is over."""
 
@@ -207,4 +228,15 @@ class DeadlinePassed:
 SubmitEvent = Accepted | Delivered | Refused | NotNow | CredentialsRefused | AnswerLost | TaskFailed
 PollEvent = Progressed | Finished | TaskFailed | Unreachable
 KeepEvent = PicturesKept | KeepFailed
-Event = Begun | SubmitEvent | Retry | PollEvent | KeepEvent | Hinted | TriedAgain | DeadlinePassed
+ReconcileEvent = Freed | FoundPaid
+Event = (
+    Begun
+    | SubmitEvent
+    | Retry
+    | PollEvent
+    | KeepEvent
+    | Hinted
+    | TriedAgain
+    | ReconcileEvent
+    | DeadlinePassed
+)

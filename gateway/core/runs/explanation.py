@@ -143,7 +143,8 @@ def _ordered(run: Run, zone: tzinfo) -> str:
 def _started(run: Run, story: Story) -> list[str]:
     most = show_usd(run.ceiling_usd_micros)
     told = [f"A new run was started for at most {most}."]
-    told += [f"{one.route.name} is passed over: {one.misfit}" for one in story.offers if one.misfit]
+    missed = [one for one in story.offers if one.misfit is not None]
+    told += [f"{one.route.name} does not take {one.misfit}." for one in missed]
     first = story.steps[0].detail if story.steps else ""
     if first.startswith(SHADOW):
         rule = first.removeprefix(SHADOW)
@@ -186,6 +187,8 @@ _CLAUSES: Final = {
     "Finished": "upstream was finished {after}{why}",
     "KeepFailed": "a picture could not be fetched {after}{why}",
     "TriedAgain": "an operator had it tried again {after}",
+    "Freed": "upstream's own record showed {after} that it was not taken{why}",
+    "FoundPaid": "upstream's own record showed {after} that it was taken{why}",
     "DeadlinePassed": "its time was over {after}",
     "Progressed": "its time was over {after}",
 }

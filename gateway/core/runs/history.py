@@ -21,6 +21,8 @@ from gateway.core.runs.events import (
     Delivered,
     Event,
     Finished,
+    FoundPaid,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -70,7 +72,18 @@ class Step:
     detail: str = ""
 
 
-OUR_DETAILS: Final = frozenset({STARTED, "Begun", "Retry", "Finished", "Delivered", "PicturesKept"})
+OUR_DETAILS: Final = frozenset(
+    {
+        STARTED,
+        "Begun",
+        "Retry",
+        "Finished",
+        "Delivered",
+        "PicturesKept",
+        "Freed",
+        "FoundPaid",
+    }
+)
 """The events whose details are ours alone; those of all others may hold upstream's words."""
 
 FAILED: Final = "failed"
@@ -185,6 +198,8 @@ def _words(event: Event, after: Run) -> str:
             return _pictures(len(links))
         case Delivered(links=links):
             return ", ".join(filter(None, (_pictures(len(links)), _bill(after))))
+        case Freed(reason=reason) | FoundPaid(reason=reason):
+            return _plain(reason)
         case PicturesKept():
             return _pictures(len(after.kept), of=len(after.links))
         case _:

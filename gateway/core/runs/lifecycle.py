@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.core.model import FailureKind, Kept, Run, RunState
-from gateway.core.runs import answered, endings, losses, onward, schedule
+from gateway.core.runs import answered, doubts, endings, losses, onward, schedule
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
@@ -30,6 +30,8 @@ from gateway.core.runs.events import (
     Delivered,
     Event,
     Finished,
+    FoundPaid,
+    Freed,
     Hinted,
     KeepFailed,
     NotNow,
@@ -102,7 +104,10 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 
 
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
-    """What was given up as lost has been found: it is spent already, and is put right when done."""
+    """What was given up as lost has been found: it is spent already, and is put right when done.
+
+    Also where upstream's record has shown before that it was taken.
+    """
     if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
@@ -117,8 +122,8 @@ def may_be_delivered_yet(run: Run) -> bool:
     """
     if is_erased(run):
         return False
-    lost = run.failure is not None and run.failure.kind is FailureKind.OUTCOME_UNKNOWN
-    return lost or run.state is RunState.UNSURE
+    unknown = run.state is RunState.UNSURE or doubts.is_doubtful(run)
+    return unknown or doubts.is_confirmed(run)
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
@@ -316,6 +321,18 @@ def may_be_kept_yet(run: Run) -> bool:
     return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
 
 
+def _free(run: Run, _: Freed, __: float, ___: Rules) -> Run:
+    if not doubts.is_doubtful(run):
+        raise IllegalTransition(f"{Freed.__name__} of a run that was not in doubt")
+    return doubts.freed(run)
+
+
+def _confirm(run: Run, event: FoundPaid, _: float, __: Rules) -> Run:
+    if not doubts.is_doubtful(run):
+        raise IllegalTransition(f"{FoundPaid.__name__} of a run that was not in doubt")
+    return doubts.confirmed(run, event.task_id)
+
+
 def _with_kept(run: Run, kept: tuple[Kept, ...]) -> Run:
     known = {one.link: one for one in (*run.kept, *kept)}
     return replace(run, kept=tuple(known[link] for link in run.links if link in known))
@@ -361,4 +378,6 @@ TABLE: Final[Mapping[tuple[RunState, type[Event]], Transition]] = {
     (RunState.KEEPING, TriedAgain): _wait_no_longer,
     (RunState.FAILED, TriedAgain): _take_up_again,
     (RunState.FAILED, Delivered): _deliver_late,
+    (RunState.FAILED, Freed): _free,
+    (RunState.FAILED, FoundPaid): _confirm,
 }

@@ -40,6 +40,8 @@ class Action(StrEnum):
     CACHE_PURGE = "cache.purge"
     CALLBACK_REDELIVER = "callback.redeliver"
     RUN_RETRY = "run.retry"
+    RUN_FREE = "run.free"
+    RUN_CONFIRM = "run.confirm"
     ALERT_TEST = "alert.test"
     SETTINGS_RELOAD = "settings.reload"
 

@@ -6,7 +6,7 @@ import { Badge, Empty, ListEnd, Table, Time, count, worded } from "../ui.js";
 import { differences } from "./differences.js";
 import { Choice, Clear, Filters, TextFilter, setter } from "./filters.js";
 
-const ACTIONS = ["team.create", "team.change", "team.delete", "key.issue", "key.rotate", "key.revoke", "picture.erase", "run.erase", "cache.purge", "callback.redeliver", "run.retry", "alert.test", "settings.reload"];
+const ACTIONS = ["team.create", "team.change", "team.delete", "key.issue", "key.rotate", "key.revoke", "picture.erase", "run.erase", "cache.purge", "callback.redeliver", "run.retry", "run.free", "run.confirm", "alert.test", "settings.reload"];
 const worse = (action) => /delete|revoke|erase|purge/.test(action);
 
 export default function Changes({ query }) {

@@ -1,0 +1,1 @@
+"""Upstream's own record of what it did, held against the ledger: what differs, what is doubtful."""
