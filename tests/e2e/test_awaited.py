@@ -51,7 +51,7 @@ async def awaited(one: House, *, since: float) -> tuple[Job, Run]:
         writes = book(None, run, view.accounts)
         return None, replace(writes, jobs=(job,), steps=(begun(run),))
 
-    keys = one.gateway.current.policy.account_keys(run.team, run.created_at)
+    keys = one.gateway._current.policy.account_keys(run.team, run.created_at)
     await one.gateway.ledger.transact(Keys(keys, counted=(run.team, run.created_at)), decide)
     return job, run
 
