@@ -25,6 +25,7 @@ from gateway.core.runs.events import Event
 from gateway.core.runs.lifecycle import Rules, advance
 from gateway.core.runs.sharing import settle
 from gateway.core.transaction import Keys, View, Writes
+from gateway.wiring.kinds import KINDS
 
 STEADY: Final = settings(
     derandomize=True,
@@ -70,7 +71,7 @@ _numbers = count(1)
 
 def a_policy(**fields: Any) -> Policy:
     """What the default settings come to, with other fields where they are given."""
-    return replace(convert.policy(Settings(), port=8080), **fields)
+    return replace(convert.policy(Settings(), port=8080, kinds=KINDS), **fields)
 
 
 def some_rules(**fields: Any) -> Rules:
@@ -90,7 +91,7 @@ def an_ask(
         order=order,
         team=team,
         model=MODEL,
-        fingerprint=fingerprint(order, team),
+        fingerprint=fingerprint(order, team, MODEL),
         freshness=Freshness(),
         ttl_seconds=TTL,
         windows=windows_at(now, UTC),

@@ -21,7 +21,8 @@ import pytest
 from served import SERVED
 
 from gateway.cli import COMMANDS
-from gateway.config.schema import Part, Settings, yaml_name
+from gateway.config.part import Part, yaml_name
+from gateway.config.schema import Settings
 from gateway.sandbox.magic import read_magic
 from gateway.web.remedies import REMEDIES
 

@@ -25,6 +25,7 @@ ADAPTERS = (
     "gateway.adapters.evolink",
     "gateway.adapters.ledger",
     "gateway.adapters.metrics",
+    "gateway.adapters.openai_images",
     "gateway.adapters.outbound",
     "gateway.adapters.pictures",
     "gateway.adapters.response_cache",

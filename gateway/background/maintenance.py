@@ -21,6 +21,7 @@ from gateway.ports.clock import Clock
 from gateway.ports.ledger import Old, Upkeep
 from gateway.ports.pictures import Pictures
 from gateway.ports.replicas import Replicas
+from gateway.ports.spool import PaidAnswers
 from gateway.process.following import FORGET_SECONDS
 
 log = structlog.get_logger("gateway.housekeeping")
@@ -86,6 +87,7 @@ class Maintenance:
         clock: Clock,
         checked: Callable[[int], None],
     ) -> None:
+        self._spool: PaidAnswers | None = None
         self._ledger = ledger
         self._pictures = pictures
         self._current = current
@@ -120,6 +122,10 @@ class Maintenance:
         """How many violations the ledger's last check found, and when that was; None where another
         gateway checks it."""
         return self._last_check
+
+    def watch(self, spool: PaidAnswers) -> None:
+        """Its disk counts too, while there is an upstream whose answers lie there."""
+        self._spool = spool
 
     def also(self, name: str, every_seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         """One chore more that is done once, from the start on."""
@@ -173,7 +179,7 @@ class Maintenance:
 
     async def _look_at_disk(self) -> None:
         try:
-            self._free_bytes = await self._pictures.free_bytes()
+            self._free_bytes = await self._room()
         except PictureProblem as problem:
             self._free_bytes = None  # nobody may think that there is room
             self._note_problem(str(problem))
@@ -182,6 +188,13 @@ class Maintenance:
             raise
         else:
             self._note_problem(await self._pictures.problem())
+
+    async def _room(self) -> int:
+        """The least that is left on a disk that pictures pass."""
+        room = await self._pictures.free_bytes()
+        if self._spool is None or not self._current.policy.has_whole_upstreams:
+            return room
+        return min(room, await self._spool.free_bytes())
 
     def _note_problem(self, problem: str | None) -> None:
         """One line when the store goes, and one when it is back."""

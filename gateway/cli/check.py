@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -86,7 +87,7 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
     found = [
-        *notices(settings),
+        *notices(settings, datetime.now(UTC).date()),
         *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]

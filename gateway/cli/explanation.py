@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TimingsShape,
         WholeRunShape,
     )
-    from gateway.web.shown import PictureShape
+    from gateway.web.shown import OfferShape, PictureShape
 
 READING_WIDTH: Final = 100
 """Sentences longer than this are hard to read, however wide the terminal."""
@@ -55,6 +55,10 @@ def explain(told: ExplanationShape) -> Iterator[str]:
         yield from _titled("timings", facts(_of_timings(timings), width=width))
     if told["steps"]:
         yield from _titled("steps", _indented(Table(*STEPS, width=_inner()).lines(told["steps"])))
+    if any(one["skipped"] for one in told["routes"]):
+        yield from _titled(
+            "routes", _indented(Table(*ROUTES, width=_inner()).lines(told["routes"]))
+        )
     if told["tasks"]:
         yield from _tasks(told)
     if told["pictures"]:
@@ -151,12 +155,23 @@ def _pictures(pictures: list[PictureShape]) -> Iterator[str]:
         yield f"  {plain(kept)}  {measures}"
 
 
+def _most(route: OfferShape) -> str:
+    return NOTHING if route["price_usd"] is None else money(route["price_usd"])
+
+
 STEPS: tuple[Column[StepShape], ...] = (
     Column("at (UTC)", lambda one: clock(one["at"])),
     Column("event", lambda one: one["event"]),
     Column("state", lambda one: one["after"]),
     Column("route", lambda one: one["route"], spare=1),
     Column("detail", lambda one: one["detail"], cut=True),
+)
+
+ROUTES: tuple[Column[OfferShape], ...] = (
+    Column("route", lambda one: one["name"]),
+    Column("kind", lambda one: one["kind"], spare=1),
+    Column("at most", _most, right=True),
+    Column("skipped", lambda one: one["skipped"] or NOTHING, cut=True),
 )
 
 TASKS: tuple[Column[RunTaskShape], ...] = (

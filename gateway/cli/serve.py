@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +61,7 @@ def serve_command(path: Path | None, host: str | None, port: int | None, sandbox
 
     Point a client at it by changing its base URL and its key; nothing else. SIGHUP reloads the
     settings file (all or nothing), SIGTERM stops: no new orders, then what is in flight ends.
+    Calls that upstream is paid for by themselves are waited for; one more SIGTERM cuts them.
     Behind a balancer server.drain lets it go elsewhere before that.
 
     \b
@@ -143,6 +145,8 @@ async def _serve(
     `places` are the lines behind that of readiness, from the base of links. `hangups` came before
     there was anything to reload, and are made up for.
     """
+    import asyncio
+
     from gateway import logs, serving
     from gateway.errors import Unavailable
     from gateway.wiring import Gateway
@@ -151,7 +155,7 @@ async def _serve(
     _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in notices(settings) if load else ():
+    for notice in notices(settings, datetime.now(UTC).date()) if load else ():
         click.echo(f"notice: {notice}", err=True)
     gateway = Gateway(settings, load=load)
     try:
@@ -176,10 +180,18 @@ async def _serve(
         click.echo(f"cannot listen on {server.host}:{server.port}: {error.strerror}", err=True)
         return EXIT_CANNOT_START
     finally:
+        impatience = asyncio.create_task(_stop_at_once(gateway, stop))
         await http.stop(server.shutdown_grace_seconds)
         await gateway.stop(server.shutdown_grace_seconds)
+        impatience.cancel()
         logs.flush()
     return 0
+
+
+async def _stop_at_once(gateway: Gateway, stop: asyncio.Queue[signal.Signals]) -> None:
+    """One more signal: what the stop waits for beyond its grace is cut."""
+    await stop.get()
+    gateway.stop_at_once()
 
 
 async def _drain(

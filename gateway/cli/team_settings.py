@@ -286,7 +286,8 @@ def _read(team: str, file: IO[str]) -> dict[str, Any]:
 
 def _known() -> Mapping[str, Sequence[str]]:
     """Every setting of a team but its keys, and what is in it where it has parts of its own."""
-    from gateway.config.schema import Part, TeamEntry, yaml_name
+    from gateway.config.part import Part, yaml_name
+    from gateway.config.schema import TeamEntry
     from gateway.core.orders.defaults import DEFAULTABLE
 
     return {

@@ -6,6 +6,7 @@ core's types; `restart_needed` compares two sets for a reload. Importing this do
     document.py   YAML text to a tree of text, each part with its place; problems
     units.py      kinds of settings with a number in them: how each is read and shown
     words.py      kinds of settings of words
+    part.py       what every mapping of the file is
     schema.py     every setting: its kind, its default, whether a reload takes it over
     rules.py      what no single setting can know
     build.py      a document to settings, or every problem at once

@@ -14,13 +14,16 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Path, Problem, SettingsError
+from gateway.config.kind_rules import with_known_rates
+from gateway.config.part import Part, yaml_name
 from gateway.config.rules import Names, check
-from gateway.config.schema import Part, ServerSettings, Settings, yaml_name
+from gateway.config.schema import ServerSettings, Settings
 from gateway.config.words import nearest, suggestion
 
 ENTRY_SECTIONS = frozenset({"upstreams", "models", "teams"})
 _ADDRESS = ("host", "port")
 _ADDRESS_PATHS: frozenset[Path] = frozenset({(), ("server",), *(("server", n) for n in _ADDRESS)})
+DECISIVE = ("kind", "style", "usage")  # what else an upstream may have, and its routes
 PRUNINGS = 4  # wrong values go first, then entries that lack them, then what that leaves wrong
 
 
@@ -35,7 +38,12 @@ def build(document: Document) -> Settings:
     settings = draft.settings()
     known = reported | draft.broken.keys()
     broken_models = any(path[:1] == ("models",) for path in known)
-    names = Names(_names(document, "upstreams"), _names(document, "models"), broken=broken_models)
+    names = Names(
+        _names(document, "upstreams"),
+        _names(document, "models"),
+        broken=broken_models,
+        vague=frozenset(str(path[1]) for path in known if _hides_the_kind(path)),
+    )
     found = [
         *((path, text) for path, text in draft.broken.items() if path not in reported),
         *((path, text) for path, text in check(settings, names) if not _within(path, known)),
@@ -43,7 +51,15 @@ def build(document: Document) -> Settings:
     problems = [*document.problems, *(document.problem(path, text) for path, text in found)]
     if problems:
         raise SettingsError(problems)
-    return settings
+    return with_known_rates(settings)
+
+
+def _hides_the_kind(path: Path) -> bool:
+    """Whether a mistake there leaves open what the rest of its upstream should be."""
+    if path[:1] != ("upstreams",) or len(path) != 3:
+        return False
+    known = path[2] in _keys_at(path[:2])
+    return path[2] in DECISIVE if known else nearest(path[2], DECISIVE) is not None
 
 
 def _empty_strangers(document: Document) -> list[Problem]:

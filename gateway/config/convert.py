@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -11,12 +12,13 @@ from gateway.config.rules import aliases, allowed_names
 from gateway.config.schema import (
     Alerts,
     ModelEntry,
+    RatesEntry,
     RetrySettings,
     RouteEntry,
     Settings,
     TeamEntry,
-    UpstreamEntry,
 )
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.catalog import (
     DIGEST_DIGITS,
     Allow,
@@ -29,19 +31,27 @@ from gateway.core.catalog import (
     Route,
     Team,
 )
+from gateway.core.kinds import ANY, Kind, Rates
 from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.money.alerts import Alerting
 from gateway.core.policy import Grant, Policy
 from gateway.core.proxies import Proxies, always, of_environment
 from gateway.core.runs.lifecycle import Rules
 
+Kinds = Mapping[str, Kind]
+"""What the core has to know of each kind of upstream, by the kind's name."""
+
+NO_KINDS: Final[Kinds] = {}
+"""For what looks at models and never at what makes their pictures."""
+
 CALLED_BACK_PACE = 4
 """How much slower an upstream is polled that calls when a task has ended."""
 
 
-def catalog(settings: Settings) -> Catalog:
+def catalog(settings: Settings, kinds: Kinds) -> Catalog:
     """All public models. Routes keep the file's order: which is cheapest depends on the order."""
-    models = {name: _model(name, entry) for name, entry in settings.models.items()}
+    of_upstreams = {name: kinds.get(one.kind, ANY) for name, one in settings.upstreams.items()}
+    models = {name: _model(name, entry, of_upstreams) for name, entry in settings.models.items()}
     return Catalog(models, aliases(settings))
 
 
@@ -64,11 +74,11 @@ def proxies(named: SecretStr | None, environ: Mapping[str, str]) -> Proxies:
     return of_environment(environ) if named is None else always(named.get_secret_value())
 
 
-def policy(settings: Settings, *, port: int) -> Policy:
+def policy(settings: Settings, *, port: int, kinds: Kinds) -> Policy:
     """All that a reload can change, as one value; `port` is the one that is really served."""
     server, storage, retry = settings.server, settings.storage, settings.worker.retry
     return Policy(
-        catalog=catalog(settings),
+        catalog=catalog(settings, kinds),
         teams=teams(settings),
         keys=keys(settings),
         provisioned=frozenset(settings.teams),
@@ -93,12 +103,12 @@ def policy(settings: Settings, *, port: int) -> Policy:
         claims_retention_seconds=storage.retention.idempotency_keys_seconds,
         refusals_retention_seconds=storage.retention.refusals_seconds,
         log_prompts=server.log.prompts,
-        rules={name: _rules(entry, retry) for name, entry in settings.upstreams.items()},
-        other_rules=_rules(UpstreamEntry.model_construct(), retry),
+        rules={name: _rules(one, retry, kinds) for name, one in settings.upstreams.items()},
+        other_rules=_rules(UpstreamEntry.model_construct(), retry, kinds),
     )
 
 
-def _rules(entry: UpstreamEntry, retry: RetrySettings) -> Rules:
+def _rules(entry: UpstreamEntry, retry: RetrySettings, kinds: Kinds) -> Rules:
     """An upstream that calls when it is done is asked less often."""
     slower, poll = CALLED_BACK_PACE if entry.callbacks else 1, entry.poll
     return Rules(
@@ -112,6 +122,7 @@ def _rules(entry: UpstreamEntry, retry: RetrySettings) -> Rules:
         dead_after_seconds=retry.dead_after_seconds,
         usd_micros_per_credit=entry.usd_micros_per_credit,
         resend=entry.resend_after_lost_answer,
+        kind=kinds.get(entry.kind, ANY),
     )
 
 
@@ -121,11 +132,11 @@ def _alerting(entry: Alerts) -> Alerting | None:
     return Alerting(entry.webhook.get_secret_value(), tuple(sorted(entry.thresholds)))
 
 
-def _model(name: str, entry: ModelEntry) -> ImageModel:
+def _model(name: str, entry: ModelEntry, kinds: Kinds) -> ImageModel:
     limits = entry.limits
     return ImageModel(
         name,
-        routes=tuple(_route(route) for route in entry.routes),
+        routes=tuple(_route(one, kinds.get(one.upstream, ANY)) for one in entry.routes),
         limits=Limits(
             prompt_tokens=limits.prompt_tokens,
             prompt_characters=limits.prompt_characters,
@@ -141,9 +152,25 @@ def _model(name: str, entry: ModelEntry) -> ImageModel:
     )
 
 
-def _route(entry: RouteEntry) -> Route:
-    rules = tuple(PriceRule(rule.usd_micros, rule.match) for rule in entry.price)
-    return Route(entry.upstream, entry.model, rules)
+def _route(entry: RouteEntry, kind: Kind) -> Route:
+    return Route(
+        entry.upstream,
+        entry.model,
+        tuple(PriceRule(rule.usd_micros, rule.match) for rule in entry.price),
+        kind=kind,
+        rates=None if entry.rates is None else _rates(entry.rates),
+        is_another_model=entry.another_model is True,
+    )
+
+
+def _rates(entry: RatesEntry) -> Rates:
+    return Rates(
+        text_in=entry.text_in,
+        image_in=entry.image_in,
+        image_out=entry.image_out,
+        text_out=entry.text_out,
+        reference_tokens=entry.reference_tokens,
+    )
 
 
 def team(name: str, entry: TeamEntry, settings: Settings) -> Team:

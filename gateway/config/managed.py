@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from gateway.config import convert, words
 from gateway.config.build import message
 from gateway.config.document import Path, dotted
+from gateway.config.kind_notices import left_to_kinds
 from gateway.config.notices import must_choose
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
@@ -96,7 +97,7 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
 
     Never fails: one that cannot be read any more may order nothing until it is changed.
     """
-    models = convert.catalog(settings).models
+    models = convert.catalog(settings, convert.NO_KINDS).models
 
     def read(managed: ManagedTeam) -> tuple[Team, Sequence[str]]:
         try:
@@ -106,7 +107,9 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
             reason = error.message.replace("\n", "; ")
             return closed, [f"teams.{managed.name}: may order nothing, until mended: {reason}"]
         team = convert.team(managed.name, entry, settings)
-        return team, [*_lost(managed.name, entry, settings), *must_choose(team, models)]
+        lost = _lost(managed.name, entry, settings)
+        open_ones = left_to_kinds(team, models, settings)
+        return team, [*lost, *must_choose(team, models), *open_ones]
 
     return read
 

@@ -1,17 +1,19 @@
 """What is allowed in the settings and yet worth a sentence to whoever runs the gateway.
 
-Pure: the environment is given. It must not know where the settings came from.
+Pure: the environment and the day are given. It must not know where the settings came from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from itertools import product
 from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.config.convert import catalog, proxies, team
+from gateway.config.convert import NO_KINDS, catalog, proxies, team
+from gateway.config.kind_notices import kind_notices, left_to_kinds
 from gateway.config.rules import USUAL
 from gateway.config.schema import LISTS, ModelEntry, Settings
 from gateway.config.words import MAKE_KEY, nearest
@@ -23,9 +25,14 @@ CALLED_BACK: Final = ("https://any.invalid",)
 FETCHED: Final = (*CALLED_BACK, "http://any.invalid")
 
 
-def notices(settings: Settings) -> list[str]:
+def notices(settings: Settings, today: date) -> list[str]:
     """Sentences, each opening with the path that it speaks of."""
-    return [*_server(settings), *_models(settings), *_teams(settings)]
+    return [
+        *_server(settings),
+        *_models(settings),
+        *kind_notices(settings, today),
+        *_teams(settings),
+    ]
 
 
 def _server(settings: Settings) -> Iterator[str]:
@@ -101,7 +108,7 @@ def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -
 
 
 def _teams(settings: Settings) -> Iterator[str]:
-    models = catalog(settings).models
+    models = catalog(settings, NO_KINDS).models
     if not (settings.teams or settings.server.admin_keys):
         yield "teams: none here, so only keys made through the admin API open anything"
     for name, entry in settings.teams.items():
@@ -109,7 +116,9 @@ def _teams(settings: Settings) -> Iterator[str]:
             yield f"teams.{name}.keys: no keys, so nobody can order for this team"
         if not (entry.budgets or entry.limits.images):
             yield f"teams.{name}.budgets: no budget and no picture count, so spend has no bound"
-        yield from must_choose(team(name, entry, settings), models)
+        one = team(name, entry, settings)
+        yield from must_choose(one, models)
+        yield from left_to_kinds(one, models, settings)
 
 
 def must_choose(one: Team, models: Mapping[str, ImageModel]) -> Iterator[str]:

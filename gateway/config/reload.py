@@ -11,7 +11,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.config.document import Path, dotted
-from gateway.config.schema import RELOADABLE, Part, Settings, yaml_name
+from gateway.config.part import Part, yaml_name
+from gateway.config.schema import RELOADABLE, Settings
 
 OWN_SETTINGS: Final = (("server", "host"), ("server", "port"), ("storage", "data_dir"))
 """What differs between gateways that share all else."""

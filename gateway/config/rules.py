@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gateway.config.default_rules import model_defaults, team_defaults
 from gateway.config.document import Path
+from gateway.config.kind_rules import model_problems, route_problems
 from gateway.config.schema import (
     LISTS,
     Alerts,
@@ -22,10 +23,10 @@ from gateway.config.schema import (
     Settings,
     Storage,
     TeamEntry,
-    UpstreamEntry,
 )
 from gateway.config.size_rules import size_aliases
 from gateway.config.store_words import Serve
+from gateway.config.upstream_rules import upstream_problems
 from gateway.config.words import WEB, nearest, suggestion
 from gateway.core.addresses import check_url
 from gateway.core.delivery import signing_key
@@ -42,22 +43,30 @@ USUAL = {
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Every upstream and model that the file names; `broken`: some models could not be read."""
+    """Every upstream and model that the file names; `broken`: some models could not be read.
+
+    `vague` are the upstreams of which it could not be read of which kind they are.
+    """
 
     upstreams: frozenset[str]
     models: frozenset[str]
     broken: bool = False
+    vague: frozenset[str] = frozenset()
 
 
 def check(settings: Settings, names: Names) -> Found:
     yield from server_problems(settings)
     yield from _pictures(settings.storage)
     yield from _hints(settings)
-    for name, upstream in settings.upstreams.items():
-        yield from _upstream(("upstreams", name), upstream)
+    plain = {name: one for name, one in settings.upstreams.items() if name not in names.vague}
+    for name, upstream in plain.items():
+        yield from upstream_problems(("upstreams", name), upstream)
     yield from _aliases(settings, names)
     for name, model in settings.models.items():
         yield from _model(("models", name), model, names)
+        yield from model_problems(("models", name), model, plain)
+        for index, route in enumerate(model.routes):
+            yield from route_problems(("models", name, "routes", index), route, name, model, plain)
     for name, team in settings.teams.items():
         yield from team_problems(("teams", name), team, settings, names)
     yield from _keys(settings)
@@ -96,20 +105,11 @@ def _pictures(storage: Storage) -> Found:
         yield ("storage", "s3", "cdn"), "must start with https://"
 
 
-def _upstream(path: Path, upstream: UpstreamEntry) -> Found:
-    for field, address in (("base_url", upstream.base_url), ("files_url", upstream.files_url)):
-        if address and address.startswith("http://") and not upstream.allow_private_addresses:
-            rule = "plain http is only for test upstreams with allow_private_addresses: true"
-            yield (*path, field), f"must start with https://; {rule}"
-    poll = upstream.poll
-    if poll.every_seconds > poll.max_seconds:
-        yield (*path, "poll", "every"), "must not be longer than max"
-
-
 def _hints(settings: Settings) -> Found:
     reachable = (settings.server.public_url or "").startswith("https://")
     for name, upstream in settings.upstreams.items():
-        if upstream.callbacks and not reachable:
+        calls = upstream.callbacks and "callbacks" not in upstream.strange
+        if calls and not reachable:
             rule = "needs an https server.public_url, which upstream then calls"
             yield ("upstreams", name, "callbacks"), rule
 

@@ -10,37 +10,24 @@ folders, sockets or tasks by the time of a reload.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
 
-from gateway import __version__
 from gateway.config import store_words, units, words
+from gateway.config.part import Part
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.addresses import is_loopback
 from gateway.core.buckets import BucketPlace, read_place
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.orders import spellings
 
-UNITS = re.compile("_seconds$|_bytes$|_micros")
 RELOADABLE: Final = "reloadable"
 T = TypeVar("T")
 Reloadable = Annotated[T, RELOADABLE]
 """A setting, or a whole section, whose change needs no restart."""
-
-
-def yaml_name(name: str) -> str:
-    """`ttl_seconds` is `ttl` in the file, `usd_micros` is `usd`."""
-    return UNITS.sub("", name)
 
 
 def _price_list(value: object) -> object:
@@ -49,14 +36,6 @@ def _price_list(value: object) -> object:
         return value
     units.usd_micros(value)  # a wrong amount is told here, at the price itself
     return [{"usd": value}]
-
-
-class Part(BaseModel):
-    """A mapping in the file: unknown keys refused, values frozen, inputs never in messages."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, alias_generator=yaml_name
-    )
 
 
 class Log(Part):
@@ -166,35 +145,6 @@ class Storage(Part):
         return None if self.pictures == store_words.FOLDER else read_place(self.pictures)
 
 
-class PollSettings(Part):
-    first_seconds: units.Seconds = 3.0
-    every_seconds: units.Seconds = 4.0
-    max_seconds: units.Seconds = 15.0
-
-
-class Timeout(Part):
-    connect_seconds: units.Seconds = 5.0
-    submit_seconds: units.Seconds = 25.0
-    poll_seconds: units.Seconds = 20.0
-    download_seconds: units.Seconds = 120.0
-
-
-class UpstreamEntry(Part):
-    base_url: words.BaseAddress
-    files_url: words.Address | None = None
-    api_key: words.Secret
-    poll: PollSettings = PollSettings()
-    timeout: Timeout = Timeout()
-    allow_private_addresses: words.Flag = False
-    usd_micros_per_credit: units.MoneyAboveZero | None = None
-    resend_after_lost_answer: words.Flag = False
-    not_taken: tuple[words.Text, ...] = ()
-    max_connections: Annotated[int, units.an_int(1, 10_000)] = 100
-    callbacks: words.Flag = False
-    proxy: words.Proxy = None  # None: as the environment says, here and below
-    user_agent: words.HeaderLine = f"image-gateway/{__version__}"
-
-
 class PriceEntry(Part):
     """US dollars per picture for orders whose named fields have these values."""
 
@@ -209,10 +159,26 @@ class PriceEntry(Part):
         return tuple((field, value) for field, value in named if value is not None)
 
 
+class RatesEntry(Part):
+    """What tokens cost: US dollars for a million of them."""
+
+    text_in: units.Rate
+    image_in: units.Rate
+    image_out: units.Rate
+    text_out: units.Rate = 0.0
+    reference_tokens: Annotated[int, units.an_int(0, 1_000_000)] = 6_500
+
+
 class RouteEntry(Part):
+    """`rates` are of an upstream that counts tokens; without them those that are known of its model
+    are filled in. `another_model` is the operator's word on whether what the route makes is by
+    another model than the public name says, where the names do not tell."""
+
     upstream: words.Name
     model: words.Name
     price: Annotated[tuple[PriceEntry, ...], BeforeValidator(_price_list)]
+    rates: RatesEntry | None = None
+    another_model: words.Flag | None = None
 
 
 MOST_PICTURES: Final = 10
@@ -245,8 +211,8 @@ class ModelLimits(Part):
 class ModelEntry(Part):
     aliases: tuple[words.Name, ...] = ()
     limits: ModelLimits = ModelLimits()
-    size_aliases: dict[words.Text, words.Size] = {}
-    defaults: dict[str, words.FreeValue] = {}
+    size_aliases: dict[words.Text, words.Size] = Field(default={})
+    defaults: dict[str, words.FreeValue] = Field(default={})
     deadline_seconds: units.Seconds = 900.0
     routes: tuple[RouteEntry, ...]
 
@@ -354,7 +320,7 @@ class TeamEntry(Part):
     budgets: tuple[Budget, ...] = ()
     limits: TeamLimits = TeamLimits()
     allow: TeamAllow = TeamAllow()
-    defaults: dict[str, words.FreeValue] = {}
+    defaults: dict[str, words.FreeValue] = Field(default={})
     cache: TeamCache = TeamCache()
     mode: words.TeamMode = Mode.ENFORCE
     references: words.References = ReferenceMode.TRUST
@@ -365,14 +331,14 @@ class Settings(Part):
 
     server: ServerSettings = ServerSettings()
     storage: Storage = Storage()
-    upstreams: Reloadable[dict[words.Name, UpstreamEntry]] = {}
-    models: Reloadable[dict[words.Name, ModelEntry]] = {}
+    upstreams: Reloadable[dict[words.Name, UpstreamEntry]] = Field(default={})
+    models: Reloadable[dict[words.Name, ModelEntry]] = Field(default={})
     cache: Cache = Cache()
     callbacks: CallbackSettings = CallbackSettings()
     alerts: Reloadable[Alerts] = Alerts()
     references: Reloadable[ReferenceLinks] = ReferenceLinks()
     worker: WorkerSettings = WorkerSettings()
-    teams: Reloadable[dict[words.Name, TeamEntry]] = {}
+    teams: Reloadable[dict[words.Name, TeamEntry]] = Field(default={})
 
     def shown(self) -> Mapping[str, object]:
         """The effective settings by their YAML names, secrets masked, digests shortened."""

@@ -102,6 +102,15 @@ def usd_micros_above_zero(value: object) -> int:
     return micros
 
 
+def usd_rate(value: object) -> float:
+    """US dollars for a million of something: as exact as an amount of money."""
+    return usd_micros(value) / 1_000_000
+
+
+def show_rate(value: float) -> Decimal:
+    return show_usd(round(value * 1_000_000))
+
+
 def percent(value: object) -> int:
     """`80%` or 80: a whole number of percent from 1 to 100."""
     written = value.removesuffix("%") if isinstance(value, str) else value
@@ -165,6 +174,7 @@ BodyBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "64MiB")),
 UploadBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "1GB")), _SHOW_BYTES]
 BytesOrNone = Annotated[int, BeforeValidator(bounded(size_bytes, "0B", "1000TB")), _SHOW_BYTES]
 Price = Annotated[int, BeforeValidator(usd_micros), _SHOW_USD]
+Rate = Annotated[float, BeforeValidator(usd_rate), PlainSerializer(show_rate)]
 MoneyAboveZero = Annotated[
     int,
     BeforeValidator(usd_micros_above_zero, json_schema_input_type=Annotated[float, Field(gt=0)]),

@@ -325,7 +325,6 @@ SecretOrNone = Annotated[SecretStr | None, BeforeValidator(optional(secret)), _S
 KeyDigest = Annotated[str, BeforeValidator(digest), PlainSerializer(show_digest)]
 Sha256 = Annotated[str, BeforeValidator(sha256), PlainSerializer(show_digest)]
 Operator = Annotated[str, BeforeValidator(operator)]
-BaseAddress = Annotated[Address, AfterValidator(without_version)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
 HeaderLine = Annotated[str, BeforeValidator(header_line)]
 Webhook = Annotated[

@@ -161,6 +161,15 @@ class ImageModel:
     defaults: tuple[tuple[str, object], ...] = ()
     deadline_seconds: float = field(kw_only=True)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All models that may make its pictures, where some are other ones; none where it is the
+        only one."""
+        if not any(route.is_another_model for route in self.routes):
+            return ()
+        made = {one.model if one.is_another_model else self.name for one in self.routes}
+        return tuple(sorted(made))
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -171,6 +180,12 @@ class Catalog:
 
     def find(self, name: str) -> ImageModel | None:
         return self.models.get(self.aliases.get(name, name))
+
+    def leads_to_another(self, model: str, route: str) -> bool:
+        """Whether this route of a public model makes its pictures by another one."""
+        found = self.models.get(model)
+        routes = found.routes if found else ()
+        return any(one.is_another_model for one in routes if one.name == route)
 
 
 @dataclass(frozen=True, slots=True)

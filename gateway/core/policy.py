@@ -68,6 +68,11 @@ class Policy:
         """The team's accounts of that time, in the windows that are in force."""
         return account_keys(team, at, self.zone)
 
+    @property
+    def has_whole_upstreams(self) -> bool:
+        """Whether there is an upstream where a submit is the whole work."""
+        return any(rules.kind.is_whole for rules in self.rules.values())
+
     def rules_of(self, upstream: str) -> Rules:
         """What the lifecycle goes by for runs that are with this upstream."""
         return self.rules.get(upstream, self.other_rules)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 
+from gateway.core.catalog import Catalog
 from gateway.core.instants import rfc3339
 from gateway.core.model import Kept, Run
 from gateway.core.money.usd import dollars
 
 
-def sidecar(run: Run, kept: Kept) -> dict[str, object]:
+def sidecar(run: Run, kept: Kept, catalog: Catalog) -> dict[str, object]:
     """The picture's provenance as plain JSON values; `run` is the run as it will be done.
 
-    `cost_usd` is the run's whole cost, which its `n` pictures share.
+    `cost_usd` is the run's whole cost, which its `n` pictures share. `another_model` is there where
+    the settings, as they are now, say that its route leads to another model than was ordered.
     """
+    is_another = catalog.leads_to_another(run.model, run.route)
     request = json.loads(run.request)
     picture = kept.picture
     return {
@@ -29,6 +32,7 @@ def sidecar(run: Run, kept: Kept) -> dict[str, object]:
         "run": run.id,
         "upstream": run.upstream,
         "upstream_model": run.upstream_model,
+        **({"another_model": True} if is_another else {}),
         "upstream_task": run.upstream_task_id,
         "cost_usd": dollars(run.spent.usd_micros),
         "created_at": rfc3339(run.created_at),

@@ -172,7 +172,7 @@ class OrderRecords(Transactions, TaskReads, AccountReads, Protocol):
     """What an order is judged by and becomes."""
 
 
-class RunQueue(Transactions, RunLeases, Protocol):
+class RunQueue(Transactions, TaskReads, RunLeases, Protocol):
     """What drives runs."""
 
 

@@ -17,7 +17,10 @@ from gateway.core.runs import routing, trials
 from gateway.core.runs.breaker import BreakerPace, BreakerState
 from gateway.core.runs.events import (
     Accepted,
+    AnswerLost,
+    Begun,
     CredentialsRefused,
+    Delivered,
     Event,
     Finished,
     NotNow,
@@ -124,7 +127,12 @@ class Breakers:
     def enter(self, run: Run) -> Permit | NotNow | CredentialsRefused:
         """A permit for the route that the run is on, or what the route said before."""
         permit = self._take(run, run.upstream, run.upstream_model, patient=False)
-        return permit or self._breaker(run.upstream, run.upstream_model).trouble
+        if permit is not None:
+            return permit
+        trouble = self._breaker(run.upstream, run.upstream_model).trouble
+        if isinstance(trouble, NotNow):  # what it asked to wait has begun with its own answer
+            return replace(trouble, retry_after_seconds=None)
+        return trouble
 
     def outlook(self, run: Run, event: Event) -> tuple[Outlook, Permit | None]:
         """Where the run may go on after the event, and the permit for going there."""
@@ -145,15 +153,39 @@ class Breakers:
 
     # --- what became of it ---------------------------------------------------------------------
 
-    def submitted(self, permit: Permit, event: SubmitEvent) -> SubmitEvent:
-        """What came of the submit; the permit is given back with it.
+    def begun(self, permit: Permit) -> None:
+        """The request has left and nobody declined it in the first moments: it was taken, as far as
+        others may know. The permit is given back, for the work may last minutes."""
+        self._told(permit, Begun())
+
+    def submitted(
+        self, permit: Permit, event: SubmitEvent, *, has_begun: bool = False
+    ) -> SubmitEvent:
+        """What came of the submit; the permit is given back with it, where none `has_begun`.
 
         Returns what it means for the run: a route that takes others may decline it for good.
         """
         breaker = self._breaker(permit.upstream, permit.upstream_model)
         event = self._counted(breaker, permit, event)
+        if has_begun:
+            if not isinstance(event, NotNow | CredentialsRefused):
+                self._worked(permit, event)
+                return event
+            self._take_back(breaker, permit)
+        self._told(permit, event)
+        self._worked(permit, event)
+        return event
+
+    def polled(self, run: Run, event: PollEvent) -> None:
+        """What became of a task says whether its route delivers."""
+        self._worked(run, event)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _told(self, permit: Permit, event: SubmitEvent | Begun) -> None:
+        breaker = self._breaker(permit.upstream, permit.upstream_model)
         match event:
-            case Accepted() | Refused():
+            case Accepted() | Begun() | Delivered() | Refused() | TaskFailed():
                 breaker.trouble = NO_TROUBLE
             case CredentialsRefused() | NotNow(its_own=False):
                 breaker.trouble = replace(event, words="")  # it was said of another's order
@@ -161,22 +193,33 @@ class Breakers:
         after = breaker.health.submitted(permit.team, permit.epochs, event, now, pace)
         self._count_trial(breaker, permit, after)
         self._set(permit.upstream, permit.upstream_model, after)
-        return event
 
-    def polled(self, run: Run, event: PollEvent) -> None:
-        """What became of a task says whether its route delivers."""
-        health = self._breaker(run.upstream, run.upstream_model).health
-        if isinstance(event, Finished):
-            self._set(run.upstream, run.upstream_model, health.delivered(run.team))
-        if isinstance(event, TaskFailed) and routing.is_providers_fault(event.code):
-            after = health.task_failed(run.team, self._clock(), self._pace(run.upstream))
-            self._set(run.upstream, run.upstream_model, after)
+    def _take_back(self, breaker: _Breaker, permit: Permit) -> None:
+        """It was given back too soon. In another epoch of its breakers nobody asks after it."""
+        if breaker.health.epochs(permit.team) == permit.epochs:
+            breaker.health = breaker.health.taken(permit.team, self._clock())
 
-    # --- inside --------------------------------------------------------------------------------
+    def _worked(self, by: Run | Permit, event: SubmitEvent | PollEvent) -> None:
+        """What came of the work. An answer that is lost where it is the whole work is paid for
+        nothing, and the next one would most likely be too."""
+        health = self._breaker(by.upstream, by.upstream_model).health
+        match event:
+            case Finished() | Delivered():
+                after = health.delivered(by.team)
+            case TaskFailed(is_providers=True):
+                after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
+            case AnswerLost() if self._is_whole(by.upstream):
+                after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
+            case _:
+                return
+        self._set(by.upstream, by.upstream_model, after)
+
+    def _is_whole(self, upstream: str) -> bool:
+        return self._current.policy.rules_of(upstream).kind.is_whole
 
     def _counted(self, breaker: _Breaker, permit: Permit, event: SubmitEvent) -> SubmitEvent:
         """The event, and whether it is the run's own fault by now."""
-        if isinstance(event, Accepted):
+        if isinstance(event, Accepted | Delivered):
             times = breaker.declined.get(permit.run_id, Declined()).times
             breaker.taken += 1
             breaker.relented += times > 0
@@ -281,7 +324,8 @@ class Breakers:
 
     def _pace(self, upstream: str) -> BreakerPace:
         rules = self._current.policy.rules_of(upstream)
-        return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds)
+        heeds = rules.kind.is_whole
+        return BreakerPace(rules.retry_first_seconds, rules.retry_max_seconds, heeds)
 
 
 def _remember(known: dict[str, R], name: str, value: R) -> None:

@@ -55,8 +55,7 @@ class Shares:
 
     async def take(self, team: str) -> None:
         """Takes a place, which `give` gives back. Raises as `place` does."""
-        if team not in self._lines and may_take(self._places, self._taken, team):
-            self._serve(team)
+        if self.take_now(team):
             return
         line = self._lines.get(team, ())
         if self._waiting is not None and len(line) >= self._waiting:
@@ -71,6 +70,13 @@ class Shares:
             else:  # its turn came in the same moment
                 self.give(team)
             raise
+
+    def take_now(self, team: str) -> bool:
+        """Takes a place if the team may have one at once."""
+        if team in self._lines or not may_take(self._places, self._taken, team):
+            return False
+        self._serve(team)
+        return True
 
     def give(self, team: str) -> None:
         """Gives a place back; whoever may have it now goes on."""

@@ -24,6 +24,7 @@ import structlog
 from gateway import ids
 from gateway.core.model import KeptPicture, Picture, Run
 from gateway.core.picture_errors import PictureProblem
+from gateway.core.policy import Current
 from gateway.core.provenance import sidecar
 from gateway.core.replicas import Epoch
 from gateway.core.runs.redaction import wordless
@@ -78,6 +79,7 @@ class ErasureDeps:
     picture_locks: PictureLocks
     following: Following
     clock: Clock
+    current: Current
 
 
 class Erasure:
@@ -88,6 +90,7 @@ class Erasure:
         self._picture_locks = deps.picture_locks
         self._following = deps.following
         self._clock = deps.clock
+        self._current = deps.current
         self._is_scrubbed = False
 
     async def erase(self, digest: str, act: Act) -> KeptPicture:
@@ -232,10 +235,11 @@ class Erasure:
     async def _describe(self, one: KeptPicture) -> None:
         """The bytes have come again since: they stay, and the file beside them tells of that run
         and no more of an erased one."""
-        run = await self._ledger.run(one.run_id)
+        run, catalog = await self._ledger.run(one.run_id), self._current.policy.catalog
         for kept in run.kept if run else ():
             if run and kept.picture == one.picture:
-                await self._pictures.describe(one.picture, sidecar(run, kept), anew=True)
+                beside = sidecar(run, kept, catalog)
+                await self._pictures.describe(one.picture, beside, anew=True)
 
     async def _forget(self, run_ids: Sequence[str]) -> None:
         """All that other places than the picture store may still say of these erased runs.

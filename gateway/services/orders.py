@@ -196,11 +196,12 @@ class Orders:
 
     def _name(self, team: Team, order: Order, freshness: Freshness, policy: Policy) -> Ask:
         now, heard = self._deps.clock(), honoured(freshness, team.client_control)
+        model = policy.catalog.models[order.model]
         return Ask(
             order=order,
             team=team,
-            model=policy.catalog.models[order.model],
-            fingerprint=fingerprint(order, team),
+            model=model,
+            fingerprint=fingerprint(order, team, model),
             freshness=heard,
             ignored=heard != freshness,
             ttl_seconds=policy.cache_ttl_seconds,

@@ -12,6 +12,7 @@ from gateway.core.model import KeptPicture
 from gateway.core.money.accounts import Measure
 from gateway.core.money.budgets import Standing
 from gateway.core.money.usd import dollars
+from gateway.core.orders.pricing import Offer
 
 
 class StandingShape(TypedDict):
@@ -44,6 +45,16 @@ class PictureShape(TypedDict):
     erased_at: str | None
 
 
+class OfferShape(TypedDict):
+    """What a route would ask for an order at most. One that `skipped` says the reason of is not
+    asked; `kind` is what its upstream speaks."""
+
+    name: str
+    kind: str
+    price_usd: float | None
+    skipped: str | None
+
+
 class PicturesShape(TypedDict):
     data: list[PictureShape]
     next: str | None
@@ -70,6 +81,16 @@ def standing(one: Standing) -> StandingShape:
         "held": amount(one.held),
         "left": amount(one.left),
         "resets_at": moment(one.renews_at),
+    }
+
+
+def offer(one: Offer) -> OfferShape:
+    most = one.ceiling_usd_micros if one.skipped is None else None
+    return {
+        "name": one.route.name,
+        "kind": one.route.kind.name,
+        "price_usd": None if most is None else dollars(most),
+        "skipped": one.skipped,
     }
 
 

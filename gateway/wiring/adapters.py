@@ -31,11 +31,15 @@ from gateway.config.store_words import Serve
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
+from gateway.ports.spool import PaidAnswers
 from gateway.wiring.callback_addresses import CallbackAddresses
 from gateway.wiring.connections import Connections, Outside, Trust
 
 LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
+SPOOL_NAME = "spool"
+"""Answers that are the whole work, until their runs are final. They outlive a restart."""
+
 SCRATCH_NAME = "arriving"
 """Pictures on their way to a bucket; those of a folder have theirs in it."""
 
@@ -62,6 +66,7 @@ class Adapters:
     ) -> None:
         folder = self.folder = Path(settings.storage.data_dir)
         in_file = settings.storage.postgres_url is None
+        self.spool: PaidAnswers | None = None
         self.unopened = UnopenedLedger(folder / LEDGER_NAME if in_file else None)
         self.ledger = make_ledger(settings, clock)
         self.pictures = make_pictures(settings, outside.environ)

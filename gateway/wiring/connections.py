@@ -33,9 +33,10 @@ from gateway.adapters.outbound.resolver import (
 )
 from gateway.adapters.result_links import ResultLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
+from gateway.background.runs import CallBounds
 from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
-from gateway.config.schema import UpstreamEntry
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
@@ -69,7 +70,8 @@ class Outside:
 
 
 class Connections:
-    """The clients of the settings in force; `upstreams` and `links` are by upstream's name.
+    """The clients of the settings in force; `upstreams`, `links` and `bounds` are by upstream's
+    name.
 
     One that the settings no longer name stays, for the runs that are with it. `callback_url` gives
     the address at which upstream may call about a run.
@@ -86,6 +88,7 @@ class Connections:
     ) -> None:
         self.upstreams: dict[str, EvolinkClient] = {}
         self.links: dict[str, ResultLinks] = {}
+        self.bounds: dict[str, CallBounds] = {}
         self._files: dict[str, EvolinkFiles] = {}
         self._retired: list[EvolinkClient | EvolinkFiles | ResultLinks | Fetcher | Callbacks] = []
         self._settings = settings
@@ -159,6 +162,7 @@ class Connections:
                 self._transports(name, entry, entry.base_url),
                 self._callback_url if entry.callbacks else None,
             )
+            self.bounds[name] = CallBounds(entry.max_connections, entry.timeout.submit_seconds)
             self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
             if name in self._files:
                 self._retired.append(self._files.pop(name))

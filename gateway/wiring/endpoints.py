@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from gateway.config import Settings
 from gateway.config.notices import notices
@@ -162,7 +163,10 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
         SettingsPage(
             settings=deps.settings,
             waiting=deps.waiting,
-            notices=lambda: [*notices(deps.settings()), *services.policy.notices],
+            notices=lambda: [
+                *notices(deps.settings(), datetime.fromtimestamp(deps.clock(), UTC).date()),
+                *services.policy.notices,
+            ],
             reread=deps.reread,
         ),
         ReplicasPage(

@@ -36,6 +36,7 @@ from gateway.wiring import picture_store, restores
 from gateway.wiring.adapters import Adapters, hold_folder, is_shared
 from gateway.wiring.connections import Outside
 from gateway.wiring.endpoints import EndpointsDeps, make_endpoints
+from gateway.wiring.kinds import KINDS
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
@@ -79,7 +80,7 @@ class Gateway:
         )
         if self._is_timed:
             self._clock = clock = self._common_clock
-        self._current = Current(convert.policy(settings, port=self._port), clock)
+        self._current = Current(convert.policy(settings, port=self._port, kinds=KINDS), clock)
         self.adapters = Adapters(
             settings,
             self._current,
@@ -188,8 +189,15 @@ class Gateway:
         self.services.orders.stop_taking()
         self.services.waiters.release()
 
+    def stop_at_once(self) -> None:
+        """A stop waits no longer for calls that are the whole work."""
+        self.services.worker.stop_at_once()
+
     async def stop(self, grace_seconds: float) -> None:
-        """Ends what is under way, for at most about `grace_seconds`, and closes every store."""
+        """Ends what is under way, for at most about `grace_seconds`, and closes every store.
+
+        Calls that are the whole work are waited for as long as each may take.
+        """
         adapters, services = self.adapters, self.services
         self.stop_taking()
         await services.waiters.stop()
@@ -279,7 +287,7 @@ class Gateway:
 
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
-        policy = convert.policy(settings, port=self._port)
+        policy = convert.policy(settings, port=self._port, kinds=KINDS)
         self.services.policy.install(policy, managed.reader(settings))
 
     def _note_reload(self, *, successful: bool) -> None:

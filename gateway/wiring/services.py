@@ -8,7 +8,7 @@ import socket
 
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
 from gateway.background.maintenance import Maintenance
-from gateway.background.runs import RunBounds, RunsDeps, Worker
+from gateway.background.runs import SWEEP_SECONDS, RunBounds, RunsDeps, Worker
 from gateway.background.turn import ChoresTurn
 from gateway.background.webhooks import Webhooks, WebhooksDeps
 from gateway.config import Settings, digest, managed
@@ -69,6 +69,7 @@ class Services:
                 picture_locks=self.picture_locks,
                 following=following,
                 clock=clock,
+                current=current,
             )
         )
         self.credit_watch = CreditWatch(
@@ -84,6 +85,7 @@ class Services:
         )
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
+        self.maintenance.each("spool", SWEEP_SECONDS, self.worker.sweep)
         self.references = References(
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
@@ -142,6 +144,8 @@ class Services:
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
         )
+        if self._adapters.spool is not None:
+            maintenance.watch(self._adapters.spool)
         maintenance.each("credits", LOOK_SECONDS, self.credit_watch.look)
         maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
         return maintenance
@@ -181,6 +185,8 @@ class Services:
             nudge_webhooks=self.webhooks.nudge,
             following=self.following,
             picture_locks=self.picture_locks,
+            bounds=self._adapters.connections.bounds,
+            spool=self._adapters.spool,
         )
         worker = settings.worker
         longest = max(entry.timeout.download_seconds for entry in settings.upstreams.values())

@@ -15,7 +15,13 @@ from gateway.background.runs.leases import Lease, LeaseLost, Leases
 from gateway.core.model import Run, RunState
 from gateway.core.money.booking import book
 from gateway.core.money.budgets import account_keys
-from gateway.core.runs.leases import RUN_LEASE_SECONDS, SURE_SECONDS
+from gateway.core.runs.events import AnswerLost, Begun, Delivered, NotNow, TaskFailed
+from gateway.core.runs.leases import (
+    RENEW_SECONDS,
+    RUN_LEASE_SECONDS,
+    SURE_SECONDS,
+    may_record,
+)
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
 
@@ -172,3 +178,29 @@ async def test_what_the_drive_did_under_the_new_lease_is_not_done_again(bench: B
     assert again is not None
     with pytest.raises(LeaseLost):
         await bench.mine.prove(bench.mine.of(again))
+
+
+async def test_a_submit_that_lasts_minutes_stays_in_the_same_hands(bench: Bench) -> None:
+    lease = await bench.taken()
+    for _ in range(75):
+        bench.time.goes(RENEW_SECONDS)
+        await bench.mine.renew()
+        assert await bench.other.take(9) == []
+    begun = replace(lease.run, accepted_at=bench.time.now)
+    await bench.put(begun)
+    await bench.mine.renew()
+    lease.take_over(begun)
+    await bench.mine.prove(lease)
+
+
+async def test_a_process_that_stood_still_tells_of_its_submit_only_what_is_paid(
+    bench: Bench,
+) -> None:
+    lease = await bench.taken()
+    bench.time.goes(300)
+    (taken,) = await bench.other.take(9)
+    await bench.mine.renew()
+    assert lease.lost
+    for event in (Begun(), AnswerLost("cut"), NotNow("busy"), TaskFailed("{}", "error", "")):
+        assert not may_record(lease.run, event, taken)
+    assert may_record(lease.run, Delivered("{}", ("spool:run-1/0",), 5), taken)

@@ -261,6 +261,7 @@ EXPLANATION: ExplanationShape = {
             "detail": "1 picture",
         },
     ],
+    "routes": [],
     "tasks": [
         {
             "id": TASK_ID,
@@ -282,6 +283,7 @@ REFUSED: ExplanationShape = {
     "run": None,
     "timings": None,
     "steps": [],
+    "routes": [],
     "tasks": [],
     "tasks_total": 0,
     "pictures": [],

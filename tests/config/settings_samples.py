@@ -3,7 +3,7 @@
 from gateway.config import Settings, parse
 
 SECRET = "sk-live-0123456789"
-ENVIRON = {"EVOLINK_API_KEY": SECRET}
+ENVIRON = {"EVOLINK_API_KEY": SECRET, "OPENAI_API_KEY": SECRET}
 DIGEST = "sha256:" + "1a" * 32
 UPSTREAMS = """
 upstreams:

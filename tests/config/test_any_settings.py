@@ -1,6 +1,7 @@
 """Whatever is wrong, in whatever combination: settings, or problems that say so; nothing else."""
 
 from copy import deepcopy
+from datetime import date
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from gateway.config import Settings, SettingsError, convert, parse
 from gateway.config.build import build
 from gateway.config.document import Document, Scalar, read_document
 from gateway.config.notices import notices
+from gateway.wiring.kinds import KINDS
 
 WHOLE = f"""
 server: {{host: 127.0.0.1, port: 80, public_url: "http://a.example", admin_keys: ["{DIGEST}"]}}
@@ -96,6 +98,6 @@ def test_odd_characters_anywhere(place: int, odd: str) -> None:
 
 
 def usable(result: Settings) -> None:
-    assert convert.policy(result, port=1).catalog.models
+    assert convert.policy(result, port=1, kinds=KINDS).catalog.models
     assert result.shown()
-    assert isinstance(notices(result), list)
+    assert isinstance(notices(result, date(2026, 11, 29)), list)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -18,20 +19,20 @@ from gateway.cli import COMMANDS, main
 from gateway.cli.check import effective_yaml
 from gateway.config import load, parse
 from gateway.config.notices import notices
+from gateway.config.part import Part, yaml_name
 from gateway.config.sandbox import sandbox_settings
 from gateway.config.schema import (
     Alerts,
     Cache,
     CallbackSettings,
-    Part,
     ServerSettings,
     Settings,
     Storage,
     WorkerSettings,
-    yaml_name,
 )
 from gateway.config.words import MAKE_KEY
 
+TODAY = date(2026, 11, 29)
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.yaml"
 HOW = f"To make one, and the digest that belongs there: {MAKE_KEY}"
@@ -120,7 +121,7 @@ def test_the_effective_settings_are_settings() -> None:
         lambda _: f"sha256:{next(digests, None) or next(team_keys)}",
         text,
     )
-    text = text.replace("********", SECRET, 1).replace("********", "whsec_eHh4")
+    text = text.replace("********", SECRET, 2).replace("********", "whsec_eHh4")
     text = text.replace("https://hooks.example.org/...", "https://hooks.example.org/services/...")
     assert parse(text, {}) == first
 
@@ -236,7 +237,7 @@ teams:
   art: {{}}
   web: {{keys: ["{DIGEST}"], budgets: [{{usd: 1, per: day}}]}}
 """)
-    assert notices(settings) == [
+    assert notices(settings, TODAY) == [
         f"server.admin_keys: no admin key, so nobody can use the admin API. {HOW}",
         "upstreams.t: may reach private addresses; meant for tests only",
         "models.m.limits.sizes: no list, so upstream judges every size",
@@ -253,7 +254,7 @@ models:
     limits: {sizes: [1:1], qualities: [low, medum, ultra], resolutions: [1K]}
     routes: [{upstream: evolink, model: m, price: 1}]
 """)
-    assert [one for one in notices(settings) if one.startswith("models.")] == [
+    assert [one for one in notices(settings, TODAY) if one.startswith("models.")] == [
         "models.m.limits.qualities: 'medum' is not usual; did you mean 'medium'?"
     ]
 
@@ -266,7 +267,7 @@ models:
     limits: {{sizes: [1:1], qualities: [low]}}
     routes: [{{upstream: evolink, model: m, price: {rules}}}]
 """)
-    [notice] = [one for one in notices(settings) if one.startswith("models.")]
+    [notice] = [one for one in notices(settings, TODAY) if one.startswith("models.")]
     assert notice == (
         "models.m.limits.resolutions: no list, and prices look at resolution: what they do not "
         "name is forwarded at the dearest price that it may mean"
@@ -276,7 +277,7 @@ models:
 def test_the_settings_of_trials_leave_no_price_open(tmp_path: Path) -> None:
     settings = sandbox_settings("http://127.0.0.1:1", tmp_path)
     assert settings.models["gpt-image-2"].limits.resolutions == ("1K", "2K", "4K")
-    assert not [notice for notice in notices(settings) if notice.startswith("models.")]
+    assert not [notice for notice in notices(settings, TODAY) if notice.startswith("models.")]
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:

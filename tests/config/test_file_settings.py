@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.config import convert, parse
 from gateway.core.catalog import ReferenceMode
+from gateway.wiring.kinds import KINDS
 
 TEXT = """
 server: {upload_limit: 5MB}
@@ -14,7 +15,7 @@ teams: {a: {references: fetch}, b: {}}
 
 
 def test_they_reach_the_core() -> None:
-    policy = convert.policy(parse(TEXT, {}), port=1)
+    policy = convert.policy(parse(TEXT, {}), port=1, kinds=KINDS)
     assert policy.upload_limit_bytes == 5_000_000
     assert policy.teams["a"].references is ReferenceMode.FETCH
     assert policy.teams["b"].references is ReferenceMode.TRUST

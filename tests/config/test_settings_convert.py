@@ -24,6 +24,7 @@ from gateway.core.money.accounts import Cap, Measure, Window
 from gateway.core.policy import Grant, Policy
 from gateway.core.runs.breaker import BreakerPace
 from gateway.core.runs.lifecycle import Rules
+from gateway.wiring.kinds import KINDS
 
 TEAM = f"""
 teams:
@@ -82,7 +83,7 @@ models:
         price: [{quality: low, resolution: 2K, usd: 0.2}, {size: 1:1, usd: 0.1}, {usd: 0.000001}]
       - {upstream: a, model: best-a, price: 0.013}
 """)
-    catalog = convert.catalog(settings)
+    catalog = convert.catalog(settings, KINDS)
     model = catalog.find("top")
     assert model is not None
     assert model is catalog.find("best")
@@ -113,7 +114,7 @@ models:
 teams:
   art: {allow: {sizes: [1024\u00d71024]}}
 """)
-    model = convert.catalog(settings).models["m"]
+    model = convert.catalog(settings, KINDS).models["m"]
     assert model.limits.sizes == {"1024x1024", "1:1"}
     assert model.limits.resolutions == {"1K", "4K"}
     assert model.routes[0].prices[0].match == (("size", "1024x1024"),)
@@ -127,7 +128,7 @@ worker: {retry: {first: 2s, max: 9s}}
 upstreams:
   evolink: {base_url: https://a.example, api_key: k, poll: {first: 1s}, usd_per_credit: 0.014706}
 """)
-    policy = convert.policy(settings, port=9999)
+    policy = convert.policy(settings, port=9999, kinds=KINDS)
     assert policy.zone == ZoneInfo("Asia/Tokyo")
     assert policy.public_url == "http://127.0.0.1:9999"
     assert (policy.body_limit_bytes, policy.log_prompts) == (2_097_152, True)
@@ -156,7 +157,7 @@ def test_sandbox_settings(tmp_path: Path) -> None:
         Cap(Measure.USD, Window.DAY, 5_000_000),
         Cap(Measure.IMAGES, Window.DAY, 50),
     )
-    catalog = convert.catalog(settings)
+    catalog = convert.catalog(settings, KINDS)
     assert catalog.find("gpt-image-1.5-lite") is catalog.models["gpt-image-1.5"]
     assert set(catalog.models) == {"gpt-image-1.5", "gpt-image-2"}
     with pytest.raises(SettingsError, match=r"public_url"):
@@ -217,7 +218,7 @@ def base(text: str) -> Settings:
 def test_what_a_reload_takes_over_is_in_the_policy(text: str) -> None:
     old, new = base(""), base(text)
     assert restart_needed(old, new) == []
-    assert convert.policy(old, port=1) != convert.policy(new, port=1)
+    assert convert.policy(old, port=1, kinds=KINDS) != convert.policy(new, port=1, kinds=KINDS)
 
 
 @pytest.mark.parametrize("kind", [Policy, Rules, Pace, BreakerPace, RunBounds, Timeouts])
@@ -227,7 +228,9 @@ def test_a_default_of_a_setting_stands_in_the_schema_alone(kind: Any) -> None:
 
 
 def test_a_run_of_an_upstream_that_left_the_settings_goes_by_those_of_the_worker() -> None:
-    policy = convert.policy(base("worker: {retry: {first: 2s, dead_after: 2h}}"), port=1)
+    policy = convert.policy(
+        base("worker: {retry: {first: 2s, dead_after: 2h}}"), port=1, kinds=KINDS
+    )
     rules = policy.rules_of("gone")
     assert (rules.retry_first_seconds, rules.dead_after_seconds) == (2.0, 7200.0)
     assert rules == policy.rules_of("evolink")
@@ -244,7 +247,9 @@ def test_what_needs_a_restart_is_named(text: str, paths: list[str]) -> None:
     assert restart_needed(base(""), base(text)) == paths
     assert restart_needed(base(text), base(text)) == []
     if "server.host" not in paths:  # the base of links follows the address
-        assert convert.policy(base(""), port=1) == convert.policy(base(text), port=1)
+        assert convert.policy(base(""), port=1, kinds=KINDS) == convert.policy(
+            base(text), port=1, kinds=KINDS
+        )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from core_samples import a_policy, some_rules
 
 from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
+from gateway.core.kinds import ANY, Kind
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import Amounts, Windows
 from gateway.core.policy import Current
@@ -16,6 +17,7 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     CredentialsRefused,
+    Delivered,
     Event,
     Finished,
     NotNow,
@@ -34,7 +36,9 @@ ROUTES = tuple(
     for name, usd_micros in (("dear", 30_000), ("cheap", 10_000), ("middle", 20_000))
 )
 BUSY, NO_KEY = NotNow("HTTP 503"), CredentialsRefused(401, "unauthorized")
-BROKEN = TaskFailed("{}", "service_error", "sorry")
+BROKEN = TaskFailed("{}", "service_error", "sorry", is_providers=True)
+DELIVERED = Delivered("{}", ("spool:run-1/0",), 5_000)
+WHOLE = Kind("whole", is_whole=True, link_life_seconds=None)
 
 
 @dataclass
@@ -43,9 +47,12 @@ class World:
 
     now: float = NOW
     up: dict[str, bool] = field(default_factory=dict)
+    kind: Kind = ANY
 
     def __post_init__(self) -> None:
-        rules = {route.upstream: some_rules(retry_max_seconds=60.0) for route in ROUTES}
+        rules = {
+            route.upstream: some_rules(retry_max_seconds=60.0, kind=self.kind) for route in ROUTES
+        }
         catalog = Catalog({"m": ImageModel("m", ROUTES, deadline_seconds=900.0)})
         current = Current(a_policy(catalog=catalog, rules=rules), lambda: 0.0)
         self.breakers = Breakers(current, lambda: self.now, self)  # type: ignore[arg-type]
@@ -347,3 +354,84 @@ def test_a_long_line_is_not_searched_by_each_who_asks() -> None:
             break
         world.breakers.follow(replace(run, due_at=NOW + 2))
     assert searches < 5
+
+
+# --- where a submit is the whole work ------------------------------------------------------------
+
+
+def lasting(world: World, upstream: str, **run: object) -> Permit:
+    """A submit that has begun and is not answered yet."""
+    permit = world.breakers.enter(on(upstream, **run))
+    assert isinstance(permit, Permit)
+    world.breakers.begun(permit)
+    return permit
+
+
+def test_a_trial_that_lasts_keeps_nobody_waiting() -> None:
+    world = World(kind=WHOLE)
+    world.submits("cheap", NotNow("", why=Why.NEVER_SENT), FAILURES)
+    world.now += 1
+    trial = world.breakers.enter(on("cheap"))
+    assert isinstance(trial, Permit)
+    assert not isinstance(world.breakers.enter(on("cheap")), Permit)
+    world.breakers.begun(trial)
+    assert world.up == {"cheap": True}
+    for _ in range(20):
+        lasting(world, "cheap")
+    world.now += 600
+    assert world.breakers.submitted(trial, DELIVERED, has_begun=True) == DELIVERED
+    assert isinstance(world.breakers.enter(on("cheap")), Permit)
+
+
+@pytest.mark.parametrize("event", [BROKEN, AnswerLost("silence"), BUSY])
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_work_that_comes_to_nothing_closes_a_route(event: SubmitEvent, *, has_begun: bool) -> None:
+    world = World(kind=WHOLE)
+    for times in range(FAILURES):
+        assert world.up == {}
+        if has_begun:
+            permit = lasting(world, "cheap", id=f"run {times}")
+            world.breakers.submitted(permit, event, has_begun=True)
+        else:
+            world.submits("cheap", event, id=f"run {times}")
+    assert world.up == {"cheap": False}
+    world.now += 60
+    world.submits("cheap", DELIVERED)
+    assert world.up == {"cheap": True}
+
+
+def test_work_that_fails_by_what_was_asked_for_closes_nothing() -> None:
+    world = World(kind=WHOLE)
+    blocked = TaskFailed("{}", "moderation_blocked", "no")
+    for _ in range(20):
+        world.breakers.submitted(lasting(world, "cheap"), blocked, has_begun=True)
+    for _ in range(2):
+        world.submits("cheap", BROKEN)
+    world.submits("cheap", DELIVERED)
+    for _ in range(2):
+        world.submits("cheap", BROKEN)
+    assert world.up == {}
+
+
+def test_one_that_is_too_busy_is_asked_again_when_it_said() -> None:
+    world = World(kind=WHOLE)
+    busy = NotNow("HTTP 429", 20.0)
+    world.submits("cheap", busy)
+    assert world.goes(on("cheap"), busy) == "middle"
+    told = world.breakers.enter(on("cheap", id="another"))
+    assert told == NotNow("HTTP 429"), "it has waited a part of that already"
+    assert isinstance(told, NotNow)
+    world.now += 15
+    assert world.waits(on("cheap", id="another"), told)["cheap"] == 5
+    world.now += 5
+    lasting(world, "cheap")
+    world = World()
+    world.submits("cheap", busy)
+    assert isinstance(world.breakers.enter(on("cheap")), Permit), "of the other kind once is chance"
+
+
+def test_a_full_house_is_no_reason_to_go_elsewhere() -> None:
+    world = World(kind=WHOLE)
+    full = NotNow("full", why=Why.FULL)
+    assert world.goes(on("cheap"), full) is None
+    assert set(world.waits(on("cheap"), full)) == {"cheap"}

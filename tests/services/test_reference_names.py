@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from core_samples import MODEL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ def order(digests: dict[str, str] | None = None, **body: Any) -> Order:
 
 
 def name(digests: dict[str, str] | None = None, team: Team = ALPHA, **body: Any) -> str:
-    return fingerprint(order(digests, **body), team)
+    return fingerprint(order(digests, **body), team, MODEL)
 
 
 def test_links_are_told_by_their_places() -> None:

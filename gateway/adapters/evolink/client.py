@@ -115,6 +115,10 @@ class EvolinkClient:
             answer, not_taken=self._not_taken, prompt=prompt if isinstance(prompt, str) else ""
         )
 
+    async def recovered(self, run: Run) -> SubmitEvent:
+        """What was sent may have been taken: only the vendor knows."""
+        return AnswerLost("the gateway was stopped while the request was going out")
+
     async def poll(self, upstream_task_id: str) -> PollEvent:
         path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
         request = self._polls.build_request("GET", f"{self._base_url}{path}")
@@ -156,6 +160,9 @@ class EvolinkClient:
     ) -> answers.VendorAnswer:
         response = await client.send(request, stream=True)
         return await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
+
+    async def forget(self, run: Run) -> None:
+        """Nothing is kept here."""
 
     async def aclose(self) -> None:
         await self._submits.aclose()

@@ -20,6 +20,7 @@ from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
     CredentialsRefused,
+    Delivered,
     Finished,
     NotNow,
     Progressed,
@@ -82,6 +83,8 @@ CALL_OUTCOMES: Final[Mapping[str, Mapping[str, str]]] = {
     "submit": _by_class_name(
         {
             Accepted: "accepted",
+            Delivered: "delivered",
+            TaskFailed: "failed",
             Refused: "refused",
             NotNow: "not_now",
             CredentialsRefused: "credentials",

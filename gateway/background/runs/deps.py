@@ -17,6 +17,7 @@ from gateway.ports.ledger import RunQueue
 from gateway.ports.observer import Observer
 from gateway.ports.outbound import Links
 from gateway.ports.pictures import Pictures
+from gateway.ports.spool import PaidAnswers
 from gateway.ports.upstream import Upstream
 from gateway.process.following import Following
 from gateway.process.picture_locks import PictureLocks
@@ -33,10 +34,19 @@ class RunBounds:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsDeps:
-    """What the driver works with; `upstreams` and `links` are by the settings' names.
+class CallBounds:
+    """How many submits an upstream may have at once, and how long one may take."""
 
-    `nudge_webhooks` is called after each commit that may owe callbacks.
+    connections: int
+    submit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunsDeps:
+    """What the driver works with; `upstreams`, `links` and `bounds` are by the settings' names.
+
+    `nudge_webhooks` is called after each commit that may owe callbacks. `spool` is where answers
+    lie that are the whole work.
     """
 
     ledger: RunQueue
@@ -51,6 +61,8 @@ class RunsDeps:
     nudge_webhooks: Callable[[], None]
     following: Following
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
+    bounds: Mapping[str, CallBounds] = field(default_factory=dict)
+    spool: PaidAnswers | None = None
 
     def known(self) -> Collection[str]:
         """The upstreams that are named here, where other gateways may name more; else none: whoever
@@ -60,6 +72,10 @@ class RunsDeps:
     def rules(self, run: Run) -> Rules:
         """What the lifecycle goes by on the run's route, as the settings are now."""
         return self.current.policy.rules_of(run.upstream)
+
+    def is_whole(self, upstream: str) -> bool:
+        """Whether a submit to it is the whole work."""
+        return self.current.policy.rules_of(upstream).kind.is_whole
 
     @contextlib.asynccontextmanager
     async def measured(self, run: Run, operation: str) -> AsyncIterator[list[object]]:

@@ -21,6 +21,7 @@ from gateway.background.runs.recording import RETRY_SECONDS, RunRecorder
 from gateway.core.links import cleaned
 from gateway.core.model import Kept, Run, RunState
 from gateway.core.picture_errors import (
+    LinkBroken,
     LinkDead,
     LinkForbidden,
     NotAPicture,
@@ -34,6 +35,7 @@ from gateway.core.provenance import sidecar
 from gateway.core.runs import lifecycle, losses
 from gateway.core.runs.events import KeepEvent, KeepFailed, Loss, PicturesKept
 from gateway.errors import Unavailable
+from gateway.ports.spool import SCHEME
 from gateway.process.picture_locks import Held, TurnOver
 from gateway.process.shares import Shares
 
@@ -124,12 +126,22 @@ class Keeper:
                     )
             except PictureProblem as problem:
                 outcome.append(problem)
-                return problem
+                return self._from_afar(link, problem)
             except Exception as error:
                 log.exception("keeping failed", run=run.id)
                 outcome.append(error)
                 return PictureProblem(f"internal error: {type(error).__name__}")
             return Kept(link, picture)
+
+    def _from_afar(self, link: str, problem: PictureProblem) -> PictureProblem:
+        """What is not in this gateway's spool may be in another's, whose turn comes."""
+        if (
+            link.startswith(SCHEME)
+            and isinstance(problem, LinkDead)
+            and self._deps.following.is_shared
+        ):
+            return LinkBroken("the answer lies with another gateway")
+        return problem
 
     def _origin(self, run: Run, link: str, body: AsyncIterator[bytes]) -> Origin:
         """Of the link only the host: the rest may be signed."""
@@ -155,9 +167,10 @@ class Keeper:
     async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
         """Provenance is written before the run is done: a kept picture is never without."""
         after = lifecycle.advance(run, event, self._deps.clock(), self._deps.rules(run))
+        catalog = self._deps.current.policy.catalog
         try:
             for kept in after.kept:
-                await self._deps.pictures.describe(kept.picture, sidecar(after, kept))
+                await self._deps.pictures.describe(kept.picture, sidecar(after, kept, catalog))
         except PictureProblem as problem:
             return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
         return event

@@ -13,17 +13,28 @@ from typing import Final, assert_never
 
 import structlog
 
+from gateway.background.runs import ending
 from gateway.background.runs.asking import Asker
 from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.keeping import Keeper
-from gateway.background.runs.leases import LeaseLost, Leases
+from gateway.background.runs.leases import Lease, LeaseLost, Leases
 from gateway.background.runs.recording import RunRecorder
+from gateway.background.runs.slots import Slots
+from gateway.background.runs.spooled import SpoolSweep
 from gateway.core.model import Run, RunState
 from gateway.core.runs import lifecycle
 from gateway.core.runs.breaker import BreakerState
-from gateway.core.runs.events import Event, Finished, Hinted, PicturesKept, Retry
+from gateway.core.runs.events import (
+    Begun,
+    Event,
+    Finished,
+    Hinted,
+    PicturesKept,
+    Retry,
+    SubmitEvent,
+)
 from gateway.core.runs.leases import RENEW_SECONDS
-from gateway.core.runs.steps import Feed, Keep, Poll, Rest, Submit, next_step
+from gateway.core.runs.steps import Feed, Keep, Poll, Recover, Rest, Submit, next_step
 from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
@@ -44,6 +55,9 @@ GATHER_SECONDS: Final = 0.02
 HINT_SECONDS: Final = 1.0
 """Longer than most polls; upstream's call is not kept waiting for a slow one."""
 
+LAST_LOOK_SECONDS: Final = 5.0
+"""A ledger that is away must not hold up a stop."""
+
 
 class Worker:
     """Drives every run of this process. `owner` is its name on leases."""
@@ -53,13 +67,16 @@ class Worker:
         self._deps = deps
         self._leases = Leases(deps.ledger, owner, clock=deps.clock, known=deps.known)
         self._breakers = Breakers(deps.current, deps.clock, deps.observer)
-        self._asker = Asker(deps, self._breakers, self._leases, calls=bounds.calls)
+        self._slots = Slots(deps, calls=bounds.calls)
+        self._asker = Asker(deps, self._breakers, self._leases, self._slots, calls=bounds.calls)
         self._recorder = RunRecorder(deps)
+        self._spooled = SpoolSweep(deps, self._asker, self._recorder)
         self._keeper = Keeper(deps, self._recorder, bounds)
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._nudge = asyncio.Event()
         self._wake_at = 0.0
         self._stopping = False
+        self._impatient = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
@@ -121,20 +138,54 @@ class Worker:
     async def stop(self, grace_seconds: float) -> None:
         """Takes up nothing new and lets steps under way end, for at most this long.
 
-        What is cut then is what a crash would have cut: the next start recovers it.
+        What is cut then is what a crash would have cut: the next start recovers it. Submits that
+        are the whole work cannot be had again: they are waited for, as long as each may take, and
+        their pictures are kept; `stop_at_once` ends that.
         """
         self._stopping = True
         self._nudge.set()
-        tasks = {*self._driving.values(), *([self._loop] if self._loop else [])}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        self._slots.close()
+        await self._take_up_what_lies_here()
+        whole = {run_id for run_id in self._driving if self._is_whole(run_id)}
+        patient = {self._driving[run_id] for run_id in whole}
+        others = {*self._driving.values(), *([self._loop] if self._loop else [])} - patient
+        calls, longest = self._asker.open_calls()
+        if calls:
+            log.warning(
+                "the stop waits for calls that are paid already; one more signal cuts them",
+                calls=calls,
+                at_most_seconds=round(longest),
+            )
+        await asyncio.gather(
+            ending.cut_after(grace_seconds, others),
+            ending.cut_after(grace_seconds + longest, patient, self._impatient),
+        )
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
             await self._leases.give_back()
+
+    def stop_at_once(self) -> None:
+        """A stop waits for no long call any more."""
+        self._impatient.set()
+
+    async def sweep(self) -> None:
+        """Answers that lie here are told of where nobody knows of them yet, and go where nobody
+        needs them any more."""
+        if await self._spooled.sweep(set(self._driving)):
+            self.look()
+
+    async def _take_up_what_lies_here(self) -> None:
+        """Pictures that nobody else can keep are tried once more before this process ends."""
+        try:
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                if await self._spooled.hurry(set(self._driving)):
+                    await self._lease_once()
+        except (TimeoutError, Unavailable, OSError) as error:
+            log.warning("what lies in the spool waits for the next start", reason=str(error))
+
+    def _is_whole(self, run_id: str) -> bool:
+        return self._deps.is_whole(self._leases.of(run_id).run.upstream)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -224,21 +275,34 @@ class Worker:
         try:
             while self._is_ours(run):
                 lease.take_over(run)
-                step = next_step(run, self._deps.clock(), intended=intended)
+                step = next_step(
+                    run,
+                    self._deps.clock(),
+                    intended=intended,
+                    link_life_seconds=self._deps.rules(run).kind.link_life_seconds,
+                )
                 event: Event | None
                 if isinstance(step, Submit):
                     permit, mine = None, permit
-                    event = await self._asker.submit(run, mine)
+                    run, event = await self._submitted(run, mine, lease)
                 else:
                     run, event = await self._done(step, run)
                 if event is None:
                     return
                 outlook, permit = self._breakers.outlook(run, event)
+                if not self._slots.has_place(run, outlook):
+                    self._breakers.leave(permit)
+                    permit = None
+                    if await self._slots.in_line(run, outlook):
+                        continue  # meanwhile another route may have come up
+                    outlook = outlook.put_off(self._deps.clock())
                 if isinstance(event, PicturesKept):
                     run, happened = await self._keeper.own(run, event)
                 else:
                     run, happened = await self._recorder.record(run, event, outlook)
                 self._breakers.follow(run)
+                if happened and run.is_final and not lifecycle.may_be_delivered_yet(run):
+                    await self._asker.forget(run)
                 intended = happened and run.state is RunState.SUBMITTING
                 if not intended:
                     self._breakers.leave(permit)
@@ -247,6 +311,22 @@ class Worker:
             log.warning("another worker has taken the run over", run=run.id)
         finally:
             self._breakers.leave(permit)
+            self._slots.leave(run.id)
+
+    async def _submitted(
+        self, run: Run, permit: Permit | None, lease: Lease
+    ) -> tuple[Run, SubmitEvent]:
+        """What came of a submit. One that lasts is told of before it has ended."""
+
+        async def begins() -> None:
+            nonlocal run
+            begun, happened = await self._recorder.record(run, Begun())
+            if happened:
+                run = begun
+                lease.take_over(run)
+
+        event = await self._asker.submit(run, permit, begins)
+        return run, event
 
     async def _drive_again(self, run: Run) -> None:
         """A run that was leased while its last drive came to an end; unless that did it all."""
@@ -256,16 +336,22 @@ class Worker:
             return
         await self._drive(run, intended=False)
 
-    async def _done(self, step: Feed | Poll | Keep | Rest, run: Run) -> tuple[Run, Event | None]:
+    async def _done(
+        self, step: Feed | Recover | Poll | Keep | Rest, run: Run
+    ) -> tuple[Run, Event | None]:
         """What came of a step that sends no order; None: nothing, and there is no more to do."""
         match step:
             case Rest(until):
                 self._rest(until)
                 return run, None
-            case Feed(Retry()) | Poll() | Keep() if self._stopping:
+            case Feed(Retry()) | Poll() if self._stopping:
+                return run, None
+            case Keep() if self._stopping and not self._deps.is_whole(run.upstream):
                 return run, None
             case Feed(event):
                 return run, event
+            case Recover():
+                return run, await self._asker.recovered(run)
             case Poll():
                 return run, await self._asker.poll(run)
             case Keep(refresh):

@@ -27,6 +27,7 @@ from gateway.core.runs import history, lifecycle, sharing
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     Delivered,
     Event,
@@ -49,7 +50,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.5
 
-GOES_ON: Final = (Accepted, Finished, Progressed)
+GOES_ON: Final = (Accepted, Begun, Delivered, Finished, Progressed)
 """Events after which a run nearly always goes on as it was paid for: they are recorded without the
 team's accounts, which spares their reading, and in PostgreSQL the lock that all its orders want."""
 

@@ -11,7 +11,8 @@ from typing import Final
 from gateway import logs
 from gateway.config import Settings, sandbox_settings
 from gateway.config.sandbox import UPSTREAM, digest_of
-from gateway.config.schema import PollSettings, TeamEntry
+from gateway.config.schema import TeamEntry
+from gateway.config.upstream_entry import PollSettings
 from gateway.core.catalog import CacheScope
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox

@@ -41,9 +41,9 @@ from gateway.core.orders.denials import (
     Reason,
     forbidden,
     no_room,
+    no_route,
     over_budget,
     remembered,
-    unpriced,
 )
 from gateway.core.orders.fingerprint import canonical_json, is_same_claim
 from gateway.core.orders.pricing import ceiling, cheapest
@@ -246,7 +246,7 @@ def _join(ask: Ask, live: Run) -> tuple[Joined, Writes]:
 def _start(ask: Ask, view: View, shadow: Denial | None) -> tuple[Started | Denied, Writes]:
     priced = cheapest(ask.model, ask.order)
     if priced is None:
-        return Denied(unpriced(ask)), Writes()
+        return Denied(no_route(ask)), Writes()
     if not ask.room:
         return Denied(no_room(ask)), Writes()
     route, price = priced

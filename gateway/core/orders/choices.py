@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.model import Order
-from gateway.core.orders.defaults import allowed, defaults, filled, must_say
+from gateway.core.orders.defaults import ONE_CHOICE, allowed, defaults, filled, must_say
 from gateway.core.orders.pricing import cheapest
 from gateway.core.orders.spellings import AUTO, settled
 
@@ -71,7 +71,9 @@ def beginning(model: ImageModel, team: Team) -> Mapping[str, str]:
 def price(model: ImageModel, team: Team, said: Mapping[str, str | None]) -> int | None:
     """Micro-dollars of one picture at most, on the route that would serve it; None: unpriced."""
     fields = settled({name: one for name, one in said.items() if one}, model.limits)
-    found = cheapest(model, Order(model.name, "", 1, None, None, filled(fields, model, team)))
+    body = filled(fields, model, team)
+    size, quality = (one if isinstance(one := body.get(f), str) else None for f in ONE_CHOICE)
+    found = cheapest(model, Order(model.name, "", 1, size, quality, body))
     return None if found is None else found[1]
 
 

@@ -6,6 +6,7 @@ asked when is admission's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +18,7 @@ from gateway.core.model import FailureKind, Run
 from gateway.core.money.accounts import Measure
 from gateway.core.money.budgets import Excess, first_excess
 from gateway.core.orders.ask import Ask
-from gateway.core.orders.pricing import priced_values
+from gateway.core.orders.pricing import Offer, offers, priced_values
 from gateway.core.orders.spellings import AUTO
 from gateway.core.transaction import View
 from gateway.errors import (
@@ -49,6 +50,7 @@ class Reason(StrEnum):
     QUALITY = "quality_not_allowed"
     COUNT = "n_not_allowed"
     UNPRICED = "unpriced"
+    NO_ROUTE = "no_route_fits"
     ROOM = "no_room"
     NOT_CACHED = "not_cached"
     RESULT_LOST = "result_lost"
@@ -160,6 +162,32 @@ def no_room(ask: Ask) -> Denial:
         "pictures are ordered."
     )
     return Denial(Reason.ROOM, message, "free_space", frees_at=ask.now + ROOM_RETRY_SECONDS)
+
+
+def no_route(ask: Ask) -> Denial:
+    """Of an order that no route makes: because it fits none that has a price for it, or for want of
+    a price."""
+    missed = next((one for one in offers(ask.model, ask.order) if one.misfit), None)
+    if missed is None or missed.misfit is None or _wants_a_price(ask, missed):
+        return unpriced(ask)
+    message = (
+        f"No route of '{ask.order.model}' can make this order. The cheapest, {missed.route.name}: "
+        f"{missed.misfit}"
+    )
+    field = _field_named(missed.misfit, ask)
+    return Denial(Reason.NO_ROUTE, message, "no_route_fits", param=field)
+
+
+def _wants_a_price(ask: Ask, missed: Offer) -> bool:
+    """Whether another route lacks nothing but a price, and the one that is missed has none."""
+    fits = any(one.misfit is None for one in offers(ask.model, ask.order))
+    return fits and missed.ceiling_usd_micros is None
+
+
+def _field_named(misfit: str, ask: Ask) -> str | None:
+    """The field of the order that the sentence names in quotes, as messages do."""
+    said = re.findall("'([a-z_]+)'", misfit)
+    return next((name for name in said if name in (*ask.order.body, "n")), None)
 
 
 def unpriced(ask: Ask) -> Denial:

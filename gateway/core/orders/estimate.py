@@ -13,7 +13,7 @@ from gateway.core.model import Order
 from gateway.core.orders.admission import Denied, Doubtful, Hit, Joined, Settled
 from gateway.core.orders.ask import Ask
 from gateway.core.orders.denials import Denial
-from gateway.core.orders.pricing import ceiling, cheapest
+from gateway.core.orders.pricing import Offer, offers
 from gateway.core.policy import Policy
 
 
@@ -23,20 +23,22 @@ class Estimate:
 
     `verdict` is hit, join, start, deny or unknown (an identical order's outcome is unknown).
     `ceiling_usd_micros` is the most it could cost if it were started; None: unpriced. `denial`
-    is what refuses it, or would if the team were not in shadow mode.
+    is what refuses it, or would if the team were not in shadow mode. `offers` are of each route of
+    the model, in the order in which they would be asked.
     """
 
     order: Order
     verdict: str
     ceiling_usd_micros: int | None
     denial: Denial | None
+    offers: Sequence[Offer]
 
 
 def estimate(ask: Ask, decision: Settled) -> Estimate:
-    priced = cheapest(ask.model, ask.order)
-    price = None if priced is None else ceiling(ask.order, priced[1], priced[0]).usd_micros
+    found = offers(ask.model, ask.order)
+    price = next((one.ceiling_usd_micros for one in found if one.skipped is None), None)
     verdict, denial = _verdict(decision)
-    return Estimate(ask.order, verdict, price, denial)
+    return Estimate(ask.order, verdict, price, denial, found)
 
 
 def _verdict(decision: Settled) -> tuple[str, Denial | None]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.core.catalog import CacheScope, Team
+from gateway.core.catalog import CacheScope, ImageModel, Team
 from gateway.core.model import Order
 
 VERSION: Final = 1
@@ -23,8 +23,11 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def fingerprint(order: Order, team: Team) -> str:
-    """64 hex digits. An absent `n` means 1 everywhere, so the two are one order."""
+def fingerprint(order: Order, team: Team, model: ImageModel) -> str:
+    """64 hex digits. An absent `n` means 1 everywhere, so the two are one order.
+
+    `model` is the order's. Where the operator lets other models make its pictures, these are in it.
+    """
     scope = "*" if team.cache_scope is CacheScope.ORGANIZATION else team.name
     body = {**order.body, "n": order.n}
     named: list[object] = [VERSION, team.cache_scope, scope, order.model, body]
@@ -33,6 +36,8 @@ def fingerprint(order: Order, team: Team) -> str:
         body.update(_by_their_bytes(order, known))
         if known:  # told, so that no text of a client's own can pass for a digest
             named.append(sorted(known))
+    if model.others:
+        named.append({"made_by": list(model.others)})
     return hashlib.sha256(canonical_json(named).encode()).hexdigest()
 
 

@@ -7,7 +7,8 @@ it makes, so the order is priced at the dearest of them, never at what happens t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.catalog import ImageModel, Limits, Route
@@ -30,8 +31,10 @@ _OFFERS_ANYTHING: Final = Limits()
 def price_per_picture(route: Route, order: Order, limits: Limits = _OFFERS_ANYTHING) -> int | None:
     """Micro-dollars per picture on this route; None where it may be that no rule fits, or where the
     route cannot make the order at all."""
-    if route.misfit(order) is not None:
-        return None
+    return None if route.misfit(order) is not None else _by_rules(route, order, limits)
+
+
+def _by_rules(route: Route, order: Order, limits: Limits) -> int | None:
     said = {name: _said(name, order, route, limits) for name in _named(route)}
     dearest = 0
     for rule in route.prices:
@@ -54,6 +57,45 @@ def cheapest(model: ImageModel, order: Order) -> tuple[Route, int] | None:
         if (price := price_per_picture(route, order, model.limits)) is not None
     ]
     return min(priced, key=lambda pair: _in_all(order, *pair), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a route would ask for an order at most; `misfit` says why it cannot make it.
+
+    `besides_usd_micros` is what of that is not for the pictures.
+    `ceiling_usd_micros` is None where no price of the route fits, and is told of a misfit too: of
+    such routes the cheapest is the one that is missed.
+    """
+
+    route: Route
+    ceiling_usd_micros: int | None
+    besides_usd_micros: int
+    misfit: str | None
+
+    @property
+    def skipped(self) -> str | None:
+        """Why the order does not go there; None: it may."""
+        if self.misfit is not None:
+            return self.misfit
+        return "It has no price for this order." if self.ceiling_usd_micros is None else None
+
+
+def offers(model: ImageModel, order: Order) -> Sequence[Offer]:
+    """One for each route: those that may serve first, then the others, by price."""
+    every = [_offer(route, order, model.limits) for route in model.routes]
+    return sorted(every, key=_place)
+
+
+def _offer(route: Route, order: Order, limits: Limits) -> Offer:
+    price, misfit = _by_rules(route, order, limits), route.misfit(order)
+    most = None if price is None else _in_all(order, route, price)
+    return Offer(route, most, route.besides_usd_micros(order), misfit)
+
+
+def _place(offer: Offer) -> tuple[bool, bool, int]:
+    most = offer.ceiling_usd_micros
+    return offer.skipped is not None, most is None, most or 0
 
 
 def ceiling(order: Order, price_usd_micros: int, route: Route) -> Amounts:

@@ -22,15 +22,20 @@ FULL_ROOM: Final = 64
 """So many submits at once mean that the route is back. Runs that wait never need more of it."""
 
 PERMIT_SECONDS: Final = 180.0
-"""Longer than any submit. A permit that is not returned by then was lost with its holder."""
+"""Longer than anybody waits to know whether a submit is taken. A permit that is not returned by
+then was lost with its holder."""
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerPace:
-    """How long a breaker stays open: `first_seconds`, doubling each time up to `max_seconds`."""
+    """How long a breaker stays open: `first_seconds`, doubling each time up to `max_seconds`.
+
+    `heeds`: the first time that a route names opens it, so that nobody asks it before.
+    """
 
     first_seconds: float
     max_seconds: float
+    heeds: bool = False
 
 
 class BreakerState(StrEnum):

@@ -18,6 +18,9 @@ FORMER: Final = "evolink"
 DONE: Final = 100
 """Percent."""
 
+_MEMBERS: Final = {"docket", "at_work", "progress", "tokens", "request_id", "said"}
+"""Of a docket as it is written: no vendor's task object has just these."""
+
 _AT_WORK: Final = ("processing", "running", "in_progress", "completed")
 """What EvoLink calls a task that it has begun."""
 
@@ -78,7 +81,7 @@ def read(text: str) -> Docket:
         return NOTHING
     if not isinstance(plain, dict) or not plain:
         return NOTHING
-    if "docket" not in plain or not isinstance(plain.get("said"), dict):
+    if plain.keys() != _MEMBERS:
         return of_task(plain)
     tokens = plain["tokens"]
     return Docket(

@@ -61,6 +61,7 @@ class Why(StrEnum):
     NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
     PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
     DECLINED = "declined"  # it was looked at: it may be so for this request alone
+    FULL = "full"  # of our own: as many as may be are under way there, and its turn comes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 from gateway.core.catalog import Mode
 from gateway.core.model import Job, KeptPicture, Run, RunState, Verdict
 from gateway.core.money.usd import show_usd
+from gateway.core.orders.pricing import Offer
 from gateway.core.picture_errors import SetAside
 from gateway.core.runs.history import FAILED, STARTED, Refusal, Step
 from gateway.core.runs.redaction import is_erased
@@ -30,7 +31,7 @@ class Story:
 
     `jobs` are the first tasks of the run, `jobs_total` says how many there are. Of a refusal
     there is a run when the order went on: in shadow mode, or as far as upstream. `others` are
-    further refusals that are called alike.
+    further refusals that are called alike. `offers` are of the routes that its model has now.
     """
 
     run: Run | None = None
@@ -41,6 +42,7 @@ class Story:
     pictures: Sequence[KeptPicture] = ()
     refusal: Refusal | None = None
     set_aside: Sequence[SetAside] = ()
+    offers: Sequence[Offer] = ()
     others: Sequence[Refusal] = ()
 
 
@@ -79,7 +81,7 @@ def summary(story: Story, zone: tzinfo) -> str:
         sentences += _refused(story.refusal, zone)
     if story.run is not None:
         sentences += _asked_for(story.run, story.asked, zone)
-        sentences += [_ordered(story.run, zone), *_started(story.run, story.steps)]
+        sentences += [_ordered(story.run, zone), *_started(story.run, story)]
         sentences += [_way(story.run, story.steps), *_end(story.run, zone)]
         sentences += [*_set_aside(story.set_aside), *_shared(story)]
     sentences += [_called_alike(one, zone) for one in story.others]
@@ -138,10 +140,11 @@ def _ordered(run: Run, zone: tzinfo) -> str:
     )
 
 
-def _started(run: Run, steps: Sequence[Step]) -> list[str]:
+def _started(run: Run, story: Story) -> list[str]:
     most = show_usd(run.ceiling_usd_micros)
     told = [f"A new run was started for at most {most}."]
-    first = steps[0].detail if steps else ""
+    told += [f"{one.route.name} is passed over: {one.misfit}" for one in story.offers if one.misfit]
+    first = story.steps[0].detail if story.steps else ""
     if first.startswith(SHADOW):
         rule = first.removeprefix(SHADOW)
         told.append(f"The rule {rule} would have denied it, but the team is in shadow mode.")

@@ -158,7 +158,7 @@ def _is_repeat(before: Run, event: Event, after: Run) -> bool:
         case Retry():
             return after.state is RunState.QUEUED or not _is_told(after.attempts)
         case Begun():
-            return not _is_told(before.attempts)
+            return before.told_at is not None  # whoever ordered has had a task since the first
         case NotNow() | CredentialsRefused() if before.state is RunState.SUBMITTING:
             return not _is_told(before.attempts)
         case PicturesKept():

@@ -86,7 +86,7 @@ def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
 
 
 def _begin(run: Run, _: Begun, now: float, __: Rules) -> Run:
-    return replace(run, accepted_at=now)
+    return replace(run, accepted_at=now, due_at=min(run.due_at, now))  # it stays in the same hands
 
 
 def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
@@ -104,15 +104,24 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 
 
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
-    """What was given up as lost has been found: it is spent already, and is put right when done.
-
-    Also where upstream's record has shown before that it was taken.
-    """
-    if not (doubts.is_doubtful(run) or doubts.is_confirmed(run)) or is_erased(run):
+    """What was given up as lost has been found: it is spent already, and is put right when done."""
+    if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
     deadline = max(run.deadline_at, now)
     return replace(after, failure=None, finished_at=None, deadline_at=deadline)
+
+
+def may_be_delivered_yet(run: Run) -> bool:
+    """Whether nobody knows what became of the run's submit, or only that it was taken, so that an
+    answer may still be found.
+
+    What was erased does not come back.
+    """
+    if is_erased(run):
+        return False
+    lost = doubts.is_doubtful(run) or doubts.is_confirmed(run)
+    return lost or run.state is RunState.UNSURE
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:

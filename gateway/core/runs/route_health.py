@@ -8,7 +8,10 @@ is enough for it to wait too.
 
     nobody answered               → the breaker for all
     declined, task failed         → the team's own; for all it says that the route is there
-    taken, or the request refused → both closed; where the submit is the whole work, its task counts
+    taken, or the request refused → both closed
+
+Where a submit is the whole work it is taken when the request has left and nobody declines it in the
+first moments: what comes of the work is told minutes later, and as of a task.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from gateway.core.runs.breaker import FAILURES, Breaker, BreakerPace, BreakerSta
 from gateway.core.runs.events import (
     Accepted,
     AnswerLost,
+    Begun,
     CredentialsRefused,
     Delivered,
     NotNow,
@@ -101,29 +105,24 @@ class RouteHealth:
     # --- what came of it -----------------------------------------------------------------------
 
     def submitted(
-        self, team: str, epochs: Epochs, event: SubmitEvent, now: float, pace: BreakerPace
+        self, team: str, epochs: Epochs, event: SubmitEvent | Begun, now: float, pace: BreakerPace
     ) -> RouteHealth:
         """What came of a submit; the permit is given back with it."""
         own, common = self._of(team), self.for_all
         there = common.served(epochs[0], now)
         told = replace(self, told=self.told + 1)
         match event:
-            case Accepted() | Delivered() | Refused() | TaskFailed():
+            case Accepted() | Begun() | Delivered() | Refused() | TaskFailed():
                 passed = replace(told, passed=told.told)
-                took = passed._with(team, there, own.served(epochs[1], now))
-                if isinstance(event, Delivered):
-                    return took.delivered(team)
-                if isinstance(event, TaskFailed) and event.is_providers:
-                    return took.task_failed(team, now, pace)
-                return took
+                return passed._with(team, there, own.served(epochs[1], now))
             case NotNow(why=Why.NEVER_SENT):
                 shut = common.failed(epochs[0], now, pace)
                 return told._with(team, shut, own.unused(epochs[1], now))
             case NotNow(its_own=True):
                 return told._with(team, there, own.unused(epochs[1], now))  # the next has its turn
             case NotNow() | CredentialsRefused():
-                most = 1 if self._declines_all else FAILURES
                 wait = _asked(event)
+                most = 1 if self._declines_all or (pace.heeds and wait) else FAILURES
                 own = own.failed(epochs[1], now, pace, retry_after_seconds=wait, most=most)
                 return told._with(team, there, own)
             case AnswerLost():

@@ -1,7 +1,8 @@
 """Which routes can make a run's pictures, cheapest first, and where it may go after an event.
 
 A run goes up the list, from the cheapest to the next cheapest, and begins at the top again after
-a wait; so a request that no route wants is not passed round in circles. A route whose task failed
+a wait; so a request that no route wants is not passed round in circles. A route that is merely full
+is waited for: no dearer one is taken for that. A route whose task failed
 for the run, or that declines it again and again, is not asked again. A dearer route must fit into
 the team's budget.
 """
@@ -18,8 +19,9 @@ from gateway.core.instants import NEVER
 from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure
 from gateway.core.money.budgets import first_excess
-from gateway.core.orders.pricing import price_per_picture
-from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed
+from gateway.core.orders.pricing import Offer, offers, price_per_picture
+from gateway.core.runs.events import CredentialsRefused, Event, NotNow, Retry, TaskFailed, Why
+from gateway.core.runs.redaction import is_erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Outlook:
     def comes_up_at(self) -> float | None:
         return min((at for _, at in self.waits), default=None)
 
+    def put_off(self, now: float) -> Outlook:
+        """The way on is open, and not to be gone yet."""
+        waits = self.waits or tuple((route, now) for route in (self.go,) if route)
+        return Outlook(None, waits)
+
     def within_budget(
         self, run: Run, accounts: Mapping[AccountKey, Account], team: Team | None
     ) -> Outlook:
@@ -90,7 +97,14 @@ def alternatives(run: Run, catalog: Catalog) -> tuple[Alternative, ...]:
     model = catalog.models.get(run.model)
     if model is None:
         return ()
-    return tuple(route for route in by_price(model, _order(run)) if route.name not in run.tried)
+    return tuple(route for route in by_price(model, order_of(run)) if route.name not in run.tried)
+
+
+def offers_for(run: Run, catalog: Catalog) -> Sequence[Offer]:
+    """What each route of the model would ask for the run's order, as the settings are now; nothing
+    where the order's words are gone, or the model."""
+    model = catalog.models.get(run.model)
+    return () if model is None or is_erased(run) else offers(model, order_of(run))
 
 
 def moves(event: Event) -> bool:
@@ -107,6 +121,8 @@ def next_after(
     if isinstance(event, Retry):
         return routes, routes
     others = [route for route in routes if route.name != run.route]
+    if isinstance(event, NotNow) and event.why is Why.FULL:
+        return (), [route for route in routes if route.name == run.route]
     if isinstance(event, TaskFailed) or (isinstance(event, NotNow) and event.its_own):
         return others, others
     names = [route.name for route in routes]
@@ -132,7 +148,7 @@ def affordable(
     return excess is None or team.mode is Mode.SHADOW
 
 
-def _order(run: Run) -> Order:
+def order_of(run: Run) -> Order:
     """The order that the run was made from, as far as prices look at it."""
     body = json.loads(run.request)
     prompt = str(body.get("prompt") or "")

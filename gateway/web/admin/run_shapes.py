@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from gateway.web.admin.refusals import RefusalShape
 from gateway.web.admin.unproven import SetAsideShape
-from gateway.web.shown import PictureShape
+from gateway.web.shown import OfferShape, PictureShape
 
 
 class RunShape(TypedDict):
@@ -106,7 +106,8 @@ class RunTaskShape(TypedDict):
 class ExplanationShape(TypedDict):
     """Why an order went the way it did. `kind`: run or refusal; `summary` says it in words.
 
-    `others` are further refusals whose requests are called alike.
+    `routes` are those that the run's model has now, in the order in which they are asked. `others`
+    are further refusals whose requests are called alike.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class ExplanationShape(TypedDict):
     run: WholeRunShape | None
     timings: TimingsShape | None
     steps: list[StepShape]
+    routes: list[OfferShape]
     tasks: list[RunTaskShape]
     tasks_total: int
     pictures: list[PictureShape]

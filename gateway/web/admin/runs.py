@@ -4,6 +4,7 @@ words away."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import orjson
@@ -15,6 +16,7 @@ from gateway.core.money.usd import dollars
 from gateway.core.policy import Policy
 from gateway.core.runs.explanation import Story, summary, timings
 from gateway.core.runs.history import Step
+from gateway.core.runs.routing import offers_for
 from gateway.core.runs.showing import shown_state
 from gateway.errors import InvalidRequest, NotFound
 from gateway.ports.ledger import RunFilter
@@ -38,7 +40,7 @@ from gateway.web.chapters import USAGE
 from gateway.web.operation import Operation
 from gateway.web.query import NoParameters, Timed
 from gateway.web.responses import json_response, page_response
-from gateway.web.shown import instant, moment, picture
+from gateway.web.shown import instant, moment, offer, picture
 
 PROMPT_CHARACTERS: Final = 200
 """As much of a prompt as a row of a list shows."""
@@ -178,12 +180,15 @@ def run_shape(run: Run) -> RunShape:
 
 
 def explanation(story: Story, policy: Policy) -> ExplanationShape:
+    if story.run is not None:
+        story = replace(story, offers=offers_for(story.run, policy.catalog))
     return {
         "kind": "run" if story.refusal is None else "refusal",
         "summary": summary(story, policy.zone),
         "run": None if story.run is None else whole_run(story.run),
         "timings": None if story.run is None else _timings(story.run),
         "steps": [_step(one) for one in story.steps],
+        "routes": [offer(one) for one in story.offers],
         "tasks": [_task(job) for job in story.jobs],
         "tasks_total": story.jobs_total,
         "pictures": [picture(one, policy.public_url) for one in story.pictures],

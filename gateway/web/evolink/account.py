@@ -39,7 +39,7 @@ from gateway.web.schema import (
     open_object,
     text,
 )
-from gateway.web.shown import standing
+from gateway.web.shown import offer, standing
 
 CREDITS_PER_USD: Final = 68
 """Upstream's own clients reckon with this; credits are only shown here, never reckoned with."""
@@ -82,6 +82,21 @@ ESTIMATE: Final = Component(
             "price_usd": {**_PRICE, "description": "A new run's price at most."},
             "cost_usd": {**_PRICE, "description": "What this order would cost."},
             "budgets": listed(LIMIT),
+            "routes": listed(
+                open_object(
+                    {
+                        "name": STRING,
+                        "kind": STRING,
+                        "price_usd": {**_PRICE, "description": "At most, for the whole order."},
+                        "skipped": {
+                            **null_or(STRING),
+                            "description": "Why the order would not go there.",
+                        },
+                    },
+                    ["name", "kind"],
+                ),
+                description="Where the pictures could be made, in the order in which it is asked.",
+            ),
             "denial": open_object(
                 {
                     "rule": STRING,
@@ -92,7 +107,7 @@ ESTIMATE: Final = Component(
                 }
             ),
         },
-        ["verdict", "price_usd", "cost_usd", "budgets"],
+        ["verdict", "price_usd", "cost_usd", "budgets", "routes"],
     ),
 )
 CREDITS: Final = Component(
@@ -212,6 +227,7 @@ def estimate_object(estimate: Estimate, team: TeamStanding) -> Mapping[str, obje
         "price_usd": price,
         "cost_usd": price if estimate.verdict == "start" else 0,
         "budgets": [_budget(one) for one in team.limits],
+        "routes": [offer(one) for one in estimate.offers],
     }
     if estimate.denial is not None:
         error = estimate.denial

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from test_answers import STEADY, answer
 
 from gateway.adapters.evolink.answers import read_poll
 from gateway.adapters.evolink.charges import credits_used, is_charged
+from gateway.core.runs import docket
 from gateway.core.runs.events import Finished, TaskFailed
 
 PAID = {"charge_status": "charged", "charged_credits": 5}
@@ -58,7 +58,7 @@ def test_a_charge_is_found_wherever_it_is_told(
 def test_polls_tell_of_it() -> None:
     done = {"status": "completed", "results": ["https://files.test/a.png"], "billing": PAID}
     assert read_poll(answer(200, done)) == Finished(
-        orjson.dumps(done).decode(), ("https://files.test/a.png",), 5.0
+        docket.written(docket.of_task(done)), ("https://files.test/a.png",), 5.0
     )
     failed = read_poll(answer(200, {"status": "failed", "usage": {"credits_used": "5"}}))
     assert isinstance(failed, TaskFailed) and failed.charged and not failed.is_free

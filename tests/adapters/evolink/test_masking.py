@@ -209,6 +209,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "poll": lambda one: one.poll("task-unified-1"),
     "credits": lambda one: one.credits(),
     "evidence": lambda one: one.evidence(0.0, 1.0),
+    "recovered": lambda one: one.recovered(A_RUN),
+    "forget": lambda one: one.forget(A_RUN),
     "upload_form": lambda one: one.upload_form(form(), folder="f"),
     "upload_content": lambda one: one.upload_content(
         content(), {FormField.NAME: "a.png"}, media_type="image/png", folder="f"

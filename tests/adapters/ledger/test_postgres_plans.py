@@ -214,6 +214,7 @@ async def test_what_a_scrape_and_the_chores_read(
     await ledger.usage_by_day(since_day=NOW - 86_400, until_day=NOW, team=TEAM)
     await ledger.run_counts()
     await ledger.oldest_unkept()
+    await ledger.over_hold()
     await ledger.unremoved(limit=20)
     await ledger.pictures(after="d3", limit=20)
     await ledger.retire(team=TEAM, limit=5)

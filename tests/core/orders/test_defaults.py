@@ -78,7 +78,7 @@ def test_to_say_the_defaults_is_to_leave_them_out(team: Team, model: ImageModel)
     """One order for the cache, for its price, under an Idempotency-Key, and upstream."""
     silent, explicit = read(team, model), read(team, model, **defaults(model, team))
     assert silent == explicit
-    assert fingerprint(silent, team) == fingerprint(explicit, team)
+    assert fingerprint(silent, team, model) == fingerprint(explicit, team, model)
     assert claim_digest(silent) == claim_digest(explicit)
     assert cheapest(model, silent) == cheapest(model, explicit)
     assert read(team, model, size="auto", quality=" AUTO ") == silent
@@ -160,4 +160,4 @@ def test_an_installation_without_defaults_finds_what_it_has_paid() -> None:
     """The names of orders in its cache are what they were."""
     order = read_order({"model": MODEL.name, "prompt": "a red bicycle", "n": 1}, CATALOG)
     known = "17f5bcbaebb7e398a5306c32efd00ee5fc92a6580a3e29fe14373baa871d63b3"
-    assert fingerprint(order, Team("alpha")) == known
+    assert fingerprint(order, Team("alpha"), MODEL) == known

@@ -52,7 +52,7 @@ def order(body: dict[str, Any]) -> Order:
 
 
 def name(body: dict[str, Any], team: Team = ALPHA) -> str:
-    return fingerprint(order(body), team)
+    return fingerprint(order(body), team, MODEL)
 
 
 @STEADY

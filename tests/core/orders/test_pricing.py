@@ -63,7 +63,7 @@ def test_an_order_without_a_price_has_no_route() -> None:
 @STEADY
 @given(st.integers(1, 4), st.integers(0, 10**9))
 def test_the_ceiling_multiplies_by_n(n: int, price: int) -> None:
-    assert ceiling(an_order(n=n), price) == Amounts(n * price, n, 1)
+    assert ceiling(an_order(n=n), price, BETA) == Amounts(n * price, n, 1)
 
 
 # --- what an order may mean ----------------------------------------------------------------------

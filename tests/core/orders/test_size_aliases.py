@@ -19,6 +19,7 @@ from gateway.core.orders.fingerprint import claim_digest, fingerprint
 from gateway.core.orders.pricing import cheapest
 from gateway.core.orders.validation import read_order
 from gateway.errors import InvalidRequest
+from gateway.wiring.kinds import KINDS
 
 ALIASES = {"1:1": "1024x1024", "Square": "1024x1024", "2:3": "1024x1536"}
 SPELLINGS = {"1 : 1": "1024x1024", "SQUARE": "1024x1024", " 2:3 ": "1024x1536"}
@@ -49,7 +50,7 @@ def installation(listed: bool, allow: Any, of_team: Any, of_model: Any) -> tuple
         "teams": {"alpha": team},
     }
     settings = parse(json.dumps(value), {})
-    return convert.catalog(settings).models["a"], convert.teams(settings)["alpha"]
+    return convert.catalog(settings, KINDS).models["a"], convert.teams(settings)["alpha"]
 
 
 def told(model: ImageModel, team: Team, size: str | None) -> Any:
@@ -57,7 +58,7 @@ def told(model: ImageModel, team: Team, size: str | None) -> Any:
     order = read_order({"model": "a", "prompt": "x", "size": size}, Catalog({"a": model}), team)
     return (
         order,
-        fingerprint(order, team),
+        fingerprint(order, team, model),
         claim_digest(order),
         cheapest(model, order),
         forbidden(replace(an_ask(), order=order, team=team, model=model)),

@@ -35,7 +35,7 @@ def order(**fields: Any) -> Order:
 def same(one: Order, other: Order) -> bool:
     team = Team("alpha")
     return (
-        fingerprint(one, team) == fingerprint(other, team)
+        fingerprint(one, team, WIDE) == fingerprint(other, team, WIDE)
         and claim_digest(one) == claim_digest(other)
         and one.body == other.body
     )

@@ -12,6 +12,8 @@ from gateway.core.catalog import Catalog, ImageModel, PriceRule, Route
 from gateway.core.model import Failure, FailureKind, Kept, Picture, Run, RunState
 from gateway.core.money.accounts import NOTHING, Amounts, Windows
 from gateway.core.orders.validation import read_order
+from gateway.core.runs import docket
+from gateway.core.runs.docket import Docket, Tokens
 from gateway.errors import (
     BudgetExhausted,
     GatewayError,
@@ -250,6 +252,19 @@ def test_usage_is_upstreams_count_of_tokens() -> None:
     }
     assert usage(counts) == told
     assert usage({**counts, "total_tokens": 1200}) == {**told, "total_tokens": 1200}
+
+
+def test_usage_of_another_kind_is_what_its_docket_counts() -> None:
+    told = Docket("openai", tokens=Tokens(text_in=18, image_in=5, image_out=196, text_out=4))
+    assert facts(replace(RUN, task=docket.written(told)))["usage"] == {
+        "input_tokens": 23,
+        "input_tokens_details": {"image_tokens": 5, "text_tokens": 18},
+        "output_tokens": 200,
+        "output_tokens_details": {"image_tokens": 196, "text_tokens": 4},
+        "total_tokens": 223,
+    }
+    silent = replace(RUN, task=docket.written(replace(told, tokens=None)))
+    assert "usage" not in facts(silent)
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,15 @@ BACKFILLS: Final[Mapping[int, Callable[[Database], None]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class StoreKind:
     """A kind of store: its name in files of its own, and the type of its texts."""
 
     name: str
     text: str
 
 
-SQLITE: Final = Kind("sqlite", "TEXT")
-POSTGRESQL: Final = Kind("postgresql", 'TEXT COLLATE "C"')
+SQLITE: Final = StoreKind("sqlite", "TEXT")
+POSTGRESQL: Final = StoreKind("postgresql", 'TEXT COLLATE "C"')
 """Texts compare by their bytes whatever the database's language, as SQLite and Python compare."""
 
 
@@ -47,7 +47,7 @@ class Migration:
     statements: tuple[str, ...]
 
 
-def migrations(kind: Kind = SQLITE) -> Sequence[Migration]:
+def migrations(kind: StoreKind = SQLITE) -> Sequence[Migration]:
     """All of them, in order."""
     files = {entry.name: entry.read_text("utf-8") for entry in resources.files(__name__).iterdir()
              if entry.name.endswith(".sql")}  # fmt: skip
@@ -58,7 +58,7 @@ def migrations(kind: Kind = SQLITE) -> Sequence[Migration]:
     ]
 
 
-def migrate(db: Database, kind: Kind = SQLITE) -> None:
+def migrate(db: Database, kind: StoreKind = SQLITE) -> None:
     """Brings the store up to date; raises `Unavailable` when it is from a newer version."""
     table = (
         "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL)"
@@ -103,7 +103,7 @@ def _apply(db: Database, migration: Migration) -> None:
         raise
 
 
-def _parse(file_name: str, shared: str, of_kind: str, kind: Kind) -> Migration:
+def _parse(file_name: str, shared: str, of_kind: str, kind: StoreKind) -> Migration:
     number, name = file_name.removesuffix(".sql").split("_", 1)
     statements = (*(_typed(one, kind) for one in _statements(shared)), *_statements(of_kind))
     return Migration(int(number), name, statements)
@@ -114,5 +114,5 @@ def _statements(text: str) -> Iterator[str]:
     yield from (part.strip() for part in f"{code}\n".split(";\n") if part.strip(" ;\n"))
 
 
-def _typed(statement: str, kind: Kind) -> str:
+def _typed(statement: str, kind: StoreKind) -> str:
     return re.sub(r"\bTEXT\b", kind.text, statement)

@@ -1,0 +1,23 @@
+"""The end of what is under way, when the process stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+
+async def cut_after(
+    seconds: float, tasks: Collection[asyncio.Task[None]], at_once: asyncio.Event | None = None
+) -> None:
+    """Returns when all have ended; what has not by then, or when it is to be `at_once`, is cut."""
+    if not tasks:
+        return
+    watches = [asyncio.ensure_future(asyncio.wait(tasks))]
+    if at_once is not None:
+        watches.append(asyncio.ensure_future(at_once.wait()))
+    try:
+        await asyncio.wait(watches, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in (*watches, *tasks):
+            one.cancel()
+        await asyncio.gather(*watches, *tasks, return_exceptions=True)

@@ -1,0 +1,70 @@
+"""What is allowed of upstreams of kind openai and yet worth a sentence: models that go, and orders
+that leave to upstream what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Final
+
+from gateway.config.kind_rules import SAID, default_of, is_said, model_made, ways
+from gateway.config.known_models import ends_of
+from gateway.config.schema import ModelEntry, RouteEntry, Settings
+from gateway.config.upstream_entry import UpstreamEntry, UpstreamKind
+from gateway.config.upstream_rules import is_openais_own
+from gateway.core.catalog import ImageModel, Team
+from gateway.core.orders.defaults import defaults, must_say
+
+SOON: Final = timedelta(days=60)
+
+
+def kind_notices(settings: Settings, today: date) -> Iterator[str]:
+    for name, model in settings.models.items():
+        entries = [settings.upstreams[route.upstream] for route in model.routes]
+        for index, (route, entry) in enumerate(zip(model.routes, entries, strict=True)):
+            yield from _ends(f"models.{name}.routes[{index}]", route, name, entry, today)
+        if any(entry.kind is UpstreamKind.OPENAI for entry in entries):
+            yield from _open(name, model)
+
+
+def _ends(
+    place: str, route: RouteEntry, name: str, entry: UpstreamEntry, today: date
+) -> Iterator[str]:
+    if entry.kind is not UpstreamKind.OPENAI:
+        return
+    made = model_made(route, name)
+    known = ends_of(made)
+    if entry.style.is_azure:
+        vendor, end = "Azure", known.azure
+    else:
+        vendor, end = "OpenAI", known.openai if is_openais_own(entry) else None
+    if end is not None and end <= today:
+        yield f"{place}: {made} is gone at {vendor} since {end}: the route makes nothing"
+    elif end is not None and end - today <= SOON:
+        yield f"{place}: {made} goes at {vendor} on {end}; see to another route"
+
+
+def left_to_kinds(one: Team, models: Mapping[str, ImageModel], settings: Settings) -> Iterator[str]:
+    """What a team's own settings leave open of models that several kinds of upstream serve."""
+    for name, model in models.items():
+        if one.allow.models is not None and name not in one.allow.models:
+            continue
+        if len(ways(settings.models[name], settings.upstreams)) < 2:
+            continue
+        known, required = defaults(model, one), must_say(model, one)
+        for field in SAID:
+            if field not in known and field not in required:
+                yield (
+                    f"teams.{one.name}: its orders for {name} may leave the {field} to upstream, "
+                    "and the upstreams of that model make different pictures then"
+                )
+
+
+def _open(name: str, model: ModelEntry) -> Iterator[str]:
+    """What an order may leave to upstream, which then chooses between cheap and dear."""
+    dearest = "upstream chooses then, and the order is priced at the dearest that it may mean"
+    for field in SAID:
+        if default_of(field, model) is None:
+            yield f"models.{name}.defaults.{field}: none; {dearest}"
+        elif not is_said(field, model):
+            yield f"models.{name}.defaults.{field}: auto; {dearest}"

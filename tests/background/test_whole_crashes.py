@@ -1,0 +1,157 @@
+"""A process that dies at any moment of a long submit: what is paid is booked, once, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from whole_upstream import BILL, PRICE, House, Whole, killed
+
+from gateway.background.runs import asking
+from gateway.core.model import FailureKind, RunState
+from gateway.core.runs.events import AnswerLost, NotNow, TaskFailed
+from gateway.process.following import Following
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(asking, "BEGUN_SECONDS", 0.1)
+    house = House(tmp_path)
+    await house.open()
+    yield house
+    await house.close()
+
+
+async def restarted(house: House) -> None:
+    """The ledger is opened by the next process, which has what lay in the spool."""
+    await house.ledger.close()
+    await house.ledger.open()
+    house.whole.stop_at = ""
+    worker = house.worker()
+    await worker.sweep()
+
+
+@pytest.mark.parametrize(
+    ("moment", "begun"),
+    [("sent", False), ("sent", True), ("answered", True), ("delivered", True), ("final", True)],
+)
+async def test_whenever_it_dies_it_is_sent_once_and_booked_once(
+    house: House, moment: str, *, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not begun:
+        monkeypatch.setattr(asking, "BEGUN_SECONDS", 60.0)
+    house.whole.stop_at = moment
+    worker = house.worker()
+    run = await house.ordered(worker)
+    if begun:
+        await house.until(run, lambda one: one.accepted_at is not None)
+    house.whole.made.set()
+    await asyncio.wait_for(house.whole.reached.wait(), 5)
+    assert (await house.now_is(run)).state is {
+        "delivered": RunState.KEEPING,
+        "final": RunState.DONE,
+    }.get(moment, RunState.SUBMITTING)
+    await killed(worker)
+    await restarted(house)
+    ended = await house.final(run)
+    assert house.whole.sent == [run.id] and house.tasks.sent == []
+    if moment == "sent":
+        assert ended.failure is not None
+        assert ended.failure.kind is FailureKind.OUTCOME_UNKNOWN
+        assert ended.spent.usd_micros == PRICE
+    else:
+        assert (ended.state, ended.spent.usd_micros) == (RunState.DONE, BILL)
+    await asyncio.sleep(0.05)
+    assert house.whole.lying == {}
+    await house.adds_up()
+
+
+async def test_an_answer_that_was_given_up_puts_the_bill_right_when_it_is_found(
+    house: House,
+) -> None:
+    """As when another gateway took the run over, and the one that has the answer comes back."""
+    house.whole.stop_at = "answered"
+    worker, elsewhere = house.worker(), Whole()
+    run = await house.ordered(worker)
+    house.whole.made.set()
+    await asyncio.wait_for(house.whole.reached.wait(), 5)
+    await killed(worker)
+    await house.ledger.close()
+    await house.ledger.open()
+    other = house.worker(whole=elsewhere)
+    lost = await house.final(run)
+    assert lost.spent.usd_micros == PRICE
+    await killed(other)
+    house.whole.stop_at = ""
+    twin = await house.ordered(house.worker(whole=elsewhere), fingerprint=run.fingerprint)
+    await house.until(twin, lambda one: one.accepted_at is not None)
+    await house.worker().sweep()
+    found = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
+    assert not found.shared, "others join the one that is under way"
+    await house.adds_up()
+
+
+async def test_what_the_ledger_does_not_know_is_not_swept_out(house: House) -> None:
+    house.whole.lying["run_of_a_former_ledger-1"] = b"paid"
+    await house.worker().sweep()
+    assert house.whole.lying
+
+
+async def test_what_is_left_of_a_final_run_is_swept_out_and_of_a_live_one_not(
+    house: House,
+) -> None:
+    worker = house.worker()
+    run = await house.ordered(worker)
+    await house.until(run, lambda one: one.accepted_at is not None)
+    house.whole.lying[f"{run.id}-1"] = b"half an answ"
+    await worker.sweep()
+    assert house.whole.lying
+    house.whole.made.set()
+    await house.final(run)
+    await asyncio.sleep(0.05)
+    house.whole.lying[f"{run.id}-1"] = b"left"
+    await worker.sweep()
+    assert not house.whole.lying
+
+
+async def test_one_that_lost_the_run_tells_nothing_but_what_is_paid(house: House) -> None:
+    """It stood still for long: another worker has found the run, and nothing in its spool."""
+    worker = house.worker()
+    run = await house.ordered(worker)
+    begun = await house.until(run, lambda one: one.accepted_at is not None)
+    await house.put(replace(begun, lease_owner="another", lease_until=begun.lease_until + 900))
+    recorder = worker._recorder
+    taken = replace(begun, lease_owner=worker.owner)
+    for event in (
+        AnswerLost("cut"),
+        NotNow("HTTP 503"),
+        TaskFailed("{}", "server_error", "sorry"),
+    ):
+        assert (await recorder.record(taken, event))[1] is False
+    house.whole.made.set()
+    kept = await house.state(run, RunState.KEEPING)
+    assert kept.billed_usd_micros == BILL
+
+
+async def test_an_answer_in_another_gateways_spool_is_not_dead(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following: Following = house.following
+    following.is_shared = True
+    house.whole.stop_at = "delivered"
+    worker = house.worker()
+    run = await house.ordered(worker)
+    house.whole.made.set()
+    await house.state(run, RunState.KEEPING)
+    await killed(worker)
+    await house.ledger.give_back(worker.owner)
+    house.worker(whole=Whole())
+    tried = await house.until(run, lambda one: one.due_at > run.due_at + 1, seconds=20)
+    assert (tried.state, tried.lease_owner, tried.trouble) == (RunState.KEEPING, None, None)
+    house.whole.stop_at = ""
+    house.worker()
+    assert (await house.final(run)).state is RunState.DONE

@@ -1,0 +1,219 @@
+"""Upstreams of two kinds: what is filled in, what reaches the core, what is worth a sentence."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from settings_samples import ENVIRON, SECRET, read
+
+from gateway.cli.check import effective_yaml
+from gateway.config import Settings, convert, load, parse
+from gateway.config.notices import notices
+from gateway.config.upstream_entry import OWN, UpstreamEntry, UpstreamKind
+from gateway.core.kinds import ANY, Rates
+from gateway.wiring.kinds import KINDS
+
+REFERENCE = Path(__file__).parents[2] / "config.yaml"
+TODAY = date(2026, 11, 29)
+UPSTREAMS = """
+upstreams:
+  evolink: {base_url: https://api.evolink.ai/v1, api_key: k}
+  openai: {kind: openai, base_url: https://api.openai.com/v1/, api_key: k, usage_key: sk-admin}
+  azure:
+    kind: openai
+    style: azure
+    api_version: preview
+    base_url: https://a.example/openai/deployments/pic
+    api_key: k
+  local: {kind: openai, base_url: https://b.example/v1, api_key: k, usage: absent}
+"""
+
+
+def served(*routes: str, name: str = "gpt-image-2", more: str = "") -> Settings:
+    listed = "".join(f"      - {{price: 1, {route}}}\n" for route in routes)
+    model = f"    limits: {{sizes: [1:1], qualities: [low]}}\n{more}    routes:\n{listed}"
+    return read(f"{UPSTREAMS}models:\n  {name}:\n{model}")
+
+
+def test_every_kind_of_the_settings_is_one_of_the_table() -> None:
+    assert KINDS.keys() == {kind.value for kind in UpstreamKind} == {kind.value for kind in OWN}
+    assert all(kind.name == name for name, kind in KINDS.items())
+    named = UpstreamEntry.model_fields.keys()
+    assert all(own <= named for own in OWN.values())
+
+
+def test_a_submit_that_is_the_whole_work_may_last_as_long() -> None:
+    upstreams = served("upstream: evolink, model: gpt-image-2").upstreams
+    assert upstreams["evolink"].timeout.submit_seconds == 25.0
+    assert upstreams["openai"].timeout.submit_seconds == 360.0
+    assert upstreams["openai"].timeout.connect_seconds == 5.0
+    said = read(
+        "upstreams:\n  openai: {kind: openai, base_url: https://a.example/v1, api_key: k, "
+        "timeout: {submit: 10m, connect: 1s}}\n"
+        "models:\n  gpt-image-2:\n    routes: [{upstream: openai, model: gpt-image-2, price: 1}]\n"
+    ).upstreams["openai"]
+    assert (said.timeout.submit_seconds, said.timeout.connect_seconds) == (600.0, 1.0)
+
+
+def test_a_base_keeps_the_version_where_the_vendor_has_it_in_there() -> None:
+    upstreams = served("upstream: evolink, model: gpt-image-2").upstreams
+    assert upstreams["evolink"].base_url == "https://api.evolink.ai"
+    assert upstreams["openai"].base_url == "https://api.openai.com/v1"
+
+
+def test_only_what_an_upstream_has_is_shown_and_no_secret() -> None:
+    settings = served("upstream: evolink, model: gpt-image-2")
+    text = effective_yaml(settings)
+    assert "sk-admin" not in text
+    shown: Any = yaml.safe_load(text)["upstreams"]
+    assert shown["evolink"]["kind"] == "evolink" and shown["openai"]["kind"] == "openai"
+    assert shown["openai"].keys().isdisjoint({"poll", "callbacks", "not_taken"})
+    assert shown["evolink"].keys().isdisjoint({"style", "usage", "references"})
+    assert shown["openai"]["usage_key"] == "********"
+    again = parse(text.replace("********", SECRET), {})
+    assert effective_yaml(again) == text
+
+
+def routes_of(settings: Settings) -> Any:
+    [model] = convert.catalog(settings, KINDS).models.values()
+    return model.routes
+
+
+def test_known_models_have_their_rates_and_said_ones_count() -> None:
+    rates = "rates: {text_in: 1, image_in: 2.5, image_out: 0, text_out: 4, reference_tokens: 9}"
+    dated, said, evolink = routes_of(
+        served(
+            "upstream: openai, model: gpt-image-2-2026-04-21",
+            f"upstream: openai, model: gpt-image-2, {rates}",
+            "upstream: evolink, model: gpt-image-2",
+            more="    defaults: {size: 1:1, quality: low}\n",
+        )
+    )
+    assert dated.rates == Rates(5, 8, 30, 0, 6_500)
+    assert said.rates == Rates(1, 2.5, 0, 4, 9)
+    assert evolink.rates is None
+    assert [one.kind.name for one in (dated, said, evolink)] == ["openai", "openai", "evolink"]
+
+
+@pytest.mark.parametrize(
+    ("model", "image_out"),
+    [
+        ("gpt-image-1.5", 32),
+        ("chatgpt-image-latest", 32),
+        ("gpt-image-1-mini", 8),
+        ("gpt-image-2.5-flare-2026-09-08", 30),
+        ("gpt-image-2.6-sunburst", 30),
+    ],
+)
+def test_what_is_known_of_models(model: str, image_out: float) -> None:
+    [route] = routes_of(served(f"upstream: openai, model: {model}", name=model))
+    assert route.rates.image_out == image_out
+    assert not route.is_another_model
+
+
+def test_without_usage_no_rates_are_asked_for() -> None:
+    [route] = routes_of(served("upstream: local, model: flux", name="flux"))
+    assert route.rates is None
+
+
+def test_another_model_is_what_the_operator_has_written() -> None:
+    same, other, deployment = routes_of(
+        served(
+            "upstream: openai, model: gpt-image-2",
+            "upstream: openai, model: gpt-image-1.5, another_model: true",
+            "upstream: azure, model: pic, another_model: false",
+        )
+    )
+    assert [one.is_another_model for one in (same, other, deployment)] == [False, True, False]
+    assert deployment.rates == same.rates, "a deployment of the model itself has its rates"
+    aliased = "    aliases: [dall-e-3]\n"
+    rates = "rates: {text_in: 1, image_in: 1, image_out: 1}"
+    [alias] = routes_of(served(f"upstream: openai, model: dall-e-3, {rates}", more=aliased))
+    assert not alias.is_another_model
+
+
+def test_rules_of_an_upstream_are_of_its_kind() -> None:
+    settings = served("upstream: openai, model: gpt-image-2")
+    policy = convert.policy(settings, port=1, kinds=KINDS)
+    assert policy.rules["openai"].kind is KINDS["openai"] and KINDS["openai"].is_whole
+    assert policy.rules["evolink"].kind is KINDS["evolink"]
+    assert policy.rules_of("gone").kind is KINDS["evolink"]
+    assert convert.catalog(settings, convert.NO_KINDS).models["gpt-image-2"].routes[0].kind is ANY
+
+
+def test_one_choice_is_as_good_as_a_default() -> None:
+    assert served("upstream: evolink, model: gpt-image-2", "upstream: openai, model: gpt-image-2")
+
+
+def told(settings: Settings, today: date = TODAY) -> list[str]:
+    return [one for one in notices(settings, today) if one.startswith("models.")]
+
+
+def test_models_that_go_are_told() -> None:
+    settings = served(
+        "upstream: openai, model: gpt-image-1.5",
+        "upstream: azure, model: gpt-image-1.5",
+        "upstream: local, model: gpt-image-1.5",
+        name="gpt-image-1.5",
+    )
+    place = "models.gpt-image-1.5.routes"
+    assert told(settings) == [
+        f"{place}[0]: gpt-image-1.5 goes at OpenAI on 2026-12-01; see to another route",
+        f"{place}[1]: gpt-image-1.5 goes at Azure on 2026-12-16; see to another route",
+    ]
+    assert told(settings, date(2026, 9, 1)) == []
+    assert told(settings, date(2026, 12, 1))[0] == (
+        f"{place}[0]: gpt-image-1.5 is gone at OpenAI since 2026-12-01: the route makes nothing"
+    )
+
+
+def test_what_is_left_to_upstream_is_told() -> None:
+    route = "routes: [{upstream: openai, model: gpt-image-2, price: 1}]"
+    limits = "limits: {sizes: [1:1, 2:3], qualities: [low, high]}"
+    rest = "upstream chooses then, and the order is priced at the dearest that it may mean"
+    for defaults, said in {"{size: 1:1}": "none", "{size: 1:1, quality: auto}": "auto"}.items():
+        model = f"{{{limits}, defaults: {defaults}, {route}}}"
+        settings = read(f"{UPSTREAMS}models:\n  gpt-image-2: {model}\n")
+        assert told(settings) == [f"models.gpt-image-2.defaults.quality: {said}; {rest}"]
+
+
+def test_the_reference_has_an_example_of_both_kinds() -> None:
+    """What stands there as an explanation is valid as well."""
+    text = re.sub(r"^(\s*)#(?=[a-z])", r"\1", REFERENCE.read_text(), flags=re.MULTILINE)
+    begin, end = text.index("      # - upstream: openai"), text.index("\ncache:")
+    block = re.sub(r"^      # (?=[ -])", "      ", text[begin:end], flags=re.MULTILINE)
+    whole = text[:begin] + block + text[end:]
+    whole = whole.replace('"sha256:<64 hex>"', "").replace("sha256: }", "}")
+    whole = re.sub(r"^  admin_keys: .*$", "", whole, flags=re.MULTILINE)
+    whole = whole[: whole.index("\nteams:")]
+    routes = parse(whole, ENVIRON).models["gpt-image-2"].routes
+    assert [one.another_model for one in routes] == [None, None, True]
+    assert load(REFERENCE, ENVIRON).upstreams.keys() == {"evolink"}
+
+
+def test_a_team_that_undoes_a_default_is_told() -> None:
+    limits = "limits: {sizes: [1:1], qualities: [low, high]}"
+    routes = ", ".join(
+        f"{{upstream: {one}, model: gpt-image-2, price: 1}}" for one in ("evolink", "openai")
+    )
+    model = f"{{{limits}, defaults: {{size: 1:1, quality: low}}, routes: [{routes}]}}"
+    settings = read(f"""{UPSTREAMS}
+models:
+  gpt-image-2: {model}
+teams:
+  plain: {{}}
+  undone: {{defaults: {{quality: auto}}}}
+  held: {{defaults: {{quality: auto}}, allow: {{qualities: [low, high]}}}}
+  both: {{allow: {{qualities: [auto, high]}}}}
+""")
+    said = [one for one in notices(settings, TODAY) if "different pictures" in one]
+    rest = "its orders for gpt-image-2 may leave the quality to upstream"
+    assert [one.partition(", and")[0] for one in said] == [
+        f"teams.undone: {rest}",
+        f"teams.both: {rest}",
+    ]
