@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
 KEPT_CHARACTERS = 500
 """So much of a prompt stands on the bill."""
 
