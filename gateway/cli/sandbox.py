@@ -25,7 +25,7 @@ _EVOLINK_ONLY = frozenset(
     {"account_credits", "link_lifetime_seconds", "submits_per_minute", "allow_private_addresses"}
 )
 _OPENAI_ONLY = frozenset(
-    {"requests_per_minute", "images_per_minute", "unverified_models", "deployments"}
+    {"requests_per_minute", "images_per_minute", "unverified_models", "deployments", "compatible"}
 )
 
 
@@ -185,6 +185,12 @@ class _Deployment(click.ParamType[tuple[str, str]]):
     type=_Deployment(),
     multiple=True,
     help="openai: a further name of a model at Azure's addresses. Repeatable.",
+)
+@click.option(
+    "--compatible",
+    is_flag=True,
+    help="openai: be another server that speaks this API: repeated image instead of image[], "
+    "links unless response_format is b64_json, no usage, errors as detail.",
 )
 @click.option(
     "--submits-per-minute", type=click.IntRange(1), help="evolink: submits beyond it answer 429."

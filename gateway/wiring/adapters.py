@@ -85,6 +85,7 @@ class Adapters:
                 current=current,
                 callback_url=self.callback_addresses.url,
                 spool=self.spool,
+                pictures=self.pictures,
                 outside=outside,
             ),
         )

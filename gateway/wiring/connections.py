@@ -32,6 +32,7 @@ from gateway.adapters.outbound.resolver import (
     system,
 )
 from gateway.adapters.outbound.vendor import Transports
+from gateway.adapters.own_links import OwnLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.background.runs import CallBounds
 from gateway.config import Settings, convert, schema
@@ -42,6 +43,7 @@ from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
 from gateway.ports.outbound import Callbacks, Links
+from gateway.ports.pictures import Pictures
 from gateway.ports.upstream import Upstream
 from gateway.wiring.upstreams import Closing, Connected, Ways, connected
 
@@ -74,7 +76,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsDeps:
-    """What all clients share. `callback_url` gives the address at which upstream may call about a
+    """What all clients share. `pictures` are those that are kept. `callback_url` gives the address at which upstream may call about a
     run; in `spool` lies what upstreams have answered."""
 
     trust: Trust
@@ -82,6 +84,7 @@ class ConnectionsDeps:
     current: Current
     callback_url: Callable[[Run], str]
     spool: AnswerSpool
+    pictures: Pictures
     outside: Outside
 
 
@@ -130,9 +133,14 @@ class Connections:
         """The upstreams of the settings, as those that tell what they have on record."""
         return {name: self._connected[name].witness for name in self._settings.upstreams}
 
-    def references(self, team: str) -> Fetcher:
-        """What fetches the pictures that a team's links name, under rules of its own."""
-        return self._references.on_behalf_of(team)
+    def references(self, team: str) -> Links:
+        """What fetches the pictures that a team's links name, under rules of its own; those that
+        lie here are not fetched."""
+        return OwnLinks(
+            self._references.on_behalf_of(team),
+            self._deps.pictures,
+            lambda: self._deps.current.policy.public_url,
+        )
 
     def callbacks(self) -> CallbackSender:
         """A new sender to the receivers that teams name."""

@@ -46,7 +46,7 @@ class Ways:
 
     transports: Callable[[str], Transports]
     fetcher: Fetcher
-    references: Callable[[str], Fetcher]
+    references: Callable[[str], Links]
     callback_url: Callable[[Run], str]
     spool: AnswerSpool
     current: Current

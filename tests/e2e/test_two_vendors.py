@@ -64,14 +64,29 @@ async def test_a_long_call_is_a_task_that_goes_on(tmp_path: Path) -> None:
         await adds_up(one)
 
 
-async def test_references_are_sent_along(tmp_path: Path) -> None:
+async def test_a_picture_of_our_own_is_sent_along_as_it_lies_here(only: Vendors) -> None:
+    """Its address is an internal one, which nothing else may be fetched from."""
+    mug = (await only.made("a mug"))["results"][0]
+    task = await only.made("put it on a table", image_urls=[mug])
+    assert task["status"] == "completed"
+    assert only.openai.state.requests[-1].path.endswith("/edits")
+    await adds_up(only)
+    digest = mug.rpartition("/")[2].partition(".")[0]
+    gone = mug.replace(digest, "0" * 64)
+    answer = await only.post("put that on a table", image_urls=[gone])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image_urls[0]")
+
+
+async def test_references_elsewhere_are_fetched_and_sent_along(tmp_path: Path) -> None:
     inside = {"allow_private_addresses": True}
-    async with vendors(tmp_path, routes=ONLY_OPENAI, references=inside) as one:
-        reference = (await one.made("a mug"))["results"][0]
-        task = await one.made("put it on a table", image_urls=[reference])
+    async with vendors(tmp_path, references=inside) as one:
+        cheap = await one.made("a mug of the other vendor")
+        (link,) = (await one.run_of(cheap["id"])).links
+        one.evolink.state.down = True
+        task = await one.made("put it on a table", image_urls=[link])
         assert task["status"] == "completed"
+        assert (await one.run_of(task["id"])).upstream == "openai"
         assert one.openai.state.requests[-1].path.endswith("/edits")
-        await adds_up(one)
 
 
 async def test_it_goes_over_when_the_cheaper_vendor_is_down_and_back(both: Vendors) -> None:

@@ -18,7 +18,11 @@ OPENAI_KEY: Final = "sk-openai-organisation"
 QUICK: Final = OpenAIOptions(
     accepted_key=OPENAI_KEY, seconds_per_picture=0.1, picture_scale=0.06, drawing_threads=1
 )
-CEILINGS: Final = [{"quality": "low", "usd": 0.02}, {"quality": "medium", "usd": 0.06}, {"usd": 0.75}]
+CEILINGS: Final = [
+    {"quality": "low", "usd": 0.02},
+    {"quality": "medium", "usd": 0.06},
+    {"usd": 0.75},
+]
 
 
 def openai_upstream(api_url: str, **changes: Any) -> dict[str, Any]:

@@ -184,9 +184,9 @@ class _Model:
 
 
 def _place(work: Work, until: float) -> _Place:
-    """Where a doubtful run's request may be counted: also after its answer was given up."""
+    """What has brought no pictures may be counted also after its answer was given up."""
     end = work.ended
-    if work.sureness is Sureness.DOUBTFUL:
+    if not work.images:
         end = max(end, work.began + WORKS_ON_SECONDS)
     end = min(end, until + 10 * WORKS_ON_SECONDS)
     return _Place(_minute(work.began - CLOCKS_SECONDS), _minute(end + CLOCKS_SECONDS))

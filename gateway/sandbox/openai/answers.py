@@ -101,7 +101,7 @@ def answer_json(call: Call, made: Made, state: OpenAIState) -> dict[str, Any]:
     }
     if wish.safety_identifier is not None:
         body["safety_identifier"] = wish.safety_identifier
-    if not call.acts("no-usage"):
+    if not (call.acts("no-usage") or state.options.compatible):
         body["usage"] = usage_json(call, made.tokens, state)
     return body
 
@@ -133,7 +133,7 @@ def encoded(call: Call, content: bytes) -> str:
 
 
 def _data(call: Call, made: Made, state: OpenAIState) -> list[dict[str, str]]:
-    if not call.acts("url"):
+    if not (call.acts("url") or call.wish.as_links):
         return [{"b64_json": encoded(call, content)} for content in made.contents]
     links = []
     for picture in made.pictures:

@@ -116,7 +116,8 @@ class _Reception:
 async def _refused(request: Request, error: Exception) -> Response:
     refused = cast(RefusedError, error)
     style = style_of(request.url.path)
-    return refused.refusal.answer(style, is_detail=refused.is_detail)
+    is_compatible = request.app.state.sandbox.options.compatible
+    return refused.refusal.answer(style, is_detail=refused.is_detail or is_compatible)
 
 
 async def _no_route(request: Request, _error: Exception) -> Response:

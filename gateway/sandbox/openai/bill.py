@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+KEPT_CHARACTERS = 500
+"""So much of a prompt stands on the bill."""
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:

@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from gateway.sandbox.openai.options import OpenAIOptions
 from gateway.sandbox.openai.references import Links
 from gateway.sandbox.openai.refusals import (
     Style,
@@ -34,29 +36,45 @@ _MOST_BYTES = 50 * MIB
 _MOST_LINK_CHARACTERS = 20_971_520
 _TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 _JSON, _FORM = "application/json", "multipart/form-data"
-_PICTURES = ("image", "image[]")
 _BESIDE = ("mask", "markup")
+_BESIDE_TYPES = ("image/png",)
 # More files than any legal request has, so that a 17th picture is refused by its own name.
 _MOST_FILES, _MOST_FIELDS = 64, 64
 _FAILED_READS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
-async def read_generation(request: Request, most_bytes: int) -> Sheet:
+@dataclass(frozen=True, slots=True)
+class _PartRules:
+    """Where servers differ about the files of a form."""
+
+    is_azure: bool
+    compatible: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("image",) if self.compatible else ("image", "image[]")
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(kind for kind in _TYPES if not (self.is_azure and kind == "image/webp"))
+
+
+async def read_generation(request: Request, options: OpenAIOptions) -> Sheet:
     """The fields of a generation. Raises RefusedError."""
     found = _content_type(request)
     if found != _JSON:
         raise content_type(found, _JSON)
-    return Sheet(await _json(request, most_bytes), is_form=False)
+    return Sheet(await _json(request, options.max_json_bytes), is_form=False)
 
 
-async def read_edit(request: Request, links: Links, style: Style, most_bytes: int) -> Sheet:
+async def read_edit(request: Request, links: Links, style: Style, options: OpenAIOptions) -> Sheet:
     """The fields of an edit and its references. Raises RefusedError."""
     found = _content_type(request)
     if found == _FORM:
-        return await _read_form(request)
+        return await _read_form(request, _PartRules(style.is_azure, options.compatible))
     if found != _JSON or style.is_azure:
         raise content_type(found, _FORM if style.is_azure else f"{_FORM} or {_JSON}")
-    return await _read_links(await _json(request, most_bytes), links)
+    return await _read_links(await _json(request, options.max_json_bytes), links)
 
 
 def _content_type(request: Request) -> str:
@@ -81,22 +99,22 @@ async def _json(request: Request, most_bytes: int) -> dict[str, Any]:
 # --- multipart --------------------------------------------------------------------------------
 
 
-async def _read_form(request: Request) -> Sheet:
+async def _read_form(request: Request, rules: _PartRules) -> Sheet:
     try:
         async with request.form(max_files=_MOST_FILES, max_fields=_MOST_FIELDS) as form:
-            return _form_sheet(form)
+            return _form_sheet(form, rules)
     except MultiPartException as error:
         raise invalid(
             None, None, f"The multipart body cannot be parsed: {error.message}"
         ) from error
 
 
-def _form_sheet(form: FormData) -> Sheet:
+def _form_sheet(form: FormData, rules: _PartRules) -> Sheet:
     pictures: list[Any] = []
     fields: dict[str, Any] = {}
     for name, value in form.multi_items():
-        if name in _PICTURES:
-            if name == "image" and pictures:
+        if name in rules.names:
+            if name == "image" and pictures and not rules.compatible:
                 raise duplicate("image")
             pictures.append(value)
         elif name in fields:
@@ -106,31 +124,31 @@ def _form_sheet(form: FormData) -> Sheet:
     _check_count(len(pictures), "image")
     several = "image[]" in form
     references = [
-        _part(value, f"image[{index}]" if several else "image")
+        _part(value, f"image[{index}]" if several else "image", rules.types)
         for index, value in enumerate(pictures)
     ]
     beside = tuple(name for name in _BESIDE if name in fields)
     for name in beside:
-        _check_beside(_part(fields.pop(name), name, is_beside=True), references, name)
+        _check_beside(_part(fields.pop(name), name, _BESIDE_TYPES), references, name)
     for name, value in fields.items():
         if not isinstance(value, str):
             raise wrong_type(name, "a string, but got a file instead")
     return Sheet(fields, is_form=True, references=tuple(references), beside=beside, is_edit=True)
 
 
-def _part(value: Any, name: str, *, is_beside: bool = False) -> Pixels:
+def _part(value: Any, name: str, types: tuple[str, ...]) -> Pixels:
     """The pixels of one file part."""
     if not isinstance(value, UploadFile):
         raise wrong_type(name, "a file, but got a string instead")
     if not value.content_type:
         raise invalid(name, "missing_file_mimetype", f"The file '{name}' has no mimetype.")
     kind = value.content_type.partition(";")[0].strip().lower()
-    if kind not in (("image/png",) if is_beside else _TYPES):
+    if kind not in types:
         message = f"Unsupported mimetype ('{kind}') of the file '{name}'."
         raise invalid(name, "unsupported_file_mimetype", message)
     if (value.size or 0) >= _MOST_BYTES:
         raise invalid(name, "invalid_value", f"The file '{name}' is larger than 50 MB.")
-    return read_pixels(value.file, name, needs_alpha=is_beside)
+    return read_pixels(value.file, name, needs_alpha=types == _BESIDE_TYPES)
 
 
 def read_pixels(file: Any, name: str, *, needs_alpha: bool = False) -> Pixels:

@@ -19,6 +19,7 @@ from gateway.sandbox.openai.gate import AZURE, AZURE_V1, OPENAI, model_of, requi
 from gateway.sandbox.openai.refusals import FAILURES, RefusedError, invalid
 from gateway.sandbox.openai.state import Call, OpenAIState
 from gateway.sandbox.openai.streams import EventStream
+from gateway.sandbox.openai.tokens import worth
 from gateway.sandbox.openai.wishes import Wish, read_wish
 from gateway.sandbox.openai.workshop import Made, Work, Workshop
 
@@ -49,16 +50,16 @@ class ImagesApi:
     async def _serve(self, request: Request, *, is_edit: bool) -> Response:
         style = style_of(request.url.path)
         key = require_key(request, self._state, style)
-        most = self._state.options.max_json_bytes
+        options = self._state.options
         try:
             if is_edit:
-                sheet = await read_edit(request, self._state.links, style, most)
+                sheet = await read_edit(request, self._state.links, style, options)
             else:
-                sheet = await read_generation(request, most)
+                sheet = await read_generation(request, options)
         except ClientDisconnect:
             return _Nothing()
         model = model_of(request, sheet.fields, self._state, style)
-        wish = read_wish(sheet, model, style)
+        wish = read_wish(sheet, model, style, compatible=options.compatible)
         call = self._let_in(request, key, wish)
         early = at_once(call)
         if early is not None:
@@ -78,7 +79,12 @@ class ImagesApi:
         credit = self._state.options.credit_usd_micros
         if credit is not None and self._state.bill.of(key).usd_micros >= credit:
             raise RefusedError(FAILURES["credit_balance_exhausted"])
-        wanted = {"requests": 1, "images": wish.n, "input-images": len(wish.references)}
+        wanted = {
+            "requests": 1,
+            "tokens": worth(wish, wish.n).total,
+            "images": wish.n,
+            "input-images": len(wish.references),
+        }
         self._state.pace.take(key, wanted)
         try:
             return self._state.call(key, request.scope["sandbox_request_id"], wish)

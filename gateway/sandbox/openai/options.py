@@ -29,6 +29,11 @@ class OpenAIOptions:
     deployments: Mapping[str, str] = field(default_factory=dict)
     """Azure's names: deployment → model. Each model is its own deployment besides."""
 
+    compatible: bool = False
+    """A server that speaks this API in its own way, at the address of OpenAI: it takes pictures
+    as repeated `image` and no `image[]`, answers links unless `response_format` is `b64_json`, has
+    no `usage`, and its errors are `{"detail": "..."}`."""
+
     seconds_per_picture: float = 4.0
     """How long a medium 1024x1024 takes, give or take a fifth: all times are scaled by it. The
     real service takes about 40."""
@@ -41,6 +46,7 @@ class OpenAIOptions:
     not say; True is the dearer truth."""
 
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     images_per_minute: int | None = None
     input_images_per_minute: int | None = None
     """Limits for each key; beyond them 429 `rate_limit_exceeded`. None sets no limit."""

@@ -16,6 +16,7 @@ class Pace:
     def __init__(self, options: OpenAIOptions, clock: Callable[[], float]) -> None:
         limits = {
             "requests": options.requests_per_minute,
+            "tokens": options.tokens_per_minute,
             "images": options.images_per_minute,
             "input-images": options.input_images_per_minute,
         }

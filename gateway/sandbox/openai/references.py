@@ -14,7 +14,7 @@ from gateway.sandbox.options import MIB
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_BYTES = 50 * MIB
 _SECONDS = 10.0
-_MOST_NOTED = 10_000
+_MOST_NOTED, _KEPT_CHARACTERS = 10_000, 2_048
 
 
 class Links:
@@ -27,7 +27,7 @@ class Links:
 
     async def asked(self, link: str, param: str) -> bytes | None:
         """The bytes behind a link; None where it is not fetched. Raises RefusedError."""
-        self.noted.append(link)
+        self.noted.append(link[:_KEPT_CHARACTERS])
         try:
             host = httpx.URL(link).host
         except httpx.InvalidURL as error:

@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from gateway.sandbox.billing import OUTPUT_TOKENS
 from gateway.sandbox.openai.models import Model, Prices
+from gateway.sandbox.openai.wishes import Wish
 
 PARTIAL_TOKENS = 100
 """What a partial picture in a stream costs beside the whole one."""
@@ -28,6 +29,10 @@ class Tokens:
     image_out: int
     text_out: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.text_in + self.image_in + self.image_out + self.text_out
+
     def usd_micros(self, prices: Prices) -> int:
         """What they cost in whole micro-dollars, rounded up once."""
         exact = (
@@ -37,6 +42,16 @@ class Tokens:
             + self.text_out * prices.text_out
         )
         return int(Decimal(exact).to_integral_value(ROUND_CEILING))
+
+
+def worth(wish: Wish, pictures: int) -> Tokens:
+    """What a call is worth when `pictures` whole ones come of it."""
+    references = (reference_tokens(wish.model, one, wish.fidelity) for one in wish.references)
+    return Tokens(
+        text_in=prompt_tokens(wish.prompt),
+        image_in=sum(references),
+        image_out=picture_tokens(wish.model, wish.quality, wish.pixels) * pictures,
+    )
 
 
 def prompt_tokens(prompt: str) -> int:

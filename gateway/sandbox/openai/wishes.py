@@ -22,6 +22,7 @@ from gateway.sandbox.openai.refusals import (
 MOST_PROMPT_CHARACTERS = 32_000
 MOST_PICTURES = 10
 _FORMATS = ("png", "jpeg", "webp")
+_FORMS = ("b64_json", "url")
 _BACKGROUNDS = ("auto", "opaque", "transparent")
 _USUAL_QUALITY = "medium"
 _OBLONG = 1.2
@@ -47,6 +48,7 @@ class Wish:
     partials: int | None
     """How many partial pictures a stream brings; None: no stream."""
     safety_identifier: str | None
+    as_links: bool = False
 
     @property
     def size(self) -> str:
@@ -65,8 +67,11 @@ class Sheet:
     is_edit: bool = False
 
 
-def read_wish(sheet: Sheet, model: Model, style: Style) -> Wish:
-    """Checks every field. Raises RefusedError for the first that is wrong."""
+def read_wish(sheet: Sheet, model: Model, style: Style, *, compatible: bool = False) -> Wish:
+    """Checks every field. Raises RefusedError for the first that is wrong.
+
+    `compatible` is the option of that name.
+    """
     take = _Reader(sheet)
     prompt = take.text("prompt")
     n = take.whole("n", 1, MOST_PICTURES)
@@ -83,6 +88,7 @@ def read_wish(sheet: Sheet, model: Model, style: Style) -> Wish:
     fidelity = _fidelity(take, model) if sheet.is_edit else "low"
     if model.has_complexity:
         take.one_of("complexity", ("low", "medium", "high"))
+    as_links = compatible and take.one_of("response_format", _FORMS) != "b64_json"
     take.finish()
     _check_beside(sheet, model)
     if prompt is None:
@@ -106,6 +112,7 @@ def read_wish(sheet: Sheet, model: Model, style: Style) -> Wish:
         fidelity=fidelity,
         partials=(partials or 0) if is_stream else None,
         safety_identifier=identifier,
+        as_links=as_links,
     )
 
 

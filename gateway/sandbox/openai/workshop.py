@@ -10,15 +10,9 @@ from dataclasses import dataclass, replace
 
 from gateway.sandbox.drawing import Picture
 from gateway.sandbox.magic import without_magic
-from gateway.sandbox.openai.bill import Charge, key_id
+from gateway.sandbox.openai.bill import KEPT_CHARACTERS, Charge, key_id
 from gateway.sandbox.openai.state import Call, OpenAIState
-from gateway.sandbox.openai.tokens import (
-    PARTIAL_TOKENS,
-    Tokens,
-    picture_tokens,
-    prompt_tokens,
-    reference_tokens,
-)
+from gateway.sandbox.openai.tokens import PARTIAL_TOKENS, Tokens, worth
 from gateway.sandbox.openai.wishes import Wish
 from gateway.sandbox.studio import Studio
 
@@ -102,7 +96,7 @@ class Workshop:
             model=wish.model.name,
             source=wish.source,
             size=wish.size,
-            prompt=wish.prompt,
+            prompt=wish.prompt[:KEPT_CHARACTERS],
             images=len(made.pictures),
             text_in=tokens.text_in,
             image_in=tokens.image_in,
@@ -153,14 +147,12 @@ def partials_of(call: Call) -> int:
 
 
 def tokens_of(call: Call) -> Tokens:
-    """What a call is worth."""
-    wish, told = call.wish, call.number("tokens")
-    pictures = picture_tokens(wish.model, wish.quality, wish.pixels) * _count(call)
-    references = (reference_tokens(wish.model, one, wish.fidelity) for one in wish.references)
-    return Tokens(
-        text_in=prompt_tokens(wish.prompt),
-        image_in=sum(references),
-        image_out=(pictures if told is None else int(told)) + PARTIAL_TOKENS * partials_of(call),
+    """What a call is worth, by its wish and its magic words."""
+    tokens, told = worth(call.wish, _count(call)), call.number("tokens")
+    pictures = tokens.image_out if told is None else int(told)
+    return replace(
+        tokens,
+        image_out=pictures + PARTIAL_TOKENS * partials_of(call),
         text_out=int(call.number("text-out") or 0),
     )
 

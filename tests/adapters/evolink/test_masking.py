@@ -208,6 +208,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "submit": lambda one: one.submit(A_RUN),
     "poll": lambda one: one.poll("task-unified-1"),
     "credits": lambda one: one.credits(),
+    "evidence": lambda one: one.evidence(0.0, 1.0),
     "recovered": lambda one: one.recovered(A_RUN),
     "forget": lambda one: one.forget(A_RUN),
     "upload_form": lambda one: one.upload_form(form(), folder="f"),

@@ -69,6 +69,12 @@ def test_one_more_than_is_known_is_the_lost_one() -> None:
         assert concluded(compared((OURS, LOST), *counted(START, at))) == [Conclusion.TAKEN]
 
 
+def test_one_that_was_confirmed_may_be_counted_as_late_as_it_was_before() -> None:
+    confirmed = replace(LOST, sureness=Sureness.TAKEN)
+    found = compared((OURS, confirmed), *counted(START, LOST.began + WORKS_ON_SECONDS))
+    assert not found.differs
+
+
 def test_what_is_beside_another_in_time_is_counted_out() -> None:
     """Both are of one minute: the only request that was counted is that which was answered."""
     beside = replace(LOST, began=START + 5, ended=START + 45)
@@ -163,7 +169,8 @@ def histories(draw: st.DrawFn, *, strangers: int) -> Happened:
         fate = draw(st.sampled_from(list(Sureness)))
         is_counted = fate is Sureness.TAKEN or draw(st.booleans())
         ended = float("inf") if fate is Sureness.OPEN else work.ended
-        work = replace(work, sureness=fate, ended=ended)
+        brought = int(fate is Sureness.TAKEN)
+        work = replace(work, sureness=fate, ended=ended, images=brought)
         if is_counted:
             longest = WORKS_ON_SECONDS if fate is Sureness.DOUBTFUL else lasted
             minutes.append(began + draw(st.integers(-100, int(longest) + 100)))

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from openai import AsyncAzureOpenAI
-from openai_bench import PLAIN, OpenAIBench, OpenBench, file_part, opened
+from openai_bench import PLAIN, OpenAIBench, OpenBench, file_part, opened, picture
 
 KEY = {"api-key": "0123456789abcdef"}
 OLD = "/openai/deployments/{}/images/{}?api-version=2025-04-01-preview"
@@ -84,6 +84,9 @@ async def test_what_azure_does_not_make(azure: OpenAIBench) -> None:
     body = {"prompt": "x", "images": [{"image_url": "https://a.example/a.png"}]}
     answer = await azure.client.post(path, json=body, headers=KEY)
     assert answer.json()["error"]["code"] == "unsupported_content_type"
+    part = file_part(content=picture(kind="WEBP"), media_type="image/webp")
+    answer = await azure.client.post(path, data={"prompt": "x"}, files=[part], headers=KEY)
+    assert answer.json()["error"]["code"] == "unsupported_file_mimetype"
     answer = await azure.client.post(path, data={"prompt": "x"}, files=[file_part()], headers=KEY)
     assert answer.status_code == 200
     assert answer.json()["quality"] == "high"  # its default

@@ -251,6 +251,15 @@ async def test_references_count_too(open_bench: OpenBench) -> None:
         assert refused.json()["error"]["type"] == "input-images"
 
 
+async def test_so_do_tokens(open_bench: OpenBench) -> None:
+    async with open_bench(tokens_per_minute=500) as bench:
+        answer = await bench.generate("a red bicycle", n=2)
+        assert answer.headers["x-ratelimit-remaining-tokens"] == str(500 - 3 - 2 * 196)
+        refused = await bench.generate()
+        assert refused.json()["error"]["type"] == "tokens"
+        assert refused.headers["x-ratelimit-reset-tokens"].endswith("s")
+
+
 async def test_limits_end_with_their_minute() -> None:
     now = 1000.0
     pace = Pace(OpenAIOptions(images_per_minute=5), lambda: now)

@@ -7,6 +7,7 @@ import httpx2 as httpx
 import pytest
 from openai_bench import ADMIN_KEY, KEY, PLAIN, OpenAIBench, OpenBench, file_part, picture
 
+from gateway.sandbox.openai import bodies
 from gateway.sandbox.openai.refusals import FAILURES
 
 BAD, USER = "invalid_request_error", "image_generation_user_error"
@@ -155,6 +156,17 @@ async def test_a_mask_of_the_same_pixels_is_taken(bench: OpenAIBench) -> None:
 async def test_sixteen_references_are_taken(bench: OpenAIBench, kind: str) -> None:
     part = file_part("image[]", picture(kind=kind), f"image/{kind.lower()}")
     assert (await bench.edit([part] * 16, n="2", stream="false")).status_code == 200
+
+
+async def test_bodies_that_are_too_large(
+    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_bench(max_json_bytes=200) as bench:
+        assert (await bench.generate()).status_code == 200
+        assert said(await bench.generate("x" * 200)) == (413, BAD, None, None)
+        assert (await bench.edit([file_part()])).status_code == 200
+        monkeypatch.setattr(bodies, "_MOST_BYTES", len(picture()))
+        assert said(await bench.edit([file_part()])) == (400, BAD, "invalid_value", "image")
 
 
 async def test_bodies_of_the_wrong_kind(bench: OpenAIBench) -> None:
