@@ -23,7 +23,8 @@ from served import SERVED
 from gateway.cli import COMMANDS
 from gateway.config.part import Part, yaml_name
 from gateway.config.schema import Settings
-from gateway.sandbox.magic import read_magic
+from gateway.sandbox.magic import WORDS, read_magic
+from gateway.sandbox.openai.words import WORDS as OPENAI_WORDS
 from gateway.web.remedies import REMEDIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,8 +233,11 @@ def test_every_setting_is_explained_on_one_page_at_most() -> None:
 def test_every_magic_word_named_exists() -> None:
     words = re.findall(r"`(\[sandbox:[^`]+\])`", "\n".join(PAGES.values()))
     assert words
+    known = {**OPENAI_WORDS, **WORDS}
     for word in words:
-        read_magic(word, rates={}, salt="")  # raises for an unknown word or a wrong value
+        read_magic(
+            word, rates={}, salt="", words=known
+        )  # raises for an unknown word or a wrong value
 
 
 def links(text: str) -> list[str]:

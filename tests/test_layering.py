@@ -19,6 +19,7 @@ INWARD = (*PURE, "gateway.ports")
 FOUNDATIONS = ("gateway.http_protocol", "gateway.ids", "gateway.logs", "gateway.serving")
 SHARES = "gateway.process.shares"
 LATELY = "gateway.process.lately"
+OUTBOUND = "gateway.adapters.outbound"
 ADAPTERS = (
     "gateway.adapters",  # the folder itself, which holds nothing
     "gateway.adapters.backup",
@@ -26,13 +27,17 @@ ADAPTERS = (
     "gateway.adapters.ledger",
     "gateway.adapters.metrics",
     "gateway.adapters.openai_images",
-    "gateway.adapters.outbound",
+    OUTBOUND,
+    "gateway.adapters.own_links",
     "gateway.adapters.pictures",
     "gateway.adapters.response_cache",
     "gateway.adapters.result_links",
     "gateway.adapters.tokens",
     "gateway.adapters.webhook_sender",
 )
+VENDORS = ("gateway.adapters.evolink", "gateway.adapters.openai_images")
+"""The kinds of upstream: what all of them need to call one is in `OUTBOUND`."""
+
 USE_CASES = ("gateway.services", "gateway.background", "gateway.process")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -50,6 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.services": (*INWARD, "gateway.process", SHARES, LATELY, "gateway.ids"),
     "gateway.background": (*INWARD, "gateway.process", SHARES),
     **dict.fromkeys(ADAPTERS, (*INWARD, SHARES)),
+    **dict.fromkeys(VENDORS, (*INWARD, SHARES, OUTBOUND)),
     "gateway.adapters.response_cache": (*INWARD, SHARES, LATELY),
     "gateway.sandbox": FOUNDATIONS,
     "gateway.web": (*INWARD, SHARES, "gateway.config", "gateway.ids", "gateway.services"),
@@ -223,9 +229,10 @@ def test_rules_point_one_way() -> None:
 
 def test_adapters_and_packages_do_not_know_their_siblings() -> None:
     for adapter in ADAPTERS:
-        assert not set(MAY_IMPORT[adapter]) & {*ADAPTERS, *USE_CASES, "gateway.wiring"}
+        known = set(MAY_IMPORT[adapter]) & {*ADAPTERS, *USE_CASES, "gateway.wiring"}
+        assert known == ({OUTBOUND} if adapter in VENDORS else set())
     importers = [layer for layer, allowed in MAY_IMPORT.items() if set(allowed) & set(ADAPTERS)]
-    assert importers == ["gateway.wiring"]
+    assert set(importers) == {*VENDORS, "gateway.wiring"}
 
 
 def test_no_import_goes_in_a_circle() -> None:
@@ -280,6 +287,12 @@ BREACHES = [
     ("gateway.services.orders", "from gateway.wiring import build", "gateway.services may"),
     ("gateway.background.runs", "from gateway.services.orders import Service", "background may"),
     ("gateway.adapters.evolink.client", "import gateway.sandbox.app", "evolink may"),
+    ("gateway.adapters.evolink.client", "from gateway.adapters.outbound import said", None),
+    (
+        "gateway.adapters.openai_images.client",
+        "from gateway.adapters.evolink.client import EvolinkClient",
+        "openai_images may",
+    ),
     ("gateway.sandbox.app", "from gateway.adapters.evolink import x", "sandbox may"),
     ("gateway.sandbox.app", "from gateway.serving import InProcessServer", None),
     ("gateway.wiring", "from gateway.adapters.ledger.sqlite import SqliteLedger", None),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TimingsShape,
         WholeRunShape,
     )
-    from gateway.web.shown import OfferShape, PictureShape
+    from gateway.web.shown import PictureShape, RouteOfferShape
 
 READING_WIDTH: Final = 100
 """Sentences longer than this are hard to read, however wide the terminal."""
@@ -155,7 +155,7 @@ def _pictures(pictures: list[PictureShape]) -> Iterator[str]:
         yield f"  {plain(kept)}  {measures}"
 
 
-def _most(route: OfferShape) -> str:
+def _most(route: RouteOfferShape) -> str:
     return NOTHING if route["price_usd"] is None else money(route["price_usd"])
 
 
@@ -167,7 +167,7 @@ STEPS: tuple[Column[StepShape], ...] = (
     Column("detail", lambda one: one["detail"], cut=True),
 )
 
-ROUTES: tuple[Column[OfferShape], ...] = (
+ROUTES: tuple[Column[RouteOfferShape], ...] = (
     Column("route", lambda one: one["name"]),
     Column("kind", lambda one: one["kind"], spare=1),
     Column("at most", _most, right=True),

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from gateway.config.kind_rules import SAID, default_of, is_said, model_made, ways
+from gateway.config.known_costs import too_low
 from gateway.config.known_models import ends_of
 from gateway.config.schema import ModelEntry, RouteEntry, Settings
 from gateway.config.upstream_entry import UpstreamEntry, UpstreamKind
@@ -18,11 +19,16 @@ from gateway.core.orders.defaults import defaults, must_say
 SOON: Final = timedelta(days=60)
 
 
-def kind_notices(settings: Settings, today: date) -> Iterator[str]:
+def kind_notices(
+    settings: Settings, models: Mapping[str, ImageModel], today: date
+) -> Iterator[str]:
+    """`models` are those of the settings, as the core has them."""
     for name, model in settings.models.items():
         entries = [settings.upstreams[route.upstream] for route in model.routes]
         for index, (route, entry) in enumerate(zip(model.routes, entries, strict=True)):
-            yield from _ends(f"models.{name}.routes[{index}]", route, name, entry, today)
+            place = f"models.{name}.routes[{index}]"
+            yield from _ends(place, route, name, entry, today)
+            yield from too_low(f"{place}.price", route, models[name].routes[index], models[name])
         if any(entry.kind is UpstreamKind.OPENAI for entry in entries):
             yield from _open(name, model)
 

@@ -27,11 +27,12 @@ FETCHED: Final = (*CALLED_BACK, "http://any.invalid")
 
 def notices(settings: Settings, today: date) -> list[str]:
     """Sentences, each opening with the path that it speaks of."""
+    models = catalog(settings, NO_KINDS).models
     return [
         *_server(settings),
         *_models(settings),
-        *kind_notices(settings, today),
-        *_teams(settings),
+        *kind_notices(settings, models, today),
+        *_teams(settings, models),
     ]
 
 
@@ -107,8 +108,7 @@ def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -
     return all(order.get(field) in (None, value) for field, value in match)
 
 
-def _teams(settings: Settings) -> Iterator[str]:
-    models = catalog(settings, NO_KINDS).models
+def _teams(settings: Settings, models: Mapping[str, ImageModel]) -> Iterator[str]:
     if not (settings.teams or settings.server.admin_keys):
         yield "teams: none here, so only keys made through the admin API open anything"
     for name, entry in settings.teams.items():

@@ -56,8 +56,8 @@ def _of_another_kind(path: Path, entry: UpstreamEntry) -> Found:
 def _address(path: Path, entry: UpstreamEntry) -> Found:
     """One base for both calls, such as the style has it."""
     at, base = (*path, "base_url"), urlsplit(entry.base_url).path
-    if _CALL.search(base):
-        yield at, f"must end before {_CALL.search(base)[0]}, which is added"  # type: ignore[index]
+    if (call := _CALL.search(base)) is not None:
+        yield at, f"must end before {call[0]}, which is added"
     elif entry.style is Style.AZURE and not _DEPLOYMENT.fullmatch(base):
         yield at, "must end in /openai/deployments/NAME with style: azure"
     elif entry.style is Style.AZURE_V1 and not base.endswith("/openai/v1"):

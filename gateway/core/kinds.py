@@ -44,7 +44,8 @@ class Kind:
     `is_whole`: a submit is the whole work, takes as long as it and brings the pictures; upstream
     has no task to ask after, what is lost cannot be had again, and nothing is ever sent twice.
     `link_life_seconds` is how long result links live; None: as long as their run needs them.
-    `misfit` says why an order cannot be made by an upstream's model of this kind (None: it can);
+    `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
+    behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can);
     `besides` is what it costs at most beside its pictures, in micro-dollars.
     """
 

@@ -167,13 +167,13 @@ class Breakers:
         """
         breaker = self._breaker(permit.upstream, permit.upstream_model)
         event = self._counted(breaker, permit, event)
-        if has_begun:
-            if not isinstance(event, NotNow | CredentialsRefused):
-                self._worked(permit, event)
-                return event
+        declined = isinstance(event, NotNow | CredentialsRefused)
+        if has_begun and declined:
             self._take_back(breaker, permit)
-        self._told(permit, event)
-        self._worked(permit, event)
+        if declined or not has_begun:
+            self._told(permit, event)
+        if has_begun or not declined:
+            self._worked(permit, event)
         return event
 
     def polled(self, run: Run, event: PollEvent) -> None:
@@ -200,13 +200,13 @@ class Breakers:
             breaker.health = breaker.health.taken(permit.team, self._clock())
 
     def _worked(self, by: Run | Permit, event: SubmitEvent | PollEvent) -> None:
-        """What came of the work. An answer that is lost where it is the whole work is paid for
-        nothing, and the next one would most likely be too."""
+        """What came of the work, or of a submit that had begun. An answer that is lost where it
+        is the whole work is paid for nothing, and the next one would most likely be too."""
         health = self._breaker(by.upstream, by.upstream_model).health
         match event:
             case Finished() | Delivered():
                 after = health.delivered(by.team)
-            case TaskFailed(is_providers=True):
+            case TaskFailed(is_providers=True) | NotNow() | CredentialsRefused():
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
             case AnswerLost() if self._is_whole(by.upstream):
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))

@@ -12,7 +12,7 @@ _IMAGE_OUTPUT, _IMAGE_INPUT, _TEXT_INPUT = 1.9584, 0.4896, 0.306
 _TOKENS_PER_REFERENCE = 1_024
 _MEGAPIXEL = 1024 * 1024
 # Output tokens of one picture: quality → (square, portrait, landscape).
-_OUTPUT_TOKENS = {
+OUTPUT_TOKENS = {
     "low": (272, 408, 400),
     "medium": (1_056, 1_584, 1_568),
     "high": (4_160, 6_240, 6_208),
@@ -45,7 +45,7 @@ def bill(wish: Wish, pictures: int) -> Bill:
 
 def _output_tokens(wish: Wish) -> int:
     width, height = wish.pixels
-    square, portrait, landscape = _OUTPUT_TOKENS.get(wish.quality, _OUTPUT_TOKENS["medium"])
+    square, portrait, landscape = OUTPUT_TOKENS.get(wish.quality, OUTPUT_TOKENS["medium"])
     if width * height > 2 * _MEGAPIXEL:
         return int(square * width * height / _MEGAPIXEL)
     return square if width == height else portrait if width < height else landscape

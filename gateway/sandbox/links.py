@@ -29,7 +29,7 @@ from gateway.sandbox.studio import Studio
 from gateway.sandbox.task import Task
 
 _REFUSED_AGENT = "Python-urllib"
-_INTERNAL = "http://169.254.169.254/latest/meta-data/"
+INTERNAL_ADDRESS = "http://169.254.169.254/latest/meta-data/"
 _DRIPS = 200
 _HUGE_CHUNK = bytes(64 * 1024)
 # "Without end" ends here, so that a forgotten client cannot read for ever.
@@ -111,7 +111,7 @@ class FileHost:
         if dead is not None:
             return PlainTextResponse("not found", dead[0])
         if magic.acts("redirect-link", occurrence):
-            return RedirectResponse(_INTERNAL, 302)
+            return RedirectResponse(INTERNAL_ADDRESS, 302)
         if magic.acts("html-link", occurrence):
             return HTMLResponse(_HTML)
         content = await self._studio.picture(picture_of(task, index, self._state))
@@ -123,7 +123,7 @@ class FileHost:
         if magic.acts("huge-link", occurrence):
             return StreamingResponse(_endless(content), media_type=media_type)
         if magic.acts("cut-link", occurrence):
-            return _HalfThenCut(content, media_type=media_type)
+            return HalfThenCut(content, media_type=media_type)
         if magic.acts("truncated-link", occurrence):
             content = content[: len(content) // 2]
         return self._counted(request, Response(content, media_type=media_type))
@@ -134,7 +134,7 @@ class FileHost:
         return answer
 
 
-class _HalfThenCut(Response):
+class HalfThenCut(Response):
     """Announces the whole body, sends half of it and cuts the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,8 @@
 """Magic words: what a prompt may ask of the sandbox, in the manner of payment test cards.
 
-`WORDS` is the one table that the parser, the chance rates and `--help` read. A word is written
-`[sandbox:name]`, `[sandbox:name=value]` or `[sandbox:name=value*times]`; several may be combined.
+`WORDS` is the one table that the parser, the chance rates and `--help` read; another simulated
+vendor brings a table of its own. A word is written `[sandbox:name]`, `[sandbox:name=value]` or
+`[sandbox:name=value*times]`; several may be combined.
 Pure: text in, decisions out.
 """
 
@@ -115,10 +116,17 @@ class Use:
 class Magic:
     """The words of one prompt, together with the chances of words that act unasked."""
 
-    __slots__ = ("_rates", "_salt", "_uses")
+    __slots__ = ("_rates", "_salt", "_uses", "_words")
 
-    def __init__(self, uses: Mapping[str, Use], rates: Mapping[str, float], salt: str) -> None:
+    def __init__(
+        self,
+        uses: Mapping[str, Use],
+        rates: Mapping[str, float],
+        salt: str,
+        words: Mapping[str, Word] = WORDS,
+    ) -> None:
         self._uses = uses
+        self._words = words
         self._rates = rates
         self._salt = salt
 
@@ -129,7 +137,7 @@ class Magic:
             return use.value if use.times is None or occurrence <= use.times else None
         rate = self._rates.get(name, 0.0)
         if rate and random.Random(f"{self._salt}:{name}:{occurrence}").random() < rate:
-            return WORDS[name].usual
+            return self._words[name].usual
         return None
 
     def acts(self, name: str, occurrence: int = 1) -> bool:
@@ -148,21 +156,27 @@ class Magic:
         return int(status), code or None
 
 
-def read_magic(prompt: str, *, rates: Mapping[str, float], salt: str) -> Magic:
+def read_magic(
+    prompt: str,
+    *,
+    rates: Mapping[str, float],
+    salt: str,
+    words: Mapping[str, Word] = WORDS,
+) -> Magic:
     """Reads the words of `prompt`; `salt` makes the chances of this submit its own.
 
     Raises MagicError for a word that is unknown or has a wrong value.
     """
     if "[sandbox:" not in prompt:
-        return Magic({}, rates, salt)
+        return Magic({}, rates, salt, words)
     uses = {}
     for attempt in _ATTEMPTED.findall(prompt):
         written = _WRITTEN.fullmatch(attempt)
         if written is None:
             raise MagicError(f"{attempt} is not a magic word; write [sandbox:name=value]")
         name, value, times = written.groups()
-        uses[name] = Use(_value(name, value), int(times) if times else None)
-    return Magic(uses, rates, salt)
+        uses[name] = Use(_value(name, value, words), int(times) if times else None)
+    return Magic(uses, rates, salt, words)
 
 
 def without_magic(prompt: str) -> str:
@@ -170,20 +184,20 @@ def without_magic(prompt: str) -> str:
     return " ".join(_ATTEMPTED.sub(" ", prompt).split())
 
 
-def check_rates(rates: Mapping[str, float]) -> None:
+def check_rates(rates: Mapping[str, float], words: Mapping[str, Word] = WORDS) -> None:
     """Raises ValueError for a rate outside 0..1, or of a word that cannot happen by chance."""
     for name, rate in rates.items():
-        if name not in WORDS or WORDS[name].usual is None:
-            known = ", ".join(word.name for word in WORDS.values() if word.usual is not None)
+        if name not in words or words[name].usual is None:
+            known = ", ".join(word.name for word in words.values() if word.usual is not None)
             raise ValueError(f"rates: {name!r} cannot happen by chance; possible are {known}")
         if not 0 <= rate <= 1:
             raise ValueError(f"rates: {name} must be from 0 to 1, not {rate}")
 
 
-def _value(name: str, written: str | None) -> str:
-    word = WORDS.get(name)
+def _value(name: str, written: str | None, words: Mapping[str, Word]) -> str:
+    word = words.get(name)
     if word is None:
-        raise MagicError(f"unknown magic word {name!r}; known are {', '.join(WORDS)}")
+        raise MagicError(f"unknown magic word {name!r}; known are {', '.join(words)}")
     value = word.usual if written is None else written
     if value is None or not _FORMS[word.value].fullmatch(value):
         raise MagicError(f"magic word [sandbox:{word.form}] takes {word.value.value}")

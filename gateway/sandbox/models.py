@@ -85,9 +85,14 @@ def _pixels_2(size: str, resolution: str) -> tuple[int, int] | None:
     if match is None:
         return None
     width, height = int(match[1]), int(match[2])
+    return (width, height) if are_legal(width, height) else None
+
+
+def are_legal(width: int, height: int) -> bool:
+    """Whether the second generation of models makes pictures of these pixels."""
     fits = all(edge % 16 == 0 and 16 <= edge <= _MAX_EDGE for edge in (width, height))
     shaped = max(width, height) <= 3 * min(width, height)
-    return (width, height) if fits and shaped and _MIN_AREA <= width * height <= _MAX_AREA else None
+    return fits and shaped and _MIN_AREA <= width * height <= _MAX_AREA
 
 
 def _of_ratio(ratio: str, scale: int) -> tuple[int, int]:

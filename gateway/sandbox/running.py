@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from starlette.types import ASGIApp
+
 from gateway.sandbox.app import build_sandbox
 from gateway.sandbox.options import SandboxOptions
 from gateway.sandbox.state import SandboxState
@@ -12,11 +14,10 @@ from gateway.serving import InProcessServer
 
 
 @dataclass(frozen=True)
-class RunningSandbox:
-    """A sandbox that accepts connections at `base_url`; `state` inspects and steers it."""
+class Running:
+    """A simulated vendor that accepts connections at `base_url`."""
 
     base_url: str
-    state: SandboxState
     server: InProcessServer
 
     async def refuse_connections(self) -> None:
@@ -26,6 +27,13 @@ class RunningSandbox:
     async def accept_connections(self) -> None:
         """Opens the same port again."""
         await self.server.accept_connections()
+
+
+@dataclass(frozen=True)
+class RunningSandbox(Running):
+    """A sandbox that accepts connections at `base_url`; `state` inspects and steers it."""
+
+    state: SandboxState
 
 
 @contextlib.asynccontextmanager
@@ -44,8 +52,17 @@ async def running_sandbox(
     """
     app = build_sandbox(options or SandboxOptions(), clock=clock)
     state: SandboxState = app.state.sandbox
-    server = InProcessServer(app, host=host, port=port)
-    async with server.running(grace_seconds):
+    async with served(app, host, port, grace_seconds) as server:
         if state.public_url is None:
             state.public_url = server.base_url
-        yield RunningSandbox(server.base_url, state, server)
+        yield RunningSandbox(server.base_url, server, state)
+
+
+@contextlib.asynccontextmanager
+async def served(
+    app: ASGIApp, host: str, port: int, grace_seconds: float
+) -> AsyncIterator[InProcessServer]:
+    """`app` on a socket for the length of the block. Raises OSError."""
+    server = InProcessServer(app, host=host, port=port)
+    async with server.running(grace_seconds):
+        yield server

@@ -18,15 +18,8 @@ import structlog
 
 from gateway.core.catalog import ReferenceMode, Team
 from gateway.core.model import Order
-from gateway.core.picture_errors import (
-    LinkDead,
-    LinkForbidden,
-    NotAPicture,
-    PictureProblem,
-    PictureTooLarge,
-    StoreFull,
-    TooCostly,
-)
+from gateway.core.picture_errors import PictureProblem, StoreFull
+from gateway.core.references import MAX_BYTES, too_slow, unusable
 from gateway.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import UploadRecords
@@ -35,9 +28,6 @@ from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
 
 log = structlog.get_logger("gateway.references")
-
-MAX_BYTES: Final = 50_000_000
-"""Upstream's own limit for a reference picture."""
 
 FETCH_SECONDS: Final = 20.0
 """For all references of an order: clients give a POST 30 s, and the submit needs its share."""
@@ -49,16 +39,6 @@ MEMO_SECONDS: Final = 60.0
 """A client that tries again, or polls by ordering, does so within about this time."""
 
 MEMO_ENTRIES: Final = 10_000
-
-_SAID: Final[tuple[tuple[type[PictureProblem], str], ...]] = (
-    # The first class that fits the problem gives the words.
-    (LinkForbidden, "it leads to an address that the gateway may not call"),
-    (LinkDead, "nothing can be fetched there"),
-    (PictureTooLarge, f"it has more than {MAX_BYTES // 1_000_000} MB"),
-    (TooCostly, "it takes too long to decode; save it in an ordinary way"),
-    (NotAPicture, "it is not a whole JPEG, PNG or WebP picture"),
-    (PictureProblem, "it could not be fetched whole; see whether the link works, and try again"),
-)
 
 
 @dataclass(slots=True)
@@ -139,10 +119,8 @@ class References:
             ) from problem
         except PictureProblem as problem:
             log.info("reference refused", team=team, place=reference.place, reason=str(problem))
-            said = next(words for kind, words in _SAID if isinstance(problem, kind))
-            raise InvalidRequest(
-                f"'{reference.place}': {said}.", param=reference.place
-            ) from problem
+            said = unusable(reference.place, problem)
+            raise InvalidRequest(said, param=reference.place) from problem
         return picture.digest
 
 
@@ -167,7 +145,7 @@ class _Memo:
 def _too_slow(wanted: list[_Reference]) -> GatewayError:
     for reference in wanted:
         if reference.begun and reference.digest is None:
-            said = f"it did not arrive within {FETCH_SECONDS:.0f} seconds"
-            return InvalidRequest(f"'{reference.place}': {said}.", param=reference.place)
+            said = too_slow(reference.place, FETCH_SECONDS)
+            return InvalidRequest(said, param=reference.place)
     message = "Too many reference pictures are being fetched just now; try again."
     return Unavailable(message, retry_after_seconds=5)

@@ -45,7 +45,7 @@ class PictureShape(TypedDict):
     erased_at: str | None
 
 
-class OfferShape(TypedDict):
+class RouteOfferShape(TypedDict):
     """What a route would ask for an order at most. One that `skipped` says the reason of is not
     asked; `kind` is what its upstream speaks."""
 
@@ -84,7 +84,7 @@ def standing(one: Standing) -> StandingShape:
     }
 
 
-def offer(one: Offer) -> OfferShape:
+def offer(one: Offer) -> RouteOfferShape:
     most = one.ceiling_usd_micros if one.skipped is None else None
     return {
         "name": one.route.name,

@@ -19,6 +19,7 @@ from gateway.adapters.ledger.ledger_file import hold
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.ledger.unopened import UnopenedLedger
 from gateway.adapters.metrics import Metrics
+from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.pictures.bucket import BucketPictures, Serving
 from gateway.adapters.pictures.bucket_client import Bucket, BucketAccess
 from gateway.adapters.pictures.folder import FolderPictures
@@ -31,9 +32,8 @@ from gateway.config.store_words import Serve
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import Ledger
-from gateway.ports.spool import PaidAnswers
 from gateway.wiring.callback_addresses import CallbackAddresses
-from gateway.wiring.connections import Connections, Outside, Trust
+from gateway.wiring.connections import Connections, ConnectionsDeps, Outside, Trust
 
 LEDGER_NAME = "ledger.sqlite3"
 PICTURES_NAME = "pictures"
@@ -66,7 +66,7 @@ class Adapters:
     ) -> None:
         folder = self.folder = Path(settings.storage.data_dir)
         in_file = settings.storage.postgres_url is None
-        self.spool: PaidAnswers | None = None
+        self.spool = AnswerSpool(folder / SPOOL_NAME)
         self.unopened = UnopenedLedger(folder / LEDGER_NAME if in_file else None)
         self.ledger = make_ledger(settings, clock)
         self.pictures = make_pictures(settings, outside.environ)
@@ -79,10 +79,15 @@ class Adapters:
         tls = httpx.create_ssl_context()  # one for all: reading the trust store is slow
         self.connections = Connections(
             settings,
-            Trust(upstreams=tls, receivers=callback_tls or tls),
-            clock=clock,
-            callback_url=self.callback_addresses.url,
-            outside=outside,
+            deps=ConnectionsDeps(
+                trust=Trust(upstreams=tls, receivers=callback_tls or tls),
+                clock=clock,
+                current=current,
+                callback_url=self.callback_addresses.url,
+                spool=self.spool,
+                pictures=self.pictures,
+                outside=outside,
+            ),
         )
         self.metrics = Metrics(
             ledger=self.ledger, pictures=self.pictures, cache=self.cache, current=current

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import httpx2 as httpx
 
-from gateway.adapters.evolink.client import EvolinkClient, Timeouts, Transports, VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles
+from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
 from gateway.adapters.outbound.pinned import Way, pinned_client
@@ -31,16 +31,21 @@ from gateway.adapters.outbound.resolver import (
     ResolverBounds,
     system,
 )
-from gateway.adapters.result_links import ResultLinks
+from gateway.adapters.outbound.vendor import Transports
+from gateway.adapters.own_links import OwnLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.background.runs import CallBounds
 from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
 from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
+from gateway.core.policy import Current
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
-from gateway.ports.outbound import Callbacks
+from gateway.ports.outbound import Callbacks, Links
+from gateway.ports.pictures import Pictures
+from gateway.ports.upstream import Upstream
+from gateway.wiring.upstreams import Closing, Connected, Ways, connected
 
 S = TypeVar("S", bound=CallbackSender)
 
@@ -69,33 +74,37 @@ class Outside:
         return Lookups(bounds, ask=self.ask)
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionsDeps:
+    """What all clients share. `pictures` are those that are kept. `callback_url` gives the address at which upstream may call about a
+    run; in `spool` lies what upstreams have answered."""
+
+    trust: Trust
+    clock: Clock
+    current: Current
+    callback_url: Callable[[Run], str]
+    spool: AnswerSpool
+    pictures: Pictures
+    outside: Outside
+
+
 class Connections:
     """The clients of the settings in force; `upstreams`, `links` and `bounds` are by upstream's
     name.
 
-    One that the settings no longer name stays, for the runs that are with it. `callback_url` gives
-    the address at which upstream may call about a run.
+    One that the settings no longer name stays, for the runs that are with it.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        trust: Trust,
-        *,
-        clock: Clock,
-        callback_url: Callable[[Run], str],
-        outside: Outside,
-    ) -> None:
-        self.upstreams: dict[str, EvolinkClient] = {}
-        self.links: dict[str, ResultLinks] = {}
+    def __init__(self, settings: Settings, *, deps: ConnectionsDeps) -> None:
+        self.upstreams: dict[str, Upstream] = {}
+        self.links: dict[str, Links] = {}
         self.bounds: dict[str, CallBounds] = {}
-        self._files: dict[str, EvolinkFiles] = {}
-        self._retired: list[EvolinkClient | EvolinkFiles | ResultLinks | Fetcher | Callbacks] = []
+        self._connected: dict[str, Connected] = {}
+        self._retired: list[Closing | Callbacks] = []
         self._settings = settings
-        self._trust = trust
-        self._clock = clock
-        self._callback_url = callback_url
-        self._outside = outside
+        self._deps = deps
+        self._trust = deps.trust
+        outside = self._outside = deps.outside
         self._upstream_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, OURS))
         self._link_names: dict[str, Lookups] = defaultdict(partial(outside.lookups, LINKS))
         self._callers_names = outside.lookups(CALLERS)
@@ -117,15 +126,21 @@ class Connections:
 
     def stores(self) -> Mapping[str, EvolinkFiles]:
         """The file stores of the settings, in their order."""
-        return {name: self._files[name] for name in self._settings.upstreams if name in self._files}
+        stores = {name: self._connected[name].files for name in self._settings.upstreams}
+        return {name: store for name, store in stores.items() if store is not None}
 
     def witnesses(self) -> Mapping[str, Witness]:
         """The upstreams of the settings, as those that tell what they have on record."""
-        return {name: self.upstreams[name] for name in self._settings.upstreams}
+        return {name: self._connected[name].witness for name in self._settings.upstreams}
 
-    def references(self, team: str) -> Fetcher:
-        """What fetches the pictures that a team's links name, under rules of its own."""
-        return self._references.on_behalf_of(team)
+    def references(self, team: str) -> Links:
+        """What fetches the pictures that a team's links name, under rules of its own; those that
+        lie here are not fetched."""
+        return OwnLinks(
+            self._references.on_behalf_of(team),
+            self._deps.pictures,
+            lambda: self._deps.current.policy.public_url,
+        )
 
     def callbacks(self) -> CallbackSender:
         """A new sender to the receivers that teams name."""
@@ -145,34 +160,30 @@ class Connections:
 
     async def aclose(self) -> None:
         for client in (
-            *self.upstreams.values(),
-            *self.links.values(),
+            *(client for one in self._connected.values() for client in one.closing),
             self._references,
-            *self._files.values(),
             *self._retired,
         ):
             await client.aclose()
 
     def _connect(self, upstreams: Mapping[str, UpstreamEntry]) -> None:
         for name, entry in upstreams.items():
-            if name in self.upstreams:
-                self._retired += [self.upstreams[name], self.links[name]]
-            self.upstreams[name] = _client(
-                entry,
-                self._transports(name, entry, entry.base_url),
-                self._callback_url if entry.callbacks else None,
-            )
+            if name in self._connected:
+                self._retired += self._connected[name].closing
+            one = connected(entry, self._ways(name, entry))
+            self._connected[name] = one
+            self.upstreams[name], self.links[name] = one.upstream, one.links
             self.bounds[name] = CallBounds(entry.max_connections, entry.timeout.submit_seconds)
-            self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
-            if name in self._files:
-                self._retired.append(self._files.pop(name))
-            if entry.files_url is not None:
-                transports = self._transports(name, entry, entry.files_url)
-                self._files[name] = EvolinkFiles(
-                    _account(entry, entry.files_url),
-                    connect_seconds=entry.timeout.connect_seconds,
-                    transports=transports,
-                )
+
+    def _ways(self, name: str, entry: UpstreamEntry) -> Ways:
+        return Ways(
+            transports=partial(self._transports, name, entry),
+            fetcher=self._fetcher(name, entry),
+            references=self.references,
+            callback_url=self._deps.callback_url,
+            spool=self._deps.spool,
+            current=self._deps.current,
+        )
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""
@@ -217,30 +228,8 @@ class Connections:
         secret = entry.signing_secret
         return kind(
             client,
-            clock=self._clock,
+            clock=self._deps.clock,
             timeout_seconds=shared.timeout_seconds,
             signing_secret=None if secret is None else secret.get_secret_value(),
             allow_private=entry.allow_private_addresses,
         )
-
-
-def _client(
-    entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
-) -> EvolinkClient:
-    timeout = entry.timeout
-    return EvolinkClient(
-        _account(entry, entry.base_url),
-        Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
-        transports=transports,
-        callback_url=callback_url,
-    )
-
-
-def _account(entry: UpstreamEntry, url: str) -> VendorAccount:
-    return VendorAccount(
-        base_url=url,
-        api_key=entry.api_key.get_secret_value(),
-        user_agent=entry.user_agent,
-        max_connections=entry.max_connections,
-        not_taken=entry.not_taken,
-    )

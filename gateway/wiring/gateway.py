@@ -130,6 +130,7 @@ class Gateway:
             await services.policy.load()
             await picture_store.recognise(adapters.ledger, adapters.pictures)
             await make_empty(services.spool_folder)
+            await adapters.spool.open()
             await adapters.cache.open((await adapters.ledger.epochs()).cache)
             await services.following.start()
             await self._load_words(self.settings)

@@ -144,8 +144,7 @@ class Services:
             clock=self._clock,
             checked=self._adapters.metrics.ledger_checked,
         )
-        if self._adapters.spool is not None:
-            maintenance.watch(self._adapters.spool)
+        maintenance.watch(self._adapters.spool)
         maintenance.each("credits", LOOK_SECONDS, self.credit_watch.look)
         maintenance.also("erasures", FINISH_SECONDS, self.erasure.finish)
         return maintenance

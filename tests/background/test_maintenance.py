@@ -10,12 +10,13 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import pytest
-from core_samples import a_policy
+from core_samples import a_policy, some_rules
 
 from gateway.adapters.ledger.sqlite import SqliteLedger
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.background.maintenance import ACCOUNTS_KEPT_SECONDS, PRUNE_ROWS, Maintenance
 from gateway.core.catalog import Team
+from gateway.core.kinds import Kind
 from gateway.core.model import Claim, Run, Upload
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Window, Windows
 from gateway.core.policy import Current, Policy
@@ -133,3 +134,39 @@ async def test_pruning_goes_on_until_nothing_old_is_left(cleaned: Clean) -> None
     ledger = await cleaned(Writes(claims=tuple(claims)))
     for last in (claims[0], claims[-1]):
         assert (await look(ledger, Keys(claim=(last.team, last.key)))).claim is None
+
+
+class Answers:
+    """A spool on a disk of its own."""
+
+    async def run_ids(self) -> tuple[str, ...]:
+        return ()
+
+    async def remove(self, run_id: str) -> None: ...
+
+    async def free_bytes(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+async def test_the_disk_of_paid_answers_counts_while_some_may_come(
+    tmp_path: Path, *, is_used: bool
+) -> None:
+    rules = {"whole": some_rules(kind=Kind("whole", is_whole=True))} if is_used else {}
+    ledger, pictures = Watched(tmp_path / "ledger.db"), FolderPictures(tmp_path / "pictures")
+    await ledger.open()
+    await pictures.open()
+    maintenance = Maintenance(
+        ledger,
+        pictures,
+        current=Current(a_policy(rules=rules, free_space_floor_bytes=6), lambda: NOW),
+        clock=lambda: NOW,
+        checked=lambda _: None,
+    )
+    maintenance.watch(Answers())
+    await maintenance.start()
+    assert maintenance.has_space() is not is_used
+    assert (maintenance.free_bytes == 5) is is_used
+    await maintenance.stop()
+    await pictures.close()
+    await ledger.close()

@@ -13,7 +13,6 @@ from whole_upstream import BILL, PRICE, House, Whole, killed
 from gateway.background.runs import asking
 from gateway.core.model import FailureKind, RunState
 from gateway.core.runs.events import AnswerLost, NotNow, TaskFailed
-from gateway.process.following import Following
 
 
 @pytest.fixture
@@ -27,8 +26,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def restarted(house: House) -> None:
     """The ledger is opened by the next process, which has what lay in the spool."""
-    await house.ledger.close()
-    await house.ledger.open()
+    await house.reopened()
     house.whole.stop_at = ""
     worker = house.worker()
     await worker.sweep()
@@ -79,8 +77,7 @@ async def test_an_answer_that_was_given_up_puts_the_bill_right_when_it_is_found(
     house.whole.made.set()
     await asyncio.wait_for(house.whole.reached.wait(), 5)
     await killed(worker)
-    await house.ledger.close()
-    await house.ledger.open()
+    await house.reopened()
     other = house.worker(whole=elsewhere)
     lost = await house.final(run)
     assert lost.spent.usd_micros == PRICE
@@ -140,8 +137,8 @@ async def test_one_that_lost_the_run_tells_nothing_but_what_is_paid(house: House
 async def test_an_answer_in_another_gateways_spool_is_not_dead(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    following: Following = house.following
-    following.is_shared = True
+    house.following.is_shared = True
+    monkeypatch.setattr(house.following, "check", lambda _: None)
     house.whole.stop_at = "delivered"
     worker = house.worker()
     run = await house.ordered(worker)

@@ -192,6 +192,7 @@ class House:
     """A ledger, a picture store, and workers that come and go."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.pictures = FolderPictures(folder / "pictures")
         self.whole, self.tasks = Whole(), Tasks()
@@ -204,6 +205,12 @@ class House:
     async def open(self) -> None:
         await self.ledger.open()
         await self.pictures.open()
+
+    async def reopened(self) -> None:
+        """The next process has the ledger."""
+        await self.ledger.close()
+        self.ledger = SqliteLedger(self.folder / "ledger.db")
+        await self.ledger.open()
 
     def worker(self, name: str = "", whole: Whole | None = None) -> Worker:
         """One more process' worker, which is running."""

@@ -13,7 +13,16 @@ from typing import get_args
 import pytest
 import yaml
 from click.testing import CliRunner
-from settings_samples import DIGEST, ENVIRON, SECRET, read
+from settings_samples import (
+    DIGEST,
+    ENVIRON,
+    REFERENCE,
+    ROOT,
+    SECRET,
+    SWITCHED_OFF,
+    everything_on,
+    read,
+)
 
 from gateway.cli import COMMANDS, main
 from gateway.cli.check import effective_yaml
@@ -33,26 +42,15 @@ from gateway.config.schema import (
 from gateway.config.words import MAKE_KEY
 
 TODAY = date(2026, 11, 29)
-ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "config.yaml"
 HOW = f"To make one, and the digest that belongs there: {MAKE_KEY}"
-SWITCHED_OFF = re.compile(r"^(\s*)#(?=[a-z])", re.MULTILINE)
 
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setenv("EVOLINK_API_KEY", SECRET)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("CALLBACK_SECRET", raising=False)
     return CliRunner()
-
-
-def everything_on() -> str:
-    """The reference with every setting switched on, and digests where it shows their form."""
-    digests = iter(f"{number:064x}" for number in range(9))
-    text = SWITCHED_OFF.sub(r"\1", REFERENCE.read_text())
-    for repeated in ("  admin_keys: []\n", "  metrics_keys: []\n"):
-        text = text.replace(repeated, "")
-    return re.sub("<64 hex>", lambda _: next(digests), text)
 
 
 def test_the_reference_shows_its_settings(runner: CliRunner) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from settings_samples import ENVIRON, SECRET, read
+from settings_samples import ENVIRON, REFERENCE, SECRET, everything_on, read
 
 from gateway.cli.check import effective_yaml
 from gateway.config import Settings, convert, load, parse
+from gateway.config.known_costs import output_tokens
 from gateway.config.notices import notices
 from gateway.config.upstream_entry import OWN, UpstreamEntry, UpstreamKind
 from gateway.core.kinds import ANY, Rates
 from gateway.wiring.kinds import KINDS
 
-REFERENCE = Path(__file__).parents[2] / "config.yaml"
 TODAY = date(2026, 11, 29)
 UPSTREAMS = """
 upstreams:
@@ -184,15 +183,13 @@ def test_what_is_left_to_upstream_is_told() -> None:
 
 def test_the_reference_has_an_example_of_both_kinds() -> None:
     """What stands there as an explanation is valid as well."""
-    text = re.sub(r"^(\s*)#(?=[a-z])", r"\1", REFERENCE.read_text(), flags=re.MULTILINE)
+    text = everything_on()
     begin, end = text.index("      # - upstream: openai"), text.index("\ncache:")
-    block = re.sub(r"^      # (?=[ -])", "      ", text[begin:end], flags=re.MULTILINE)
-    whole = text[:begin] + block + text[end:]
-    whole = whole.replace('"sha256:<64 hex>"', "").replace("sha256: }", "}")
-    whole = re.sub(r"^  admin_keys: .*$", "", whole, flags=re.MULTILINE)
-    whole = whole[: whole.index("\nteams:")]
-    routes = parse(whole, ENVIRON).models["gpt-image-2"].routes
+    block = re.sub(r"^      # (?=- |  )", "      ", text[begin:end], flags=re.MULTILINE)
+    settings = parse(text[:begin] + block + text[end:], ENVIRON)
+    routes = settings.models["gpt-image-2"].routes
     assert [one.another_model for one in routes] == [None, None, True]
+    assert settings.upstreams["openai"].kind is UpstreamKind.OPENAI
     assert load(REFERENCE, ENVIRON).upstreams.keys() == {"evolink"}
 
 
@@ -208,12 +205,43 @@ models:
 teams:
   plain: {{}}
   undone: {{defaults: {{quality: auto}}}}
-  held: {{defaults: {{quality: auto}}, allow: {{qualities: [low, high]}}}}
-  both: {{allow: {{qualities: [auto, high]}}}}
+  held: {{allow: {{qualities: [low, high]}}}}
+  other: {{allow: {{qualities: [high]}}}}
 """)
     said = [one for one in notices(settings, TODAY) if "different pictures" in one]
     rest = "its orders for gpt-image-2 may leave the quality to upstream"
-    assert [one.partition(", and")[0] for one in said] == [
-        f"teams.undone: {rest}",
-        f"teams.both: {rest}",
+    assert [one.partition(", and")[0] for one in said] == [f"teams.undone: {rest}"]
+
+
+@pytest.mark.parametrize(
+    ("model", "quality", "size", "tokens"),
+    [
+        ("gpt-image-2", "low", "1024x1024", 196),
+        ("gpt-image-2-2026-04-21", "medium", "1024x1024", 1_756),
+        ("gpt-image-2", "high", "1536x1024", 5_488),
+        ("gpt-image-2", "high", "2048x2048", 14_272),
+        ("gpt-image-2", "high", "3840x2160", 13_342),
+        ("gpt-image-2", "high", "2880x2880", 23_719),
+        ("gpt-image-1.5", "high", "1024x1536", 6_240),
+        ("gpt-image-1.5", "high", "2048x2048", None),
+        ("gpt-image-2.6-flare", "low", "1024x1024", None),
+    ],
+)
+def test_what_a_picture_comes_to(model: str, quality: str, size: str, tokens: int | None) -> None:
+    assert output_tokens(model, quality, size) == tokens
+
+
+def test_a_price_that_does_not_hold_is_told() -> None:
+    limits = "limits: {sizes: [1:1, 2:3, 16:9], qualities: [low, high]}"
+    defaults = "defaults: {size: 1:1, quality: low}"
+
+    def priced(high: float, upstream: str = "openai") -> list[str]:
+        price = f"[{{quality: low, usd: 0.01}}, {{usd: {high}}}]"
+        route = f"routes: [{{upstream: {upstream}, model: gpt-image-2, price: {price}}}]"
+        return told(read(f"{UPSTREAMS}models:\n  gpt-image-2: {{{limits}, {defaults}, {route}}}\n"))
+
+    assert priced(0.22) == priced(0.21, "evolink") == []
+    assert priced(0.21) == [
+        "models.gpt-image-2.routes[0].price: 0.21 is held for high 1:1, which comes to 0.21072 by "
+        "the vendor's count: a run would cost more than its budget knew"
     ]

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from settings_samples import DIGEST, read
 
-from gateway.adapters.evolink.client import Timeouts
+from gateway.adapters.outbound.vendor import Timeouts
 from gateway.background.runs import RunBounds
 from gateway.config import (
     Settings,
@@ -224,7 +224,7 @@ def test_what_a_reload_takes_over_is_in_the_policy(text: str) -> None:
 @pytest.mark.parametrize("kind", [Policy, Rules, Pace, BreakerPace, RunBounds, Timeouts])
 def test_a_default_of_a_setting_stands_in_the_schema_alone(kind: Any) -> None:
     given = {one.name for one in fields(kind) if one.default is not MISSING}
-    assert given <= {"outlook"}, "what is reckoned for each step, and is no setting"
+    assert given <= {"outlook", "kind"}, "reckoned for each step, or a fact, and no setting"
 
 
 def test_a_run_of_an_upstream_that_left_the_settings_goes_by_those_of_the_worker() -> None:

@@ -262,6 +262,11 @@ async def test_health_at_a_glance(a_house: House) -> None:
             "route": "evolink/gpt-image-1.5",
             "upstream": "evolink",
             "model": "gpt-image-1.5",
+            "kind": "evolink",
+            "serves": ["gpt-image-1.5"],
+            "another_model": False,
+            "price_usd": [PRICE_USD, PRICE_USD],
+            "counts_tokens": False,
             "state": "closed",
             "up": True,
         }

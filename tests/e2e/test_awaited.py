@@ -12,6 +12,7 @@ from house import TEAM_KEY, House
 from gateway.core.model import Job, Run, RunState, Verdict
 from gateway.core.money.accounts import NOTHING, Amounts
 from gateway.core.money.booking import book
+from gateway.core.money.budgets import windows_at
 from gateway.core.runs.history import begun
 from gateway.core.transaction import Keys, View, Writes
 from gateway.ids import new_run_id, new_task_id
@@ -23,7 +24,7 @@ async def awaited(one: House, *, since: float) -> tuple[Job, Run]:
     """An order of the team's that some other worker is at, and whose request left so long ago."""
     made = await one.gateway.ledger.job((await one.made("a kite"))["id"])
     assert made is not None
-    now = time.time()
+    now, policy = time.time(), one.gateway._current.policy
     run = replace(
         made.run,
         id=new_run_id(),
@@ -33,6 +34,7 @@ async def awaited(one: House, *, since: float) -> tuple[Job, Run]:
         spent=NOTHING,
         accepted_at=now - since,
         told_at=now - since,
+        windows=windows_at(now - since, policy.zone),
         created_at=now - since,
         deadline_at=now + 900,
         due_at=now,
@@ -51,7 +53,7 @@ async def awaited(one: House, *, since: float) -> tuple[Job, Run]:
         writes = book(None, run, view.accounts)
         return None, replace(writes, jobs=(job,), steps=(begun(run),))
 
-    keys = one.gateway.current.policy.account_keys(run.team, run.created_at)
+    keys = policy.account_keys(run.team, run.created_at)
     await one.gateway.ledger.transact(Keys(keys, counted=(run.team, run.created_at)), decide)
     return job, run
 

@@ -63,7 +63,7 @@ async def test_an_order_goes_where_it_fits_and_its_run_tells_of_the_other(tmp_pa
             ("evolink/gpt-image-1.5", True),
             ("openai/gpt-image-1.5", False),
         ]
-        assert "openai/gpt-image-1.5 is passed over: " in told["summary"]
+        assert "openai/gpt-image-1.5 does not take resolution: " in told["summary"]
         shown = "\n".join(explain(told))
         assert "routes" in shown and "openai/gpt-image-1.5" in shown
         plain = (

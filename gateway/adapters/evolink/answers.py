@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from gateway.adapters.evolink.charges import credits_used, is_charged, sane_number
 from gateway.adapters.evolink.fault_codes import is_providers_fault
-from gateway.adapters.evolink.said import VendorAnswer, error_object
 from gateway.adapters.evolink.submitted import read_submit
+from gateway.adapters.outbound.said import VendorAnswer, error_object
 from gateway.core.links import is_link, is_path
 from gateway.core.runs import docket
 from gateway.core.runs.events import Finished, PollEvent, Progressed, TaskFailed, Unreachable

@@ -9,61 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from collections.abc import Callable
 from urllib.parse import quote
 
 import httpx2 as httpx
 import orjson
 
 from gateway.adapters.evolink import answers
-from gateway.adapters.evolink.masking import Mask, received
-from gateway.adapters.evolink.said import code_of
 from gateway.adapters.evolink.task_list import PAGE_SIZE, read_task_list
+from gateway.adapters.outbound.masking import Mask, received
+from gateway.adapters.outbound.said import code_of
+from gateway.adapters.outbound.vendor import (
+    MAX_ANSWER_BYTES,
+    PROXY_WANTS_CREDENTIALS,
+    Departure,
+    Timeouts,
+    Transports,
+    VendorAccount,
+    pooled_client,
+    straight,
+)
 from gateway.core.model import Run
 from gateway.core.reconciling.evidence import Evidence
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
 from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
-
-MAX_ANSWER_BYTES: Final = 1_048_576
-"""Task objects are a few kilobytes; whatever is larger is not one."""
-
-KEEPALIVE_SECONDS: Final = 20.0
-
-PROXY_WANTS_CREDENTIALS: Final = 407
-"""Never upstream's own: a proxy has passed nothing on."""
-
-Transports = Callable[[httpx.Limits], httpx.AsyncBaseTransport]
-"""Makes the way to the vendor, directly or through a proxy, with so many connections."""
-
-
-def straight(limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds: to connect, for a whole submit, for a whole poll."""
-
-    connect_seconds: float
-    submit_seconds: float
-    poll_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class VendorAccount:
-    """Where the vendor is and who we are there.
-
-    `not_taken` are codes of its own that say that nobody took an order, beyond the known ones.
-    """
-
-    base_url: str
-    api_key: str
-    user_agent: str
-    max_connections: int
-    not_taken: Collection[str] = ()
 
 
 class EvolinkClient:
@@ -85,14 +54,16 @@ class EvolinkClient:
         self._mask = Mask(account.api_key)
         self._not_taken = frozenset(map(code_of, account.not_taken))
         self._mark = hashlib.sha256(named).hexdigest()[:16]
-        self._submits = _client(account, timeouts, transports, keepalive=0)
-        self._polls = _client(account, timeouts, transports, keepalive=account.max_connections)
+        self._submits = pooled_client(account, timeouts, transports, keepalive=0)
+        self._polls = pooled_client(
+            account, timeouts, transports, keepalive=account.max_connections
+        )
 
     async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = {**orjson.loads(run.request), "model": run.upstream_model}
         if self._callback_url is not None:
             wish["callback_url"] = self._callback_url(run)
-        departure = _Departure(sure)
+        departure = Departure(sure)
         request = self._submits.build_request(
             "POST",
             f"{self._base_url}/v1/images/generations",
@@ -167,58 +138,3 @@ class EvolinkClient:
     async def aclose(self) -> None:
         await self._submits.aclose()
         await self._polls.aclose()
-
-
-class _Departure:
-    """Tells whether a request has begun to leave, which decides what its failure means.
-
-    A proxy is asked to connect first: that is not the request yet, and carries no order.
-    """
-
-    def __init__(self, sure: Sure) -> None:
-        self._sure = sure
-        self._left = False
-
-    async def note(self, event: str, facts: Mapping[str, Any]) -> None:
-        if event != "http11.send_request_headers.started" or self._left:
-            return
-        if facts["request"].method != b"CONNECT":
-            await self._sure()
-            self._left = True
-
-    def broken_off(self, error: Exception) -> SubmitEvent:
-        if self._left:
-            return AnswerLost(f"no answer: {type(error).__name__}")
-        said = f" ({error})" if isinstance(error, httpx.ProxyError) else ""
-        return NotNow(f"could not connect: {type(error).__name__}{said}", why=Why.NEVER_SENT)
-
-
-def _client(
-    account: VendorAccount, timeouts: Timeouts, transports: Transports, *, keepalive: int
-) -> httpx.AsyncClient:
-    limits = httpx.Limits(
-        max_connections=account.max_connections,
-        max_keepalive_connections=keepalive,
-        keepalive_expiry=KEEPALIVE_SECONDS,
-    )
-    longest_seconds = max(timeouts.submit_seconds, timeouts.poll_seconds)
-    timeout = httpx.Timeout(longest_seconds, connect=timeouts.connect_seconds)
-    return vendor_client(account, transports(limits), timeout)
-
-
-def vendor_client(
-    account: VendorAccount, transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout
-) -> httpx.AsyncClient:
-    """What calls the vendor under the organisation's key."""
-    return httpx.AsyncClient(
-        transport=transport,
-        headers={
-            "Authorization": f"Bearer {account.api_key}",
-            "User-Agent": account.user_agent,
-            "Accept": "application/json",
-        },
-        timeout=timeout,
-        follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # calls share nothing
-        trust_env=False,
-    )

@@ -19,14 +19,19 @@ from urllib.parse import quote, unquote
 import httpx2 as httpx
 import orjson
 
-from gateway.adapters.evolink.client import Transports, VendorAccount, straight, vendor_client
-from gateway.adapters.evolink.masking import Mask, received
-from gateway.adapters.evolink.said import VendorAnswer
+from gateway.adapters.outbound.masking import Mask, received
+from gateway.adapters.outbound.said import VendorAnswer
+from gateway.adapters.outbound.vendor import (
+    MAX_ANSWER_BYTES,
+    Transports,
+    VendorAccount,
+    straight,
+    vendor_client,
+)
 from gateway.errors import UpstreamError, UpstreamRefusal
 from gateway.ports.files import FormField, FormFile, FormPiece, StoredFile
 
 BASE: Final = "/api/v1/files"
-MAX_ANSWER_BYTES: Final = 1_048_576
 MAX_CONNECTIONS: Final = 64
 """Files on their way at once; each holds a client's connection as well."""
 

@@ -55,7 +55,7 @@ from gateway.adapters.evolink.fault_codes import (
     STATUS_OF,
     TIME_OUT,
 )
-from gateway.adapters.evolink.said import VendorAnswer, VendorProblem, any_error, code_of, words
+from gateway.adapters.outbound.said import VendorAnswer, VendorProblem, any_error, code_of, words
 from gateway.core.runs import docket
 from gateway.core.runs.events import (
     Accepted,

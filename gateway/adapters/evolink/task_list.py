@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gateway.adapters.evolink.answers import DONE, FAILED
 from gateway.adapters.evolink.charges import sane_number
-from gateway.adapters.evolink.said import VendorAnswer, any_error
+from gateway.adapters.outbound.said import VendorAnswer, any_error
 from gateway.core.reconciling.evidence import Evidence, ListedTask, NoEvidence, TaskList
 
 PAGE_SIZE: Final = 50

@@ -1,1 +1,1 @@
-"""The OpenAI Images API on the wire, as the vendor, Azure and compatible servers speak it."""
+"""The OpenAI Images API as an upstream: one call is the whole work and brings the pictures."""

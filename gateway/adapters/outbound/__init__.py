@@ -1,1 +1,1 @@
-"""Calls that go out: names looked up, addresses pinned, proxies taken."""
+"""Calls that go out: names looked up, addresses pinned, proxies taken; what a vendor says."""

@@ -29,7 +29,6 @@ from gateway.adapters.pictures.drafts import Draft, remove_abandoned
 from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.setting_aside import Bytes
 from gateway.adapters.pictures.sidecars import written_out
-from gateway.adapters.pictures.signatures import HEAD_BYTES
 from gateway.core.buckets import MARKER, picture_key, provenance_key
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (
@@ -41,6 +40,7 @@ from gateway.core.picture_errors import (
     StoreFull,
 )
 from gateway.core.picture_names import is_picture_name, media_type_of
+from gateway.core.picture_signatures import HEAD_BYTES
 from gateway.ports.pictures import Found, StoreWords
 
 log = structlog.get_logger("gateway.pictures")

@@ -31,8 +31,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from gateway.adapters.pictures.cost import at_most, check_scans, die_with
 from gateway.adapters.pictures.decoders import Inspection
 from gateway.adapters.pictures.pixels import pixels_of
-from gateway.adapters.pictures.signatures import HEAD_BYTES, kind_of
 from gateway.core.picture_errors import MEDIA_TYPES, NotAPicture, TooCostly, Undecodable
+from gateway.core.picture_signatures import HEAD_BYTES, kind_of
 
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     # What the first bytes announce: the decoder's format, and the ending of the picture's name.

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from gateway.adapters.pictures.signatures import kind_of
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside
+from gateway.core.picture_signatures import kind_of
 
 MOST_FILES: Final = 1_000
 MOST_BYTES: Final = 2_000_000_000

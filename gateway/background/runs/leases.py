@@ -91,6 +91,10 @@ class Leases:
         """The lease of a run in hand."""
         return self._held[run.id]
 
+    def in_hand(self, run_id: str) -> Run:
+        """A run in hand, as it stood when its present step began."""
+        return self._held[run_id].run
+
     def end(self, run_id: str) -> Run | None:
         """It is not in hand any more; what is left of its lease runs out.
 

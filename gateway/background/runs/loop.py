@@ -185,7 +185,7 @@ class Worker:
             log.warning("what lies in the spool waits for the next start", reason=str(error))
 
     def _is_whole(self, run_id: str) -> bool:
-        return self._deps.is_whole(self._leases.of(run_id).run.upstream)
+        return self._deps.is_whole(self._leases.in_hand(run_id).upstream)
 
     # --- the loop ------------------------------------------------------------------------------
 

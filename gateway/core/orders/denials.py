@@ -6,7 +6,6 @@ asked when is admission's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -171,8 +170,8 @@ def no_route(ask: Ask) -> Denial:
     if missed is None or missed.misfit is None or _wants_a_price(ask, missed):
         return unpriced(ask)
     message = (
-        f"No route of '{ask.order.model}' can make this order. The cheapest, {missed.route.name}: "
-        f"{missed.misfit}"
+        f"No route of '{ask.order.model}' can make this order. The cheapest is "
+        f"{missed.route.name}, which does not take {missed.misfit}."
     )
     field = _field_named(missed.misfit, ask)
     return Denial(Reason.NO_ROUTE, message, "no_route_fits", param=field)
@@ -185,9 +184,9 @@ def _wants_a_price(ask: Ask, missed: Offer) -> bool:
 
 
 def _field_named(misfit: str, ask: Ask) -> str | None:
-    """The field of the order that the sentence names in quotes, as messages do."""
-    said = re.findall("'([a-z_]+)'", misfit)
-    return next((name for name in said if name in (*ask.order.body, "n")), None)
+    """The field of the order that it begins with."""
+    name, colon, _ = misfit.partition(":")
+    return name if colon and name in (*ask.order.body, "n") else None
 
 
 def unpriced(ask: Ask) -> Denial:

@@ -78,7 +78,7 @@ class Offer:
         """Why the order does not go there; None: it may."""
         if self.misfit is not None:
             return self.misfit
-        return "It has no price for this order." if self.ceiling_usd_micros is None else None
+        return "no price for this order" if self.ceiling_usd_micros is None else None
 
 
 def offers(model: ImageModel, order: Order) -> Sequence[Offer]:

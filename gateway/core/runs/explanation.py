@@ -143,7 +143,8 @@ def _ordered(run: Run, zone: tzinfo) -> str:
 def _started(run: Run, story: Story) -> list[str]:
     most = show_usd(run.ceiling_usd_micros)
     told = [f"A new run was started for at most {most}."]
-    told += [f"{one.route.name} is passed over: {one.misfit}" for one in story.offers if one.misfit]
+    missed = [one for one in story.offers if one.misfit is not None]
+    told += [f"{one.route.name} does not take {one.misfit}." for one in missed]
     first = story.steps[0].detail if story.steps else ""
     if first.startswith(SHADOW):
         rule = first.removeprefix(SHADOW)

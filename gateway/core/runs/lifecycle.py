@@ -104,7 +104,10 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 
 
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
-    """What was given up as lost has been found: it is spent already, and is put right when done."""
+    """What was given up as lost has been found: it is spent already, and is put right when done.
+
+    Also where upstream's record has shown before that it was taken.
+    """
     if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
@@ -113,15 +116,14 @@ def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
 
 
 def may_be_delivered_yet(run: Run) -> bool:
-    """Whether nobody knows what became of the run's submit, or only that it was taken, so that an
-    answer may still be found.
+    """Whether nobody knows what became of the run's submit, so that an answer may still be found.
 
     What was erased does not come back.
     """
     if is_erased(run):
         return False
-    lost = doubts.is_doubtful(run) or doubts.is_confirmed(run)
-    return lost or run.state is RunState.UNSURE
+    unknown = run.state is RunState.UNSURE or doubts.is_doubtful(run)
+    return unknown or doubts.is_confirmed(run)
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from gateway import __version__
+from gateway.core.catalog import Route
 from gateway.core.model import LIVE_STATES, DeliveryState, Usage
 from gateway.core.money.budgets import windows_at
 from gateway.core.money.usd import dollars
@@ -34,6 +35,14 @@ class RouteHealthShape(TypedDict):
     route: str
     upstream: str
     model: str
+    kind: str
+    serves: list[str]
+    """The public models that it makes pictures of."""
+    another_model: bool
+    price_usd: list[float]
+    """Of one picture: the lowest and the highest of its rules."""
+    counts_tokens: bool
+    """Upstream bills what it counted; the prices are what is held at most."""
     state: str
     up: bool
 
@@ -192,22 +201,28 @@ class HealthPage:
 
     def _routes(self, policy: Policy) -> list[RouteHealthShape]:
         """Every route of the settings once, whatever models it serves."""
-        models = policy.catalog.models.values()
-        routes = {route.name: route for model in models for route in model.routes}
-        states = {
-            name: self._deps.route_state(route.upstream, route.model)
-            for name, route in routes.items()
+        found: dict[str, list[tuple[str, Route]]] = {}
+        for model in policy.catalog.models.values():
+            for route in model.routes:
+                found.setdefault(route.name, []).append((model.name, route))
+        return [self._route(name, serving) for name, serving in found.items()]
+
+    def _route(self, name: str, serving: Sequence[tuple[str, Route]]) -> RouteHealthShape:
+        route = serving[0][1]
+        state = self._deps.route_state(route.upstream, route.model)
+        prices = [rule.usd_micros for _, each in serving for rule in each.prices]
+        return {
+            "route": name,
+            "upstream": route.upstream,
+            "model": route.model,
+            "kind": route.kind.name,
+            "serves": sorted({model for model, _ in serving}),
+            "another_model": any(each.is_another_model for _, each in serving),
+            "price_usd": [dollars(min(prices)), dollars(max(prices))],
+            "counts_tokens": any(each.rates is not None for _, each in serving),
+            "state": state.value,
+            "up": state is BreakerState.CLOSED,
         }
-        return [
-            {
-                "route": name,
-                "upstream": route.upstream,
-                "model": route.model,
-                "state": states[name].value,
-                "up": states[name] is BreakerState.CLOSED,
-            }
-            for name, route in routes.items()
-        ]
 
     async def _queue(self, now: float) -> QueueShape:
         pending = DeliveryFilter(state=DeliveryState.PENDING)

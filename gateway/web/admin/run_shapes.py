@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from gateway.web.admin.refusals import RefusalShape
 from gateway.web.admin.unproven import SetAsideShape
-from gateway.web.shown import OfferShape, PictureShape
+from gateway.web.shown import PictureShape, RouteOfferShape
 
 
 class RunShape(TypedDict):
@@ -115,7 +115,7 @@ class ExplanationShape(TypedDict):
     run: WholeRunShape | None
     timings: TimingsShape | None
     steps: list[StepShape]
-    routes: list[OfferShape]
+    routes: list[RouteOfferShape]
     tasks: list[RunTaskShape]
     tasks_total: int
     pictures: list[PictureShape]

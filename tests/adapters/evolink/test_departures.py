@@ -11,9 +11,10 @@ import pytest
 import trustme
 from egress_proxy import EgressProxy, Refuse, answering, hang, hang_up
 
-from gateway.adapters.evolink.client import EvolinkClient, Timeouts, VendorAccount
+from gateway.adapters.evolink.client import EvolinkClient
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.resolver import Lookups
+from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 from gateway.core.addresses import Address
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import httpx2 as httpx
 import pytest
 
-from gateway.adapters.evolink.masking import Mask, received
+from gateway.adapters.outbound.masking import Mask, received
 from gateway.config import parse
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateway.adapters.evolink import task_list
-from gateway.adapters.evolink.said import VendorAnswer
 from gateway.adapters.evolink.task_list import PAGE_SIZE, ReadPage, read_task_list
+from gateway.adapters.outbound.said import VendorAnswer
 from gateway.core.reconciling.evidence import ListedTask, NoEvidence, TaskList
 
 SINCE, UNTIL = 1000.0, 9000.0

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.adapters.evolink.client import VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles, _wished
+from gateway.adapters.outbound.vendor import VendorAccount
 from gateway.errors import UpstreamRefusal
 from gateway.ports.files import FormField, FormFile, FormPiece, StoredFile
 from gateway.serving import InProcessServer

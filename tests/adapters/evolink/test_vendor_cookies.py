@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.adapters.evolink.client import VendorAccount
 from gateway.adapters.evolink.files import EvolinkFiles
+from gateway.adapters.outbound.vendor import VendorAccount
 from gateway.serving import InProcessServer
 
 

@@ -677,7 +677,13 @@ async def test_a_forgotten_run_is_found(ledger: Ledger, clock: Clock) -> None:
     waiting = await start(ledger, a_run())
     running = await start(ledger, a_run(state=RunState.RUNNING, accepted_at=NOW + 10))
     keeping = await start(
-        ledger, a_run(state=RunState.KEEPING, accepted_at=NOW, upstream_finished_at=NOW + 99)
+        ledger,
+        a_run(
+            state=RunState.KEEPING,
+            upstream_task_id="task-1",
+            accepted_at=NOW,
+            upstream_finished_at=NOW + 99,
+        ),
     )
     said = []
     for at in (900, 86_400 + 10, 86_400 + 99):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ from gateway.core.runs.routing import by_price, offers_for
 
 
 def no_wide(order: Order, upstream_model: str) -> str | None:
-    return f"'size' {order.size} is nothing to {upstream_model}." if order.size == "2:3" else None
+    return f"size: nothing to {upstream_model}" if order.size == "2:3" else None
 
 
 def by_tokens(order: Order, rates: Rates | None) -> int:
@@ -70,10 +71,10 @@ def test_every_route_is_offered_or_says_why_not() -> None:
     assert (fits.route, fits.ceiling_usd_micros, fits.skipped) == (NARROW, 265, None)
     assert (other.route, other.ceiling_usd_micros, other.skipped) == (WIDE, 300, None)
     assert (none.route, none.ceiling_usd_micros) == (unpriced, None)
-    assert none.skipped == "It has no price for this order."
+    assert none.skipped == "no price for this order"
     fits, missed, _ = offers(model, an_order(prompt=PROMPT, quality="low", size="2:3"))
     assert (fits.route, fits.skipped) == (WIDE, None)
-    assert (missed.route, missed.skipped) == (NARROW, "'size' 2:3 is nothing to m.")
+    assert (missed.route, missed.skipped) == (NARROW, "size: nothing to m")
 
 
 def test_an_order_starts_where_it_fits_and_holds_what_it_costs_there() -> None:
@@ -110,8 +111,8 @@ def test_an_order_that_fits_no_route_is_told_what_the_cheapest_misses() -> None:
     denial = refused(replace(BOTH, routes=(dear, NARROW)), size="2:3").denial
     assert (denial.reason, denial.param) == ("no_route_fits", "size")
     assert denial.message == (
-        "No route of 'gpt-image-1.5' can make this order. The cheapest, w/m: 'size' 2:3 is nothing "
-        "to m."
+        "No route of 'gpt-image-1.5' can make this order. The cheapest is w/m, which does not take "
+        "size: nothing to m."
     )
     error = denial.error(0.0)
     assert (error.status, error.code) == (400, "invalid_request")
@@ -152,7 +153,7 @@ LINKED = {**BODY, "image_urls": [LINK]}
 ONE_MODEL = ImageModel("gpt-image-2", (WIDE, NARROW), deadline_seconds=60)
 
 
-def named(body: dict[str, object], n: int = 1, digest: str = "") -> Order:
+def named(body: Mapping[str, object], n: int = 1, digest: str = "") -> Order:
     digests = {LINK: digest} if digest else {}
     return Order("gpt-image-2", PROMPT, n, "1:1", "low", body, digests=digests)
 

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { send, useData } from "../api.js";
 import { link } from "../router.js";
 import { zone } from "../session.js";
-import { Badge, Button, Card, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, bytes, count, duration, relative, toast } from "../ui.js";
+import { Badge, Button, Card, ErrorBox, Icon, Loading, PageHead, Stat, Table, Time, bytes, count, duration, money, relative, toast } from "../ui.js";
 import CachePage from "./cache.js";
 import CallbackList from "./callbacks.js";
 import Changes from "./changes.js";
@@ -106,12 +106,16 @@ function Replicas({ found }) {
 
 const BREAKERS = { closed: ["good", "Up"], half_open: ["warn", "On trial"], open: ["bad", "Left alone"] };
 
+/** The lowest and the highest price of a picture, or the one there is. */
+const prices = ([low, high]) => low === high ? money(low) : `${money(low)} to ${money(high)}`;
+
 function Routes({ routes }) {
   return html`<h2>Routes</h2>
     <div class="cards"><${Table} caption="Routes" rows=${routes} rowKey=${(one) => `${one.model}|${one.route}`} columns=${[
       { name: "route", head: "Route", wide: true, cell: (one) => html`<a href=${link("runs", [], { route: one.route })}>${one.route}</a>` },
-      { name: "model", head: "For model", cell: (one) => one.model },
-      { name: "upstream", head: "Upstream", cell: (one) => one.upstream },
+      { name: "serves", head: "For model", cell: (one) => html`${one.serves.join(", ")}${one.another_model && html` <span class="muted">as another model</span>`}` },
+      { name: "kind", head: "Kind", cell: (one) => one.kind },
+      { name: "price", head: "A picture", cell: (one) => html`<span class="num">${prices(one.price_usd)}</span>${one.counts_tokens && html` <span class="muted">at most</span>`}` },
       { name: "state", head: "State", cell: (one) => {
         const [tone, word] = BREAKERS[one.state] ?? ["none", one.state];
         return html`<${Badge} tone=${tone}>${word}<//>`;

@@ -48,13 +48,22 @@ class VendorAnswer:
         return (self.body or b"").decode("utf-8", "replace")
 
     def retry_after_seconds(self) -> float | None:
-        """`Retry-After` as seconds from now; a date is read against the answer's own `Date`."""
-        value = self.headers.get("retry-after", "")
+        """`Retry-After` as seconds from now; a date is read against the answer's own `Date`.
+
+        `Retry-After-Ms` says it more exactly, where it is there.
+        """
+        waits = (
+            self._number("retry-after-ms") / 1000,
+            self._number("retry-after"),
+            self._seconds_until(self.headers.get("retry-after", "")),
+        )
+        return next((one for one in waits if math.isfinite(one) and one >= 0), None)
+
+    def _number(self, header: str) -> float:
         try:
-            seconds = float(value)
+            return float(self.headers.get(header, ""))
         except ValueError:
-            seconds = self._seconds_until(value)
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+            return math.nan
 
     def _seconds_until(self, value: str) -> float:
         try:

@@ -12,12 +12,12 @@ from typing import Final
 
 import httpx2 as httpx
 
-from gateway.adapters.evolink.said import VendorAnswer
+from gateway.adapters.outbound.said import VendorAnswer
 
 REDACTED: Final = b"[redacted]"
 
-USED_HEADERS: Final = ("cf-ray", "content-type", "date", "idempotency-replayed", "retry-after",
-                       "server")  # fmt: skip
+USED_HEADERS: Final = ("apim-request-id", "cf-ray", "content-type", "date", "idempotency-replayed",
+                       "retry-after", "retry-after-ms", "server", "x-request-id")  # fmt: skip
 """All that anybody reads of an answer's head."""
 
 SHORTEST_CORE: Final = 8
@@ -50,12 +50,12 @@ async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> V
             if len(body) > max_bytes:
                 break
         whole = None if len(body) > max_bytes else mask.bytes(bytes(body))
-        return VendorAnswer(response.status_code, whole, _headers(response, mask))
+        return VendorAnswer(response.status_code, whole, used_headers(response, mask))
     finally:
         await response.aclose()
 
 
-def _headers(response: httpx.Response, mask: Mask) -> dict[str, str]:
+def used_headers(response: httpx.Response, mask: Mask) -> dict[str, str]:
     found = {name: response.headers.get(name) for name in USED_HEADERS}
     return {name: mask.text(value) for name, value in found.items() if value is not None}
 

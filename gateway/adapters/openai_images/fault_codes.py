@@ -1,0 +1,115 @@
+"""The words of OpenAI, Azure and servers like them for a fault: codes, and texts without a code.
+
+Data alone; `answers` says what follows from each. Codes are spelt as `said.code_of` spells them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+ABOUT_CONTENT: Final = frozenset(
+    {
+        "content_filter",
+        "content_filtered",
+        "content_policy_violation",
+        "contentfilter",
+        "image_content_policy_violation",
+        "input_moderation_failed",
+        "moderation_blocked",
+        "output_moderation_failed",
+        "responsibleaipolicyviolation",
+        "safety_violation",
+    }
+)
+CONTENT_WORDS: Final = re.compile(
+    r"(?i)safety_violations|safety system|content policy|content management policy"
+)
+"""What texts without such a code say of content; without a doubt only beside `CONTENT_KIND`."""
+
+CONTENT_KIND: Final = "image_generation_user_error"
+"""The type of refusals for content, but of sizes and models too."""
+
+BLOCKED: Final = re.compile(r"(?i)resource (has been|is) (temporarily )?blocked")
+"""Azure's word for the whole account, though it speaks of content as well."""
+
+OUTPUT_STAGE: Final = "output"
+"""Where it was refused: the pictures had been made by then."""
+
+OUR_KEY: Final = frozenset(
+    {
+        "access_denied",
+        "account_deactivated",
+        "deploymentnotfound",
+        "forbidden",
+        "invalid_api_key",
+        "invalid_authentication",
+        "invalid_model",
+        "invalid_organization",
+        "ip_not_authorized",
+        "model_not_available",
+        "model_not_found",
+        "model_retired",
+        "organization_not_verified",
+        "permission_denied",
+        "unauthorized",
+        "unsupported_country_region_territory",
+        "unsupported_model",
+    }
+)
+OUR_BALANCE: Final = frozenset(
+    {
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "credit_balance_exhausted",
+        "insufficient_quota",
+        "insufficient_user_quota",
+        "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "quota_exceeded",
+    }
+)
+"""Money and not pace, though it comes with 429: waiting does not help."""
+
+CROWDED: Final = frozenset(
+    {
+        "engine_overloaded",
+        "overloaded",
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "requests",
+        "server_is_overloaded",
+        "service_unavailable",
+        "service_unavailable_error",
+        "slow_down",
+        "tokens",
+        "too_many_requests",
+        "toomanyrequests",
+    }
+)
+CROWD_WORDS: Final = re.compile(r"(?i)rate.?limit|too many requests|overloaded")
+
+SERVER: Final = frozenset(
+    {
+        "api_error",
+        "image_generation_failed",
+        "image_generation_server_error",
+        "internal_error",
+        "internal_server_error",
+        "internalservererror",
+        "server_error",
+    }
+)
+
+ABOUT_A_FIELD: Final = re.compile(
+    r"(unknown|unsupported|invalid|missing|duplicate|unrecognized)_"
+    r"(parameter|value|type|file|input|image|mask|size|quality|field|required|request_field)"
+    r"|(unsupported|missing)_file|.*_mimetype|string_above_max_length|array_above_max_length"
+    r"|integer_(above|below)_.*|empty_(array|string)|required_parameter|missing_required_parameter"
+)
+"""Beginnings of codes that say that a field, or its value, is not for this model or server."""
+
+MODEL_GONE: Final = re.compile(
+    r"(?i)\bmodel\b.{0,200}(does not exist|deprecated|retired|shut down)"
+)

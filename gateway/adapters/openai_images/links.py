@@ -1,0 +1,57 @@
+"""Links of this kind: into the spool, or to where a server hands its pictures out itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from gateway.adapters.openai_images.coded import CodedPicture
+from gateway.adapters.openai_images.spool import AnswerSpool
+from gateway.core.picture_errors import LinkBroken, LinkDead
+from gateway.ports.outbound import Links
+from gateway.ports.spool import SCHEME
+
+_LINK: Final = re.compile(r"spool:([A-Za-z0-9_]{1,64}-[0-9]{1,9})/([0-9]{1,4})")
+
+
+def link_to(name: str, index: int) -> str:
+    """The link to a picture of an answer."""
+    return f"{SCHEME}{name}/{index}"
+
+
+class SpoolLinks:
+    """The `Links` port: what lies in the spool is read there, all else is left to `others`."""
+
+    def __init__(self, spool: AnswerSpool, others: Links) -> None:
+        self._spool = spool
+        self._others = others
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, max_bytes: int, timeout_seconds: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Opens the link. Raises as the port says."""
+        if url.startswith(SCHEME):
+            yield await self._spooled(url, max_bytes)
+            return
+        async with self._others.stream(
+            url, max_bytes=max_bytes, timeout_seconds=timeout_seconds
+        ) as body:
+            yield body
+
+    async def aclose(self) -> None:
+        await self._others.aclose()
+
+    async def _spooled(self, url: str, max_bytes: int) -> CodedPicture:
+        match = _LINK.fullmatch(url)
+        if match is None:
+            raise LinkDead("no such link")
+        try:
+            span = await self._spool.span(match[1], int(match[2]))
+        except OSError as error:
+            raise LinkBroken(f"the spool cannot be read: {error}") from error
+        if span is None:
+            raise LinkDead("the answer does not lie here")
+        return CodedPicture(self._spool.path(match[1]), span, max_bytes=max_bytes)

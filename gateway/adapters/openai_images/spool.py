@@ -1,0 +1,276 @@
+"""The spool: what upstreams have answered, on this node's disk until their runs are final.
+
+An answer is the only copy of what was paid. It is written under another name while it comes in,
+made durable, and renamed; a name that ends in `.answer` is one that is whole. A file begins with a
+line of JSON about the answer's head; the body follows as it came.
+
+    <run>-<attempt>.part          an answer while it comes in
+    <run>-<attempt>.answer        a whole one
+    <run>-<attempt>.<n>.ref       a reference picture on its way up
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from gateway.adapters.openai_images.outline import Span, Unreadable, outlined
+from gateway.adapters.openai_images.whole import AnswerRead, read_whole
+from gateway.adapters.outbound.masking import Mask
+from gateway.core.model import Run
+
+T = TypeVar("T")
+
+BLOCK_BYTES: Final = 256 * 1024
+MAX_HEAD: Final = 65_536
+STALE_SECONDS: Final = 3600.0
+"""No submit lasts nearly as long: what is older is nobody's at work any more."""
+
+PART, WHOLE, REFERENCE = ".part", ".answer", ".ref"
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_NAME: Final = re.compile(r"([A-Za-z0-9_]{1,64})-([0-9]{1,9})(\.part|\.answer|\.[0-9]{1,3}\.ref)")
+_NO_RESERVING: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""What file systems say that cannot set room aside."""
+
+IsFinal = Callable[[str], Awaitable[bool | None]]
+"""Whether the run of this id is final; None when there is no such run."""
+
+
+def name_of(run: Run) -> str:
+    """What the files of a run's last submit are called."""
+    return f"{run.id}-{run.attempts}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """A file of the spool."""
+
+    path: Path
+    run_id: str
+    changed_at: float
+
+    @property
+    def is_whole(self) -> bool:
+        return self.path.suffix == WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A whole answer: its head as it was noted, and what it says. None: it cannot be read."""
+
+    status: int
+    headers: Mapping[str, str]
+    answer: AnswerRead | None
+    trouble: str = ""
+
+
+class AnswerSpool:
+    """One folder for all upstreams of this kind (`gateway.ports.spool.PaidAnswers`). What is
+    asynchronous raises OSError where the disk fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def open(self) -> None:
+        """Makes the folder. What lies there stays."""
+        await in_thread(partial(self.folder.mkdir, mode=_FOLDER_MODE, parents=True, exist_ok=True))
+
+    def arriving(self, run: Run) -> Arriving:
+        """The file for the answer to a run's submit; nothing is written yet."""
+        return Arriving(self.folder, name_of(run))
+
+    def reference(self, run: Run, index: int) -> Path:
+        return self.folder / f"{name_of(run)}.{index}{REFERENCE}"
+
+    def path(self, name: str) -> Path:
+        """Where the whole answer of this name lies, if it does."""
+        return self.folder / f"{name}{WHOLE}"
+
+    async def read(self, name: str, mask: Mask) -> Spooled | None:
+        """The whole answer of this name; None when none is here."""
+        return await in_thread(partial(_spooled, self.path(name), mask))
+
+    async def span(self, name: str, index: int) -> Span | None:
+        """Where a picture of the answer is written out; None when it is not."""
+        spooled = await self.read(name, Mask(""))
+        pictures = () if spooled is None or spooled.answer is None else spooled.answer.pictures
+        found = pictures[index] if index < len(pictures) else None
+        return found if isinstance(found, Span) else None
+
+    async def run_ids(self) -> Collection[str]:
+        """The runs of which something lies here, whole or not."""
+        return {one.run_id for one in await self.lying()}
+
+    async def lying(self) -> Collection[SpoolFile]:
+        """Every file that is the spool's own."""
+        return await in_thread(partial(_lying, self.folder))
+
+    async def remove(self, run_id: str) -> None:
+        """Whatever lies here of the run; nothing is no error."""
+        await in_thread(partial(_remove, self.folder, run_id))
+
+    async def remove_references(self, run: Run) -> None:
+        await in_thread(partial(_unlink, self.folder.glob(f"{name_of(run)}.*{REFERENCE}")))
+
+    async def free_bytes(self) -> int:
+        """The room left on its disk."""
+        return (await in_thread(partial(shutil.disk_usage, self.folder))).free
+
+    async def sweep(self, is_final: IsFinal, *, now: float | None = None) -> int:
+        """Removes what is stale: all of runs that are final, and of nobody's but whole answers,
+        which somebody may have paid for. Returns how many files that were."""
+        before = (time.time() if now is None else now) - STALE_SECONDS
+        stale = [one for one in await self.lying() if one.changed_at < before]
+        asked = {run_id: await is_final(run_id) for run_id in {one.run_id for one in stale}}
+        useless = [
+            one.path
+            for one in stale
+            if asked[one.run_id] or (asked[one.run_id] is None and not one.is_whole)
+        ]
+        await in_thread(partial(_unlink, useless))
+        return len(useless)
+
+
+class Arriving:
+    """An answer while it comes in. Its methods block and may be called from any thread.
+
+    They exclude each other: whoever is cancelled lets go of it while a thread may still write.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._part = folder / f"{name}{PART}"
+        self._place = folder / f"{name}{WHOLE}"
+        self._descriptor: int | None = None
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def begin(self, reserve_bytes: int) -> None:
+        """Makes the file and sets room aside for it, before anything is paid."""
+        with self._lock:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            self._descriptor = os.open(self._part, flags, _FILE_MODE)
+            _reserve(self._descriptor, reserve_bytes)
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Notes the answer's head: once, and before its body."""
+        told = {"status": status, "headers": dict(headers), "at": time.time()}
+        self.write(orjson.dumps(told) + b"\n")
+
+    def write(self, batch: bytes | bytearray) -> None:
+        with self._lock:
+            descriptor = self._opened()
+            rest = memoryview(batch)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            self._size += len(batch)
+
+    def finish(self) -> None:
+        """All of it is here: made durable, given its name, and that made durable."""
+        with self._lock:
+            descriptor = self._opened()
+            os.ftruncate(descriptor, self._size)  # without the room that was left over
+            os.fsync(descriptor)
+            self._part.replace(self._place)
+            _sync(self._place.parent)
+            self._close()
+
+    def discard(self) -> None:
+        """Removes what is not whole; afterwards nothing can be written."""
+        with self._lock:
+            if self._descriptor is not None:
+                self._close()
+                with suppress(OSError):
+                    self._part.unlink(missing_ok=True)
+
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            raise OSError(errno.ECANCELED, "the answer was given up")
+        return self._descriptor
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Runs short work that blocks. Whoever is cancelled leaves it to its end."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _reserve(descriptor: int, size_bytes: int) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in _NO_RESERVING:
+            raise
+
+
+def _spooled(path: Path, mask: Mask) -> Spooled | None:
+    try:
+        with path.open("rb") as file:
+            head = _head(file.readline(MAX_HEAD))
+            try:
+                outline = outlined(iter(partial(file.read, BLOCK_BYTES), b""), offset=file.tell())
+                answer = read_whole(outline, partial(_at, file.fileno()), mask)
+            except Unreadable as why:
+                return Spooled(*head, None, str(why))
+            return Spooled(*head, answer)
+    except FileNotFoundError:
+        return None
+
+
+def _head(line: bytes) -> tuple[int, Mapping[str, str]]:
+    try:
+        told: dict[str, Any] = orjson.loads(line)
+        return int(told["status"]), {str(k): str(v) for k, v in told["headers"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 0, {}
+
+
+def _at(descriptor: int, span: Span) -> bytes:
+    return os.pread(descriptor, span.length, span.start)
+
+
+def _lying(folder: Path) -> Collection[SpoolFile]:
+    found = []
+    for path in folder.iterdir():
+        match = _NAME.fullmatch(path.name)
+        with suppress(FileNotFoundError):
+            if match:
+                found.append(SpoolFile(path, match[1], path.stat().st_mtime))
+    return found
+
+
+def _remove(folder: Path, run_id: str) -> None:
+    _unlink(one.path for one in _lying(folder) if one.run_id == run_id)
+
+
+def _unlink(paths: Collection[Path] | Iterator[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,211 @@
+"""The spool on the disk: whole or not, whenever its process ends; swept, and never of the wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from openai_upstream import RUN, a_run, client, coded, pictures, png
+
+from gateway.adapters.openai_images.links import SpoolLinks
+from gateway.adapters.openai_images.outline import Span
+from gateway.adapters.openai_images.spool import STALE_SECONDS, AnswerSpool
+from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.masking import Mask
+from gateway.core.picture_errors import LinkDead
+from gateway.core.runs.events import AnswerLost, Delivered
+
+NAME = f"{RUN.id}-1"
+NOBODY = Mask("")
+
+PROGRAM = """
+    import os, sys
+    from pathlib import Path
+    from openai_upstream import RUN
+    from gateway.adapters.openai_images import spool
+
+    folder, body, end = Path(sys.argv[1]), sys.argv[2].encode(), sys.argv[3]
+
+    def die(*_):
+        os.kill(os.getpid(), 9)
+
+    def dying(step, real):
+        def call(*arguments, **named):
+            if end == f"before {step}":
+                die()
+            result = real(*arguments, **named)
+            if end == f"after {step}":
+                die()
+            return result
+        return call
+
+    arriving = spool.AnswerSpool(folder).arriving(RUN)
+    os.open = dying("open", os.open)
+    os.posix_fallocate = dying("reserve", os.posix_fallocate)
+    os.write = dying("write", os.write)
+    os.ftruncate = dying("cut", os.ftruncate)
+    os.fsync = dying("sync", os.fsync)
+    Path.replace = dying("rename", Path.replace)
+    arriving.begin(100_000)
+    arriving.head(200, {"x-request-id": "req_1"})
+    arriving.write(body)
+    arriving.finish()
+    if end == "at the end":
+        die()
+"""
+
+LEFT = {
+    # Where the process is killed: what is left, and whether that is the whole answer.
+    "before open": ([], False),
+    "after open": ([f"{NAME}.part"], False),
+    "after reserve": ([f"{NAME}.part"], False),
+    "after write": ([f"{NAME}.part"], False),  # its head
+    "before cut": ([f"{NAME}.part"], False),
+    "before sync": ([f"{NAME}.part"], False),
+    "after sync": ([f"{NAME}.part"], False),
+    "before rename": ([f"{NAME}.part"], False),
+    "after rename": ([f"{NAME}.answer"], True),
+    "at the end": ([f"{NAME}.answer"], True),
+}
+
+
+@pytest.mark.parametrize("end", LEFT)
+async def test_a_process_may_be_killed_anywhere(tmp_path: Path, end: str) -> None:
+    folder = Path(__file__).resolve().parent
+    here = os.pathsep.join(map(str, (folder, folder.parents[1], folder.parents[2])))
+    program = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), tmp_path, json.dumps(pictures()), end],
+        env={**os.environ, "PYTHONPATH": here},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert program.returncode == -9, program.stderr
+    files, is_whole = LEFT[end]
+    assert [path.name for path in tmp_path.iterdir()] == files
+    async with client("http://127.0.0.1:9", tmp_path) as one:
+        event = await one.recovered(RUN)
+        assert isinstance(event, Delivered if is_whole else AnswerLost)
+        if isinstance(event, Delivered):
+            assert event.cost_usd_micros == 5_970
+            links = SpoolLinks(AnswerSpool(tmp_path), Fetcher())
+            async with links.stream(event.links[0], max_bytes=999, timeout_seconds=5) as body:
+                assert b"".join([piece async for piece in body]) == png()
+            await links.aclose()
+        await one.forget(RUN)
+    assert not list(tmp_path.iterdir())
+
+
+def spooled(folder: Path, body: bytes, name: str = NAME) -> AnswerSpool:
+    head = {"status": 200, "headers": {"x-request-id": "req_1"}, "at": 1.0}
+    (folder / f"{name}.answer").write_bytes(json.dumps(head).encode() + b"\n" + body)
+    return AnswerSpool(folder)
+
+
+async def test_an_answer_is_read_with_its_head(tmp_path: Path) -> None:
+    spool = spooled(tmp_path, json.dumps(pictures(2)).encode())
+    found = await spool.read(NAME, NOBODY)
+    assert found is not None and found.answer is not None
+    assert (found.status, found.headers) == (200, {"x-request-id": "req_1"})
+    assert len(found.answer.pictures) == 2
+    assert await spool.read("run_x-1", NOBODY) is None
+    span = await spool.span(NAME, 1)
+    assert isinstance(span, Span)
+    assert spool.path(NAME).read_bytes()[span.start : span.stop] == coded(png(1)).encode()
+    assert await spool.span(NAME, 2) is None
+
+
+@pytest.mark.parametrize("head", [b"", b"\n", b"[]\n", b'{"status":"x"}\n', b"x" * 70_000])
+async def test_a_file_that_is_none_of_ours_is_no_answer(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / f"{NAME}.answer").write_bytes(head)
+    found = await AnswerSpool(tmp_path).read(NAME, NOBODY)
+    assert found is not None and found.answer is None and found.trouble
+
+
+@pytest.mark.parametrize(
+    "link",
+    [f"spool:{NAME}/1", "spool:run_b-1/0", f"spool:{NAME}", f"spool:{NAME}/x", "spool:../../x-1/0",
+     f"spool:{NAME}/0/../1", f"spool:{NAME}/99999", "spool:", f"spool:{NAME}/-1"],
+)  # fmt: skip
+async def test_links_that_lead_nowhere_are_dead(tmp_path: Path, link: str) -> None:
+    links = SpoolLinks(spooled(tmp_path, json.dumps(pictures(1)).encode()), Fetcher())
+    with pytest.raises(LinkDead):
+        async with links.stream(link, max_bytes=999, timeout_seconds=1) as body:
+            async for _ in body:
+                pass
+    await links.aclose()
+
+
+FINAL, ALIVE, NOBODYS = "run_final", "run_alive", "run_nobodys"
+
+
+async def is_final(run_id: str) -> bool | None:
+    return {FINAL: True, ALIVE: False}.get(run_id)
+
+
+async def test_only_what_is_stale_and_of_no_use_is_swept(tmp_path: Path) -> None:
+    spool, now = AnswerSpool(tmp_path), 1_800_000_000.0
+    kinds = (".answer", ".part", ".0.ref")
+    for age, attempt in ((STALE_SECONDS + 60, 1), (STALE_SECONDS - 60, 2)):
+        for run_id in (FINAL, ALIVE, NOBODYS):
+            for kind in kinds:
+                path = tmp_path / f"{run_id}-{attempt}{kind}"
+                path.write_bytes(b"")
+                os.utime(path, (now - age, now - age))
+    for other in ("README", "run_final-1.txt", ".hidden"):
+        (tmp_path / other).write_bytes(b"")
+        os.utime(tmp_path / other, (1.0, 1.0))
+    before = {path.name for path in tmp_path.iterdir()}
+    assert await spool.sweep(is_final, now=now) == 5
+    gone = before - {path.name for path in tmp_path.iterdir()}
+    assert gone == {
+        *(f"{FINAL}-1{kind}" for kind in kinds), f"{NOBODYS}-1.part", f"{NOBODYS}-1.0.ref",
+    }  # fmt: skip
+    assert await spool.sweep(is_final, now=now) == 0
+
+
+async def test_a_question_that_fails_leaves_everything(tmp_path: Path) -> None:
+    path = tmp_path / f"{FINAL}-1.part"
+    path.write_bytes(b"")
+    os.utime(path, (1.0, 1.0))
+
+    async def down(_: str) -> bool:
+        raise OSError("the ledger is away")
+
+    with pytest.raises(OSError, match="away"):
+        await AnswerSpool(tmp_path).sweep(down)
+    assert path.exists()
+
+
+async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> None:
+    spool = AnswerSpool(tmp_path / "a" / "spool")
+    await spool.open()
+    await spool.open()
+    for name in (f"{FINAL}-1.answer", f"{FINAL}-12.0.ref", f"{FINAL}2-1.part", "other"):
+        (spool.folder / name).write_bytes(b"")
+    assert set(await spool.run_ids()) == {FINAL, f"{FINAL}2"}
+    await spool.remove(FINAL)
+    await spool.remove(FINAL)
+    assert {path.name for path in spool.folder.iterdir()} == {f"{FINAL}2-1.part", "other"}
+    assert await spool.free_bytes() > 0
+
+
+async def test_an_answer_that_was_begun_before_is_begun_anew(tmp_path: Path) -> None:
+    spool = AnswerSpool(tmp_path)
+    first, second = spool.arriving(a_run()), spool.arriving(a_run())
+    first.begin(10)
+    first.write(b"x" * 100)
+    second.begin(10)
+    second.head(200, {})
+    second.write(json.dumps(pictures()).encode())
+    second.finish()
+    second.discard()
+    found = await spool.read(NAME, NOBODY)
+    assert found is not None and found.answer is not None and len(found.answer.pictures) == 1
+    with pytest.raises(OSError, match="given up"):
+        second.write(b"x")
