@@ -122,6 +122,7 @@ def _report(entry: UpstreamEntry, ways: Ways) -> tuple[UsageWitness, Sequence[Cl
         _account(entry, entry.base_url, key=key),
         _timeouts(entry),
         transports=ways.transports(entry.base_url),
+        project=entry.project,
     )
     return UsageWitness(_told_by(reports)), (reports,)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from house import ORGANISATION_KEY, PRICE_USD, House, house, opened
 from structlog.testing import capture_logs
 from test_operator_e2e import Desk
 
+from gateway.adapters.openai_images.reconciling import UsageWitness
 from gateway.sandbox import RunningSandbox
 
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
@@ -304,6 +305,77 @@ async def test_what_cannot_be_compared_is_named(
     ):
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["param"] == param
+
+
+# --- an upstream that only counts ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A minute of a usage report."""
+
+    start: float
+    requests: int = 1
+    model: str = "gpt-image-1.5-2025-12-16"
+    images: int = 1
+
+
+async def test_where_upstream_only_counts_money_follows_the_counts(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
+    """The books follow whatever the evidence is: here the report of an upstream without tasks."""
+    hours = [0.0]
+
+    def clock() -> float:
+        return time.time() + 3600 * hours[0]
+
+    async def report(since: float, until: float) -> list[Counted]:
+        assert since % 60 == 0 and until == pytest.approx(clock(), abs=60)
+        return [Counted(one.created // 60 * 60) for one in sandbox.state.tasks.values()]
+
+    sandbox.state.clock = clock
+    home = await opened(sandbox, tmp_path, clock=clock, teams=CAPPED, models=SHORT)
+    client = home.gateway.adapters.connections.upstreams["evolink"]
+    client.evidence = UsageWitness(report).evidence  # type: ignore[method-assign]
+    try:
+        await home.made("the first")
+        for hours[0], lose in ((1, cut), (2, dropped)):
+            await lose(home)
+        hours[0] = 4
+        told = (await home.admin("POST", "reconcile", json={})).json()
+        became = {one["sent_at"]: one["became"] for one in doubts(told)}
+        assert [became[at] for at in sorted(became)] == ["freed", "confirmed"]
+        assert told["differs"] is False
+        [sums] = told["upstreams"][0]["sums"]
+        assert (sums["their_requests"], sums["our_requests"]) == (2, 1)
+        again = (await home.admin("POST", "reconcile", json={})).json()
+        assert again["differs"] is False and doubts(again) == []
+        [sums] = again["upstreams"][0]["sums"]
+        assert (sums["their_requests"], sums["our_requests"]) == (2, 2)
+        assert round((await home.metrics())[SPEND], 6) == 2 * PRICE_USD
+        runs = (await home.admin("GET", "runs", params={"state": "failed"})).json()["data"]
+        assert sorted(run["failure"] for run in runs) == ["result_lost", "service_unavailable"]
+        refused = await home.admin("POST", f"runs/{runs[0]['id']}/retry")
+        assert refused.status_code == 409
+        assert await home.violations() == []
+
+        lost_again = await home.post("lost once more [sandbox:drop]")
+        assert lost_again.status_code == 504
+        await home.settled()
+        [doubt] = doubts((await home.admin("POST", "reconcile", json={})).json())
+        assert doubt["became"] == "confirmed"  # what is counted is believed at once
+        await stranger(home)
+        told = (await home.admin("GET", "reconcile")).json()
+        assert [one["requests"] for one in told["upstreams"][0]["extra"]] == [1]
+    finally:
+        await home.stop()
+
+
+async def test_an_upstream_without_a_report_says_so(home: House) -> None:
+    client = home.gateway.adapters.connections.upstreams["evolink"]
+    client.evidence = UsageWitness(None).evidence  # type: ignore[method-assign]
+    [one] = (await applied(home))["upstreams"]
+    assert "usage_key" in one["problem"]
 
 
 # --- the command ---------------------------------------------------------------------------------

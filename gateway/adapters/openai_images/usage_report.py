@@ -57,11 +57,20 @@ class ListedModel:
 
 
 class OpenAIReports:
-    """One account: `account.api_key` is an admin's for usage, any key for models."""
+    """One account: `account.api_key` is an admin's for usage, any key for models.
+
+    With a `project` what others in the organisation have made is left out.
+    """
 
     def __init__(
-        self, account: VendorAccount, timeouts: Timeouts, *, transports: Transports = straight
+        self,
+        account: VendorAccount,
+        timeouts: Timeouts,
+        *,
+        transports: Transports = straight,
+        project: str | None = None,
     ) -> None:
+        self._only = {} if project is None else {"project_ids": [project]}
         self._base_url = account.base_url.rstrip("/")
         self._seconds = timeouts.poll_seconds
         self._mask = Mask(account.api_key)
@@ -82,6 +91,7 @@ class OpenAIReports:
             "bucket_width": "1m",
             "limit": BUCKETS_A_PAGE,
             "group_by": ["model", "api_key_id", "size", "source"],
+            **self._only,
         }
         rows: list[UsageRow] = []
         for _ in range(MAX_PAGES):

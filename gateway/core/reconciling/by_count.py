@@ -83,11 +83,12 @@ class _Model:
         ]
         places = [(work, _place(work, until)) for work in works]
         first, last = _minute(since), _minute(until)
-        within = [(work, place) for work, place in places if _meets(place, first, last)]
         self._sure: list[_Place] = []
         self._perhaps: list[_Place] = []
         self._doubtful: list[tuple[Work, _Place, bool]] = []
-        for work, place in within:
+        for work, place in places:
+            if place.last < first:
+                continue
             is_inside = first <= place.first and place.last < last
             if work.sureness is Sureness.DOUBTFUL:
                 self._doubtful.append((work, place, is_inside))
@@ -188,12 +189,8 @@ def _place(work: Work, until: float) -> _Place:
     end = work.ended
     if not work.images:
         end = max(end, work.began + WORKS_ON_SECONDS)
-    end = min(end, until + 10 * WORKS_ON_SECONDS)
+    end = min(end, max(until, work.began) + 10 * WORKS_ON_SECONDS)
     return _Place(_minute(work.began - CLOCKS_SECONDS), _minute(end + CLOCKS_SECONDS))
-
-
-def _meets(place: _Place, first: int, last: int) -> bool:
-    return place.first <= last and first <= place.last
 
 
 def _minute(at: float) -> int:

@@ -22,10 +22,12 @@ from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 
 
 @asynccontextmanager
-async def reports(answer: Answer) -> AsyncIterator[tuple[OpenAIReports, Server]]:
+async def reports(
+    answer: Answer, project: str | None = None
+) -> AsyncIterator[tuple[OpenAIReports, Server]]:
     async with upstream(answer) as server:
         account = VendorAccount(f"{server.url}/v1", KEY, "test", 10)
-        one = OpenAIReports(account, Timeouts(1.0, 1.0, 0.5))
+        one = OpenAIReports(account, Timeouts(1.0, 1.0, 0.5), project=project)
         yield one, server
         await one.aclose()
 
@@ -67,7 +69,19 @@ async def test_usage_is_read_page_by_page() -> None:
     assert first["start_time"] == ["60"] and first["end_time"] == ["240"]
     assert first["bucket_width"] == ["1m"] and "page" not in first and second["page"] == ["p2"]
     assert first["group_by"] == ["model", "api_key_id", "size", "source"]
+    assert "project_ids" not in first
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
+
+
+async def test_a_project_is_told_apart_from_its_organisation() -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(answering(page(bucket(60))))
+        await writer.drain()
+
+    async with reports(answer, project="proj_1") as (one, server):
+        assert await one.usage(60.0, 240.0) == []
+    [asked] = (parse_qs(urlsplit(asked.target).query) for asked in server.asked)
+    assert asked["project_ids"] == ["proj_1"]
 
 
 async def test_pages_without_end_are_no_report() -> None:

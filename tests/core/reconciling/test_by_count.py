@@ -106,6 +106,14 @@ def test_a_report_is_believed_once_it_is_old_enough() -> None:
     assert concluded(old) == [Conclusion.NOT_TAKEN]
 
 
+def test_what_is_young_is_told_and_is_nobody_elses() -> None:
+    now = LOST.began + 60
+    young = done("young", LOST.began - 30)
+    assert concluded(compared((OURS, LOST), *counted(START), now=now)) == [Conclusion.UNKNOWN]
+    found = compared((OURS, LOST, young), *counted(START, LOST.began, LOST.began), now=now)
+    assert concluded(found) == [Conclusion.TAKEN] and not found.extra
+
+
 def test_a_report_that_lacks_what_was_answered_frees_nothing() -> None:
     late = done("late", START + 4 * HOUR)
     found = compared((OURS, LOST, late), *counted(START))
