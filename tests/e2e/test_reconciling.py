@@ -309,6 +309,20 @@ async def test_what_cannot_be_compared_is_named(
         assert answer.json()["error"]["param"] == param
 
 
+async def test_a_drift_of_credits_ends_when_its_task_is_found(home: House) -> None:
+    watch = home.gateway.credit_watch
+    drift = 'gateway_upstream_credit_drift{upstream="evolink"}'
+    client = home.gateway.adapters.connections.upstreams["evolink"]
+    await watch.compare("evolink", client)
+    await dropped(home)
+    await watch.compare("evolink", client)
+    assert (await home.metrics())[drift] > 0
+    assert doubts(await applied(home))[0]["became"] == "fetching"
+    await home.settled()
+    await watch.compare("evolink", client)
+    assert (await home.metrics())[drift] == 0
+
+
 # --- an upstream that only counts ----------------------------------------------------------------
 
 
