@@ -8,7 +8,8 @@ core's types; `restart_needed` compares two sets for a reload. Importing this do
     words.py      kinds of settings of words
     part.py       what every mapping of the file is
     schema.py     every setting: its kind, its default, whether a reload takes it over
-    rules.py      what no single setting can know
+    upstream_entry.py  those of an upstream, of whichever kind
+    rules.py      what no single setting can know; others that end in _rules.py, each of its noun
     build.py      a document to settings, or every problem at once
     convert.py    settings to the core's types
     notices.py    what is allowed and yet worth a sentence

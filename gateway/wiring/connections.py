@@ -76,8 +76,8 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsDeps:
-    """What all clients share. `pictures` are those that are kept. `callback_url` gives the address at which upstream may call about a
-    run; in `spool` lies what upstreams have answered."""
+    """What all clients share. `pictures` are those that are kept; in `spool` lies what upstreams
+    have answered. `callback_url` gives the address at which upstream may call about a run."""
 
     trust: Trust
     clock: Clock

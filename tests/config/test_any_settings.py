@@ -19,14 +19,17 @@ storage: {{data_dir: ./d, ledger: sqlite, retention: {{jobs: 30d}}}}
 upstreams:
   a: {{base_url: "https://a.example", api_key: k, poll: {{first: 1s}}, usd_per_credit: 0.01}}
   b: {{base_url: "https://b.example", api_key: k, timeout: {{poll: 1s}}}}
+  c: {{kind: openai, base_url: "https://c.example/v1", api_key: k, style: openai, usage: absent}}
 models:
   m:
     aliases: [n]
     limits: {{max_n: 4, sizes: [1:1], qualities: [low]}}
-    defaults: {{quality: low, n: 2}}
+    defaults: {{size: 1:1, quality: low, n: 2}}
     routes:
       - {{upstream: a, model: m, price: 1}}
       - {{upstream: b, model: m, price: [{{quality: low, usd: 1}}, {{usd: 2}}]}}
+      - {{upstream: c, model: gpt-image-2, price: 1, another_model: true,
+         rates: {{text_in: 1, image_in: 1, image_out: 1}}}}
 cache: {{ttl: 1d, scope: team}}
 callbacks: {{retries: [1s], signing_secret: s}}
 alerts: {{webhook: "https://a.example/x", thresholds: [50%], signing_secret: s}}

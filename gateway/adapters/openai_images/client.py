@@ -8,6 +8,7 @@ read in `answers`, where it lies in `spool`.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -233,12 +234,12 @@ class OpenAIClient:
         await self.forget(run)  # nothing in it will ever be a picture
         if spooled.answer is None:
             return AnswerLost(f"the answer cannot be read: {spooled.trouble}", heard=True)
-        body = orjson.dumps(dict(spooled.answer.said))
+        body = json.dumps(spooled.answer.said).encode()
         answer = VendorAnswer(spooled.status, body, spooled.headers)
         return self._heard(run, answer, seconds)
 
     def _heard(self, run: Run, answer: VendorAnswer, seconds: float) -> SubmitEvent:
-        prompt = orjson.loads(run.request)["prompt"]
+        prompt = str(orjson.loads(run.request).get("prompt") or "")
         return read_refusal(Heard(answer, seconds >= self._deps.slow_seconds, prompt))
 
     def _delivered(self, run: Run, spooled: Spooled) -> Delivered | None:
@@ -276,8 +277,13 @@ class OpenAIClient:
             return  # the sweep comes by again
 
 
+_SENDING: Final = frozenset(
+    {"http11.send_request_headers.complete", "http11.send_request_body.complete"}
+)
+
+
 class _Call:
-    """One call: whether it has left, and how long ago all of it had."""
+    """One call: whether it has left, and how long ago all of it had, or as much as was taken."""
 
     def __init__(self, sure: Sure) -> None:
         self.departure = Departure(sure)
@@ -285,7 +291,7 @@ class _Call:
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:
         await self.departure.note(event, facts)
-        if event == "http11.send_request_body.complete":
+        if event in _SENDING:
             self._sent_at = asyncio.get_running_loop().time()
 
     def seconds(self) -> float:

@@ -18,7 +18,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,9 +36,6 @@ T = TypeVar("T")
 
 BLOCK_BYTES: Final = 256 * 1024
 MAX_HEAD: Final = 65_536
-STALE_SECONDS: Final = 3600.0
-"""No submit lasts nearly as long: what is older is nobody's at work any more."""
-
 PART, WHOLE, REFERENCE = ".part", ".answer", ".ref"
 _FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
@@ -46,26 +43,10 @@ _NAME: Final = re.compile(r"([A-Za-z0-9_]{1,64})-([0-9]{1,9})(\.part|\.answer|\.
 _NO_RESERVING: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 """What file systems say that cannot set room aside."""
 
-IsFinal = Callable[[str], Awaitable[bool | None]]
-"""Whether the run of this id is final; None when there is no such run."""
-
 
 def name_of(run: Run) -> str:
     """What the files of a run's last submit are called."""
     return f"{run.id}-{run.attempts}"
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """A file of the spool."""
-
-    path: Path
-    run_id: str
-    changed_at: float
-
-    @property
-    def is_whole(self) -> bool:
-        return self.path.suffix == WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +94,7 @@ class AnswerSpool:
 
     async def run_ids(self) -> Collection[str]:
         """The runs of which something lies here, whole or not."""
-        return {one.run_id for one in await self.lying()}
-
-    async def lying(self) -> Collection[SpoolFile]:
-        """Every file that is the spool's own."""
-        return await in_thread(partial(_lying, self.folder))
+        return {run_id for run_id, _ in await in_thread(partial(_lying, self.folder))}
 
     async def remove(self, run_id: str) -> None:
         """Whatever lies here of the run; nothing is no error."""
@@ -129,20 +106,6 @@ class AnswerSpool:
     async def free_bytes(self) -> int:
         """The room left on its disk."""
         return (await in_thread(partial(shutil.disk_usage, self.folder))).free
-
-    async def sweep(self, is_final: IsFinal, *, now: float | None = None) -> int:
-        """Removes what is stale: all of runs that are final, and of nobody's but whole answers,
-        which somebody may have paid for. Returns how many files that were."""
-        before = (time.time() if now is None else now) - STALE_SECONDS
-        stale = [one for one in await self.lying() if one.changed_at < before]
-        asked = {run_id: await is_final(run_id) for run_id in {one.run_id for one in stale}}
-        useless = [
-            one.path
-            for one in stale
-            if asked[one.run_id] or (asked[one.run_id] is None and not one.is_whole)
-        ]
-        await in_thread(partial(_unlink, useless))
-        return len(useless)
 
 
 class Arriving:
@@ -249,21 +212,17 @@ def _at(descriptor: int, span: Span) -> bytes:
     return os.pread(descriptor, span.length, span.start)
 
 
-def _lying(folder: Path) -> Collection[SpoolFile]:
-    found = []
-    for path in folder.iterdir():
-        match = _NAME.fullmatch(path.name)
-        with suppress(FileNotFoundError):
-            if match:
-                found.append(SpoolFile(path, match[1], path.stat().st_mtime))
-    return found
+def _lying(folder: Path) -> Sequence[tuple[str, Path]]:
+    """Every file that is the spool's own, with the id of its run."""
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return [(match[1], path) for match, path in named if match]
 
 
 def _remove(folder: Path, run_id: str) -> None:
-    _unlink(one.path for one in _lying(folder) if one.run_id == run_id)
+    _unlink(path for owner, path in _lying(folder) if owner == run_id)
 
 
-def _unlink(paths: Collection[Path] | Iterator[Path]) -> None:
+def _unlink(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
 

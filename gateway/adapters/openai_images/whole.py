@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.adapters.openai_images.outline import Outline, Span, Unreadable
 from gateway.adapters.outbound.masking import Mask
-from gateway.core.links import is_link
+from gateway.core.links import is_link, is_path
 
 MAX_TEXT: Final = 65_536
 """Bytes of a text that is kept as one, a prompt rewritten, say. A longer one is left out."""
@@ -86,7 +86,7 @@ class _Reading:
             del entry[LINK]
             return span
         text = self._text(link)
-        return text if is_link(text) else None
+        return text if is_link(text) or is_path(text) else None
 
     def _text(self, number: str) -> str:
         span = self._spans[int(number)]

@@ -22,7 +22,8 @@ from gateway.wiring import Gateway
 STUDIO: Final = "studio"
 MARKETING: Final = "marketing"
 BUDGETS_USD: Final = {STUDIO: "0.40", MARKETING: "1.00"}
-"""A day's. The studio's lets one or two pictures of medium quality pass and then not one of high."""
+"""A day's. The studio's lets two pictures of medium quality pass and then not one of high, and not
+one either where the other team pays for the second."""
 
 PACE: Final = {"first": "200ms", "every": "200ms", "max": "500ms"}
 """Quicker than one would ask a real upstream, so that the progress bar moves."""

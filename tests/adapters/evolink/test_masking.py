@@ -17,12 +17,16 @@ from urllib.parse import quote, unquote
 import httpx2 as httpx
 import pytest
 
+from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.masking import Mask, received
-from gateway.config import parse
+from gateway.config import convert, parse
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows
+from gateway.core.policy import Current
 from gateway.ports.files import FormField, FormFile
-from gateway.wiring.connections import Connections, Outside, Trust
+from gateway.wiring.adapters import make_pictures
+from gateway.wiring.connections import Connections, ConnectionsDeps, Outside, Trust
+from gateway.wiring.kinds import KINDS
 
 KEY = "sk-Org/secret+key-0123456789_~"
 MASK = Mask(KEY)
@@ -207,6 +211,8 @@ A_RUN = Run(
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "submit": lambda one: one.submit(A_RUN),
     "poll": lambda one: one.poll("task-unified-1"),
+    "usage": lambda one: one.usage(0.0, 60.0),
+    "models": lambda one: one.models(),
     "credits": lambda one: one.credits(),
     "evidence": lambda one: one.evidence(0.0, 1.0),
     "recovered": lambda one: one.recovered(A_RUN),
@@ -221,15 +227,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
 }
 """How each call of an adapter is made; a new call has to be added here."""
 
-WITHOUT_THE_KEY = {"Fetcher", "CallbackSender", "AlertSender"}
-"""Adapters that send no key of the organisation."""
-
 
 def adapters(connections: Connections) -> list[Any]:
-    """Everything that the settings connect, wherever it is held."""
-    held = [value for value in vars(connections).values() if isinstance(value, dict)]
-    found = [one for group in held for one in group.values()]
-    return [one for one in found if type(one).__name__ not in WITHOUT_THE_KEY]
+    """Everything that the settings connect."""
+    return [one for known in connections._connected.values() for one in known.closing]
 
 
 def calls_of(adapter: Any) -> list[str]:
@@ -249,22 +250,27 @@ async def test_no_adapter_that_sends_the_key_passes_it_on(
     echo.status, echo.success = status, success
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    upstream = {
-        "base_url": address,
-        "files_url": address,
-        "api_key": KEY,
-        "allow_private_addresses": True,
+    upstream = {"base_url": address, "api_key": KEY, "allow_private_addresses": True}
+    upstreams = {
+        "one": {**upstream, "files_url": address},
+        "two": {**upstream, "kind": "openai", "usage_key": KEY},
     }
     route = {"upstream": "one", "model": "m", "price": 0.1}
-    text = json.dumps({"upstreams": {"one": upstream}, "models": {"m": {"routes": [route]}}})
+    stored = {"data_dir": str(tmp_path)}
+    models = {"m": {"routes": [route]}}
+    text = json.dumps({"upstreams": upstreams, "models": models, "storage": stored})
     tls = httpx.create_ssl_context()
-    connections = Connections(
-        parse(text, {}),
-        Trust(tls, tls),
+    settings = parse(text, {})
+    deps = ConnectionsDeps(
+        trust=Trust(tls, tls),
         clock=time.time,
+        current=Current(convert.policy(settings, port=1, kinds=KINDS), time.time),
         callback_url=lambda _: "",
+        spool=AnswerSpool(tmp_path),
+        pictures=make_pictures(settings, {}),
         outside=Outside(),
     )
+    connections = Connections(settings, deps=deps)
     asked = 0
     async with server:
         for adapter in adapters(connections):

@@ -1,4 +1,4 @@
-"""The spool on the disk: whole or not, whenever its process ends; swept, and never of the wrong."""
+"""The spool on the disk: whole or not, whenever its process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openai_upstream import RUN, a_run, client, coded, pictures, png
 
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.outline import Span
-from gateway.adapters.openai_images.spool import STALE_SECONDS, AnswerSpool
+from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.fetching import Fetcher
 from gateway.adapters.outbound.masking import Mask
 from gateway.core.picture_errors import LinkDead
@@ -141,57 +141,19 @@ async def test_links_that_lead_nowhere_are_dead(tmp_path: Path, link: str) -> No
     await links.aclose()
 
 
-FINAL, ALIVE, NOBODYS = "run_final", "run_alive", "run_nobodys"
-
-
-async def is_final(run_id: str) -> bool | None:
-    return {FINAL: True, ALIVE: False}.get(run_id)
-
-
-async def test_only_what_is_stale_and_of_no_use_is_swept(tmp_path: Path) -> None:
-    spool, now = AnswerSpool(tmp_path), 1_800_000_000.0
-    kinds = (".answer", ".part", ".0.ref")
-    for age, attempt in ((STALE_SECONDS + 60, 1), (STALE_SECONDS - 60, 2)):
-        for run_id in (FINAL, ALIVE, NOBODYS):
-            for kind in kinds:
-                path = tmp_path / f"{run_id}-{attempt}{kind}"
-                path.write_bytes(b"")
-                os.utime(path, (now - age, now - age))
-    for other in ("README", "run_final-1.txt", ".hidden"):
-        (tmp_path / other).write_bytes(b"")
-        os.utime(tmp_path / other, (1.0, 1.0))
-    before = {path.name for path in tmp_path.iterdir()}
-    assert await spool.sweep(is_final, now=now) == 5
-    gone = before - {path.name for path in tmp_path.iterdir()}
-    assert gone == {
-        *(f"{FINAL}-1{kind}" for kind in kinds), f"{NOBODYS}-1.part", f"{NOBODYS}-1.0.ref",
-    }  # fmt: skip
-    assert await spool.sweep(is_final, now=now) == 0
-
-
-async def test_a_question_that_fails_leaves_everything(tmp_path: Path) -> None:
-    path = tmp_path / f"{FINAL}-1.part"
-    path.write_bytes(b"")
-    os.utime(path, (1.0, 1.0))
-
-    async def down(_: str) -> bool:
-        raise OSError("the ledger is away")
-
-    with pytest.raises(OSError, match="away"):
-        await AnswerSpool(tmp_path).sweep(down)
-    assert path.exists()
+OURS = "run_ours"
 
 
 async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> None:
     spool = AnswerSpool(tmp_path / "a" / "spool")
     await spool.open()
     await spool.open()
-    for name in (f"{FINAL}-1.answer", f"{FINAL}-12.0.ref", f"{FINAL}2-1.part", "other"):
+    for name in (f"{OURS}-1.answer", f"{OURS}-12.0.ref", f"{OURS}2-1.part", "other"):
         (spool.folder / name).write_bytes(b"")
-    assert set(await spool.run_ids()) == {FINAL, f"{FINAL}2"}
-    await spool.remove(FINAL)
-    await spool.remove(FINAL)
-    assert {path.name for path in spool.folder.iterdir()} == {f"{FINAL}2-1.part", "other"}
+    assert set(await spool.run_ids()) == {OURS, f"{OURS}2"}
+    await spool.remove(OURS)
+    await spool.remove(OURS)
+    assert {path.name for path in spool.folder.iterdir()} == {f"{OURS}2-1.part", "other"}
     assert await spool.free_bytes() > 0
 
 

@@ -336,6 +336,7 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
     (answering(error("moderation_blocked")), Refused),
     (answering({"created": 1, "data": []}), AnswerLost),
     (answering({"created": 1}), AnswerLost),
+    (answering({"created": 10**40, "error": {"code": 10**40, "message": "m"}}), AnswerLost),
     (answering(b""), AnswerLost),
     (answering(b"<html>"), AnswerLost),
     (answering(b"event: image_generation.partial_image\ndata: {}\n\n"), AnswerLost),

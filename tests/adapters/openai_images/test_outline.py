@@ -111,6 +111,7 @@ def test_names_may_be_escaped_and_come_twice() -> None:
         ({"b64_json": "", "url": "https://files.test/1.png"}, "https://files.test/1.png",
          {"url": "https://files.test/1.png"}),
         ({"url": "file:///etc/passwd"}, None, {"url": "file:///etc/passwd"}),
+        ({"url": "/generated/1.png"}, "/generated/1.png", {"url": "/generated/1.png"}),
         ({"url": 5}, None, {"url": 5}),
         ({"b64_json": None, "url": None}, None, {"url": None}),
         ({"b64_json": 5}, None, {}),

@@ -1,0 +1,117 @@
+"""Stops and reloads while a call to upstream is open that is the whole work, and paid for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+from house import FAST, TEAM_KEY, settings_text, until
+from processes import GATEWAY, free_port, process
+from two_vendors import MODEL, ONLY_OPENAI, QUICK, model, openai_upstream, vendors
+
+from gateway.config import parse
+from gateway.sandbox import running_sandbox
+from gateway.sandbox.openai import RunningOpenAI, running_openai
+
+AUTH = {"Authorization": f"Bearer {TEAM_KEY}"}
+
+
+@dataclass(frozen=True)
+class One:
+    """A gateway as a process of its own."""
+
+    process: asyncio.subprocess.Process
+    client: httpx.AsyncClient
+
+    async def order(self, prompt: str) -> Any:
+        wish = {"model": MODEL, "prompt": prompt}
+        return (await self.client.post("/v1/images/generations", json=wish)).json()
+
+    async def task(self, task_id: str) -> Any:
+        return (await self.client.get(f"/v1/tasks/{task_id}")).json()
+
+    async def ended(self, task_id: str) -> Any:
+        async with asyncio.timeout(20):
+            while (task := await self.task(task_id))["status"] not in ("completed", "failed"):
+                await asyncio.sleep(0.1)
+        return task
+
+    async def gone(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+
+@contextlib.asynccontextmanager
+async def gateway(folder: Path, openai: RunningOpenAI) -> AsyncIterator[One]:
+    async with running_sandbox(FAST) as evolink:
+        config = folder / "config.yaml"
+        text = settings_text(
+            evolink.base_url,
+            folder / "data",
+            server={"shutdown_grace": "1s"},
+            upstreams={"openai": openai_upstream(openai.api_url)},
+            models={MODEL: model(*ONLY_OPENAI)},
+        )
+        config.write_text(text)
+        port = free_port()
+        serve = (*GATEWAY, "serve", "--config", str(config), "--port", str(port))
+        async with (
+            process(*serve, cwd=folder) as one,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", timeout=20, headers=AUTH
+            ) as client,
+        ):
+            yield One(one, client)
+    assert "Traceback" not in (folder / "process.log").read_text()
+
+
+async def test_a_stop_says_what_it_waits_for_and_has_it(tmp_path: Path) -> None:
+    async with running_openai(QUICK) as openai:
+        async with gateway(tmp_path, openai) as one:
+            task = await one.order("while it stops [sandbox:delay=6]")
+            assert task["status"] == "processing"
+            one.process.send_signal(signal.SIGTERM)
+            assert await one.gone() == 0
+        assert "at_most_seconds" in (tmp_path / "process.log").read_text()
+        assert openai.state.bill.total.usd_micros > 0
+        assert list((tmp_path / "data" / "spool").iterdir()) == []
+        async with gateway(tmp_path, openai) as one:
+            assert (await one.task(task["id"]))["status"] == "completed"
+        assert openai.state.image_requests == 1
+
+
+async def test_one_more_signal_cuts_it_and_it_is_told_as_lost(tmp_path: Path) -> None:
+    async with running_openai(QUICK) as openai:
+        async with gateway(tmp_path, openai) as one:
+            task = await one.order("cut off [sandbox:delay=9]")
+            one.process.send_signal(signal.SIGTERM)
+            await until(lambda: "at_most_seconds" in (tmp_path / "process.log").read_text())
+            one.process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(one.process.wait(), 5) == 0
+        async with gateway(tmp_path, openai) as one:
+            assert (await one.ended(task["id"]))["error"]["code"] == "outcome_unknown"
+        assert openai.state.image_requests == 1
+
+
+async def test_a_reload_leaves_an_open_call_alone(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("while it reloads [sandbox:delay=5]")).json()
+        assert task["status"] == "processing"
+        text = settings_text(
+            one.evolink.base_url,
+            one.house.folder,
+            upstreams={"openai": openai_upstream(one.openai.api_url, max_connections=3)},
+            models={MODEL: model(*ONLY_OPENAI)},
+        )
+        one.house.gateway.reload(parse(text, {}))
+        another = await one.made("after it")
+        assert another["status"] == "completed"
+        assert (await one.house.ended(task["id"]))["status"] == "completed"
+        assert one.openai.state.image_requests == 2
+        assert await one.spent_usd_micros() == one.billed_usd_micros
+        await until(lambda: one.spool == [])
