@@ -111,10 +111,22 @@ def flush() -> None:
 
 def clean(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Masks secrets by key and by look, and bounds every value: nothing else renders a line."""
+    if _is_plain(event):
+        return event
     return {
         key: _traceback(value) if key == "exception" else _cleaned(key, value, DEPTH)
         for key, value in event.items()
     }
+
+
+def _is_plain(event: EventDict) -> bool:
+    """Whether it has short texts alone and none that is suspicious, as the line of an order: they
+    are looked at as one then, in a third of the time."""
+    values = event.values()
+    if any(type(value) is not str for value in values) or any(map(_is_secret, event)):
+        return False
+    text = "\n".join(values)
+    return len(text) <= VALUE_CHARACTERS and "exception" not in event and not _is_suspicious(text)
 
 
 def _cleaned(key: str, value: object, depth: int) -> object:
