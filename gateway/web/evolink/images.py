@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -15,7 +14,7 @@ from gateway.core.addresses import MAX_URL_CHARACTERS
 from gateway.core.catalog import Team
 from gateway.core.model import Task
 from gateway.core.orders.admission import Replayed
-from gateway.core.orders.receipt import receipt
+from gateway.core.orders.receipt import Receipt, receipt
 from gateway.core.policy import Current
 from gateway.errors import (
     BudgetExhausted,
@@ -164,21 +163,25 @@ class Images:
     )
     async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        sent = Sent(lambda told: tell(request, told, self._clock()), request.scope[REQUEST_ID])
-        with self._service.reading(team, sent):
+        request_id = request.scope[REQUEST_ID]
+
+        def told(receipt: Receipt) -> None:
+            tell(request, receipt, self._clock())
+
+        with self._service.reading(team, Sent(told, request_id)):
             if OPENAI_SDK in request.headers and not policy.openai_sdk_on_v1:
                 raise WrongBaseUrl(policy.public_url)
             wait = prefer.read_wait(request)
             key = read_key(request)
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
             freshness = wire.read_freshness(request.headers)
-        answer = await self._service.submit(team, body, freshness, replace(sent, key=key))
+        answer = await self._service.submit(team, body, freshness, Sent(told, request_id, key))
         add_upstream_seconds(request, answer.upstream_seconds)
         headers = decision_headers(answer)
         if wait is None:
             return self._answer(answer.task, headers)
         task, applied = await self._waited(request, answer.task, wait)
-        sent.told(receipt(answer.decision, task.run))
+        told(receipt(answer.decision, task.run))
         return self._answer(task, {**headers, **applied})
 
     @Operation(
