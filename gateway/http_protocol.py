@@ -61,6 +61,8 @@ class HttpProtocol(HttpToolsProtocol):
     _beside_body_bytes = 0
     _discarded_bytes = 0
     _patience: asyncio.TimerHandle | None = None
+    _patience_seconds: float | None = None
+    _is_fed = False
     _answers: "_AnswerTransport"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,8 +74,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._beside_body_bytes += len(data)
         rest: bytes | None = data
+        self._is_fed = True
         while rest is not None:
             rest = self._parse(rest)
+        self._is_fed = False
+        if self._patience_seconds is not None:
+            self._wait_for_client(self._patience_seconds)
         if self._beside_body_bytes > BESIDE_BODY_BYTES:
             self.transport.abort()
 
@@ -193,12 +199,18 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _wait_for_client(self, seconds: float) -> None:
+        """From the end of the piece at hand on: most requests come in one, and need no timer."""
         self._stop_waiting()
-        self._patience = self.loop.call_later(seconds, self.transport.abort)
+        if self._is_fed:
+            self._patience_seconds = seconds
+        else:
+            self._patience = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_waiting(self) -> None:
+        self._patience_seconds = None
         if self._patience is not None:
             self._patience.cancel()
+            self._patience = None
 
 
 class _Cycle(RequestResponseCycle):

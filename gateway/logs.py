@@ -80,9 +80,7 @@ def configure(
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,
             clean,
-            structlog.processors.add_log_level,
-            _add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _head,
             _render_json if as_json else _console(colors=on_terminal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -193,14 +191,15 @@ def _traceback(value: object) -> str:
 # --- how it is said ------------------------------------------------------------------------------
 
 
-def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDict:
-    event["logger"] = logger.name
-    return event
+def _head(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """When, how grave, by whom and what, in this order; then the rest."""
+    now = datetime.now(UTC).isoformat()
+    level = "error" if method == "exception" else method
+    head = {"timestamp": f"{now[:-6]}Z", "level": level, "logger": logger.name}
+    return {**head, "event": event["event"], **event, **head}
 
 
-def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    head = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event")}
-    line = {**head, **event}
+def _render_json(_: WrappedLogger, __: str, line: EventDict) -> str:
     try:
         return orjson.dumps(line).decode()
     except orjson.JSONEncodeError:  # a lone surrogate, or an integer beyond 64 bits

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
 from gateway.process.shares import Shares
+from gateway.web.heads import lines
 from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0
@@ -237,8 +238,9 @@ def _known_codings(request: Request) -> Sequence[str]:
 
 def _codings(request: Request) -> Sequence[str]:
     """The codings in the order in which they were applied (RFC 9110, section 8.4)."""
-    lines = ",".join(request.headers.getlist("content-encoding"))
-    names = (name.strip().lower() for name in lines.split(","))
+    if not (said := lines(request, "content-encoding")):
+        return ()
+    names = (name.strip().lower() for name in ",".join(said).split(","))
     return [name for name in names if name not in ("", "identity")]
 
 
