@@ -52,7 +52,8 @@ class Merged:
     def take(self, writes: Writes) -> bool:
         """Adds them; False: they do not merge with what is there, and nothing was added."""
         written, named = _written(writes), _named(writes)
-        alone = _is_alone(writes)
+        counts = [*map(_counters, writes.usage)]
+        alone = _is_alone(writes, counts)
         if self._parts and (alone or self.is_alone or not self._goes_with(writes, written, named)):
             return False
         self.is_alone = alone
@@ -62,9 +63,9 @@ class Merged:
             self._runs[run.id] = run
         for account in writes.accounts:
             self._accounts[account.key] = account
-        for one in writes.usage if not alone else ():
+        for one, more in zip(writes.usage, counts, strict=True) if not alone else ():
             key = (one.team, one.model, one.day)
-            self._usage[key] = tuple(map(add, self._usage.get(key, _NO_COUNTS), _counters(one)))
+            self._usage[key] = tuple(map(add, self._usage.get(key, _NO_COUNTS), more))
         self._parts.append(writes)
         return True
 
@@ -122,13 +123,13 @@ def _is_sound(account: Account) -> bool:
     return min(*plain_amounts(account.held), *plain_amounts(account.spent)) >= 0
 
 
-def _is_alone(writes: Writes) -> bool:
+def _is_alone(writes: Writes, counts: Iterable[tuple[int, ...]]) -> bool:
     """What is read before it is written, what is taken away from sums, a run in two versions."""
     return bool(
         writes.pictures
         or writes.wordless
         or (len(writes.runs) > 1 and len({run.id for run in writes.runs}) < len(writes.runs))
-        or (writes.usage and min(chain.from_iterable(map(_counters, writes.usage))) < 0)
+        or min(chain.from_iterable(counts), default=0) < 0
     )
 
 
