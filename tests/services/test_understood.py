@@ -67,6 +67,11 @@ async def test_what_is_always_read(orders: Orders, more: dict[str, Any]) -> None
     assert await understood(orders, {**BODY, **more}) is not first
 
 
+async def test_an_endless_number_is_not_taken_for_nothing(orders: Orders) -> None:
+    assert "x" not in (await understood(orders, {**BODY, "x": None})).body
+    assert "x" in (await understood(orders, {**BODY, "x": float("inf")})).body
+
+
 async def test_a_number_beyond_json_of_small_ones(orders: Orders) -> None:
     first = await understood(orders, {**BODY, "x": 2**70})
     assert await understood(orders, {**BODY, "x": 2**70}) == first
