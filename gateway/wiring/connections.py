@@ -21,6 +21,7 @@ from gateway.adapters.evolink.client import EvolinkClient, Timeouts, Transports,
 from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.line import AiohttpLine
 from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
@@ -37,6 +38,7 @@ from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
+from gateway.ports.calls import Line, LineBounds
 from gateway.ports.clock import Clock
 from gateway.ports.outbound import Callbacks
 
@@ -151,7 +153,7 @@ class Connections:
                 self._retired += [self.upstreams[name], self.links[name]]
             self.upstreams[name] = _client(
                 entry,
-                self._transports(name, entry, entry.base_url),
+                self._lines(name, entry),
                 self._callback_url if entry.callbacks else None,
             )
             self.links[name] = ResultLinks(self._fetcher(name, entry), base_url=entry.base_url)
@@ -164,6 +166,15 @@ class Connections:
                     connect_seconds=entry.timeout.connect_seconds,
                     transports=transports,
                 )
+
+    def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], Line]:
+        """Ways to an upstream itself."""
+        return partial(
+            AiohttpLine,
+            self._upstream_names[name],
+            tls=self._trust.upstreams,
+            proxy=convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url),
+        )
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""
@@ -216,13 +227,15 @@ class Connections:
 
 
 def _client(
-    entry: UpstreamEntry, transports: Transports, callback_url: Callable[[Run], str] | None
+    entry: UpstreamEntry,
+    lines: Callable[[LineBounds], Line],
+    callback_url: Callable[[Run], str] | None,
 ) -> EvolinkClient:
     timeout = entry.timeout
     return EvolinkClient(
         _account(entry, entry.base_url),
         Timeouts(timeout.connect_seconds, timeout.submit_seconds, timeout.poll_seconds),
-        transports=transports,
+        lines=lines,
         callback_url=callback_url,
     )
 

@@ -1,28 +1,28 @@
 """The vendor's API as a client: submits a run, asks after its task.
 
-It owns the connections and the organisation's key; what the answers mean is read in
+It owns the organisation's key, and the connections; what the answers mean is read in
 `answers.py`. Submitting uses a fresh connection each time: on a kept one the server may hang
 up just as the request goes out, and then nobody knows whether it was taken.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import httpx2 as httpx
 import orjson
 
 from gateway.adapters.evolink import answers
-from gateway.adapters.evolink.masking import Mask, received
+from gateway.adapters.evolink.masking import Mask, masked
 from gateway.adapters.evolink.said import code_of
 from gateway.core.model import Run
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
+from gateway.ports.calls import Call, CallBroken, Line, LineBounds
 from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
 
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -72,7 +72,7 @@ class EvolinkClient:
         account: VendorAccount,
         timeouts: Timeouts,
         *,
-        transports: Transports = straight,
+        lines: Callable[[LineBounds], Line],
         callback_url: Callable[[Run], str] | None = None,
     ) -> None:
         """`callback_url` gives the address at which upstream calls when a run's task has ended."""
@@ -83,29 +83,33 @@ class EvolinkClient:
         self._mask = Mask(account.api_key)
         self._not_taken = frozenset(map(code_of, account.not_taken))
         self._mark = hashlib.sha256(named).hexdigest()[:16]
-        self._submits = _client(account, timeouts, transports, keepalive=0)
-        self._polls = _client(account, timeouts, transports, keepalive=account.max_connections)
+        self._headers = _headers(account)
+        most, connect_seconds = account.max_connections, timeouts.connect_seconds
+        self._submits = lines(LineBounds(most, connect_seconds, kept_seconds=None))
+        self._polls = lines(LineBounds(most, connect_seconds, kept_seconds=KEEPALIVE_SECONDS))
 
     async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = {**orjson.loads(run.request), "model": run.upstream_model}
         if self._callback_url is not None:
             wish["callback_url"] = self._callback_url(run)
-        departure = _Departure(sure)
-        request = self._submits.build_request(
+        call = Call(
             "POST",
             f"{self._base_url}/v1/images/generations",
-            content=orjson.dumps(wish),
             headers={
+                **self._headers,
                 "Content-Type": "application/json",
                 "Idempotency-Key": f"{run.id}-{run.attempts}",
             },
-            extensions={"trace": departure.note},
+            seconds=self._timeouts.submit_seconds,
+            max_bytes=MAX_ANSWER_BYTES,
+            body=orjson.dumps(wish),
         )
         try:
-            async with asyncio.timeout(self._timeouts.submit_seconds):
-                answer = await self._send(self._submits, request)
-        except (httpx.HTTPError, TimeoutError) as error:
-            return departure.broken_off(error)
+            answer = masked(await self._submits.ask(call, sure=sure), self._mask)
+        except CallBroken as error:
+            if error.left:
+                return AnswerLost(f"no answer: {error}")
+            return NotNow(f"could not connect: {error}", why=Why.NEVER_SENT)
         if answer.status == PROXY_WANTS_CREDENTIALS:
             return NotNow("the proxy wants other credentials", why=Why.NEVER_SENT)
         prompt = wish.get("prompt")
@@ -114,71 +118,41 @@ class EvolinkClient:
         )
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
-        path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
-        request = self._polls.build_request("GET", f"{self._base_url}{path}")
         try:
-            async with asyncio.timeout(self._timeouts.poll_seconds):
-                answer = await self._send(self._polls, request)
-        except (httpx.HTTPError, TimeoutError) as error:
-            return Unreachable(f"no answer: {type(error).__name__}")
+            answer = await self._read(f"/v1/tasks/{quote(upstream_task_id, safe='')}")
+        except CallBroken as error:
+            return Unreachable(f"no answer: {error}")
         return answers.read_poll(answer)
 
     async def credits(self) -> UsedCredits | None:
-        request = self._polls.build_request("GET", f"{self._base_url}/v1/credits")
         try:
-            async with asyncio.timeout(self._timeouts.poll_seconds):
-                answer = await self._send(self._polls, request)
-        except (httpx.HTTPError, TimeoutError):
+            answer = await self._read("/v1/credits")
+        except CallBroken:
             return None
         used = answers.read_credits(answer)
         return None if used is None else UsedCredits(self._mark, used)
 
-    async def _send(
-        self, client: httpx.AsyncClient, request: httpx.Request
-    ) -> answers.VendorAnswer:
-        response = await client.send(request, stream=True)
-        return await received(response, self._mask, max_bytes=MAX_ANSWER_BYTES)
+    async def _read(self, path: str) -> answers.VendorAnswer:
+        call = Call(
+            "GET",
+            f"{self._base_url}{path}",
+            headers=self._headers,
+            seconds=self._timeouts.poll_seconds,
+            max_bytes=MAX_ANSWER_BYTES,
+        )
+        return masked(await self._polls.ask(call), self._mask)
 
     async def aclose(self) -> None:
         await self._submits.aclose()
         await self._polls.aclose()
 
 
-class _Departure:
-    """Tells whether a request has begun to leave, which decides what its failure means.
-
-    A proxy is asked to connect first: that is not the request yet, and carries no order.
-    """
-
-    def __init__(self, sure: Sure) -> None:
-        self._sure = sure
-        self._left = False
-
-    async def note(self, event: str, facts: Mapping[str, Any]) -> None:
-        if event != "http11.send_request_headers.started" or self._left:
-            return
-        if facts["request"].method != b"CONNECT":
-            await self._sure()
-            self._left = True
-
-    def broken_off(self, error: Exception) -> SubmitEvent:
-        if self._left:
-            return AnswerLost(f"no answer: {type(error).__name__}")
-        said = f" ({error})" if isinstance(error, httpx.ProxyError) else ""
-        return NotNow(f"could not connect: {type(error).__name__}{said}", why=Why.NEVER_SENT)
-
-
-def _client(
-    account: VendorAccount, timeouts: Timeouts, transports: Transports, *, keepalive: int
-) -> httpx.AsyncClient:
-    limits = httpx.Limits(
-        max_connections=account.max_connections,
-        max_keepalive_connections=keepalive,
-        keepalive_expiry=KEEPALIVE_SECONDS,
-    )
-    longest_seconds = max(timeouts.submit_seconds, timeouts.poll_seconds)
-    timeout = httpx.Timeout(longest_seconds, connect=timeouts.connect_seconds)
-    return vendor_client(account, transports(limits), timeout)
+def _headers(account: VendorAccount) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {account.api_key}",
+        "User-Agent": account.user_agent,
+        "Accept": "application/json",
+    }
 
 
 def vendor_client(
@@ -187,11 +161,7 @@ def vendor_client(
     """What calls the vendor under the organisation's key."""
     return httpx.AsyncClient(
         transport=transport,
-        headers={
-            "Authorization": f"Bearer {account.api_key}",
-            "User-Agent": account.user_agent,
-            "Accept": "application/json",
-        },
+        headers=_headers(account),
         timeout=timeout,
         follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # calls share nothing
