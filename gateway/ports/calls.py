@@ -48,7 +48,7 @@ class CallBroken(Exception):
         self.left = left
 
 
-class Line(Protocol):
+class VendorLine(Protocol):
     """The way to a host, straight or through a proxy. Follows no redirect, keeps no cookie."""
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:

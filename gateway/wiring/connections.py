@@ -38,7 +38,7 @@ from gateway.config import Settings, convert, schema
 from gateway.config.notices import proxy_notices
 from gateway.config.schema import UpstreamEntry
 from gateway.core.model import Run
-from gateway.ports.calls import Line, LineBounds
+from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.clock import Clock
 from gateway.ports.outbound import Callbacks
 
@@ -167,7 +167,7 @@ class Connections:
                     transports=transports,
                 )
 
-    def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], Line]:
+    def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], VendorLine]:
         """Ways to an upstream itself."""
         return partial(
             AiohttpLine,
@@ -228,7 +228,7 @@ class Connections:
 
 def _client(
     entry: UpstreamEntry,
-    lines: Callable[[LineBounds], Line],
+    lines: Callable[[LineBounds], VendorLine],
     callback_url: Callable[[Run], str] | None,
 ) -> EvolinkClient:
     timeout = entry.timeout

@@ -22,7 +22,7 @@ from gateway.adapters.evolink.masking import Mask, masked
 from gateway.adapters.evolink.said import code_of
 from gateway.core.model import Run
 from gateway.core.runs.events import AnswerLost, NotNow, PollEvent, SubmitEvent, Unreachable, Why
-from gateway.ports.calls import Call, CallBroken, Line, LineBounds
+from gateway.ports.calls import Call, CallBroken, LineBounds, VendorLine
 from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
 
 MAX_ANSWER_BYTES: Final = 1_048_576
@@ -72,7 +72,7 @@ class EvolinkClient:
         account: VendorAccount,
         timeouts: Timeouts,
         *,
-        lines: Callable[[LineBounds], Line],
+        lines: Callable[[LineBounds], VendorLine],
         callback_url: Callable[[Run], str] | None = None,
     ) -> None:
         """`callback_url` gives the address at which upstream calls when a run's task has ended."""

@@ -35,8 +35,8 @@ _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class AiohttpLine:
-    """See gateway.ports.calls.Line. A call over a kept connection that was hung up is tried once
-    more, but only a GET, which does no harm.
+    """See gateway.ports.calls.VendorLine. Where a kept connection was hung up, a GET is tried once
+    more, which does no harm; nothing else is.
 
     Only HTTP/1.1 is spoken. Through a `proxy`, whose URL may hold credentials, only its own name is
     looked up by `resolver`: the target's goes to the proxy.
