@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -53,23 +52,25 @@ class AiohttpLine:
         self._names = _Names(resolver, bounds.connect_seconds)
         self._tls = tls
         self._bounds = bounds
-        self._proxy = {} if proxy is None else _proxy(URL(proxy))
+        self._proxy = None if proxy is None else _Proxy(URL(proxy))
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
         session = self._session or self._opened()
         departure = _Departure(sure)
+        options: dict[str, Any] = {"headers": call.headers}
+        if self._proxy is not None:
+            options |= self._proxy.options(call)
         try:
             async with (
                 asyncio.timeout(call.seconds),
                 session.request(
                     call.method,
                     URL(call.url, encoded=True),
-                    headers=call.headers,
                     data=call.body or None,
                     allow_redirects=False,
                     trace_request_ctx=departure,
-                    **self._proxy,
+                    **options,
                 ) as answer,
             ):
                 body = await _whole(answer.content, call.max_bytes)
@@ -157,11 +158,20 @@ class _Names(AbstractResolver):
         """The look-ups are shared."""
 
 
-def _proxy(url: URL) -> Mapping[str, Any]:
-    if url.user is None:
-        return {"proxy": url}
-    credentials = aiohttp.BasicAuth(url.user, url.password or "", "utf-8")
-    return {"proxy": url.with_user(None), "proxy_auth": credentials}
+class _Proxy:
+    """A proxy, and what a call has to say to it: before a tunnel, or else with the request."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.with_user(None)
+        self._credentials = {}
+        if url.user is not None:
+            basic = aiohttp.encode_basic_auth(url.user, url.password or "")
+            self._credentials = {"Proxy-Authorization": basic}
+
+    def options(self, call: Call) -> dict[str, Any]:
+        if call.url.startswith("https://"):
+            return {"proxy": self._url, "proxy_headers": self._credentials}
+        return {"proxy": self._url, "headers": {**call.headers, **self._credentials}}
 
 
 async def _whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
