@@ -22,7 +22,7 @@ from gateway.sandbox import RunningSandbox
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SPENT = 'gateway_budget_spent_usd{team="blue",window="day"}'
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
-SOON_LOST = {
+SOON_LOST: dict[str, Any] = {
     "teams": CAPPED,
     "models": {"gpt-image-1.5": {"deadline": "1500ms"}},
     "upstreams": {"evolink": {"timeout": {"connect": "5s", "submit": "20s", "poll": "20s"}}},
