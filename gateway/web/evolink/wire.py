@@ -18,6 +18,7 @@ from gateway.core.model import Freshness, Job, Run, RunState, Verdict
 from gateway.core.orders.admission import Hit, Joined, Replayed, Settled, Started
 from gateway.core.runs.failures import task_error
 from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
+from gateway.web.moulds import Moulds
 from gateway.web.remedies import doc_url
 
 CACHE_NAME: Final = "image-gateway"
@@ -39,9 +40,6 @@ STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
     "cancelled": (),
 }
 _STATUS: Final = {state: status for status, states in STATES_OF_STATUS.items() for state in states}
-
-MOULDS: Final = 64
-"""Ended runs whose task is kept rendered: those that many clients wait for at once."""
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
 _GREPPED: Final = ("id", "status")
@@ -114,7 +112,9 @@ def task_body(job: Job, run: Run, public_url: str) -> bytes:
     answers differ in id and time alone."""
     if not run.is_final:
         return to_json(task_object(job, run, public_url))
-    mould = _moulds.of(run, job.verdict, public_url)
+    mould = _moulds.of(
+        run, job.verdict, public_url, made=lambda: _mould(run, job.verdict, public_url)
+    )
     created = b'"created":%d' % int(job.created_at)
     return mould.replace(_MOULD_CREATED, created, 1).replace(_MOULD_ID, job.id.encode())
 
@@ -122,32 +122,11 @@ def task_body(job: Job, run: Run, public_url: str) -> bytes:
 _MOULD_JOB: Final = Job("task-unified-mould-5f0c8e1b7a64", "", "", Verdict.HIT, 2**53 - 1)
 _MOULD_ID: Final = _MOULD_JOB.id.encode()
 _MOULD_CREATED: Final = b'"created":%d' % int(_MOULD_JOB.created_at)
+_moulds: Final = Moulds()
 
 
-class _Moulds:
-    """Found by the run's id and told by the run itself, mostly the very same: to hash the whole of
-    a run, and compare it, takes ten times as long as filling its mould."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[str, Verdict, str], tuple[Run, bytes]] = {}
-
-    def of(self, run: Run, verdict: Verdict, public_url: str) -> bytes:
-        name = (run.id, verdict, public_url)
-        known = self._made.get(name)
-        if known is not None and known[0] is run:
-            return known[1]
-        if known is not None and known[0] == run:
-            mould = known[1]
-        else:
-            mould = to_json(task_object(replace(_MOULD_JOB, verdict=verdict), run, public_url))
-        self._made.pop(name, None)
-        if len(self._made) >= MOULDS:
-            del self._made[next(iter(self._made))]
-        self._made[name] = (run, mould)
-        return mould
-
-
-_moulds: Final = _Moulds()
+def _mould(run: Run, verdict: Verdict, public_url: str) -> bytes:
+    return to_json(task_object(replace(_MOULD_JOB, verdict=verdict), run, public_url))
 
 
 def task_row(job: Job, run: Run) -> dict[str, object]:
