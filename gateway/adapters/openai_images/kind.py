@@ -19,7 +19,7 @@ from gateway.core.runs.docket import Tokens
 
 NAME: Final = "openai"
 
-SPOOL_LIFE_SECONDS: Final = 7 * 86_400.0
+SPOOL_LIFE_SECONDS: Final = 60 * 86_400.0
 """For so long a disk may be full, or the node away on whose disk an answer lies."""
 
 MAX_N: Final = 10

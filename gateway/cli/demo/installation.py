@@ -1,5 +1,5 @@
-"""What the demo shows: a gateway in front of a simulated EvoLink and a simulated OpenAI, all on free
-loopback ports."""
+"""What the demo shows: a gateway in front of a simulated EvoLink and a simulated OpenAI, each on a
+free port of loopback."""
 
 from __future__ import annotations
 
