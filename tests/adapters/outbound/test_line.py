@@ -1,4 +1,4 @@
-"""The way to a vendor: what is on the wire, what is bounded, and when a request is said to have left."""
+"""The way to a vendor: what is on the wire, what is bounded, when a request has left."""
 
 from __future__ import annotations
 
