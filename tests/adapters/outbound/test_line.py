@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
@@ -118,3 +120,8 @@ async def test_what_breaks_off_behind_the_leave_had_left(
         await one.ask(call(server), sure=sure)
     await one.aclose()
     assert caught.value.left and asked == [0] and len(server.requests) == 1
+
+
+def test_the_library_is_not_there_before_the_first_call() -> None:
+    told = "import gateway.wiring, sys; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
