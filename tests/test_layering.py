@@ -28,6 +28,7 @@ ADAPTERS = (
     "gateway.adapters.metrics",
     "gateway.adapters.openai_images",
     OUTBOUND,
+    "gateway.adapters.own_files",
     "gateway.adapters.own_links",
     "gateway.adapters.pictures",
     "gateway.adapters.response_cache",

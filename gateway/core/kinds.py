@@ -43,6 +43,8 @@ class Kind:
 
     `is_whole`: a submit is the whole work, takes as long as it and brings the pictures; upstream
     has no task to ask after, what is lost cannot be had again, and nothing is ever sent twice.
+    `brings_references`: reference pictures are read here and sent along, so their links need not
+    lead anywhere but here.
     `link_life_seconds` is how long result links live; None: as long as their run needs them.
     `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
     behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can);
@@ -51,6 +53,7 @@ class Kind:
 
     name: str
     is_whole: bool = False
+    brings_references: bool = False
     link_life_seconds: float | None = LINK_LIFE_SECONDS
     misfit: Callable[[Order, str], str | None] = _fits
     besides: Callable[[Order, Rates | None], int] = _nothing

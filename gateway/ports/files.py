@@ -1,11 +1,22 @@
-"""The file store of one vendor account, and a form on its way there."""
+"""A store of files, a vendor account's or the gateway's own, and a form on its way there."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
+
+OWN_STORE: Final = ":own"
+"""What the gateway's own store is called where others have their upstream's name: none is so."""
+
+_ZONE: Final = timezone(timedelta(hours=8))
+
+
+def file_time(at: float) -> str:
+    """An instant as the file API tells it, which has a zone of its own."""
+    return datetime.fromtimestamp(int(at), _ZONE).isoformat()
 
 
 class FormField(StrEnum):
@@ -32,6 +43,7 @@ class StoredFile:
     """A file that upstream has taken. `urls` is every link that it named for the file.
 
     `answer` is the whole answer, in upstream's shape, without the folder that we put in front.
+    `digest` is the SHA-256 (hex) of its bytes where the store tells it.
     """
 
     id: str
@@ -40,10 +52,11 @@ class StoredFile:
     urls: tuple[str, ...]
     expires_at: float | None
     answer: Mapping[str, object]
+    digest: str = ""
 
 
 class FileStore(Protocol):
-    """The file store of one vendor account, used with the organisation's key.
+    """The file store of one vendor account, used with the organisation's key; or our own.
 
     `folder` is where a file goes: the caller's own wish lies inside it, whatever that says, and
     no answer shows it. Every method raises `UpstreamRefusal` with the store's own words when the

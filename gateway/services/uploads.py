@@ -1,5 +1,7 @@
 """The story of an uploaded file: it goes up under the organisation's key, and is the team's.
 
+Where no upstream has a file store it goes into the gateway's own.
+
 What a team uploads is written into the ledger with the digest of its bytes. That record is the
 list the team sees, its right to delete, and the reason why the same reference picture under
 another link is still the same order. Who names files upstream, and how, is the adapter's affair.
@@ -80,7 +82,8 @@ class Answered:
 class Uploads:
     """Uploads, the team's list, quota and deletion.
 
-    `stores` names the file stores in the order of the settings; new files go to the first.
+    `stores` names the file stores, those of the settings in their order and at the end our own;
+    new files go to the first.
     """
 
     def __init__(
@@ -97,10 +100,17 @@ class Uploads:
         self._clock = clock
         self._places = Shares(UPLOADS_AT_ONCE, waiting=UPLOADS_WAITING, what="uploads")
 
-    async def upload_form(self, team: Team, form: AsyncIterator[FormPiece]) -> Answered:
+    @property
+    def usual(self) -> str:
+        """The store that new files go to."""
+        return self._store()[0]
+
+    async def upload_form(
+        self, team: Team, form: AsyncIterator[FormPiece], *, into: str | None = None
+    ) -> Answered:
         """Sends a form's file on while it comes in. Raises what the file store's port raises,
         `RequestTooLarge`, or `InvalidRequest` when the form has no file in it."""
-        name, store = self._store()
+        name, store = self._store(into)
         sum_ = _Sum(self._current.policy.upload_limit_bytes)
         async with aclosing(sum_.over(form)) as counted:
             call = store.upload_form(counted, folder=_folder(team))
@@ -118,7 +128,8 @@ class Uploads:
         return await self._record(team, name, stored, file.digest, seconds)
 
     async def upload_link(self, team: Team, url: str, fields: Mapping[FormField, str]) -> Answered:
-        """Has upstream fetch a file. Nobody here sees its bytes, so its digest stays unknown."""
+        """Has the store fetch a file. Where that is upstream's, nobody here sees its bytes, so its
+        digest stays unknown."""
         schemes = frozenset({"http", "https"})
         if problem := check_url(url, schemes=schemes, allow_private=True):
             raise InvalidRequest(f"file_url: {problem}", param="file_url")
@@ -153,10 +164,10 @@ class Uploads:
         log.info("file deleted", team=team.name, file=file_id)
         return Answered(answer, seconds)
 
-    def _store(self) -> tuple[str, FileStore]:
-        for name, store in self._stores().items():
-            return name, store
-        raise NotFound("There is no file store: no upstream in the settings has a files_url.")
+    def _store(self, name: str | None = None) -> tuple[str, FileStore]:
+        stores = self._stores()
+        name = next(iter(stores)) if name is None else name
+        return name, stores[name]
 
     async def _taken(
         self, team: Team, call: Coroutine[object, object, StoredFile]
@@ -173,7 +184,7 @@ class Uploads:
             id=stored.id,
             team=team.name,
             upstream=upstream,
-            digest=digest,
+            digest=stored.digest or digest,
             name=stored.name,
             size_bytes=stored.size_bytes,
             urls=stored.urls,

@@ -21,6 +21,7 @@ from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.line import AiohttpLine
 from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
@@ -40,6 +41,7 @@ from gateway.config.notices import proxy_notices
 from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.core.policy import Current
+from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
 from gateway.ports.outbound import Callbacks, Links
@@ -76,8 +78,8 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsDeps:
-    """What all clients share. `pictures` are those that are kept. `callback_url` gives the address at which upstream may call about a
-    run; in `spool` lies what upstreams have answered."""
+    """What all clients share. `pictures` are those that are kept; in `spool` lies what upstreams
+    have answered. `callback_url` gives the address at which upstream may call about a run."""
 
     trust: Trust
     clock: Clock
@@ -177,12 +179,22 @@ class Connections:
 
     def _ways(self, name: str, entry: UpstreamEntry) -> Ways:
         return Ways(
+            lines=self._lines(name, entry),
             transports=partial(self._transports, name, entry),
             fetcher=self._fetcher(name, entry),
             references=self.references,
             callback_url=self._deps.callback_url,
             spool=self._deps.spool,
             current=self._deps.current,
+        )
+
+    def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], VendorLine]:
+        """Ways to an upstream itself."""
+        return partial(
+            AiohttpLine,
+            self._upstream_names[name],
+            tls=self._trust.upstreams,
+            proxy=convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url),
         )
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Mapping
 
+from gateway.adapters.own_files import SWEEP_SECONDS as SWEEP_FILES_SECONDS
+from gateway.adapters.own_files import OwnFiles, OwnFilesDeps
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
 from gateway.background.maintenance import Maintenance
 from gateway.background.runs import SWEEP_SECONDS, RunBounds, RunsDeps, Worker
@@ -15,6 +18,7 @@ from gateway.config import Settings, digest, managed
 from gateway.core.model import Job, Run
 from gateway.core.policy import Current
 from gateway.ports.clock import Clock
+from gateway.ports.files import OWN_STORE, FileStore
 from gateway.process.following import Following, FollowingDeps, Own
 from gateway.process.picture_locks import PictureLocks
 from gateway.process.waiters import SHARED_SILENCE_SECONDS, SILENCE_SECONDS, Waiters
@@ -86,6 +90,9 @@ class Services:
         self.webhooks = self._make_webhooks(settings)
         self.worker = self._make_worker(settings)
         self.maintenance.each("spool", SWEEP_SECONDS, self.worker.sweep)
+        self.spool_folder = adapters.folder / "forms"
+        self.own_files = self._make_own_files()
+        self.maintenance.also("own files", SWEEP_FILES_SECONDS, self.own_files.sweep)
         self.references = References(
             ledger, connections.references, proof=adapters.pictures, clock=clock
         )
@@ -93,7 +100,6 @@ class Services:
         told = ToldTasks(lambda: adapters.cache.epoch)
         self.tasks = Tasks(ledger, self.waiters, current, told)
         self.uploads = self._make_uploads()
-        self.spool_folder = adapters.folder / "forms"
         self.edits = Edits(
             self._make_uploads(),
             proof=adapters.pictures,
@@ -131,9 +137,26 @@ class Services:
         """Whoever has one takes turns of its own."""
         return Uploads(
             self._adapters.ledger,
-            self._adapters.connections.stores,
+            self._stores,
             current=self._current,
             clock=self._clock,
+        )
+
+    def _stores(self) -> Mapping[str, FileStore]:
+        return {**self._adapters.connections.stores(), OWN_STORE: self.own_files}
+
+    def _make_own_files(self) -> OwnFiles:
+        return OwnFiles(
+            OwnFilesDeps(
+                ledger=self._adapters.ledger,
+                pictures=self._adapters.pictures,
+                proof=self._adapters.pictures,
+                in_hand=self.picture_locks.of,
+                references=self._adapters.connections.references,
+                current=self._current,
+                clock=self._clock,
+                scratch=self.spool_folder,
+            )
         )
 
     def _make_maintenance(self) -> Maintenance:

@@ -39,7 +39,8 @@ def digest(key: str) -> str:
 
 
 def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
-    """Settings as YAML (JSON is YAML) with two teams; `changes` replace whole sections or teams."""
+    """Settings as YAML (JSON is YAML) with two teams; `changes` replace whole sections or teams,
+    and `...` takes one away."""
     value: dict[str, Any] = {
         "server": {"admin_keys": [digest(ADMIN_KEY)], "shutdown_grace": "5s"},
         "storage": {"data_dir": str(data_dir), "free_space_floor": 0, **stores.of(data_dir)},
@@ -80,7 +81,8 @@ def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
 
 def merged(old: Any, new: Any) -> Any:
     if isinstance(old, dict) and isinstance(new, Mapping):
-        return {**old, **{key: merged(old.get(key), one) for key, one in new.items()}}
+        every = {**old, **{key: merged(old.get(key), one) for key, one in new.items()}}
+        return {key: one for key, one in every.items() if one is not ...}
     return new
 
 

@@ -345,10 +345,12 @@ async def test_a_store_that_is_down_or_knows_no_key(a_house: House, tmp_path: Pa
     assert answer.status_code == 200
 
 
-async def test_no_store_at_all(tmp_path: Path) -> None:
+async def test_without_a_store_upstream_the_gateways_own_takes_files(tmp_path: Path) -> None:
     async with house(tmp_path, upstreams={"evolink": {"files_url": None}}) as one:
-        assert is_refusal(await stream(one, png()), 404)
-        assert is_refusal(await one.client.get(f"{BASE}/quota", headers=auth()), 404)
+        answer = await stream(one, picture := png())
+        link = answer.json()["data"]["file_url"]
+        assert (await one.client.get(httpx.URL(link).path)).content == picture
+        assert len(one.sandbox.state.files) == 0
 
 
 ODD_ANSWERS = [

@@ -92,13 +92,18 @@ async def vendors(
     evolink: SandboxOptions = FAST,
     openai: OpenAIOptions = QUICK,
     upstream: dict[str, Any] | None = None,
+    alone: bool = False,
     routes: tuple[dict[str, Any], ...] = (CHEAP, DEAR),
     **changes: Any,
 ) -> AsyncIterator[Vendors]:
+    """`alone`: OpenAI is the only upstream of the settings."""
     async with running_sandbox(evolink) as one, running_openai(openai) as other:
         settings: dict[str, Any] = {
-            "upstreams": {"openai": openai_upstream(other.api_url, **(upstream or {}))},
-            "models": {MODEL: model(*routes)},
+            "upstreams": {
+                "openai": openai_upstream(other.api_url, **(upstream or {})),
+                **({"evolink": ...} if alone else {}),
+            },
+            "models": {MODEL: model(*routes), **({"gpt-image-1.5": ...} if alone else {})},
             **changes,
         }
         house = await opened(one, folder, **settings)

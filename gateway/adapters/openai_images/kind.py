@@ -211,4 +211,11 @@ _CHECKS: Final[Mapping[str, Callable[[object, Family], str | None]]] = {
     "size": _size,
 }
 
-KIND: Final = Kind(name=NAME, is_whole=True, link_life_seconds=None, misfit=misfit, besides=besides)
+KIND: Final = Kind(
+    name=NAME,
+    is_whole=True,
+    brings_references=True,
+    link_life_seconds=None,
+    misfit=misfit,
+    besides=besides,
+)

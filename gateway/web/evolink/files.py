@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from gateway.core.catalog import Team
 from gateway.core.model import Upload
 from gateway.core.policy import Current
 from gateway.errors import GatewayError, InvalidRequest, NotFound, UpstreamError, UpstreamRefusal
+from gateway.ports.files import file_time
 from gateway.services.uploads import Answered, Uploads
 from gateway.web import chapters
 from gateway.web.body import read_object
@@ -39,7 +39,6 @@ TOO_LARGE: Final = 40001
 PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
 _MAX_PAGE: Final = 1_000_000
-_ZONE: Final = timezone(timedelta(hours=8))  # the file API tells its times in this one
 
 FILE_ANSWER: Final = Component(
     "File",
@@ -184,7 +183,7 @@ def _listed(uploads: Sequence[Upload]) -> list[dict[str, object]]:
             "file_id": upload.id,
             "file_name": upload.name,
             "file_size": upload.size_bytes,
-            "upload_time": datetime.fromtimestamp(int(upload.created_at), _ZONE).isoformat(),
+            "upload_time": file_time(upload.created_at),
         }
         for upload in uploads
     ]

@@ -1,5 +1,5 @@
-"""Edits: the pictures that come with a request go up to upstream's file store, and their links
-take their place in the order.
+"""Edits: the pictures that come with a request go up to upstream's file store, or into our own, and
+their links take their place in the order.
 
 Bytes come in on disk and are proven to be pictures before anything goes up. What is up already
 does not go up again, so that a repeated edit is the same order and hits the cache.
@@ -21,7 +21,7 @@ from gateway.core.picture_errors import NotAPicture, PictureTooLarge, StoreFull,
 from gateway.core.policy import Policy
 from gateway.errors import InvalidRequest, UpstreamError
 from gateway.ports.clock import Clock
-from gateway.ports.files import FormFile, FormPiece
+from gateway.ports.files import OWN_STORE, FormFile, FormPiece
 from gateway.ports.pictures import Proof
 from gateway.process.shares import Shares
 from gateway.services.decisions import Room
@@ -96,7 +96,7 @@ class Edits:
             )
             pictures, mask = _sorted_out(form.files, policy.catalog.models[order.model])
             proven = [await self._proven(team, file) for file in (*pictures, *mask)]
-            links = await self._links(request, team, proven)
+            links = await self._links(request, team, policy.catalog.models[order.model], proven)
         wish.body["image_urls"] = links[: len(pictures)]
         if mask:
             wish.body["mask_url"] = links[-1]
@@ -120,13 +120,34 @@ class Edits:
         return picture, file.path
 
     async def _links(
-        self, request: Request, team: Team, proven: Sequence[tuple[Picture, Path]]
+        self,
+        request: Request,
+        team: Team,
+        model: ImageModel,
+        proven: Sequence[tuple[Picture, Path]],
     ) -> list[str]:
-        """The link of each picture in upstream's file store; what is not there yet goes up."""
-        known = await self._known(team)
+        """The link of each picture. While upstream's file store is out of reach our own will do,
+        if one of the model's upstreams gets its pictures from here."""
+        store = self._files.usual
+        try:
+            return await self._links_in(request, team, store, proven)
+        except UpstreamError as error:
+            if store == OWN_STORE or not _takes_ours(model):
+                raise
+            log.warning("edit kept here", team=team.name, store=store, reason=error.message)
+            return await self._links_in(request, team, OWN_STORE, proven)
+
+    async def _links_in(
+        self, request: Request, team: Team, store: str, proven: Sequence[tuple[Picture, Path]]
+    ) -> list[str]:
+        """The link of each picture in this store; what is not there yet goes up.
+
+        Into our own all of them go each time: what lies there is not kept twice, and stays longer.
+        """
+        known = {} if store == OWN_STORE else await self._known(team)
         for picture, path in proven:
             if picture.digest not in known:
-                answered = await self._files.upload_form(team, _form(picture, path))
+                answered = await self._files.upload_form(team, _form(picture, path), into=store)
                 add_upstream_seconds(request, answered.upstream_seconds)
                 known |= _by_digest([answered.upload] if answered.upload else [])
         try:
@@ -139,7 +160,13 @@ class Edits:
         """The team's files upstream as digest → link, without those about to be forgotten."""
         until = self._clock() + SPARE_SECONDS
         uploads, _ = await self._files.page(team, 1, UPLOADS_LOOKED_AT)
-        return _by_digest([upload for upload in uploads if upload.expires_at > until])
+        return _by_digest(
+            [one for one in uploads if one.expires_at > until and one.upstream != OWN_STORE]
+        )
+
+
+def _takes_ours(model: ImageModel) -> bool:
+    return any(route.kind.brings_references for route in model.routes)
 
 
 def _by_digest(uploads: Sequence[Upload]) -> dict[str, str]:

@@ -30,7 +30,13 @@ from gateway.web import chapters
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import ORDER_ERRORS, N, decision_headers, read_key
+from gateway.web.evolink.images import (
+    ORDER_ERRORS,
+    N,
+    decision_headers,
+    freshness_of,
+    read_key,
+)
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
@@ -168,7 +174,7 @@ class OpenAI:
         """Orders the wish, waits for the pictures and answers with them."""
         sent = self._sent(request)
         with self._service.reading(team, sent):
-            freshness, key = wire.read_freshness(request.headers), read_key(request)
+            freshness, key = freshness_of(request), read_key(request)
         sent = replace(sent, key=key)
         answer = await self._ordered(team, wish, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)

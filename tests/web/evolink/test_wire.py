@@ -35,6 +35,7 @@ from gateway.errors import (
     Unavailable,
     UpstreamRefusal,
 )
+from gateway.web.evolink import wire
 from gateway.web.evolink.wire import (
     cache_status,
     error_body,
@@ -463,3 +464,26 @@ def test_the_answer_tells_what_the_cache_did(
         assert bool(equals) == bool(allowed[key]) and re.fullmatch(allowed[key], item)
     keys = [parameter.partition("=")[0] for parameter in parameters]
     assert ("hit" in keys) != ("fwd" in keys) and len(set(keys)) == len(keys)
+
+
+def test_a_run_that_is_told_differently_by_now_is_rendered_anew() -> None:
+    """It is found by its id: what erased its words, or tried it again, made another one of it."""
+    run = a_run(S.DONE)
+    first = wire.task_body(a_job(V.HIT), run, BASE)
+    assert wire.task_body(a_job(V.HIT), replace(run), BASE) == first
+    for changed in (
+        replace(run, model="another"),
+        run,
+        replace(run, kept=KEPT[:1]),
+        a_run(S.FAILED),
+    ):
+        expected = to_json(task_object(a_job(V.HIT), changed, BASE))
+        assert wire.task_body(a_job(V.HIT), changed, BASE) == expected
+
+
+def test_as_many_runs_are_kept_rendered_as_many_clients_wait_for() -> None:
+    moulds = wire._Moulds()
+    for number in range(wire.MOULDS + 5):
+        moulds.of(replace(a_run(S.DONE), id=f"run_{number}"), V.HIT, BASE)
+    assert len(moulds._made) == wire.MOULDS
+    assert ("run_4", V.HIT, BASE) not in moulds._made

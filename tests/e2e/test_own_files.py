@@ -1,0 +1,240 @@
+"""The gateway's own file store: edits and uploads where no upstream has one, or it is down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2 as httpx
+import openai
+import pytest
+import pytest_asyncio
+from house import OTHER_KEY
+from sdk import drawn, sdk
+from test_files import BASE, auth, encoded, listed, png, stream
+from two_vendors import CHEAP, DEAR, MODEL, ONLY_OPENAI, Vendors, vendors
+
+from gateway.adapters import own_files
+from gateway.core.transaction import Keys
+
+DAY: Final = 86_400.0
+
+
+class Clock:
+    """The machine's, and what a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest_asyncio.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[Vendors]:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        yield one
+
+
+async def adds_up(one: Vendors) -> None:
+    assert await one.house.violations() == []
+    assert await one.spent_usd_micros() == one.billed_usd_micros
+
+
+def kept(one: Vendors) -> set[bytes]:
+    """All pictures that lie in the store."""
+    found = (one.house.folder / "pictures").glob("??/*")
+    return {path.read_bytes() for path in found if path.suffix != ".json"}
+
+
+async def fetched(one: Vendors, link: str) -> httpx.Response:
+    return await one.house.client.get(httpx.URL(link).path)
+
+
+async def test_an_edit_is_paid_once_and_a_repeated_one_is_a_hit(alone: Vendors) -> None:
+    wish: Any = {
+        "model": MODEL,
+        "image": [drawn("red"), drawn("green", "JPEG")],
+        "mask": drawn("white"),
+        "prompt": "all together",
+    }
+    async with sdk(alone.house) as client:
+        edits = client.images.with_raw_response
+        first = await edits.edit(**wish)
+        again = await edits.edit(**wish)
+    assert "fwd=miss" in first.headers["cache-status"]
+    assert again.headers["cache-status"].startswith("image-gateway; hit")
+    assert first.parse().data[0].b64_json == again.parse().data[0].b64_json
+    assert alone.openai.state.image_requests == 1
+    assert alone.openai.state.requests[-1].path.endswith("/edits")
+    assert {drawn("red"), drawn("green", "JPEG"), drawn("white")} < kept(alone)
+    assert (await listed(alone.house))["total"] == 3
+    assert list((alone.house.folder / "forms").iterdir()) == []
+    await adds_up(alone)
+
+
+async def test_what_is_no_picture_is_refused_before_money_moves(alone: Vendors) -> None:
+    async with sdk(alone.house) as client:
+        for content in (b"hello", drawn("red")[:60]):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.edit(model=MODEL, image=("a.png", content), prompt="x")
+            assert refused.value.param == "image"
+    for content in (b"hello", drawn("red")[:60], drawn("red", "GIF")):
+        for answer in (await stream(alone.house, content), await encoded(alone.house, content)):
+            told = answer.json()
+            assert (answer.status_code, told["code"], told["success"]) == (400, 400, False)
+            assert "not a whole JPEG, PNG or WebP picture" in told["msg"]
+    assert alone.openai.state.image_requests == await alone.spent_usd_micros() == 0
+    assert kept(alone) == set() and (await listed(alone.house))["total"] == 0
+    assert list((alone.house.folder / "forms").iterdir()) == []
+
+
+async def test_a_file_goes_up_is_named_in_an_order_and_is_listed(alone: Vendors) -> None:
+    one, picture = alone.house, png()
+    answer = await stream(one, picture, name="a/cat 1.png", upload_path="../pets/./x")
+    data = answer.json()["data"]
+    assert data["file_url"].startswith(f"{one.gateway.current.policy.public_url}/pictures/")
+    assert (data["file_name"], data["upload_path"]) == ("cat_1.png", "pets/x")
+    assert (data["file_size"], data["mime_type"]) == (len(picture), "image/png")
+    assert (await fetched(alone, data["file_url"])).content == picture
+    (shown,) = (await listed(one))["files"]
+    assert shown == {name: data[name] for name in shown}
+    quota = (await one.client.get(f"{BASE}/quota", headers=auth())).json()["data"]
+    assert (quota["used_files"], quota["remain_files"]) == (1, own_files.MAX_FILES - 1)
+
+    task = await alone.made("bluer", image_urls=[data["file_url"]])
+    assert task["status"] == "completed"
+    assert alone.openai.state.requests[-1].path.endswith("/edits")
+    twice = (await encoded(one, picture, file_name="other.png")).json()["data"]
+    assert (twice["file_id"], twice["file_url"]) == (data["file_id"], data["file_url"])
+    again = (await alone.post("bluer", image_urls=[twice["file_url"]])).json()
+    assert again["results"] == task["results"]
+    await adds_up(alone)
+
+
+async def test_another_team_neither_sees_nor_deletes_a_file(alone: Vendors) -> None:
+    one, picture = alone.house, png()
+    mine = (await stream(one, picture)).json()["data"]
+    path = f"{BASE}/{mine['file_id']}"
+    assert (await listed(one, OTHER_KEY))["total"] == 0
+    assert (await one.client.delete(path, headers=auth(OTHER_KEY))).status_code == 404
+    theirs = (await stream(one, picture, key=OTHER_KEY)).json()["data"]
+    assert theirs["file_id"] == mine["file_id"], "equal bytes"
+    assert (await one.client.delete(path, headers=auth())).status_code == 200
+    assert (await one.client.delete(path, headers=auth())).status_code == 404
+    assert ((await listed(one))["total"], (await listed(one, OTHER_KEY))["total"]) == (0, 1)
+    assert (await fetched(alone, theirs["file_url"])).content == picture
+
+
+async def test_a_link_is_fetched_from_where_references_may_lie(tmp_path: Path) -> None:
+    async def up(one: Vendors, url: str) -> httpx.Response:
+        return await one.house.client.post(
+            f"{BASE}/upload/url", json={"file_url": url}, headers=auth()
+        )
+
+    inside = {"allow_private_addresses": True}
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, references=inside) as one:
+        elsewhere = one.evolink.state.files.put(
+            picture := png(), name="x.png", original_name="x.png", folder=""
+        )
+        data = (await up(one, f"{one.evolink.base_url}/{elsewhere.path}")).json()["data"]
+        assert (await fetched(one, data["file_url"])).content == picture
+        text = await up(one, f"{one.house.http.base_url}/healthz")
+        assert text.status_code == 400 and "file_url" in text.json()["msg"]
+    async with vendors(tmp_path / "strict", routes=ONLY_OPENAI, alone=True) as one:
+        refused = await up(one, f"{one.evolink.base_url}/x.png")
+        assert refused.status_code == 400
+        assert "an address that the gateway may not call" in refused.json()["msg"]
+        assert kept(one) == set()
+
+
+async def test_bytes_go_some_time_after_the_file_unless_a_run_made_them(tmp_path: Path) -> None:
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        files = one.house.gateway.services.own_files
+        first, second = png(), png()
+        link = (await stream(one.house, first)).json()["data"]["file_url"]
+        deleted = (await stream(one.house, second)).json()["data"]
+        path = f"{BASE}/{deleted['file_id']}"
+        assert (await one.house.client.delete(path, headers=auth())).status_code == 200
+        task = await one.made("bluer", image_urls=[link])
+        (result,) = task["results"]
+        made = (await fetched(one, result)).content
+        await stream(one.house, made)
+
+        clock.ahead = 4 * DAY
+        await files.sweep()
+        assert (await listed(one.house))["total"] == 0
+        assert {first, second, made} <= kept(one), "an order of the last moment may need them"
+        await stream(one.house, first)
+
+        clock.ahead = 6 * DAY
+        await files.sweep()
+        assert kept(one) == {first, made}
+        digest = httpx.URL(result).path.rpartition("/")[2].partition(".")[0]
+        pictures = await one.house.gateway.ledger.transact(
+            Keys(picture=digest), lambda view: (view.pictures, _nothing())
+        )
+        assert len(pictures) == 1 and (await fetched(one, result)).content == made
+
+        clock.ahead = 12 * DAY
+        await files.sweep()
+        assert kept(one) == {made}
+        quota = (await one.house.client.get(f"{BASE}/quota", headers=auth())).json()["data"]
+        assert quota["used_files"] == 0
+        assert await one.house.violations() == []
+
+
+def _nothing() -> Any:
+    from gateway.core.transaction import Writes
+
+    return Writes()
+
+
+async def test_bytes_that_an_operator_took_away_come_back_with_the_next_edit(
+    alone: Vendors,
+) -> None:
+    """They were proven before, and the record of the store is still there."""
+    async with sdk(alone.house) as client:
+        await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
+        for path in (alone.house.folder / "pictures").glob("??/*"):
+            if path.read_bytes() == drawn("red"):
+                path.unlink()
+        await client.images.edit(model=MODEL, image=drawn("red"), prompt="greener")
+    assert alone.openai.state.image_requests == 2 and drawn("red") in kept(alone)
+    await adds_up(alone)
+
+
+async def test_it_is_full_at_some_point(alone: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_files, "MAX_FILES", 1)
+    first = png()
+    assert (await stream(alone.house, first)).status_code == 200
+    assert (await stream(alone.house, png())).status_code == 503
+    assert (await stream(alone.house, first)).status_code == 200
+
+
+async def test_an_edit_goes_to_openai_while_the_store_upstream_is_down(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=(CHEAP, DEAR)) as one, sdk(one.house) as client:
+        edits = client.images.with_raw_response
+        await one.evolink.refuse_connections()
+        made = await edits.edit(model=MODEL, image=drawn("red"), prompt="bluer")
+        assert "fwd=miss" in made.headers["cache-status"]
+        assert one.openai.state.requests[-1].path.endswith("/edits")
+        await one.evolink.accept_connections()
+        again = await edits.edit(model=MODEL, image=drawn("red"), prompt="bluer")
+        assert again.headers["cache-status"].startswith("image-gateway; hit")
+        (upload,) = one.evolink.state.files.newest_first()
+        assert upload.content == drawn("red"), "what is made there needs a link that leads there"
+        assert one.openai.state.image_requests == 1
+        await adds_up(one)
+
+
+async def test_without_a_route_that_takes_them_from_here_it_fails(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=(CHEAP,)) as one:
+        async with sdk(one.house, max_retries=0) as client:
+            await one.evolink.refuse_connections()
+            with pytest.raises(openai.APIStatusError) as refused:
+                await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
+        assert refused.value.status_code == 502 and kept(one) == set()
