@@ -36,7 +36,6 @@ def sandbox_settings(
     base_url: str,
     data_dir: Path,
     *,
-    host: str = "127.0.0.1",
     port: int = 8080,
     public_url: str | None = None,
     openai_url: str | None = None,
@@ -47,7 +46,7 @@ def sandbox_settings(
     """
     value: dict[str, Any] = {
         "server": {
-            "host": host,
+            "host": "127.0.0.1",
             "port": port,
             "public_url": public_url,
             "admin_keys": [digest_of(ADMIN_KEY)],

@@ -42,8 +42,8 @@ class Ways:
     """What leads out of here to one upstream, and what lies here of it.
 
     `lines` makes ways to the upstream itself, `transports` the way to an address; `fetcher` fetches
-    result links, `references` what a team's links name. `callback_url` gives where upstream may call
-    about a run.
+    result links, `references` what a team's links name. `callback_url` gives where upstream may
+    call about a run.
     """
 
     lines: Callable[[LineBounds], VendorLine]

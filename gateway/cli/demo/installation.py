@@ -1,5 +1,4 @@
-"""What the demo shows: a gateway in front of a simulated EvoLink and a simulated OpenAI, each on a
-free port of loopback."""
+"""What the demo shows: a gateway in front of two simulated vendors, all on free loopback ports."""
 
 from __future__ import annotations
 
