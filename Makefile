@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test test-cluster hostile bench soak kills screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test test-cluster hostile bench soak kills orders screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,9 @@ soak: $(DEVELOPMENT) ## run a gateway under load, faults and restarts (MINUTES=5
 
 kills: $(DEVELOPMENT) ## kill a gateway under load at random moments (KILLS=1000): is anything paid twice or lost?
 	@IMAGE_GATEWAY_TEST_KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/e2e/test_crash.py -k killed_dozens
+
+orders: $(DEVELOPMENT) ## send a gateway many orders (ORDERS=50000): does its memory stay flat?
+	@IMAGE_GATEWAY_TEST_ORDERS=$(or $(ORDERS),50000) $(BIN)/python -m pytest tests/e2e/test_processes.py -k memory_is_flat --timeout 7200
 
 screenshots: $(DEVELOPMENT) ## take the pictures in docs/ anew, of the console and the demo (needs Chromium)
 	@$(BIN)/python docs/screenshots.py
