@@ -14,7 +14,7 @@ import openai
 import pytest
 import pytest_asyncio
 import stores
-from house import OTHER_KEY
+from house import OTHER_KEY, until
 from PIL import Image
 from sdk import drawn, sdk
 from test_files import BASE, auth, encoded, listed, png, stream
@@ -247,3 +247,14 @@ async def test_without_a_route_that_takes_them_from_here_it_fails(tmp_path: Path
             with pytest.raises(openai.APIStatusError) as refused:
                 await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
         assert refused.value.status_code == 502 and kept(one) == set()
+
+
+async def test_a_gateway_removes_them_unasked_also_those_of_the_one_before(tmp_path: Path) -> None:
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        assert (await stream(one.house, picture := png())).status_code == 200
+        assert kept(one) == sums(picture)
+    clock.ahead = 5.1 * DAY
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        await until(lambda: kept(one) == set())
+        assert await one.house.violations() == []
