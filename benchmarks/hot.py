@@ -16,7 +16,16 @@ ORDERS: Final = "/v1/images/generations"
 OPENAI: Final = "/openai/v1/images/generations"
 ORDER: Final = {"model": "quick", "prompt": "the same again"}
 HELD: Final = {"model": "model-0", "prompt": "held while it is asked after"}
-CASES: Final = ("hit", "openai-hit", "poll", "poll-running", "join", "304", "picture")
+CASES: Final = (
+    "hit",
+    "openai-hit",
+    "poll",
+    "poll-running",
+    "join",
+    "304",
+    "picture",
+    "picture-files",
+)
 WAIT: Final = {"Prefer": "wait=60"}
 
 
@@ -28,9 +37,12 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
         gateways = [one.add_gateway(_named(tree), tree=tree) for tree in trees]
         sent = {each: ways(each) for each in gateways}
         contenders = []
-        if set(cases) - {"picture"}:
+        if set(cases) - {"picture", "picture-files"}:
             contenders.append(_floor("floor", floor, Way(ORDERS, json.dumps(ORDER))))
         for case in (each for each in CASES if each in cases):
+            if case == "picture-files":
+                contenders += _in_front(one, gateways[0], sent[gateways[0]]["picture"])
+                continue
             if case == "picture":
                 contenders += _nginx(one, gateways[0])
             beside = "nginx" if case == "picture" else floor.name
@@ -74,3 +86,9 @@ def _nginx(one: Stand, gateway: Server) -> list[Contender]:
     if server is None:
         return []
     return [_floor("picture", server, Way(f"/{file.name}", headers=()))]
+
+
+def _in_front(one: Stand, gateway: Server, way: Way) -> list[Contender]:
+    """nginx in front of it, as `deploy/nginx.conf` has it send pictures from their files."""
+    server = one.add_nginx_in_front(gateway)
+    return [] if server is None else [Contender("picture-files", server, way, "nginx")]

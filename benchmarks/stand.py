@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from cluster.gateways import PROXIES, Replica
 from cluster.ports import free_ports
 from cluster.programs import DIRECT, Program
 
-from benchmarks import installation, machine
+from benchmarks import installation, machine, nginx
 from benchmarks.load import Plan
 from benchmarks.processors import family, processor_seconds
 from gateway.wiring import LEDGER_NAME
@@ -33,17 +32,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 OPEN: Final = "SELECT count(*) FROM runs WHERE state NOT IN ('done', 'failed')"
 ENDED: Final = "SELECT count(*) FROM runs WHERE state = ?"
 SETTLE_SECONDS: Final = 180.0
-NGINX: Final = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/errors; {user}
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; etag on;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  types {{ image/png png; }}
-  server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +152,23 @@ class Stand:
 
     def add_nginx(self, files: Path) -> Server | None:
         """With sendfile; None where it is not installed."""
-        nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        if nginx is None:
+        return self._add_nginx("nginx", lambda port: nginx.of_files(port, files))
+
+    def add_nginx_in_front(self, gateway: Server) -> Server | None:
+        """Which sends the gateway's pictures from their files; None where it is not installed."""
+        pictures = self.folder / gateway.name / "data" / "pictures"
+        return self._add_nginx(
+            f"nginx before {gateway.name}",
+            lambda port: nginx.in_front(port, gateway.port, pictures),
+        )
+
+    def _add_nginx(self, name: str, inside: Callable[[int], str]) -> Server | None:
+        program = nginx.program()
+        if program is None:
             return None
         (port,) = free_ports(1)
-        user = "user root;" if os.geteuid() == 0 else ""
-        file = self.folder / "nginx.conf"
-        file.write_text(NGINX.format(folder=self.folder, port=port, root=files, user=user))
-        return self.start("nginx", nginx, "-c", str(file), "-e", "stderr", port=port)
+        file = nginx.written(self.folder / f"{name} conf", inside(port))
+        return self.start(name, program, "-c", str(file), "-e", "stderr", port=port)
 
     def release(self) -> None:
         """What upstream holds is done."""

@@ -1,6 +1,6 @@
 """Takes the pictures that README.md and the pages show: `make screenshots`.
 
-It starts a gateway with the simulated upstream inside, lets three teams order, opens each page in
+It starts a gateway with the simulated upstreams inside, lets three teams order, opens each page in
 Chromium and writes a file for each of `SHOTS`; and it plays the demo and draws what a terminal
 shows of it. It takes less than a minute and costs nothing.
 """
@@ -236,7 +236,7 @@ class Filmed(Stage):
         self._scenes += 1
         if self._scenes == 3:
             self._film.print("\n...")
-        self._film.record = self._scenes in (1, 2, 6)
+        self._film.record = self._scenes in (1, 2, 7)
         super().step(title, text)
 
     def close(self, folder: Path) -> None:

@@ -8,18 +8,32 @@ sockets, of the server's life and of what is served.
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final
+from weakref import ref
 
 import httptools
 from starlette.types import Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 ABORT_EXTENSION = "connection.abort"
 """`scope["extensions"][ABORT_EXTENSION]["abort"]()` cuts the connection without an answer."""
 
 
+CAME_EXTENSION = "body.came"
+"""`scope["extensions"][CAME_EXTENSION]["body"](most)` is the whole body where it is here already
+and has no more bytes than so many; it is received then. None: it is to be received as ever."""
+
 CLOSE: Final = (b"connection", b"close")
 """The header that says: nothing is read behind this answer."""
+
+_SPECIAL: Final = frozenset({b"connection", b"transfer-encoding"})
 
 # A client that needs longer for a request's head, or for the whole of it, is not going to finish.
 # An application bounds the time for a body itself and answers; this ends what drips on after that.
@@ -47,6 +61,8 @@ class HttpProtocol(HttpToolsProtocol):
     _beside_body_bytes = 0
     _discarded_bytes = 0
     _patience: asyncio.TimerHandle | None = None
+    _patience_seconds: float | None = None
+    _is_fed = False
     _answers: "_AnswerTransport"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,8 +74,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._beside_body_bytes += len(data)
         rest: bytes | None = data
+        self._is_fed = True
         while rest is not None:
             rest = self._parse(rest)
+        self._is_fed = False
+        if self._patience_seconds is not None:
+            self._wait_for_client(self._patience_seconds)
         if self._beside_body_bytes > BESIDE_BODY_BYTES:
             self.transport.abort()
 
@@ -78,7 +98,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.expect_100_continue = False  # such a client would take "100" for its answer
         if not self._is_offer():
             super().on_headers_complete()
-            self.cycle.transport = self._answers  # type: ignore[assignment]
+            cycle = self.cycle
+            cycle.transport = self._answers  # type: ignore[assignment]
+            cycle.__class__ = _Cycle
+            self.scope["extensions"][CAME_EXTENSION] = {"body": partial(_came, ref(cycle))}
 
     def on_body(self, body: bytes) -> None:
         self._beside_body_bytes -= len(body)
@@ -176,12 +199,67 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _wait_for_client(self, seconds: float) -> None:
+        """From the end of the piece at hand on: most requests come in one, and need no timer."""
         self._stop_waiting()
-        self._patience = self.loop.call_later(seconds, self.transport.abort)
+        if self._is_fed:
+            self._patience_seconds = seconds
+        else:
+            self._patience = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_waiting(self) -> None:
+        self._patience_seconds = None
         if self._patience is not None:
             self._patience.cancel()
+            self._patience = None
+
+
+class _Cycle(RequestResponseCycle):
+    """uvicorn's, with a quicker way for the head of an ordinary answer.
+
+    That is checked and put together as one text: with 16 headers, each looked at by itself, it was
+    a third of what sending takes.
+    """
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and not self.response_started:
+            head = self._ordinary_head(message)
+            if head is not None:
+                self.response_started = True
+                self.waiting_for_100_continue = False
+                self.transport.write(head)
+                return
+        await super().send(message)
+
+    def _ordinary_head(self, message: Any) -> bytes | None:
+        """None of an answer whose connection closes, that says nothing of its length, or that is
+        none that may be sent."""
+        if not self.keep_alive or self.disconnected or self.flow.write_paused:
+            return None
+        headers = [*self.default_headers, *message["headers"]]
+        names = [name.lower() for name, _ in headers]
+        values = [value for _, value in headers]
+        if names.count(b"content-length") != 1 or not _SPECIAL.isdisjoint(names):
+            return None
+        if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
+            return None
+        self.expected_content_length = int(values[names.index(b"content-length")])
+        self.chunked_encoding = False
+        lines = map(b": ".join, zip(names, values, strict=True))
+        return STATUS_LINE[message["status"]] + b"\r\n".join((*lines, b"", b""))
+
+
+def _came(known: "ref[RequestResponseCycle]", most: int) -> bytes | None:
+    """What the cycle's `receive` would give, where it need not be waited for."""
+    cycle = known()
+    if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+        return None
+    if cycle.waiting_for_100_continue or not cycle.message_event.is_set():
+        return None
+    if len(cycle.body) > most:
+        return None
+    cycle.message_event.clear()
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body
 
 
 class _AnswerTransport:

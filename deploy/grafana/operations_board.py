@@ -5,6 +5,7 @@ from __future__ import annotations
 from expressions import counted, ledger, selected
 from panels import AMBER, GREEN, RED, Board, Row, lines, stat, states, table
 
+LOST = 'operation="submit",outcome="unknown"'
 NONE_IS_GOOD = ((None, GREEN), (1, RED))
 
 HEALTH = Row(
@@ -165,6 +166,24 @@ RUNS = Row(
             },
             unit="s",
             width=8,
+        ),
+        lines(
+            "Answers lost",
+            "Submits a minute whose answer was lost. They count as spent until it is known"
+            " what became of them.",
+            {
+                "{{upstream}}": "sum by (upstream) (rate("
+                f"{selected('gateway_upstream_seconds_count', LOST)}[$__rate_interval])) * 60"
+            },
+            unit="opm",
+            stacked=True,
+        ),
+        lines(
+            "Billed above the hold",
+            "By how much upstreams that bill by tokens asked for more than was held, ever."
+            " Where it grows, a price in the settings is too low.",
+            {"{{upstream}}": ledger("gateway_bill_over_hold_usd_total")},
+            unit="currencyUSD",
         ),
     ],
 )

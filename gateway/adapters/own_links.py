@@ -1,4 +1,4 @@
-"""Links to pictures of our own, read where they lie: nobody is asked, and no address has to allow it.
+"""Links to pictures of our own, read where they lie: nobody is asked, no address has to be allowed.
 
 A client that shows a picture it got here as a reference for the next one names it by the link it
 was given, which upstream may not be able to follow, and whose address may be an internal one.

@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ HANGUP = "SIGHUP"
 @click.option(
     "--sandbox",
     is_flag=True,
-    help="Run against a simulated upstream inside: needs no key and no settings file.",
+    help="Run against simulated upstreams inside: needs no key and no settings file.",
 )
 def serve_command(path: Path | None, host: str | None, port: int | None, sandbox: bool) -> None:
     """Run the gateway.
@@ -114,17 +114,21 @@ def sandbox_links(host: str | None, port: int | None) -> str | None:
 async def _serve_sandbox(host: str | None, port: int | None, public_url: str | None) -> int:
     from gateway.config import sandbox_settings
     from gateway.sandbox import SandboxOptions, running_sandbox
+    from gateway.sandbox.openai import running_openai
 
-    async with running_sandbox(SandboxOptions()) as upstream:
-        settings = sandbox_settings(upstream.base_url, SANDBOX_FOLDER, public_url=public_url)
-        places = partial(_sandbox_places, upstream.base_url)
+    async with running_sandbox(SandboxOptions()) as evolink, running_openai() as openai:
+        settings = sandbox_settings(
+            evolink.base_url, SANDBOX_FOLDER, public_url=public_url, openai_url=openai.api_url
+        )
+        upstreams = {"simulated EvoLink": evolink.base_url, "simulated OpenAI": openai.api_url}
+        places = partial(_sandbox_places, upstreams)
         return await _serve(with_address(settings, host=host, port=port), None, places)
 
 
-def _sandbox_places(upstream_url: str, base_url: str) -> list[str]:
+def _sandbox_places(upstreams: Mapping[str, str], base_url: str) -> list[str]:
     from gateway.config.sandbox import sandbox_places
 
-    places = {**sandbox_places(base_url), "simulated upstream": upstream_url}
+    places = {**sandbox_places(base_url), **upstreams}
     return [f"{name}: {place}" for name, place in places.items()]
 
 

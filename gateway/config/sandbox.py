@@ -1,4 +1,4 @@
-"""The settings of `serve --sandbox`: no file, no key, a simulated upstream on loopback.
+"""The settings of `serve --sandbox`: no file, no key, simulated upstreams on loopback.
 
 The keys are for trying things out and are written in the help: they open nothing but a gateway
 whose upstream is a simulator.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from gateway.config.build import build
 from gateway.config.document import Document
@@ -17,6 +18,7 @@ TEAM = "demo"
 TEAM_KEY = "team-demo-key"
 ADMIN_KEY = "admin-demo-key"
 UPSTREAM = "sandbox"
+OPENAI = "sandbox-openai"
 SIZES = ["1:1", "2:3", "3:2", "1024x1024", "1024x1536", "1536x1024"]
 WIDE_SIZES = [
     "auto", *SIZES, "1:2", "2:1", "1:3", "3:1", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "9:21",
@@ -34,14 +36,17 @@ def sandbox_settings(
     base_url: str,
     data_dir: Path,
     *,
-    host: str = "127.0.0.1",
     port: int = 8080,
     public_url: str | None = None,
+    openai_url: str | None = None,
 ) -> Settings:
-    """Settings for the simulated upstream at `base_url`; all state goes into `data_dir`."""
-    value = {
+    """Settings for the simulated upstream at `base_url`; all state goes into `data_dir`.
+
+    With a simulated OpenAI at `openai_url`, `gpt-image-2` is to be had there too, for more.
+    """
+    value: dict[str, Any] = {
         "server": {
-            "host": host,
+            "host": "127.0.0.1",
             "port": port,
             "public_url": public_url,
             "admin_keys": [digest_of(ADMIN_KEY)],
@@ -58,6 +63,8 @@ def sandbox_settings(
             }
         },
     }
+    if openai_url is not None:
+        _add_openai(value, openai_url)
     return build(Document("the sandbox's settings", value))
 
 
@@ -86,7 +93,23 @@ def _upstream(base_url: str) -> dict[str, object]:
     }
 
 
-def _models() -> dict[str, object]:
+def _add_openai(value: dict[str, Any], api_url: str) -> None:
+    """A second way to `gpt-image-2`. An order that leaves out what the two kinds would choose
+    differently gets it from the model's defaults."""
+    value["upstreams"][OPENAI] = {
+        "kind": "openai",
+        "base_url": api_url,
+        "api_key": "sk-sandbox",
+        "allow_private_addresses": True,
+    }
+    model = value["models"]["gpt-image-2"]
+    model["defaults"] = {"size": "1:1", "quality": "medium"}
+    large = {"size": "2048x2048", "usd": "0.65"}
+    route = _route("gpt-image-2", large, low="0.03", medium="0.09", high="0.75", upstream=OPENAI)
+    model["routes"].append(route)
+
+
+def _models() -> dict[str, Any]:
     qualities = ["low", "medium", "high"]
     return {
         "gpt-image-1.5": {
@@ -107,7 +130,12 @@ def _models() -> dict[str, object]:
 
 
 def _route(
-    model: str, *first: dict[str, str], low: str, medium: str, high: str
+    model: str,
+    *first: dict[str, str],
+    low: str,
+    medium: str,
+    high: str,
+    upstream: str = UPSTREAM,
 ) -> dict[str, object]:
     """A route whose last price also covers orders that name no quality: the dearest."""
     price = [
@@ -116,4 +144,4 @@ def _route(
         {"quality": "medium", "usd": medium},
         {"usd": high},
     ]
-    return {"upstream": UPSTREAM, "model": model, "price": price}
+    return {"upstream": upstream, "model": model, "price": price}

@@ -87,6 +87,7 @@ class Current:
     def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
         self.policy = policy
         self.clock = clock
+        self._let_in: dict[str, tuple[Team, Grant, Team]] = {}
 
     def granted(self, digest: str) -> Team | None:
         """The team whose key has this digest, with that key's name; None for a key that is unknown
@@ -95,7 +96,14 @@ class Current:
         if grant is None or grant.until <= self.clock():
             return None
         team = self.policy.teams.get(grant.team)
-        return team if team is None or grant.key is None else replace(team, key=grant.key)
+        if team is None or grant.key is None:
+            return team
+        known = self._let_in.get(digest)
+        if known is None or known[0] is not team or known[1] is not grant:
+            if len(self._let_in) > len(self.policy.keys):  # some that are no more
+                self._let_in.clear()
+            known = self._let_in[digest] = (team, grant, replace(team, key=grant.key))
+        return known[2]
 
     def still_opens(self, team: Team) -> bool:
         """Whether the key by which this team was let in would let it in now."""

@@ -47,10 +47,17 @@ class Application:
     Starlette's own application has two layers around each request that look for errors, and a
     third around each endpoint: a sixth of the time of an answer that is held ready. Here an error
     is answered where it is known, by `Served`, and a defect at the edge. Its router tries one path
-    after the other, half a microsecond each; here only those that begin as the request's does.
+    after the other, half a microsecond each; here only those that begin as the request's does, and
+    none where the path has no variable: then it is looked up.
     """
 
     def __init__(self, routes: Sequence[Route], answers: ErrorAnswers) -> None:
+        self._plain = {
+            (method, route.path): route.app
+            for route in routes
+            for method in route.methods or ()
+            if "{" not in route.path
+        }
         starts = dict.fromkeys(_start(route.path) for route in routes)
         self._routers = {
             start: _router([route for route in routes if _start(route.path) == start])
@@ -60,8 +67,13 @@ class Application:
         self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        router = self._routers.get(_start(scope.get("path", "")), self._unknown)
         scope["app"] = self  # then the router raises what it would answer itself
+        served = self._plain.get((scope.get("method", ""), scope.get("path", "")))
+        if served is not None:
+            scope["endpoint"], scope["path_params"] = served, {}
+            await served(scope, receive, send)
+            return
+        router = self._routers.get(_start(scope.get("path", "")), self._unknown)
         try:
             await router(scope, receive, send)
         except HTTPException as error:

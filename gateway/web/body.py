@@ -13,7 +13,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from starlette.requests import Request
 from gateway.core.orders.texts import check_texts
 from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedCoding
 from gateway.process.shares import Shares
+from gateway.web.heads import lines
 from gateway.web.literals import check_literals, check_numbers
 
 BODY_SECONDS: Final = 30.0
@@ -42,6 +43,9 @@ AT_ONCE: Final = 2
 
 RESTS: Final = 2
 """A team rests so many times as long as reading took: judging a large order takes as long."""
+
+CAME_EXTENSION: Final = "body.came"
+"""Where the server says what of the body is here already (`http_protocol.py`)."""
 
 _MARKS: Final = (b",", b"[", b"{")
 
@@ -201,7 +205,11 @@ async def _whole(
     turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> bytes:
     """The body as it came. Each part that makes it larger than `LARGE_BYTES` waits for a turn;
-    meanwhile the connection is not read."""
+    meanwhile the connection is not read. One that is here already, as small ones are, needs none
+    of the care for those that come piece by piece, which takes 10 µs."""
+    came = request.scope.get("extensions", {}).get(CAME_EXTENSION)
+    if came is not None and (whole := came["body"](min(limit_bytes, LARGE_BYTES))) is not None:
+        return cast(bytes, whole)
     until = asyncio.get_running_loop().time() + BODY_SECONDS
     too_large, late = _too_large(limit_bytes), "The body did not arrive in time."
     body = bytearray()
@@ -230,8 +238,9 @@ def _known_codings(request: Request) -> Sequence[str]:
 
 def _codings(request: Request) -> Sequence[str]:
     """The codings in the order in which they were applied (RFC 9110, section 8.4)."""
-    lines = ",".join(request.headers.getlist("content-encoding"))
-    names = (name.strip().lower() for name in lines.split(","))
+    if not (said := lines(request, "content-encoding")):
+        return ()
+    names = (name.strip().lower() for name in ",".join(said).split(","))
     return [name for name in names if name not in ("", "identity")]
 
 

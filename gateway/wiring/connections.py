@@ -21,6 +21,7 @@ from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
+from gateway.adapters.outbound.late import LateLine
 from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
@@ -40,6 +41,7 @@ from gateway.config.notices import proxy_notices
 from gateway.config.upstream_entry import UpstreamEntry
 from gateway.core.model import Run
 from gateway.core.policy import Current
+from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
 from gateway.ports.outbound import Callbacks, Links
@@ -76,8 +78,8 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsDeps:
-    """What all clients share. `pictures` are those that are kept. `callback_url` gives the address at which upstream may call about a
-    run; in `spool` lies what upstreams have answered."""
+    """What all clients share. `pictures` are those that are kept; in `spool` lies what upstreams
+    have answered. `callback_url` gives the address at which upstream may call about a run."""
 
     trust: Trust
     clock: Clock
@@ -177,6 +179,7 @@ class Connections:
 
     def _ways(self, name: str, entry: UpstreamEntry) -> Ways:
         return Ways(
+            lines=self._lines(name, entry),
             transports=partial(self._transports, name, entry),
             fetcher=self._fetcher(name, entry),
             references=self.references,
@@ -184,6 +187,18 @@ class Connections:
             spool=self._deps.spool,
             current=self._deps.current,
         )
+
+    def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], VendorLine]:
+        """Ways to an upstream itself."""
+        resolver, tls = self._upstream_names[name], self._trust.upstreams
+        proxy = convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url)
+
+        def make(bounds: LineBounds) -> VendorLine:
+            from gateway.adapters.outbound.line import AiohttpLine
+
+            return AiohttpLine(resolver, bounds, tls=tls, proxy=proxy)
+
+        return lambda bounds: LateLine(partial(make, bounds))
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""

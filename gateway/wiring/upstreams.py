@@ -27,6 +27,7 @@ from gateway.config.upstream_entry import Style, UpstreamEntry, UpstreamKind
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.policy import Current
+from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.evidence import Witness
 from gateway.ports.outbound import Links
 from gateway.ports.upstream import Upstream
@@ -40,10 +41,12 @@ class Closing(Protocol):
 class Ways:
     """What leads out of here to one upstream, and what lies here of it.
 
-    `transports` makes the way to an address, `fetcher` fetches result links, `references` what a
-    team's links name. `callback_url` gives where upstream may call about a run.
+    `lines` makes ways to the upstream itself, `transports` the way to an address; `fetcher` fetches
+    result links, `references` what a team's links name. `callback_url` gives where upstream may
+    call about a run.
     """
 
+    lines: Callable[[LineBounds], VendorLine]
     transports: Callable[[str], Transports]
     fetcher: Fetcher
     references: Callable[[str], Links]
@@ -71,7 +74,7 @@ def _evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
     client = EvolinkClient(
         _account(entry, entry.base_url),
         _timeouts(entry),
-        transports=ways.transports(entry.base_url),
+        lines=ways.lines,
         callback_url=ways.callback_url if entry.callbacks else None,
     )
     links = ResultLinks(ways.fetcher, base_url=entry.base_url)

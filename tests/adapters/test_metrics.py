@@ -363,6 +363,21 @@ async def test_buckets_include_their_upper_end(metrics: Metrics) -> None:
     assert total == pytest.approx(99.306)
 
 
+async def test_a_submit_that_is_the_whole_work_has_its_buckets(metrics: Metrics) -> None:
+    for seconds in (24.0, 200.0, 359.0, 600.0, 601.0):
+        metrics.called("evolink", "submit", "Delivered", seconds)
+    series = await scraped(metrics)
+    labels = {"upstream": "evolink", "operation": "submit", "outcome": "delivered"}
+    bucket = partial(value, series, "gateway_upstream_seconds_bucket", **labels)
+    assert [bucket(le=end) for end in ("25.0", "120.0", "300.0", "600.0", "+Inf")] == [
+        1,
+        1,
+        2,
+        4,
+        5,
+    ]
+
+
 # --- no input makes a series ---------------------------------------------------------------------
 
 NAMES = st.text(max_size=12) | st.sampled_from(

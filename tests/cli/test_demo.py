@@ -113,7 +113,10 @@ def test_in_a_pipe_it_is_plain_lines(piped: tuple[Place, str]) -> None:
         """"param": "size\"""",
         "402 Payment Required",
         "ok refused by usd_per_day; the budget is fresh again at 20",
-        "ok audit: 2 runs, 2 pictures, $0.14 spent: the ledger adds up.",
+        "ok made in 0.",
+        "by OpenAI, which was asked once",
+        "ok audit: 3 runs, 3 pictures, $0.192",
+        "spent: the ledger adds up.",
         "serve --sandbox",
         "console    http://127.0.0.1:8080/console",
         "team key   team-demo-key",
@@ -133,6 +136,15 @@ def test_whose_order_came_first_of_two_at_the_same_moment_pays(piped: tuple[Plac
     assert f"needs $0.36 and {left} is left" in shown
 
 
+def test_the_other_vendors_bill_is_what_the_ledger_has(piped: tuple[Place, str]) -> None:
+    place, shown = piped
+    told = re.search(r"OpenAI's bill \$(\d\.\d{6}), in the ledger \$(\d\.\d{6})\n", shown)
+    assert told is not None and told[1] == told[2]
+    kept = json.loads((place.folder / "image-gateway-demo" / "heron.json").read_bytes())
+    assert kept["upstream"] == "sandbox-openai"
+    assert round(float(told[1]) * 1e6) == round(float(kept["cost_usd"]) * 1e6)
+
+
 def test_it_leaves_pictures_their_provenance_and_the_log(piped: tuple[Place, str]) -> None:
     place, _ = piped
     left = place.folder / "image-gateway-demo"
@@ -140,12 +152,15 @@ def test_it_leaves_pictures_their_provenance_and_the_log(piped: tuple[Place, str
         "fox.json",
         "fox.png",
         "gateway.log",
+        "heron.json",
+        "heron.png",
         "lighthouse.json",
         "lighthouse.png",
     ]
     for name, size, teams in (
         ("lighthouse", (1536, 1024), {"studio"}),
         ("fox", (1024, 1024), {"studio", "marketing"}),
+        ("heron", (1024, 1024), {"marketing"}),
     ):
         with Image.open(left / f"{name}.png") as image:
             image.load()

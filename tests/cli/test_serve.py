@@ -76,7 +76,8 @@ def test_the_first_line_says_that_it_is_ready_and_the_next_where_to_look(tmp_pat
         "admin key: admin-demo-key\n",
         f"API docs: {ready[1]}/docs\n",
     ]
-    assert lines[5].startswith("simulated upstream: http://127.0.0.1:")
+    assert re.fullmatch(r"simulated EvoLink: http://127\.0\.0\.1:\d+\n", lines[5])
+    assert re.fullmatch(r"simulated OpenAI: http://127\.0\.0\.1:\d+/v1\n", lines[6])
 
 
 def test_without_any_admin_key_it_says_so_and_how_to_make_one(tmp_path: Path) -> None:

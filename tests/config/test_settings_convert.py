@@ -1,6 +1,7 @@
 """Settings become the core's types; a reload knows what it can take over."""
 
 from dataclasses import MISSING, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,9 +19,13 @@ from gateway.config import (
     sandbox_settings,
     with_address,
 )
+from gateway.config.notices import notices
 from gateway.config.sandbox import ADMIN_KEY, TEAM_KEY, digest_of
+from gateway.config.sandbox import UPSTREAM as EVOLINK
 from gateway.core.catalog import CacheScope, Mode, Pace, PriceRule
+from gateway.core.model import Order
 from gateway.core.money.accounts import Cap, Measure, Window
+from gateway.core.orders.pricing import price_per_picture
 from gateway.core.policy import Grant, Policy
 from gateway.core.runs.breaker import BreakerPace
 from gateway.core.runs.lifecycle import Rules
@@ -161,7 +166,25 @@ def test_sandbox_settings(tmp_path: Path) -> None:
     assert catalog.find("gpt-image-1.5-lite") is catalog.models["gpt-image-1.5"]
     assert set(catalog.models) == {"gpt-image-1.5", "gpt-image-2"}
     with pytest.raises(SettingsError, match=r"public_url"):
-        sandbox_settings("http://127.0.0.1:9", tmp_path, host="0.0.0.0")
+        with_address(settings, host="0.0.0.0")
+
+
+def test_sandbox_settings_with_a_second_vendor(tmp_path: Path) -> None:
+    openai = "http://127.0.0.1:8/v1"
+    settings = sandbox_settings("http://127.0.0.1:9", tmp_path, port=0, openai_url=openai)
+    told = list(notices(settings, date(2026, 11, 29)))
+    assert [one for one in told if "private addresses" not in one] == []
+    models = convert.catalog(settings, KINDS).models
+    assert [route.upstream for route in models["gpt-image-1.5"].routes] == [EVOLINK]
+    both = models["gpt-image-2"]
+    first, second = both.routes
+    assert (first.kind.name, second.kind.name) == ("evolink", "openai")
+    assert not second.is_another_model
+    for size in ("1:1", "1024x1536", "2048x2048"):
+        for quality in ("low", "medium", "high"):
+            order = Order(both.name, "", 1, size, quality, {"size": size, "quality": quality})
+            cheap, dear = (price_per_picture(route, order, both.limits) for route in both.routes)
+            assert cheap is not None and dear is not None and cheap < dear
 
 
 UPSTREAM = "upstreams:\n  evolink: {{base_url: https://a.example, api_key: {key}, {rest}}}\n"

@@ -46,6 +46,8 @@ class Site:
     port: int = field(default_factory=free_port)
     pictures: Path | None = None
     """The folder of pictures that the proxy sends itself."""
+    asks: bool = True
+    """Whether it asks the gateway before it does."""
 
     @property
     def base(self) -> str:
@@ -130,7 +132,11 @@ def nginx_files(site: Site, behind: Behind, folder: Path) -> list[str]:
         text = uncommented(text, "location = /images {", "}\n    #location /images/ {")
         text = uncommented(text, "    proxy_pass http://image_gateway/;", "}")
         text = moved_inside(text, "proxy_pass http://image_gateway/;")
-    if site.pictures:
+    if site.pictures and not site.asks:
+        text = uncommented(text, 'location ~ "^/pictures/', "}")
+        text = uncommented(text, "location @image_gateway_asked {", "}")
+        text = changed(text, {PICTURES: str(site.pictures)})
+    elif site.pictures:
         text = changed(text, {"#proxy_set_header X-Send": "proxy_set_header X-Send"})
         text = uncommented(text, 'location ~ "^/kept-pictures/', "}")
         text = uncommented(text, "location @image_gateway_unread {", "}")

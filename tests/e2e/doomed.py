@@ -58,6 +58,7 @@ async def main(
     owners = {
         "transact": adapters.ledger,
         "submit": adapters.connections.upstreams[upstream or "evolink"],
+        "forget": adapters.connections.upstreams[upstream or "evolink"],
         "poll": adapters.connections.upstreams["evolink"],
         "keep": adapters.pictures,
         "describe": adapters.pictures,

@@ -334,3 +334,88 @@ async def test_a_head_without_a_body_leaves_too(port: int) -> None:
     for _ in range(20):
         pieces = await pieces_of(port, b"HEAD /it HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\n")
         assert len(pieces) == 1
+
+
+async def came(scope: Scope, receive: Receive, send: Send) -> None:
+    """The body as far as the server has it at once, or what was received then."""
+    if scope["type"] == "lifespan":
+        await echo(scope, receive, send)
+        return
+    at_once = scope["extensions"]["body.came"]["body"](100)
+    body, how = (at_once, "at once") if at_once is not None else (b"", "received")
+    while at_once is None and (message := await receive())["type"] == "http.request":
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    answer = json.dumps({"body": body.decode(), "how": how}).encode()
+    headers = [(b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def test_a_body_that_is_here_already_need_not_be_waited_for() -> None:
+    def post(body: bytes) -> bytes:
+        return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    whole, long = post(b"abcdef"), post(b"x" * 101)
+    async with InProcessServer(came).running(1.0) as server:
+        port = server.bound_port
+        assert (await talk(port, whole + whole, answers=2))[1][1]["body"] == "abcdef"
+        expected = {"body": "abcdef", "how": "at once"}
+        assert [told for _, told in await talk(port, whole, whole, answers=2)] == [expected] * 2
+        [(_, told)] = await talk(port, whole[:-3], whole[-3:], answers=1)
+        assert told == {"body": "abcdef", "how": "received"}
+        [(_, told)] = await talk(port, long, answers=1)
+        assert told == {"body": "x" * 101, "how": "received"}
+
+
+HEADERS = {
+    "ordinary": [(b"Content-Type", b"text/plain"), (b"content-length", b"2"), (b"x-a", b"b\t c")],
+    "no length": [(b"x-a", b"b")],
+    "it closes": [(b"content-length", b"2"), (b"connection", b"close")],
+    "doubled": [(b"content-length", b"2"), (b"content-length", b"2")],
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS.values(), ids=list(HEADERS))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_head_in_one_piece_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, headers: list[tuple[bytes, bytes]], method: str
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await echo(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def said() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        writer.write(f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        body = b"" if method == "HEAD" else await asyncio.wait_for(reader.read(2), 5)
+        await closed(writer)
+        return re.sub(rb"date: [^\r]*", b"date", head) + body
+
+    async with InProcessServer(app).running(1.0) as server:
+        quick = await said()
+        monkeypatch.setattr("gateway.http_protocol._Cycle._ordinary_head", lambda *_: None)
+        assert await said() == quick
+
+
+@pytest.mark.parametrize("header", [(b"x a", b"b"), (b"x-a", b"b\r\nset-cookie: c")])
+async def test_a_header_that_is_none_is_never_sent(header: tuple[bytes, bytes]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await echo(scope, receive, send)
+            return
+        headers = [(b"content-length", b"0"), header]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with InProcessServer(app).running(1.0) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.bound_port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        await closed(writer)
+    assert b"set-cookie" not in answer and b"x a" not in answer

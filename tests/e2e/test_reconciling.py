@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import stores
 from house import ORGANISATION_KEY, PRICE_USD, House, house, opened
 from structlog.testing import capture_logs
 from test_operator_e2e import Desk
@@ -21,7 +22,12 @@ from gateway.sandbox import RunningSandbox
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SPENT = 'gateway_budget_spent_usd{team="blue",window="day"}'
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
-SHORT = {"gpt-image-1.5": {"deadline": "1500ms"}}
+SOON_LOST: dict[str, Any] = {
+    "teams": CAPPED,
+    "models": {"gpt-image-1.5": {"deadline": "1500ms"}},
+    "upstreams": {"evolink": {"timeout": {"connect": "5s", "submit": "20s", "poll": "20s"}}},
+}
+"""A doubt is over soon; upstream is waited for however busy the machine is."""
 AT_ONCE = {"older_than": "0s"}
 DROPPED = "lost [sandbox:drop]"
 
@@ -29,7 +35,7 @@ DROPPED = "lost [sandbox:drop]"
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[House]:
     """A house with one order made, by which upstream's list is known for ours."""
-    async with house(tmp_path, teams=CAPPED, models=SHORT) as one:
+    async with house(tmp_path, **SOON_LOST) as one:
         await one.made("the first")
         yield one
 
@@ -185,6 +191,7 @@ async def test_of_two_at_a_time_nobody_can_tell_which_was_taken(home: House) -> 
     assert round((await home.metrics())[SPEND], 6) == round(3 * PRICE_USD, 6)
 
 
+@stores.both
 async def test_a_day_with_losses_ends_as_upstream_bills_it(
     tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
@@ -194,7 +201,7 @@ async def test_a_day_with_losses_ends_as_upstream_bills_it(
         return time.time() + 3600 * hours[0]
 
     sandbox.state.clock = clock
-    home = await opened(sandbox, tmp_path, clock=clock, teams=CAPPED, models=SHORT)
+    home = await opened(sandbox, tmp_path, clock=clock, **SOON_LOST)
     try:
         await home.made("the first")
         for hours[0], lose in ((1, cut), (2, dropped), (3, cut)):
@@ -231,7 +238,7 @@ async def test_silence_is_not_believed_at_once(home: House) -> None:
 
 
 async def test_without_a_task_of_ours_the_list_proves_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path, teams=CAPPED, models=SHORT) as one:
+    async with house(tmp_path, **SOON_LOST) as one:
         await cut(one)
         [doubt] = doubts(await applied(one))
         assert (doubt["conclusion"], doubt["became"]) == ("unknown", None)
@@ -307,6 +314,20 @@ async def test_what_cannot_be_compared_is_named(
         assert answer.json()["error"]["param"] == param
 
 
+async def test_a_drift_of_credits_ends_when_its_task_is_found(home: House) -> None:
+    watch = home.gateway.credit_watch
+    drift = 'gateway_upstream_credit_drift{upstream="evolink"}'
+    client = home.gateway.adapters.connections.upstreams["evolink"]
+    await watch.compare("evolink", client)
+    await dropped(home)
+    await watch.compare("evolink", client)
+    assert (await home.metrics())[drift] > 0
+    assert doubts(await applied(home))[0]["became"] == "fetching"
+    await home.settled()
+    await watch.compare("evolink", client)
+    assert (await home.metrics())[drift] == 0
+
+
 # --- an upstream that only counts ----------------------------------------------------------------
 
 
@@ -321,7 +342,7 @@ class Counted:
 
 
 async def test_where_upstream_only_counts_money_follows_the_counts(
-    tmp_path: Path, sandbox: RunningSandbox
+    tmp_path: Path, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The books follow whatever the evidence is: here the report of an upstream without tasks."""
     hours = [0.0]
@@ -334,9 +355,9 @@ async def test_where_upstream_only_counts_money_follows_the_counts(
         return [Counted(one.created // 60 * 60) for one in sandbox.state.tasks.values()]
 
     sandbox.state.clock = clock
-    home = await opened(sandbox, tmp_path, clock=clock, teams=CAPPED, models=SHORT)
+    home = await opened(sandbox, tmp_path, clock=clock, **SOON_LOST)
     client = home.gateway.adapters.connections.upstreams["evolink"]
-    client.evidence = UsageWitness(report).evidence  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "evidence", UsageWitness(report).evidence)
     try:
         await home.made("the first")
         for hours[0], lose in ((1, cut), (2, dropped)):
@@ -371,9 +392,11 @@ async def test_where_upstream_only_counts_money_follows_the_counts(
         await home.stop()
 
 
-async def test_an_upstream_without_a_report_says_so(home: House) -> None:
+async def test_an_upstream_without_a_report_says_so(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = home.gateway.adapters.connections.upstreams["evolink"]
-    client.evidence = UsageWitness(None).evidence  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "evidence", UsageWitness(None).evidence)
     [one] = (await applied(home))["upstreams"]
     assert "usage_key" in one["problem"]
 

@@ -60,7 +60,8 @@ class Deciding:
 
 def kind_of(ticket: Ticket) -> type | None:
     """Of the work that is done together with more of its kind."""
-    return next((kind for kind in (Decision, Turning) if isinstance(ticket.work, kind)), None)
+    kind = type(ticket.work)
+    return kind if kind is Decision or kind is Turning else None
 
 
 def decision_of(ticket: Ticket) -> Decision:

@@ -35,6 +35,9 @@ AWAY_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 0.05
 """How soon work that was put back is offered again where nothing else is."""
 
+GATHER_SECONDS: Final = 0.002
+"""How long work may wait for more that comes turn by turn; what comes alone waits for two turns."""
+
 PULSE_SECONDS: Final = 1.0
 """How often the pulse is felt while somebody waits."""
 
@@ -134,7 +137,10 @@ class Lane:
         self._hanging_since: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._gathered: list[Ticket] = []
+        self._queue: queue.SimpleQueue[Sequence[Ticket] | None] = queue.SimpleQueue()
+        self._fresh: deque[Ticket] = deque()
+        self._ended = False
         self._put_back: deque[Ticket] = deque()
         self._waiting = 0
         self._open = False
@@ -155,6 +161,7 @@ class Lane:
         """
         if self._open:
             self._open = False
+            self._hand_over()
             self._queue.put(None)
         await asyncio.wait([self._stopped], timeout=seconds)
 
@@ -172,12 +179,32 @@ class Lane:
             )
         ticket = Ticket(work, self._loop.create_future())
         self._waiting += 1
-        self._queue.put(ticket)
+        if not self._gathered:
+            self._loop.call_soon(self._gather, (0, 0), self._loop.time() + GATHER_SECONDS)
+        self._gathered.append(ticket)
         outcome = await (ticket.future if patience is None else self._within(patience, ticket))
         if outcome.error is not None:
             raise outcome.error
         answer: T = outcome.answer
         return answer
+
+    def _gather(self, before: tuple[int, int], until: float) -> None:
+        """Hands over what has come once two turns of the loop brought no more: what is read from a
+        connection in one turn is work in the next.
+
+        Alone a hit costs the thread 210 µs, and 57 with 15 others; the first of 16 were always
+        alone, as the thread was quicker than the loop that read the others.
+        """
+        count = len(self._gathered)
+        if before[0] == count or count >= self._max_batch or self._loop.time() >= until:
+            self._hand_over()
+        else:
+            self._loop.call_soon(self._gather, (before[1], count), until)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._queue.put(gathered)
 
     def hangs(self) -> bool:
         """Whether its server has not answered for so long that nobody is to wait for it."""
@@ -240,24 +267,20 @@ class Lane:
     def _next_batch(self) -> list[Ticket] | None:
         """None when the lane is to stop, which is the last thing queued. Not without any, unless
         there are some that were put back: they are offered behind those that are new."""
-        batch: list[Ticket] = []
-        try:
-            ticket = self._queue.get(timeout=AGAIN_SECONDS if self._put_back else None)
-        except queue.Empty:
-            return batch
-        if ticket is None:
-            return None
-        while ticket is not None:
-            batch.append(ticket)
-            if len(batch) == self._max_batch:
-                break
+        fresh = self._fresh
+        while len(fresh) < self._max_batch and not self._ended:
+            timeout = AGAIN_SECONDS if self._put_back else None
             try:
-                ticket = self._queue.get_nowait()
+                handed = self._queue.get(block=not fresh, timeout=timeout)
             except queue.Empty:
                 break
-        if ticket is None and batch:
-            self._queue.put(None)
-        return batch
+            if handed is None:
+                self._ended = True
+            else:
+                fresh.extend(handed)
+        if self._ended and not fresh:
+            return None
+        return [fresh.popleft() for _ in range(min(len(fresh), self._max_batch))]
 
     # --- back on the loop ----------------------------------------------------------------------
 

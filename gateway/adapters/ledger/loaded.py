@@ -5,9 +5,9 @@ How it is read is the store's own: in one round trip, or one statement after the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from gateway.adapters.ledger import statements
 from gateway.core.model import Claim, Job, KeptPicture, Run
@@ -48,15 +48,25 @@ class Wanted:
     """What all the keys name, each once."""
 
     def __init__(self, every: Sequence[Keys]) -> None:
-        self.accounts = tuple(dict.fromkeys(key for keys in every for key in keys.accounts))
-        self.counted = sorted({keys.counted for keys in every if keys.counted is not None})
-        self.fingerprints = _each(keys.fingerprint for keys in every)
-        self.run_ids = _each(keys.run_id for keys in every)
-        self.claims = sorted({keys.claim for keys in every if keys.claim is not None})
-        self.teams = _each(keys.team for keys in every)
-        self.pictures = _each(keys.picture for keys in every)
+        accounts: dict[AccountKey, None] = {}
+        counted, fingerprints, run_ids, claims, teams, pictures = (set[Any]() for _ in range(6))
+        for keys in every:
+            accounts.update(dict.fromkeys(keys.accounts))
+            counted.add(keys.counted)
+            fingerprints.add(keys.fingerprint)
+            run_ids.add(keys.run_id)
+            claims.add(keys.claim)
+            teams.add(keys.team)
+            pictures.add(keys.picture)
+        self.accounts = tuple(accounts)
+        self.counted: list[tuple[str, float]] = _sorted(counted)
+        self.fingerprints: list[str] = _sorted(fingerprints)
+        self.run_ids: list[str] = _sorted(run_ids)
+        self.claims: list[tuple[str, str]] = _sorted(claims)
+        self.teams: list[str] = _sorted(teams)
+        self.pictures: list[str] = _sorted(pictures)
         self.epochs = any(keys.epochs for keys in every)
 
 
-def _each(values: Iterable[str | None]) -> list[str]:
-    return sorted({value for value in values if value is not None})
+def _sorted(values: set[Any]) -> list[Any]:
+    return sorted(values - {None})

@@ -6,8 +6,9 @@ of a run or an account counts, usage is summed, and everything else is written a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import fields, replace
+from itertools import chain
 from operator import add, attrgetter
 from typing import Final
 
@@ -19,10 +20,21 @@ from gateway.core.transaction import Writes
 _counters: Final = attrgetter(*[field.name for field in fields(Usage)][3:])
 """`astuple` copies each of them deeply, which is half of the work on a batch of cached answers."""
 
-AS_THEY_CAME: Final = (
-    "jobs", "claims", "freed", "deliveries", "uploads", "alerts", "teams", "team_keys", "changes",
-    "steps", "refusals",
-)  # fmt: skip
+_NO_COUNTS: Final = _counters(Usage("", "", 0))
+
+AS_THEY_CAME: Final = {
+    name: attrgetter(name)
+    for name in (
+        "jobs", "claims", "freed", "deliveries", "uploads", "alerts", "teams", "team_keys",
+        "changes", "steps", "refusals",
+    )
+}  # fmt: skip
+
+_Name = tuple[object, ...]
+"""What kind of record, and which."""
+
+AGAIN: Final = frozenset({"run", "account"})
+"""Kinds of records of which the last version counts."""
 
 
 class Merged:
@@ -31,27 +43,29 @@ class Merged:
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
         self._runs: dict[str, Run] = {}
         self._accounts = {account.key: account for account in accounts}
-        self._usage: dict[tuple[str, str, int], Usage] = {}
+        self._usage: dict[tuple[str, str, int], tuple[int, ...]] = {}
         self._parts: list[Writes] = []
-        self._written: set[str] = set()
-        self._named: set[str] = set()
+        self._written: set[_Name] = set()
+        self._named: set[_Name] = set()
         self.is_alone = False
 
     def take(self, writes: Writes) -> bool:
         """Adds them; False: they do not merge with what is there, and nothing was added."""
-        written, named = set(_written(writes)), set(_named(writes))
-        alone = _is_alone(writes)
+        written, named = _written(writes), _named(writes)
+        counts = [*map(_counters, writes.usage)]
+        alone = _is_alone(writes, counts)
         if self._parts and (alone or self.is_alone or not self._goes_with(writes, written, named)):
             return False
         self.is_alone = alone
         self._written |= written
         self._named |= named
-        self._runs |= {run.id: run for run in writes.runs}
-        self._accounts |= {account.key: account for account in writes.accounts}
-        for one in writes.usage if not alone else ():
+        for run in writes.runs:
+            self._runs[run.id] = run
+        for account in writes.accounts:
+            self._accounts[account.key] = account
+        for one, more in zip(writes.usage, counts, strict=True) if not alone else ():
             key = (one.team, one.model, one.day)
-            known = self._usage.get(key)
-            self._usage[key] = one if known is None else _sum(known, one)
+            self._usage[key] = tuple(map(add, self._usage.get(key, _NO_COUNTS), more))
         self._parts.append(writes)
         return True
 
@@ -63,33 +77,30 @@ class Merged:
             made = tuple(one for one in accounts if one.key not in given)
             return replace(only, accounts=(*made, *only.accounts))
         came = {
-            name: tuple(one for part in self._parts for one in getattr(part, name))
-            for name in AS_THEY_CAME
+            name: tuple(chain.from_iterable(map(of, self._parts)))
+            for name, of in AS_THEY_CAME.items()
         }
         return Writes(
             runs=tuple(self._runs.values()),
             accounts=accounts,
-            usage=tuple(self._usage.values()),
+            usage=tuple(Usage(*key, *counts) for key, counts in self._usage.items()),
             raised=frozenset(epoch for part in self._parts for epoch in part.raised),
             **came,
         )
 
-    def _goes_with(self, writes: Writes, written: set[str], named: set[str]) -> bool:
+    def _goes_with(self, writes: Writes, written: set[_Name], named: set[_Name]) -> bool:
         """Nothing is written twice that only a former version would refuse, and nothing that a
         former one had to find already."""
         twice = written & self._written
-        if any(not one.startswith(("run ", "account ", "job of ")) for one in twice):
+        if any(kind not in AGAIN for kind, *_ in twice):
             return False
-        if (written - self._written) & self._named:
+        if not self._named.isdisjoint(written - self._written):
             return False
-        if any(not _may_pass(self._runs[run.id], run) for run in writes.runs if _again(run, twice)):
+        runs = (run for run in writes.runs if ("run", run.id) in twice)
+        if any(not _may_pass(self._runs[run.id], run) for run in runs):
             return False
-        former = (self._accounts.get(account.key) for account in writes.accounts)
+        former = [self._accounts.get(account.key) for account in writes.accounts]
         return all(one is None or _is_sound(one) for one in former)
-
-
-def _again(run: Run, twice: set[str]) -> bool:
-    return f"run {run.id}" in twice
 
 
 def _may_pass(former: Run, latter: Run) -> bool:
@@ -112,42 +123,54 @@ def _is_sound(account: Account) -> bool:
     return min(*plain_amounts(account.held), *plain_amounts(account.spent)) >= 0
 
 
-def _sum(one: Usage, more: Usage) -> Usage:
-    return Usage(one.team, one.model, one.day, *map(add, _counters(one), _counters(more)))
-
-
-def _is_alone(writes: Writes) -> bool:
+def _is_alone(writes: Writes, counts: Iterable[tuple[int, ...]]) -> bool:
     """What is read before it is written, what is taken away from sums, a run in two versions."""
     return bool(
         writes.pictures
         or writes.wordless
-        or len({run.id for run in writes.runs}) < len(writes.runs)
-        or any(min(_counters(one)) < 0 for one in writes.usage)
+        or (len(writes.runs) > 1 and len({run.id for run in writes.runs}) < len(writes.runs))
+        or min(chain.from_iterable(counts), default=0) < 0
     )
 
 
-def _written(writes: Writes) -> Iterator[str]:
-    """What is written, by name."""
-    yield from (f"run {run.id}" for run in writes.runs)
-    yield from (f"account {account.key}" for account in writes.accounts)
-    yield from (f"job {job.id}" for job in writes.jobs)
-    yield from (f"claim {one.team} {one.key}" for one in (*writes.claims, *writes.freed))
-    yield from (f"delivery {one.id}" for one in (*writes.deliveries, *writes.alerts))
-    yield from (f"upload {one.team} {one.id}" for one in writes.uploads)
-    yield from (f"url {one.team} {url}" for one in writes.uploads for url in one.urls)
-    yield from (f"team {team.name}" for team in writes.teams)
-    yield from (f"key {key.id}" for key in writes.team_keys)
-    yield from (f"digest {key.digest}" for key in writes.team_keys)
-    yield from (f"change {change.id}" for change in writes.changes)
-    yield from (f"refusal {one.id}" for one in writes.refusals)
-    yield from (f"step {one.run_id}" for one in writes.steps if one.number)
-    yield from (f"epoch {epoch}" for epoch in writes.raised)
+def _written(writes: Writes) -> set[_Name]:
+    """What is written, by name. Most write but few kinds: an answer from the cache one."""
+    named: set[_Name] = {("job", job.id) for job in writes.jobs}
+    if writes.runs:
+        named.update(("run", run.id) for run in writes.runs)
+    if writes.accounts:
+        named.update(("account", account.key) for account in writes.accounts)
+    if writes.claims or writes.freed:
+        named.update(("claim", one.team, one.key) for one in (*writes.claims, *writes.freed))
+    if writes.deliveries or writes.alerts:
+        named.update(("delivery", one.id) for one in (*writes.deliveries, *writes.alerts))
+    if writes.steps:
+        named.update(("step", one.run_id) for one in writes.steps if one.number)
+    if writes.uploads:
+        named.update(("upload", one.team, one.id) for one in writes.uploads)
+        named.update(("url", one.team, url) for one in writes.uploads for url in one.urls)
+    if writes.teams:
+        named.update(("team", team.name) for team in writes.teams)
+    if writes.team_keys:
+        named.update(("key", key.id) for key in writes.team_keys)
+        named.update(("digest", key.digest) for key in writes.team_keys)
+    if writes.changes:
+        named.update(("change", change.id) for change in writes.changes)
+    if writes.refusals:
+        named.update(("refusal", one.id) for one in writes.refusals)
+    if writes.raised:
+        named.update(("epoch", epoch) for epoch in writes.raised)
+    return named
 
 
-def _named(writes: Writes) -> Iterator[str]:
+def _named(writes: Writes) -> set[_Name]:
     """What has to be there before."""
-    yield from (f"run {job.run_id}" for job in writes.jobs)
-    yield from (f"run {step.run_id}" for step in writes.steps)
-    yield from (f"job {one.job_id}" for one in writes.deliveries if one.job_id)
-    yield from (f"team {key.team}" for key in writes.team_keys)
-    yield from (f"step {one.run_id}" for one in writes.steps)
+    named: set[_Name] = {("run", job.run_id) for job in writes.jobs}
+    if writes.steps:
+        named.update(("run", step.run_id) for step in writes.steps)
+        named.update(("step", step.run_id) for step in writes.steps)
+    if writes.deliveries:
+        named.update(("job", one.job_id) for one in writes.deliveries if one.job_id)
+    if writes.team_keys:
+        named.update(("team", key.team) for key in writes.team_keys)
+    return named

@@ -57,6 +57,7 @@ class Overlay:
         self.known = Before(dict(loaded.runs), there)
         self._loaded = loaded
         self._by_team: dict[str, dict[AccountKey, Account]] = {}
+        self._found: dict[tuple[AccountKey, ...], Mapping[AccountKey, Account]] = {}
         for key, account in loaded.accounts.items():
             self._by_team.setdefault(key.team, {})[key] = account
 
@@ -68,24 +69,30 @@ class Overlay:
             if UNKNOWN in slots.values():
                 return None
             named = {name: self._loaded.runs[i] if i else None for name, i in slots.items()}
-        view = View(self._accounts(keys), **named)
         if keys.run_id is not None:
-            owed = tuple(self._loaded.owed[keys.run_id])
-            view = replace(view, run=self._loaded.runs.get(keys.run_id), owed=owed)
+            named["run"] = self._loaded.runs.get(keys.run_id)
+            named["owed"] = tuple(self._loaded.owed[keys.run_id])
         if keys.claim is not None:
-            view = replace(view, claim=self._loaded.claims.get(keys.claim))
+            named["claim"] = self._loaded.claims.get(keys.claim)
         if keys.team is not None:
-            found = tuple(self._loaded.team_keys[keys.team])
-            view = replace(view, managed=self._loaded.teams.get(keys.team), team_keys=found)
+            named["managed"] = self._loaded.teams.get(keys.team)
+            named["team_keys"] = tuple(self._loaded.team_keys[keys.team])
         if keys.picture is not None:
-            view = replace(view, pictures=tuple(self._loaded.pictures[keys.picture]))
+            named["pictures"] = tuple(self._loaded.pictures[keys.picture])
         if keys.epochs:
-            view = replace(view, epochs=self._loaded.epochs)
-        return view
+            named["epochs"] = self._loaded.epochs
+        return View(self._accounts(keys), **named)
 
     def _accounts(self, keys: Keys) -> Mapping[AccountKey, Account]:
+        """What is answered from the cache changes none: it sees what those before it saw."""
+        if keys.counted is None:
+            known = self._found.get(keys.accounts)
+            if known is not None:
+                return known
         found = {key: self._by_team[key.team][key] for key in keys.accounts}
-        if keys.counted is not None:
+        if keys.counted is None:
+            self._found[keys.accounts] = found
+        else:
             team, at = keys.counted
             of_team = self._by_team.get(team, {}).items()
             found.update((key, one) for key, one in of_team if key.start <= at < key.end)
@@ -102,6 +109,8 @@ class Overlay:
                 owed.append(job)
                 owed.sort(key=lambda one: (one.created_at, one.id))
         self._put_claims(writes)
+        if writes.accounts:
+            self._found.clear()
         for account in writes.accounts:
             self._by_team.setdefault(account.key.team, {})[account.key] = account
         for team in writes.teams:

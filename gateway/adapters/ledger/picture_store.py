@@ -5,6 +5,7 @@ Plain blocking functions on any connection, as in `store`. They begin and end no
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -78,6 +79,14 @@ UNREMOVED: Final = f"SELECT {_KEPT} FROM pictures WHERE {TO_REMOVE} ORDER BY era
 def kept_rows(run: Run) -> list[Row]:
     """For `PUT_PICTURE`: the pictures of a run that is done, also where another made the same."""
     return [(*row, row[1]) for row in picture_rows(run)]
+
+
+def first_of_each(jobs: Iterable[Job]) -> Sequence[Job]:
+    """Without those that tell the gallery and the run what one before them does."""
+    first: dict[tuple[str, str, str], Job] = {}
+    for job in jobs:
+        first.setdefault((job.team, job.run_id, job.verdict), job)
+    return [*first.values()]
 
 
 def shown_row(job: Job) -> Row:

@@ -108,9 +108,10 @@ def planned(writes: Writes, known: Before) -> Iterator[Bulk]:
     for numbered, steps in groupby(writes.steps, key=lambda step: step.number != 0):
         yield Bulk(*history_store.adding(list(steps), numbered=numbered))
     if writes.jobs:
-        shown = sorted(writes.jobs, key=lambda job: (job.team, job.run_id))
+        first = picture_store.first_of_each(writes.jobs)
+        shown = sorted(first, key=lambda job: (job.team, job.run_id))
         yield Bulk(picture_store.SHOW, [picture_store.shown_row(job) for job in shown])
-        noted = sorted(picture_store.verdict_row(job) for job in writes.jobs)
+        noted = sorted({picture_store.verdict_row(job) for job in first})
         yield Bulk(picture_store.NOTE_VERDICT, noted, follows=True)
     if writes.usage:
         yield from _usage(writes.usage)

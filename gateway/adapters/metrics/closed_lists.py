@@ -113,5 +113,9 @@ HTTP_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 65.0)
 RUN_BUCKETS: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 900)
 """Closest where pictures usually get ready; the last is the usual deadline."""
 
-CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0)
-"""Up to the usual time-outs: 20 s for a poll, 25 s for a submit, 120 s for a download."""
+CALL_BUCKETS: Final = (
+    *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0),
+    *(300.0, 600.0),
+)
+"""Up to the usual time-outs: 20 s for a poll, 25 s for a submit, 120 s for a download; and 360 s to
+600 s for a submit that is the whole work."""

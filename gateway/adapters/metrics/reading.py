@@ -7,7 +7,7 @@ of the settings that it does not name are shown with 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 from prometheus_client import Metric
@@ -40,7 +40,7 @@ async def read_ledger(ledger: Reports, policy: Policy, now: float) -> Reading:
     """Takes a reading; raises what the ledger raises."""
     times = _times(now, policy)
     keys = [
-        replace(times[window], team=team.name)
+        times[window]._replace(team=team.name)
         for team in policy.teams.values()
         for window in _budgets(team)
     ]
@@ -142,7 +142,7 @@ def _budget_families(reading: Reading) -> Iterator[Metric]:
     ends = {window: resets_at(window, reading.at, reading.policy.zone) for window in Window}
     for team in reading.policy.teams.values():
         for window, limit in _budgets(team).items():
-            account = reading.accounts[replace(times[window], team=team.name)]
+            account = reading.accounts[times[window]._replace(team=team.name)]
             limits.add_metric((team.name, window), limit / USD_MICROS)
             spent.add_metric((team.name, window), account.spent.usd_micros / USD_MICROS)
             held.add_metric((team.name, window), account.held.usd_micros / USD_MICROS)

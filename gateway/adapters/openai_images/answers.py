@@ -43,6 +43,7 @@ from gateway.adapters.openai_images.fault_codes import (
     OUR_BALANCE,
     OUR_KEY,
     OUTPUT_STAGE,
+    OUTPUT_WORDS,
     SERVER,
 )
 from gateway.adapters.openai_images.kind import NAME
@@ -124,7 +125,7 @@ def _meant(status: int, problem: VendorProblem | None, parsed: Mapping[str, Any]
     if BLOCKED.search(problem.message):
         return Meant.DOWN
     if _is_about_content(problem, code):
-        late = _stage(parsed) == OUTPUT_STAGE
+        late = _stage(parsed) == OUTPUT_STAGE or OUTPUT_WORDS.search(problem.message)
         return Meant.CONTENT_LATE if late else Meant.CONTENT
     if status >= 500:
         return _broken(status, code)

@@ -212,7 +212,7 @@ class OpenAIClient:
     ) -> SubmitEvent:
         """The answer is on the disk before anything is said of it."""
         most = run.n * _as_base64(self._deps.picture_limit_bytes()) + MORE_THAN_PICTURES
-        headers = used_headers(response, self._mask)
+        headers = used_headers(response.headers, self._mask)
         await in_thread(partial(arriving.head, response.status_code, headers))
         size, batch = 0, bytearray()
         async for chunk in response.aiter_bytes():

@@ -36,6 +36,9 @@ BLOCKED: Final = re.compile(r"(?i)resource (has been|is) (temporarily )?blocked"
 OUTPUT_STAGE: Final = "output"
 """Where it was refused: the pictures had been made by then."""
 
+OUTPUT_WORDS: Final = re.compile(r"(?i)generated image was filtered")
+"""How Azure says the same."""
+
 OUR_KEY: Final = frozenset(
     {
         "access_denied",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import httpx2 as httpx
 
 from gateway.adapters.outbound.said import VendorAnswer
+from gateway.ports.calls import CallAnswer
 
 REDACTED: Final = b"[redacted]"
 
@@ -38,25 +40,28 @@ class Mask:
         return self.bytes(raw).decode("utf-8", "surrogateescape")
 
 
-async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> VendorAnswer:
-    """The answer with its whole body, or None as the body when that is larger than `max_bytes`.
+def masked(answer: CallAnswer, mask: Mask) -> VendorAnswer:
+    """It is masked as a whole: the key may lie across two pieces."""
+    body = None if answer.body is None else mask.bytes(answer.body)
+    return VendorAnswer(answer.status, body, used_headers(answer.headers, mask))
 
-    It is masked as a whole: the key may lie across two pieces.
-    """
+
+async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> VendorAnswer:
+    """The answer with its whole body, or None as the body when that is larger than `max_bytes`."""
     try:
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > max_bytes:
                 break
-        whole = None if len(body) > max_bytes else mask.bytes(bytes(body))
-        return VendorAnswer(response.status_code, whole, used_headers(response, mask))
+        whole = None if len(body) > max_bytes else bytes(body)
+        return masked(CallAnswer(response.status_code, response.headers, whole), mask)
     finally:
         await response.aclose()
 
 
-def used_headers(response: httpx.Response, mask: Mask) -> dict[str, str]:
-    found = {name: response.headers.get(name) for name in USED_HEADERS}
+def used_headers(headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
+    found = {name: headers.get(name) for name in USED_HEADERS}
     return {name: mask.text(value) for name, value in found.items() if value is not None}
 
 

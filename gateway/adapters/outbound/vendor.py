@@ -112,13 +112,18 @@ def vendor_client(
     """What calls the vendor under the organisation's key."""
     return httpx.AsyncClient(
         transport=transport,
-        headers={
-            **account.credentials,
-            "User-Agent": account.user_agent,
-            "Accept": "application/json",
-        },
+        headers=vendor_headers(account),
         timeout=timeout,
         follow_redirects=False,  # a redirect would carry the organisation's key elsewhere
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # calls share nothing
         trust_env=False,
     )
+
+
+def vendor_headers(account: VendorAccount) -> dict[str, str]:
+    """What goes with every call."""
+    return {
+        **account.credentials,
+        "User-Agent": account.user_agent,
+        "Accept": "application/json",
+    }

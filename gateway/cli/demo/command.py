@@ -35,14 +35,15 @@ EXIT_INTERRUPTED: Final = 130
     type=click.FloatRange(0.1, 60),
     default=3.0,
     show_default=True,
-    help="How long the simulated upstream takes for a picture.",
+    help="How long the simulated upstreams take for a picture.",
 )
 def demo_command(folder: Path, seconds: float) -> None:
     """See the gateway work once: no key, no settings, nothing paid, nothing leaves this machine.
 
-    Starts a gateway and a simulated EvoLink on free ports in a temporary folder and sends real
-    requests: a picture, the same one again from the cache, two at the same moment for the price
-    of one, a wrong request, one beyond the budget; then shows what was spent and audits it.
+    Starts a gateway, a simulated EvoLink and a simulated OpenAI on free ports in a temporary
+    folder and sends real requests: a picture, the same one again from the cache, two at the same
+    moment for the price of one, a wrong request, one beyond the budget, one while EvoLink is
+    down, which OpenAI makes; then shows what was spent and audits it.
 
     The pictures and the gateway's log stay in the folder that --keep names. Exits 0 when
     everything happened as it should.

@@ -1,4 +1,4 @@
-"""What the demo shows: a gateway in front of a simulated EvoLink, both on free loopback ports."""
+"""What the demo shows: a gateway in front of two simulated vendors, all on free loopback ports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gateway.config.upstream_entry import PollSettings
 from gateway.core.catalog import CacheScope
 from gateway.errors import Unavailable
 from gateway.sandbox import RunningSandbox, SandboxOptions, running_sandbox
+from gateway.sandbox.openai import OpenAIOptions, RunningOpenAI, running_openai
 from gateway.serving import InProcessServer
 from gateway.wiring import Gateway
 
@@ -33,11 +34,12 @@ GRACE_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is running: the gateway at `base_url`, its settings, and the sandbox behind it."""
+    """What is running: the gateway at `base_url`, its settings, and the two vendors behind it."""
 
     base_url: str
     settings: Settings
     sandbox: RunningSandbox
+    openai: RunningOpenAI
 
 
 def key_of(team: str) -> str:
@@ -47,19 +49,20 @@ def key_of(team: str) -> str:
 
 @contextlib.asynccontextmanager
 async def open_house(data_dir: Path, log: Path, *, seconds: float) -> AsyncIterator[Installation]:
-    """Gateway and sandbox for the length of the block; all state is in `data_dir`.
+    """Gateway and sandboxes for the length of the block; all state is in `data_dir`.
 
     The gateway's log goes to the file `log`. Raises OSError when ports, folder or log cannot be
     had.
     """
-    options = SandboxOptions(seconds_per_picture=seconds)
+    evolink = running_sandbox(SandboxOptions(seconds_per_picture=seconds))
+    second = running_openai(OpenAIOptions(seconds_per_picture=seconds))
     with log.open("w", encoding="utf-8") as file:
         logs.configure("json", "info", file)
         try:
-            async with running_sandbox(options) as sandbox:
-                settings = _settings(sandbox.base_url, data_dir)
+            async with evolink as sandbox, second as openai:
+                settings = _settings(sandbox.base_url, openai.api_url, data_dir)
                 async with _running(settings) as base_url:
-                    yield Installation(base_url, settings, sandbox)
+                    yield Installation(base_url, settings, sandbox, openai)
         finally:
             logs.flush()
 
@@ -81,14 +84,15 @@ async def _running(settings: Settings) -> AsyncIterator[str]:
         await gateway.stop(GRACE_SECONDS)
 
 
-def _settings(base_url: str, data_dir: Path) -> Settings:
+def _settings(base_url: str, openai_url: str, data_dir: Path) -> Settings:
     """Those of `serve --sandbox` with two teams that share their results."""
-    settings = sandbox_settings(base_url, data_dir, port=0)
+    settings = sandbox_settings(base_url, data_dir, port=0, openai_url=openai_url)
     upstream = settings.upstreams[UPSTREAM].model_copy(
         update={"poll": PollSettings.model_validate(PACE)}
     )
     teams = {name: _team(name, usd) for name, usd in BUDGETS_USD.items()}
-    return settings.model_copy(update={"upstreams": {UPSTREAM: upstream}, "teams": teams})
+    upstreams = {**settings.upstreams, UPSTREAM: upstream}
+    return settings.model_copy(update={"upstreams": upstreams, "teams": teams})
 
 
 def _team(name: str, usd: str) -> TeamEntry:

@@ -69,8 +69,9 @@ class Stage:
     def open(self) -> None:
         self._console.print(Rule("[head]image-gateway demo[/]", align="left", style="step"))
         self.say(
-            "A gateway and a simulated EvoLink start on this machine. Every request below is "
-            "real HTTP through the gateway; nothing is paid and nothing leaves this machine."
+            "A gateway, a simulated EvoLink and a simulated OpenAI start on this machine. Every "
+            "request below is real HTTP through the gateway; nothing is paid and nothing leaves "
+            "this machine."
         )
 
     def facts(self, rows: Mapping[str, str]) -> None:
@@ -106,7 +107,7 @@ class Stage:
             self._console.print(Text(f"The gateway's log: {log}"), soft_wrap=True)
 
     def interrupted(self) -> None:
-        self._console.print("\nInterrupted; gateway and sandbox are stopped.")
+        self._console.print("\nInterrupted; gateway and simulated upstreams are stopped.")
 
     # --- words ---------------------------------------------------------------------------------
 

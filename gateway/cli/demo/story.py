@@ -1,4 +1,4 @@
-"""The demo's story: six scenes, each of which proves what it shows.
+"""The demo's story: seven scenes, each of which proves what it shows.
 
 A scene sends real requests as a team would, shows them, and compares what came of them with
 what had to: a `Surprise` ends the demo.
@@ -20,7 +20,7 @@ import httpx2 as httpx
 
 from gateway.cli.audit import examine
 from gateway.cli.demo.client import Client, DemoReply, Spend, expect, total
-from gateway.cli.demo.installation import BUDGETS_USD, STUDIO, Installation, key_of
+from gateway.cli.demo.installation import BUDGETS_USD, MARKETING, STUDIO, Installation, key_of
 from gateway.cli.demo.stage import Stage
 from gateway.cli.demo.text import short_link
 
@@ -38,6 +38,7 @@ FOX: Final = {
 }
 WRONG_SIZE: Final = {**LIGHTHOUSE, "size": "4:5"}
 TOO_DEAR: Final = {**LIGHTHOUSE, "prompt": "a harbour at noon", "quality": "high"}
+HERON: Final = {**FOX, "prompt": "a heron in the morning mist, ink on paper"}
 READING_SECONDS: Final = 0.9
 
 
@@ -57,8 +58,8 @@ class Scene:
         self.stage.step(title, text)
 
     def submits(self) -> int:
-        """How many requests have reached the simulated upstream."""
-        return self.house.sandbox.state.submits
+        """How many requests have reached a simulated upstream."""
+        return self.house.sandbox.state.submits + self.house.openai.state.image_requests
 
     async def sums(self) -> Spend:
         """What has been spent and saved by now."""
@@ -85,7 +86,8 @@ async def tell(stage: Stage, house: Installation, folder: Path) -> None:
         await _ask_together(scene)
         await _ask_wrongly(scene)
         await _ask_too_much(scene)
-        await _look_at_the_books(scene)
+        elsewhere = await _ask_while_evolink_is_down(scene)
+        await _look_at_the_books(scene, elsewhere)
     finally:
         await client.close()
 
@@ -95,7 +97,8 @@ def _introduce(scene: Scene) -> None:
     scene.stage.facts(
         {
             "gateway": scene.house.base_url,
-            "upstream": f"{scene.house.sandbox.base_url}  (simulated)",
+            "EvoLink": f"{scene.house.sandbox.base_url}  (simulated)",
+            "OpenAI": f"{scene.house.openai.base_url}  (simulated)",
             "teams": ", ".join(teams),
         }
     )
@@ -186,17 +189,46 @@ async def _ask_too_much(scene: Scene) -> None:
     )
 
 
-async def _look_at_the_books(scene: Scene) -> None:
+async def _ask_while_evolink_is_down(scene: Scene) -> float:
+    """What the picture cost that the other vendor made, in dollars."""
+    await scene.opens(
+        "EvoLink goes down",
+        "The same model is to be had at OpenAI, for more: the order goes on to there.",
+    )
+    evolink, openai = scene.house.sandbox, scene.house.openai.state
+    submits, before = evolink.state.submits, await scene.sums()
+    await evolink.refuse_connections()
+    order = await _sent(scene, scene.client.order(key_of(MARKETING), HERON), status=200)
+    [(link, seconds)] = await _watch(scene, {MARKETING: order})
+    await evolink.accept_connections()
+    expect(evolink.state.submits == submits, "EvoLink got the order although it was down")
+    expect(openai.image_requests == 1, f"OpenAI was asked {openai.image_requests} times, not once")
+    spent = round((await scene.sums()).spent_usd - before.spent_usd, 6)
+    billed = openai.bill.total.usd_micros
+    expect(round(spent * 1e6) == billed > 0, f"${spent} was spent and {billed} millionths billed")
+    scene.stage.good(f"made in {seconds:.1f} s by OpenAI, which was asked [head]once[/]")
+    scene.stage.good(
+        f"OpenAI's bill [money]${billed / 1e6:.6f}[/], in the ledger [money]${spent:.6f}[/]"
+    )
+    await _save(scene, link, "heron")
+    return spent
+
+
+async def _look_at_the_books(scene: Scene, elsewhere: float) -> None:
     await scene.opens("The books", "From /metrics, which reads the money from the ledger itself.")
     rows = await scene.client.spend()
     sums = total(rows)
-    expect(sums.spent_usd == sums.saved_usd, f"not as much was saved as was spent: {sums}")
-    expect(sums.generated == sums.from_cache == 2, f"not two pictures each were told: {sums}")
+    at_evolink = round(sums.spent_usd - elsewhere, 6)
+    expect(at_evolink == sums.saved_usd, f"not as much was saved as was spent at EvoLink: {sums}")
+    told = (sums.generated, sums.from_cache)
+    expect(told == (3, 2), f"not three new pictures and two from the cache were told: {sums}")
     scene.stage.spend(rows)
     report = await examine(scene.house.settings, deep=True)
     broken = [sentence for finding in report.findings for sentence in finding.violations]
     expect(report.adds_up, f"the audit found: {' '.join(broken)}")
-    expect(report.totals.runs == scene.submits(), "the ledger and upstream count different runs")
+    expect(
+        report.totals.runs == scene.submits(), "the ledger and the upstreams count different runs"
+    )
     scene.stage.good(f"audit: {len(report.findings)} invariants hold")
     scene.stage.good(f"audit: {report.closing}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -13,9 +12,9 @@ from starlette.responses import Response
 
 from gateway.core.addresses import MAX_URL_CHARACTERS
 from gateway.core.catalog import Team
-from gateway.core.model import Task
+from gateway.core.model import Freshness, Task
 from gateway.core.orders.admission import Replayed
-from gateway.core.orders.receipt import receipt
+from gateway.core.orders.receipt import Receipt, receipt
 from gateway.core.policy import Current
 from gateway.errors import (
     BudgetExhausted,
@@ -42,6 +41,7 @@ from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import prefer, wire
 from gateway.web.evolink.prefer import Wait
 from gateway.web.evolink.tasks import TASK
+from gateway.web.heads import has, lines
 from gateway.web.openai.errors import WrongBaseUrl
 from gateway.web.operation import Header, Operation
 from gateway.web.receipts import RECEIPT, tell
@@ -52,6 +52,7 @@ OPENAI_SDK: Final = "x-stainless-lang"
 """OpenAI's clients name their language in this header."""
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_NO_WISHES: Final = Freshness()
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 MOST_PICTURES: Final = 10
@@ -164,21 +165,25 @@ class Images:
     )
     async def generate(self, request: Request, team: Team) -> Response:
         policy = self._current.policy
-        sent = Sent(lambda told: tell(request, told, self._clock()), request.scope[REQUEST_ID])
-        with self._service.reading(team, sent):
-            if OPENAI_SDK in request.headers and not policy.openai_sdk_on_v1:
+        request_id = request.scope[REQUEST_ID]
+
+        def told(receipt: Receipt) -> None:
+            tell(request, receipt, self._clock())
+
+        with self._service.reading(team, Sent(told, request_id)):
+            if has(request, OPENAI_SDK) and not policy.openai_sdk_on_v1:
                 raise WrongBaseUrl(policy.public_url)
             wait = prefer.read_wait(request)
             key = read_key(request)
             body = await self._bodies.read_json(request, policy.body_limit_bytes, team.name)
-            freshness = wire.read_freshness(request.headers)
-        answer = await self._service.submit(team, body, freshness, replace(sent, key=key))
+            freshness = freshness_of(request)
+        answer = await self._service.submit(team, body, freshness, Sent(told, request_id, key))
         add_upstream_seconds(request, answer.upstream_seconds)
         headers = decision_headers(answer)
         if wait is None:
             return self._answer(answer.task, headers)
         task, applied = await self._waited(request, answer.task, wait)
-        sent.told(receipt(answer.decision, task.run))
+        told(receipt(answer.decision, task.run))
         return self._answer(task, {**headers, **applied})
 
     @Operation(
@@ -226,9 +231,14 @@ def decision_headers(answer: Answer) -> Mapping[str, str]:
     return {"Cache-Status": status}
 
 
+def freshness_of(request: Request) -> Freshness:
+    """What the client asks of the cache; most ask nothing."""
+    return wire.read_freshness(request.headers) if has(request, "cache-control") else _NO_WISHES
+
+
 def read_key(request: Request) -> str | None:
     """The request's `Idempotency-Key`. Raises `InvalidRequest` for one that is none."""
-    keys = request.headers.getlist(IDEMPOTENCY_KEY)
+    keys = lines(request, IDEMPOTENCY_KEY.lower())
     if not keys:
         return None
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):

@@ -19,6 +19,7 @@ from starlette.requests import Request
 
 from gateway.core.model import Run
 from gateway.web.edge import add_upstream_seconds
+from gateway.web.heads import lines
 
 MAX_WAIT_SECONDS: Final = 55
 """A longer wish is cut to this: proxies close connections that are silent for 60 s, and their
@@ -54,8 +55,8 @@ class Wait:
 
 def read_wait(request: Request) -> Wait | None:
     """The `wait` among the request's preferences; None without one that can be understood."""
-    lines = request.headers.getlist("prefer")
-    seconds = wait_seconds(lines) if lines else None
+    said = lines(request, "prefer")
+    seconds = wait_seconds(said) if said else None
     return None if seconds is None else Wait(seconds, time.monotonic())
 
 

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -22,6 +21,7 @@ from gateway.core.runs import docket, showing
 from gateway.core.runs.docket import Docket, Tokens
 from gateway.core.runs.failures import task_error
 from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
+from gateway.web.moulds import Moulds
 from gateway.web.remedies import doc_url
 
 CACHE_NAME: Final = "image-gateway"
@@ -46,9 +46,6 @@ STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
     "cancelled": (),
 }
 _STATUS: Final = {state: status for status, states in STATES_OF_STATUS.items() for state in states}
-
-MOULDS: Final = 64
-"""Ended runs whose task is kept rendered: those that many clients wait for at once."""
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
 _GREPPED: Final = ("id", "status")
@@ -121,7 +118,9 @@ def task_body(job: Job, run: Run, public_url: str, now: float) -> bytes:
     answers differ in id and time alone."""
     if not run.is_final:
         return to_json(task_object(job, run, public_url, now))
-    mould = _mould(run, job.verdict, public_url)
+    mould = _moulds.of(
+        run, job.verdict, public_url, made=lambda: _mould(run, job.verdict, public_url)
+    )
     created = b'"created":%d' % int(job.created_at)
     return mould.replace(_MOULD_CREATED, created, 1).replace(_MOULD_ID, job.id.encode())
 
@@ -129,12 +128,12 @@ def task_body(job: Job, run: Run, public_url: str, now: float) -> bytes:
 _MOULD_JOB: Final = Job("task-unified-mould-5f0c8e1b7a64", "", "", Verdict.HIT, 2**53 - 1)
 _MOULD_ID: Final = _MOULD_JOB.id.encode()
 _MOULD_CREATED: Final = b'"created":%d' % int(_MOULD_JOB.created_at)
+_moulds: Final = Moulds()
 
 
-@lru_cache(maxsize=MOULDS)
 def _mould(run: Run, verdict: Verdict, public_url: str) -> bytes:
-    job = replace(_MOULD_JOB, verdict=verdict)
-    return to_json(task_object(job, run, public_url, run.finished_at or run.created_at))
+    job, at = replace(_MOULD_JOB, verdict=verdict), run.finished_at or run.created_at
+    return to_json(task_object(job, run, public_url, at))
 
 
 def task_row(job: Job, run: Run, now: float) -> dict[str, object]:

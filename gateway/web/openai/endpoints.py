@@ -30,7 +30,13 @@ from gateway.web import chapters
 from gateway.web.body import Bodies
 from gateway.web.edge import REQUEST_ID, add_upstream_seconds
 from gateway.web.evolink import wire
-from gateway.web.evolink.images import ORDER_ERRORS, N, decision_headers, read_key
+from gateway.web.evolink.images import (
+    ORDER_ERRORS,
+    N,
+    decision_headers,
+    freshness_of,
+    read_key,
+)
 from gateway.web.evolink.prefer import while_connected
 from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
@@ -168,7 +174,7 @@ class OpenAI:
         """Orders the wish, waits for the pictures and answers with them."""
         sent = self._sent(request)
         with self._service.reading(team, sent):
-            freshness, key = wire.read_freshness(request.headers), read_key(request)
+            freshness, key = freshness_of(request), read_key(request)
         sent = replace(sent, key=key)
         answer = await self._ordered(team, wish, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)
@@ -217,12 +223,9 @@ class OpenAI:
                 "again while they are: it joins them and costs nothing.",
                 retry_after_seconds=self._tasks.come_again_seconds(team.name),
             )
-        told = openai_wire.facts(run)
         if wish.as_links:
-            base = f"{self._current.policy.public_url}/pictures"
-            links = [f"{base}/{picture.name}" for picture in run.pictures]
-            return _json(openai_wire.with_links(told, links))
-        return await self._with_bytes(run, openai_wire.pictures_head(told))
+            return _json(openai_wire.links_body(run, self._current.policy.public_url))
+        return await self._with_bytes(run, openai_wire.pictures_head(openai_wire.facts(run)))
 
     async def _with_bytes(self, run: Run, head: bytes) -> Response:
         """Raises before anything is sent when one of the pictures cannot be had."""

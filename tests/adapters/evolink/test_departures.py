@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
-import httpx2 as httpx
 import pytest
 import trustme
 from egress_proxy import EgressProxy, Refuse, answering, hang, hang_up
 
 from gateway.adapters.evolink.client import EvolinkClient
-from gateway.adapters.outbound.egress import NamedTransport
+from gateway.adapters.outbound.line import AiohttpLine
 from gateway.adapters.outbound.resolver import Lookups
 from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 from gateway.core.addresses import Address
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows
 from gateway.core.runs.events import AnswerLost, NotNow, SubmitEvent
+from gateway.ports.calls import LineBounds
 
 NAME = "api.example.com"
 RUN = Run(
@@ -49,9 +50,7 @@ async def submit(base_url: str, trust: ssl.SSLContext, proxy: str | None = None)
     client = EvolinkClient(
         VendorAccount(base_url, "sk-key", "test", 100),
         Timeouts(connect_seconds=0.3, submit_seconds=0.5, poll_seconds=0.5),
-        transports=lambda limits: NamedTransport(
-            Lookups(ask=no_name), tls=trust, limits=limits, proxy=proxy
-        ),
+        lines=partial(AiohttpLine, Lookups(ask=no_name), tls=trust, proxy=proxy),
     )
     try:
         return await client.submit(RUN)
@@ -171,12 +170,13 @@ async def test_what_a_proxy_says_to_a_plain_request_is_an_answer_in_between(
 async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     server = await serving(silent, None)
     port = server.sockets[0].getsockname()[1]
-    pool = httpx.AsyncHTTPTransport(verify=trust, limits=httpx.Limits(max_connections=1))
+    bounds = LineBounds(max_connections=1, connect_seconds=0.2, kept_seconds=None)
+    pool = AiohttpLine(Lookups(ask=no_name), bounds, tls=trust)
     patient, hurried = (
         EvolinkClient(
             VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
             Timeouts(connect_seconds=0.2, submit_seconds=seconds, poll_seconds=seconds),
-            transports=lambda _: pool,
+            lines=lambda _: pool,
         )
         for seconds in (1.5, 0.3)
     )
@@ -207,9 +207,7 @@ async def test_it_is_asked_for_leave_when_all_is_ready_and_not_before(
     client = EvolinkClient(
         VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
         Timeouts(connect_seconds=0.3, submit_seconds=5, poll_seconds=0.5),
-        transports=lambda limits: NamedTransport(
-            Lookups(ask=no_name), tls=trust, limits=limits, proxy=None
-        ),
+        lines=partial(AiohttpLine, Lookups(ask=no_name), tls=trust),
     )
 
     async def refuse() -> None:

@@ -127,11 +127,24 @@ def test_it_keeps_what_the_vendor_adds() -> None:
     }  # fmt: skip
 
 
-def test_a_refusal_after_the_pictures_were_made_may_be_charged() -> None:
-    details = {"moderation_stage": "output", "categories": ["violence"]}
-    event = hear(400, of("moderation_blocked", "no", type=USER, moderation_details=details))
+MADE = {"moderation_stage": "output", "categories": ["violence"]}
+FILTERED = "Generated image was filtered as a result of our safety system."
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (of("moderation_blocked", "no", type=USER, moderation_details=MADE), "moderation_blocked"),
+        ({"created": 1, "error": {"code": "contentFilter", "message": FILTERED}}, "contentFilter"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 200])
+def test_a_refusal_after_the_pictures_were_made_may_be_charged(
+    status: int, body: Any, code: str
+) -> None:
+    event = hear(status, body)
     assert isinstance(event, TaskFailed)
-    assert (event.code, event.message) == ("moderation_blocked", "no")
+    assert (event.code, event.message) == (code, body["error"]["message"])
     assert event.charged and not event.is_providers and not event.is_free
 
 

@@ -114,7 +114,7 @@ def test_what_a_passed_budget_gets_back_fills_it_up_first() -> None:
 )
 def test_the_rate_is_told_in_both_forms(seconds: float, reset: str, openai: str) -> None:
     key = account_keys("alpha", NOW, an_ask().zone)[0]
-    account = Account(replace(key, end=int(NOW)), Amounts(0, 1, 1), Amounts(0, 4, 4))
+    account = Account(key._replace(end=int(NOW)), Amounts(0, 1, 1), Amounts(0, 4, 4))
     found = left((Cap(Measure.RUNS, Window.MINUTE, 4),), {account.key: account})
     told = headers_of(Receipt(0, 0, found), int(NOW) - seconds)
     assert (told["RateLimit-Limit"], told["RateLimit-Remaining"]) == ("4", "0"), "never below"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from core_samples import CATALOG, NOW, a_policy
 
-from gateway.core.catalog import Team
+from gateway.core.catalog import Mode, Team
 from gateway.core.policy import Current, Grant
 from gateway.core.teams.changes import (
     Act,
@@ -234,4 +234,19 @@ def test_a_key_ends_by_the_clock_alone() -> None:
     current = Current(policy, lambda: now)
     assert current.granted("a-digest") == Team("blue")
     now = NOW + 5
+    assert current.granted("a-digest") is None
+
+
+def test_who_is_let_in_again_is_the_same_until_something_changes() -> None:
+    current = Current(merged(SETTINGS, [Team("blue")], [key("a")], NOW), lambda: NOW)
+    first = current.granted("a-digest")
+    assert first is not None and current.granted("a-digest") is first
+    mean = Team("blue", mode=Mode.SHADOW)
+    current.policy = merged(SETTINGS, [mean], [key("a")], NOW)
+    found = current.granted("a-digest")
+    assert found == mean and found.key == first.key
+    current.policy = merged(SETTINGS, [mean], [replace(key("a"), label="renamed")], NOW)
+    renamed = current.granted("a-digest")
+    assert renamed is not None and renamed.key is not None and renamed.key.label == "renamed"
+    current.policy = SETTINGS
     assert current.granted("a-digest") is None

@@ -35,6 +35,7 @@ from gateway.errors import (
     Unavailable,
     UpstreamRefusal,
 )
+from gateway.web.evolink import wire
 from gateway.web.evolink.wire import (
     cache_status,
     error_body,
@@ -43,6 +44,7 @@ from gateway.web.evolink.wire import (
     task_object,
     to_json,
 )
+from gateway.web.moulds import MOULDS, Moulds
 
 STEADY = settings(
     derandomize=True,
@@ -463,3 +465,34 @@ def test_the_answer_tells_what_the_cache_did(
         assert bool(equals) == bool(allowed[key]) and re.fullmatch(allowed[key], item)
     keys = [parameter.partition("=")[0] for parameter in parameters]
     assert ("hit" in keys) != ("fwd" in keys) and len(set(keys)) == len(keys)
+
+
+def test_a_run_that_is_told_differently_by_now_is_rendered_anew() -> None:
+    """It is found by its id: what erased its words, or tried it again, made another one of it."""
+    run = a_run(S.DONE)
+    first = wire.task_body(a_job(V.HIT), run, BASE)
+    assert wire.task_body(a_job(V.HIT), replace(run), BASE) == first
+    for changed in (
+        replace(run, model="another"),
+        run,
+        replace(run, kept=KEPT[:1]),
+        a_run(S.FAILED),
+    ):
+        expected = to_json(task_object(a_job(V.HIT), changed, BASE))
+        assert wire.task_body(a_job(V.HIT), changed, BASE) == expected
+
+
+def test_as_many_runs_are_kept_rendered_as_many_clients_wait_for() -> None:
+    moulds, made = Moulds(), list[str]()
+
+    def told(run: Run) -> bytes:
+        return moulds.of(run, "x", made=lambda: made.append(run.id) or b"")  # type: ignore[func-returns-value]
+
+    runs = [replace(a_run(S.DONE), id=f"run_{number}") for number in range(MOULDS + 5)]
+    for run in runs:
+        told(run)
+    assert len(moulds) == MOULDS and len(made) == len(runs)
+    told(runs[5])
+    assert len(made) == len(runs)
+    told(runs[4])
+    assert made[-1] == "run_4" and len(made) == len(runs) + 1
