@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,8 @@ import httpx2 as httpx
 import openai
 import pytest
 import pytest_asyncio
-from house import OTHER_KEY
+import stores
+from house import OTHER_KEY, until
 from PIL import Image
 from sdk import drawn, sdk
 from test_files import BASE, auth, encoded, listed, png, stream
@@ -45,10 +47,14 @@ async def adds_up(one: Vendors) -> None:
     assert await one.spent_usd_micros() == one.billed_usd_micros
 
 
-def kept(one: Vendors) -> set[bytes]:
-    """All pictures that lie in the store."""
-    found = (one.house.folder / "pictures").glob("??/*")
-    return {path.read_bytes() for path in found if path.suffix != ".json"}
+def kept(one: Vendors) -> set[str]:
+    """The digests of all pictures that lie in the store."""
+    names = (Path(name) for name in stores.kept(one.house.folder))
+    return {name.stem for name in names if len(name.stem) == 64 and name.suffix != ".json"}
+
+
+def sums(*pictures: bytes) -> set[str]:
+    return {hashlib.sha256(picture).hexdigest() for picture in pictures}
 
 
 async def fetched(one: Vendors, link: str) -> httpx.Response:
@@ -78,7 +84,7 @@ async def test_an_edit_is_paid_once_and_a_repeated_one_is_a_hit(alone: Vendors) 
     assert first.parse().data[0].b64_json == again.parse().data[0].b64_json
     assert alone.openai.state.image_requests == 1
     assert alone.openai.state.requests[-1].path.endswith("/edits")
-    assert {drawn("red"), drawn("green", "JPEG"), holed()} < kept(alone)
+    assert sums(drawn("red"), drawn("green", "JPEG"), holed()) < kept(alone)
     assert (await listed(alone.house))["total"] == 3
     assert list((alone.house.folder / "forms").iterdir()) == []
     await adds_up(alone)
@@ -159,6 +165,7 @@ async def test_a_link_is_fetched_from_where_references_may_lie(tmp_path: Path) -
         assert kept(one) == set()
 
 
+@stores.both
 async def test_bytes_go_some_time_after_the_file_unless_a_run_made_them(tmp_path: Path) -> None:
     clock = Clock()
     async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
@@ -176,12 +183,12 @@ async def test_bytes_go_some_time_after_the_file_unless_a_run_made_them(tmp_path
         clock.ahead = 4 * DAY
         await files.sweep()
         assert (await listed(one.house))["total"] == 0
-        assert {first, second, made} <= kept(one), "an order of the last moment may need them"
+        assert sums(first, second, made) <= kept(one), "an order of the last moment may need them"
         await stream(one.house, first)
 
         clock.ahead = 6 * DAY
         await files.sweep()
-        assert kept(one) == {first, made}
+        assert kept(one) == sums(first, made)
         digest = httpx.URL(result).path.rpartition("/")[2].partition(".")[0]
         pictures = await one.house.gateway.ledger.transact(
             Keys(picture=digest), lambda view: (view.pictures, Writes())
@@ -190,23 +197,22 @@ async def test_bytes_go_some_time_after_the_file_unless_a_run_made_them(tmp_path
 
         clock.ahead = 12 * DAY
         await files.sweep()
-        assert kept(one) == {made}
+        assert kept(one) == sums(made)
         quota = (await one.house.client.get(f"{BASE}/quota", headers=auth())).json()["data"]
         assert quota["used_files"] == 0
         assert await one.house.violations() == []
 
 
-async def test_bytes_that_an_operator_took_away_come_back_with_the_next_edit(
+async def test_bytes_that_were_taken_away_come_back_with_the_next_edit(
     alone: Vendors,
 ) -> None:
     """They were proven before, and the record of the store is still there."""
     async with sdk(alone.house) as client:
         await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
-        for path in (alone.house.folder / "pictures").glob("??/*"):
-            if path.read_bytes() == drawn("red"):
-                path.unlink()
+        stores.lose_pictures(alone.house.folder)
+        assert not sums(drawn("red")) & kept(alone)
         await client.images.edit(model=MODEL, image=drawn("red"), prompt="greener")
-    assert alone.openai.state.image_requests == 2 and drawn("red") in kept(alone)
+    assert alone.openai.state.image_requests == 2 and sums(drawn("red")) < kept(alone)
     await adds_up(alone)
 
 
@@ -241,3 +247,14 @@ async def test_without_a_route_that_takes_them_from_here_it_fails(tmp_path: Path
             with pytest.raises(openai.APIStatusError) as refused:
                 await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
         assert refused.value.status_code == 502 and kept(one) == set()
+
+
+async def test_a_gateway_removes_them_unasked_also_those_of_the_one_before(tmp_path: Path) -> None:
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        assert (await stream(one.house, picture := png())).status_code == 200
+        assert kept(one) == sums(picture)
+    clock.ahead = 5.1 * DAY
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        await until(lambda: kept(one) == set())
+        assert await one.house.violations() == []
