@@ -45,7 +45,8 @@ class Kind:
     has no task to ask after, what is lost cannot be had again, and nothing is ever sent twice.
     `brings_references`: reference pictures are read here and sent along, so their links need not
     lead anywhere but here.
-    `link_life_seconds` is how long result links live; None: as long as their run needs them.
+    `link_life_seconds` is how long result links live; those into our own spool for as long as their
+    pictures may be hoped for.
     `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
     behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can);
     `besides` is what it costs at most beside its pictures, in micro-dollars.
@@ -54,7 +55,7 @@ class Kind:
     name: str
     is_whole: bool = False
     brings_references: bool = False
-    link_life_seconds: float | None = LINK_LIFE_SECONDS
+    link_life_seconds: float = LINK_LIFE_SECONDS
     misfit: Callable[[Order, str], str | None] = _fits
     besides: Callable[[Order, Rates | None], int] = _nothing
 

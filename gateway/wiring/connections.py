@@ -21,7 +21,7 @@ from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.line import AiohttpLine
+from gateway.adapters.outbound.late import LateLine
 from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
@@ -190,12 +190,15 @@ class Connections:
 
     def _lines(self, name: str, entry: UpstreamEntry) -> Callable[[LineBounds], VendorLine]:
         """Ways to an upstream itself."""
-        return partial(
-            AiohttpLine,
-            self._upstream_names[name],
-            tls=self._trust.upstreams,
-            proxy=convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url),
-        )
+        resolver, tls = self._upstream_names[name], self._trust.upstreams
+        proxy = convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url)
+
+        def make(bounds: LineBounds) -> VendorLine:
+            from gateway.adapters.outbound.line import AiohttpLine
+
+            return AiohttpLine(resolver, bounds, tls=tls, proxy=proxy)
+
+        return lambda bounds: LateLine(partial(make, bounds))
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""

@@ -41,8 +41,9 @@ class Closing(Protocol):
 class Ways:
     """What leads out of here to one upstream, and what lies here of it.
 
-    `lines` makes ways to the upstream itself, `transports` makes the way to an address, `fetcher` fetches result links, `references` what a
-    team's links name. `callback_url` gives where upstream may call about a run.
+    `lines` makes ways to the upstream itself, `transports` the way to an address; `fetcher` fetches
+    result links, `references` what a team's links name. `callback_url` gives where upstream may
+    call about a run.
     """
 
     lines: Callable[[LineBounds], VendorLine]

@@ -44,7 +44,7 @@ from gateway.ids import new_run_id
 from gateway.ports.upstream import Sure, nothing_asked
 from gateway.process.waiters import Waiters
 
-WHOLE = Kind("whole", is_whole=True, link_life_seconds=None)
+WHOLE = Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0)
 BILL = 7_777
 PRICE = 10_000
 POLICY = a_policy(

@@ -137,7 +137,7 @@ PLANTS: Final = {
         Invariant.SPENT, f"UPDATE runs SET billed_usd_micros = 99999 WHERE id = {TWO}"
     ),
     "held something besides": plant(
-        Invariant.SPENT, f"UPDATE runs SET besides_usd_micros = 1 WHERE id = {TWO}"
+        Invariant.SPENT, f"UPDATE runs SET besides_usd_micros = 1 WHERE id = {LOST}"
     ),
     "spent nothing": plant(Invariant.SPENT, *respent(TWO, "0")),
     "too many pictures": plant(Invariant.SPENT, *respent(TWO, "spent_usd_micros", "9")),

@@ -22,7 +22,12 @@ from gateway.sandbox import RunningSandbox
 SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 SPENT = 'gateway_budget_spent_usd{team="blue",window="day"}'
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
-SHORT = {"gpt-image-1.5": {"deadline": "1500ms"}}
+SOON_LOST: dict[str, Any] = {
+    "teams": CAPPED,
+    "models": {"gpt-image-1.5": {"deadline": "1500ms"}},
+    "upstreams": {"evolink": {"timeout": {"connect": "5s", "submit": "20s", "poll": "20s"}}},
+}
+"""A doubt is over soon; upstream is waited for however busy the machine is."""
 AT_ONCE = {"older_than": "0s"}
 DROPPED = "lost [sandbox:drop]"
 
@@ -30,7 +35,7 @@ DROPPED = "lost [sandbox:drop]"
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[House]:
     """A house with one order made, by which upstream's list is known for ours."""
-    async with house(tmp_path, teams=CAPPED, models=SHORT) as one:
+    async with house(tmp_path, **SOON_LOST) as one:
         await one.made("the first")
         yield one
 
@@ -196,7 +201,7 @@ async def test_a_day_with_losses_ends_as_upstream_bills_it(
         return time.time() + 3600 * hours[0]
 
     sandbox.state.clock = clock
-    home = await opened(sandbox, tmp_path, clock=clock, teams=CAPPED, models=SHORT)
+    home = await opened(sandbox, tmp_path, clock=clock, **SOON_LOST)
     try:
         await home.made("the first")
         for hours[0], lose in ((1, cut), (2, dropped), (3, cut)):
@@ -233,7 +238,7 @@ async def test_silence_is_not_believed_at_once(home: House) -> None:
 
 
 async def test_without_a_task_of_ours_the_list_proves_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path, teams=CAPPED, models=SHORT) as one:
+    async with house(tmp_path, **SOON_LOST) as one:
         await cut(one)
         [doubt] = doubts(await applied(one))
         assert (doubt["conclusion"], doubt["became"]) == ("unknown", None)
@@ -350,7 +355,7 @@ async def test_where_upstream_only_counts_money_follows_the_counts(
         return [Counted(one.created // 60 * 60) for one in sandbox.state.tasks.values()]
 
     sandbox.state.clock = clock
-    home = await opened(sandbox, tmp_path, clock=clock, teams=CAPPED, models=SHORT)
+    home = await opened(sandbox, tmp_path, clock=clock, **SOON_LOST)
     client = home.gateway.adapters.connections.upstreams["evolink"]
     monkeypatch.setattr(client, "evidence", UsageWitness(report).evidence)
     try:

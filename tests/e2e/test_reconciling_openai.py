@@ -15,6 +15,9 @@ from two_vendors import MODEL, ONLY_OPENAI, QUICK, Vendors, vendors
 
 ADMIN_KEY = "sk-admin-of-the-organisation"
 
+PATIENT = {"connect": "5s", "submit": "20s", "poll": "20s", "download": "20s"}
+"""However busy the machine is."""
+
 Lose = Callable[[Vendors, str], Awaitable[None]]
 
 
@@ -37,7 +40,7 @@ async def a_day(
         folder,
         routes=ONLY_OPENAI,
         openai=replace(QUICK, usage_delay_seconds=late_seconds),
-        upstream={} if usage_key is None else {"usage_key": usage_key},
+        upstream={"timeout": PATIENT, **({} if usage_key is None else {"usage_key": usage_key})},
         clock=day.clock,
     ) as one:
         one.openai.state.clock = day.clock

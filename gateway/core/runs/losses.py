@@ -59,7 +59,7 @@ def why_lost(
     now: float,
     *,
     dead_after_seconds: float,
-    link_life_seconds: float | None,
+    link_life_seconds: float,
 ) -> str | None:
     """Why the run's pictures are given up, as whoever ordered reads it; None: they are not yet.
 

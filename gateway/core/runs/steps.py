@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.instants import NEVER
 from gateway.core.kinds import LINK_LIFE_SECONDS
 from gateway.core.model import Run, RunState
 from gateway.core.runs.events import DeadlinePassed, Event, Retry
@@ -58,7 +57,7 @@ Step = Submit | Recover | Poll | Keep | Feed | Rest
 
 
 def next_step(
-    run: Run, now: float, *, intended: bool, link_life_seconds: float | None = LINK_LIFE_SECONDS
+    run: Run, now: float, *, intended: bool, link_life_seconds: float = LINK_LIFE_SECONDS
 ) -> Step:
     """What the driver has to do with a run it has leased.
 
@@ -92,16 +91,14 @@ def next_step(
             return Feed(DeadlinePassed())
 
 
-def _watch_until(run: Run, link_life_seconds: float | None) -> float:
+def _watch_until(run: Run, link_life_seconds: float) -> float:
     """A paid task that cannot be asked after is not given up at the deadline but only when
     its links must be dead: upstream may come back and have the pictures."""
     began = run.created_at if run.accepted_at is None else run.accepted_at
-    return max(run.deadline_at, began + (link_life_seconds or LINK_LIFE_SECONDS))
+    return max(run.deadline_at, began + link_life_seconds)
 
 
-def keep_until(run: Run, link_life_seconds: float | None) -> float:
+def keep_until(run: Run, link_life_seconds: float) -> float:
     """The time from which a failure to keep its pictures is the last one."""
-    if link_life_seconds is None:
-        return NEVER
     finished = run.upstream_finished_at or run.created_at
     return finished + link_life_seconds - KEEP_MARGIN_SECONDS

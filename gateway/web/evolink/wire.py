@@ -21,6 +21,7 @@ from gateway.core.runs import docket, showing
 from gateway.core.runs.docket import Docket, Tokens
 from gateway.core.runs.failures import task_error
 from gateway.errors import GatewayError, UnsupportedCoding, UpstreamRefusal
+from gateway.web.moulds import Moulds
 from gateway.web.remedies import doc_url
 
 CACHE_NAME: Final = "image-gateway"
@@ -45,9 +46,6 @@ STATES_OF_STATUS: Final[Mapping[str, Sequence[RunState]]] = {
     "cancelled": (),
 }
 _STATUS: Final = {state: status for status, states in STATES_OF_STATUS.items() for state in states}
-
-MOULDS: Final = 64
-"""Ended runs whose task is kept rendered: those that many clients wait for at once."""
 
 _RESULT_FIELDS: Final = ("results", "result_data", "duration")
 _GREPPED: Final = ("id", "status")
@@ -120,7 +118,9 @@ def task_body(job: Job, run: Run, public_url: str, now: float) -> bytes:
     answers differ in id and time alone."""
     if not run.is_final:
         return to_json(task_object(job, run, public_url, now))
-    mould = _moulds.of(run, job.verdict, public_url)
+    mould = _moulds.of(
+        run, job.verdict, public_url, made=lambda: _mould(run, job.verdict, public_url)
+    )
     created = b'"created":%d' % int(job.created_at)
     return mould.replace(_MOULD_CREATED, created, 1).replace(_MOULD_ID, job.id.encode())
 
@@ -128,33 +128,12 @@ def task_body(job: Job, run: Run, public_url: str, now: float) -> bytes:
 _MOULD_JOB: Final = Job("task-unified-mould-5f0c8e1b7a64", "", "", Verdict.HIT, 2**53 - 1)
 _MOULD_ID: Final = _MOULD_JOB.id.encode()
 _MOULD_CREATED: Final = b'"created":%d' % int(_MOULD_JOB.created_at)
+_moulds: Final = Moulds()
 
 
-class _Moulds:
-    """Found by the run's id and told by the run itself, mostly the very same: to hash the whole of
-    a run, and compare it, takes ten times as long as filling its mould."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[str, Verdict, str], tuple[Run, bytes]] = {}
-
-    def of(self, run: Run, verdict: Verdict, public_url: str) -> bytes:
-        name = (run.id, verdict, public_url)
-        known = self._made.get(name)
-        if known is not None and known[0] is run:
-            return known[1]
-        if known is not None and known[0] == run:
-            mould = known[1]
-        else:
-            job, at = replace(_MOULD_JOB, verdict=verdict), run.finished_at or run.created_at
-            mould = to_json(task_object(job, run, public_url, at))
-        self._made.pop(name, None)
-        if len(self._made) >= MOULDS:
-            del self._made[next(iter(self._made))]
-        self._made[name] = (run, mould)
-        return mould
-
-
-_moulds: Final = _Moulds()
+def _mould(run: Run, verdict: Verdict, public_url: str) -> bytes:
+    job, at = replace(_MOULD_JOB, verdict=verdict), run.finished_at or run.created_at
+    return to_json(task_object(job, run, public_url, at))
 
 
 def task_row(job: Job, run: Run, now: float) -> dict[str, object]:

@@ -223,12 +223,9 @@ class OpenAI:
                 "again while they are: it joins them and costs nothing.",
                 retry_after_seconds=self._tasks.come_again_seconds(team.name),
             )
-        told = openai_wire.facts(run)
         if wish.as_links:
-            base = f"{self._current.policy.public_url}/pictures"
-            links = [f"{base}/{picture.name}" for picture in run.pictures]
-            return _json(openai_wire.with_links(told, links))
-        return await self._with_bytes(run, openai_wire.pictures_head(told))
+            return _json(openai_wire.links_body(run, self._current.policy.public_url))
+        return await self._with_bytes(run, openai_wire.pictures_head(openai_wire.facts(run)))
 
     async def _with_bytes(self, run: Run, head: bytes) -> Response:
         """Raises before anything is sent when one of the pictures cannot be had."""

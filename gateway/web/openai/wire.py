@@ -20,6 +20,7 @@ from gateway.core.orders.validation import ANY_TEAM
 from gateway.core.runs import docket
 from gateway.core.runs.docket import Tokens
 from gateway.errors import InvalidRequest
+from gateway.web.moulds import Moulds
 
 # --- requests ------------------------------------------------------------------------------------
 
@@ -196,6 +197,19 @@ def facts(run: Run) -> dict[str, object]:
 def pictures_head(told: Mapping[str, object]) -> bytes:
     """The answer up to its first picture."""
     return orjson.dumps(dict(told))[:-1] + b',"data":['
+
+
+_moulds: Final = Moulds()
+
+
+def links_body(run: Run, public_url: str) -> bytes:
+    """The whole answer with the permanent links of a run that is done."""
+
+    def made() -> bytes:
+        links = [f"{public_url}/pictures/{picture.name}" for picture in run.pictures]
+        return with_links(facts(run), links)
+
+    return _moulds.of(run, public_url, made=made)
 
 
 def with_links(told: Mapping[str, object], links: Iterable[str]) -> bytes:

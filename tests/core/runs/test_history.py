@@ -96,7 +96,7 @@ def test_a_simple_life_is_four_steps() -> None:
     assert {step.number for step in life.steps} == {0}  # the ledger gives the numbers
 
 
-WHOLE = some_rules(kind=Kind("whole", is_whole=True, link_life_seconds=None))
+WHOLE = some_rules(kind=Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0))
 
 
 @pytest.mark.parametrize(

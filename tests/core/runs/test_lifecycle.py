@@ -133,7 +133,7 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.FAILED, FoundPaid): {S.FAILED},
 }
 
-WHOLE = Kind("whole", is_whole=True, link_life_seconds=None)
+WHOLE = Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0)
 IN_ONE = some_rules(kind=WHOLE, outlook=Outlook(DEARER))
 UNKNOWN = Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", "lost")
 
@@ -625,7 +625,7 @@ def test_its_client_has_a_task_as_soon_as_the_request_has_left() -> None:
     assert answered.reply(begun) is answered.Reply.TASK
     assert (begun.accepted_at, begun.told_at, begun.lease_owner) == (NOW + 1, NOW + 1, "w")
     assert (begun.state, begun.hold, begun.due_at) == (S.SUBMITTING, run.hold, run.due_at)
-    assert next_step(begun, NOW + 1, intended=False, link_life_seconds=None) == Recover()
+    assert next_step(begun, NOW + 1, intended=False, link_life_seconds=60 * 86_400.0) == Recover()
     put_off = advance(begun, NotNow("HTTP 429"), NOW + 2, replace(IN_ONE, outlook=Outlook()))
     assert (put_off.state, put_off.accepted_at, put_off.told_at) == (S.QUEUED, None, NOW + 1)
     gone = advance(begun, NotNow("HTTP 429"), NOW + 2, IN_ONE)
@@ -662,7 +662,9 @@ def test_its_pictures_are_kept_for_as_long_as_it_takes_without_fresh_links() -> 
     run = advance(delivered(5), KeepFailed("StoreFull", dead=False), NOW + 900 * HOUR, IN_ONE)
     assert run.state is S.KEEPING
     late = run.due_at
-    assert next_step(run, late, intended=False, link_life_seconds=None) == Keep(refresh=False)
+    assert next_step(run, late, intended=False, link_life_seconds=60 * 86_400.0) == Keep(
+        refresh=False
+    )
     assert advance(run, BOTH, late, IN_ONE).state is S.DONE
 
 

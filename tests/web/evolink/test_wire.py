@@ -44,6 +44,7 @@ from gateway.web.evolink.wire import (
     task_object,
     to_json,
 )
+from gateway.web.moulds import MOULDS, Moulds
 
 STEADY = settings(
     derandomize=True,
@@ -482,8 +483,16 @@ def test_a_run_that_is_told_differently_by_now_is_rendered_anew() -> None:
 
 
 def test_as_many_runs_are_kept_rendered_as_many_clients_wait_for() -> None:
-    moulds = wire._Moulds()
-    for number in range(wire.MOULDS + 5):
-        moulds.of(replace(a_run(S.DONE), id=f"run_{number}"), V.HIT, BASE)
-    assert len(moulds._made) == wire.MOULDS
-    assert ("run_4", V.HIT, BASE) not in moulds._made
+    moulds, made = Moulds(), list[str]()
+
+    def told(run: Run) -> bytes:
+        return moulds.of(run, "x", made=lambda: made.append(run.id) or b"")  # type: ignore[func-returns-value]
+
+    runs = [replace(a_run(S.DONE), id=f"run_{number}") for number in range(MOULDS + 5)]
+    for run in runs:
+        told(run)
+    assert len(moulds) == MOULDS and len(made) == len(runs)
+    told(runs[5])
+    assert len(made) == len(runs)
+    told(runs[4])
+    assert made[-1] == "run_4" and len(made) == len(runs) + 1

@@ -1,0 +1,127 @@
+"""The way to a vendor: what is on the wire, what is bounded, when a request has left."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+
+import pytest
+from raw_server import Line, RawServer, Received, Serve
+
+from gateway.adapters.outbound.line import AiohttpLine
+from gateway.core.addresses import Address
+from gateway.ports.calls import Call, CallBroken, LineBounds
+
+NAME = "api.example.com"
+HEADERS = {"Authorization": "Bearer sk-key", "User-Agent": "test", "Accept": "application/json"}
+
+Certify = Callable[[str], ssl.SSLContext]
+
+
+def call(server: RawServer, *, host: str = NAME, max_bytes: int = 1000) -> Call:
+    url = server.url("/a%2Fb", host=host)
+    return Call("POST", url, {**HEADERS, "Content-Type": "a/b"}, 2.0, max_bytes, b"{}")
+
+
+def line(trust: ssl.SSLContext, *answers: str, kept_seconds: float | None = None) -> AiohttpLine:
+    async def look_up(name: str, port: int, *, team: str = "") -> Sequence[Address]:
+        if not answers:
+            await asyncio.Event().wait()
+        return [ip_address(text) for text in answers]
+
+    return AiohttpLine(look_up, LineBounds(10, 0.3, kept_seconds), tls=trust)
+
+
+async def hello(_: Received, way: Line) -> None:
+    await way.answer(b"hello", "Set-Cookie: a=b; Path=/")
+
+
+async def test_on_the_wire_is_what_was_asked_for_and_nothing_of_the_library(
+    serve: Serve, certify: Certify, trust: ssl.SSLContext
+) -> None:
+    server, one = await serve(hello, tls=certify(NAME)), line(trust, "127.0.0.9", "127.0.0.1")
+    for _ in range(2):
+        answer = await one.ask(call(server))
+        assert (answer.status, answer.body) == (200, b"hello")
+    await one.aclose()
+    assert server.connections == 2
+    for request in server.requests:
+        assert request.target == "/a%2Fb"
+        assert request.headers == {
+            "host": f"{NAME}:{server.port}",
+            "authorization": "Bearer sk-key",
+            "user-agent": "test",
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "connection": "keep-alive",
+            "content-type": "a/b",
+            "content-length": "2",
+        }
+
+
+async def test_a_body_is_unpacked_and_bounded(serve: Serve, trust: ssl.SSLContext) -> None:
+    async def packed(_: Received, way: Line) -> None:
+        await way.answer(gzip.compress(b"x" * 1000), "Content-Encoding: gzip")
+
+    server, one = await serve(packed), line(trust, "127.0.0.1")
+    assert (await one.ask(call(server))).body == b"x" * 1000
+    assert (await one.ask(call(server, max_bytes=999))).body is None
+    await one.aclose()
+
+
+async def test_a_redirect_is_an_answer(serve: Serve, trust: ssl.SSLContext) -> None:
+    async def away(_: Received, way: Line) -> None:
+        await way.redirect("/elsewhere")
+
+    server, one = await serve(away), line(trust, "127.0.0.1")
+    assert (await one.ask(call(server))).status == 302
+    await one.aclose()
+    assert len(server.requests) == 1
+
+
+async def test_a_certificate_for_another_name_is_not_taken(
+    serve: Serve, certify: Certify, trust: ssl.SSLContext
+) -> None:
+    server, one = await serve(hello, tls=certify("other.example.com")), line(trust, "127.0.0.1")
+    with pytest.raises(CallBroken) as caught:
+        await one.ask(call(server))
+    await one.aclose()
+    assert not caught.value.left and not server.requests
+
+
+@pytest.mark.parametrize("answers", [(), ("127.0.0.8", "127.0.0.9")])
+async def test_who_is_not_reached_was_sent_nothing(
+    serve: Serve, trust: ssl.SSLContext, answers: tuple[str, ...]
+) -> None:
+    server, one = await serve(hello), line(trust, *answers)
+    with pytest.raises(CallBroken) as caught:
+        await one.ask(call(server))
+    await one.aclose()
+    assert not caught.value.left
+
+
+async def test_what_breaks_off_behind_the_leave_had_left(
+    serve: Serve, trust: ssl.SSLContext
+) -> None:
+    async def hang_up(_: Received, way: Line) -> None:
+        way.reset()
+
+    server, one, asked = await serve(hang_up), line(trust, "127.0.0.1"), []
+
+    async def sure() -> None:
+        asked.append(len(server.requests))
+
+    with pytest.raises(CallBroken) as caught:
+        await one.ask(call(server), sure=sure)
+    await one.aclose()
+    assert caught.value.left and asked == [0] and len(server.requests) == 1
+
+
+def test_the_library_is_not_there_before_the_first_call() -> None:
+    told = "import gateway.wiring, sys; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
