@@ -62,6 +62,8 @@ class ImagesApi:
         if isinstance(first, Task):
             return self._answer(first, request, {"Idempotency-Replayed": "true"})
         status = magic.status("http", occurrence)
+        if magic.acts("elsewhere", occurrence):
+            status = (503, None)
         if status is not None:
             raise RefusedError(status[0], code=status[1], old_shape=old_shape)
         task = self._accept(wish, magic)

@@ -49,6 +49,8 @@ WORDS: Mapping[str, Word] = {
         # --- what the submit answers
         Word("http", "http=STATUS[:CODE]", Value.STATUS, "503",
              "the submit is refused with that status (and code); nothing is accepted or charged"),
+        Word("elsewhere", "elsewhere", Value.NONE, "",
+             "the submit is refused as http=503 is; a simulated OpenAI makes it"),
         Word("drop", "drop", Value.NONE, "",
              "the task is accepted, then the connection is cut before the answer"),
         Word("garbage", "garbage", Value.NONE, "",

@@ -110,6 +110,13 @@ async def test_it_goes_over_when_the_cheaper_vendor_is_down_and_back(both: Vendo
     assert both.spool == []
 
 
+async def test_a_magic_word_sends_an_order_on_to_the_other_vendor(both: Vendors) -> None:
+    task = await both.made("a red bicycle [sandbox:elsewhere]")
+    assert (await both.run_of(task["id"])).upstream == "openai"
+    assert both.evolink.state.submits == 1
+    assert await both.spent_usd_micros() == both.billed_usd_micros > 0
+
+
 @pytest.mark.parametrize("words", ["drop", "cut", "garbage", "empty-data", "late-http=502"])
 async def test_a_lost_answer_is_spent_and_never_sent_again(both: Vendors, words: str) -> None:
     both.evolink.state.down = True

@@ -19,6 +19,8 @@ WORDS: Mapping[str, Word] = {
              "a 429 names that time instead of one second"),
         Word("detail", "detail", Value.NONE, "",
              "errors have the shape of a compatible server: {\"detail\": \"...\"}"),
+        Word("elsewhere", "elsewhere", Value.NONE, "",
+             "nothing happens here; a simulated EvoLink refuses the prompt"),
         # --- the work, and what it costs
         Word("delay", "delay=SECONDS", Value.NUMBER, None,
              "the work takes exactly that long"),
