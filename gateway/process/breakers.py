@@ -224,7 +224,7 @@ class Breakers:
             breaker.taken += 1
             breaker.relented += times > 0
             breaker.chance = breaker.chance.took(times)
-        if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
+        if not isinstance(event, NotNow) or event.why is not Why.DECLINED or event.its_own:
             return event
         known = breaker.declined.pop(permit.run_id, Declined())
         known = known.again(breaker.taken, breaker.relented)

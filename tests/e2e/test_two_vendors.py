@@ -172,3 +172,12 @@ async def test_a_stop_waits_for_an_open_call(tmp_path: Path) -> None:
         assert await again.spent_usd_micros() == one.billed_usd_micros
         assert await again.house.violations() == []
         assert again.openai.state.image_requests == 0
+
+
+async def test_what_fits_nobody_is_refused_in_the_vendors_words(only: Vendors) -> None:
+    answer = await only.post("unheard of [sandbox:http=422]")
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]["message"]
+    assert only.openai.state.image_requests == 1
+    assert await only.spent_usd_micros() == 0
+    assert await only.house.violations() == []

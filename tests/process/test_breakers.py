@@ -257,6 +257,15 @@ def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
             world.submits("middle", Accepted("t", "{}"))
 
 
+def test_a_run_that_does_not_fit_is_not_asked_for_twice() -> None:
+    world = World()
+    misfit = NotNow("HTTP 400 invalid_value: mask", its_own=True)
+    told = world.submits("cheap", misfit)
+    assert told is misfit
+    outlook, _ = world.breakers.outlook(on("cheap"), told)
+    assert outlook.go is not None and outlook.go.upstream != "cheap"
+
+
 def test_a_route_that_declines_by_chance_is_not_the_runs_own_fault() -> None:
     """It takes at the second time whom it declined at the first: so it may take this one yet."""
     world = World()

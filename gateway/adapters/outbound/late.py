@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
-from gateway.ports.calls import Call, CallAnswer, VendorLine
+from gateway.ports.calls import Call, CallAnswer, CallBroken, VendorLine
 from gateway.ports.upstream import Sure, nothing_asked
 
 LIBRARY: Final = "aiohttp"
@@ -26,7 +26,10 @@ class LateLine:
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
         if self._line is None:
-            await asyncio.to_thread(import_module, LIBRARY)
+            try:
+                await asyncio.to_thread(import_module, LIBRARY)
+            except ImportError as missing:
+                raise CallBroken(f"{LIBRARY} is not installed", left=False) from missing
             self._line = self._line or self._make()
         return await self._line.ask(call, sure=sure)
 

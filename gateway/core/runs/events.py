@@ -68,7 +68,9 @@ class Why(StrEnum):
 class NotNow:
     """Upstream certainly did not take the submit and may take it later.
 
-    `its_own`: the route has declined this run again and again and took others meanwhile.
+    `its_own`: it is this run that the route does not take: it says so, or has declined it again and
+    again and took others meanwhile. `refusal` is what it said then, for whoever ordered, if no
+    other route takes it either.
     """
 
     reason: str
@@ -76,6 +78,7 @@ class NotNow:
     why: Why = Why.DECLINED
     its_own: bool = False
     words: str = field(default="", compare=False)
+    refusal: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
     """
     if event.its_own:
         elsewhere = onward.elsewhere(onward.without_route(run), now, rules)
+        if elsewhere is None and event.refusal is not None:
+            return endings.refused(run, event.refusal, now)
         return elsewhere or endings.declined(run, now)
     if rules.outlook.go and now < run.deadline_at:
         return onward.submit_on(run, rules.outlook.go, now)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 import pytest
 from raw_server import Line, RawServer, Received, Serve
 
+from gateway.adapters.outbound.late import LateLine
 from gateway.adapters.outbound.line import AiohttpLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallBroken, LineBounds
@@ -125,3 +126,15 @@ async def test_what_breaks_off_behind_the_leave_had_left(
 def test_the_library_is_not_there_before_the_first_call() -> None:
     told = "import gateway.wiring, sys; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
+
+
+async def test_without_its_library_nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr("gateway.adapters.outbound.late.import_module", missing)
+    with pytest.raises(CallBroken) as broken:
+        await LateLine(lambda: pytest.fail("made")).ask(
+            Call("GET", "http://127.0.0.1:9/", headers={}, seconds=1, max_bytes=1)
+        )
+    assert not broken.value.left
