@@ -86,7 +86,10 @@ _BESIDE = (
     "INSERT INTO changes (id, at, actor, action, subject)"
     " SELECT 'ch-' || id, created_at, 'a', 'key.issue', team || '/' || id FROM runs"
     " WHERE created_at::bigint % 100 < 15",
-    "CHECKPOINT",  # what is not on the disk yet vacuum does not take for committed long ago
+    # What is not on the disk yet vacuum does not take for committed long ago: nor what shares the
+    # place of its state with it.
+    "SET synchronous_commit = on",
+    "CHECKPOINT",
     "VACUUM ANALYZE",
 )
 
