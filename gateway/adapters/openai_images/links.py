@@ -21,6 +21,19 @@ def link_to(name: str, index: int) -> str:
     return f"{SCHEME}{name}/{index}"
 
 
+class Unnamed:
+    """The `Links` port for an upstream that the settings do not name: nothing is fetched."""
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, max_bytes: int, timeout_seconds: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        raise LinkBroken("the settings no longer name its upstream")
+        yield  # what makes it a generator
+
+    async def aclose(self) -> None: ...
+
+
 class SpoolLinks:
     """The `Links` port: what lies in the spool is read there, all else is left to `others`."""
 
