@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from gateway.adapters.openai_images.coded import CodedPicture
@@ -24,12 +24,10 @@ def link_to(name: str, index: int) -> str:
 class Unnamed:
     """The `Links` port for an upstream that the settings do not name: nothing is fetched."""
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         raise LinkBroken("the settings no longer name its upstream")
-        yield  # what makes it a generator
 
     async def aclose(self) -> None: ...
 
