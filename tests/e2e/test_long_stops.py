@@ -166,3 +166,14 @@ async def test_what_lies_here_is_kept_also_after_its_upstream_has_gone(tmp_path:
             assert await one.spent_usd_micros() == one.billed_usd_micros
         finally:
             await one.house.stop()
+
+
+async def test_what_came_too_late_goes_with_the_words_of_its_run(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("lost [sandbox:drop] [sandbox:delay=3]")).json()
+        await one.house.ended(task["id"])
+        run = await one.run_of(task["id"])
+        (one.house.folder / "spool" / f"{run.id}-{run.attempts}.answer").write_bytes(b"lost words")
+        answer = await one.house.admin("DELETE", f"runs/{run.id}")
+        assert answer.status_code == 200, answer.text
+        assert one.spool == []

@@ -17,7 +17,8 @@ go.
 | other 4xx, but 408, 409, 499 | its refusal of the order |
 | 500 with a readable error within `SLOW_SECONDS` | not now |
 | 500 with a readable error after that | failed at the provider, and it may be charged |
-| 2xx with an error | as it would be with the status that its words stand for |
+| 2xx with an error | as it would be with the status that its words stand for; but what is not about
+  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged |
 | 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page with 5xx | unknown |
 
 A page or an empty body with 4xx goes by its status: whoever says so has passed nothing on.
@@ -90,6 +91,9 @@ class Meant(Enum):
     UNKNOWN = "it may have been made"
 
 
+_FREE: Final = frozenset({Meant.DOWN, Meant.PASSING, Meant.MISFIT, Meant.REFUSED})
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An answer without pictures; `is_slow`: upstream has had time for work before it."""
@@ -115,6 +119,8 @@ def read_refusal(heard: Heard) -> SubmitEvent:
     meant = _meant(status, problem, parsed)
     if meant is Meant.CONTENT and heard.is_slow and _stage(parsed, problem) != INPUT_STAGE:
         meant = Meant.CONTENT_LATE
+    elif heard.is_slow and 200 <= answer.status < 300 and meant in _FREE:
+        meant = Meant.BROKEN  # it was taken, and worked on for as long
     return _event(meant, _Telling(heard, parsed, problem, status or answer.status))
 
 

@@ -82,7 +82,7 @@ DOWN: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), DOWN, ids=lambda value: str(value)[:70])
 def test_a_route_that_is_down(status: int, body: Any) -> None:
-    assert isinstance(hear(status, body), CredentialsRefused)
+    assert isinstance(hear(status, body, slow=status != 200), CredentialsRefused)
 
 
 CONTENT: list[tuple[int, Any]] = [
@@ -185,7 +185,7 @@ MISFITS: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), MISFITS, ids=lambda value: str(value)[:70])
 def test_what_does_not_fit_goes_on_and_says_nothing_of_the_route(status: int, body: Any) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=status != 200)
     assert isinstance(event, NotNow) and event.its_own and event.why is Why.DECLINED
 
 
@@ -209,7 +209,7 @@ PASSING: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), PASSING, ids=lambda value: str(value)[:70])
 def test_not_now_for_any_order(status: int, body: Any) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=status != 200)
     assert isinstance(event, NotNow) and not event.its_own and event.why is Why.PASSING
 
 
@@ -248,6 +248,15 @@ def test_a_failure_may_be_charged_when_it_was_slow(status: int, body: Any) -> No
     assert isinstance(slow, TaskFailed) and slow.charged and slow.is_providers
     kept = docket.read(slow.task)
     assert kept.kind == "openai" and kept.request_id == "req_1" and kept.said == body
+
+
+@pytest.mark.parametrize(
+    "body", [body for status, body in (*DOWN, *PASSING, *MISFITS) if status == 200], ids=str
+)
+def test_an_error_in_a_200_may_be_charged_when_it_was_slow(body: Any) -> None:
+    """Whoever says 200 has taken the order; for so long it was worked on."""
+    event = hear(200, body, slow=True)
+    assert isinstance(event, TaskFailed) and event.charged and not event.is_free
 
 
 UNKNOWN: list[tuple[int, Any]] = [
