@@ -11,18 +11,24 @@ from typing import Final
 
 ABOUT_CONTENT: Final = frozenset(
     {
+        "content_blocked",
         "content_filter",
         "content_filtered",
         "content_policy_violation",
         "contentfilter",
         "image_content_policy_violation",
+        "data_inspection_failed",
         "input_moderation_failed",
         "moderation_blocked",
         "output_moderation_failed",
+        "prompt_blocked",
         "responsibleaipolicyviolation",
         "safety_violation",
+        "sensitive_words_detected",
     }
 )
+"""Also those of servers that speak it: new-api says its own with 500."""
+
 CONTENT_WORDS: Final = re.compile(
     r"(?i)safety_violations|safety system|content policy|content management policy"
 )
@@ -41,6 +47,8 @@ OUTPUT_STAGE: Final = "output"
 STAGE_BY_CODE: Final[Mapping[str, str]] = {
     "input_moderation_failed": INPUT_STAGE,
     "output_moderation_failed": OUTPUT_STAGE,
+    "prompt_blocked": INPUT_STAGE,
+    "sensitive_words_detected": INPUT_STAGE,
 }
 OUTPUT_WORDS: Final = re.compile(r"(?i)generated image was filtered")
 """How Azure says the same."""

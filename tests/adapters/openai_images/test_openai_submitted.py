@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from openai_upstream import error
 
 from gateway.adapters.openai_images.answers import Heard, read_refusal
-from gateway.adapters.openai_images.fault_codes import ABOUT_CONTENT, OUR_BALANCE
+from gateway.adapters.openai_images.fault_codes import (
+    ABOUT_CONTENT,
+    INPUT_STAGE,
+    OUR_BALANCE,
+    STAGE_BY_CODE,
+)
 from gateway.adapters.outbound.said import VendorAnswer
 from gateway.core.runs import docket
 from gateway.core.runs.events import (
@@ -97,6 +102,8 @@ CONTENT: list[tuple[int, Any]] = [
     (400, of("400", f"litellm.BadRequestError: {SAFETY}")),
     (403, of("content_policy_violation")),
     (500, of("moderation_blocked")),
+    (500, of("sensitive_words_detected", type="new_api_error")),
+    (403, of("prompt_blocked", type="new_api_error")),
     (400, {"detail": SAFETY}),
     (200, of("moderation_blocked")),
     (200, {"created": 1, "error": {"code": "contentFilter", "message": "m"}, "data": []}),
@@ -132,7 +139,8 @@ def test_one_that_took_as_long_as_pictures_may_be_charged(status: int, body: Any
     """Older answers do not say at which stage it was, and what is refused at its input is so at
     once. It goes nowhere else either way."""
     event = hear(status, body, slow=True)
-    if "moderation_details" in str(body) or "input_moderation_failed" in str(body):
+    code = body["error"]["code"] if "error" in body else ""
+    if "moderation_details" in str(body) or STAGE_BY_CODE.get(code) == INPUT_STAGE:
         assert isinstance(event, Refused), "it says itself that nothing was made"
         return
     assert isinstance(event, TaskFailed)
