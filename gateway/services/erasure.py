@@ -35,6 +35,7 @@ from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import ErasureRecords
 from gateway.ports.pictures import Pictures
+from gateway.ports.spool import PaidAnswers
 from gateway.process.following import Following
 from gateway.process.picture_locks import PictureLocks
 
@@ -80,6 +81,7 @@ class ErasureDeps:
     following: Following
     clock: Clock
     current: Current
+    spool: PaidAnswers | None = None
 
 
 class Erasure:
@@ -91,6 +93,7 @@ class Erasure:
         self._following = deps.following
         self._clock = deps.clock
         self._current = deps.current
+        self._spool = deps.spool
         self._is_scrubbed = False
 
     async def erase(self, digest: str, act: Act) -> KeptPicture:
@@ -145,6 +148,7 @@ class Erasure:
         after = await self._ledger.transact(Keys(run_id=run.id), partial(_unsay, act, run))
         await self._following.voiding()
         await self._forget([run.id])
+        await self._forget_answer(run.id)
         await self._following.everywhere()
         if unfinished is not None:
             raise unfinished
@@ -172,6 +176,19 @@ class Erasure:
                         f"The picture store did not remove a picture: {problem}. Erase it again.",
                         retry_after_seconds=FINISH_SECONDS,
                     ) from None
+
+    async def _forget_answer(self, run_id: str) -> None:
+        """One that came too late may lie here. Other gateways sweep theirs out by themselves."""
+        if self._spool is None:
+            return
+        try:
+            await self._spool.remove(run_id)
+        except OSError as problem:
+            raise Unavailable(
+                f"The run is erased, but an answer of it was not removed: {problem}. Erase it"
+                " again, or leave it to the next hour.",
+                retry_after_seconds=FINISH_SECONDS,
+            ) from None
 
     async def finish(self) -> None:
         """Goes on with what was intended and not finished."""

@@ -2,6 +2,9 @@
 
     ledger → pictures → set aside and keys → manifest → what nobody needs any more is removed
 
+Answers of upstreams that lie in the spool are carried before the ledger and once more after it: of
+a run that keeps its pictures just then, one of them is the only copy of what was paid.
+
 The ledger comes first: each picture that it names was durable before. One that was erased in
 between is in no folder any more and in the copy still, with its words: then the ledger is copied
 again. Nothing of the former backup is touched before the manifest of the new one is written.
@@ -26,7 +29,15 @@ from gateway.adapters.backup.files import (
 )
 from gateway.adapters.backup.folder import NEW, BackupFolder
 from gateway.adapters.backup.manifest import Manifest
-from gateway.adapters.backup.tree import MOST_TOLD, Tally, Tree, by_shard, carry_set_aside
+from gateway.adapters.backup.tree import (
+    MOST_TOLD,
+    Tally,
+    Tree,
+    answers_of_none,
+    by_shard,
+    carry_answers,
+    carry_set_aside,
+)
 from gateway.adapters.ledger.ledger_file import LedgerFile, copy_ledger
 from gateway.adapters.ledger.moving.carrying import copy_out
 from gateway.adapters.ledger.moving.side import LedgerSide
@@ -37,7 +48,7 @@ from gateway.core.model import Picture
 from gateway.core.picture_errors import StoreAway
 from gateway.errors import Unavailable
 from gateway.ports.picture_places import PicturePlace
-from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME
+from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME, SPOOL_NAME
 from gateway.wiring.bucket_backups import BucketTree
 
 ASIDE_NAME: Final = "unproven"
@@ -111,8 +122,10 @@ class Backup:
             carrier = Carrier()
             tally = self._stores(former, carrier)
             self._carry_set_aside(carrier, tally)
+            self._carry_answers(carrier, tally)
             self._carry_small(carrier)
             with closing(LedgerFile(self._new_ledger, still=True)) as ledger:
+                tally.doomed += answers_of_none(folder.root / SPOOL_NAME, ledger.is_live)
                 problems = self._problems(ledger, tally)
                 manifest = self._manifest(ledger, tally, began)
             folder.commit(manifest)
@@ -150,6 +163,7 @@ class Backup:
     def _stores(self, former: Manifest | None, carrier: Carrier) -> Tally:
         new = new_bytes = 0
         for _ in range(TRIES):
+            self._carry_answers(carrier, Tally())
             self._copy_ledger()
             with closing(LedgerFile(self._new_ledger, still=True)) as ledger:
                 self._require_whole(ledger, former)
@@ -254,6 +268,9 @@ class Backup:
             self._bucket.carry_set_aside(target, tally)
         else:
             carry_set_aside(self._data / ASIDE_NAME, target, carrier, tally)
+
+    def _carry_answers(self, carrier: Carrier, tally: Tally) -> None:
+        carry_answers(self._data / SPOOL_NAME, self._folder.root / SPOOL_NAME, carrier, tally)
 
     # --- the rest ----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import httpx2 as httpx
 
 from gateway.adapters.evolink.files import EvolinkFiles
+from gateway.adapters.openai_images.links import SpoolLinks, Unnamed
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
@@ -99,7 +100,8 @@ class Connections:
 
     def __init__(self, settings: Settings, *, deps: ConnectionsDeps) -> None:
         self.upstreams: dict[str, Upstream] = {}
-        self.links: dict[str, Links] = {}
+        # What lies here is paid and can be kept, also where a start finds its upstream gone.
+        self.links: defaultdict[str, Links] = defaultdict(lambda: SpoolLinks(deps.spool, Unnamed()))
         self.bounds: dict[str, CallBounds] = {}
         self._connected: dict[str, Connected] = {}
         self._retired: list[Closing | Callbacks] = []

@@ -26,11 +26,18 @@ from gateway.adapters.backup.files import (
 )
 from gateway.adapters.backup.folder import MANIFEST, NOT_OURS_AND_HARMLESS, BackupFolder
 from gateway.adapters.backup.manifest import Manifest
-from gateway.adapters.backup.tree import FOLDER_MODE, Tally, Tree, by_shard, carry_set_aside
+from gateway.adapters.backup.tree import (
+    FOLDER_MODE,
+    Tally,
+    Tree,
+    by_shard,
+    carry_answers,
+    carry_set_aside,
+)
 from gateway.adapters.ledger.ledger_file import LedgerFile, take_lock
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.errors import Unavailable
-from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME
+from gateway.wiring.adapters import LEDGER_NAME, PICTURES_NAME, SPOOL_NAME
 from gateway.wiring.backups import (
     ASIDE_NAME,
     SMALL_FILES,
@@ -181,6 +188,7 @@ class Restore:
         root, data, tally = self._folder.root, self._data, Tally()
         self._carry_pictures(ledger, carrier, tally)
         carry_set_aside(root / ASIDE_NAME, data / ASIDE_NAME, carrier, tally)
+        carry_answers(root / SPOOL_NAME, data / SPOOL_NAME, carrier, tally)
         for name in (*SMALL_FILES, LEDGER_NAME):
             if name in manifest.sums:
                 try:

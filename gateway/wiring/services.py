@@ -74,6 +74,7 @@ class Services:
                 following=following,
                 clock=clock,
                 current=current,
+                spool=adapters.spool,
             )
         )
         self.credit_watch = CreditWatch(

@@ -11,8 +11,8 @@ import pytest
 from whole_upstream import BILL, PRICE, House, Whole, killed
 
 from gateway.background.runs import asking
-from gateway.core.model import FailureKind, RunState
-from gateway.core.runs.events import AnswerLost, NotNow, TaskFailed
+from gateway.core.model import FailureKind, Run, RunState
+from gateway.core.runs.events import AnswerLost, NotNow, SubmitEvent, TaskFailed
 
 
 @pytest.fixture
@@ -89,6 +89,46 @@ async def test_an_answer_that_was_given_up_puts_the_bill_right_when_it_is_found(
     found = await house.until(run, lambda one: one.state is RunState.DONE)
     assert (found.spent.usd_micros, found.failure) == (BILL, None)
     assert not found.shared, "others join the one that is under way"
+    await house.adds_up()
+
+
+@pytest.mark.parametrize("why", ["the disk", "the settings", "the adapter"])
+async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
+    house: House, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only copy of what was paid, and nothing has shown that it is of no use."""
+    house.whole.stop_at = "answered"
+    worker = house.worker()
+    run = await house.ordered(worker)
+    house.whole.made.set()
+    await asyncio.wait_for(house.whole.reached.wait(), 5)
+    await killed(worker)
+    await house.reopened()
+    other = house.worker(whole=Whole())
+    await house.final(run)
+    await killed(other)
+    house.whole.stop_at = ""
+    readable = house.whole.recovered
+
+    async def broken(_: Run) -> SubmitEvent:
+        raise ValueError
+
+    match why:
+        case "the disk":
+            house.whole.is_unreadable = True
+        case "the settings":
+            house.named = ("tasks",)
+        case "the adapter":
+            monkeypatch.setattr(house.whole, "recovered", broken)
+    worker = house.worker()
+    await worker.sweep()
+    assert house.whole.lying
+    await killed(worker)
+    house.whole.is_unreadable, house.named = False, ("whole", "tasks")
+    monkeypatch.setattr(house.whole, "recovered", readable)
+    await house.worker().sweep()
+    found = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
     await house.adds_up()
 
 

@@ -87,6 +87,7 @@ class Whole:
     answer: Answer | None = None
     before_forget: Callable[[Run], Awaitable[None]] | None = None
     stop_at: str = ""
+    is_unreadable: bool = False
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def point(self, name: str) -> None:
@@ -120,6 +121,8 @@ class Whole:
 
     async def recovered(self, run: Run) -> SubmitEvent:
         name = f"{run.id}-{run.attempts}"
+        if self.is_unreadable:
+            return AnswerLost("too many open files", unread=True)
         if name in self.lying:
             return Delivered("{}", (f"spool:{name}/0",), BILL)
         return AnswerLost("cut off")
@@ -199,6 +202,7 @@ class House:
         self.bounds = {"whole": CallBounds(4, 60.0)}
         self.current = Current(POLICY, time.time)
         self.following = alone()
+        self.named: tuple[str, ...] = ("whole", "tasks")
         self.workers: list[Worker] = []
         self.advanced: list[tuple[str, str]] = []
 
@@ -219,10 +223,11 @@ class House:
         observer: Any = SimpleNamespace(
             called=lambda *_: None, route_turned=lambda *_, **__: None, advanced=self._advanced
         )
+        upstreams: dict[str, Any] = {"whole": mine, "tasks": self.tasks}
         links: Any = {"whole": mine, "tasks": mine}
         deps = RunsDeps(
             ledger=self.ledger,
-            upstreams={"whole": mine, "tasks": self.tasks},
+            upstreams={name: upstreams[name] for name in self.named},
             links=links,
             pictures=self.pictures,
             cache=nothing,

@@ -262,6 +262,29 @@ def test_an_erased_picture_leaves_with_the_next_one(data: Path, kept: Path, tmp_
     assert picture(kept, SECOND).exists()
 
 
+def test_an_answer_that_is_the_only_copy_comes_along(
+    data: Path, kept: Path, tmp_path: Path
+) -> None:
+    """Of a run that was paid, and keeps its pictures out of the spool just then. (It is made one
+    here, of a run that has ended, so that the books do not add up.)"""
+    with closing(sqlite3.connect(data / "ledger.sqlite3")) as db:
+        live, *ended = [row[0] for row in db.execute("SELECT id FROM runs WHERE state = 'done'")]
+    change(data, "UPDATE runs SET state = 'keeping' WHERE id = ?", live)
+    spool = data / "spool"
+    spool.mkdir(mode=0o700)
+    for run_id in (live, *ended, "run_of_nobody"):
+        (spool / f"{run_id}-1.answer").write_bytes(b"paid")
+        (spool / f"{run_id}-2.part").write_bytes(b"half")
+    assert backup(data, kept).exit_code == 1
+    assert names(kept / "spool") == {f"{live}-1.answer"}
+    assert restore(kept, tmp_path / "again").exit_code in (0, 1)
+    again = tmp_path / "again" / "spool"
+    assert (again / f"{live}-1.answer").read_bytes() == b"paid" and mode(again) == 0o700
+    change(data, "UPDATE runs SET state = 'done' WHERE id = ?", live)
+    backed_up(data, kept)
+    assert names(kept / "spool") == set()
+
+
 def test_a_new_secret_does_not_make_it_another_installation(data: Path, kept: Path) -> None:
     backed_up(data, kept)
     (data / "callback.key").write_bytes(os.urandom(32))

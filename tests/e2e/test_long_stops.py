@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from house import FAST, TEAM_KEY, settings_text, until
+import pytest
+from house import FAST, TEAM_KEY, opened, settings_text, until
 from processes import GATEWAY, free_port, process
-from two_vendors import MODEL, ONLY_OPENAI, QUICK, model, openai_upstream, vendors
+from two_vendors import (
+    DEAR,
+    MODEL,
+    ONLY_OPENAI,
+    QUICK,
+    Vendors,
+    model,
+    openai_upstream,
+    vendors,
+)
 
 from gateway.config import parse
 from gateway.sandbox import running_sandbox
@@ -115,3 +125,55 @@ async def test_a_reload_leaves_an_open_call_alone(tmp_path: Path) -> None:
         assert one.openai.state.image_requests == 2
         assert await one.spent_usd_micros() == one.billed_usd_micros
         await until(lambda: one.spool == [])
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_a_call_is_settled_at_its_bill_whatever_became_of_its_route(
+    tmp_path: Path, *, renamed: bool
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("while its route goes [sandbox:delay=4]")).json()
+        assert task["status"] == "processing"
+        again: dict[str, Any] = {}
+        if renamed:
+            again = {
+                "upstreams": {"other": openai_upstream(one.openai.api_url)},
+                "models": {MODEL: model({**DEAR, "upstream": "other"})},
+            }
+        text = settings_text(one.evolink.base_url, one.house.folder, **again)
+        one.house.gateway.reload(parse(text, {}))
+        assert (await one.house.ended(task["id"]))["status"] == "completed"
+        assert await one.spent_usd_micros() == one.billed_usd_micros
+        await until(lambda: one.spool == [])
+
+
+async def test_what_lies_here_is_kept_also_after_its_upstream_has_gone(tmp_path: Path) -> None:
+    async with running_openai(QUICK) as openai, running_sandbox(FAST) as evolink:
+        told: dict[str, Any] = {
+            "upstreams": {"openai": openai_upstream(openai.api_url)},
+            "models": {MODEL: model(*ONLY_OPENAI)},
+        }
+        former = Vendors(await opened(evolink, tmp_path, **told), evolink, openai)
+        task = (await former.post("nowhere to be kept [sandbox:delay=3]")).json()
+        pictures, away = tmp_path / "pictures", tmp_path / "away"
+        pictures.rename(away)
+        await until(lambda: any(name.endswith(".answer") for name in former.spool))
+        await former.house.stop()
+        away.rename(pictures)
+        one = Vendors(await opened(evolink, tmp_path), evolink, openai)
+        try:
+            assert (await one.house.ended(task["id"]))["status"] == "completed"
+            assert await one.spent_usd_micros() == one.billed_usd_micros
+        finally:
+            await one.house.stop()
+
+
+async def test_what_came_too_late_goes_with_the_words_of_its_run(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("lost [sandbox:drop] [sandbox:delay=3]")).json()
+        await one.house.ended(task["id"])
+        run = await one.run_of(task["id"])
+        (one.house.folder / "spool" / f"{run.id}-{run.attempts}.answer").write_bytes(b"lost words")
+        answer = await one.house.admin("DELETE", f"runs/{run.id}")
+        assert answer.status_code == 200, answer.text
+        assert one.spool == []

@@ -8,7 +8,7 @@ is under way may have kept it already. Blocking.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import stat_result
 from pathlib import Path
@@ -35,6 +35,8 @@ MOST_TOLD: Final = 100
 _SIDECAR: Final = ".json"
 PICTURE_FILE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(MEDIA_TYPES)}|json)")
 ASIDE_FILE: Final = re.compile(r"[A-Za-z0-9_]{1,100}-\d{1,4}\.(bin|json)")
+ANSWER_FILE: Final = re.compile(r"([A-Za-z0-9_]{1,64})-[0-9]{1,9}\.answer")
+"""A whole answer in the spool: its run, and which of its submits."""
 
 
 @dataclass(slots=True)
@@ -146,6 +148,32 @@ def by_shard(pictures: Iterable[Picture]) -> Iterator[tuple[str, list[Picture]]]
             of_shard.append(one)
             one = next(left, None)
         yield shard, of_shard
+
+
+def carry_answers(source: Path, target: Path, carrier: Carrier, tally: Tally) -> None:
+    """The whole answers that lie in the spool now; what a run has no more use for may go at any
+    moment. Nothing is taken away."""
+    found, _ = files_in(source, ANSWER_FILE)
+    there, _ = files_in(target, ANSWER_FILE)
+    if found:
+        carrier.make_folder(target, ASIDE_MODE)
+    for name, one in found.items():
+        if name not in there or not is_same(one, there[name]):
+            try:
+                carrier.carry(source / name, target / name)
+            except FileNotFoundError:
+                continue
+            except Damaged as problem:
+                tally.damaged.append(str(problem))
+    if found:
+        sync_folder(target)
+
+
+def answers_of_none(target: Path, is_live: Callable[[str], bool]) -> Sequence[Path]:
+    """The answers whose runs are not under way."""
+    there, _ = files_in(target, ANSWER_FILE)
+    named = ((ANSWER_FILE.fullmatch(name), name) for name in there)
+    return [target / name for match, name in named if match and not is_live(match[1])]
 
 
 def carry_set_aside(source: Path, target: Path, carrier: Carrier, tally: Tally) -> None:

@@ -78,6 +78,11 @@ class LedgerFile:
     def has_run(self, run_id: str) -> bool:
         return bool(self._columns and self._rows("SELECT 1 FROM runs WHERE id = ?", run_id))
 
+    def is_live(self, run_id: str) -> bool:
+        """Whether the run is on record and has not ended."""
+        sql = "SELECT 1 FROM runs WHERE id = ? AND state NOT IN ('done', 'failed')"
+        return bool(self._columns and self._rows(sql, run_id))
+
     def picture_totals(self) -> tuple[int, int]:
         """How many are on record, and their bytes."""
         if not self._columns:

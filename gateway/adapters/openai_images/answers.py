@@ -9,14 +9,16 @@ go.
 | --- | --- |
 | 2xx with pictures | delivered, whatever else it says |
 | a refusal for content, at any status from 400, but for Azure's block | its refusal of the order |
-| the same, which says that the pictures were made before | failed, and it may be charged |
+| the same, which says that the pictures were made before, or comes after `SLOW_SECONDS` and does
+  not say that the prompt was refused | failed, and it may be charged |
 | a quota code, also with 429; a model that is gone; Azure's block; 401 to 404 | we are down |
 | 429, a code of a crowd, 503 with a readable error | not now, for any order |
 | other 4xx with a code or `param` of a field; 413, 415, 422 | it does not fit |
 | other 4xx, but 408, 409, 499 | its refusal of the order |
 | 500 with a readable error within `SLOW_SECONDS` | not now |
 | 500 with a readable error after that | failed at the provider, and it may be charged |
-| 2xx with an error | as it would be with the status that its words stand for |
+| 2xx with an error | as it would be with the status that its words stand for; but what is not about
+  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged |
 | 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page with 5xx | unknown |
 
 A page or an empty body with 4xx goes by its status: whoever says so has passed nothing on.
@@ -39,12 +41,14 @@ from gateway.adapters.openai_images.fault_codes import (
     CONTENT_WORDS,
     CROWD_WORDS,
     CROWDED,
+    INPUT_STAGE,
     MODEL_GONE,
     OUR_BALANCE,
     OUR_KEY,
     OUTPUT_STAGE,
     OUTPUT_WORDS,
     SERVER,
+    STAGE_BY_CODE,
 )
 from gateway.adapters.openai_images.kind import NAME
 from gateway.adapters.outbound.said import (
@@ -87,6 +91,9 @@ class Meant(Enum):
     UNKNOWN = "it may have been made"
 
 
+_FREE: Final = frozenset({Meant.DOWN, Meant.PASSING, Meant.MISFIT, Meant.REFUSED})
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An answer without pictures; `is_slow`: upstream has had time for work before it."""
@@ -110,6 +117,10 @@ def read_refusal(heard: Heard) -> SubmitEvent:
     if 200 <= status < 300:
         status = 0 if problem is None else _stands_for(problem)
     meant = _meant(status, problem, parsed)
+    if meant is Meant.CONTENT and heard.is_slow and _stage(parsed, problem) != INPUT_STAGE:
+        meant = Meant.CONTENT_LATE
+    elif heard.is_slow and 200 <= answer.status < 300 and meant in _FREE:
+        meant = Meant.BROKEN  # it was taken, and worked on for as long
     return _event(meant, _Telling(heard, parsed, problem, status or answer.status))
 
 
@@ -125,7 +136,7 @@ def _meant(status: int, problem: VendorProblem | None, parsed: Mapping[str, Any]
     if BLOCKED.search(problem.message):
         return Meant.DOWN
     if _is_about_content(problem, code):
-        late = _stage(parsed) == OUTPUT_STAGE or OUTPUT_WORDS.search(problem.message)
+        late = _stage(parsed, problem) == OUTPUT_STAGE or OUTPUT_WORDS.search(problem.message)
         return Meant.CONTENT_LATE if late else Meant.CONTENT
     if status >= 500:
         return _broken(status, code)
@@ -170,11 +181,14 @@ def _is_about_the_model(problem: VendorProblem) -> bool:
     return problem.param == "model" or bool(MODEL_GONE.search(problem.message))
 
 
-def _stage(parsed: Mapping[str, Any] | None) -> str:
+def _stage(parsed: Mapping[str, Any] | None, problem: VendorProblem | None) -> str:
+    """Where it was refused, as far as that is told."""
     error = parsed.get("error") if parsed else None
     details = error.get("moderation_details") if isinstance(error, dict) else None
     stage = details.get("moderation_stage") if isinstance(details, dict) else None
-    return stage if isinstance(stage, str) else ""
+    if isinstance(stage, str):
+        return stage
+    return STAGE_BY_CODE.get(code_of(problem.code), "") if problem else ""
 
 
 def _stands_for(problem: VendorProblem) -> int:

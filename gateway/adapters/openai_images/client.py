@@ -117,7 +117,7 @@ class OpenAIClient:
         wish = wished(run, self._dialect)
         if isinstance(wish, str):
             return NotNow(wish, why=Why.DECLINED, its_own=True)
-        call = _Call(sure)
+        call = _Call(sure, self._deps.rates(run))
         arriving = self._spool.arriving(run)
         try:
             async with asyncio.timeout(self._timeouts.submit_seconds):
@@ -139,10 +139,11 @@ class OpenAIClient:
         try:
             spooled = await self._spool.read(name_of(run), self._mask)
         except OSError as error:
-            return AnswerLost(f"the spool cannot be read: {error}")
+            return AnswerLost(f"the spool cannot be read: {error}", unread=True)
         if spooled is None:
             return AnswerLost(CUT_OFF)
-        return self._delivered(run, spooled) or AnswerLost("its answer has no pictures")
+        rates = self._deps.rates(run)
+        return self._delivered(run, spooled, rates) or AnswerLost("its answer has no pictures")
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
         return Unreachable("this kind of upstream has no tasks", gone=True)
@@ -229,7 +230,7 @@ class OpenAIClient:
         spooled = await self._spool.read(name_of(run), self._mask)
         if spooled is None:
             return AnswerLost("the answer has gone from the spool", heard=True)
-        if delivered := self._delivered(run, spooled):
+        if delivered := self._delivered(run, spooled, call.rates):
             return delivered
         await self.forget(run)  # nothing in it will ever be a picture
         if spooled.answer is None:
@@ -242,7 +243,7 @@ class OpenAIClient:
         prompt = str(orjson.loads(run.request).get("prompt") or "")
         return read_refusal(Heard(answer, seconds >= self._deps.slow_seconds, prompt))
 
-    def _delivered(self, run: Run, spooled: Spooled) -> Delivered | None:
+    def _delivered(self, run: Run, spooled: Spooled, rates: Rates | None) -> Delivered | None:
         """What came, with its bill; None where no picture did."""
         answer = spooled.answer
         if answer is None or not answer.pictures:
@@ -253,7 +254,7 @@ class OpenAIClient:
         ]
         body = orjson.loads(run.request)
         tokens = counted(answer.said, references=bool(body.get("image_urls")))
-        rates = self._deps.rates(run) if self._dialect.usage == REQUIRED else None
+        counts = self._dialect.usage == REQUIRED
         docket = Docket(
             NAME,
             at_work=True,
@@ -265,7 +266,7 @@ class OpenAIClient:
         return Delivered(
             written(docket),
             tuple(dict.fromkeys(links))[:MAX_PICTURES],
-            None if tokens is None or rates is None else worth(tokens, rates),
+            worth(tokens, rates) if tokens and rates and counts else None,
         )
 
     async def _let_go(self, run: Run, arriving: Arriving) -> None:
@@ -283,10 +284,14 @@ _SENDING: Final = frozenset(
 
 
 class _Call:
-    """One call: whether it has left, and how long ago all of it had, or as much as was taken."""
+    """One call: whether it has left, and how long ago all of it had, or as much as was taken.
 
-    def __init__(self, sure: Sure) -> None:
+    It is settled at the `rates` of when it began, whatever a reload does to its route meanwhile.
+    """
+
+    def __init__(self, sure: Sure, rates: Rates | None) -> None:
         self.departure = Departure(sure)
+        self.rates = rates
         self._sent_at = 0.0
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:

@@ -6,22 +6,29 @@ Data alone; `answers` says what follows from each. Codes are spelt as `said.code
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 ABOUT_CONTENT: Final = frozenset(
     {
+        "content_blocked",
         "content_filter",
         "content_filtered",
         "content_policy_violation",
         "contentfilter",
         "image_content_policy_violation",
+        "data_inspection_failed",
         "input_moderation_failed",
         "moderation_blocked",
         "output_moderation_failed",
+        "prompt_blocked",
         "responsibleaipolicyviolation",
         "safety_violation",
+        "sensitive_words_detected",
     }
 )
+"""Also those of servers that speak it: new-api says its own with 500."""
+
 CONTENT_WORDS: Final = re.compile(
     r"(?i)safety_violations|safety system|content policy|content management policy"
 )
@@ -33,9 +40,16 @@ CONTENT_KIND: Final = "image_generation_user_error"
 BLOCKED: Final = re.compile(r"(?i)resource (has been|is) (temporarily )?blocked")
 """Azure's word for the whole account, though it speaks of content as well."""
 
+INPUT_STAGE: Final = "input"
 OUTPUT_STAGE: Final = "output"
-"""Where it was refused: the pictures had been made by then."""
+"""Where it was refused: at the output, the pictures had been made by then."""
 
+STAGE_BY_CODE: Final[Mapping[str, str]] = {
+    "input_moderation_failed": INPUT_STAGE,
+    "output_moderation_failed": OUTPUT_STAGE,
+    "prompt_blocked": INPUT_STAGE,
+    "sensitive_words_detected": INPUT_STAGE,
+}
 OUTPUT_WORDS: Final = re.compile(r"(?i)generated image was filtered")
 """How Azure says the same."""
 

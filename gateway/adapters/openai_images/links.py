@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from gateway.adapters.openai_images.coded import CodedPicture
@@ -19,6 +19,17 @@ _LINK: Final = re.compile(r"spool:([A-Za-z0-9_]{1,64}-[0-9]{1,9})/([0-9]{1,4})")
 def link_to(name: str, index: int) -> str:
     """The link to a picture of an answer."""
     return f"{SCHEME}{name}/{index}"
+
+
+class Unnamed:
+    """The `Links` port for an upstream that the settings do not name: nothing is fetched."""
+
+    def stream(
+        self, url: str, *, max_bytes: int, timeout_seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        raise LinkBroken("the settings no longer name its upstream")
+
+    async def aclose(self) -> None: ...
 
 
 class SpoolLinks:

@@ -68,7 +68,7 @@ class AnswerSpool:
 
     async def open(self) -> None:
         """Makes the folder. What lies there stays."""
-        await in_thread(partial(self.folder.mkdir, mode=_FOLDER_MODE, parents=True, exist_ok=True))
+        await in_thread(partial(_make, self.folder))
 
     def arriving(self, run: Run) -> Arriving:
         """The file for the answer to a run's submit; nothing is written yet."""
@@ -104,8 +104,8 @@ class AnswerSpool:
         await in_thread(partial(_unlink, self.folder.glob(f"{name_of(run)}.*{REFERENCE}")))
 
     async def free_bytes(self) -> int:
-        """The room left on its disk."""
-        return (await in_thread(partial(shutil.disk_usage, self.folder))).free
+        """The room left on its disk; a folder that somebody has removed is made anew."""
+        return await in_thread(partial(_room, self.folder))
 
 
 class Arriving:
@@ -124,6 +124,7 @@ class Arriving:
     def begin(self, reserve_bytes: int) -> None:
         """Makes the file and sets room aside for it, before anything is paid."""
         with self._lock:
+            _make(self._part.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             self._descriptor = os.open(self._part, flags, _FILE_MODE)
             _reserve(self._descriptor, reserve_bytes)
@@ -212,8 +213,18 @@ def _at(descriptor: int, span: Span) -> bytes:
     return os.pread(descriptor, span.length, span.start)
 
 
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+
+
+def _room(folder: Path) -> int:
+    _make(folder)
+    return shutil.disk_usage(folder).free
+
+
 def _lying(folder: Path) -> Sequence[tuple[str, Path]]:
     """Every file that is the spool's own, with the id of its run."""
+    _make(folder)
     named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return [(match[1], path) for match, path in named if match]
 

@@ -161,15 +161,16 @@ class Asker:
         """What is known of a submit whose process is no more."""
         upstream = self._deps.upstreams.get(run.upstream)
         if upstream is None:
-            return AnswerLost(CUT_OFF)
+            return AnswerLost(CUT_OFF, unread=True)
         return await _never_raising(
-            lambda: upstream.recovered(run), lambda why: AnswerLost(f"{CUT_OFF} ({why})")
+            lambda: upstream.recovered(run),
+            lambda why: AnswerLost(f"{CUT_OFF} ({why})", unread=True),
         )
 
     async def forget(self, run: Run) -> None:
         """What upstream's adapter kept for the run alone is of no more use: it is final."""
         upstream = self._deps.upstreams.get(run.upstream)
-        if upstream is not None and self._deps.is_whole(run.upstream):
+        if upstream is not None:
             await _never_raising(lambda: upstream.forget(run), lambda _: None)
 
     async def _sure(self, lease: Lease) -> None:

@@ -2,6 +2,7 @@
 
 What lies there is the only copy of what was paid. So it goes only when its run is final and cannot
 use it any more; and where a run was given up as lost, a whole answer found here puts it right.
+What cannot be read yet stays: the disk may mend, and the settings may name its upstream again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gateway.background.runs.asking import Asker
 from gateway.background.runs.deps import RunsDeps
 from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
-from gateway.core.runs.events import Delivered, TriedAgain
+from gateway.core.runs.events import AnswerLost, Delivered, TriedAgain
 from gateway.core.runs.lifecycle import may_be_delivered_yet
 from gateway.ports.spool import PaidAnswers
 
@@ -74,6 +75,9 @@ class SpoolSweep:
             if isinstance(event, Delivered):
                 log.warning("an answer that was given up as lost lies here", run=run.id)
                 return (await self._recorder.record(run, event))[1]
+            if isinstance(event, AnswerLost) and event.unread:
+                log.warning("what lies here cannot be read yet", run=run.id, reason=event.reason)
+                return False  # it may be the only copy of what was paid
         if run.is_final:
             await spool.remove(run.id)
         return False

@@ -94,12 +94,14 @@ class CredentialsRefused:
 class AnswerLost:
     """The submit may have been taken; its answer never arrived or cannot be read.
 
-    `heard`: somebody answered, so that the way to upstream is open.
+    `heard`: somebody answered, so that the way to upstream is open. `unread`: whether its whole
+    answer lies here could not be told now, and may be later.
     """
 
     reason: str
     words: str = field(default="", compare=False)
     heard: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,3 +171,17 @@ async def test_an_answer_that_was_begun_before_is_begun_anew(tmp_path: Path) -> 
     assert found is not None and found.answer is not None and len(found.answer.pictures) == 1
     with pytest.raises(OSError, match="given up"):
         second.write(b"x")
+
+
+async def test_a_folder_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+    """Else no order would be taken any more, for a lack of room that is none."""
+    spool = AnswerSpool(tmp_path / "spool")
+    await spool.open()
+    for use in (spool.free_bytes, spool.run_ids):
+        spool.folder.rmdir()
+        await use()
+        assert spool.folder.stat().st_mode & 0o777 == 0o700
+    spool.folder.rmdir()
+    arriving = spool.arriving(RUN)
+    arriving.begin(0)
+    arriving.discard()

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from openai_upstream import error
 
 from gateway.adapters.openai_images.answers import Heard, read_refusal
-from gateway.adapters.openai_images.fault_codes import ABOUT_CONTENT, OUR_BALANCE
+from gateway.adapters.openai_images.fault_codes import (
+    ABOUT_CONTENT,
+    INPUT_STAGE,
+    OUR_BALANCE,
+    STAGE_BY_CODE,
+)
 from gateway.adapters.outbound.said import VendorAnswer
 from gateway.core.runs import docket
 from gateway.core.runs.events import (
@@ -82,7 +87,7 @@ DOWN: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), DOWN, ids=lambda value: str(value)[:70])
 def test_a_route_that_is_down(status: int, body: Any) -> None:
-    assert isinstance(hear(status, body), CredentialsRefused)
+    assert isinstance(hear(status, body, slow=status != 200), CredentialsRefused)
 
 
 CONTENT: list[tuple[int, Any]] = [
@@ -97,16 +102,18 @@ CONTENT: list[tuple[int, Any]] = [
     (400, of("400", f"litellm.BadRequestError: {SAFETY}")),
     (403, of("content_policy_violation")),
     (500, of("moderation_blocked")),
+    (500, of("sensitive_words_detected", type="new_api_error")),
+    (403, of("prompt_blocked", type="new_api_error")),
     (400, {"detail": SAFETY}),
     (200, of("moderation_blocked")),
     (200, {"created": 1, "error": {"code": "contentFilter", "message": "m"}, "data": []}),
-    *((400, of(code)) for code in sorted(ABOUT_CONTENT)),
+    *((400, of(code)) for code in sorted(ABOUT_CONTENT - {"output_moderation_failed"})),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "body"), CONTENT, ids=lambda value: str(value)[:70])
 def test_a_refusal_for_content_is_final_and_relayed(status: int, body: Any) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=False)
     assert isinstance(event, Refused) and 400 <= event.status < 500
     told = json.loads(event.body)["error"]
     assert {"code", "message", "type", "param"} <= told.keys()
@@ -127,6 +134,19 @@ def test_it_keeps_what_the_vendor_adds() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("status", "body"), CONTENT, ids=lambda value: str(value)[:70])
+def test_one_that_took_as_long_as_pictures_may_be_charged(status: int, body: Any) -> None:
+    """Older answers do not say at which stage it was, and what is refused at its input is so at
+    once. It goes nowhere else either way."""
+    event = hear(status, body, slow=True)
+    code = body["error"]["code"] if "error" in body else ""
+    if "moderation_details" in str(body) or STAGE_BY_CODE.get(code) == INPUT_STAGE:
+        assert isinstance(event, Refused), "it says itself that nothing was made"
+        return
+    assert isinstance(event, TaskFailed)
+    assert event.charged and not event.is_providers and not event.is_free
+
+
 MADE = {"moderation_stage": "output", "categories": ["violence"]}
 FILTERED = "Generated image was filtered as a result of our safety system."
 
@@ -136,13 +156,14 @@ FILTERED = "Generated image was filtered as a result of our safety system."
     [
         (of("moderation_blocked", "no", type=USER, moderation_details=MADE), "moderation_blocked"),
         ({"created": 1, "error": {"code": "contentFilter", "message": FILTERED}}, "contentFilter"),
+        (of("output_moderation_failed"), "output_moderation_failed"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 200])
 def test_a_refusal_after_the_pictures_were_made_may_be_charged(
     status: int, body: Any, code: str
 ) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=False)
     assert isinstance(event, TaskFailed)
     assert (event.code, event.message) == (code, body["error"]["message"])
     assert event.charged and not event.is_providers and not event.is_free
@@ -172,7 +193,7 @@ MISFITS: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), MISFITS, ids=lambda value: str(value)[:70])
 def test_what_does_not_fit_goes_on_and_says_nothing_of_the_route(status: int, body: Any) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=status != 200)
     assert isinstance(event, NotNow) and event.its_own and event.why is Why.DECLINED
 
 
@@ -196,7 +217,7 @@ PASSING: list[tuple[int, Any]] = [
 
 @pytest.mark.parametrize(("status", "body"), PASSING, ids=lambda value: str(value)[:70])
 def test_not_now_for_any_order(status: int, body: Any) -> None:
-    event = hear(status, body)
+    event = hear(status, body, slow=status != 200)
     assert isinstance(event, NotNow) and not event.its_own and event.why is Why.PASSING
 
 
@@ -235,6 +256,15 @@ def test_a_failure_may_be_charged_when_it_was_slow(status: int, body: Any) -> No
     assert isinstance(slow, TaskFailed) and slow.charged and slow.is_providers
     kept = docket.read(slow.task)
     assert kept.kind == "openai" and kept.request_id == "req_1" and kept.said == body
+
+
+@pytest.mark.parametrize(
+    "body", [body for status, body in (*DOWN, *PASSING, *MISFITS) if status == 200], ids=str
+)
+def test_an_error_in_a_200_may_be_charged_when_it_was_slow(body: Any) -> None:
+    """Whoever says 200 has taken the order; for so long it was worked on."""
+    event = hear(200, body, slow=True)
+    assert isinstance(event, TaskFailed) and event.charged and not event.is_free
 
 
 UNKNOWN: list[tuple[int, Any]] = [
