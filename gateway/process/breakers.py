@@ -206,7 +206,7 @@ class Breakers:
         match event:
             case Finished() | Delivered():
                 after = health.delivered(by.team)
-            case TaskFailed(is_providers=True) | NotNow() | CredentialsRefused():
+            case TaskFailed(is_providers=True) | NotNow(its_own=False) | CredentialsRefused():
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
             case AnswerLost() if self._is_whole(by.upstream):
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))

@@ -153,6 +153,37 @@ async def test_what_does_not_fit_goes_to_the_route_that_it_fits(tmp_path: Path) 
         assert (await one.run_of(task["id"])).upstream == "openai"
 
 
+SAYS_NO = "[sandbox:http=400:unknown_parameter]"
+
+
+async def test_what_a_vendor_says_it_cannot_make_goes_to_the_other_at_once(tmp_path: Path) -> None:
+    swapped: tuple[dict[str, Any], ...] = (
+        {"upstream": "openai", "model": MODEL, "price": 0.02},
+        {"upstream": "evolink", "model": MODEL, "price": 0.9},
+    )
+    async with vendors(tmp_path, routes=swapped) as one:
+        for number in range(5):
+            error = (await one.post(f"odd {number} {SAYS_NO}")).json()["error"]
+            assert error["message"] == "Invalid request parameters", "which is EvoLink's to say"
+        task = await one.made("plain")
+        assert (await one.run_of(task["id"])).upstream == "openai", "others need not wait for it"
+
+
+async def test_what_no_vendor_can_make_is_refused_at_once_and_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        for number in range(5):
+            answer = await one.post(f"odd {number} {SAYS_NO}")
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (400, "invalid_request"), answer.text
+            assert "unknown_parameter" in error["message"]
+        assert one.openai.state.image_requests == 5, "asked once each"
+        await one.made("plain")
+        assert await one.spent_usd_micros() == one.billed_usd_micros
+        assert await one.house.violations() == []
+
+
 async def test_a_stop_waits_for_an_open_call(tmp_path: Path) -> None:
     async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
         answer = asyncio.create_task(one.post("while it stops [sandbox:delay=3]"))

@@ -247,7 +247,7 @@ def _event(meant: Meant, told: _Telling) -> SubmitEvent:
         case Meant.PASSING:
             return NotNow(told.reason, wait, Why.PASSING, words=told.words)
         case Meant.MISFIT:
-            return NotNow(_misfit(told), wait, Why.DECLINED, its_own=True, words=told.words)
+            return NotNow(_misfit(told), wait, Why.MISFIT, its_own=True, words=told.words)
         case Meant.BROKEN if not told.heard.is_slow:
             return NotNow(told.reason, wait, Why.DECLINED, words=told.words)
         case Meant.BROKEN:

@@ -61,6 +61,7 @@ class Why(StrEnum):
     NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
     PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
     DECLINED = "declined"  # it was looked at: it may be so for this request alone
+    MISFIT = "misfit"  # it cannot be made there, now or later: that says nothing of other requests
     FULL = "full"  # of our own: as many as may be are under way there, and its turn comes
 
 
@@ -68,7 +69,8 @@ class Why(StrEnum):
 class NotNow:
     """Upstream certainly did not take the submit and may take it later.
 
-    `its_own`: the route has declined this run again and again and took others meanwhile.
+    `its_own`: the route has declined this run again and again and took others meanwhile, or cannot
+    make it at all.
     """
 
     reason: str
