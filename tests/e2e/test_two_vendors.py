@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import openai
 import pytest
 import pytest_asyncio
 from house import until
+from sdk import sdk
 from two_vendors import MODEL, ONLY_OPENAI, Vendors, vendors
 
 
@@ -139,6 +141,23 @@ async def test_refused_content_is_not_shopped_around(tmp_path: Path) -> None:
         assert answer.json()["error"]["code"] == "moderation_blocked"
         assert one.evolink.state.submits == 0
         assert await one.spent_usd_micros() == 0
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+async def test_what_was_refused_after_the_work_is_told_so_that_nobody_pays_again(
+    tmp_path: Path, delay: int
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        prompt = f"bad [sandbox:late-fail=moderation_blocked] [sandbox:delay={delay}]"
+        async with sdk(one.house, max_retries=2) as client:
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.generate(model=MODEL, prompt=prompt)
+        assert refused.value.code == "moderation_blocked"
+        assert one.openai.state.image_requests == 1
+        answer = await one.post(f"{prompt} again")
+        if not delay:
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == "moderation_blocked"
 
 
 async def test_what_does_not_fit_goes_to_the_route_that_it_fits(tmp_path: Path) -> None:
