@@ -87,7 +87,8 @@ def declined(run: Run, event: NotNow, now: float) -> Run:
     """No route is left: each has declined it again and again and took others meanwhile, or cannot
     make it at all. Of that, as the last of them said, the order is told as of its own mistake."""
     if event.why is Why.MISFIT:
-        return _does_not_fit(run, event.reason[:REASON_CHARACTERS], now)
+        said = f" ({event.words})" if event.words else ""
+        return _does_not_fit(run, event.reason[:REASON_CHARACTERS] + said, now)
     message = (
         "The upstream provider did not take this request, although it took others meanwhile. "
         "Nothing was charged; change the request, or try again later."

@@ -411,11 +411,12 @@ def test_a_request_that_its_route_declines_again_and_again_ends_and_costs_nothin
 
 
 def test_what_no_route_can_make_is_told_as_the_orders_own_mistake() -> None:
-    event = NotNow("HTTP 400 unknown_parameter: seed", why=Why.MISFIT, its_own=True)
+    event = NotNow("HTTP 400: seed", why=Why.MISFIT, its_own=True, words="No such field.")
     run = advance(in_state(S.SUBMITTING), event, NOW + 9, RULES)
     assert run.state is S.FAILED and run.spent == run.hold == NOTHING
     assert run.failure and (run.failure.kind, run.failure.status) == (FailureKind.REFUSED, 400)
-    assert "seed" in run.failure.message and run.failure.message in str(run.failure.body)
+    assert "HTTP 400: seed (No such field.)" in run.failure.message
+    assert run.failure.message in str(run.failure.body)
     gone = advance(in_state(S.SUBMITTING), event, NOW + 9, GOING)
     assert (gone.route, gone.tried) == (DEARER.name, (run.route,))
 
