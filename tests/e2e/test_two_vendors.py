@@ -160,6 +160,18 @@ async def test_what_was_refused_after_the_work_is_told_so_that_nobody_pays_again
             assert answer.json()["error"]["code"] == "moderation_blocked"
 
 
+@pytest.mark.parametrize("when", ["fail", "late-fail"])
+async def test_what_azure_calls_content_is_told_in_the_one_word_for_it(
+    tmp_path: Path, when: str
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        prompt = f"bad [sandbox:{when}=contentFilter]"
+        async with sdk(one.house, max_retries=0) as client:
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.generate(model=MODEL, prompt=prompt)
+        assert refused.value.code == "moderation_blocked"
+
+
 async def test_what_does_not_fit_goes_to_the_route_that_it_fits(tmp_path: Path) -> None:
     swapped: tuple[dict[str, Any], ...] = (
         {"upstream": "openai", "model": MODEL, "price": 0.02},
