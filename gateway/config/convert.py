@@ -50,7 +50,7 @@ CALLED_BACK_PACE = 4
 
 def catalog(settings: Settings, kinds: Kinds) -> Catalog:
     """All public models. Routes keep the file's order: which is cheapest depends on the order."""
-    of_upstreams = {name: kinds.get(one.kind, ANY) for name, one in settings.upstreams.items()}
+    of_upstreams = {name: _kind(one, kinds) for name, one in settings.upstreams.items()}
     models = {name: _model(name, entry, of_upstreams) for name, entry in settings.models.items()}
     return Catalog(models, aliases(settings))
 
@@ -122,8 +122,12 @@ def _rules(entry: UpstreamEntry, retry: RetrySettings, kinds: Kinds) -> Rules:
         dead_after_seconds=retry.dead_after_seconds,
         usd_micros_per_credit=entry.usd_micros_per_credit,
         resend=entry.resend_after_lost_answer,
-        kind=kinds.get(entry.kind, ANY),
+        kind=_kind(entry, kinds),
     )
+
+
+def _kind(entry: UpstreamEntry, kinds: Kinds) -> Kind:
+    return kinds.get(entry.kind, ANY).of_style(entry.style)
 
 
 def _alerting(entry: Alerts) -> Alerting | None:

@@ -6,8 +6,8 @@ its adapter; `wiring/kinds.py` is the one table of the kinds there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.model import Order
@@ -49,6 +49,7 @@ class Kind:
     pictures may be hoped for.
     `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
     behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can);
+    `styles` are those of its styles, by their name in the settings, that differ from it.
     `besides` is what it costs at most beside its pictures, in micro-dollars.
     """
 
@@ -58,6 +59,10 @@ class Kind:
     link_life_seconds: float = LINK_LIFE_SECONDS
     misfit: Callable[[Order, str], str | None] = _fits
     besides: Callable[[Order, Rates | None], int] = _nothing
+    styles: Mapping[str, Kind] = field(default_factory=dict, hash=False)
+
+    def of_style(self, style: str) -> Kind:
+        return self.styles.get(style, self)
 
 
 ANY: Final = Kind("any")

@@ -206,7 +206,7 @@ class Breakers:
         match event:
             case Finished() | Delivered():
                 after = health.delivered(by.team)
-            case TaskFailed(is_providers=True) | NotNow() | CredentialsRefused():
+            case TaskFailed(is_providers=True) | NotNow(its_own=False) | CredentialsRefused():
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
             case AnswerLost() if self._is_whole(by.upstream):
                 after = health.task_failed(by.team, self._clock(), self._pace(by.upstream))
@@ -224,7 +224,7 @@ class Breakers:
             breaker.taken += 1
             breaker.relented += times > 0
             breaker.chance = breaker.chance.took(times)
-        if not isinstance(event, NotNow) or event.why is not Why.DECLINED or event.its_own:
+        if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
             return event
         known = breaker.declined.pop(permit.run_id, Declined())
         known = known.again(breaker.taken, breaker.relented)

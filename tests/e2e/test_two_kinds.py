@@ -54,6 +54,19 @@ async def test_an_estimate_tells_the_routes_and_why_one_is_skipped(tmp_path: Pat
         assert "resolution" in skipped["skipped"]
 
 
+async def test_what_azure_makes_less_of_is_known_before_the_order(tmp_path: Path) -> None:
+    azure = {**OPENAI, "style": "azure_v1", "base_url": "http://127.0.0.1:9/openai/v1"}
+    settings = served_by(EVOLINK_ROUTE, OPENAI_ROUTE)
+    async with house(tmp_path, **settings) as one:
+        assert (await estimated(one, output_format="webp"))["routes"][0]["skipped"] is None
+    settings["upstreams"] = {"openai": azure}
+    settings["models"]["gpt-image-1.5"]["defaults"] = {"size": "1:1", "quality": "low"}
+    async with house(tmp_path / "azure", **settings) as one:
+        told = (await estimated(one, output_format="webp"))["routes"]
+        assert [route["name"] for route in told if route["skipped"]] == ["openai/gpt-image-1.5"]
+        assert (await one.made("a fox", output_format="webp"))["status"] == "completed"
+
+
 async def test_an_order_goes_where_it_fits_and_its_run_tells_of_the_other(tmp_path: Path) -> None:
     async with house(tmp_path, **served_by(EVOLINK_ROUTE, OPENAI_ROUTE)) as one:
         task = await one.made("a fox", **RESOLVED)

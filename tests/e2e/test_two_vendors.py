@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import openai
 import pytest
 import pytest_asyncio
 from house import until
+from sdk import sdk
 from two_vendors import MODEL, ONLY_OPENAI, Vendors, vendors
 
 
@@ -148,6 +150,35 @@ async def test_refused_content_is_not_shopped_around(tmp_path: Path) -> None:
         assert await one.spent_usd_micros() == 0
 
 
+@pytest.mark.parametrize("delay", [0, 3])
+async def test_what_was_refused_after_the_work_is_told_so_that_nobody_pays_again(
+    tmp_path: Path, delay: int
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        prompt = f"bad [sandbox:late-fail=moderation_blocked] [sandbox:delay={delay}]"
+        async with sdk(one.house, max_retries=2) as client:
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.generate(model=MODEL, prompt=prompt)
+        assert refused.value.code == "moderation_blocked"
+        assert one.openai.state.image_requests == 1
+        answer = await one.post(f"{prompt} again")
+        if not delay:
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == "moderation_blocked"
+
+
+@pytest.mark.parametrize("when", ["fail", "late-fail"])
+async def test_what_azure_calls_content_is_told_in_the_one_word_for_it(
+    tmp_path: Path, when: str
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        prompt = f"bad [sandbox:{when}=contentFilter]"
+        async with sdk(one.house, max_retries=0) as client:
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.generate(model=MODEL, prompt=prompt)
+        assert refused.value.code == "moderation_blocked"
+
+
 async def test_what_does_not_fit_goes_to_the_route_that_it_fits(tmp_path: Path) -> None:
     swapped: tuple[dict[str, Any], ...] = (
         {"upstream": "openai", "model": MODEL, "price": 0.02},
@@ -158,6 +189,37 @@ async def test_what_does_not_fit_goes_to_the_route_that_it_fits(tmp_path: Path) 
         assert (await one.run_of(task["id"])).upstream == "evolink"
         task = await one.made("square")
         assert (await one.run_of(task["id"])).upstream == "openai"
+
+
+SAYS_NO = "[sandbox:http=400:unknown_parameter]"
+
+
+async def test_what_a_vendor_says_it_cannot_make_goes_to_the_other_at_once(tmp_path: Path) -> None:
+    swapped: tuple[dict[str, Any], ...] = (
+        {"upstream": "openai", "model": MODEL, "price": 0.02},
+        {"upstream": "evolink", "model": MODEL, "price": 0.9},
+    )
+    async with vendors(tmp_path, routes=swapped) as one:
+        for number in range(5):
+            error = (await one.post(f"odd {number} {SAYS_NO}")).json()["error"]
+            assert error["message"] == "Invalid request parameters", "which is EvoLink's to say"
+        task = await one.made("plain")
+        assert (await one.run_of(task["id"])).upstream == "openai", "others need not wait for it"
+
+
+async def test_what_no_vendor_can_make_is_refused_at_once_and_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        for number in range(5):
+            answer = await one.post(f"odd {number} {SAYS_NO}")
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (400, "invalid_request"), answer.text
+            assert "unknown_parameter" in error["message"]
+        assert one.openai.state.image_requests == 5, "asked once each"
+        await one.made("plain")
+        assert await one.spent_usd_micros() == one.billed_usd_micros
+        assert await one.house.violations() == []
 
 
 async def test_a_stop_waits_for_an_open_call(tmp_path: Path) -> None:
@@ -174,10 +236,10 @@ async def test_a_stop_waits_for_an_open_call(tmp_path: Path) -> None:
         assert again.openai.state.image_requests == 0
 
 
-async def test_what_fits_nobody_is_refused_in_the_vendors_words(only: Vendors) -> None:
+async def test_what_fits_nobody_is_refused_at_once(only: Vendors) -> None:
     answer = await only.post("unheard of [sandbox:http=422]")
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["error"]["message"]
+    assert answer.status_code == 400, answer.text
+    assert "No upstream of this model takes the order as it is" in answer.json()["error"]["message"]
     assert only.openai.state.image_requests == 1
     assert await only.spent_usd_micros() == 0
     assert await only.house.violations() == []

@@ -257,13 +257,21 @@ def test_a_run_that_is_declined_while_others_are_taken_is_given_up() -> None:
             world.submits("middle", Accepted("t", "{}"))
 
 
-def test_a_run_that_does_not_fit_is_not_asked_for_twice() -> None:
-    world = World()
-    misfit = NotNow("HTTP 400 invalid_value: mask", its_own=True)
-    told = world.submits("cheap", misfit)
-    assert told is misfit
-    outlook, _ = world.breakers.outlook(on("cheap"), told)
-    assert outlook.go is not None and outlook.go.upstream != "cheap"
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_what_a_route_cannot_make_is_the_runs_own_at_once_and_closes_nothing(
+    has_begun: bool,
+) -> None:
+    world, misfit = World(), NotNow("HTTP 400", why=Why.MISFIT, its_own=True)
+    for times in range(3 * FAILURES):
+        permit = world.breakers.enter(on("cheap", id=f"odd {times}"))
+        assert isinstance(permit, Permit), "nobody else has to wait for that"
+        if has_begun:
+            world.breakers.begun(permit)
+        told = world.breakers.submitted(permit, misfit, has_begun=has_begun)
+        assert told == misfit
+    outlook, _ = world.breakers.outlook(on("cheap", id="odd"), told)
+    assert outlook.go and outlook.go.upstream == "middle"
+    assert "cheap" not in {route.upstream for route, _ in outlook.waits}
 
 
 def test_a_route_that_declines_by_chance_is_not_the_runs_own_fault() -> None:

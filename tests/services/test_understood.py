@@ -34,7 +34,7 @@ async def understood(
     orders: Orders, body: object, team: Team = TEAM, policy: Policy = POLICY
 ) -> Order:
     order, name = await orders._understood(team, body, policy)
-    assert name == fingerprint(order, team)
+    assert name == fingerprint(order, team, policy.catalog.models[order.model])
     return order
 
 

@@ -69,6 +69,7 @@ from gateway.core.runs.events import (
     TaskFailed,
     Why,
 )
+from gateway.core.runs.failures import BLOCKED as CONTENT_CODES
 
 SLOW_SECONDS: Final = 5.0
 """A failure that takes longer has had time for work that may be charged."""
@@ -252,27 +253,22 @@ class _Telling:
 def _event(meant: Meant, told: _Telling) -> SubmitEvent:
     wait = told.heard.answer.retry_after_seconds()
     match meant:
-        case Meant.CONTENT | Meant.REFUSED:
-            return _refused(told)
+        case Meant.REFUSED:
+            return _refused(told, told.code or "invalid_request")
+        case Meant.CONTENT:
+            return _refused(told, _of_content(told))
         case Meant.CONTENT_LATE:
-            return _failed(told, "moderation_blocked", is_providers=False)
+            return _failed(told, _of_content(told), is_providers=False)
         case Meant.DOWN:
             return CredentialsRefused(told.status, told.code, told.words)
         case Meant.PASSING:
             return NotNow(told.reason, wait, Why.PASSING, words=told.words)
         case Meant.MISFIT:
-            return NotNow(
-                _misfit(told),
-                wait,
-                Why.DECLINED,
-                its_own=True,
-                words=told.words,
-                refusal=_refused(told),
-            )
+            return NotNow(_misfit(told), wait, Why.MISFIT, its_own=True, words=told.words)
         case Meant.BROKEN if not told.heard.is_slow:
             return NotNow(told.reason, wait, Why.DECLINED, words=told.words)
         case Meant.BROKEN:
-            return _failed(told, "server_error", is_providers=True)
+            return _failed(told, told.code or "server_error", is_providers=True)
         case Meant.UNKNOWN:
             what = "" if told.problem else " without a readable answer"
             return AnswerLost(f"{told.reason}{what}", told.words, heard=True)
@@ -288,14 +284,16 @@ def _failed(told: _Telling, code: str, *, is_providers: bool) -> TaskFailed:
         NAME, request_id=request_id(told.heard.answer.headers), said=dict(told.parsed or {})
     )
     message = (told.problem and told.problem.message) or "The upstream provider failed."
-    return TaskFailed(
-        written(docket), told.code or code, message, charged=True, is_providers=is_providers
-    )
+    return TaskFailed(written(docket), code, message, charged=True, is_providers=is_providers)
 
 
-def _refused(told: _Telling) -> Refused:
+def _of_content(told: _Telling) -> str:
+    """One of the codes by which everybody else knows that the content was refused."""
+    return told.code if told.code in CONTENT_CODES else "moderation_blocked"
+
+
+def _refused(told: _Telling, code: str) -> Refused:
     """In the shape that clients know, with upstream's own words; whatever else it said of it."""
-    code = told.code or "invalid_request"
     message = (told.problem and told.problem.message) or (
         "The upstream provider refused the request "
         f"(HTTP {told.heard.answer.status}) without a reason."

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.adapters.openai_images.kind import misfit, wire_size
+from gateway.adapters.openai_images.kind import KIND, wire_size
 from gateway.adapters.outbound.vendor import BEARER
 from gateway.core.model import Order, Run
 
@@ -76,7 +76,7 @@ def wished(run: Run, dialect: OpenAIDialect) -> WireOrder | str:
         *(run.model, str(body.get("prompt") or ""), run.n, body.get("size"), body.get("quality")),
         body=body,
     )
-    problem = misfit(order, run.upstream_model) or _azures(body, dialect)
+    problem = KIND.of_style(dialect.style).misfit(order, run.upstream_model)
     if problem is not None:
         return problem
     links = body.get("image_urls") or []
@@ -109,10 +109,3 @@ def as_json(wish: WireOrder) -> bytes:
     if wish.mask is not None:
         body["mask"] = {"image_url": wish.mask}
     return orjson.dumps(body)
-
-
-def _azures(body: Mapping[str, Any], dialect: OpenAIDialect) -> str | None:
-    """What Azure takes less of than the vendor."""
-    if dialect.style != OPENAI and body.get("output_format") == "webp":
-        return "output_format: Azure makes no webp"
-    return None

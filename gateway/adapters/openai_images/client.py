@@ -116,7 +116,7 @@ class OpenAIClient:
     async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = wished(run, self._dialect)
         if isinstance(wish, str):
-            return NotNow(wish, why=Why.DECLINED, its_own=True)
+            return NotNow(wish, why=Why.MISFIT, its_own=True)
         call = _Call(sure, self._deps.rates(run))
         arriving = self._spool.arriving(run)
         try:
@@ -124,7 +124,7 @@ class OpenAIClient:
                 await in_thread(partial(arriving.begin, self._room(run)))
                 files = await self._files(run, wish)
                 if (problem := self._unfit(files)) is not None:
-                    return NotNow(problem, why=Why.DECLINED, its_own=True)
+                    return NotNow(problem, why=Why.MISFIT, its_own=True)
                 return await self._called(run, self._request(wish, files, call), call, arriving)
         except NoReference as problem:
             return problem.refusal()

@@ -7,7 +7,7 @@ field and value that it does not know, so only what is known here goes there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.adapters.openai_images.bill import worth
@@ -214,7 +214,16 @@ _CHECKS: Final[Mapping[str, Callable[[object, Family], str | None]]] = {
     "size": _size,
 }
 
-KIND: Final = Kind(
+
+def azures_misfit(order: Order, upstream_model: str) -> str | None:
+    """The same at Azure, which takes less."""
+    problem = misfit(order, upstream_model)
+    if problem is None and order.body.get("output_format") == "webp":
+        return "output_format: Azure makes no webp"
+    return problem
+
+
+_OPENAIS: Final = Kind(
     name=NAME,
     is_whole=True,
     brings_references=True,
@@ -222,3 +231,6 @@ KIND: Final = Kind(
     misfit=misfit,
     besides=besides,
 )
+_AZURES: Final = replace(_OPENAIS, misfit=azures_misfit)
+
+KIND: Final = replace(_OPENAIS, styles={"azure": _AZURES, "azure_v1": _AZURES})

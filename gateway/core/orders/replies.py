@@ -15,7 +15,7 @@ def answered(run: Run, team: Team) -> Run:
     """The run, if its POST is answered with a task; raises the error that is its answer."""
     match reply(run):
         case Reply.FAILURE if run.failure:
-            raise submit_error(run.failure)
+            raise submit_error(run.failure, charged=bool(run.spent.usd_micros))
         case Reply.LATER | Reply.DOUBT:  # its time is over: whatever comes, nobody knows it yet
             raise outcome_unknown(run, team)
         case _:

@@ -7,11 +7,16 @@ have no place in them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Final
 
 from gateway.core.model import Failure, FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING, Amounts
-from gateway.core.runs.events import CredentialsRefused, Refused, TaskFailed
+from gateway.core.runs.events import CredentialsRefused, NotNow, Refused, TaskFailed, Why
+
+REASON_CHARACTERS: Final = 200
+"""Of what an upstream named as the reason, beside our own words."""
 
 # --- settled -----------------------------------------------------------------------------------
 
@@ -78,13 +83,28 @@ def not_taken(run: Run, now: float) -> Run:
     return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
 
 
-def declined(run: Run, now: float) -> Run:
-    """Every route that may serve it has declined it again and again, and took others meanwhile."""
+def declined(run: Run, event: NotNow, now: float) -> Run:
+    """No route is left: each has declined it again and again and took others meanwhile, or cannot
+    make it at all. Of that, as the last of them said, the order is told as of its own mistake."""
+    if event.why is Why.MISFIT:
+        said = f" ({event.words})" if event.words else ""
+        return _does_not_fit(run, event.reason[:REASON_CHARACTERS] + said, now)
     message = (
         "The upstream provider did not take this request, although it took others meanwhile. "
         "Nothing was charged; change the request, or try again later."
     )
     return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
+
+
+def _does_not_fit(run: Run, reason: str, now: float) -> Run:
+    code = "invalid_request"
+    message = (
+        f"No upstream of this model takes the order as it is: {reason}. Nothing was charged; "
+        "change the order, and send it again."
+    )
+    error = {"code": code, "message": message, "type": "invalid_request_error", "param": None}
+    body = json.dumps({"error": error})
+    return _release(run, Failure(FailureKind.REFUSED, code, message, status=400, body=body), now)
 
 
 def task_failed(

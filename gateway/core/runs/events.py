@@ -61,6 +61,7 @@ class Why(StrEnum):
     NEVER_SENT = "never sent"  # nobody answered: it would be the same for every request
     PASSING = "passing"  # too much at once, or nobody behind a proxy, whatever was asked for
     DECLINED = "declined"  # it was looked at: it may be so for this request alone
+    MISFIT = "misfit"  # it cannot be made there, now or later: that says nothing of other requests
     FULL = "full"  # of our own: as many as may be are under way there, and its turn comes
 
 
@@ -68,9 +69,8 @@ class Why(StrEnum):
 class NotNow:
     """Upstream certainly did not take the submit and may take it later.
 
-    `its_own`: it is this run that the route does not take: it says so, or has declined it again and
-    again and took others meanwhile. `refusal` is what it said then, for whoever ordered, if no
-    other route takes it either.
+    `its_own`: it is this run that the route does not take: it cannot make it at all, or has
+    declined it again and again and took others meanwhile.
     """
 
     reason: str
@@ -78,7 +78,6 @@ class NotNow:
     why: Why = Why.DECLINED
     its_own: bool = False
     words: str = field(default="", compare=False)
-    refusal: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)

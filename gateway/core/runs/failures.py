@@ -6,10 +6,18 @@ already told a task id, and for everything later, it is the `error` of a failed 
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from gateway.core.model import Failure, FailureKind
-from gateway.errors import GatewayError, OutcomeUnknown, Unavailable, UpstreamError, UpstreamRefusal
+from gateway.errors import (
+    GatewayError,
+    OutcomeUnknown,
+    ResultLost,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefusal,
+)
 
 BLOCKED: Final = frozenset(
     {
@@ -34,8 +42,14 @@ CALLERS_TO_MEND: Final = frozenset(
 """The same of failed tasks that only another request can mend."""
 
 
-def submit_error(failure: Failure) -> GatewayError:
-    """The answer to the POST whose submit ended in this failure."""
+_USER_ERROR: Final = "image_generation_user_error"
+
+
+def submit_error(failure: Failure, *, charged: bool = False) -> GatewayError:
+    """The answer to the POST whose submit ended in this failure; `charged`: it has cost money.
+
+    What was charged is never told in a way that makes clients send it again by themselves.
+    """
     if failure.kind is FailureKind.REFUSED and failure.status and failure.body is not None:
         return UpstreamRefusal(failure.status, failure.body)
     if failure.kind is FailureKind.CREDENTIALS:
@@ -44,7 +58,17 @@ def submit_error(failure: Failure) -> GatewayError:
         )
     if failure.kind is FailureKind.OUTCOME_UNKNOWN:
         return OutcomeUnknown(failure.message)
+    if failure.kind is FailureKind.TASK_FAILED:
+        if failure.code in BLOCKED | CALLERS_TO_MEND:
+            error = {"code": failure.code, "message": failure.message, "type": _USER_ERROR}
+            return UpstreamRefusal(400, json.dumps({"error": {**error, "param": None}}))
+        if charged:
+            return ResultLost(charged_all_the_same(failure))
     return Unavailable(failure.message, retry_after_seconds=30)
+
+
+def charged_all_the_same(failure: Failure) -> str:
+    return f"The task failed upstream and was charged all the same: {failure.message}"
 
 
 def task_error(failure: Failure) -> dict[str, object]:

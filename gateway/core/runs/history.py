@@ -32,6 +32,7 @@ from gateway.core.runs.events import (
     Retry,
     TaskFailed,
     Unreachable,
+    Why,
 )
 
 MOST_STEPS: Final = 50
@@ -199,6 +200,8 @@ def _words(event: Event, after: Run) -> str:
         case Delivered(links=links):
             return ", ".join(filter(None, (_pictures(len(links)), _bill(after))))
         case Freed(reason=reason) | FoundPaid(reason=reason):
+            return _plain(reason)
+        case NotNow(why=Why.MISFIT, reason=reason):
             return _plain(reason)
         case PicturesKept():
             return _pictures(len(after.kept), of=len(after.links))

@@ -11,7 +11,12 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.model import Failure, FailureKind
-from gateway.core.runs.failures import BLOCKED, CALLERS_TO_MEND, submit_error
+from gateway.core.runs.failures import (
+    BLOCKED,
+    CALLERS_TO_MEND,
+    charged_all_the_same,
+    submit_error,
+)
 from gateway.errors import (
     BudgetExhausted,
     CallerError,
@@ -95,8 +100,7 @@ def failure_error(failure: Failure, *, charged: bool = False) -> GatewayError:
             if failure.code in BLOCKED | CALLERS_TO_MEND:
                 return NotMakeable(failure.code, failure.message)
             if charged:
-                said = f"The task failed upstream and was charged all the same: {failure.message}"
-                return ResultLost(said)
+                return ResultLost(charged_all_the_same(failure))
             return TaskBroken(failure.message)
         case _:
             return ResultLost(failure.message)

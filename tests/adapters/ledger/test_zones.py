@@ -174,7 +174,7 @@ async def test_new_rules_for_the_same_zone_are_another_window(ledger: Ledger, cl
     run = a_run(created_at=clock.now)
     await order(ledger, run, UTC)
     (month,) = (k for k in account_keys("alpha", clock.now, UTC) if k.window is Window.MONTH)
-    other = replace(month, end=month.end - 3600)
+    other = month._replace(end=month.end - 3600)
     assert (await ledger.accounts([other]))[other].held == run.hold
 
 

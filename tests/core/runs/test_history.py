@@ -31,6 +31,7 @@ from gateway.core.runs.events import (
     Retry,
     TaskFailed,
     Unreachable,
+    Why,
 )
 from gateway.core.runs.history import (
     ATTEMPTS_TOLD,
@@ -205,6 +206,7 @@ def test_of_failed_downloads_in_a_row_the_first_is_told() -> None:
         ([AnswerLost("no answer: ReadTimeout"), DeadlinePassed()], "outcome_unknown"),
         ([TASK, TaskFailed("{}", "invalid_prompt", "what?")], "invalid_prompt"),
         ([NotNow("HTTP 503"), DeadlinePassed()], "service_unavailable"),
+        ([NotNow("size: none of 1:1", why=Why.MISFIT, its_own=True)], "size: none of 1:1"),
     ],
 )
 def test_the_end_says_why(events: Sequence[Event], detail: str) -> None:

@@ -48,6 +48,7 @@ from gateway.core.runs.events import (
     TaskFailed,
     TriedAgain,
     Unreachable,
+    Why,
 )
 from gateway.core.runs.lifecycle import TABLE, IllegalTransition, Rules, advance
 from gateway.core.runs.losses import DEAD_LINK_TRIES
@@ -407,6 +408,17 @@ def test_a_request_that_its_route_declines_again_and_again_ends_and_costs_nothin
     assert waits.state is S.QUEUED and waits.tried == (run.route,)
     doubtful = advance(in_state(S.UNSURE), event, NOW + 9, GOING)
     assert doubtful.state is S.UNSURE
+
+
+def test_what_no_route_can_make_is_told_as_the_orders_own_mistake() -> None:
+    event = NotNow("HTTP 400: seed", why=Why.MISFIT, its_own=True, words="No such field.")
+    run = advance(in_state(S.SUBMITTING), event, NOW + 9, RULES)
+    assert run.state is S.FAILED and run.spent == run.hold == NOTHING
+    assert run.failure and (run.failure.kind, run.failure.status) == (FailureKind.REFUSED, 400)
+    assert "HTTP 400: seed (No such field.)" in run.failure.message
+    assert run.failure.message in str(run.failure.body)
+    gone = advance(in_state(S.SUBMITTING), event, NOW + 9, GOING)
+    assert (gone.route, gone.tried) == (DEARER.name, (run.route,))
 
 
 def test_a_failed_task_costs_nothing() -> None:

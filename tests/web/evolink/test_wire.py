@@ -470,16 +470,16 @@ def test_the_answer_tells_what_the_cache_did(
 def test_a_run_that_is_told_differently_by_now_is_rendered_anew() -> None:
     """It is found by its id: what erased its words, or tried it again, made another one of it."""
     run = a_run(S.DONE)
-    first = wire.task_body(a_job(V.HIT), run, BASE)
-    assert wire.task_body(a_job(V.HIT), replace(run), BASE) == first
+    first = wire.task_body(a_job(V.HIT), run, BASE, NOW)
+    assert wire.task_body(a_job(V.HIT), replace(run), BASE, NOW) == first
     for changed in (
         replace(run, model="another"),
         run,
         replace(run, kept=KEPT[:1]),
         a_run(S.FAILED),
     ):
-        expected = to_json(task_object(a_job(V.HIT), changed, BASE))
-        assert wire.task_body(a_job(V.HIT), changed, BASE) == expected
+        expected = to_json(task_object(a_job(V.HIT), changed, BASE, NOW))
+        assert wire.task_body(a_job(V.HIT), changed, BASE, NOW) == expected
 
 
 def test_as_many_runs_are_kept_rendered_as_many_clients_wait_for() -> None:
