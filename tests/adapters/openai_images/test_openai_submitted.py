@@ -152,11 +152,14 @@ FILTERED = "Generated image was filtered as a result of our safety system."
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "code"),
     [
         (of("moderation_blocked", "no", type=USER, moderation_details=MADE), "moderation_blocked"),
-        ({"created": 1, "error": {"code": "contentFilter", "message": FILTERED}}, "contentFilter"),
-        (of("output_moderation_failed"), "output_moderation_failed"),
+        (
+            {"created": 1, "error": {"code": "contentFilter", "message": FILTERED}},
+            "moderation_blocked",
+        ),
+        (of("output_moderation_failed"), "moderation_blocked"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 200])
