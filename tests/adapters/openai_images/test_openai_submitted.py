@@ -135,10 +135,7 @@ FILTERED = "Generated image was filtered as a result of our safety system."
     "body",
     [
         of("moderation_blocked", "no", type=USER, moderation_details=MADE),
-        (
-            {"created": 1, "error": {"code": "contentFilter", "message": FILTERED}},
-            "moderation_blocked",
-        ),
+        {"created": 1, "error": {"code": "contentFilter", "message": FILTERED}},
     ],
 )
 @pytest.mark.parametrize("status", [400, 200])
