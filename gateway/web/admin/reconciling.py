@@ -46,6 +46,7 @@ class ReconcileAsked(Query):
         3600.0,
         description="How old a loss has to be for upstream's silence about it to be believed, as "
         "`30m` or `2h`; by default an hour. Its report may be late.",
+        json_schema_extra={"default": "1h"},
     )
 
     def question(self, now: float, policy: Policy) -> Question:
