@@ -24,6 +24,7 @@ OPENAI_HOST: Final = "api.openai.com"
 """The vendor's own: a model's name means that model there."""
 
 _DEPLOYMENT: Final = re.compile(r".*/openai/deployments/[^/]+")
+_AZURE: Final = re.compile(r"\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)\.?$")
 _CALL: Final = re.compile(r"/images(/generations|/edits)?$")
 
 
@@ -64,6 +65,9 @@ def _address(path: Path, entry: UpstreamEntry) -> Found:
         yield at, "must end in /openai/v1 with style: azure_v1"
     elif entry.style is Style.OPENAI and _DEPLOYMENT.fullmatch(base):
         yield at, "leads to a deployment of Azure, which needs style: azure"
+    elif entry.style is Style.OPENAI and _AZURE.search(urlsplit(entry.base_url).hostname or ""):
+        ways = "azure_v1 and ends in /openai/v1, or azure and ends in /openai/deployments/NAME"
+        yield at, f"is at Azure, where the key is shown in another way: its style is {ways}"
     elif is_openais_own(entry) and base != "/v1":
         yield at, f"must be https://{OPENAI_HOST}/v1"
 

@@ -44,9 +44,9 @@ class ReconcileAsked(Query):
     )
     older_than: Age = Field(
         3600.0,
-        json_schema_extra={"default": "1h"},
         description="How old a loss has to be for upstream's silence about it to be believed, as "
         "`30m` or `2h`; by default an hour. Its report may be late.",
+        json_schema_extra={"default": "1h"},
     )
 
     def question(self, now: float, policy: Policy) -> Question:
