@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from whole_upstream import BILL, PRICE, House, Whole, killed
+from whole_upstream import BILL, POLICY, PRICE, Answer, House, Whole, killed
 
 from gateway.background.runs import asking
 from gateway.core.model import FailureKind, Run, RunState
-from gateway.core.runs.events import AnswerLost, NotNow, SubmitEvent, TaskFailed
+from gateway.core.runs import lifecycle
+from gateway.core.runs.events import AnswerLost, Freed, NotNow, SubmitEvent, TaskFailed
 
 
 @pytest.fixture
@@ -130,6 +132,38 @@ async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
     found = await house.until(run, lambda one: one.state is RunState.DONE)
     assert (found.spent.usd_micros, found.failure) == (BILL, None)
     await house.adds_up()
+
+
+@pytest.mark.parametrize("is_billed", [True, False])
+async def test_an_answer_is_worth_more_than_a_record_that_lacks_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, is_billed: bool
+) -> None:
+    """Its report came too late, and the run was freed. What was paid is here all the same."""
+    house.whole.answer = _lost
+    worker = house.worker()
+    run = await house.final(await house.ordered(worker))
+    rules = POLICY.rules["whole"]
+    await house.put(lifecycle.advance(run, Freed("not on record"), time.time(), rules))
+    assert (await house.now_is(run)).spent.usd_micros == 0
+    found = house.whole.deliver(run)
+    if not is_billed:
+        monkeypatch.setattr(house.whole, "recovered", _giving(replace(found, cost_usd_micros=None)))
+    await worker.sweep()
+    done = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (done.spent.usd_micros, done.spent.images) == (BILL if is_billed else PRICE, 1)
+    assert done.failure is None
+    await house.adds_up()
+
+
+async def _lost(_: Run) -> SubmitEvent:
+    return AnswerLost("cut off")
+
+
+def _giving(event: SubmitEvent) -> Answer:
+    async def recovered(_: Run) -> SubmitEvent:
+        return event
+
+    return recovered
 
 
 async def test_what_the_ledger_does_not_know_is_not_swept_out(house: House) -> None:

@@ -7,10 +7,16 @@ stays as it was. For the lifecycle, and whoever holds that record against the le
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from gateway.core.model import Failure, FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING
 from gateway.core.runs.redaction import ERASED, is_erased
+
+NOT_TAKEN: Final = (
+    "The request was sent upstream and its answer was lost. Upstream's own record shows that "
+    "it was not taken. Nothing was charged; try again."
+)
 
 
 def is_doubtful(run: Run) -> bool:
@@ -25,13 +31,14 @@ def is_confirmed(run: Run) -> bool:
     return run.state is RunState.FAILED and lost and not (run.links or run.upstream_task_id)
 
 
+def is_freed(run: Run) -> bool:
+    """Whether upstream's record has shown that it was not taken."""
+    return run.failure is not None and run.failure.message == NOT_TAKEN
+
+
 def freed(run: Run) -> Run:
     """It was not taken: from now on it is as what nobody took, and costs nothing."""
-    message = (
-        "The request was sent upstream and its answer was lost. Upstream's own record shows that "
-        "it was not taken. Nothing was charged; try again."
-    )
-    failure = Failure(FailureKind.UNAVAILABLE, "service_unavailable", message)
+    failure = Failure(FailureKind.UNAVAILABLE, "service_unavailable", NOT_TAKEN)
     return replace(run, failure=_still_erased(run, failure), spent=NOTHING)
 
 

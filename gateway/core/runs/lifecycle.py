@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.core.model import FailureKind, Kept, Run, RunState
+from gateway.core.money.accounts import Amounts
 from gateway.core.runs import answered, doubts, endings, losses, onward, schedule
 from gateway.core.runs.events import (
     Accepted,
@@ -106,11 +107,14 @@ def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
 def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
     """What was given up as lost has been found: it is spent already, and is put right when done.
 
-    Also where upstream's record has shown before that it was taken.
+    Also where upstream's record has shown before that it was taken, or seemed to show that it was
+    not: then it is held once more what it was freed of.
     """
     if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
+    if doubts.is_freed(run):
+        after = replace(after, hold=_ceiling(run))
     deadline = max(run.deadline_at, now)
     return replace(after, failure=None, finished_at=None, deadline_at=deadline)
 
@@ -123,7 +127,12 @@ def may_be_delivered_yet(run: Run) -> bool:
     if is_erased(run):
         return False
     unknown = run.state is RunState.UNSURE or doubts.is_doubtful(run)
-    return unknown or doubts.is_confirmed(run)
+    return unknown or doubts.is_confirmed(run) or doubts.is_freed(run)
+
+
+def _ceiling(run: Run) -> Amounts:
+    cost = run.price_usd_micros * run.n + run.besides_usd_micros
+    return Amounts(usd_micros=cost, images=run.n, runs=1)
 
 
 def _refuse(run: Run, event: Refused, now: float, _: Rules) -> Run:
