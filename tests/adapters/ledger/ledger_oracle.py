@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ledger_tables import Tables, summed
@@ -189,7 +189,7 @@ def _drop_oldest(
 
 
 def _sortable(key: Any) -> Any:
-    return astuple(key) if isinstance(key, AccountKey) else key
+    return tuple(key) if isinstance(key, AccountKey) else key
 
 
 def _due(
