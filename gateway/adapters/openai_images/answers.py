@@ -18,7 +18,8 @@ go.
 | 500 with a readable error within `SLOW_SECONDS` | not now |
 | 500 with a readable error after that | failed at the provider, and it may be charged |
 | 2xx with an error | as it would be with the status that its words stand for; but what is not about
-  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged |
+  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged; a failure
+  of the provider that comes sooner is unknown: somebody has said 200 to it |
 | 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page with 5xx | unknown |
 
 A page or an empty body with 4xx goes by its status: whoever says so has passed nothing on.
@@ -122,6 +123,8 @@ def read_refusal(heard: Heard) -> SubmitEvent:
         meant = Meant.CONTENT_LATE
     elif heard.is_slow and 200 <= answer.status < 300 and meant in _FREE:
         meant = Meant.BROKEN  # it was taken, and worked on for as long
+    elif meant is Meant.BROKEN and 200 <= answer.status < 300 and not heard.is_slow:
+        meant = Meant.UNKNOWN  # somebody has said 200 to it: that it was not taken is not certain
     return _event(meant, _Telling(heard, parsed, problem, status or answer.status))
 
 
