@@ -30,7 +30,7 @@ cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox
 
-# One process more than processors, for many tests wait; who has none left takes half of another's.
+# Two processes more than processors, for many tests wait; who has none left takes half of another's.
 test: $(DEVELOPMENT) ## run all tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
