@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test test-cluster hostile bench soak kills orders screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test long test-cluster hostile bench soak kills orders screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,8 +31,13 @@ run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no
 	@$(BIN)/image-gateway serve --sandbox
 
 # Two processes more than processors, for many tests wait; who has none left takes half of another's.
-test: $(DEVELOPMENT) ## run all tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# Those that measure time come behind, one by one: in between, each would have all others wait.
+test: $(DEVELOPMENT) ## run all tests but those of `make long`
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not long and not alone'
+	@$(BIN)/python -m pytest -m 'alone and not long'
+
+long: $(DEVELOPMENT) ## run the tests that take half a minute and more each
+	@$(BIN)/python -m pytest -m long --timeout 600
 
 # All that several gateways share is in its files, too, with every PostgreSQL that is here; a
 # failure says which file to run alone: IMAGE_GATEWAY_TEST_STORES=shared python -m pytest FILE
@@ -47,7 +52,7 @@ hostile: $(DEVELOPMENT) ## send 100,000 hostile requests and answers of upstream
 	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --timeout 7200 tests/hostile
 
 quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone' \
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone and not long' \
 	  --ignore tests/e2e --ignore tests/hostile --ignore tests/browser --ignore tests/deploy --ignore tests/cli
 
 bench: $(DEVELOPMENT) ## measure all that docs/performance.md tells, half an hour; ONLY='hit poll': these cases alone

@@ -15,6 +15,7 @@ from PIL import Image
 SCRIPT = Path(__file__).parents[2] / "docs" / "screenshots.py"
 
 
+@pytest.mark.long
 def test_the_script_takes_every_picture(tmp_path: Path) -> None:
     if not (os.environ.get("CHROMIUM") or shutil.which("chromium") or os.environ.get("CI")):
         pytest.skip("there is no Chromium here; CHROMIUM names one")

@@ -162,6 +162,7 @@ async def test_a_body_too_large_is_refused_before_it_comes(town: Town) -> None:
     assert "content-type: application/json" in text.lower()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_an_sdk_waits_longer_than_proxies_usually_do(

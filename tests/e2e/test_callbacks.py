@@ -283,6 +283,7 @@ async def pending(home: House, url: str, count: int) -> None:
     home.gateway.webhooks.nudge()
 
 
+@pytest.mark.long
 @pytest.mark.alone
 async def test_a_thousand_drain_within_bounds(home: House, receive: Receive) -> None:
     hosts = [f"127.0.0.{number}" for number in range(1, 5)]

@@ -66,6 +66,7 @@ async def order_all(one: TwoRoutes, count: int, *, at_once: int = 40) -> set[str
     return taken
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_half_of_what_the_cheapest_gets_fails(tmp_path: Path) -> None:
     count = 300

@@ -169,6 +169,7 @@ async def test_start_to_ready_is_quick(tmp_path: Path) -> None:
         assert min(ready) < 2 or beside < 4, (ready, floor)
 
 
+@pytest.mark.long
 @pytest.mark.files
 @pytest.mark.slow
 @pytest.mark.timeout(100 + ORDERS // 10)

@@ -95,6 +95,7 @@ async def loaded(all_: Replicas, clients: int) -> AsyncIterator[Load]:
             load.stopped = True
 
 
+@pytest.mark.long
 async def test_nothing_is_lost_and_nothing_paid_twice_whatever_fails(tmp_path: Path) -> None:
     with servers() as (postgres, s3):
         storage = {"ledger": postgres.url(), "pictures": f"s3://{BUCKET}/pictures"}
