@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,13 @@ async def test_it_survives_a_restart(cache: DiskResponseCache, folder: Path) -> 
     await again.close()
 
 
-async def test_the_size_bound_holds_and_the_used_stay(cache: DiskResponseCache) -> None:
+async def test_the_size_bound_holds_and_the_used_stay(folder: Path) -> None:
+    """A use is written down once a second, so a second passes between any two of these."""
+    seconds = count()
+    cache = DiskResponseCache(
+        folder, size_limit_bytes=LIMIT, monotonic=lambda: float(next(seconds))
+    )
+    await cache.open()
     hot = a_done_run("hot")
     await cache.put(hot, ttl_seconds=600)
     for number in range(600):
@@ -165,6 +172,7 @@ async def test_the_size_bound_holds_and_the_used_stay(cache: DiskResponseCache) 
     assert size_bytes < LIMIT + 200_000
     assert 100 < entries < 300
     assert cache.failures == 0
+    await cache.close()
 
 
 async def test_the_settings_of_now_are_those_that_count(
