@@ -603,6 +603,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.long
 async def test_every_page_is_clean_in_light_and_dark(
     home: House, chromium: Browser, size: tuple[int, int]
 ) -> None:

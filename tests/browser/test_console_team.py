@@ -371,6 +371,7 @@ async def test_usage_is_what_the_api_tells(home: House, tab: Tab) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.long
 async def test_every_page_can_be_seen_by_everyone(
     home: House, chromium: Browser, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:

@@ -94,6 +94,7 @@ def test_the_base_of_the_pages_is_said_once_and_leads_to_them() -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_what_the_page_says_proves_a_fresh_clone(tmp_path: Path) -> None:
     """With no file of a key anywhere, and no more than the folder itself: so rules do what their
     cases say, in every file of them."""

@@ -64,6 +64,7 @@ def require_nothing_left(said: str) -> None:
     assert [pid for pid in pids if is_left_behind(pid)] == []
 
 
+@pytest.mark.long
 def test_it_is_told_to_its_end() -> None:
     own = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_SESSION_TOKEN": "of-the-user"}
     with running("--once", **own, PGSSLMODE="verify-full", PGOPTIONS="-c no=such") as (one, lines):

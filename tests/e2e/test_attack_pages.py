@@ -109,6 +109,7 @@ async def test_the_ends_of_time_are_no_accident(home: House, path: str, day: str
         assert answer.status_code in (200, 400), answer.text
 
 
+@pytest.mark.long
 async def test_heavy_orders_make_short_pages(home: House) -> None:
     """They are refused upstream and so cost nothing, and each is kept with its whole request."""
     heavy = "[sandbox:http=400] " + "x" * HEAVY_BYTES

@@ -103,6 +103,7 @@ ILL = ({"http": 0.3}, {"garbage": 0.2}, {"fail": 0.3}, {"drop": 0.2}, {})
 @pytest.mark.files
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_killed_again_and_again_while_a_vendor_is_ill(tmp_path: Path) -> None:
     chance = random.Random(11)
     ill = replace(FAST, accepted_key=ORGANISATION_KEY)
