@@ -153,20 +153,7 @@ def by_shard(pictures: Iterable[Picture]) -> Iterator[tuple[str, list[Picture]]]
 def carry_answers(source: Path, target: Path, carrier: Carrier, tally: Tally) -> None:
     """The whole answers that lie in the spool now; what a run has no more use for may go at any
     moment. Nothing is taken away."""
-    found, _ = files_in(source, ANSWER_FILE)
-    there, _ = files_in(target, ANSWER_FILE)
-    if found:
-        carrier.make_folder(target, ASIDE_MODE)
-    for name, one in found.items():
-        if name not in there or not is_same(one, there[name]):
-            try:
-                carrier.carry(source / name, target / name)
-            except FileNotFoundError:
-                continue
-            except Damaged as problem:
-                tally.damaged.append(str(problem))
-    if found:
-        sync_folder(target)
+    _carry_as_they_are(source, target, ANSWER_FILE, carrier, tally)
 
 
 def answers_of_none(target: Path, is_live: Callable[[str], bool]) -> Sequence[Path]:
@@ -178,8 +165,18 @@ def answers_of_none(target: Path, is_live: Callable[[str], bool]) -> Sequence[Pa
 
 def carry_set_aside(source: Path, target: Path, carrier: Carrier, tally: Tally) -> None:
     """What is no picture as far as anybody can tell, as it is now."""
-    found, _ = files_in(source, ASIDE_FILE)
-    there, _ = files_in(target, ASIDE_FILE)
+    found, there = _carry_as_they_are(source, target, ASIDE_FILE, carrier, tally)
+    tally.set_aside = sum(name.endswith(".bin") for name in found)
+    tally.doomed += [target / name for name in there if name not in found]
+
+
+def _carry_as_they_are(
+    source: Path, target: Path, pattern: re.Pattern[str], carrier: Carrier, tally: Tally
+) -> tuple[Mapping[str, stat_result], Mapping[str, stat_result]]:
+    """Those of this pattern that are not there yet; what goes meanwhile is not missed. Returns what
+    was in the source, and what was in the target before."""
+    found, _ = files_in(source, pattern)
+    there, _ = files_in(target, pattern)
     if found:
         carrier.make_folder(target, ASIDE_MODE)
     for name, one in found.items():
@@ -190,7 +187,6 @@ def carry_set_aside(source: Path, target: Path, carrier: Carrier, tally: Tally) 
                 continue
             except Damaged as problem:
                 tally.damaged.append(str(problem))
-    tally.set_aside = sum(name.endswith(".bin") for name in found)
-    tally.doomed += [target / name for name in there if name not in found]
     if found:
         sync_folder(target)
+    return found, there
