@@ -152,7 +152,7 @@ class Books:
         every = [run for run in self.runs.values() if run.fingerprint == keys.fingerprint]
         same = [run for run in every if run.shared]
         done = [run for run in same if run.state is RunState.DONE]
-        lost = [run for run in same if run.state is RunState.FAILED and run.spent.images]
+        lost = [run for run in same if run.is_paid_in_vain]
         behind = [run for run in every if run.superseded and not run.is_final]
         return View(
             accounts={key: self.accounts.get(key) or Account(key) for key in keys.accounts},

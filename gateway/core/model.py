@@ -197,6 +197,11 @@ class Run:
         return max(0, (self.billed_usd_micros or 0) - self.ceiling_usd_micros)
 
     @property
+    def is_paid_in_vain(self) -> bool:
+        """Whether it ended without pictures and counts as spent all the same."""
+        return self.state is RunState.FAILED and bool(self.spent.usd_micros or self.spent.images)
+
+    @property
     def pictures(self) -> tuple[Picture, ...]:
         return tuple(kept.picture for kept in self.kept)
 

@@ -229,7 +229,9 @@ class Breakers:
         known = breaker.declined.pop(permit.run_id, Declined())
         known = known.again(breaker.taken, breaker.relented)
         _remember(breaker.declined, permit.run_id, known)
-        return replace(event, its_own=known.is_its_own(breaker.taken, breaker.chance))
+        may_cost = self._is_whole(permit.upstream)
+        its_own = known.is_its_own(breaker.taken, breaker.chance, each_may_cost=may_cost)
+        return replace(event, its_own=its_own)
 
     def _count_trial(self, breaker: _Breaker, permit: Permit, after: RouteHealth) -> None:
         """A trial of all that leaves the route closed was wasted by the team that had it."""

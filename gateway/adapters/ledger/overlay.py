@@ -41,9 +41,7 @@ def _made(run: Run) -> tuple[float, str]:
 SLOTS: Final[Mapping[str, _Slot]] = {
     "live": _Slot(lambda run: run.shared and not run.is_final, _made, alone=True),
     "finished": _Slot(lambda run: run.shared and run.state is RunState.DONE, _ended),
-    "lost": _Slot(
-        lambda run: run.shared and run.state is RunState.FAILED and run.spent.images > 0, _ended
-    ),
+    "lost": _Slot(lambda run: run.shared and run.is_paid_in_vain, _ended),
     "superseded": _Slot(lambda run: run.superseded and not run.is_final, _made),
 }
 

@@ -62,7 +62,7 @@ RUN_FINISHED: Final = (
 )
 RUN_LOST: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND shared = 1 AND state = 'failed'"
-    " AND spent_images > 0 ORDER BY finished_at DESC, id DESC LIMIT 1"
+    " AND (spent_usd_micros > 0 OR spent_images > 0) ORDER BY finished_at DESC, id DESC LIMIT 1"
 )
 RUN_SUPERSEDED: Final = (
     f"SELECT {_RUN} FROM runs WHERE fingerprint = ? AND superseded = 1 AND {LIVE}"

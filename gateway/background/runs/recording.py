@@ -276,8 +276,7 @@ def _log_event(before: Run, event: Event, after: Run) -> None:
 
 def _level(event: Event, after: Run) -> int:
     """What somebody has to look at is a warning, money without pictures above all."""
-    lost = after.state is RunState.FAILED and (after.spent.usd_micros or after.spent.images)
     over_hold = bool(after.over_hold_usd_micros) and isinstance(event, Delivered)
-    if lost or over_hold or isinstance(event, CredentialsRefused | AnswerLost):
+    if after.is_paid_in_vain or over_hold or isinstance(event, CredentialsRefused | AnswerLost):
         return logging.WARNING
     return logging.DEBUG if isinstance(event, Progressed) and not after.is_final else logging.INFO

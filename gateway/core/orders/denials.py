@@ -19,6 +19,12 @@ from gateway.core.money.budgets import Excess, first_excess
 from gateway.core.orders.ask import Ask
 from gateway.core.orders.pricing import Offer, offers, priced_values
 from gateway.core.orders.spellings import AUTO
+from gateway.core.runs.failures import (
+    BLOCKED,
+    CALLERS_TO_MEND,
+    charged_all_the_same,
+    not_makeable,
+)
 from gateway.core.transaction import View
 from gateway.errors import (
     BudgetExhausted,
@@ -55,6 +61,7 @@ class Reason(StrEnum):
     RESULT_LOST = "result_lost"
     TIMED_OUT = "generation_timeout"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    CHARGED_FAILURE = "charged_failure"
 
 
 REMEMBERED: Final[Mapping[FailureKind, Reason]] = {
@@ -62,6 +69,7 @@ REMEMBERED: Final[Mapping[FailureKind, Reason]] = {
     FailureKind.RESULT_LOST: Reason.RESULT_LOST,
     FailureKind.TIMED_OUT: Reason.TIMED_OUT,
     FailureKind.OUTCOME_UNKNOWN: Reason.OUTCOME_UNKNOWN,
+    FailureKind.TASK_FAILED: Reason.CHARGED_FAILURE,
 }
 
 NEVER_PAID_TWICE: Final = "never_paid_twice"
@@ -70,7 +78,10 @@ NEVER_PAID_TWICE: Final = "never_paid_twice"
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A refusal as data: why, by which rule, what to tell the caller, when it frees."""
+    """A refusal as data: why, by which rule, what to tell the caller, when it frees.
+
+    `code` is the one that upstream gave for refusing what the same order asked for.
+    """
 
     reason: Reason
     message: str
@@ -78,6 +89,7 @@ class Denial:
     param: str | None = None
     frees_at: float = NEVER
     excess: Excess | None = None
+    code: str | None = None
 
     def error(self, now: float) -> GatewayError:
         """What the caller is told."""
@@ -95,7 +107,9 @@ class Denial:
                 return Unavailable(self.message, retry_after_seconds=retry_after)
             case Reason.NOT_CACHED:
                 return NotCached(self.message)
-            case Reason.RESULT_LOST:
+            case Reason.CHARGED_FAILURE if self.code:
+                return not_makeable(self.code, self.message)
+            case Reason.RESULT_LOST | Reason.CHARGED_FAILURE:
                 return ResultLost(self.message)
             case Reason.TIMED_OUT:
                 return GenerationTimeout(self.message)
@@ -140,12 +154,17 @@ def remembered(ask: Ask, view: View) -> Denial | None:
     reason = REMEMBERED.get(lost.failure.kind)
     if reason is None or ask.now >= until or later > ended:
         return None
+    failure, code = lost.failure, None
+    words = failure.message
+    if reason is Reason.CHARGED_FAILURE:
+        words = charged_all_the_same(failure)
+        code = failure.code if failure.code in BLOCKED | CALLERS_TO_MEND else None
     message = (
         f"An identical order ended at {rfc3339(ended)}, and nothing was ordered now: "
-        f"{lost.failure.message} The same request gets this answer until {rfc3339(until)}; "
+        f"{words} The same request gets this answer until {rfc3339(until)}; "
         f"{knowingly(ask.team)}"
     )
-    return Denial(reason, message, NEVER_PAID_TWICE, frees_at=until)
+    return Denial(reason, message, NEVER_PAID_TWICE, frees_at=until, code=code)
 
 
 def knowingly(team: Team) -> str:

@@ -83,14 +83,15 @@ def not_taken(run: Run, now: float) -> Run:
     return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)
 
 
-def declined(run: Run, event: NotNow, now: float) -> Run:
-    """No route is left: each has declined it again and again and took others meanwhile, or cannot
+def declined(run: Run, event: NotNow, now: float, *, is_whole: bool) -> Run:
+    """No route is left: each has declined it as often as it is asked (`trials`), or cannot
     make it at all. Of that, as the last of them said, the order is told as of its own mistake."""
     if event.why is Why.MISFIT:
         said = f" ({event.words})" if event.words else ""
         return _does_not_fit(run, event.reason[:REASON_CHARACTERS] + said, now)
+    how = "asked again and again" if is_whole else "although it took others meanwhile"
     message = (
-        "The upstream provider did not take this request, although it took others meanwhile. "
+        f"The upstream provider did not take this request, {how}. "
         "Nothing was charged; change the request, or try again later."
     )
     return _release(run, Failure(FailureKind.UNAVAILABLE, "service_unavailable", message), now)

@@ -70,7 +70,7 @@ class NotNow:
     """Upstream certainly did not take the submit and may take it later.
 
     `its_own`: it is this run that the route does not take: it cannot make it at all, or has
-    declined it again and again and took others meanwhile.
+    declined it as often as it is asked (`trials`).
     """
 
     reason: str

@@ -60,11 +60,16 @@ def submit_error(failure: Failure, *, charged: bool = False) -> GatewayError:
         return OutcomeUnknown(failure.message)
     if failure.kind is FailureKind.TASK_FAILED:
         if failure.code in BLOCKED | CALLERS_TO_MEND:
-            error = {"code": failure.code, "message": failure.message, "type": _USER_ERROR}
-            return UpstreamRefusal(400, json.dumps({"error": {**error, "param": None}}))
+            return not_makeable(failure.code, failure.message)
         if charged:
             return ResultLost(charged_all_the_same(failure))
     return Unavailable(failure.message, retry_after_seconds=30)
+
+
+def not_makeable(code: str, message: str) -> UpstreamRefusal:
+    """Of a task that failed for what was asked for: only another request can help."""
+    error = {"code": code, "message": message, "type": _USER_ERROR, "param": None}
+    return UpstreamRefusal(400, json.dumps({"error": error}))
 
 
 def charged_all_the_same(failure: Failure) -> str:

@@ -148,12 +148,12 @@ def _refuse_credentials(run: Run, event: CredentialsRefused, now: float, rules: 
 def _put_off(run: Run, event: NotNow, now: float, rules: Rules) -> Run:
     """On to the next route; without one it waits, longer each time that it was refused.
 
-    Where the route takes others and declines this run again and again, or cannot make it at all, it
-    is not asked again.
+    Where the route has declined this run as often as it is asked, or cannot make it at all, it is
+    not asked again.
     """
     if event.its_own:
         elsewhere = onward.elsewhere(onward.without_route(run), now, rules)
-        return elsewhere or endings.declined(run, event, now)
+        return elsewhere or endings.declined(run, event, now, is_whole=rules.kind.is_whole)
     if rules.outlook.go and now < run.deadline_at:
         return onward.submit_on(run, rules.outlook.go, now)
     return onward.wait(run, event.retry_after_seconds, now, rules)

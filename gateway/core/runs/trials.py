@@ -74,8 +74,14 @@ class Declined:
             return replace(self, times=self.times + 1, in_a_row=self.in_a_row + 1)
         return Declined(self.times + 1, 1, taken, relented)
 
-    def is_its_own(self, taken: int, chance: ByChance) -> bool:
-        """Whether the run is the reason, and not the route, which has `taken` others by now."""
+    def is_its_own(self, taken: int, chance: ByChance, *, each_may_cost: bool = False) -> bool:
+        """Whether the run is the reason, and not the route, which has `taken` others by now.
+
+        Where nobody says that a decline is free (`each_may_cost`) it is not asked again and again,
+        whoever is the reason.
+        """
+        if each_may_cost and self.times >= DECLINES:
+            return True
         often = self.in_a_row >= DECLINES and taken > self.taken_before
         return often and not chance.explains(self.times)
 

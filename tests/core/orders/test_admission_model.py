@@ -184,7 +184,7 @@ class House(RuleBasedStateMachine):
         """It was paid not long ago, and nothing came of it since."""
         assert not (ask.freshness.no_cache or ask.freshness.no_store)
         same = [run for run in before.runs.values() if run.fingerprint == ask.fingerprint]
-        ended = [run for run in same if run.shared and run.state is S.FAILED and run.spent.images]
+        ended = [run for run in same if run.shared and run.is_paid_in_vain]
         assert max(run.finished_at or 0 for run in ended) > self.now - ask.remember_lost_seconds
         assert not any(self.is_live(run, ask.fingerprint) for run in same)
         assert not self.good_answers(before, ask)
