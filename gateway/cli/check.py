@@ -87,7 +87,7 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
     found = [
-        *notices(settings, datetime.now(UTC).date()),
+        *notices_of(settings),
         *proxy_notices(settings, os.environ),
         *store_notices(settings),
     ]
@@ -136,7 +136,16 @@ def load_settings(path: Path) -> Settings:
             " by 'image-gateway init'"
         )
         raise SettingsError([Problem((), message, str(path))])
-    return load(path, os.environ)
+    from gateway.wiring.kinds import KINDS
+
+    return load(path, os.environ, KINDS)
+
+
+def notices_of(settings: Settings) -> Sequence[str]:
+    """What is worth a sentence of these settings today."""
+    from gateway.wiring.kinds import KINDS
+
+    return notices(settings, datetime.now(UTC).date(), KINDS)
 
 
 def settings_of(path: Path | None, data_dir: Path | None) -> Settings:
