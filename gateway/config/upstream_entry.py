@@ -127,7 +127,7 @@ class UpstreamEntry(Part):
     files_url: words.Address | None = None
     api_key: words.Secret
     style: Annotated[Style, *_word(Style)] = Style.OPENAI
-    api_version: words.HeaderLine | None = None
+    api_version: words.Version | None = None
     references: Annotated[ReferenceWay, *_word(ReferenceWay)] = ReferenceWay.UPLOAD
     usage: Annotated[UsageTold, *_word(UsageTold)] = UsageTold.REQUIRED
     image_field: Annotated[ImageField, *_word(ImageField)] = ImageField.MANY

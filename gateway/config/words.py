@@ -28,6 +28,7 @@ from gateway.core.proxies import masked, proxy_problem
 E = TypeVar("E", bound=StrEnum)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEX = re.compile(r"[0-9a-fA-F]{64}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
@@ -128,6 +129,14 @@ def header_line(value: object) -> str:
     written = text(value)
     if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", written):
         raise ValueError("must be one line of ASCII text")
+    return written
+
+
+def version(value: object) -> str:
+    """Text that stands as it is in the query of an address."""
+    written = text(value)
+    if not VERSION.fullmatch(written):
+        raise ValueError("must be letters, digits and . _ -, such as 2025-04-01-preview")
     return written
 
 
@@ -327,6 +336,7 @@ Sha256 = Annotated[str, BeforeValidator(sha256), PlainSerializer(show_digest)]
 Operator = Annotated[str, BeforeValidator(operator)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
 HeaderLine = Annotated[str, BeforeValidator(header_line)]
+Version = Annotated[str, BeforeValidator(version)]
 Webhook = Annotated[
     SecretStr | None, BeforeValidator(optional(webhook)), PlainSerializer(show_webhook)
 ]
