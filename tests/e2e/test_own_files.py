@@ -220,8 +220,31 @@ async def test_it_is_full_at_some_point(alone: Vendors, monkeypatch: pytest.Monk
     monkeypatch.setattr(own_files, "MAX_FILES", 1)
     first = png()
     assert (await stream(alone.house, first)).status_code == 200
-    assert (await stream(alone.house, png())).status_code == 503
+    full = await stream(alone.house, png())
+    assert full.status_code == 429
+    assert "this team has its share of it: 1 files" in full.json()["msg"]
+    assert 4 * DAY < float(full.headers["retry-after"]) <= 5 * DAY
     assert (await stream(alone.house, first)).status_code == 200
+
+
+async def test_a_team_that_fills_it_stops_no_other(tmp_path: Path, monkeypatch: Any) -> None:
+    """Nor can it make room by taking its files from the list: the bytes stay."""
+    monkeypatch.setattr(own_files, "MAX_FILES", 4)
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        assert len(one.house.gateway.services.own_files._deps.current.policy.teams) == 2
+        mine = [(await stream(one.house, png())).json()["data"] for _ in range(4)]
+        for data in mine:
+            path = f"{BASE}/{data['file_id']}"
+            assert (await one.house.client.delete(path, headers=auth())).status_code == 200
+        assert (await stream(one.house, png())).status_code == 429
+        for _ in range(2):
+            assert (await stream(one.house, png(), key=OTHER_KEY)).status_code == 200
+        assert (await stream(one.house, png(), key=OTHER_KEY)).status_code == 429
+        clock.ahead = 5.1 * DAY
+        await one.house.gateway.services.own_files.sweep()
+        assert (await stream(one.house, png())).status_code == 200
+        assert await one.house.violations() == []
 
 
 async def test_an_edit_goes_to_openai_while_the_store_upstream_is_down(tmp_path: Path) -> None:
