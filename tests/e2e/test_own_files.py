@@ -106,6 +106,29 @@ async def test_what_is_no_picture_is_refused_before_money_moves(alone: Vendors) 
     assert list((alone.house.folder / "forms").iterdir()) == []
 
 
+async def test_an_edit_that_fails_names_the_part_that_was_sent(
+    alone: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_form = own_files.OwnFiles.upload_form
+
+    async def lost(self: Any, form: Any, *, folder: str) -> Any:
+        stored = await upload_form(self, form, folder=folder)
+        stores.lose_pictures(alone.house.folder)
+        return stored
+
+    monkeypatch.setattr(own_files.OwnFiles, "upload_form", lost)
+    async with sdk(alone.house, max_retries=0) as client:
+        for mask in (openai.omit, holed()):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.edit(
+                    model=MODEL, image=drawn("red"), mask=mask, prompt=f"bluer {mask!r}"
+                )
+            error = refused.value
+            sent = {"image": "'image[0]'", "mask": "'mask'"}[error.param or ""]
+            assert f"{sent}: nothing can be fetched there" in error.message
+            assert "_url" not in error.message
+
+
 async def test_a_file_goes_up_is_named_in_an_order_and_is_listed(alone: Vendors) -> None:
     one, picture = alone.house, png()
     answer = await stream(one, picture, name="a/cat 1.png", upload_path="../pets/./x")
