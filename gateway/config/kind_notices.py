@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.config.kind_rules import SAID, default_of, is_said, model_made, ways
 from gateway.config.known_costs import too_low
-from gateway.config.known_models import ends_of
+from gateway.config.known_models import ends_of, rates_of
 from gateway.config.schema import ModelEntry, RouteEntry, ServerSettings, Settings
 from gateway.config.units import show_seconds
 from gateway.config.upstream_entry import ReferenceWay, UpstreamEntry, UpstreamKind, UsageTold
@@ -20,6 +20,9 @@ from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.defaults import defaults, must_say
 
 SOON: Final = timedelta(days=60)
+
+FAR: Final = 10
+"""No discount makes so much of a difference."""
 
 LONG_SECONDS: Final = 300.0
 """For so long calls have been seen to take that brought their pictures."""
@@ -38,6 +41,7 @@ def kind_notices(
         for index, (route, entry) in enumerate(zip(model.routes, entries, strict=True)):
             place = f"models.{name}.routes[{index}]"
             yield from _ends(place, route, name, entry, today)
+            yield from _rates(f"{place}.rates", route, name, entry)
             yield from too_low(f"{place}.price", route, models[name].routes[index], models[name])
         if any(entry.kind is UpstreamKind.OPENAI for entry in entries):
             yield from _open(name, model)
@@ -83,6 +87,18 @@ def _ends(
         yield f"{place}: {made} is gone at {vendor} since {end}: the route makes nothing"
     elif end is not None and end - today <= SOON:
         yield f"{place}: {made} goes at {vendor} on {end}; see to another route"
+
+
+def _rates(place: str, route: RouteEntry, name: str, entry: UpstreamEntry) -> Iterator[str]:
+    """A rate for one token, or for a thousand, is written where one for a million belongs."""
+    known = rates_of(model_made(route, name)) if has_vendors_models(entry) else None
+    if route.rates is None or known is None:
+        return
+    for field in ("text_in", "image_in", "image_out"):
+        usual = getattr(known, field)
+        if getattr(route.rates, field) * FAR < usual:
+            rule = f"US dollars for a million tokens, of which the vendor's price was {usual:g}"
+            yield f"{place}.{field}: far too little; {rule}"
 
 
 def left_to_kinds(one: Team, models: Mapping[str, ImageModel], settings: Settings) -> Iterator[str]:

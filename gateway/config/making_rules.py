@@ -23,6 +23,9 @@ from gateway.core.orders.spellings import AUTO
 Found = Iterator[tuple[Path, str]]
 Models = Mapping[str, ImageModel]
 
+TOLD: Final = 20
+"""Values of a list: enough to see what is wrong with it."""
+
 ANY_TEAM: Final = Team("")
 
 
@@ -66,7 +69,9 @@ def making_notices(name: str, entry: ModelEntry, model: ImageModel) -> Iterator[
         made[field] = [one for one in values or () if one not in lost] or [None]
         if lost:
             place = f"models.{name}.limits.{LISTS[field]}"
-            yield f"{place}: no route makes {', '.join(lost)}; such orders are refused"
+            more = f" and {len(lost) - TOLD} more" if len(lost) > TOLD else ""
+            named = ", ".join(lost[:TOLD]) + more
+            yield f"{place}: no route makes {named}; such orders are refused"
     apart, unpriced = _first_refused(model, made)
     if apart:
         yield f"models.{name}.routes: none makes {apart}; such orders are refused"

@@ -16,6 +16,7 @@ from gateway.config.kind_notices import kind_notices, left_to_kinds
 from gateway.config.making_rules import making_notices, unmade_alone
 from gateway.config.rules import USUAL
 from gateway.config.schema import LISTS, ModelEntry, Settings
+from gateway.config.upstream_rules import host_of
 from gateway.config.words import MAKE_KEY, nearest
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.defaults import must_say
@@ -45,8 +46,18 @@ def _server(settings: Settings) -> Iterator[str]:
     for name, upstream in settings.upstreams.items():
         if upstream.allow_private_addresses:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"
+    yield from _shared_keys(settings)
     if settings.references.allow_private_addresses:
         yield "references: teams' links may lead the gateway to private addresses"
+
+
+def _shared_keys(settings: Settings) -> Iterator[str]:
+    """A key that was copied from one vendor's entry into another's is shown to both."""
+    first: dict[SecretStr, str] = {}
+    for name, entry in settings.upstreams.items():
+        known = first.setdefault(entry.api_key, name)
+        if host_of(settings.upstreams[known]) != host_of(entry):
+            yield f"upstreams.{name}.api_key: is that of upstreams.{known}, which is another host"
 
 
 def _no_admin_key(settings: Settings) -> str:

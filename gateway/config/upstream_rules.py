@@ -53,8 +53,11 @@ def upstream_problems(path: Path, entry: UpstreamEntry) -> Found:
     if poll.every_seconds > poll.max_seconds and entry.kind is UpstreamKind.EVOLINK:
         yield (*path, "poll", "every"), "must not be longer than max"
     yield from _another_vendor(path, entry)
-    if entry.kind is UpstreamKind.OPENAI:
+    if (call := _CALL.search(urlsplit(entry.base_url).path)) is not None:
+        yield (*path, "base_url"), f"must end before {call[0]}, which is added"
+    elif entry.kind is UpstreamKind.OPENAI:
         yield from _address(path, entry)
+    if entry.kind is UpstreamKind.OPENAI:
         yield from _style(path, entry)
         yield from _pictures(path, entry)
         yield from _usage_key(path, entry)
@@ -80,9 +83,7 @@ def _another_vendor(path: Path, entry: UpstreamEntry) -> Found:
 def _address(path: Path, entry: UpstreamEntry) -> Found:
     """One base for both calls, such as the style has it."""
     at, base = (*path, "base_url"), urlsplit(entry.base_url).path
-    if (call := _CALL.search(base)) is not None:
-        yield at, f"must end before {call[0]}, which is added"
-    elif entry.style is Style.AZURE and not _DEPLOYMENT.fullmatch(base):
+    if entry.style is Style.AZURE and not _DEPLOYMENT.fullmatch(base):
         yield at, "must end in /openai/deployments/NAME with style: azure"
     elif entry.style is Style.AZURE_V1 and not base.endswith("/openai/v1"):
         yield at, "must end in /openai/v1 with style: azure_v1"

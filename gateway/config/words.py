@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config.document import Scalar
-from gateway.core.addresses import check_url
+from gateway.core.addresses import check_url, is_host
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.money.accounts import Window
 from gateway.core.orders import spellings
@@ -188,7 +188,7 @@ def web_address(value: object) -> str:
     written = text(value)
     try:
         parts = urlsplit(written)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in WEB and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         usable = None
     if not usable or re.search(r"[\s\\]", written):
@@ -336,7 +336,8 @@ Sha256 = Annotated[str, BeforeValidator(sha256), PlainSerializer(show_digest)]
 Operator = Annotated[str, BeforeValidator(operator)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
 HeaderLine = Annotated[str, BeforeValidator(header_line)]
-Version = Annotated[str, BeforeValidator(version)]
+HeaderLineOrNone = Annotated[str | None, BeforeValidator(optional(header_line))]
+VersionOrNone = Annotated[str | None, BeforeValidator(optional(version))]
 Webhook = Annotated[
     SecretStr | None, BeforeValidator(optional(webhook)), PlainSerializer(show_webhook)
 ]

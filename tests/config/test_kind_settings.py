@@ -296,3 +296,40 @@ def test_what_throws_money_away_is_told() -> None:
     [uncounted] = of_upstream(f"{OWN_HOST}, usage: absent")
     assert uncounted.startswith("upstreams.one.usage: absent; the vendor counts tokens")
     assert of_upstream(f"{ANOTHER}, usage: absent") == []
+
+
+def test_rates_for_a_token_are_told() -> None:
+    rates = "rates: {text_in: 5, image_in: 0, image_out: 0.00003}"
+    rest = "far too little; US dollars for a million tokens, of which the vendor's price was"
+    place = "models.gpt-image-2.routes[0].rates"
+    assert told(served(f"upstream: openai, model: gpt-image-2, {rates}")) == [
+        f"{place}.image_in: {rest} 8",
+        f"{place}.image_out: {rest} 30",
+    ]
+    half = "rates: {text_in: 2.5, image_in: 4, image_out: 15}"
+    assert told(served(f"upstream: openai, model: gpt-image-2, {half}")) == []
+    assert told(served(f"upstream: local, model: gpt-image-2, {rates}")) == [], "its own prices"
+
+
+def test_a_key_that_two_vendors_see_is_told() -> None:
+    settings = read("""
+upstreams:
+  one: {base_url: https://api.evolink.ai, api_key: k1}
+  near: {base_url: https://api.evolink.ai/v1, api_key: k1}
+  two: {kind: openai, base_url: https://api.openai.com/v1, api_key: k1}
+  three: {kind: openai, base_url: https://images.example.org/v1, api_key: k3}
+models:
+  m: {routes: [{upstream: one, model: m, price: 1}]}
+""")
+    assert [one for one in notices(settings, TODAY) if one.startswith("upstreams.")] == [
+        "upstreams.two.api_key: is that of upstreams.one, which is another host"
+    ]
+
+
+def test_a_size_of_thousands_of_digits_is_a_size_like_any() -> None:
+    size = f"{'9' * 5_000}x{'9' * 5_000}"
+    settings = served("upstream: openai, model: gpt-image-2")
+    model = settings.models["gpt-image-2"]
+    limits = model.limits.model_copy(update={"sizes": ("1:1", size)})
+    changed = model.model_copy(update={"limits": limits})
+    assert told(settings.model_copy(update={"models": {"gpt-image-2": changed}}))
