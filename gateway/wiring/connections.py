@@ -49,7 +49,8 @@ from gateway.ports.looks import Look
 from gateway.ports.outbound import Callbacks, Links
 from gateway.ports.pictures import Pictures
 from gateway.ports.upstream import Upstream
-from gateway.wiring.upstreams import Closing, Connected, Ways, connected
+from gateway.wiring.kinds import connected
+from gateway.wiring.upstreams import Closing, Connected, Ways
 
 S = TypeVar("S", bound=CallbackSender)
 

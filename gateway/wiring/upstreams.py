@@ -23,7 +23,7 @@ from gateway.adapters.openai_images.usage_report import NoReport, OpenAIReports
 from gateway.adapters.outbound.fetching import Fetcher
 from gateway.adapters.outbound.vendor import Timeouts, Transports, VendorAccount
 from gateway.adapters.result_links import ResultLinks
-from gateway.config.upstream_entry import Style, UpstreamEntry, UpstreamKind
+from gateway.config.upstream_entry import Style, UpstreamEntry
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.policy import Current
@@ -70,11 +70,7 @@ class Connected:
     closing: Sequence[Closing]
 
 
-def connected(entry: UpstreamEntry, ways: Ways) -> Connected:
-    return _CONNECT[entry.kind](entry, ways)
-
-
-def _evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
+def evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
     client = EvolinkClient(
         _account(entry, entry.base_url),
         _timeouts(entry),
@@ -103,7 +99,7 @@ async def _counted(client: EvolinkClient) -> AccountSeen:
     )
 
 
-def _openai(entry: UpstreamEntry, ways: Ways) -> Connected:
+def openai(entry: UpstreamEntry, ways: Ways) -> Connected:
     dialect = OpenAIDialect(
         style=entry.style,
         references=entry.references,
@@ -200,9 +196,3 @@ def _account(
         not_taken=entry.not_taken,
         key_header=key_header,
     )
-
-
-_CONNECT: Final[Mapping[UpstreamKind, Callable[[UpstreamEntry, Ways], Connected]]] = {
-    UpstreamKind.EVOLINK: _evolink,
-    UpstreamKind.OPENAI: _openai,
-}
