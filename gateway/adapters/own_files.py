@@ -6,6 +6,10 @@ What comes is proven and kept in the picture store; its link is that of any pict
 A record of the store's own, beside those of the teams, says for each picture that it was uploaded,
 and when last. It is written before the bytes are kept and goes after they are gone, so that
 `sweep` finds all of them, and removes those whose time is over and that no run has made as well.
+
+A second record says which team has brought the picture, for as long as its bytes stay: by these
+its share of the store is counted, whatever it has deleted from its list meanwhile. Nobody is
+turned away within a share, however much of the store others have taken.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import re
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -30,7 +34,7 @@ from gateway.core.picture_names import media_type_of
 from gateway.core.policy import Current
 from gateway.core.references import MAX_BYTES, too_slow, unusable
 from gateway.core.transaction import Keys, Writes
-from gateway.errors import InvalidRequest, Unavailable
+from gateway.errors import InvalidRequest, RateLimited, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.files import OWN_STORE, FormField, FormFile, FormPiece, StoredFile, file_time
 from gateway.ports.ledger import UploadRecords
@@ -52,14 +56,16 @@ SWEEP_SECONDS: Final = 600.0
 SWEPT_AT_ONCE: Final = 500
 
 MAX_FILES: Final = 20_000
-"""Of all teams together."""
+"""Of all teams together, but for those of teams that have less than their share of so many."""
 
 FETCH_SECONDS: Final = 60.0
 SCRATCH_BYTES: Final = 1_000_000
 """So many are written, or read, in one hop to a thread."""
 
 THE_STORE: Final = ""
-"""In the place of a team; no team has this name."""
+"""In the place of a team; no team has this name, nor one that begins like `_BROUGHT`."""
+
+_BROUGHT: Final = ":"
 
 _FOR_EVER: Final = 3650 * 86_400.0  # that record ends with its bytes, and never by itself
 _MAX_NAME: Final = 120
@@ -261,7 +267,7 @@ class OwnFiles:
         known = await self._ledger.upload(THE_STORE, digest)
         name = known.name if known else await self._proven(draft, team)
         async with self._deps.in_hand([digest]):
-            await self._note(digest, name, draft.size_bytes)
+            await self._note(digest, name, draft.size_bytes, team)
             found = await self._pictures.find(name)
             if found is None or found.size_bytes != draft.size_bytes:
                 async with aclosing(draft.read()) as content:
@@ -270,8 +276,9 @@ class OwnFiles:
 
     async def _proven(self, draft: _Draft, team: str) -> str:
         """Bytes that were not here lately. They are proven in the turns of what nobody pays for."""
+        await self._require_room(team)
         floor = self._deps.current.policy.free_space_floor_bytes
-        if await self._count() >= MAX_FILES or await self._pictures.free_bytes() < floor:
+        if await self._pictures.free_bytes() < floor:
             raise _full()
         async with aclosing(draft.read()) as content:
             proven = await self._deps.proof.prove(content, max_bytes=MAX_BYTES, team=team)
@@ -279,7 +286,23 @@ class OwnFiles:
             raise NotAPicture("it is a picture that is wrapped in something")
         return proven.name
 
-    async def _note(self, digest: str, name: str, size_bytes: int) -> None:
+    async def _require_room(self, team: str) -> None:
+        """A team that has its share gets more only where the store as a whole has places."""
+        teams = max(len(self._deps.current.policy.teams), 1)
+        share = -(-MAX_FILES // teams)
+        brought = await self._count(_BROUGHT + team)
+        if brought < share or await self._count() < MAX_FILES:
+            return
+        now, place = self._clock(), _BROUGHT + team
+        oldest, _ = await self._ledger.uploads(place, now=now, page=brought, page_size=1)
+        raise RateLimited(
+            "The gateway's file store is full, and this team has its share of it: "
+            f"{brought} files, each for five days from its last upload. Name pictures by links to "
+            "where they lie already, wait until the oldest are gone, or ask the platform team.",
+            retry_after_seconds=max((one.expires_at for one in oldest), default=now) - now,
+        )
+
+    async def _note(self, digest: str, name: str, size_bytes: int, team: str) -> None:
         now = self._clock()
         record = Upload(
             id=digest,
@@ -292,11 +315,11 @@ class OwnFiles:
             created_at=now,
             expires_at=now + _FOR_EVER,
         )
-        await self._ledger.transact(Keys(), lambda _: (None, Writes(uploads=(record,))))
+        brought = replace(record, team=_BROUGHT + team, expires_at=now + KEPT_SECONDS)
+        await self._ledger.transact(Keys(), lambda _: (None, Writes(uploads=(record, brought))))
 
-    async def _count(self) -> int:
-        now = self._clock()
-        return (await self._ledger.uploads(THE_STORE, now=now, page=1, page_size=1))[1]
+    async def _count(self, team: str = THE_STORE) -> int:
+        return (await self._ledger.uploads(team, now=self._clock(), page=1, page_size=1))[1]
 
     @contextmanager
     def _draft(self, place: str) -> Iterator[_Draft]:

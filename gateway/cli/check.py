@@ -57,9 +57,12 @@ data_dir_option = click.option(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--quiet", is_flag=True, help="Print nothing but problems and notices.")
 @click.option(
+    "--ask", is_flag=True, help="Ask the upstreams too: do they take the keys, have the models?"
+)
+@click.option(
     "--alive", is_flag=True, help="Ask the gateway of these settings whether it runs, instead."
 )
-def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
+def check_command(path: Path, as_json: bool, quiet: bool, ask: bool, alive: bool) -> None:
     """Validate the settings file and show the effective settings.
 
     Every problem is listed with its line, column and path, and the exit status is 2. Without
@@ -67,6 +70,9 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
     then notices: what is allowed and yet worth a thought, and a picture folder that is not the
     one of its ledger. With --quiet the settings are left out, so that nothing is printed when all
     is well: for a service that checks before it starts.
+
+    With --ask every upstream is asked once for what costs nothing, EvoLink for its credits, others
+    for their models; what is wrong there, or could not be told, is a notice as well.
 
     With --alive it says nothing and exits 0 when a gateway answers at the port of the settings,
     else it says why and exits 1: for health checks of containers and services. Only a mistake
@@ -87,9 +93,10 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
         click.echo(_problems_json(error) if as_json else explain(error), err=not as_json)
         raise SystemExit(EXIT_PROBLEMS) from None
     found = [
-        *notices(settings, datetime.now(UTC).date()),
+        *notices_of(settings),
         *proxy_notices(settings, os.environ),
         *store_notices(settings),
+        *(_asked(settings) if ask else ()),
     ]
     if as_json and not quiet:
         click.echo(_settings_json(settings, found))
@@ -98,6 +105,13 @@ def check_command(path: Path, as_json: bool, quiet: bool, alive: bool) -> None:
         click.echo(effective_yaml(settings), nl=False)
     for notice in found:
         click.echo(f"notice: {notice}", err=True)
+
+
+def _asked(settings: Settings) -> Sequence[str]:
+    from gateway import serving
+    from gateway.wiring.looks import look
+
+    return serving.run(look(settings))
 
 
 def _ask(server: ServerSettings) -> None:
@@ -136,7 +150,16 @@ def load_settings(path: Path) -> Settings:
             " by 'image-gateway init'"
         )
         raise SettingsError([Problem((), message, str(path))])
-    return load(path, os.environ)
+    from gateway.wiring.kinds import KINDS
+
+    return load(path, os.environ, KINDS)
+
+
+def notices_of(settings: Settings) -> Sequence[str]:
+    """What is worth a sentence of these settings today."""
+    from gateway.wiring.kinds import KINDS
+
+    return notices(settings, datetime.now(UTC).date(), KINDS)
 
 
 def settings_of(path: Path | None, data_dir: Path | None) -> Settings:

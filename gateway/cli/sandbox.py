@@ -283,25 +283,24 @@ def _openai_options(flags: dict[str, Any]) -> OpenAIOptions:
 
 async def _serve(options: SandboxOptions, host: str, port: int) -> None:
     from gateway.sandbox import running_sandbox
-    from gateway.serving import catch_stop_signals
 
-    stop = catch_stop_signals()
-    async with running_sandbox(
-        options, host=host, port=port, grace_seconds=_GRACE_SECONDS
-    ) as sandbox:
-        keys = "the key given" if options.accepted_key else "any key that begins with sk-"
-        click.echo(f"EvoLink sandbox ready on {sandbox.base_url} ({keys}; Ctrl+C stops it)")
-        await stop.get()
+    grace = _GRACE_SECONDS
+    async with running_sandbox(options, host=host, port=port, grace_seconds=grace) as sandbox:
+        await _until_stopped("EvoLink", sandbox.base_url, options.accepted_key)
 
 
 async def _serve_openai(options: OpenAIOptions, host: str, port: int) -> None:
     from gateway.sandbox.openai import running_openai
+
+    grace = _GRACE_SECONDS
+    async with running_openai(options, host=host, port=port, grace_seconds=grace) as sandbox:
+        await _until_stopped("OpenAI", sandbox.api_url, options.accepted_key)
+
+
+async def _until_stopped(vendor: str, url: str, accepted_key: str | None) -> None:
     from gateway.serving import catch_stop_signals
 
     stop = catch_stop_signals()
-    async with running_openai(
-        options, host=host, port=port, grace_seconds=_GRACE_SECONDS
-    ) as sandbox:
-        keys = "the key given" if options.accepted_key else "any key that begins with sk-"
-        click.echo(f"OpenAI sandbox ready on {sandbox.api_url} ({keys}; Ctrl+C stops it)")
-        await stop.get()
+    keys = "the key given" if accepted_key else "any key that begins with sk-"
+    click.echo(f"{vendor} sandbox ready on {url} ({keys}; Ctrl+C stops it)")
+    await stop.get()

@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +26,9 @@ from gateway.cli.check import (
     config_option,
     explain,
     load_settings,
+    notices_of,
 )
 from gateway.config import Settings, SettingsError, with_address
-from gateway.config.notices import notices
 
 if TYPE_CHECKING:
     import asyncio
@@ -159,7 +158,7 @@ async def _serve(
     _allow_many_connections()
     logs.configure(server.log.format, server.log.level)
     stop = serving.catch_stop_signals()
-    for notice in notices(settings, datetime.now(UTC).date()) if load else ():
+    for notice in notices_of(settings) if load else ():
         click.echo(f"notice: {notice}", err=True)
     gateway = Gateway(settings, load=load)
     try:

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config.build import build, listening
+from gateway.config.convert import NO_KINDS, Kinds
 from gateway.config.document import Problem, SettingsError, read_document
 from gateway.config.reload import differences, digest, restart_needed
 from gateway.config.rules import server_problems
@@ -49,9 +50,10 @@ __all__ = [
 FILE_LIMIT_BYTES = 1024 * 1024  # hundreds of teams fit into a tenth of it
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Reads a settings file; `environ` answers `${NAME}`. Raises SettingsError."""
-    return parse(_text(path), environ, path.name)
+def load(path: Path, environ: Mapping[str, str], kinds: Kinds = NO_KINDS) -> Settings:
+    """Reads a settings file; `environ` answers `${NAME}`, `kinds` say what can be made. Raises
+    SettingsError."""
+    return parse(_text(path), environ, path.name, kinds)
 
 
 def load_listening(path: Path, environ: Mapping[str, str]) -> ServerSettings:
@@ -78,9 +80,14 @@ def _text(path: Path) -> str:
         raise SettingsError([Problem((), "is not UTF-8 text", name)]) from None
 
 
-def parse(text: str, environ: Mapping[str, str], name: str = "config.yaml") -> Settings:
+def parse(
+    text: str,
+    environ: Mapping[str, str],
+    name: str = "config.yaml",
+    kinds: Kinds = NO_KINDS,
+) -> Settings:
     """Reads settings from YAML text; `name` stands in the problems. Raises SettingsError."""
-    return build(read_document(text, environ, name))
+    return build(read_document(text, environ, name), kinds)
 
 
 def parse_storage(text: str, environ: Mapping[str, str], name: str) -> Storage:

@@ -13,8 +13,10 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.convert import NO_KINDS, Kinds
 from gateway.config.document import Document, Path, Problem, SettingsError
 from gateway.config.kind_rules import with_known_rates
+from gateway.config.making_rules import making_problems
 from gateway.config.part import Part, yaml_name
 from gateway.config.rules import Names, check
 from gateway.config.schema import ServerSettings, Settings
@@ -27,7 +29,7 @@ DECISIVE = ("kind", "style", "usage")  # what else an upstream may have, and its
 PRUNINGS = 4  # wrong values go first, then entries that lack them, then what that leaves wrong
 
 
-def build(document: Document) -> Settings:
+def build(document: Document, kinds: Kinds = NO_KINDS) -> Settings:
     """Raises SettingsError with all problems of the document, in the order of the file."""
     if not isinstance(document.value, dict):
         structure = [document.problem((), "the settings must be a mapping")]
@@ -48,6 +50,9 @@ def build(document: Document) -> Settings:
         *((path, text) for path, text in draft.broken.items() if path not in reported),
         *((path, text) for path, text in check(settings, names) if not _within(path, known)),
     ]
+    told = known | {path for path, _ in found}
+    unmade = making_problems(settings, kinds)
+    found += [(path, text) for path, text in unmade if not _within(path, told)]
     problems = [*document.problems, *(document.problem(path, text) for path, text in found)]
     if problems:
         raise SettingsError(problems)

@@ -42,7 +42,7 @@ Kinds = Mapping[str, Kind]
 """What the core has to know of each kind of upstream, by the kind's name."""
 
 NO_KINDS: Final[Kinds] = {}
-"""For what looks at models and never at what makes their pictures."""
+"""For what looks at models and never at what makes their pictures: everything can be made."""
 
 CALLED_BACK_PACE = 4
 """How much slower an upstream is polled that calls when a task has ended."""

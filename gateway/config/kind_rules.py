@@ -13,7 +13,7 @@ from typing import Final
 from gateway.config.document import Path
 from gateway.config.known_models import rates_of, undated
 from gateway.config.schema import ModelEntry, RouteEntry, Settings
-from gateway.config.upstream_entry import UpstreamEntry, UpstreamKind, UsageTold
+from gateway.config.upstream_entry import Style, UpstreamEntry, UpstreamKind, UsageTold
 from gateway.config.upstream_rules import is_openais_own
 from gateway.core.orders.spellings import AUTO, spelled
 
@@ -94,7 +94,22 @@ def _another_model(
 
 
 def model_problems(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found:
-    """Of a model whose routes lead to upstreams of several kinds."""
+    yield from _same_deployment(path, model, upstreams)
+    yield from _of_several_kinds(path, model, upstreams)
+
+
+def _same_deployment(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found:
+    """An address that names it leads there, whatever the route calls its model."""
+    seen: dict[str, RouteEntry] = {}
+    for index, route in enumerate(model.routes):
+        entry, first = upstreams.get(route.upstream), seen.setdefault(route.upstream, route)
+        is_named = entry and entry.kind is UpstreamKind.OPENAI and entry.style is Style.AZURE
+        if is_named and first.model != route.model:
+            rule = "its base_url has the deployment, whatever model a route names"
+            yield (*path, "routes", index), f"the same deployment of {route.upstream} twice: {rule}"
+
+
+def _of_several_kinds(path: Path, model: ModelEntry, upstreams: Upstreams) -> Found:
     found = ways(model, upstreams)
     if len(found) < 2:
         return

@@ -18,6 +18,7 @@ from gateway.config.units import show_usd
 from gateway.core.catalog import ImageModel, Route
 from gateway.core.model import Order
 from gateway.core.orders.pricing import price_per_picture
+from gateway.core.orders.spellings import pixels
 
 QUALITIES: Final = ("low", "medium", "high")
 RATIOS: Final = {"1:1": "1024x1024", "2:3": "1024x1536", "3:2": "1536x1024"}
@@ -56,7 +57,7 @@ def too_low(place: str, entry: RouteEntry, route: Route, model: ImageModel) -> I
     worst: tuple[int, str] | None = None
     for quality, size in product(_qualities(model), sorted(model.limits.sizes or RATIOS)):
         price = price_per_picture(route, _order(model, size, quality), model.limits)
-        tokens = output_tokens(made, quality, pixels) if (pixels := _pixels(size)) else None
+        tokens = output_tokens(made, quality, wished) if (wished := _pixels(size)) else None
         if price is None or tokens is None:
             continue
         cost = ceil(tokens * rates.image_out)
@@ -74,9 +75,7 @@ def _qualities(model: ImageModel) -> Iterable[str]:
 
 def _pixels(size: str) -> str | None:
     wished = RATIOS.get(size, size)
-    width, _, height = wished.partition("x")
-    known = width.isdecimal() and height.isdecimal() and int(width) and int(height)
-    return wished if known else None
+    return wished if pixels(wished) else None
 
 
 def _order(model: ImageModel, size: str, quality: str) -> Order:

@@ -18,6 +18,7 @@ from gateway.config import convert, words
 from gateway.config.build import message
 from gateway.config.document import Path, dotted
 from gateway.config.kind_notices import left_to_kinds
+from gateway.config.making_rules import Models, team_making, unmade_alone
 from gateway.config.notices import must_choose
 from gateway.config.rules import Names, aliases, team_problems
 from gateway.config.schema import Settings, TeamEntry
@@ -48,14 +49,17 @@ def read_name(value: object) -> str:
     return name
 
 
-def new_document(body: Mapping[str, Any], settings: Settings) -> str:
-    """The document of a team that is asked for. Raises `InvalidRequest` with every problem."""
+def new_document(body: Mapping[str, Any], settings: Settings, models: Models) -> str:
+    """The document of a team that is asked for; `models` are those of the settings, as the core has
+    them. Raises `InvalidRequest` with every problem."""
     entry = _read(body)
-    _refuse(_problems(entry, settings))
+    _refuse(_problems(entry, settings, models))
     return _document(entry)
 
 
-def changed_document(document: str, patch: Mapping[str, Any], settings: Settings) -> str:
+def changed_document(
+    document: str, patch: Mapping[str, Any], settings: Settings, models: Models
+) -> str:
     """The document after a merge patch (RFC 7396). Raises `InvalidRequest` with every problem.
 
     What was wrong before is not held against it: a model that left the settings must not keep
@@ -63,10 +67,10 @@ def changed_document(document: str, patch: Mapping[str, Any], settings: Settings
     """
     entry = _read(_patched(json.loads(document), patch))
     try:
-        known = _problems(_read(json.loads(document)), settings)
+        known = _problems(_read(json.loads(document)), settings, models)
     except InvalidRequest:
         known = []
-    _refuse([problem for problem in _problems(entry, settings) if problem not in known])
+    _refuse([problem for problem in _problems(entry, settings, models) if problem not in known])
     return _document(entry)
 
 
@@ -92,12 +96,14 @@ def _number(amount: Decimal) -> int | float:
     return int(amount) if amount == int(amount) else float(amount)
 
 
-def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[str]]]:
+def reader(
+    settings: Settings, kinds: convert.Kinds
+) -> Callable[[ManagedTeam], tuple[Team, Sequence[str]]]:
     """A function from a stored team to the core's, and what is worth a sentence about it.
 
     Never fails: one that cannot be read any more may order nothing until it is changed.
     """
-    models = convert.catalog(settings, convert.NO_KINDS).models
+    models = convert.catalog(settings, kinds).models
 
     def read(managed: ManagedTeam) -> tuple[Team, Sequence[str]]:
         try:
@@ -109,7 +115,8 @@ def reader(settings: Settings) -> Callable[[ManagedTeam], tuple[Team, Sequence[s
         team = convert.team(managed.name, entry, settings)
         lost = _lost(managed.name, entry, settings)
         open_ones = left_to_kinds(team, models, settings)
-        return team, [*lost, *must_choose(team, models), *open_ones]
+        alone = unmade_alone(team, models)
+        return team, [*lost, *must_choose(team, models), *open_ones, *alone]
 
     return read
 
@@ -139,9 +146,12 @@ def _read(value: object) -> TeamEntry:
         raise
 
 
-def _problems(entry: TeamEntry, settings: Settings) -> Found:
+def _problems(entry: TeamEntry, settings: Settings, models: Models) -> Found:
     names = Names(frozenset(settings.upstreams), frozenset(settings.models))
-    return list(islice(team_problems((), entry, settings, names), LOOKED_FOR))
+    found = list(islice(team_problems((), entry, settings, names), LOOKED_FOR))
+    told = {path for path, _ in found}
+    unmade = team_making((), convert.team("", entry, settings), models)
+    return [*found, *(one for one in unmade if one[0] not in told)]
 
 
 def _refuse(problems: Found) -> None:

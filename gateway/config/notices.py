@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from itertools import product
 from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.config.convert import NO_KINDS, catalog, proxies, team
+from gateway.config.convert import NO_KINDS, Kinds, catalog, proxies, team
 from gateway.config.kind_notices import kind_notices, left_to_kinds
+from gateway.config.making_rules import making_notices, unmade_alone
 from gateway.config.rules import USUAL
 from gateway.config.schema import LISTS, ModelEntry, Settings
+from gateway.config.upstream_rules import host_of
 from gateway.config.words import MAKE_KEY, nearest
 from gateway.core.catalog import ImageModel, Team
 from gateway.core.orders.defaults import must_say
@@ -25,12 +26,12 @@ CALLED_BACK: Final = ("https://any.invalid",)
 FETCHED: Final = (*CALLED_BACK, "http://any.invalid")
 
 
-def notices(settings: Settings, today: date) -> list[str]:
-    """Sentences, each opening with the path that it speaks of."""
-    models = catalog(settings, NO_KINDS).models
+def notices(settings: Settings, today: date, kinds: Kinds = NO_KINDS) -> list[str]:
+    """Sentences, each opening with the path that it speaks of. `kinds` say what can be made."""
+    models = catalog(settings, kinds).models
     return [
         *_server(settings),
-        *_models(settings),
+        *_models(settings, models),
         *kind_notices(settings, models, today),
         *_teams(settings, models),
     ]
@@ -45,8 +46,18 @@ def _server(settings: Settings) -> Iterator[str]:
     for name, upstream in settings.upstreams.items():
         if upstream.allow_private_addresses:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"
+    yield from _shared_keys(settings)
     if settings.references.allow_private_addresses:
         yield "references: teams' links may lead the gateway to private addresses"
+
+
+def _shared_keys(settings: Settings) -> Iterator[str]:
+    """A key that was copied from one vendor's entry into another's is shown to both."""
+    first: dict[SecretStr, str] = {}
+    for name, entry in settings.upstreams.items():
+        known = first.setdefault(entry.api_key, name)
+        if host_of(settings.upstreams[known]) != host_of(entry):
+            yield f"upstreams.{name}.api_key: is that of upstreams.{known}, which is another host"
 
 
 def _no_admin_key(settings: Settings) -> str:
@@ -57,15 +68,13 @@ def _no_admin_key(settings: Settings) -> str:
     return f"{said}, and no team of this file has a key to order with"
 
 
-def _models(settings: Settings) -> Iterator[str]:
+def _models(settings: Settings, models: Mapping[str, ImageModel]) -> Iterator[str]:
     for name, model in settings.models.items():
         if model.limits.sizes is None:
             yield f"models.{name}.limits.sizes: no list, so upstream judges every size"
         yield from _unusual(name, model)
         yield from _unlisted(name, model)
-        unpriced = _unpriced(model)
-        if unpriced:
-            yield f"models.{name}.routes: no price for {unpriced}; such orders are refused"
+        yield from making_notices(name, model, models[name])
 
 
 def _unusual(name: str, model: ModelEntry) -> Iterator[str]:
@@ -91,23 +100,6 @@ def _unlisted(name: str, model: ModelEntry) -> Iterator[str]:
             )
 
 
-def _unpriced(model: ModelEntry) -> str:
-    """The first offered combination of values that no price fits, for orders that name them all."""
-    fields, lists = zip(*model.limits.lists.items(), strict=True)
-    for values in product(*(values or (None,) for values in lists)):
-        order = dict(zip(fields, values, strict=True))
-        rules = (rule for route in model.routes for rule in route.price)
-        if not any(_may_fit(rule.match, order) for rule in rules):
-            named = (f"{field} {value}" for field, value in order.items() if value)
-            return ", ".join(named) or "any order"
-    return ""
-
-
-def _may_fit(match: tuple[tuple[str, str], ...], order: dict[str, str | None]) -> bool:
-    """Whether a rule can fit an order with these values; unlisted fields are unknown."""
-    return all(order.get(field) in (None, value) for field, value in match)
-
-
 def _teams(settings: Settings, models: Mapping[str, ImageModel]) -> Iterator[str]:
     if not (settings.teams or settings.server.admin_keys):
         yield "teams: none here, so only keys made through the admin API open anything"
@@ -119,6 +111,7 @@ def _teams(settings: Settings, models: Mapping[str, ImageModel]) -> Iterator[str
         one = team(name, entry, settings)
         yield from must_choose(one, models)
         yield from left_to_kinds(one, models, settings)
+        yield from unmade_alone(one, models)
 
 
 def must_choose(one: Team, models: Mapping[str, ImageModel]) -> Iterator[str]:

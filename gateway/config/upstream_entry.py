@@ -127,14 +127,14 @@ class UpstreamEntry(Part):
     files_url: words.Address | None = None
     api_key: words.Secret
     style: Annotated[Style, *_word(Style)] = Style.OPENAI
-    api_version: words.HeaderLine | None = None
+    api_version: words.VersionOrNone = None
     references: Annotated[ReferenceWay, *_word(ReferenceWay)] = ReferenceWay.UPLOAD
     usage: Annotated[UsageTold, *_word(UsageTold)] = UsageTold.REQUIRED
     image_field: Annotated[ImageField, *_word(ImageField)] = ImageField.MANY
     response_format: Annotated[ResponseFormat, *_word(ResponseFormat)] = ResponseFormat.OMIT
     usage_key: words.SecretOrNone = None
-    organization: words.HeaderLine | None = None
-    project: words.HeaderLine | None = None
+    organization: words.HeaderLineOrNone = None
+    project: words.HeaderLineOrNone = None
     poll: PollSettings = PollSettings()
     timeout: Timeout = Timeout()
     allow_private_addresses: words.Flag = False

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from gateway.config.document import Scalar
-from gateway.core.addresses import check_url
+from gateway.core.addresses import check_url, is_host
 from gateway.core.catalog import CacheScope, ClientControl, Mode, ReferenceMode
 from gateway.core.money.accounts import Window
 from gateway.core.orders import spellings
@@ -28,6 +28,7 @@ from gateway.core.proxies import masked, proxy_problem
 E = TypeVar("E", bound=StrEnum)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEX = re.compile(r"[0-9a-fA-F]{64}")
 DIGEST = re.compile(r"sha256:([0-9a-fA-F]{64})")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]+")
@@ -131,6 +132,14 @@ def header_line(value: object) -> str:
     return written
 
 
+def version(value: object) -> str:
+    """Text that stands as it is in the query of an address."""
+    written = text(value)
+    if not VERSION.fullmatch(written):
+        raise ValueError("must be letters, digits and . _ -, such as 2025-04-01-preview")
+    return written
+
+
 def folder(value: str) -> str:
     """No shell has read it: nothing stands for a home folder."""
     if not value.startswith("~"):
@@ -179,7 +188,7 @@ def web_address(value: object) -> str:
     written = text(value)
     try:
         parts = urlsplit(written)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in WEB and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         usable = None
     if not usable or re.search(r"[\s\\]", written):
@@ -327,6 +336,8 @@ Sha256 = Annotated[str, BeforeValidator(sha256), PlainSerializer(show_digest)]
 Operator = Annotated[str, BeforeValidator(operator)]
 TimeZone = Annotated[str, _TEXT, AfterValidator(time_zone)]
 HeaderLine = Annotated[str, BeforeValidator(header_line)]
+HeaderLineOrNone = Annotated[str | None, BeforeValidator(optional(header_line))]
+VersionOrNone = Annotated[str | None, BeforeValidator(optional(version))]
 Webhook = Annotated[
     SecretStr | None, BeforeValidator(optional(webhook)), PlainSerializer(show_webhook)
 ]

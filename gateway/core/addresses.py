@@ -155,6 +155,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_host(host: str) -> bool:
+    """Whether this is a name or an address that something may be found at: wherever it leads."""
+    shown = f"[{host}]" if ":" in host else host
+    name = _plain_name(shown)
+    if name is None:
+        return False
+    return _literal(name) is not None or (
+        not _ends_in_number(name) and _NAME.fullmatch(name) is not None
+    )
+
+
 def check_url(
     url: str,
     *,

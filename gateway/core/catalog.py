@@ -124,6 +124,10 @@ class Route:
         """Why it cannot make this order; None: it can."""
         return self.kind.misfit(order, self.model)
 
+    def unfit(self, name: str, value: object) -> str | None:
+        """Why it can make no order with this value in this field; None: it can."""
+        return self.kind.unfit(name, value, self.model)
+
     def besides_usd_micros(self, order: Order) -> int:
         """What the order costs here at most, beside the price of its pictures."""
         return self.kind.besides(order, self.rates)
@@ -160,6 +164,14 @@ class ImageModel:
     limits: Limits = Limits()
     defaults: tuple[tuple[str, object], ...] = ()
     deadline_seconds: float = field(kw_only=True)
+
+    def unmade(self, name: str, value: object) -> str | None:
+        """Why none of its routes can make an order with this value in this field; None: one can."""
+        reasons = [(route.name, route.unfit(name, value)) for route in self.routes]
+        if not reasons or any(reason is None for _, reason in reasons):
+            return None
+        first, reason = reasons[0]
+        return f"{first} does not take {reason}"
 
     @property
     def others(self) -> tuple[str, ...]:

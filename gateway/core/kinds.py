@@ -33,6 +33,10 @@ def _fits(order: Order, upstream_model: str) -> str | None:
     return None
 
 
+def _takes(name: str, value: object, upstream_model: str) -> str | None:
+    return None
+
+
 def _nothing(order: Order, rates: Rates | None) -> int:
     return 0
 
@@ -48,7 +52,8 @@ class Kind:
     `link_life_seconds` is how long result links live; those into our own spool for as long as their
     pictures may be hoped for.
     `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
-    behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can);
+    behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can); `unfit` says the
+    same of a field's value alone, with which it can make no order, whatever else that says;
     `styles` are those of its styles, by their name in the settings, that differ from it.
     `besides` is what it costs at most beside its pictures, in micro-dollars.
     """
@@ -58,6 +63,7 @@ class Kind:
     brings_references: bool = False
     link_life_seconds: float = LINK_LIFE_SECONDS
     misfit: Callable[[Order, str], str | None] = _fits
+    unfit: Callable[[str, object, str], str | None] = _takes
     besides: Callable[[Order, Rates | None], int] = _nothing
     styles: Mapping[str, Kind] = field(default_factory=dict, hash=False)
 

@@ -7,6 +7,7 @@ in the opposite order.
     adapters.py            what stands for the world outside, each made from its settings
     connections.py         those that the settings may change meanwhile: upstreams, receivers
     kinds.py               the kinds of upstream there are
+    looks.py               whether upstreams take their keys and have the models
     callback_addresses.py  the addresses at which upstream calls
     picture_store.py       whether the picture folder is the one that the ledger knows
     backups.py             a backup of an installation is made

@@ -45,10 +45,12 @@ from gateway.core.policy import Current
 from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.clock import Clock
 from gateway.ports.evidence import Witness
+from gateway.ports.looks import Look
 from gateway.ports.outbound import Callbacks, Links
 from gateway.ports.pictures import Pictures
 from gateway.ports.upstream import Upstream
-from gateway.wiring.upstreams import Closing, Connected, Ways, connected
+from gateway.wiring.kinds import connected
+from gateway.wiring.upstreams import Closing, Connected, Ways
 
 S = TypeVar("S", bound=CallbackSender)
 
@@ -136,6 +138,10 @@ class Connections:
     def witnesses(self) -> Mapping[str, Witness]:
         """The upstreams of the settings, as those that tell what they have on record."""
         return {name: self._connected[name].witness for name in self._settings.upstreams}
+
+    def looks(self) -> Mapping[str, Look]:
+        """The upstreams of the settings, as those that tell whether they take the key."""
+        return {name: self._connected[name].look for name in self._settings.upstreams}
 
     def references(self, team: str) -> Links:
         """What fetches the pictures that a team's links name, under rules of its own; those that

@@ -49,6 +49,7 @@ from gateway.web.team.prices import OwnPrices
 from gateway.web.team.summary import TeamPages
 from gateway.web.upstream_callbacks import Hints
 from gateway.wiring.adapters import Adapters
+from gateway.wiring.kinds import KINDS
 from gateway.wiring.services import Services
 
 
@@ -164,7 +165,7 @@ def _for_operators(deps: EndpointsDeps) -> Sequence[object]:
             settings=deps.settings,
             waiting=deps.waiting,
             notices=lambda: [
-                *notices(deps.settings(), datetime.fromtimestamp(deps.clock(), UTC).date()),
+                *notices(deps.settings(), datetime.fromtimestamp(deps.clock(), UTC).date(), KINDS),
                 *services.policy.notices,
             ],
             reread=deps.reread,

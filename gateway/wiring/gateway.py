@@ -289,7 +289,7 @@ class Gateway:
     def _install(self, settings: Settings) -> None:
         """Puts a policy in force: the settings' and the teams made at run time."""
         policy = convert.policy(settings, port=self._port, kinds=KINDS)
-        self.services.policy.install(policy, managed.reader(settings))
+        self.services.policy.install(policy, managed.reader(settings, KINDS))
 
     def _note_reload(self, *, successful: bool) -> None:
         self.adapters.metrics.reloaded(successful=successful, at=self._clock())

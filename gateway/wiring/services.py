@@ -36,6 +36,7 @@ from gateway.services.uploads import Uploads
 from gateway.web.evolink import wire
 from gateway.web.openai.edits import Edits
 from gateway.wiring.adapters import Adapters, is_shared
+from gateway.wiring.kinds import KINDS
 
 
 class Services:
@@ -52,7 +53,7 @@ class Services:
         self._digest: str | None = None
         ledger, metrics, connections = adapters.ledger, adapters.metrics, adapters.connections
         self.policy = PolicyInForce(
-            ledger, current, read=managed.reader(settings), installed=metrics.declare
+            ledger, current, read=managed.reader(settings, KINDS), installed=metrics.declare
         )
         self.following = following = self._make_following(settings)
         self.teams = Teams(ledger, current, self.policy, following)

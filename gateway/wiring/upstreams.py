@@ -23,14 +23,17 @@ from gateway.adapters.openai_images.usage_report import NoReport, OpenAIReports
 from gateway.adapters.outbound.fetching import Fetcher
 from gateway.adapters.outbound.vendor import Timeouts, Transports, VendorAccount
 from gateway.adapters.result_links import ResultLinks
-from gateway.config.upstream_entry import Style, UpstreamEntry, UpstreamKind
+from gateway.config.upstream_entry import Style, UpstreamEntry
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.policy import Current
 from gateway.ports.calls import LineBounds, VendorLine
 from gateway.ports.evidence import Witness
+from gateway.ports.looks import AccountSeen, Look
 from gateway.ports.outbound import Links
 from gateway.ports.upstream import Upstream
+
+UNAUTHORIZED: Final = 401
 
 
 class Closing(Protocol):
@@ -60,17 +63,14 @@ class Connected:
     """One upstream as everybody asks for it. `files` is its store of files, where it has one."""
 
     upstream: Upstream
+    look: Look
     links: Links
     witness: Witness
     files: EvolinkFiles | None
     closing: Sequence[Closing]
 
 
-def connected(entry: UpstreamEntry, ways: Ways) -> Connected:
-    return _CONNECT[entry.kind](entry, ways)
-
-
-def _evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
+def evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
     client = EvolinkClient(
         _account(entry, entry.base_url),
         _timeouts(entry),
@@ -86,10 +86,20 @@ def _evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
             transports=ways.transports(entry.files_url),
         )
     closing: list[Closing] = [client, links, *([files] if files else [])]
-    return Connected(client, links, client, files, closing)
+    return Connected(client, partial(_counted, client), links, client, files, closing)
 
 
-def _openai(entry: UpstreamEntry, ways: Ways) -> Connected:
+async def _counted(client: EvolinkClient) -> AccountSeen:
+    """Credits are told to whoever has a key; why they are not is told to nobody."""
+    told = await client.credits()
+    return (
+        AccountSeen(None, "its credits could not be read")
+        if told is None
+        else AccountSeen(takes_key=True)
+    )
+
+
+def openai(entry: UpstreamEntry, ways: Ways) -> Connected:
     dialect = OpenAIDialect(
         style=entry.style,
         references=entry.references,
@@ -111,7 +121,23 @@ def _openai(entry: UpstreamEntry, ways: Ways) -> Connected:
     client = OpenAIClient(account, _timeouts(entry), deps=deps)
     links = SpoolLinks(ways.spool, ResultLinks(ways.fetcher, base_url=entry.base_url))
     witness, reports = _report(entry, ways)
-    return Connected(client, links, witness, None, [client, links, *reports])
+    look = partial(_listed, entry, account, ways)
+    return Connected(client, look, links, witness, None, [client, links, *reports])
+
+
+async def _listed(entry: UpstreamEntry, account: VendorAccount, ways: Ways) -> AccountSeen:
+    """A key that is refused for the list may yet be good for pictures, but for 401. What Azure
+    lists are no deployments, and what others do are the names that they take."""
+    if entry.style is Style.AZURE:
+        return AccountSeen(None, "a deployment's address has no list of models")
+    reports = OpenAIReports(account, _timeouts(entry), transports=ways.transports(entry.base_url))
+    try:
+        listed = {one.id: one.shutdown_date for one in await reports.models()}
+    except NoReport as problem:
+        return AccountSeen(False if problem.status == UNAUTHORIZED else None, str(problem))
+    finally:
+        await reports.aclose()
+    return AccountSeen(takes_key=True, models=None if entry.style.is_azure else listed)
 
 
 def _report(entry: UpstreamEntry, ways: Ways) -> tuple[UsageWitness, Sequence[Closing]]:
@@ -170,9 +196,3 @@ def _account(
         not_taken=entry.not_taken,
         key_header=key_header,
     )
-
-
-_CONNECT: Final[Mapping[UpstreamKind, Callable[[UpstreamEntry, Ways], Connected]]] = {
-    UpstreamKind.EVOLINK: _evolink,
-    UpstreamKind.OPENAI: _openai,
-}

@@ -80,7 +80,7 @@ def test_odd_values_anywhere(changes: list[tuple[tuple[str | int, ...], object]]
     for path, new in changes:
         change(value, path, deepcopy(new))
     try:
-        result = build(Document("odd.yaml", value))
+        result = build(Document("odd.yaml", value), KINDS)
     except SettingsError as error:
         assert error.problems
         assert all(problem.message for problem in error.problems)
@@ -92,7 +92,7 @@ def test_odd_values_anywhere(changes: list[tuple[tuple[str | int, ...], object]]
 @given(st.integers(0, len(WHOLE)), st.text("{}[]:,-'\"\n #$&*!|>~a1", max_size=3))
 def test_odd_characters_anywhere(place: int, odd: str) -> None:
     try:
-        result = parse(WHOLE[:place] + odd + WHOLE[place:], ENVIRON)
+        result = parse(WHOLE[:place] + odd + WHOLE[place:], ENVIRON, kinds=KINDS)
     except SettingsError as error:
         assert error.problems
         assert all(problem.line is not None for problem in error.problems)
@@ -103,4 +103,4 @@ def test_odd_characters_anywhere(place: int, odd: str) -> None:
 def usable(result: Settings) -> None:
     assert convert.policy(result, port=1, kinds=KINDS).catalog.models
     assert result.shown()
-    assert isinstance(notices(result, date(2026, 11, 29)), list)
+    assert isinstance(notices(result, date(2026, 11, 29), KINDS), list)

@@ -11,7 +11,7 @@ import yaml
 from settings_samples import ENVIRON, REFERENCE, SECRET, everything_on, read
 
 from gateway.cli.check import effective_yaml
-from gateway.config import Settings, convert, load, parse
+from gateway.config import Settings, SettingsError, convert, load, parse
 from gateway.config.known_costs import output_tokens
 from gateway.config.notices import notices
 from gateway.config.upstream_entry import OWN, UpstreamEntry, UpstreamKind
@@ -245,3 +245,91 @@ def test_a_price_that_does_not_hold_is_told() -> None:
         "models.gpt-image-2.routes[0].price: 0.21 is held for high 1:1, which comes to 0.21072 by "
         "the vendor's count: a run would cost more than its budget knew"
     ]
+
+
+def of_upstream(settings: str, server: str = "") -> list[str]:
+    """What is told of one upstream of kind openai."""
+    text = f"{server}\nupstreams:\n  one: {{kind: openai, api_key: k, {settings}}}\n"
+    rates = "rates: {text_in: 1, image_in: 1, image_out: 1}, another_model: true"
+    model = f"models:\n  m:\n    routes: [{{upstream: one, model: x, price: 1, {rates}}}]\n"
+    found = notices(parse(text + model, {}), TODAY, KINDS)
+    return [one for one in found if one.startswith("upstreams.one") and "private addr" not in one]
+
+
+OWN_HOST = "base_url: https://api.openai.com/v1"
+ANOTHER = "base_url: https://images.example.org/v1"
+PUBLIC = "server: {public_url: https://pictures.example.org}"
+
+
+def test_links_that_lead_nowhere_are_told() -> None:
+    nowhere = "upstreams.one.references: link, and server.public_url leads nowhere from outside"
+    for base in ("", "https://10.1.2.3", "http://localhost:8080", "https://gateway.internal"):
+        server = f"server: {{public_url: {base}}}" if base else ""
+        [told_of] = of_upstream(f"{OWN_HOST}, references: link", server)
+        assert told_of.startswith(nowhere)
+    assert of_upstream(f"{OWN_HOST}, references: link", PUBLIC) == []
+    assert of_upstream(OWN_HOST) == []
+    [told_of] = of_upstream(f"{ANOTHER}, references: link", PUBLIC)
+    assert "most servers beside OpenAI itself take no links" in told_of
+    near = "base_url: http://10.0.0.7/v1, allow_private_addresses: true"
+    assert len(of_upstream(f"{near}, references: link")) == 1, "it may reach what is near it"
+
+
+def test_an_admin_key_is_another_one_and_shown_to_openai_alone() -> None:
+    same = of_upstream(f"{OWN_HOST}, usage_key: k")
+    said = "is the api_key as well; the usage report wants an admin key"
+    assert same == [f"upstreams.one.usage_key: {said}"]
+    assert of_upstream(f"{OWN_HOST}, usage_key: other") == []
+    region = "base_url: https://eu.api.openai.com/v1"
+    assert of_upstream(f"{region}, usage_key: other") == []
+    tried = "base_url: http://127.0.0.1:9/v1, allow_private_addresses: true"
+    assert of_upstream(f"{tried}, usage_key: other") == [], "a simulator"
+    with pytest.raises(SettingsError, match=r"would go to images\.example\.org"):
+        of_upstream(f"{ANOTHER}, usage_key: other")
+
+
+def test_what_throws_money_away_is_told() -> None:
+    [cut] = of_upstream(f"{OWN_HOST}, timeout: {{submit: 60s}}")
+    assert cut == (
+        "upstreams.one.timeout.submit: 1m; calls may take 5m, and one that is cut counts as spent"
+    )
+    [uncounted] = of_upstream(f"{OWN_HOST}, usage: absent")
+    assert uncounted.startswith("upstreams.one.usage: absent; the vendor counts tokens")
+    assert of_upstream(f"{ANOTHER}, usage: absent") == []
+
+
+def test_rates_for_a_token_are_told() -> None:
+    rates = "rates: {text_in: 5, image_in: 0, image_out: 0.00003}"
+    rest = "far too little; US dollars for a million tokens, of which the vendor's price was"
+    place = "models.gpt-image-2.routes[0].rates"
+    assert told(served(f"upstream: openai, model: gpt-image-2, {rates}")) == [
+        f"{place}.image_in: {rest} 8",
+        f"{place}.image_out: {rest} 30",
+    ]
+    half = "rates: {text_in: 2.5, image_in: 4, image_out: 15}"
+    assert told(served(f"upstream: openai, model: gpt-image-2, {half}")) == []
+    assert told(served(f"upstream: local, model: gpt-image-2, {rates}")) == [], "its own prices"
+
+
+def test_a_key_that_two_vendors_see_is_told() -> None:
+    settings = read("""
+upstreams:
+  one: {base_url: https://api.evolink.ai, api_key: k1}
+  near: {base_url: https://api.evolink.ai/v1, api_key: k1}
+  two: {kind: openai, base_url: https://api.openai.com/v1, api_key: k1}
+  three: {kind: openai, base_url: https://images.example.org/v1, api_key: k3}
+models:
+  m: {routes: [{upstream: one, model: m, price: 1}]}
+""")
+    assert [one for one in notices(settings, TODAY) if one.startswith("upstreams.")] == [
+        "upstreams.two.api_key: is that of upstreams.one, which is another host"
+    ]
+
+
+def test_a_size_of_thousands_of_digits_is_a_size_like_any() -> None:
+    size = f"{'9' * 5_000}x{'9' * 5_000}"
+    settings = served("upstream: openai, model: gpt-image-2")
+    model = settings.models["gpt-image-2"]
+    limits = model.limits.model_copy(update={"sizes": ("1:1", size)})
+    changed = model.model_copy(update={"limits": limits})
+    assert told(settings.model_copy(update={"models": {"gpt-image-2": changed}}))

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Settings, managed, sandbox_settings
+from gateway.config import Settings, convert, managed, parse, sandbox_settings
 from gateway.core.catalog import Mode
 from gateway.core.money.accounts import Cap, Measure, Window
+from gateway.core.orders.defaults import defaults
 from gateway.core.teams.records import ManagedTeam
 from gateway.errors import InvalidRequest
+from gateway.wiring.kinds import KINDS
 
 SETTINGS = sandbox_settings("http://127.0.0.1:1", Path("data"))
+MODELS = convert.catalog(SETTINGS, KINDS).models
 DEFAULTS = {
     "allow": {},
     "budgets": [],
@@ -46,11 +49,11 @@ FULL = {
 
 
 def made(body: dict[str, Any]) -> Any:
-    return json.loads(managed.new_document(body, SETTINGS))
+    return json.loads(managed.new_document(body, SETTINGS, MODELS))
 
 
 def changed(document: dict[str, Any], patch: dict[str, Any]) -> Any:
-    return json.loads(managed.changed_document(json.dumps(document), patch, SETTINGS))
+    return json.loads(managed.changed_document(json.dumps(document), patch, SETTINGS, MODELS))
 
 
 def refusal(body: dict[str, Any]) -> tuple[str | None, str]:
@@ -75,7 +78,9 @@ def test_everything_a_team_can_have_comes_back_as_it_was() -> None:
 
 def test_one_team_has_one_document() -> None:
     backwards = {name: FULL[name] for name in reversed(FULL)}
-    assert managed.new_document(FULL, SETTINGS) == managed.new_document(backwards, SETTINGS)
+    assert managed.new_document(FULL, SETTINGS, MODELS) == managed.new_document(
+        backwards, SETTINGS, MODELS
+    )
 
 
 def test_every_problem_is_told_with_its_path() -> None:
@@ -178,23 +183,25 @@ def test_a_patch_as_deep_as_a_body_can_be_is_refused() -> None:
 
 
 def test_what_was_wrong_before_does_not_stand_in_the_way() -> None:
-    document = managed.new_document({"allow": {"models": ["gpt-image-2"]}}, SETTINGS)
+    document = managed.new_document({"allow": {"models": ["gpt-image-2"]}}, SETTINGS, MODELS)
     later = without("gpt-image-2")
-    raised = managed.changed_document(document, {"budgets": [{"usd": 9, "per": "day"}]}, later)
+    raised = managed.changed_document(
+        document, {"budgets": [{"usd": 9, "per": "day"}]}, later, MODELS
+    )
     assert json.loads(raised)["budgets"] == [{"usd": 9, "per": "day"}]
     with pytest.raises(InvalidRequest, match="no model is called 'gpt-image-3'"):
-        managed.changed_document(document, {"allow": {"models": ["gpt-image-3"]}}, later)
+        managed.changed_document(document, {"allow": {"models": ["gpt-image-3"]}}, later, MODELS)
 
 
 # --- as the core sees them -----------------------------------------------------------------------
 
 
 def stored(body: dict[str, Any]) -> ManagedTeam:
-    return ManagedTeam("art", managed.new_document(body, SETTINGS), 0.0, 0.0)
+    return ManagedTeam("art", managed.new_document(body, SETTINGS, MODELS), 0.0, 0.0)
 
 
 def test_it_becomes_the_team_that_the_file_would_give() -> None:
-    team, notices = managed.reader(SETTINGS)(stored(FULL))
+    team, notices = managed.reader(SETTINGS, KINDS)(stored(FULL))
     assert notices == []
     assert team.name == "art"
     assert team.mode is Mode.SHADOW
@@ -207,15 +214,54 @@ def test_it_becomes_the_team_that_the_file_would_give() -> None:
 
 def test_a_model_that_left_the_settings_is_not_allowed_and_is_noticed() -> None:
     one = stored({"allow": {"models": ["gpt-image-2", "gpt-image-1.5"]}})
-    team, notices = managed.reader(without("gpt-image-2"))(one)
+    team, notices = managed.reader(without("gpt-image-2"), KINDS)(one)
     assert team.allow.models == frozenset({"gpt-image-1.5"})
     assert [notice.partition(":")[0] for notice in notices] == ["teams.art.allow.models"]
-    team, _ = managed.reader(without("gpt-image-2", "gpt-image-1.5"))(one)
+    team, _ = managed.reader(without("gpt-image-2", "gpt-image-1.5"), KINDS)(one)
     assert team.allow.models == frozenset(), "nothing, which is not the same as anything"
 
 
 def test_one_that_cannot_be_read_may_order_nothing() -> None:
-    team, notices = managed.reader(SETTINGS)(ManagedTeam("art", '{"mode":"strict"}', 0.0, 0.0))
+    team, notices = managed.reader(SETTINGS, KINDS)(
+        ManagedTeam("art", '{"mode":"strict"}', 0.0, 0.0)
+    )
     assert team.allow.models == frozenset()
     assert len(notices) == 1
     assert "must be enforce or shadow" in notices[0]
+
+
+OPENAI_ALONE = parse(
+    """
+upstreams: {openai: {kind: openai, base_url: "https://api.openai.com/v1", api_key: k}}
+models:
+  gpt-image-2:
+    limits: {sizes: [1:1, 4:3]}
+    routes: [{upstream: openai, model: gpt-image-2, price: 1}]
+""",
+    {},
+)
+
+
+def test_a_default_that_no_route_makes_is_refused() -> None:
+    models = convert.catalog(OPENAI_ALONE, KINDS).models
+    body = {"defaults": {"output_format": "gif", "background": "opaque"}}
+    with pytest.raises(InvalidRequest) as caught:
+        managed.new_document(body, OPENAI_ALONE, models)
+    assert caught.value.param == "defaults.output_format"
+    assert caught.value.message == (
+        "defaults.output_format: 'gif' is made by no route: openai/gpt-image-2 does not take "
+        "output_format: none of jpeg, png, webp"
+    )
+    one = ManagedTeam("art", managed.new_document(body, OPENAI_ALONE, {}), 0.0, 0.0)
+    team, _ = managed.reader(OPENAI_ALONE, KINDS)(one)
+    assert defaults(models["gpt-image-2"], team) == {"background": "opaque"}, "it is none"
+
+
+def test_orders_that_nobody_makes_are_told_of_its_team() -> None:
+    models = convert.catalog(OPENAI_ALONE, KINDS).models
+    body = {"defaults": {"output_format": "jpeg", "background": "transparent"}}
+    one = ManagedTeam("art", managed.new_document(body, OPENAI_ALONE, models), 0.0, 0.0)
+    _, notices = managed.reader(OPENAI_ALONE, KINDS)(one)
+    said = "teams.art: its orders for gpt-image-2 that say nothing else are made by no route: "
+    why = "openai/gpt-image-2 does not take background: a jpeg is never transparent"
+    assert said + why in notices

@@ -106,6 +106,29 @@ async def test_what_is_no_picture_is_refused_before_money_moves(alone: Vendors) 
     assert list((alone.house.folder / "forms").iterdir()) == []
 
 
+async def test_an_edit_that_fails_names_the_part_that_was_sent(
+    alone: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_form = own_files.OwnFiles.upload_form
+
+    async def lost(self: Any, form: Any, *, folder: str) -> Any:
+        stored = await upload_form(self, form, folder=folder)
+        stores.lose_pictures(alone.house.folder)
+        return stored
+
+    monkeypatch.setattr(own_files.OwnFiles, "upload_form", lost)
+    async with sdk(alone.house, max_retries=0) as client:
+        for mask in (openai.omit, holed()):
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.edit(
+                    model=MODEL, image=drawn("red"), mask=mask, prompt=f"bluer {mask!r}"
+                )
+            error = refused.value
+            sent = {"image": "'image[0]'", "mask": "'mask'"}[error.param or ""]
+            assert f"{sent}: nothing can be fetched there" in error.message
+            assert "_url" not in error.message
+
+
 async def test_a_file_goes_up_is_named_in_an_order_and_is_listed(alone: Vendors) -> None:
     one, picture = alone.house, png()
     answer = await stream(one, picture, name="a/cat 1.png", upload_path="../pets/./x")
@@ -220,8 +243,31 @@ async def test_it_is_full_at_some_point(alone: Vendors, monkeypatch: pytest.Monk
     monkeypatch.setattr(own_files, "MAX_FILES", 1)
     first = png()
     assert (await stream(alone.house, first)).status_code == 200
-    assert (await stream(alone.house, png())).status_code == 503
+    full = await stream(alone.house, png())
+    assert full.status_code == 429
+    assert "this team has its share of it: 1 files" in full.json()["msg"]
+    assert 4 * DAY < float(full.headers["retry-after"]) <= 5 * DAY
     assert (await stream(alone.house, first)).status_code == 200
+
+
+async def test_a_team_that_fills_it_stops_no_other(tmp_path: Path, monkeypatch: Any) -> None:
+    """Nor can it make room by taking its files from the list: the bytes stay."""
+    monkeypatch.setattr(own_files, "MAX_FILES", 4)
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        assert len(one.house.gateway.services.own_files._deps.current.policy.teams) == 2
+        mine = [(await stream(one.house, png())).json()["data"] for _ in range(4)]
+        for data in mine:
+            path = f"{BASE}/{data['file_id']}"
+            assert (await one.house.client.delete(path, headers=auth())).status_code == 200
+        assert (await stream(one.house, png())).status_code == 429
+        for _ in range(2):
+            assert (await stream(one.house, png(), key=OTHER_KEY)).status_code == 200
+        assert (await stream(one.house, png(), key=OTHER_KEY)).status_code == 429
+        clock.ahead = 5.1 * DAY
+        await one.house.gateway.services.own_files.sweep()
+        assert (await stream(one.house, png())).status_code == 200
+        assert await one.house.violations() == []
 
 
 async def test_an_edit_goes_to_openai_while_the_store_upstream_is_down(tmp_path: Path) -> None:

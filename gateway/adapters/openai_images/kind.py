@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from gateway.adapters.openai_images.bill import worth
@@ -79,16 +80,28 @@ def wire_size(value: object) -> str:
     return RATIOS.get(plain, plain.lower())
 
 
-def misfit(order: Order, upstream_model: str) -> str | None:
+def unfit(name: str, value: object, upstream_model: str) -> str | None:
+    """Why an upstream of this kind can make no order with this value there; None: it can."""
+    check = _CHECKS.get(name)
+    if check is None:
+        return _UNKNOWN.get(name) or f"{name}: not known to this kind of upstream"
+    problem = check(value, family(upstream_model))
+    return None if problem is None else f"{name}: {problem}"
+
+
+def azures_unfit(name: str, value: object, upstream_model: str) -> str | None:
+    """The same at Azure, which takes less."""
+    if name == "output_format" and value == "webp":
+        return "output_format: Azure makes no webp"
+    return unfit(name, value, upstream_model)
+
+
+def misfit(
+    order: Order, upstream_model: str, unfit: Callable[[str, object, str], str | None] = unfit
+) -> str | None:
     """Why an upstream of this kind cannot make the order; None: it can."""
-    body, takes = order.body, family(upstream_model)
-    for name, value in body.items():
-        check = _CHECKS.get(name)
-        if check is None:
-            return _UNKNOWN.get(name) or f"{name}: not known to this kind of upstream"
-        if (problem := check(value, takes)) is not None:
-            return f"{name}: {problem}"
-    return _together(body)
+    problems = (unfit(name, value, upstream_model) for name, value in order.body.items())
+    return next((one for one in problems if one is not None), None) or _together(order.body)
 
 
 def besides(order: Order, rates: Rates | None) -> int:
@@ -215,22 +228,15 @@ _CHECKS: Final[Mapping[str, Callable[[object, Family], str | None]]] = {
 }
 
 
-def azures_misfit(order: Order, upstream_model: str) -> str | None:
-    """The same at Azure, which takes less."""
-    problem = misfit(order, upstream_model)
-    if problem is None and order.body.get("output_format") == "webp":
-        return "output_format: Azure makes no webp"
-    return problem
-
-
 _OPENAIS: Final = Kind(
     name=NAME,
     is_whole=True,
     brings_references=True,
     link_life_seconds=SPOOL_LIFE_SECONDS,
     misfit=misfit,
+    unfit=unfit,
     besides=besides,
 )
-_AZURES: Final = replace(_OPENAIS, misfit=azures_misfit)
+_AZURES: Final = replace(_OPENAIS, misfit=partial(misfit, unfit=azures_unfit), unfit=azures_unfit)
 
 KIND: Final = replace(_OPENAIS, styles={"azure": _AZURES, "azure_v1": _AZURES})

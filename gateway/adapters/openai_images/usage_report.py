@@ -31,7 +31,12 @@ MAX_PAGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class NoReport(Exception):
-    """The vendor told nothing that can be read; the message says why."""
+    """The vendor told nothing that can be read; the message says why, `status` with which status
+    of HTTP that was said, where there was an answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class OpenAIReports:
             raise NoReport(f"no answer: {type(error).__name__}") from error
         parsed = answer.json_object()
         if answer.status != 200 or parsed is None:
-            raise NoReport(f"HTTP {answer.status}")
+            raise NoReport(f"HTTP {answer.status}", answer.status)
         return parsed
 
 

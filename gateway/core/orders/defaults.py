@@ -1,8 +1,9 @@
 """What an order gets where it says nothing: defaults of its team, of its model, or the one choice.
 
-A default that the model does not offer, or that the team may not use, is none for that order:
-nobody is refused for what they did not say. What is filled in goes upstream and counts like any
-other word, so that an order that says it and one that leaves it out are the same order.
+A default that the model does not offer, that no route of it makes, or that the team may not use,
+is none for that order: nobody is refused for what they did not say. What is filled in goes
+upstream and counts like any other word, so that an order that says it and one that leaves it out
+are the same order.
 """
 
 from __future__ import annotations
@@ -65,6 +66,12 @@ def allowed(name: str, model: ImageModel, team: Team) -> frozenset[str] | None:
     return offered & granted
 
 
+def unmade(name: str, value: object, model: ImageModel) -> str | None:
+    """Why no route of the model makes an order that gets this default; None: one may."""
+    value = _meant(name, value, model)
+    return None if value == AUTO and name in ONE_CHOICE else model.unmade(name, value)
+
+
 def must_say(model: ImageModel, team: Team) -> list[str]:
     """The fields without which an order of the team is refused."""
     known = defaults(model, team)
@@ -91,11 +98,16 @@ def _usable(
     """Those of the defaults that such an order may have, in the model's spelling."""
     if not given:
         return {}
-    lists = model.limits.lists
-    named = {
-        name: meant(name, value, model.limits) if name in lists else value for name, value in given
+    named = {name: _meant(name, value, model) for name, value in given}
+    return {
+        name: value
+        for name, value in named.items()
+        if _may_say(name, value, model, team) and unmade(name, value, model) is None
     }
-    return {name: value for name, value in named.items() if _may_say(name, value, model, team)}
+
+
+def _meant(name: str, value: object, model: ImageModel) -> object:
+    return meant(name, value, model.limits) if name in model.limits.lists else value
 
 
 def _may_say(name: str, value: object, model: ImageModel, team: Team) -> bool:

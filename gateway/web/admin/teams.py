@@ -148,7 +148,7 @@ class ManagedTeams:
     async def create(self, call: OperatorCall[NoParameters]) -> Response:
         body = await read_object(call.request, BODY_BYTES)
         name = managed.read_name(body.pop("name", None))
-        document = managed.new_document(body, self._settings())
+        document = managed.new_document(body, self._settings(), call.policy.catalog.models)
         await self._teams.create(name, document, call.act())
         return await self._answer(name)
 
@@ -176,9 +176,9 @@ class ManagedTeams:
     )
     async def change(self, call: OperatorCall[NoParameters]) -> Response:
         name, patch = call.word("team"), await read_object(call.request, BODY_BYTES)
-        settings = self._settings()
+        settings, models = self._settings(), call.policy.catalog.models
         await self._teams.change(
-            name, lambda old: managed.changed_document(old, patch, settings), call.act()
+            name, lambda old: managed.changed_document(old, patch, settings, models), call.act()
         )
         return await self._answer(name)
 

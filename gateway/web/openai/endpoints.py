@@ -141,7 +141,10 @@ class OpenAI:
         began = time.perf_counter()
         with self._service.reading(team, self._sent(request)):
             wish = await self._readers.edits.wish(request, team, policy)
-        return await self._made(request, team, wish, began=began)
+        try:
+            return await self._made(request, team, wish, began=began)
+        except GatewayError as error:
+            raise errors.of_an_edit(error) from None
 
     @Operation(
         "GET /openai/v1/models",

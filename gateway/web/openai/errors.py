@@ -30,7 +30,7 @@ from gateway.errors import (
     UpstreamError,
     UpstreamRefusal,
 )
-from gateway.web.openai.wire import parameter
+from gateway.web.openai.wire import MASK, parameter
 from gateway.web.remedies import doc_url
 
 USER_ERROR: Final = "image_generation_user_error"
@@ -126,6 +126,19 @@ def as_openai(error: GatewayError) -> GatewayError:
     if isinstance(error, BudgetExhausted):
         error.status = 429  # theirs for `insufficient_quota`; they know no 402
     return error
+
+
+def of_an_edit(error: GatewayError) -> GatewayError:
+    """The same, which names the parts that came with the request and not the links that they are
+    in its order."""
+    shown = as_openai(error)
+    shown.message = _named_as_sent(shown.message)
+    shown.param = shown.param and _named_as_sent(shown.param)
+    return shown
+
+
+def _named_as_sent(text: str) -> str:
+    return text.replace("image_urls", "image").replace("mask_url", MASK)
 
 
 def error_headers(error: GatewayError) -> dict[str, str]:
