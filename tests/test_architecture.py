@@ -57,7 +57,7 @@ LINKS = ("https://files.example.org/1.png", "https://files.example.org/2.png")
 BOTH = tuple(Kept(link, Picture(link[-5] * 64, "png", 10, 1, 1)) for link in LINKS)
 HOLD = Amounts(usd_micros=100, images=2, runs=1)
 OTHER_ROUTE = Alternative("v", "m", 70)
-KINDS = (ANY, Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0))
+KINDS = (ANY, Kind("whole", is_whole=True))
 OUTLOOKS = (Outlook(), Outlook(OTHER_ROUTE), Outlook(None, ((OTHER_ROUTE, NOW + 9),)))
 
 EVENTS: tuple[Event, ...] = (

@@ -14,6 +14,9 @@ from gateway.core.model import Order
 
 LINK_LIFE_SECONDS: Final = 24 * 3600.0
 
+SPOOL_LIFE_SECONDS: Final = 60 * 86_400.0
+"""For so long a disk may be full, or the node away on whose disk an answer lies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -49,8 +52,7 @@ class Kind:
     has no task to ask after, what is lost cannot be had again, and nothing is ever sent twice.
     `brings_references`: reference pictures are read here and sent along, so their links need not
     lead anywhere but here.
-    `link_life_seconds` is how long result links live; those into our own spool for as long as their
-    pictures may be hoped for.
+    `link_life_seconds` is how long result links live that lead elsewhere than into our own spool.
     `misfit` says why an order cannot be made by an upstream's model of this kind, in a few words
     behind the field and a colon, such as `size: none of 1:1, 2:3` (None: it can); `unfit` says the
     same of a field's value alone, with which it can make no order, whatever else that says;

@@ -13,6 +13,10 @@ from urllib.parse import quote
 MAX_LINK_CHARACTERS: Final = 8192
 """As long as servers take a request line. A link that is signed with a session has thousands."""
 
+SPOOL: Final = "spool:"
+"""How a link begins that leads to an answer on a gateway's own disk:
+`spool:<run>-<attempt>/<index>`."""
+
 _OUTER: Final = "".join(map(chr, range(0x21)))
 """Control characters and the blank: no part of an address at its ends."""
 

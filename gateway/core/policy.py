@@ -32,8 +32,8 @@ class Policy:
     `teams` and `keys` hold those of the settings and those made at run time; `provisioned` names
     the teams of the settings. `keys` goes by the SHA-256 (hex) of a team key, `admin_keys` by that
     of an operator's, to the operator's name, which may be empty. `rules` maps the
-    name of an upstream to its pace, back-off and what a credit is worth, `other_rules` are those
-    of an upstream that the settings no longer name.
+    name of an upstream to its pace, back-off and what a credit is worth, `former_rules` those that
+    the settings named while this process ran, and `other_rules` are those of any other upstream.
     """
 
     catalog: Catalog
@@ -63,6 +63,7 @@ class Policy:
     log_prompts: bool
     rules: Mapping[str, Rules]
     other_rules: Rules
+    former_rules: Mapping[str, Rules] = field(default_factory=dict)
 
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
         """The team's accounts of that time, in the windows that are in force."""
@@ -75,7 +76,11 @@ class Policy:
 
     def rules_of(self, upstream: str) -> Rules:
         """What the lifecycle goes by for runs that are with this upstream."""
-        return self.rules.get(upstream, self.other_rules)
+        return self.rules.get(upstream) or self.former_rules.get(upstream, self.other_rules)
+
+    def following(self, former: Policy) -> Policy:
+        """This one in the place of a former one: what runs are with, they go by to their end."""
+        return replace(self, former_rules={**former.former_rules, **former.rules})
 
 
 class Current:

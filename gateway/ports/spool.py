@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Protocol
-
-SCHEME: Final = "spool:"
-"""How a link begins that leads there: `spool:<run>-<attempt>/<index>`."""
+from typing import Protocol
 
 
 class PaidAnswers(Protocol):

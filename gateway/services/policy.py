@@ -63,7 +63,7 @@ class PolicyInForce:
 
     def install(self, settings: Policy, read: ReadTeam) -> None:
         """Puts new settings in force, together with the teams that were made at run time."""
-        self._settings, self._read = settings, read
+        self._settings, self._read = settings.following(self._settings), read
         self._in_force.clear()
         self._merge()
 

@@ -6,7 +6,9 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
+from functools import partial
 
+from gateway.adapters.openai_images.delivered import recovered
 from gateway.adapters.own_files import SWEEP_SECONDS as SWEEP_FILES_SECONDS
 from gateway.adapters.own_files import OwnFiles, OwnFilesDeps
 from gateway.background.credit_check import LOOK_SECONDS, CreditWatch
@@ -208,6 +210,7 @@ class Services:
             clock=self._clock,
             nudge_webhooks=self.webhooks.nudge,
             following=self.following,
+            recovered=partial(recovered, self._adapters.spool),
             picture_locks=self.picture_locks,
             bounds=self._adapters.connections.bounds,
             spool=self._adapters.spool,

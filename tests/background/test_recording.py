@@ -94,6 +94,7 @@ def tools_of(ledger: SqliteLedger, current: Current) -> RunsDeps:
         clock=lambda: NOW,
         nudge_webhooks=lambda: None,
         following=alone(),
+        recovered=nothing,
     )
 
 

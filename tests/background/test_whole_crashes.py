@@ -94,7 +94,35 @@ async def test_an_answer_that_was_given_up_puts_the_bill_right_when_it_is_found(
     await house.adds_up()
 
 
-@pytest.mark.parametrize("why", ["the disk", "the settings", "the adapter"])
+@pytest.mark.parametrize("was_lost", [True, False])
+async def test_an_answer_is_found_whether_its_upstream_is_named_or_not(
+    house: House, *, was_lost: bool
+) -> None:
+    """All that is needed lies here, and is paid."""
+    house.whole.stop_at = "answered"
+    worker = house.worker()
+    run = await house.ordered(worker)
+    house.whole.made.set()
+    await asyncio.wait_for(house.whole.reached.wait(), 5)
+    await killed(worker)
+    await house.reopened()
+    house.whole.stop_at = ""
+    if was_lost:
+        other = house.worker(whole=Whole())
+        await house.final(run)
+        await killed(other)
+    house.named = ("tasks",)
+    house.current.policy = replace(POLICY, rules={"tasks": POLICY.rules["tasks"]})
+    worker = house.worker()
+    await worker.sweep()
+    found = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
+    await worker.sweep()
+    assert not house.whole.lying
+    await house.adds_up()
+
+
+@pytest.mark.parametrize("why", ["the disk", "the adapter"])
 async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
     house: House, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,15 +146,13 @@ async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
     match why:
         case "the disk":
             house.whole.is_unreadable = True
-        case "the settings":
-            house.named = ("tasks",)
         case "the adapter":
             monkeypatch.setattr(house.whole, "recovered", broken)
     worker = house.worker()
     await worker.sweep()
     assert house.whole.lying
     await killed(worker)
-    house.whole.is_unreadable, house.named = False, ("whole", "tasks")
+    house.whole.is_unreadable = False
     monkeypatch.setattr(house.whole, "recovered", readable)
     await house.worker().sweep()
     found = await house.until(run, lambda one: one.state is RunState.DONE)

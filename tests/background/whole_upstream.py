@@ -44,7 +44,7 @@ from gateway.ids import new_run_id
 from gateway.ports.upstream import Sure, nothing_asked
 from gateway.process.waiters import Waiters
 
-WHOLE = Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0)
+WHOLE = Kind("whole", is_whole=True)
 BILL = 7_777
 PRICE = 10_000
 POLICY = a_policy(
@@ -237,6 +237,7 @@ class House:
             clock=time.time,
             nudge_webhooks=lambda: None,
             following=self.following,
+            recovered=mine.recovered,
             bounds=self.bounds,
             spool=mine,
         )

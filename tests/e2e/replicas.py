@@ -176,9 +176,11 @@ async def replicas(
     count: int = 3,
     options: SandboxOptions = FAST,
     environment: Mapping[str, str] | None = None,
+    vendors: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> AsyncIterator[Replicas]:
-    """So many gateways over these stores, in front of one sandbox; killed at the end."""
+    """So many gateways over these stores, in front of one sandbox, and of more `vendors` under
+    their names; killed at the end."""
     async with (
         running_sandbox(options) as sandbox,
         httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=500)) as client,
@@ -186,7 +188,8 @@ async def replicas(
         kept = {"free_space_floor": 0, **storage, **changes.pop("storage", {})}
         server = {"public_url": "https://images.example.org", **changes.pop("server", {})}
         patient = {"connect": "5s", "submit": "25s", "poll": "20s", "download": "60s"}
-        changes["upstreams"] = {"evolink": {"timeout": patient, **changes.pop("upstreams", {})}}
+        evolink = {"timeout": patient, **changes.pop("upstreams", {})}
+        changes["upstreams"] = {"evolink": evolink, **(vendors or {})}
         settings = {"base_url": sandbox.base_url, "storage": kept, "server": server, **changes}
         known = shared_servers.s3() if environment is None else environment
         every = [

@@ -147,6 +147,24 @@ async def test_a_call_is_settled_at_its_bill_whatever_became_of_its_route(
         await until(lambda: one.spool == [])
 
 
+async def test_a_stop_waits_for_a_call_whatever_became_of_its_route(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("renamed, and stopped [sandbox:delay=5]")).json()
+        renamed: dict[str, Any] = {
+            "upstreams": {"other": openai_upstream(one.openai.api_url)},
+            "models": {MODEL: model({**DEAR, "upstream": "other"})},
+        }
+        for _ in range(2):
+            text = settings_text(one.evolink.base_url, one.house.folder, **renamed)
+            one.house.gateway.reload(parse(text, {}))
+        await one.house.gateway.stop(1)
+        assert one.spool == []
+        billed = one.billed_usd_micros
+    async with vendors(tmp_path) as again:
+        assert (await again.house.poll(task["id"])).json()["status"] == "completed"
+        assert await again.spent_usd_micros() == billed > 0
+
+
 async def test_what_lies_here_is_kept_also_after_its_upstream_has_gone(tmp_path: Path) -> None:
     async with running_openai(QUICK) as openai, running_sandbox(FAST) as evolink:
         told: dict[str, Any] = {

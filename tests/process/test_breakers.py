@@ -38,7 +38,7 @@ ROUTES = tuple(
 BUSY, NO_KEY = NotNow("HTTP 503"), CredentialsRefused(401, "unauthorized")
 BROKEN = TaskFailed("{}", "service_error", "sorry", is_providers=True)
 DELIVERED = Delivered("{}", ("spool:run-1/0",), 5_000)
-WHOLE = Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0)
+WHOLE = Kind("whole", is_whole=True)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from gateway.adapters.ledger.listing import VERDICT_BITS
 from gateway.adapters.ledger.rows import USAGE_COUNTERS
 from gateway.adapters.ledger.statements import LIVE, PENDING, SHOWN_STATE
 from gateway.core.kinds import LINK_LIFE_SECONDS
+from gateway.core.links import SPOOL
 from gateway.core.money.accounts import LONGEST_SECONDS, Window
 from gateway.core.money.invariants import Invariant, Violation
 
@@ -127,15 +128,15 @@ _FINAL_HOLDS: Final = (
     f" WHERE NOT ({LIVE}) AND (hold_usd_micros <> 0 OR hold_images <> 0 OR hold_runs <> 0)"
 )
 
-# An accepted run may be watched and kept for as long as its links live. What is kept without a task
-# upstream lies here already, and has all the time it needs.
+# An accepted run may be watched and kept for as long as its links live. What is kept from a spool
+# lies here already, and has all the time it needs.
 _LINKS_DEAD: Final = (
     "CASE state"
     f" WHEN 'running' THEN COALESCE(accepted_at, created_at) + {LINK_LIFE_SECONDS}"
     f" WHEN 'keeping' THEN COALESCE(upstream_finished_at, created_at) + {LINK_LIFE_SECONDS}"
     " ELSE deadline_at END"
 )
-_IS_HERE: Final = "CASE WHEN state = 'keeping' AND upstream_task_id IS NULL THEN 1 ELSE 0 END"
+_IS_HERE: Final = f"CASE WHEN state = 'keeping' AND links LIKE '%\"{SPOOL}%' THEN 1 ELSE 0 END"
 
 _ENDING: Final = (
     "(SELECT id, state, due_at, lease_until, is_here,"

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx2 as httpx
 import orjson
 
-from gateway.adapters.openai_images.answers import SLOW_SECONDS, Heard, read_refusal, request_id
+from gateway.adapters.openai_images.answers import SLOW_SECONDS, Heard, read_refusal
 from gateway.adapters.openai_images.asked import (
     LINK,
     OPENAI,
@@ -28,15 +28,12 @@ from gateway.adapters.openai_images.asked import (
     as_json,
     wished,
 )
-from gateway.adapters.openai_images.bill import counted, worth
-from gateway.adapters.openai_images.kind import NAME
-from gateway.adapters.openai_images.links import link_to
+from gateway.adapters.openai_images.delivered import delivered, recovered
 from gateway.adapters.openai_images.multipart import FilePart, UploadForm
 from gateway.adapters.openai_images.spool import (
     BLOCK_BYTES,
     AnswerSpool,
     Arriving,
-    Spooled,
     in_thread,
     name_of,
 )
@@ -55,10 +52,8 @@ from gateway.adapters.outbound.vendor import (
 )
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
-from gateway.core.runs.docket import Docket, written
 from gateway.core.runs.events import (
     AnswerLost,
-    Delivered,
     NotNow,
     PollEvent,
     SubmitEvent,
@@ -68,16 +63,11 @@ from gateway.core.runs.events import (
 from gateway.ports.outbound import Links
 from gateway.ports.upstream import Sure, UsedCredits, nothing_asked
 
-MAX_PICTURES: Final = 10
-"""More than an order can ask for are not about it."""
-
 USUAL_PICTURE_BYTES: Final = 12 * 1024 * 1024
 """Of a large picture as it is written out: so much room is set aside for each beforehand."""
 
 MORE_THAN_PICTURES: Final = 1024 * 1024
 """What an answer may have besides its pictures."""
-
-CUT_OFF: Final = "the gateway was stopped while the request was going out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +107,7 @@ class OpenAIClient:
         wish = wished(run, self._dialect)
         if isinstance(wish, str):
             return NotNow(wish, why=Why.MISFIT, its_own=True)
-        call = _Call(sure, self._deps.rates(run))
+        call = _Call(sure, self._rates(run))
         arriving = self._spool.arriving(run)
         try:
             async with asyncio.timeout(self._timeouts.submit_seconds):
@@ -136,14 +126,7 @@ class OpenAIClient:
             await asyncio.shield(self._let_go(run, arriving))
 
     async def recovered(self, run: Run) -> SubmitEvent:
-        try:
-            spooled = await self._spool.read(name_of(run), self._mask)
-        except OSError as error:
-            return AnswerLost(f"the spool cannot be read: {error}", unread=True)
-        if spooled is None:
-            return AnswerLost(CUT_OFF)
-        rates = self._deps.rates(run)
-        return self._delivered(run, spooled, rates) or AnswerLost("its answer has no pictures")
+        return await recovered(self._spool, run, self._mask, self._rates(run))
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
         return Unreachable("this kind of upstream has no tasks", gone=True)
@@ -161,6 +144,10 @@ class OpenAIClient:
         await self._http.aclose()
 
     # --- before it leaves ------------------------------------------------------------------------
+
+    def _rates(self, run: Run) -> Rates | None:
+        """What tokens cost on its route; None where its upstream does not count them."""
+        return self._deps.rates(run) if self._dialect.usage == REQUIRED else None
 
     def _room(self, run: Run) -> int:
         return run.n * min(USUAL_PICTURE_BYTES, _as_base64(self._deps.picture_limit_bytes()))
@@ -214,7 +201,7 @@ class OpenAIClient:
         """The answer is on the disk before anything is said of it."""
         most = run.n * _as_base64(self._deps.picture_limit_bytes()) + MORE_THAN_PICTURES
         headers = used_headers(response.headers, self._mask)
-        await in_thread(partial(arriving.head, response.status_code, headers))
+        await in_thread(partial(arriving.head, response.status_code, headers, call.rates))
         size, batch = 0, bytearray()
         async for chunk in response.aiter_bytes():
             size += len(chunk)
@@ -230,8 +217,8 @@ class OpenAIClient:
         spooled = await self._spool.read(name_of(run), self._mask)
         if spooled is None:
             return AnswerLost("the answer has gone from the spool", heard=True)
-        if delivered := self._delivered(run, spooled, call.rates):
-            return delivered
+        if found := delivered(run, spooled, call.rates):
+            return found
         await self.forget(run)  # nothing in it will ever be a picture
         if spooled.answer is None:
             return AnswerLost(f"the answer cannot be read: {spooled.trouble}", heard=True)
@@ -242,32 +229,6 @@ class OpenAIClient:
     def _heard(self, run: Run, answer: VendorAnswer, seconds: float) -> SubmitEvent:
         prompt = str(orjson.loads(run.request).get("prompt") or "")
         return read_refusal(Heard(answer, seconds >= self._deps.slow_seconds, prompt))
-
-    def _delivered(self, run: Run, spooled: Spooled, rates: Rates | None) -> Delivered | None:
-        """What came, with its bill; None where no picture did."""
-        answer = spooled.answer
-        if answer is None or not answer.pictures:
-            return None
-        links = [
-            one if isinstance(one, str) else link_to(name_of(run), index)
-            for index, one in enumerate(answer.pictures)
-        ]
-        body = orjson.loads(run.request)
-        tokens = counted(answer.said, references=bool(body.get("image_urls")))
-        counts = self._dialect.usage == REQUIRED
-        docket = Docket(
-            NAME,
-            at_work=True,
-            progress=100,
-            tokens=tokens,
-            request_id=request_id(spooled.headers),
-            said=answer.said,
-        )
-        return Delivered(
-            written(docket),
-            tuple(dict.fromkeys(links))[:MAX_PICTURES],
-            worth(tokens, rates) if tokens and rates and counts else None,
-        )
 
     async def _let_go(self, run: Run, arriving: Arriving) -> None:
         """What is not whole is of no use, and the references have gone up or will not."""

@@ -20,9 +20,6 @@ from gateway.core.runs.docket import Tokens
 
 NAME: Final = "openai"
 
-SPOOL_LIFE_SECONDS: Final = 60 * 86_400.0
-"""For so long a disk may be full, or the node away on whose disk an answer lies."""
-
 MAX_N: Final = 10
 MAX_PROMPT: Final = 32_000
 """Characters."""
@@ -232,7 +229,6 @@ _OPENAIS: Final = Kind(
     name=NAME,
     is_whole=True,
     brings_references=True,
-    link_life_seconds=SPOOL_LIFE_SECONDS,
     misfit=misfit,
     unfit=unfit,
     besides=besides,

@@ -9,16 +9,16 @@ from typing import Final
 
 from gateway.adapters.openai_images.coded import CodedPicture
 from gateway.adapters.openai_images.spool import AnswerSpool
+from gateway.core.links import SPOOL
 from gateway.core.picture_errors import LinkBroken, LinkDead
 from gateway.ports.outbound import Links
-from gateway.ports.spool import SCHEME
 
 _LINK: Final = re.compile(r"spool:([A-Za-z0-9_]{1,64}-[0-9]{1,9})/([0-9]{1,4})")
 
 
 def link_to(name: str, index: int) -> str:
     """The link to a picture of an answer."""
-    return f"{SCHEME}{name}/{index}"
+    return f"{SPOOL}{name}/{index}"
 
 
 class Unnamed:
@@ -44,7 +44,7 @@ class SpoolLinks:
         self, url: str, *, max_bytes: int, timeout_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Opens the link. Raises as the port says."""
-        if url.startswith(SCHEME):
+        if url.startswith(SPOOL):
             yield await self._spooled(url, max_bytes)
             return
         async with self._others.stream(

@@ -2,7 +2,7 @@
 
 An answer is the only copy of what was paid. It is written under another name while it comes in,
 made durable, and renamed; a name that ends in `.answer` is one that is whole. A file begins with a
-line of JSON about the answer's head; the body follows as it came.
+line of JSON about the answer's head, and what it is billed at; the body follows as it came.
 
     <run>-<attempt>.part          an answer while it comes in
     <run>-<attempt>.answer        a whole one
@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +30,7 @@ import orjson
 from gateway.adapters.openai_images.outline import Span, Unreadable, outlined
 from gateway.adapters.openai_images.whole import AnswerRead, read_whole
 from gateway.adapters.outbound.masking import Mask
+from gateway.core.kinds import Rates
 from gateway.core.model import Run
 
 T = TypeVar("T")
@@ -51,10 +52,14 @@ def name_of(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A whole answer: its head as it was noted, and what it says. None: it cannot be read."""
+    """A whole answer: its head as it was noted, and what it says. None: it cannot be read.
+
+    `rates` are those that it is settled at, whatever becomes of its route; None: they are not
+    said, or its upstream does not count."""
 
     status: int
     headers: Mapping[str, str]
+    rates: Rates | None
     answer: AnswerRead | None
     trouble: str = ""
 
@@ -129,9 +134,14 @@ class Arriving:
             self._descriptor = os.open(self._part, flags, _FILE_MODE)
             _reserve(self._descriptor, reserve_bytes)
 
-    def head(self, status: int, headers: Mapping[str, str]) -> None:
+    def head(self, status: int, headers: Mapping[str, str], rates: Rates | None = None) -> None:
         """Notes the answer's head: once, and before its body."""
-        told = {"status": status, "headers": dict(headers), "at": time.time()}
+        told = {
+            "status": status,
+            "headers": dict(headers),
+            "at": time.time(),
+            "rates": None if rates is None else asdict(rates),
+        }
         self.write(orjson.dumps(told) + b"\n")
 
     def write(self, batch: bytes | bytearray) -> None:
@@ -201,12 +211,14 @@ def _spooled(path: Path, mask: Mask) -> Spooled | None:
         return None
 
 
-def _head(line: bytes) -> tuple[int, Mapping[str, str]]:
+def _head(line: bytes) -> tuple[int, Mapping[str, str], Rates | None]:
     try:
         told: dict[str, Any] = orjson.loads(line)
-        return int(told["status"]), {str(k): str(v) for k, v in told["headers"].items()}
+        headers = {str(k): str(v) for k, v in told["headers"].items()}
+        rates = told.get("rates")
+        return int(told["status"]), headers, None if rates is None else Rates(**rates)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return 0, {}
+        return 0, {}, None
 
 
 def _at(descriptor: int, span: Span) -> bytes:

@@ -160,10 +160,9 @@ class Asker:
     async def recovered(self, run: Run) -> SubmitEvent:
         """What is known of a submit whose process is no more."""
         upstream = self._deps.upstreams.get(run.upstream)
-        if upstream is None:
-            return AnswerLost(CUT_OFF, unread=True)
+        recovered = self._deps.recovered if upstream is None else upstream.recovered
         return await _never_raising(
-            lambda: upstream.recovered(run),
+            lambda: recovered(run),
             lambda why: AnswerLost(f"{CUT_OFF} ({why})", unread=True),
         )
 

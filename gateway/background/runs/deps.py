@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.model import Run
 from gateway.core.picture_errors import name_of
 from gateway.core.policy import Current
+from gateway.core.runs.events import SubmitEvent
 from gateway.core.runs.lifecycle import Rules
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
@@ -46,7 +47,8 @@ class RunsDeps:
     """What the driver works with; `upstreams`, `links` and `bounds` are by the settings' names.
 
     `nudge_webhooks` is called after each commit that may owe callbacks. `spool` is where answers
-    lie that are the whole work.
+    lie that are the whole work; `recovered` tells what lies there of a run whose upstream is no
+    longer named, as `Upstream.recovered` does.
     """
 
     ledger: RunQueue
@@ -60,6 +62,7 @@ class RunsDeps:
     clock: Clock
     nudge_webhooks: Callable[[], None]
     following: Following
+    recovered: Callable[[Run], Awaitable[SubmitEvent]]
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
     bounds: Mapping[str, CallBounds] = field(default_factory=dict)
     spool: PaidAnswers | None = None

@@ -18,7 +18,7 @@ import structlog
 
 from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.recording import RETRY_SECONDS, RunRecorder
-from gateway.core.links import cleaned
+from gateway.core.links import SPOOL, cleaned
 from gateway.core.model import Kept, Run, RunState
 from gateway.core.picture_errors import (
     LinkBroken,
@@ -35,7 +35,6 @@ from gateway.core.provenance import sidecar
 from gateway.core.runs import lifecycle, losses
 from gateway.core.runs.events import KeepEvent, KeepFailed, Loss, PicturesKept
 from gateway.errors import Unavailable
-from gateway.ports.spool import SCHEME
 from gateway.process.picture_locks import Held, TurnOver
 from gateway.process.shares import Shares
 
@@ -136,7 +135,7 @@ class Keeper:
     def _from_afar(self, link: str, problem: PictureProblem) -> PictureProblem:
         """What is not in this gateway's spool may be in another's, whose turn comes."""
         if (
-            link.startswith(SCHEME)
+            link.startswith(SPOOL)
             and isinstance(problem, LinkDead)
             and self._deps.following.is_shared
         ):

@@ -34,7 +34,7 @@ from gateway.core.runs.events import (
     SubmitEvent,
 )
 from gateway.core.runs.leases import RENEW_SECONDS
-from gateway.core.runs.steps import Feed, Keep, Poll, Recover, Rest, Submit, next_step
+from gateway.core.runs.steps import Feed, Keep, Poll, Recover, Rest, Submit, lies_here, next_step
 from gateway.core.teams.changes import Act
 from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import Unavailable
@@ -146,7 +146,7 @@ class Worker:
         self._nudge.set()
         self._slots.close()
         await self._take_up_what_lies_here()
-        whole = {run_id for run_id in self._driving if self._is_whole(run_id)}
+        whole = {id_ for id_ in self._driving if self._is_last_copy(self._leases.in_hand(id_))}
         patient = {self._driving[run_id] for run_id in whole}
         others = {*self._driving.values(), *([self._loop] if self._loop else [])} - patient
         calls, longest = self._asker.open_calls()
@@ -184,8 +184,9 @@ class Worker:
         except (TimeoutError, Unavailable, OSError) as error:
             log.warning("what lies in the spool waits for the next start", reason=str(error))
 
-    def _is_whole(self, run_id: str) -> bool:
-        return self._deps.is_whole(self._leases.in_hand(run_id).upstream)
+    def _is_last_copy(self, run: Run) -> bool:
+        """Whether what is under way is all that there will be of what is paid."""
+        return self._deps.is_whole(run.upstream) or lies_here(run)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -346,7 +347,7 @@ class Worker:
                 return run, None
             case Feed(Retry()) | Poll() if self._stopping:
                 return run, None
-            case Keep() if self._stopping and not self._deps.is_whole(run.upstream):
+            case Keep() if self._stopping and not self._is_last_copy(run):
                 return run, None
             case Feed(event):
                 return run, event

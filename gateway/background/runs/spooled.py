@@ -2,7 +2,8 @@
 
 What lies there is the only copy of what was paid. So it goes only when its run is final and cannot
 use it any more; and where a run was given up as lost, a whole answer found here puts it right.
-What cannot be read yet stays: the disk may mend, and the settings may name its upstream again.
+What cannot be read yet stays: the disk may mend. Whether the settings name its upstream still makes
+no difference.
 """
 
 from __future__ import annotations

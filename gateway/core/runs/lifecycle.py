@@ -87,14 +87,20 @@ def _accept(run: Run, event: Accepted, now: float, rules: Rules) -> Run:
 
 
 def _begin(run: Run, _: Begun, now: float, __: Rules) -> Run:
-    return replace(run, accepted_at=now, due_at=min(run.due_at, now))  # it stays in the same hands
+    since = _intended(run, now)
+    return replace(run, accepted_at=since, due_at=since)  # it stays in the same hands
+
+
+def _intended(run: Run, now: float) -> float:
+    """When its submit was: an intention is due at once. That it has begun shows a moment later."""
+    return min(run.due_at, now)
 
 
 def _deliver(run: Run, event: Delivered, now: float, _: Rules) -> Run:
     return replace(
         run,
         state=RunState.KEEPING,
-        accepted_at=run.accepted_at or now,
+        accepted_at=run.accepted_at or _intended(run, now),
         task=event.task,
         links=event.links,
         billed_usd_micros=event.cost_usd_micros,

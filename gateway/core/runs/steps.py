@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.kinds import LINK_LIFE_SECONDS
+from gateway.core.kinds import LINK_LIFE_SECONDS, SPOOL_LIFE_SECONDS
+from gateway.core.links import SPOOL
 from gateway.core.model import Run, RunState
 from gateway.core.runs.events import DeadlinePassed, Event, Retry
 
@@ -101,4 +102,12 @@ def _watch_until(run: Run, link_life_seconds: float) -> float:
 def keep_until(run: Run, link_life_seconds: float) -> float:
     """The time from which a failure to keep its pictures is the last one."""
     finished = run.upstream_finished_at or run.created_at
-    return finished + link_life_seconds - KEEP_MARGIN_SECONDS
+    life = SPOOL_LIFE_SECONDS if lies_here(run) else link_life_seconds
+    return finished + life - KEEP_MARGIN_SECONDS
+
+
+def lies_here(run: Run) -> bool:
+    """Whether what is not kept yet lies, some of it, in a spool of ours, whatever became of its
+    upstream."""
+    kept = {one.link for one in run.kept}
+    return any(link.startswith(SPOOL) for link in run.links if link not in kept)

@@ -197,18 +197,20 @@ async def usage(ledger: Ledger) -> Sequence[tuple[int, int, int, int]]:
 # --- time ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", [None, "task-1"])
+@pytest.mark.parametrize(
+    "links", [("spool:1/0",), ("https://x/1.png", "spool:1/1"), ("https://x/1.png",)]
+)
 async def test_what_lies_here_has_all_the_time_it_needs(
-    ledger: Ledger, clock: Clock, task: str | None
+    ledger: Ledger, clock: Clock, links: tuple[str, ...]
 ) -> None:
     run = await start(ledger, a_run())
-    fields = {"accepted_at": NOW, "upstream_finished_at": NOW + 9, "upstream_task_id": task}
-    kept = replace(run, state=S.KEEPING, links=("spool:1/0",), **fields)
+    fields = {"accepted_at": NOW, "upstream_finished_at": NOW + 9}
+    kept = replace(run, state=S.KEEPING, links=links, **fields)
     later = NOW + 5 * 86_400
     clock.now = later
     await change(ledger, replace(kept, due_at=later))
     broken = [one.invariant for one in await ledger.violations()]
-    assert broken == ([] if task is None else [Invariant.IN_TIME])
+    assert broken == ([] if any("spool:" in one for one in links) else [Invariant.IN_TIME])
     await change(ledger, replace(kept, due_at=later + 86_400))
     assert Invariant.IN_TIME in [one.invariant for one in await ledger.violations()]
     assert now_is(kept).after == "keeping"

@@ -36,10 +36,12 @@ from openai_upstream import (
 )
 
 from gateway.adapters.openai_images.asked import OpenAIDialect
+from gateway.adapters.openai_images.delivered import recovered
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.spool import AnswerSpool, Arriving
 from gateway.adapters.outbound.fetching import Fetcher
 from gateway.adapters.outbound.vendor import straight
+from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.runs import docket
 from gateway.core.runs.docket import Tokens
@@ -510,6 +512,31 @@ async def test_what_is_whole_is_found_again_and_forgotten(tmp_path: Path) -> Non
         await one.forget(RUN)
         assert isinstance(await one.recovered(a_run(n=2)), AnswerLost)
     assert not list(tmp_path.iterdir())
+
+
+async def test_what_is_whole_needs_no_settings_to_be_found(tmp_path: Path) -> None:
+    """It is billed at what it was begun at. Nobody knows the key that might stand in it."""
+    told = pictures(2, echo=KEY)
+    event = await submit(answering(told, x_request_id="req_1"), tmp_path, a_run(n=2))
+    assert isinstance(event, Delivered) and event.cost_usd_micros == 5_970
+    found = await recovered(AnswerSpool(tmp_path), a_run(n=2))
+    assert isinstance(found, Delivered)
+    assert (found.links, found.cost_usd_micros) == (event.links, event.cost_usd_micros)
+    kept = docket.read(found.task)
+    assert (kept.request_id, kept.tokens, kept.said) == ("req_1", Tokens(18, 0, 196), {})
+    async with client("http://127.0.0.1:9", tmp_path, rates=Rates(1, 1, 1)) as one:
+        assert await one.recovered(a_run(n=2)) == event
+    nobody = await recovered(AnswerSpool(tmp_path), replace(RUN, attempts=2))
+    assert isinstance(nobody, AnswerLost) and not nobody.unread
+
+
+@pytest.mark.parametrize("rates", ["x", {"text_in": 1}, {"unheard_of": 1}])
+async def test_a_head_that_is_none_of_ours_bills_nothing(tmp_path: Path, rates: Any) -> None:
+    head = {"status": 200, "headers": {}, "at": 1.0, "rates": rates}
+    body = json.dumps(head).encode() + b"\n" + json.dumps(pictures()).encode()
+    (tmp_path / f"{RUN.id}-1.answer").write_bytes(body)
+    found = await recovered(AnswerSpool(tmp_path), RUN)
+    assert isinstance(found, Delivered) and found.cost_usd_micros is None
 
 
 async def test_there_are_no_tasks_and_no_credits(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_simple_life_is_four_steps() -> None:
     assert {step.number for step in life.steps} == {0}  # the ledger gives the numbers
 
 
-WHOLE = some_rules(kind=Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0))
+WHOLE = some_rules(kind=Kind("whole", is_whole=True))
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ LIFE: dict[tuple[RunState, type], set[RunState]] = {
     (S.FAILED, FoundPaid): {S.FAILED},
 }
 
-WHOLE = Kind("whole", is_whole=True, link_life_seconds=60 * 86_400.0)
+WHOLE = Kind("whole", is_whole=True)
 IN_ONE = some_rules(kind=WHOLE, outlook=Outlook(DEARER))
 UNKNOWN = Failure(FailureKind.OUTCOME_UNKNOWN, "outcome_unknown", "lost")
 
@@ -635,13 +635,23 @@ def test_its_client_has_a_task_as_soon_as_the_request_has_left() -> None:
     begun = advance(run, Begun(), NOW + 1, IN_ONE)
     assert answered.reply(run) is answered.Reply.LATER
     assert answered.reply(begun) is answered.Reply.TASK
-    assert (begun.accepted_at, begun.told_at, begun.lease_owner) == (NOW + 1, NOW + 1, "w")
+    assert (begun.accepted_at, begun.told_at, begun.lease_owner) == (NOW, NOW + 1, "w")
     assert (begun.state, begun.hold, begun.due_at) == (S.SUBMITTING, run.hold, run.due_at)
-    assert next_step(begun, NOW + 1, intended=False, link_life_seconds=60 * 86_400.0) == Recover()
+    assert next_step(begun, NOW + 1, intended=False) == Recover()
     put_off = advance(begun, NotNow("HTTP 429"), NOW + 2, replace(IN_ONE, outlook=Outlook()))
     assert (put_off.state, put_off.accepted_at, put_off.told_at) == (S.QUEUED, None, NOW + 1)
     gone = advance(begun, NotNow("HTTP 429"), NOW + 2, IN_ONE)
     assert (gone.route, gone.accepted_at) == (DEARER.name, None)
+
+
+def test_its_work_begins_with_its_submit_however_soon_it_shows() -> None:
+    """As long as pictures take, whether its answer came before it was seen to have begun or not."""
+    waited = in_state(S.QUEUED, due_at=NOW + 90)
+    sent = advance(waited, Retry(), NOW + 100, replace(IN_ONE, outlook=Outlook(go=DEARER)))
+    begun = advance(sent, Begun(), NOW + 102, IN_ONE)
+    for one in (sent, begun):
+        run = advance(one, EVENTS[Delivered], NOW + 101.5, IN_ONE)
+        assert (run.accepted_at, run.upstream_finished_at) == (NOW + 100, NOW + 101.5)
 
 
 def test_its_lost_answer_ends_it_at_once_and_goes_nowhere() -> None:
@@ -655,7 +665,7 @@ def test_its_lost_answer_ends_it_at_once_and_goes_nowhere() -> None:
 def test_the_bill_is_the_cost_whatever_was_held(bill: int) -> None:
     run = delivered(bill)
     assert (run.state, run.links, run.hold) == (S.KEEPING, (A, B), Amounts(2 * PRICE, 2, 1))
-    assert (run.accepted_at, run.upstream_finished_at) == (NOW + 1, NOW + 40)
+    assert (run.accepted_at, run.upstream_finished_at) == (NOW, NOW + 40)
     assert run.over_hold_usd_micros == max(0, bill - 2 * PRICE)
     done = advance(run, BOTH, NOW + 41, some_rules(kind=WHOLE, usd_micros_per_credit=1.0))
     assert (done.state, done.spent, done.hold) == (S.DONE, Amounts(bill, 2, 1), NOTHING)
@@ -671,13 +681,27 @@ def test_without_a_bill_the_cost_is_the_ceiling_of_what_came() -> None:
 
 
 def test_its_pictures_are_kept_for_as_long_as_it_takes_without_fresh_links() -> None:
-    run = advance(delivered(5), KeepFailed("StoreFull", dead=False), NOW + 900 * HOUR, IN_ONE)
-    assert run.state is S.KEEPING
-    late = run.due_at
-    assert next_step(run, late, intended=False, link_life_seconds=60 * 86_400.0) == Keep(
-        refresh=False
-    )
-    assert advance(run, BOTH, late, IN_ONE).state is S.DONE
+    """Whatever its kind is taken for: its upstream may have gone from the settings."""
+    here = replace(delivered(5), links=("spool:run-1/0", "spool:run-1/1"))
+    for rules in (IN_ONE, RULES):
+        run = advance(here, KeepFailed("StoreFull", dead=False), NOW + 900 * HOUR, rules)
+        assert run.state is S.KEEPING
+        late = run.due_at
+        assert next_step(run, late, intended=False) == Keep(refresh=False)
+        both = PicturesKept(tuple(kept(link) for link in run.links))
+        assert advance(run, both, late, rules).state is S.DONE
+
+
+def test_links_that_it_answers_with_live_as_long_as_any() -> None:
+    """Also where what lay here beside them is kept."""
+    end = NOW + 40 + LIFETIME
+    for links in ((A, B), ("spool:run-1/0", B)):
+        run = replace(delivered(31_000), links=links, kept=(kept(links[0]),))
+        for event in (CUT, PAGE_A, PAGE_B):
+            assert advance(run, event, end - 1, IN_ONE).state is S.KEEPING
+            lost = advance(run, event, end, IN_ONE)
+            assert lost.failure and lost.failure.kind is FailureKind.RESULT_LOST
+            assert lost.spent == Amounts(31_000, 2, 1)
 
 
 def test_pictures_that_cannot_be_kept_cost_what_was_billed() -> None:
