@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.core.copies import replace
 from gateway.core.model import Delivery, DeliveryState, Job, Run
 from gateway.core.runs.answered import Reply, reply
 

@@ -8,9 +8,10 @@ this module only knows how the routes are, and which runs wait for them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState
 from gateway.core.policy import Current
 from gateway.core.runs import routing, trials

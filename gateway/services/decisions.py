@@ -8,11 +8,12 @@ again where the answer shows that something was missing, and only so often.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from gateway import ids
+from gateway.core.copies import replace
 from gateway.core.model import Claim, Run
 from gateway.core.money import budgets
 from gateway.core.orders import admission

@@ -1,4 +1,4 @@
-"""Reads what is behind links of others, through a pinned client, bounded in bytes and in time.
+"""Reads what is behind links of others, from judged addresses, bounded in bytes and in time.
 
 It follows redirects that keep the rules, and says of every failure whether time may mend it.
 """
@@ -11,15 +11,22 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import httpx2 as httpx
 
-from gateway.adapters.outbound.pinned import STRAIGHT, AddressRefused, Way, pinned_client
+from gateway.adapters.outbound.judging import AddressRefused, Judge
+from gateway.adapters.outbound.late import Late
+from gateway.adapters.outbound.pinned import STRAIGHT, Way
+from gateway.adapters.outbound.resolver import Lookups
 from gateway.core.addresses import check_url
 from gateway.core.links import MAX_LINK_CHARACTERS, cleaned
 from gateway.core.picture_errors import LinkBroken, LinkDead, LinkForbidden, PictureTooLarge
+from gateway.ports.calls import CallBroken
 from gateway.ports.outbound import Resolver
+
+if TYPE_CHECKING:
+    from gateway.adapters.outbound.streaming import LinkAnswer, LinkLine
 
 _MAX_REDIRECTS: Final = 5
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -81,14 +88,13 @@ class ResponseBody:
     Iterating raises FetchFailed or FetchTooLarge. `content_length` is what the server promised.
     """
 
-    def __init__(self, response: httpx.Response, limits: _Limits) -> None:
-        self.media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.content_length = _content_length(response)
-        self._host = response.request.url.host
+    def __init__(self, answer: LinkAnswer, host: str, limits: _Limits) -> None:
+        self.media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.content_length = _content_length(answer)
+        self._answer = answer
+        self._host = host
         self._limits = limits
         self._received = 0
-        # As they came: what they are coded with is told by the bytes, and not by a header.
-        self._chunks = response.aiter_raw()
 
     def __aiter__(self) -> Self:
         return self
@@ -96,15 +102,12 @@ class ResponseBody:
     async def __anext__(self) -> bytes:
         with _translated(self._host):
             async with asyncio.timeout_at(self._limits.next_chunk_by()):
-                chunk = await anext(self._chunks, None)
-        if chunk is None:
+                chunk = await self._answer.chunk()
+        if not chunk:
             raise StopAsyncIteration
         self._received += len(chunk)
         self._limits.check_size(self._received, self._host)
         return chunk
-
-    async def aclose(self) -> None:
-        await self._chunks.aclose()
 
 
 class Fetcher:
@@ -119,16 +122,22 @@ class Fetcher:
         way: Way = STRAIGHT,
         stall_seconds: float = 20.0,
     ) -> None:
+        """Without a `resolver` it has look-ups of its own."""
         self._allow_private = allow_private
         self._stall_seconds = stall_seconds
         self._team = ""
-        self._client = pinned_client(
-            timeout=httpx.Timeout(stall_seconds, connect=way.connect_seconds),
-            allow_private=allow_private,
-            verify=verify,
-            resolver=resolver,
-            way=way,
-        )
+
+        def line() -> LinkLine:
+            from gateway.adapters.outbound.streaming import LinkLine
+
+            return LinkLine(
+                Judge(Lookups() if resolver is None else resolver, allow_private=allow_private),
+                way,
+                tls=httpx.create_ssl_context() if verify is None else verify,
+                stall_seconds=stall_seconds,
+            )
+
+        self._line = Late(line)
 
     def on_behalf_of(self, team: str) -> Self:
         """The same fetcher for links of a team: its look-ups are counted as the team's."""
@@ -148,24 +157,23 @@ class Fetcher:
         limits = _Limits(
             max_bytes=max_bytes, timeout_seconds=timeout_seconds, stall_seconds=self._stall_seconds
         )
-        response = await self._open(url, limits)
-        body = ResponseBody(response, limits)
+        answer, host = await self._open(url, limits)
         try:
-            limits.check_size(body.content_length, response.request.url.host)
+            body = ResponseBody(answer, host, limits)
+            limits.check_size(body.content_length, host)
             yield body
         finally:
-            await body.aclose()
-            await response.aclose()
+            answer.close()
 
-    async def _open(self, url: str, limits: _Limits) -> httpx.Response:
-        """The answer with the body at the end of the redirects, still unread."""
+    async def _open(self, url: str, limits: _Limits) -> tuple[LinkAnswer, str]:
+        """The answer with the body at the end of the redirects, still unread, and its host."""
         for _ in range(_MAX_REDIRECTS + 1):
             target = self._checked(url)
-            response = await self._ask(target, limits)
-            if _has_body(response):
-                return response
-            await response.aclose()
-            url = _next_hop(response)
+            answer = await self._ask(target, limits)
+            if _has_body(answer):
+                return answer, target.host
+            answer.close()
+            url = _next_hop(answer, target)
         raise FetchRefused(f"more than {_MAX_REDIRECTS} redirects, the last from {target.host}")
 
     def _checked(self, url: str) -> httpx.URL:
@@ -180,40 +188,40 @@ class Fetcher:
         with _translated("the link"):
             return httpx.URL(url)
 
-    async def _ask(self, url: httpx.URL, limits: _Limits) -> httpx.Response:
-        headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+    async def _ask(self, url: httpx.URL, limits: _Limits) -> LinkAnswer:
+        port = url.port or (443 if url.scheme == "https" else 80)
         with _translated(url.host):
-            request = self._client.build_request(
-                "GET", url, headers=headers, extensions={"team": self._team}
-            )
             async with asyncio.timeout_at(limits.deadline):
-                return await self._client.send(request, stream=True)
+                line = self._line.made or await self._line.get()
+                host = url.raw_host.decode("ascii").removesuffix(".")
+                return await line.get(str(url), host=host, port=port, team=self._team)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        if self._line.made is not None:
+            await self._line.made.aclose()
 
 
 @contextmanager
 def _translated(host: str) -> Iterator[None]:
-    """Turns httpx's errors into ours; messages name the host and never the whole link."""
+    """Turns libraries' errors into ours; messages name the host and never the whole link."""
     try:
         yield
     except AddressRefused as error:
         raise FetchRefused(str(error)) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+    except httpx.InvalidURL as error:
         raise FetchRefused(f"{host}: {error}") from error
     except TimeoutError as error:
         raise FetchFailed(f"{host} is too slow") from error
-    except httpx.HTTPError as error:
-        raise FetchFailed(f"{host}: {type(error).__name__}: {error}") from error
+    except CallBroken as error:
+        raise FetchFailed(f"{host}: {error}") from error
 
 
-def _has_body(response: httpx.Response) -> bool:
+def _has_body(answer: LinkAnswer) -> bool:
     """Whether its body is what is behind the link: also from a proxy that has changed something
     (203), and in one part that is all of it (206). 202 is none yet."""
-    if response.status_code == 206:
-        return _is_all(response.headers.get("content-range", ""))
-    return response.status_code in _BODIES
+    if answer.status == 206:
+        return _is_all(answer.headers.get("content-range", ""))
+    return answer.status in _BODIES
 
 
 def _is_all(content_range: str) -> bool:
@@ -222,12 +230,12 @@ def _is_all(content_range: str) -> bool:
     return match is None or (int(match[1]), int(match[2]) + 1) == (0, int(match[3]))
 
 
-def _next_hop(response: httpx.Response) -> str:
+def _next_hop(answer: LinkAnswer, url: httpx.URL) -> str:
     """Where an answer that is not the body sends us; raises what it means otherwise."""
-    status, url = response.status_code, response.request.url
+    status = answer.status
     if status in {404, 410}:
         raise FetchGone(f"{url.host} answers {status}", status=status)
-    location = response.headers.get("location")
+    location = answer.headers.get("location")
     if status not in _REDIRECTS or not location:
         transient = status >= 500 or status in _TRANSIENT
         raise FetchFailed(f"{url.host} answers {status}", status=status, transient=transient)
@@ -238,6 +246,6 @@ def _next_hop(response: httpx.Response) -> str:
     return str(target)
 
 
-def _content_length(response: httpx.Response) -> int | None:
-    text = response.headers.get("content-length", "")
+def _content_length(answer: LinkAnswer) -> int | None:
+    text = answer.headers.get("content-length", "")
     return int(text) if text.isdecimal() else None

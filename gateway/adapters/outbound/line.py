@@ -8,29 +8,20 @@ away again (docs/decisions/099). Files go up over `egress`, and links of others 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from gateway.adapters.outbound.egress import HEAD_START_SECONDS, MAX_DIALS
+from gateway.adapters.outbound.sessions import Proxy, opened, said
 from gateway.ports.calls import Call, CallAnswer, CallBroken, LineBounds
 from gateway.ports.outbound import Resolver
 from gateway.ports.upstream import Sure, nothing_asked
 
-MAX_HEADER_BYTES: Final = 65_536
-"""Of one line of an answer's head."""
-
-MAX_HEADERS: Final = 256
-
 ALWAYS: Final = {"Accept-Encoding": "gzip, deflate", "Connection": "keep-alive"}
-"""What every request has; aiohttp adds but `Host` and the length of the body."""
-
-_NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What every request has beside its own."""
 
 
 class AiohttpLine:
@@ -49,10 +40,10 @@ class AiohttpLine:
         tls: ssl.SSLContext,
         proxy: str | None = None,
     ) -> None:
-        self._names = _Names(resolver, bounds.connect_seconds)
+        self._resolver = resolver
         self._tls = tls
         self._bounds = bounds
-        self._proxy = None if proxy is None else _Proxy(URL(proxy))
+        self._proxy = None if proxy is None else Proxy(proxy)
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
@@ -60,7 +51,7 @@ class AiohttpLine:
         departure = _Departure(sure)
         options: dict[str, Any] = {"headers": call.headers}
         if self._proxy is not None:
-            options |= self._proxy.options(call)
+            options = self._proxy.options(call.url, call.headers)
         try:
             async with (
                 asyncio.timeout(call.seconds),
@@ -76,36 +67,14 @@ class AiohttpLine:
                 body = await _whole(answer.content, call.max_bytes)
                 return CallAnswer(answer.status, answer.headers, body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise CallBroken(_said(error), left=departure.left) from error
+            raise CallBroken(said(error), left=departure.left) from error
 
     def _opened(self) -> aiohttp.ClientSession:
         """Made when the loop runs."""
-        self._tls.set_alpn_protocols(["http/1.1"])
         leaving = aiohttp.TraceConfig()
         leaving.on_request_headers_sent.append(_leaves)
-        kept_seconds = self._bounds.kept_seconds
-        kept = (
-            {"force_close": True} if kept_seconds is None else {"keepalive_timeout": kept_seconds}
-        )
-        connector = aiohttp.TCPConnector(
-            resolver=self._names,
-            use_dns_cache=False,
-            ssl=self._tls,
-            limit=self._bounds.max_connections,
-            happy_eyeballs_delay=HEAD_START_SECONDS,
-            **kept,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=ALWAYS,
-            skip_auto_headers=_NOT_ADDED,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._bounds.connect_seconds),
-            trace_configs=[leaving],
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-            max_headers=MAX_HEADERS,
+        self._session = opened(
+            self._resolver, self._bounds, tls=self._tls, headers=ALWAYS, trace_configs=[leaving]
         )
         return self._session
 
@@ -130,50 +99,6 @@ async def _leaves(_: object, context: SimpleNamespace, __: object) -> None:
     departure.left = True
 
 
-class _Names(AbstractResolver):
-    """Our look-ups, as aiohttp asks for them; addresses need none."""
-
-    def __init__(self, resolver: Resolver, seconds: float) -> None:
-        self._resolver = resolver
-        self._seconds = seconds
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        async with asyncio.timeout(self._seconds):
-            addresses = list(await self._resolver(host, port))[:MAX_DIALS]
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        """The look-ups are shared."""
-
-
-class _Proxy:
-    """A proxy, and what a call has to say to it: before a tunnel, or else with the request."""
-
-    def __init__(self, url: URL) -> None:
-        self._url = url.with_user(None)
-        self._credentials = {}
-        if url.user is not None:
-            basic = aiohttp.encode_basic_auth(url.user, url.password or "")
-            self._credentials = {"Proxy-Authorization": basic}
-
-    def options(self, call: Call) -> dict[str, Any]:
-        if call.url.startswith("https://"):
-            return {"proxy": self._url, "proxy_headers": self._credentials}
-        return {"proxy": self._url, "headers": {**call.headers, **self._credentials}}
-
-
 async def _whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
     body = bytearray()
     async for chunk in content.iter_any():
@@ -181,11 +106,3 @@ async def _whole(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
         if len(body) > max_bytes:
             return None
     return bytes(body)
-
-
-def _said(error: Exception) -> str:
-    """Its kind, and what a proxy said: messages of others may name addresses."""
-    kind = type(error).__name__
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"{kind} ({error.status} {error.message})"
-    return kind

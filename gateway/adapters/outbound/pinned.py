@@ -20,8 +20,9 @@ import httpx2 as httpx
 
 from gateway import __version__
 from gateway.adapters.outbound.egress import NamedTransport
+from gateway.adapters.outbound.judging import Judge
 from gateway.adapters.outbound.resolver import Lookups
-from gateway.core.addresses import Address, refusal
+from gateway.core.addresses import Address
 from gateway.core.proxies import DIRECT, Proxies
 from gateway.ports.outbound import Resolver
 
@@ -32,18 +33,18 @@ _MAX_DIALS: Final = 4  # addresses tried for one name; each may cost a whole con
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What lies between a client and the world; `max_connections` calls at once, more wait."""
+    """What lies between a client and the world; `max_connections` calls at once, more wait.
+
+    What fetches links may keep a connection for `kept_seconds`; None: each serves one call.
+    """
 
     proxies: Proxies = DIRECT
     max_connections: int = 100
     connect_seconds: float = 5.0
+    kept_seconds: float | None = None
 
 
 STRAIGHT: Final = Way()
-
-
-class AddressRefused(Exception):
-    """A name leads to an address that no outbound call may reach; the message says which."""
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
@@ -63,8 +64,9 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         way: Way = STRAIGHT,
     ) -> None:
         """Without a `resolver` it has look-ups of its own."""
-        self._allow_private = allow_private
-        self._resolver = Lookups() if resolver is None else resolver
+        self._judge = Judge(
+            Lookups() if resolver is None else resolver, allow_private=allow_private
+        )
         self._proxies = way.proxies
         self._tls = httpx.create_ssl_context() if verify is None else verify
         self._limits = httpx.Limits(
@@ -109,16 +111,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         team = str(request.extensions.get("team", ""))
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._resolver(name, port, team=team)
+                return (await self._judge(name, port, team=team))[:_MAX_DIALS]
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"{name} did not resolve in time") from error
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(f"{name} does not resolve: {error}") from error
-        for address in addresses:
-            reason = refusal(address, allow_private=self._allow_private)
-            if reason is not None:
-                raise AddressRefused(f"{name} leads to {address}, which is {reason}")
-        return list(dict.fromkeys(addresses))[:_MAX_DIALS]
 
     async def aclose(self) -> None:
         for transport in (self._inner, *self._behind.values()):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ import structlog
 
 from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.recording import RETRY_SECONDS, RunRecorder
+from gateway.core.copies import replace
 from gateway.core.links import SPOOL, cleaned
 from gateway.core.model import Kept, Run, RunState
 from gateway.core.picture_errors import (

@@ -9,8 +9,8 @@ after is carried over here, and the ledger commits run and accounts together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState, Usage
 from gateway.core.money.accounts import NOTHING, Account, AccountKey, Window
 from gateway.core.transaction import Writes

@@ -15,10 +15,11 @@ first task instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.catalog import Mode, Route
+from gateway.core.copies import replace
 from gateway.core.delivery import owes
 from gateway.core.model import (
     Claim,

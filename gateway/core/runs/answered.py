@@ -10,9 +10,9 @@ and nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState
 from gateway.core.runs.showing import is_awaited
 

@@ -9,10 +9,11 @@ success. All of it is values and arithmetic; the driver owns the clock and keeps
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from gateway.core.copies import replace
 from gateway.core.runs.schedule import RETRY_AFTER_MAX_SECONDS
 
 FAILURES: Final = 3

@@ -6,9 +6,9 @@ stays as it was. For the lifecycle, and whoever holds that record against the le
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from gateway.core.copies import replace
 from gateway.core.model import Failure, FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING
 from gateway.core.runs.redaction import ERASED, is_erased

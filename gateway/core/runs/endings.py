@@ -8,9 +8,9 @@ have no place in them.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Final
 
+from gateway.core.copies import replace
 from gateway.core.model import Failure, FailureKind, Run, RunState
 from gateway.core.money.accounts import NOTHING, Amounts
 from gateway.core.runs.events import CredentialsRefused, NotNow, Refused, TaskFailed, Why

@@ -16,9 +16,9 @@ its own idempotency key and its own price held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
+from gateway.core.copies import replace
 from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.money.accounts import Amounts
 from gateway.core.runs import answered, doubts, endings, losses, onward, schedule

@@ -6,9 +6,9 @@ passes (a line that breaks, a disk that is full) is waited out for as long as th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from gateway.core.copies import replace
 from gateway.core.model import Run, Trouble
 from gateway.core.runs.events import KeepFailed, Loss
 from gateway.core.runs.steps import keep_until

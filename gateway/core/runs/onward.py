@@ -5,8 +5,7 @@ For the lifecycle only, whose table says when.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState
 from gateway.core.runs import schedule
 from gateway.core.runs.routing import Alternative

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
+from gateway.core.copies import replace
 from gateway.core.model import Failure, Run
 from gateway.core.runs import docket
 

@@ -17,9 +17,10 @@ first moments: what comes of the work is told minutes later, and as of a task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.core.copies import replace
 from gateway.core.runs.breaker import FAILURES, Breaker, BreakerPace, BreakerState
 from gateway.core.runs.events import (
     Accepted,

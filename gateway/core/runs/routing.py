@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.catalog import Catalog, ImageModel, Mode, Team
+from gateway.core.copies import replace
 from gateway.core.instants import NEVER
 from gateway.core.model import Order, Run
 from gateway.core.money.accounts import Account, AccountKey, Amounts, Measure

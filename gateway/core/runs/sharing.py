@@ -7,8 +7,7 @@ the newer one brings nothing, and answers later orders where no newer one has.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState
 from gateway.core.transaction import View
 

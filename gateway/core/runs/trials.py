@@ -10,8 +10,10 @@ now one and now the other of the same runs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from gateway.core.copies import replace
 
 DECLINES: Final = 3
 """As many as open a breaker: once may be chance."""

@@ -14,7 +14,8 @@ from raw_server import Line, Received, Serve
 
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher, FetchFailed, FetchRefused
-from gateway.adapters.outbound.pinned import AddressRefused, Way, pinned_client
+from gateway.adapters.outbound.judging import AddressRefused
+from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.core.addresses import Address
 from gateway.core.proxies import always, of_environment
 

@@ -13,7 +13,8 @@ import pytest
 import trustme
 from raw_server import Line, Received, Serve
 
-from gateway.adapters.outbound.pinned import AddressRefused, pinned_client
+from gateway.adapters.outbound.judging import AddressRefused
+from gateway.adapters.outbound.pinned import pinned_client
 from gateway.core.addresses import Address
 from gateway.ports.outbound import Resolver
 

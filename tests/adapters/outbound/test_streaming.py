@@ -1,0 +1,185 @@
+"""The way to hosts of links over aiohttp: what is dialled is judged, what is kept is shared by one
+host's links alone, and what came before a break is read."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address
+
+import pytest
+from raw_server import Line, RawServer, Received, Serve
+
+from gateway.adapters.outbound.fetching import Fetcher, FetchFailed, FetchRefused
+from gateway.adapters.outbound.judging import AddressRefused, Judge
+from gateway.adapters.outbound.pinned import Way
+from gateway.adapters.outbound.resolver import Lookups
+from gateway.adapters.outbound.streaming import LinkLine
+from gateway.core.addresses import Address
+from gateway.ports.calls import CallBroken
+
+KEPT = Way(kept_seconds=20.0)
+
+
+class Names:
+    """A resolver whose answers a test chooses; each look-up takes the next answer."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, str]] = []
+
+    async def __call__(self, name: str, port: int, *, team: str = "") -> Sequence[Address]:
+        self.asked.append((name, team))
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return [ip_address(text) for text in answer]
+
+
+class Keeping(RawServer):
+    """Answers with the request's target, and takes so many requests on a connection."""
+
+    def __init__(self, at_most: int = 10) -> None:
+        super().__init__(_target)
+        self._at_most = at_most
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for _ in range(self._at_most):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                lines = [line.split(": ", 1) for line in head.rstrip().split("\r\n")[1:]]
+                headers = {name.lower(): value for name, value in lines}
+                self.requests.append(Received(head.split(" ")[1], headers))
+                await _target(self.requests[-1], Line(writer, self.client_gone))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+async def _target(request: Received, line: Line) -> None:
+    await line.answer(request.target.encode())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Keeping]:
+    server = Keeping()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def fetcher(names: Names, way: Way = KEPT) -> Fetcher:
+    return Fetcher(allow_private=True, resolver=names, way=way)
+
+
+async def read(one: Fetcher, url: str) -> bytes:
+    async with one.stream(url, max_bytes=1000, timeout_seconds=5) as body:
+        return b"".join([chunk async for chunk in body])
+
+
+@pytest.fixture
+async def strict(trust: ssl.SSLContext) -> AsyncIterator[LinkLine]:
+    judge = Judge(Lookups(), allow_private=False)
+    line = LinkLine(judge, Way(), tls=trust, stall_seconds=5)
+    yield line
+    await line.aclose()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "2130706433", "127.1", "0x7f.1", "017700000001", "localhost", "[::1]"]
+)
+async def test_whatever_the_library_reads_into_a_host_is_judged_before_it_is_dialled(
+    server: Keeping, strict: LinkLine, host: str
+) -> None:
+    with pytest.raises((AddressRefused, CallBroken)):
+        await strict.get(server.url(host=host), host=host, port=server.port, team="")
+    assert server.connections == 0
+
+
+async def test_a_name_with_any_refused_answer_is_not_dialled(server: Keeping) -> None:
+    one = fetcher(Names(["127.0.0.1", "169.254.169.254"]))
+    with pytest.raises(FetchRefused, match="metadata"):
+        await read(one, server.url(host="files.example.com"))
+    await one.aclose()
+    assert server.connections == 0
+
+
+async def test_a_kept_connection_serves_the_links_of_its_host_without_another_look_up(
+    server: Keeping,
+) -> None:
+    names = Names(["127.0.0.1"], ["169.254.169.254"])
+    one = fetcher(names)
+    for path in ("/a", "/b"):
+        assert await read(one, server.url(path, host="files.example.com")) == path.encode()
+    await one.aclose()
+    assert (server.connections, len(names.asked)) == (1, 1)
+
+
+async def test_every_fresh_connection_is_judged_anew(server: Keeping) -> None:
+    one = fetcher(Names(["127.0.0.1"], ["169.254.169.254"]), Way())
+    url = server.url("/a", host="files.example.com")
+    assert await read(one, url) == b"/a"
+    with pytest.raises(FetchRefused, match="metadata"):
+        await read(one, url)
+    await one.aclose()
+    assert server.requests[0].headers["connection"] == "close"
+
+
+async def test_two_names_behind_one_address_never_share_a_connection(server: Keeping) -> None:
+    one = fetcher(Names(["127.0.0.1"]))
+    for name in ("one.example.com", "two.example.com", "two.example.com"):
+        await read(one, server.url(host=name))
+    await one.aclose()
+    assert server.connections == 2
+
+
+async def test_names_are_looked_up_on_behalf_of_the_team(server: Keeping) -> None:
+    names = Names(["127.0.0.1"])
+    one = fetcher(names, Way())
+    teams = ["", "red", "blue"]
+    await asyncio.gather(
+        *(read(one.on_behalf_of(t), server.url(host="files.example.com.")) for t in teams)
+    )
+    await one.aclose()
+    assert sorted(names.asked) == sorted(("files.example.com", team) for team in teams)
+
+
+async def test_who_hung_up_a_kept_connection_is_asked_again() -> None:
+    server, one = Keeping(at_most=1), fetcher(Names(["127.0.0.1"]))
+    await server.start()
+    for path in ("/a", "/b", "/c"):
+        assert await read(one, server.url(path, host="files.example.com")) == path.encode()
+    await one.aclose()
+    await server.stop()
+    assert len(server.requests) == 3
+
+
+async def test_what_came_before_a_break_is_read_however_late_the_reader_comes(
+    serve: Serve,
+) -> None:
+    """A picture that is whole under a length that is wrong is worth what was paid for it."""
+
+    async def cut(request: Received, line: Line) -> None:
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + b"x" * 500)
+
+    server, one, came = await serve(cut), fetcher(Names(["127.0.0.1"])), b""
+    with pytest.raises(FetchFailed, match="ClientPayloadError"):
+        async with one.stream(
+            server.url(host="files.example.com"), max_bytes=1000, timeout_seconds=5
+        ) as body:
+            await asyncio.sleep(0.1)  # the break has come, too
+            async for chunk in body:
+                came += chunk
+    await one.aclose()
+    assert came == b"x" * 500
+
+
+async def test_a_failure_names_no_more_than_the_host(serve: Serve) -> None:
+    async def nonsense(request: Received, line: Line) -> None:
+        await line.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n")
+
+    server, one = await serve(nonsense), fetcher(Names(["127.0.0.1"]))
+    with pytest.raises(FetchFailed) as failed:
+        await read(one, server.url("/a?signature=secret", host="files.example.com"))
+    await one.aclose()
+    assert "secret" not in str(failed.value) and "files.example.com" in str(failed.value)
