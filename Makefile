@@ -6,7 +6,7 @@ LOCK_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo cluster run quick test long test-cluster hostile bench soak kills orders screenshots lint format lock clean
+.PHONY: help install demo cluster run quick test long test-cluster hostile fuzz bench soak kills orders screenshots lint format lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,10 @@ test-cluster: $(DEVELOPMENT) ## run the end-to-end tests on PostgreSQL and S3, a
 hostile: $(DEVELOPMENT) ## send 100,000 hostile requests and answers of upstream; REQUESTS=1000: fewer
 	@IMAGE_GATEWAY_TEST_HOSTILE_REQUESTS=$(or $(REQUESTS),100000) \
 	  $(BIN)/python -m pytest --numprocesses auto --dist loadfile --timeout 7200 tests/hostile
+
+# It installs atheris for the while, from the package index; it is no dependency.
+fuzz: $(DEVELOPMENT) ## look for bytes that break what reads them, guided by what they reach: SECONDS=60 for each, ONLY='pictures requests'
+	@$(BIN)/python tests/hostile/fuzz $(or $(SECONDS),60) $(ONLY)
 
 quick: $(DEVELOPMENT) ## run the tests that need no server, browser or other process: about a minute
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow and not alone and not long' \

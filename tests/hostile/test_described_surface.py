@@ -3,9 +3,7 @@ answers have told lead them on to what there is."""
 
 from __future__ import annotations
 
-import json
 import random
-import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,33 +12,17 @@ from typing import Any, Final
 import pytest
 import requests
 import schemathesis
-from house import ADMIN_KEY, TEAM_KEY
+from described import DOCUMENT, is_as_described, is_honest, key_for, make_plausible, tame
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from odd_headers import odd_headers
 from schemathesis import Case, GenerationMode
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
-from served import SERVED
-from siege import NOWHERE, SCRAPER_KEY, Siege, besieged, examples, share
+from siege import Siege, besieged, examples, share
 
-from gateway.web.openapi.document import document
-
-SCHEMA: Final = schemathesis.openapi.from_dict(json.loads(json.dumps(document(SERVED))))
+SCHEMA: Final = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS: Final = [one.ok() for one in SCHEMA.get_all_operations()]
-EACH: Final = share(480, 600) // len(OPERATIONS) // len(GenerationMode)
-KEYS: Final = {"teamKey": TEAM_KEY, "adminKey": ADMIN_KEY, "metricsKey": SCRAPER_KEY}
-HONEST: Final = {503, 504}
-"""It is not ready, or has nothing cached for who wants nothing else."""
-AS_DESCRIBED: Final = [
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
+EACH: Final = share(480, 500) // len(OPERATIONS) // len(GenerationMode)
 NAMES: Final = ("id", "name", "digest", "model")
 
 
@@ -77,30 +59,6 @@ def _about(path: str) -> str:
     return {"images": "tasks", "upload": "files"}.get(words[0], words[0]) if words else ""
 
 
-def tame(case: Case) -> None:
-    """What upstream is told to fetch is nowhere: these requests leave no machine."""
-    if case.path.endswith("/upload/url") and isinstance(case.body, dict):
-        url = case.body.get("file_url")
-        if isinstance(url, str):
-            case.body["file_url"] = re.sub(r"^(https?)://[^/]*", NOWHERE, url, count=1)
-
-
-def make_plausible(case: Case, chance: random.Random) -> None:
-    """Most orders are for a model that there is: otherwise none would come far."""
-    body = case.body
-    if isinstance(body, dict) and isinstance(body.get("model"), str) and chance.random() < 0.7:
-        body["model"] = chance.choice(["gpt-image-1.5", "gpt-image-1.5-lite"])
-        for name in ("size", "quality"):
-            if chance.random() < 0.7:
-                body.pop(name, None)
-
-
-def key_for(case: Case) -> Mapping[str, str]:
-    wanted = case.operation.definition.raw.get("security", [])
-    keys = [KEYS[name] for one in wanted for name in one]
-    return {"Authorization": f"Bearer {keys[0]}"} if keys else {}
-
-
 class Sender:
     """Sends cases to a gateway, and holds each answer to what is promised of it."""
 
@@ -121,9 +79,9 @@ class Sender:
             timeout=30,
             allow_redirects=False,
         )
-        assert answer.status_code < 500 or answer.status_code in HONEST, answer.text
+        is_honest(answer)
         if not odd:
-            case.validate_response(answer, checks=AS_DESCRIBED)
+            is_as_described(case, answer)
         if answer.status_code == 200 and "json" in str(answer.headers.get("content-type")):
             self._known.learn(case.path, answer.json())
 

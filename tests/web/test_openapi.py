@@ -6,7 +6,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from served import DESCRIBED, SERVED
 import gateway.web
 from gateway.errors import GatewayError
 from gateway.web.openapi.document import document
+from gateway.web.openapi.links import LEADS
 from gateway.web.operation import Caller, Operation
 from gateway.web.remedies import REMEDIES
 from gateway.web.schema import Component
@@ -92,6 +93,57 @@ def test_a_name_stands_for_one_schema() -> None:
 def test_no_schema_is_unused(doc: Mapping[str, Any]) -> None:
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(doc)))
     assert set(doc["components"]["schemas"]) <= named
+
+
+def test_what_leads_on_leads_somewhere(doc: Mapping[str, Any]) -> None:
+    """Each source and aim is served, and each word is one that the aim takes."""
+    served = {one.where: one for one in DESCRIBED}
+    for source, aims in LEADS.items():
+        for where, asked in aims.items():
+            aim, carried = served[where], served[source].path_words.keys()
+            assert asked.keys() <= {*aim.path_words, *_asked(aim)}, where
+            assert aim.path_words.keys() <= asked.keys() | carried, where
+    links = [link for one in answers(doc) for link in one.get("links", {}).values()]
+    assert len(links) > sum(map(len, LEADS.values()))  # pages lead to each other
+
+
+def _asked(one: Operation) -> Iterator[str]:
+    if isinstance(one.parameters, type):
+        yield from one.parameters.model_fields
+    else:
+        yield from one.parameters
+
+
+@pytest.mark.parametrize("source", LEADS)
+def test_an_answer_has_what_leads_on(doc: Mapping[str, Any], source: str) -> None:
+    method, _, path = source.partition(" ")
+    answer = doc["paths"][path][method.lower()]["responses"]["200"]
+    schema = answer["content"]["application/json"]["schema"]
+    for asked in LEADS[source].values():
+        for pointer in asked.values():
+            assert reached(doc, schema, pointer.strip("/").split("/")), pointer
+
+
+def reached(doc: Mapping[str, Any], schema: Mapping[str, Any], steps: Sequence[str]) -> bool:
+    """Whether the schema has something there; what it leaves open may have."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return reached(doc, doc["components"]["schemas"][name], steps)
+    if not steps:
+        return schema.get("type") == "string"
+    if steps[0] == "0":
+        return reached(doc, schema["items"], steps[1:])
+    if "properties" not in schema:
+        return True
+    return steps[0] in schema["properties"] and reached(
+        doc, schema["properties"][steps[0]], steps[1:]
+    )
+
+
+def answers(doc: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for operations in doc["paths"].values():
+        for one in operations.values():
+            yield from one["responses"].values()
 
 
 def test_errors_name_codes_that_exist() -> None:

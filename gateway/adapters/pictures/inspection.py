@@ -6,6 +6,7 @@ after the picture's end are tolerated. Nothing here knows about the store.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -46,6 +47,9 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "JPEG 2000": (Jpeg2KImageFile.format, "jp2"),
 }
 _MAX_FRAMES: Final = 100  # of an animation; a million tiny frames would take minutes
+_NO_PLACE: Final = frozenset({errno.EINVAL, errno.EOVERFLOW})
+"""What a system says of a place beyond any file, which only the bytes can have named."""
+
 _NICENESS: Final = 10  # answering clients comes before decoding
 
 
@@ -82,7 +86,7 @@ def _opened(path: Path, kind: str, max_pixels: int) -> Iterator[Image.Image]:
         raise
     except Exception as error:
         # On hostile bytes the decoders raise nearly anything. Only an error number is the disk's.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, *_NO_PLACE):
             raise
         raise Undecodable(f"it begins like {kind} and does not decode{_why(error)}") from error
 

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from gateway.config import Settings, managed
 from gateway.config.schema import TeamEntry
+from gateway.config.words import NAME
 from gateway.core.catalog import Team
 from gateway.core.money.usd import dollars
 from gateway.core.policy import Current
@@ -37,6 +38,7 @@ from gateway.web.shown import StandingShape, moment, standing
 TEAM: Final = {"team": "The team's name."}
 
 
+_NAME: Final = f"^{NAME.pattern}$"
 _DOCUMENT: Final = TeamEntry.model_json_schema(ref_template=REF)
 _SAID: Final = {
     # Of a team as the settings file has it: everything but the keys.
@@ -51,7 +53,7 @@ NEW_TEAM: Final = Component(
     {
         **_BODY,
         "description": "What may be said of a team. What is left out is as in the settings.",
-        "properties": {"name": text("Its name, as in the settings file."), **_SAID},
+        "properties": {"name": text("Its name, as in the settings file.", pattern=_NAME), **_SAID},
         "required": ["name"],
         "examples": [
             {"name": "marketing", "budgets": [{"usd": 50, "per": "day"}], "mode": "enforce"}

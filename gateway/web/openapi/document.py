@@ -11,6 +11,7 @@ from pydantic.json_schema import JsonSchemaMode
 from gateway import __version__
 from gateway.errors import GatewayError
 from gateway.web.dialects import dialect_of
+from gateway.web.openapi.links import links_of
 from gateway.web.operation import Caller, Header, Operation
 from gateway.web.query import Query
 from gateway.web.remedies import REMEDIES, Remedy
@@ -41,10 +42,13 @@ INTRODUCTION: Final = (
 def document(operations: Iterable[Operation]) -> Mapping[str, Any]:
     """The document without `servers`: what it says depends on no settings."""
     listed = [one for one in operations if one.chapter.described]
-    schemas = _Schemas(listed)
+    schemas, named = _Schemas(listed), {_name(one): one for one in listed}
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
+        shown = _operation(one, schemas)
+        if links := links_of(one, named):
+            shown["responses"]["200"]["links"] = links
+        paths.setdefault(one.path, {})[one.method.lower()] = shown
     return {
         "openapi": "3.1.0",
         "info": {"title": "Image gateway", "version": __version__, "description": INTRODUCTION},

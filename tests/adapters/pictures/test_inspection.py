@@ -73,6 +73,23 @@ def test_a_second_picture_inside_a_jpeg_is_like_any_other_tail(put) -> None:
         inspect(put(whole[: len(whole) // 4]))
 
 
+@pytest.mark.parametrize("place", [2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x0cjP  \r\n\x87\n" + struct.pack(">I4s", 1, b"free"),
+        b"\0\0\0\x0cjP  \r\n\x87\n" + struct.pack(">I4s", 1, b"jp2c"),
+        b"II\x2b\0\x08\0\0\0",
+    ],
+    ids=["jp2", "jp2-pixels", "big-tiff"],
+)
+def test_a_place_beyond_any_file_is_the_pictures_fault(put, head: bytes, place: int) -> None:
+    """No file system has such a place, and says so with an error number of its own."""
+    order = "<" if head.startswith(b"II") else ">"
+    with pytest.raises(NotAPicture):
+        inspect(put(head + struct.pack(f"{order}Q", place) + bytes(40)))
+
+
 @settings(deadline=None)  # the disk's time, not ours
 @given(st.data())
 def test_a_damaged_png_is_refused(scratch: Path, data: st.DataObject) -> None:
