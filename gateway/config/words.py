@@ -188,13 +188,15 @@ def web_address(value: object) -> str:
     written = text(value)
     try:
         parts = urlsplit(written)
-        usable = parts.scheme in WEB and is_host(parts.hostname or "") and parts.port != 0
+        usable = parts.scheme in WEB and parts.hostname and parts.port != 0
     except ValueError:
         usable = None
     if not usable or re.search(r"[\s\\]", written):
         raise ValueError("must be an address that starts with https:// or http://")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must have no user name, query or fragment in it")
+    if not is_host(parts.hostname or ""):
+        raise ValueError("must be an address as a browser shows it: nothing has such a host")
     return written.rstrip("/")
 
 
