@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -331,6 +332,40 @@ async def test_the_longest_wait_ends_with_an_answer_and_the_retry_joins(tmp_path
             made = await client.images.generate(model=MODEL, prompt=prompt)
         assert len(made.data or ()) == 1
         assert one.sandbox.state.submits_by_prompt[prompt] == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 0.5], ids=["still running", "client gave up"])
+async def test_a_retry_of_what_passed_the_cache_by_pays_no_second_time(
+    tmp_path: Path, timeout: float | None
+) -> None:
+    prompt = "fresh, and slow [sandbox:delay=1.5]"
+    async with house(tmp_path, server={"openai_wait": "300ms"}) as one:
+        fresh: dict[str, Any] = {"model": MODEL, "prompt": prompt, "timeout": timeout}
+        fresh["extra_headers"] = {"Cache-Control": "no-cache"}
+        async with sdk(one, max_retries=5) as client:
+            made = await client.images.generate(**fresh)
+            assert len(made.data or ()) == 1
+            assert one.sandbox.state.submits_by_prompt[prompt] == 1
+            await client.images.generate(**fresh)  # knowingly
+        assert one.sandbox.state.submits_by_prompt[prompt] == 2
+        assert await one.violations() == []
+
+
+async def test_what_nothing_can_join_is_not_sent_again_by_itself(tmp_path: Path) -> None:
+    prompt = "kept from all [sandbox:delay=1.5]"
+    async with house(tmp_path, server={"openai_wait": "300ms"}) as one:
+        alone = {"Cache-Control": "no-store"}
+        async with sdk(one, max_retries=3) as client:
+            with pytest.raises(openai.InternalServerError) as late:
+                await client.images.generate(model=MODEL, prompt=prompt, extra_headers=alone)
+            assert late.value.code == "still_running" and "Idempotency-Key" in str(late.value)
+            assert one.sandbox.state.submits_by_prompt[prompt] == 1
+            keyed = {**alone, "Idempotency-Key": "alone-1"}
+            made = await client.images.generate(
+                model=MODEL, prompt=f"{prompt} keyed", extra_headers=keyed
+            )
+        assert len(made.data or ()) == 1
+        assert one.sandbox.state.submits_by_prompt[f"{prompt} keyed"] == 1
 
 
 async def test_an_idempotency_key_is_honoured(a_house: House) -> None:

@@ -6,6 +6,7 @@ here an order is only taken in OpenAI's words, waited for, and answered in them.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,7 +43,7 @@ from gateway.web.openai import errors
 from gateway.web.openai import wire as openai_wire
 from gateway.web.openai.answers import PicturesAnswer, Source
 from gateway.web.openai.edits import Edits
-from gateway.web.openai.errors import ModelNotFound, StillRunning
+from gateway.web.openai.errors import ModelNotFound, StillRunning, StillRunningAlone
 from gateway.web.openai.wire import Wish
 from gateway.web.operation import Operation
 from gateway.web.receipts import RECEIPT, tell
@@ -55,6 +56,15 @@ CROWDED_SECONDS: Final = 10.0
 
 AWAY_SECONDS: Final = 5.0
 """The pictures are paid and kept: the same order finds them when their store is back."""
+
+
+RETRY_COUNT: Final = "x-stainless-retry-count"
+"""OpenAI's SDKs number their own tries of one call by it, from 0."""
+
+_TRIES: Final = re.compile(r"[1-9][0-9]?")
+
+TRY_SECONDS: Final = 660.0
+"""An SDK waits ten minutes for an answer, and at most one more before it tries again."""
 
 
 _IMAGE: Final = open_object({"b64_json": STRING, "url": STRING})
@@ -177,7 +187,7 @@ class OpenAI:
         """Orders the wish, waits for the pictures and answers with them."""
         sent = self._sent(request)
         with self._service.reading(team, sent):
-            freshness, key = freshness_of(request), read_key(request)
+            freshness, key = self._freshness(request), read_key(request)
         sent = replace(sent, key=key)
         answer = await self._ordered(team, wish, freshness, sent)
         add_upstream_seconds(request, answer.upstream_seconds)
@@ -187,7 +197,7 @@ class OpenAI:
             async with while_connected(request):
                 run = (await self._tasks.ended(answer.task, left)).run
         sent.told(receipt(answer.decision, run))
-        made = await self._answer(team, run, wish)
+        made = await self._answer(team, run, wish, answer.freshness, key)
         made.headers.update(decision_headers(answer))
         return made
 
@@ -214,18 +224,28 @@ class OpenAI:
                 retry_after_seconds=CROWDED_SECONDS,
             ) from None
 
-    async def _answer(self, team: Team, run: Run, wish: Wish) -> Response:
+    @staticmethod
+    def _freshness(request: Request) -> Freshness:
+        """What is asked of the cache. What the first of an SDK's own tries has begun, or got since,
+        is as fresh as it wished: the next one passes the cache by no more, and pays no second time.
+        """
+        asked = freshness_of(request)
+        tries = request.headers.get(RETRY_COUNT, "")
+        if not asked.no_cache or not _TRIES.fullmatch(tries):
+            return asked
+        return replace(asked, no_cache=False, max_age_seconds=int(tries) * TRY_SECONDS)
+
+    async def _answer(
+        self, team: Team, run: Run, wish: Wish, freshness: Freshness, key: str | None
+    ) -> Response:
         """What became of the run, in OpenAI's words. Raises what is no picture."""
         if run.failure is not None:
             raise errors.failure_error(run.failure, charged=bool(run.spent.usd_micros))
         if run.state is RunState.UNSURE:
             raise outcome_unknown(run, team)
         if run.state is not RunState.DONE:
-            raise StillRunning(
-                "The pictures are still being made, and will be kept. Send the identical request "
-                "again while they are: it joins them and costs nothing.",
-                retry_after_seconds=self._tasks.come_again_seconds(team.name),
-            )
+            wait = self._tasks.come_again_seconds(team.name)
+            raise _still_running(freshness, key, wait)
         if wish.as_links:
             return _json(openai_wire.links_body(run, self._current.policy.public_url))
         return await self._with_bytes(run, openai_wire.pictures_head(openai_wire.facts(run)))
@@ -244,6 +264,26 @@ class OpenAI:
         if found is None:
             raise GatewayError("A picture of this answer was erased meanwhile.")
         return found.path or partial(self._pictures.read, picture.name)
+
+
+def _still_running(
+    freshness: Freshness, key: str | None, wait_seconds: float | None
+) -> StillRunning:
+    """How the pictures may be had yet, which an order that passed the cache by has to be told."""
+    made = "The pictures are still being made, and will be kept."
+    if freshness.no_store and key is None:
+        return StillRunningAlone(
+            f"{made} No other request joins what was ordered with 'no-store', so that this one "
+            "would be paid again; with an Idempotency-Key it would not.",
+            retry_after_seconds=wait_seconds,
+        )
+    passed_by = freshness.no_cache and key is None
+    again = "again without 'Cache-Control: no-cache'" if passed_by else "again"
+    return StillRunning(
+        f"{made} Send the identical request {again} while they are: it joins them and costs "
+        "nothing.",
+        retry_after_seconds=wait_seconds,
+    )
 
 
 def is_meant(request: Request) -> bool:

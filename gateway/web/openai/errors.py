@@ -60,6 +60,10 @@ class StillRunning(GatewayError):
     status, code = 504, "still_running"
 
 
+class StillRunningAlone(StillRunning):
+    """The same of an order that no other can join: sent again, it is paid again."""
+
+
 class WrongBaseUrl(CallerError):
     """A client of OpenAI's that would order a picture here and never find it in the answer."""
 
@@ -83,7 +87,14 @@ class ModelNotFound(CallerError):
     status, code = 404, "model_not_found"
 
 
-NEVER_AGAIN: Final = (BudgetExhausted, NotCached, OutcomeUnknown, ResultLost, UpstreamError)
+NEVER_AGAIN: Final = (
+    BudgetExhausted,
+    NotCached,
+    OutcomeUnknown,
+    ResultLost,
+    StillRunningAlone,
+    UpstreamError,
+)
 """The clients would send these once more by themselves; that cannot help, or might cost."""
 
 

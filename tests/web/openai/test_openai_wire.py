@@ -29,6 +29,7 @@ from gateway.errors import (
 from gateway.web.openai import wire
 from gateway.web.openai.errors import (
     StillRunning,
+    StillRunningAlone,
     as_openai,
     error_body,
     error_headers,
@@ -305,6 +306,7 @@ def shown(error: GatewayError) -> tuple[int, dict[str, Any], bool]:
         (NotCached("no"), 504, "not_cached", False),
         (Unavailable("no"), 503, "service_unavailable", True),
         (StillRunning("no"), 504, "still_running", True),
+        (StillRunningAlone("no"), 504, "still_running", False),
         (GatewayError("no"), 500, "internal_error", True),
     ],
 )
