@@ -86,6 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= PIPELINED_REQUESTS:
             self.transport.abort()
+        if self.transport.is_closing():
             raise ConnectionAbortedError  # the parser hands on no more of this packet
         super().on_message_begin()
         self.scope["extensions"] = {ABORT_EXTENSION: {"abort": self.transport.abort}}
@@ -114,12 +115,13 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._stop_waiting()
         super().on_message_complete()
+        self.cycle.more_body = False  # uvicorn leaves it so where the answer came before
         if self.cycle.response_complete and not self.cycle.keep_alive:
             self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and self.cycle.more_body:
+        if self._is_answered_early():
             self._discarded_bytes = 0
             self._wait_for_client(LINGER_SECONDS)
 
@@ -159,7 +161,14 @@ class HttpProtocol(HttpToolsProtocol):
         return None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is no request, in the shape of all errors, and closes."""
+        """Refuses what is no request, in the shape of all errors, and closes.
+
+        Without a word where what comes is the rest of a request that was answered early: it is owed
+        no second answer, and the connection may be closed already to writing.
+        """
+        if self._is_answered_early():
+            self.transport.close()
+            return
         text = msg.encode("ascii", "replace").decode("ascii")
         error = {"code": "invalid_request", "message": text, "type": "invalid_request_error"}
         body = json.dumps({"error": error}, separators=(",", ":")).encode()
@@ -186,11 +195,15 @@ class HttpProtocol(HttpToolsProtocol):
                 lines.append(b"%s: %s" % (name, kept))
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
+    def _is_answered_early(self) -> bool:
+        """Whether the request that comes in has its answer, and more of its body is to come."""
+        return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
+
     def _close(self) -> None:
         """Closes when the request has come in whole; until then only the answer's end is told."""
-        if not (self.cycle.response_complete and self.cycle.more_body):
+        if not self._is_answered_early():
             self.transport.close()
-        elif self.transport.can_write_eof():
+        elif self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
     def _discard(self, count: int) -> None:
@@ -268,6 +281,9 @@ class _AnswerTransport:
     The head of an answer waits for the first piece of its body, so that both go out in one call:
     each call costs as much as a tenth of an answer that is held ready, and wakes the client. It
     waits for no longer than the event loop needs for what it has in hand.
+
+    What is closed takes nothing more: uvloop raises where asyncio is silent, in the moment between
+    the closing of a connection and the word of it.
     """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
@@ -277,6 +293,8 @@ class _AnswerTransport:
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
         if self._head:
             head, self._head = self._head, b""
             self._transport.writelines((head, data))
@@ -291,8 +309,8 @@ class _AnswerTransport:
         self._close()
 
     def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
             self._transport.write(head)
 
 

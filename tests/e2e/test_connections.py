@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
+import uvloop
 from starlette.types import Receive, Scope, Send
 
 from gateway.serving import InProcessServer
 
 REFUSAL = 413
+CHUNKED_POST = b"POST /refuse HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,6 +220,34 @@ async def test_after_an_early_answer_the_connection_goes_on(port: int) -> None:
     assert answers[1][1]["body"] == "hi"
 
 
+@pytest.mark.parametrize("how", [b"keep-alive", b"close"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"zz\r\n",
+        b"2\r\n{}!!\r\n",
+        b"0\r\n\r\nno request\r\n\r\n",
+        b"0\r\n\r\nCONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"0\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ],
+)
+async def test_after_an_early_answer_a_broken_rest_breaks_nothing(
+    port: int, how: bytes, rest: bytes
+) -> None:
+    """The loop would tell of what the protocol raises. Only what is no rest may be answered."""
+    wrong: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: wrong.append(told))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(CHUNKED_POST + b"Connection: " + how + b"\r\n\r\n")
+    assert (await read_answer(reader))[0] == REFUSAL
+    writer.write(rest)
+    more = await asyncio.wait_for(reader.read(), 5)
+    assert wrong == []
+    is_request = how == b"keep-alive" and rest.startswith(b"0\r\n\r\n")
+    assert more.count(b"HTTP/1.1") == is_request, more
+    await closed(writer)
+
+
 async def test_hearing_out_has_an_end(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.http_protocol.LINGER_SECONDS", 0.2)
     monkeypatch.setattr("gateway.http_protocol.LINGER_BYTES", 1_000_000)
@@ -334,6 +364,32 @@ async def test_a_head_without_a_body_leaves_too(port: int) -> None:
     for _ in range(20):
         pieces = await pieces_of(port, b"HEAD /it HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n\r\n")
         assert len(pieces) == 1
+
+
+def test_answers_that_are_late_for_a_closed_connection_reach_nobody() -> None:
+    """On the loop that serves, which raises where the other is silent about what is closed."""
+    wrong: list[object] = []
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await asyncio.sleep(0.1)
+        try:
+            await echo(scope, receive, send)
+        except RuntimeError as error:
+            wrong.append(error)
+
+    async def cut_short() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: wrong.append(told))
+        async with InProcessServer(late).running(1.0) as server:
+            requests = 2 * b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+            assert (await talk(server.bound_port, requests + b"none\r\n\r\n", answers=1))[0][
+                0
+            ] == 400
+            await asyncio.sleep(0.3)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(cut_short())
+    assert wrong == []
 
 
 async def came(scope: Scope, receive: Receive, send: Send) -> None:
