@@ -151,6 +151,7 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     for run_id in asked.run_ids:
         if run := first(db, (statements.RUN_BY_ID, (run_id,)), rows.run_from):
             loaded.runs[run_id] = run
+    for run_id in asked.owing:
         loaded.owed[run_id] = every(db, (statements.OWED_JOBS, (run_id,)), rows.job_from)
     for claim in asked.claims:
         if found := first(db, (statements.CLAIM, claim), lambda row: Claim(*row)):

@@ -54,10 +54,11 @@ def load(db: Database, keys: Keys) -> View:
     run = claim = None
     slots: dict[str, Any] = {}
     owed: tuple[Job, ...] = ()
-    if keys.fingerprint is not None:
+    if keys.fingerprint is not None and not keys.alone:
         slots = {slot: _run(db, sql, keys.fingerprint) for slot, sql in SLOTS.items()}
     if keys.run_id is not None:
         run = _run(db, statements.RUN_BY_ID, keys.run_id)
+    if keys.run_id is not None and not keys.alone:
         owed = tuple(every(db, (statements.OWED_JOBS, (keys.run_id,)), rows.job_from))
     if keys.claim is not None:
         claim = first(db, (statements.CLAIM, keys.claim), lambda row: Claim(*row))
