@@ -201,7 +201,8 @@ class FolderPictures:
 
     async def forget_set_aside(self, run_id: str) -> None:
         """Takes away what is set aside of this run; nothing there is no error."""
-        await in_thread(self._writers, self._unproven.forget, run_id)
+        if self._unproven.may_have(run_id):
+            await in_thread(self._writers, self._unproven.forget, run_id)
 
     async def free_bytes(self) -> int:
         """The room left for more. Raises as `require` does."""
