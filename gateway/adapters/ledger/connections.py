@@ -81,6 +81,7 @@ WRITER_PRAGMAS: Final = (
     "foreign_keys = ON",
     "cache_size = -32768",
     "journal_size_limit = 67108864",
+    "wal_autocheckpoint = 4000",  # an order writes 60 pages, many of them the same again and again
     "secure_delete = ON",  # an erased prompt is not left in what is free of the file
 )
 

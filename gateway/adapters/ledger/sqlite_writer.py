@@ -144,10 +144,9 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     asked, loaded = Wanted(keys), Loaded()
     for fingerprint in asked.fingerprints:
         loaded.slots[fingerprint] = dict.fromkeys(SLOTS)
-        for slot, sql in SLOTS.items():
-            if run := first(db, (sql, (fingerprint,)), rows.run_from):
-                loaded.runs[run.id] = run
-                loaded.slots[fingerprint][slot] = run.id
+        for slot, one in store.slots_of(db, fingerprint).items():
+            loaded.runs[one.id] = one
+            loaded.slots[fingerprint][slot] = one.id
     for run_id in asked.run_ids:
         if run := first(db, (statements.RUN_BY_ID, (run_id,)), rows.run_from):
             loaded.runs[run_id] = run
