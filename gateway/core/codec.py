@@ -57,9 +57,15 @@ def plain_amounts(amounts: Amounts) -> tuple[int, int, int]:
     return (amounts.usd_micros, amounts.images, amounts.runs)
 
 
+_OF_PICTURES: Final = tuple(field.name for field in fields(Picture))
+
+
 def plain_kept(kept: Sequence[Kept]) -> list[dict[str, object]]:
     """Each as one flat object: the link and the picture's five fields."""
-    return [{"link": one.link, **asdict(one.picture)} for one in kept]
+    return [
+        {"link": one.link, **{name: getattr(one.picture, name) for name in _OF_PICTURES}}
+        for one in kept
+    ]
 
 
 def read_kept(plain: Sequence[Mapping[str, Any]]) -> tuple[Kept, ...]:

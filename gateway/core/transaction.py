@@ -28,6 +28,8 @@ class Keys:
     `claim` is a team and an idempotency key; `team` names one of the teams made at run time,
     `picture` is a digest. `epochs` are read once all else is locked: whoever raised one together
     with a change of what is locked was before, or comes after.
+
+    `alone`: of the fingerprint and the jobs, which are locked as ever, only the run is loaded.
     """
 
     accounts: tuple[AccountKey, ...] = ()
@@ -38,6 +40,7 @@ class Keys:
     team: str | None = None
     picture: str | None = None
     epochs: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

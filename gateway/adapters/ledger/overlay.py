@@ -62,14 +62,15 @@ class Overlay:
     def view(self, keys: Keys) -> View | None:
         """As `store.load` would give it now."""
         named: dict[str, Any] = {}
-        if keys.fingerprint is not None:
+        if keys.fingerprint is not None and not keys.alone:
             slots = self._loaded.slots[keys.fingerprint]
             if UNKNOWN in slots.values():
                 return None
             named = {name: self._loaded.runs[i] if i else None for name, i in slots.items()}
         if keys.run_id is not None:
             named["run"] = self._loaded.runs.get(keys.run_id)
-            named["owed"] = tuple(self._loaded.owed[keys.run_id])
+            if not keys.alone:
+                named["owed"] = tuple(self._loaded.owed[keys.run_id])
         if keys.claim is not None:
             named["claim"] = self._loaded.claims.get(keys.claim)
         if keys.team is not None:

@@ -100,6 +100,14 @@ def run_row(run: Run) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def run_changes(before: Run, row: Row) -> tuple[tuple[str, ...], Row]:
+    """Which columns of a run's row differ from what it was before, and for `change_run` their
+    values and its id; nothing where none differs."""
+    pairs = zip((*RUN_COLUMNS, *RUN_COUNTS), run_row(before), row, strict=True)
+    changed = {name: new for name, old, new in pairs if old != new}
+    return tuple(changed), (*changed.values(), before.id) if changed else ()
+
+
 def run_from(row: Row) -> Run:
     """The run in a row that was selected in the order of `RUN_COLUMNS`."""
     (

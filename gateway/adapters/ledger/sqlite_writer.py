@@ -144,13 +144,13 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     asked, loaded = Wanted(keys), Loaded()
     for fingerprint in asked.fingerprints:
         loaded.slots[fingerprint] = dict.fromkeys(SLOTS)
-        for slot, sql in SLOTS.items():
-            if run := first(db, (sql, (fingerprint,)), rows.run_from):
-                loaded.runs[run.id] = run
-                loaded.slots[fingerprint][slot] = run.id
+        for slot, one in store.slots_of(db, fingerprint).items():
+            loaded.runs[one.id] = one
+            loaded.slots[fingerprint][slot] = one.id
     for run_id in asked.run_ids:
         if run := first(db, (statements.RUN_BY_ID, (run_id,)), rows.run_from):
             loaded.runs[run_id] = run
+    for run_id in asked.owing:
         loaded.owed[run_id] = every(db, (statements.OWED_JOBS, (run_id,)), rows.job_from)
     for claim in asked.claims:
         if found := first(db, (statements.CLAIM, claim), lambda row: Claim(*row)):

@@ -77,6 +77,14 @@ DELIVERY: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?"
 UPLOAD: Final = f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND id = ?"
 
 PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
+
+
+@cache
+def change_run(columns: tuple[str, ...]) -> str:
+    """New values for these, then the run's id."""
+    return f"UPDATE runs SET {', '.join(f'{name} = ?' for name in columns)} WHERE id = ?"
+
+
 TELL_JOBS: Final = "UPDATE jobs SET run_state = ? WHERE run_id = ?"
 ADD_JOB: Final = (
     f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}, run_state, run_model)"

@@ -20,7 +20,7 @@ from gateway.adapters.ledger import (
     team_store,
 )
 from gateway.adapters.ledger.database import Database, Row, every, first
-from gateway.adapters.ledger.loaded import SLOTS
+from gateway.adapters.ledger.loaded import ALL_SLOTS, SLOTS
 from gateway.adapters.ledger.moving.marks import require_settled
 from gateway.adapters.ledger.planned import Before
 from gateway.core.model import Claim, Job, Run
@@ -54,10 +54,11 @@ def load(db: Database, keys: Keys) -> View:
     run = claim = None
     slots: dict[str, Any] = {}
     owed: tuple[Job, ...] = ()
-    if keys.fingerprint is not None:
-        slots = {slot: _run(db, sql, keys.fingerprint) for slot, sql in SLOTS.items()}
+    if keys.fingerprint is not None and not keys.alone:
+        slots = slots_of(db, keys.fingerprint)
     if keys.run_id is not None:
         run = _run(db, statements.RUN_BY_ID, keys.run_id)
+    if keys.run_id is not None and not keys.alone:
         owed = tuple(every(db, (statements.OWED_JOBS, (keys.run_id,)), rows.job_from))
     if keys.claim is not None:
         claim = first(db, (statements.CLAIM, keys.claim), lambda row: Claim(*row))
@@ -73,6 +74,12 @@ def load(db: Database, keys: Keys) -> View:
     if keys.epochs:
         view = replace(view, epochs=replica_store.epochs(db))
     return view
+
+
+def slots_of(db: Database, fingerprint: str) -> dict[str, Run]:
+    """The runs that a view names of the fingerprint, by the names that it has for them."""
+    found = db.execute(ALL_SLOTS, (fingerprint,) * len(SLOTS)).fetchall()
+    return {row[0]: rows.run_from(row[1:]) for row in found}
 
 
 def apply(db: Database, writes: Writes, view: View) -> None:

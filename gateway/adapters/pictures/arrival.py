@@ -7,26 +7,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import ParamSpec
 
 from gateway.adapters.pictures.decoders import Inspection
 from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread
 from gateway.adapters.pictures.drafts import Draft
+from gateway.adapters.pictures.threads import Threads
 from gateway.adapters.pictures.unfolding import codings_of, unfolded
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, PictureTooLarge
+
+P = ParamSpec("P")
 
 Inspect = Callable[[Path], Awaitable[Inspection]]
 """`Decoding.inspect` for one team."""
 
 
 class Arrival:
-    """Its drafts are in the folder `scratch`, and are written in threads of `writers`."""
+    """Its drafts are in the folder `scratch`, and are written in threads of `writers`.
 
-    def __init__(self, scratch: Path, writers: ThreadPoolExecutor) -> None:
+    `begin` makes a draft's file where the store can be had at all, and blocks. It is called with
+    the first bytes, so that a small picture takes one hop until it is proven; what the store
+    refuses then is `noted`.
+    """
+
+    def __init__(
+        self,
+        scratch: Path,
+        writers: Threads,
+        *,
+        begin: Callable[[Draft], None],
+        noted: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._scratch = scratch
         self._writers = writers
+        self._begin = begin
+        self._noted = noted
+        self._has_begun = False
         self.as_it_came = Draft(scratch)
         self.unfolded = self.as_it_came
         """The same draft, unless something was coded around the picture."""
@@ -39,7 +58,7 @@ class Arrival:
         Raises NotAPicture, PictureTooLarge or StoreFull; what `body` raises comes out unchanged.
         """
         rest = await self._receive(body, max_bytes)
-        await in_thread(self._writers, self._complete, rest, max_bytes)
+        await self._written(self._complete, rest, max_bytes)
         draft = self.unfolded
         facts = await inspect(draft.path)
         return Picture(
@@ -65,11 +84,25 @@ class Arrival:
                 raise PictureTooLarge(f"more than {max_bytes} bytes")
             batch += chunk
             if len(batch) >= BATCH_BYTES:
-                await in_thread(self._writers, self.as_it_came.write, batch)
+                await self._written(self.as_it_came.write, batch)
                 batch = bytearray()
         if received == 0:
             raise NotAPicture("there are no bytes")
         return batch
+
+    async def _written(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Does the work in a thread, once the draft has begun."""
+        if self._has_begun:
+            await in_thread(self._writers, work, *args, **kwargs)
+            return
+
+        def with_the_first_bytes() -> None:
+            self._begin(self.as_it_came)
+            work(*args, **kwargs)
+
+        self._has_begun = True
+        with self._noted():
+            await in_thread(self._writers, with_the_first_bytes)
 
     def _complete(self, rest: bytearray, max_bytes: int) -> None:
         self.as_it_came.write(rest)
@@ -102,8 +135,8 @@ class BodyUntilBroken:
         return chunk
 
 
-async def discarded(writers: ThreadPoolExecutor, draft: Draft) -> None:
+async def discarded(writers: Threads, draft: Draft) -> None:
     """Shielded: once begun it is done, even if the caller is cancelled a second time."""
     if draft.is_discarded:
         return
-    await asyncio.shield(asyncio.get_running_loop().run_in_executor(writers, draft.discard))
+    await asyncio.shield(writers.call(draft.discard))

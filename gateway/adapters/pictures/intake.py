@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +16,8 @@ from typing import Final
 
 from gateway.adapters.pictures.arrival import Arrival, BodyUntilBroken
 from gateway.adapters.pictures.decoding import for_paid, for_unpaid
-from gateway.adapters.pictures.disk import in_thread
 from gateway.adapters.pictures.drafts import Draft
+from gateway.adapters.pictures.threads import Threads
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (
     ORDINARY,
@@ -68,7 +67,7 @@ class IntakeDeps:
     """`begin` makes a draft's file, where the store can be had at all; it blocks."""
 
     scratch: Path
-    writers: ThreadPoolExecutor
+    writers: Threads
     begin: Callable[[Draft], None]
     set_aside: SetAside
     trouble: StoreTrouble
@@ -94,13 +93,12 @@ class Intake:
         came of it is proven like any other. Raises NotAPicture, PictureTooLarge or StoreFull; what
         `body` raises comes out unchanged. Of an `origin` what is no picture is set aside.
         """
-        arrival = Arrival(self._deps.scratch, self._deps.writers)
+        deps = self._deps
+        arrival = Arrival(deps.scratch, deps.writers, begin=deps.begin, noted=deps.trouble.noted)
         arriving = BodyUntilBroken(body)
         team = origin.team if origin else ""
         inspect = partial(self._paid.inspect, team=team, max_pixels=self._deps.max_pixels)
         try:
-            with self._deps.trouble.noted():
-                await self.begin(arrival.as_it_came)
             yield (
                 await arrival.proven(arriving, inspect, max_bytes=max_bytes),
                 arrival.unfolded,
@@ -124,19 +122,15 @@ class Intake:
 
         Only the kinds that upstream takes are pictures here.
         """
-        arrival = Arrival(self._deps.scratch, self._deps.writers)
+        arrival = Arrival(self._deps.scratch, self._deps.writers, begin=self._deps.begin)
         inspect = partial(self._unpaid.inspect, team=team, max_pixels=self._deps.max_pixels)
         try:
-            await self.begin(arrival.as_it_came)
             picture = await arrival.proven(body, inspect, max_bytes=max_bytes)
         finally:
             await arrival.discard()
         if picture.extension not in ORDINARY:
             raise NotAPicture(f"it is a picture of another kind ({picture.extension})")
         return picture
-
-    async def begin(self, draft: Draft) -> None:
-        await in_thread(self._deps.writers, self._deps.begin, draft)
 
     async def close(self) -> None:
         for decoding in (self._paid, self._unpaid):

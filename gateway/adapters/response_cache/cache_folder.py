@@ -124,10 +124,12 @@ class CacheFolder:
             self._write_used()
         return run, until
 
-    def write(self, run: Run, ttl_seconds: float) -> None:
+    def write(self, entries: Sequence[tuple[Run, float]]) -> None:
+        """Runs, and for how many seconds each may be told; all or none."""
         with self._cache.transact():
             self._write_used()
-            self._cache.set(run.fingerprint, encode_run(run), expire=ttl_seconds)
+            for run, seconds in entries:
+                self._cache.set(run.fingerprint, encode_run(run), expire=seconds)
 
     def delete(self, fingerprint: str) -> None:
         self._cache.delete(fingerprint)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ import diskcache
 import structlog
 
 from gateway.adapters.response_cache.cache_folder import CacheFolder, empty, kept_epoch, note_epoch
+from gateway.adapters.response_cache.together import Together
 from gateway.core.model import Run
 from gateway.process.lately import Lately
 
@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 _Read = tuple[Run, float]
 """A run, and until when it may be told."""
+
+_Entry = tuple[Run, float, int]
+"""A run, for how many seconds it may be told, and the epoch in which it ended."""
 
 MAX_WAITING: Final = 512
 """Calls in the thread's queue; beyond it a miss is quicker than the answer."""
@@ -61,8 +64,8 @@ class DiskResponseCache:
         self._cache: CacheFolder | None = None
         self._closed = False
         self._waiting = 0
-        self._asking = threading.Lock()
-        self._asked: list[tuple[str, asyncio.Future[_Read | None]]] = []
+        self._reads = Together(self._executor, self._read_all)
+        self._writes = Together(self._executor, self._write_all)
         self._paused_until = 0.0
         self._logged: set[str] = set()
         self._lately = Lately[str, Run](monotonic)
@@ -101,27 +104,20 @@ class DiskResponseCache:
         return run
 
     async def _read(self, fingerprint: str) -> _Read | None:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[_Read | None] = loop.create_future()
-        with self._asking:
-            self._asked.append((fingerprint, answer))
-            first = len(self._asked) == 1
-        if first:
-            self._executor.submit(self._serve_reads, loop)
         self._waiting += 1
         try:
-            return await answer
+            return await self._reads.ask(fingerprint)
         finally:
             self._waiting -= 1
 
     async def put(self, run: Run, *, ttl_seconds: float, epoch: int = 0) -> None:
-        def write(store: CacheFolder) -> None:
-            if epoch == self.epoch:
-                store.write(run, ttl_seconds)
-
-        if ttl_seconds > 0:
+        if ttl_seconds > 0 and self._usable():
             with self._changing(run.fingerprint):
-                await self._in_thread(None, write)
+                self._waiting += 1
+                try:
+                    await self._writes.ask((run, ttl_seconds, epoch))
+                finally:
+                    self._waiting -= 1
 
     async def delete(self, fingerprint: str) -> None:
         with self._changing(fingerprint):
@@ -179,18 +175,14 @@ class DiskResponseCache:
 
     # --- in the thread -------------------------------------------------------------------------
 
-    def _serve_reads(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answers all that were asked for so far: a hop between threads costs more than a read."""
-        with self._asking:
-            asked, self._asked = self._asked, []
-        answers = [
-            (future, self._guarded(None, partial(CacheFolder.read, fingerprint=fingerprint)))
-            for fingerprint, future in asked
-        ]
-        try:
-            loop.call_soon_threadsafe(_answer, answers)
-        except RuntimeError:  # the loop was closed under us: nobody is waiting any more
-            return
+    def _read_all(self, fingerprints: Sequence[str]) -> Sequence[_Read | None]:
+        read = CacheFolder.read
+        return [self._guarded(None, partial(read, fingerprint=one)) for one in fingerprints]
+
+    def _write_all(self, entries: Sequence[_Entry]) -> Sequence[None]:
+        of_now = [(run, seconds) for run, seconds, epoch in entries if epoch == self.epoch]
+        self._guarded(None, partial(CacheFolder.write, entries=of_now))
+        return [None] * len(entries)
 
     def _guarded(self, otherwise: T, work: Callable[[CacheFolder], T]) -> T:
         cache = self._cache
@@ -325,12 +317,6 @@ def response_cache(folder: Path, *, size_limit_bytes: int) -> DiskResponseCache 
     if size_limit_bytes <= 0:
         return NoCache(folder)
     return DiskResponseCache(folder, size_limit_bytes=size_limit_bytes)
-
-
-def _answer(answers: list[tuple[asyncio.Future[_Read | None], _Read | None]]) -> None:
-    for future, run in answers:
-        if not future.done():
-            future.set_result(run)
 
 
 def _is_damage(error: Exception) -> bool:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -18,6 +17,7 @@ import structlog
 
 from gateway.background.runs.deps import RunsDeps
 from gateway.core import delivery
+from gateway.core.copies import replace
 from gateway.core.model import Run, RunState
 from gateway.core.money.accounts import AccountKey
 from gateway.core.money.booking import book
@@ -52,7 +52,8 @@ RETRY_SECONDS: Final = 0.5
 
 GOES_ON: Final = (Accepted, Begun, Delivered, Finished, Progressed)
 """Events after which a run nearly always goes on as it was paid for: they are recorded without the
-team's accounts, which spares their reading, and in PostgreSQL the lock that all its orders want."""
+team's accounts, which spares their reading, and in PostgreSQL the lock that all its orders want.
+Nor is anything read that only the end of a run needs: who else ordered the same, who is called."""
 
 
 class MoneyMoves(Exception):
@@ -85,6 +86,7 @@ class RunRecorder:
                         fingerprint=run.fingerprint,
                         run_id=run.id,
                         epochs=self._deps.following.is_shared,
+                        alone=moneyless,
                     ),
                     partial(_while_held, held, self._fold(run, event, outlook, keys)),
                 )

@@ -58,11 +58,13 @@ class Tables:
 
     def view(self, keys: Keys) -> View:
         view = View(accounts=self._account_view(keys))
-        if keys.fingerprint is not None:
+        if keys.fingerprint is not None and not keys.alone:
             view = replace(view, **self._same(keys.fingerprint))
         if keys.run_id is not None:
+            view = replace(view, run=self.runs.get(keys.run_id))
+        if keys.run_id is not None and not keys.alone:
             owed = [j for j in self.jobs_of(keys.run_id) if j.callback_url is not None]
-            view = replace(view, run=self.runs.get(keys.run_id), owed=tuple(owed))
+            view = replace(view, owed=tuple(owed))
         if keys.claim is not None:
             view = replace(view, claim=self.claims.get(keys.claim))
         if keys.team is not None:

@@ -283,6 +283,21 @@ async def test_identical_orders_at_once_start_one_run(ledger: Ledger) -> None:
     assert len(set(ids)) == 1
 
 
+@pytest.mark.parametrize("beside", [0, 3])
+async def test_a_run_alone_is_seen_without_what_is_beside_it(ledger: Ledger, beside: int) -> None:
+    """Also by decisions that are made together with others."""
+    run = a_run(fingerprint="same")
+    await start(ledger, run, a_job(run, callback_url="https://hooks.example/x"))
+    whole = Keys(run_id=run.id, fingerprint="same")
+    asked = [replace(whole, alone=True), *[whole] * beside, replace(whole, alone=True)]
+    views = await asyncio.gather(
+        *(ledger.transact(keys, lambda view: (view, Writes())) for keys in asked)
+    )
+    for keys, view in zip(asked, views, strict=True):
+        assert view.run == run
+        assert (view.live, len(view.owed)) == ((None, 0) if keys.alone else (run, 1))
+
+
 async def test_cancelling_the_caller_does_not_cancel_the_transaction(ledger: Ledger) -> None:
     runs = [a_run() for _ in range(20)]
     tasks = [asyncio.create_task(start(ledger, run)) for run in runs]

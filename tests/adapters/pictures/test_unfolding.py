@@ -149,6 +149,21 @@ async def test_what_is_set_aside_is_bounded_and_no_team_takes_anothers_room(tmp_
     await store.close()
 
 
+async def test_what_a_former_process_set_aside_is_forgotten_as_well(tmp_path: Path) -> None:
+    for run in ("run_1", "run_2"):
+        store = FolderPictures(tmp_path / "pictures")
+        await store.open()
+        await refuse(store, b"<html>", of(run))
+        await store.close()
+    store = FolderPictures(tmp_path / "pictures")
+    await store.open()
+    await store.forget_set_aside("run_1")
+    assert [one.origin.run_id for one in await store.set_aside()] == ["run_2"]
+    await store.forget_set_aside("run_2")
+    assert not await store.set_aside()
+    await store.close()
+
+
 async def test_a_folder_that_takes_nothing_harms_nobody(tmp_path: Path) -> None:
     (tmp_path / "unproven").write_text("in the way")
     store = FolderPictures(tmp_path / "pictures")

@@ -105,7 +105,7 @@ def _ask(reading: _Reading, asked: Wanted) -> None:
     for slot, sql in FOUND.items():
         reading.ask(slot, sql, asked.fingerprints)
     reading.ask("runs", RUNS, asked.run_ids)
-    reading.ask("owed", OWED, asked.run_ids)
+    reading.ask("owed", OWED, asked.owing)
     if asked.claims:
         reading.ask("claims", CLAIMS, *zip(*asked.claims, strict=True))
     if asked.accounts:
@@ -146,7 +146,7 @@ def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: Wanted) -> None:
             loaded.runs[run.id] = run
             loaded.slots[run.fingerprint][slot] = run.id
     loaded.runs |= {run.id: run for run in map(rows.run_from, found("runs"))}
-    loaded.owed = {run_id: [] for run_id in asked.run_ids}
+    loaded.owed = {run_id: [] for run_id in asked.owing}
     for job in sorted(map(rows.job_from, found("owed")), key=lambda job: (job.created_at, job.id)):
         loaded.owed[job.run_id].append(job)
     loaded.claims = {(row[0], row[1]): Claim(*row) for row in found("claims")}
