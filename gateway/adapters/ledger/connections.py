@@ -81,8 +81,6 @@ WRITER_PRAGMAS: Final = (
     "foreign_keys = ON",
     "cache_size = -32768",
     "journal_size_limit = 67108864",
-    # 16 MB: an order writes 60 pages to the log, many of them again and again.
-    "wal_autocheckpoint = 4000",
     "secure_delete = ON",  # an erased prompt is not left in what is free of the file
 )
 
