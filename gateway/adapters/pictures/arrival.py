@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ParamSpec
@@ -14,7 +15,6 @@ from typing import ParamSpec
 from gateway.adapters.pictures.decoders import Inspection
 from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread
 from gateway.adapters.pictures.drafts import Draft
-from gateway.adapters.pictures.threads import Threads
 from gateway.adapters.pictures.unfolding import codings_of, unfolded
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, PictureTooLarge
@@ -36,7 +36,7 @@ class Arrival:
     def __init__(
         self,
         scratch: Path,
-        writers: Threads,
+        writers: ThreadPoolExecutor,
         *,
         begin: Callable[[Draft], None],
         noted: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -135,8 +135,8 @@ class BodyUntilBroken:
         return chunk
 
 
-async def discarded(writers: Threads, draft: Draft) -> None:
+async def discarded(writers: ThreadPoolExecutor, draft: Draft) -> None:
     """Shielded: once begun it is done, even if the caller is cancelled a second time."""
     if draft.is_discarded:
         return
-    await asyncio.shield(writers.call(draft.discard))
+    await asyncio.shield(asyncio.get_running_loop().run_in_executor(writers, draft.discard))

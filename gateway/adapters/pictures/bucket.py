@@ -12,6 +12,7 @@ import asyncio
 import shlex
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,6 @@ from gateway.adapters.pictures.drafts import Draft, remove_abandoned
 from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.setting_aside import Bytes
 from gateway.adapters.pictures.sidecars import written_out
-from gateway.adapters.pictures.threads import Threads
 from gateway.core.buckets import MARKER, picture_key, provenance_key
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (
@@ -81,7 +81,7 @@ class BucketPictures:
         self._marker = BucketMarker(bucket)
         self._unkept = BucketUnkept(bucket, self._marker)
         self._trouble = StoreTrouble()
-        self._writers = Threads(4, name="pictures-write")
+        self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._intake = Intake(
             IntakeDeps(
                 scratch=scratch,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from gateway.adapters.pictures.cost import PAID, UNPAID, Cost
 from gateway.adapters.pictures.decoders import Decoders, Inspection
-from gateway.adapters.pictures.threads import Threads
 from gateway.core.picture_errors import StoreFull
 from gateway.process.shares import Shares
 
@@ -31,7 +31,7 @@ class Decoding:
     def __init__(self, cost: Cost, at_once: int, *, name: str) -> None:
         self._decoders = Decoders(cost)
         self._shares = Shares(at_once)
-        self._threads = Threads(at_once, name=name)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
 
     async def inspect(self, path: Path, *, team: str, max_pixels: int) -> Inspection:
         """What the picture is, once it is the team's turn.
@@ -41,7 +41,7 @@ class Decoding:
         await self._shares.take(team)
         call = partial(self._decoders.inspect, path, max_pixels=max_pixels)
         try:
-            work = self._threads.call(call)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, call)
         except BaseException:
             self._shares.give(team)
             raise

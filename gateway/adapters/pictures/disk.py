@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from gateway.adapters.pictures.threads import Threads
 from gateway.core.picture_errors import StoreFull
 
 P = ParamSpec("P")
@@ -23,14 +23,12 @@ BATCH_BYTES: Final = 256 * 1024
 
 
 async def in_thread(
-    pool: Threads | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    pool: ThreadPoolExecutor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Runs blocking work in a pool, None for the loop's own; translates what may be refused."""
-    call = partial(work, *args, **kwargs)
+    loop = asyncio.get_running_loop()
     try:
-        if pool is None:
-            return await asyncio.get_running_loop().run_in_executor(None, call)
-        return await pool.call(call)
+        return await loop.run_in_executor(pool, partial(work, *args, **kwargs))
     except (OSError, MemoryError) as error:
         raise StoreFull(f"the picture store cannot do it now: {error}") from error
 
@@ -44,7 +42,7 @@ def size_of(path: Path, root: int | None = None) -> int | None:
 
 
 async def pieces(
-    pool: Threads, path: Path, start: int = 0, stop: int | None = None
+    pool: ThreadPoolExecutor, path: Path, start: int = 0, stop: int | None = None
 ) -> AsyncGenerator[bytes]:
     """The file's bytes from `start` up to `stop`, read in threads of the pool."""
     at = start

@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, Sto
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.sidecars import written_out
-from gateway.adapters.pictures.threads import Threads
 from gateway.adapters.pictures.unproven import Unproven
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
@@ -48,8 +48,8 @@ class FolderPictures:
         self._trouble = StoreTrouble()
         # Apart from each other, so that a look-up for a cache hit waits neither for the disk to
         # sync nor for a decoder.
-        self._writers = Threads(4, name="pictures-write")
-        self._readers = Threads(2, name="pictures-read")
+        self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
         self._intake = Intake(
             IntakeDeps(
                 scratch=self._scratch,

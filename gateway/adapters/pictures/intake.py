@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,6 @@ from typing import Final
 from gateway.adapters.pictures.arrival import Arrival, BodyUntilBroken
 from gateway.adapters.pictures.decoding import for_paid, for_unpaid
 from gateway.adapters.pictures.drafts import Draft
-from gateway.adapters.pictures.threads import Threads
 from gateway.core.model import Picture
 from gateway.core.picture_errors import (
     ORDINARY,
@@ -67,7 +67,7 @@ class IntakeDeps:
     """`begin` makes a draft's file, where the store can be had at all; it blocks."""
 
     scratch: Path
-    writers: Threads
+    writers: ThreadPoolExecutor
     begin: Callable[[Draft], None]
     set_aside: SetAside
     trouble: StoreTrouble
