@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -38,7 +39,7 @@ class VendorAnswer:
         if self.body is None:
             return None
         try:
-            parsed = orjson.loads(self.body)
+            parsed = orjson.loads(self.body.removeprefix(BOM_UTF8))
             orjson.dumps(parsed)  # what is nested too deeply to be written down again is no task
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return None
@@ -117,7 +118,21 @@ def words(answer: VendorAnswer, problem: VendorProblem | None, prompt: str) -> s
     A prompt that it repeats is left out: it is erased with its pictures, and these words are not.
     """
     said = (problem.message if problem else "") or answer.text()[: 100 * WORDS]
-    return _without(_one_line(_without(said, prompt)), _one_line(prompt))[:WORDS]
+    return without(_one_line(without(said, prompt)), _one_line(prompt))[:WORDS]
+
+
+def without(text: str, prompt: str) -> str:
+    """A text of upstream's without the prompt, also where its characters are escaped, or where it
+    was cut."""
+    escaped = (orjson.dumps(prompt).decode()[1:-1], json.dumps(prompt)[1:-1])
+    for form in dict.fromkeys((prompt, *escaped)):
+        if not form:
+            continue
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "[prompt]", text)
+        start = form[:SHORTEST_PART]
+        while len(start) == SHORTEST_PART and (at := text.find(start)) >= 0:
+            text = f"{text[:at]}[prompt]{text[at + _alike(text[at:], form) :]}"
+    return text
 
 
 def _problem(source: Mapping[str, Any]) -> VendorProblem | None:
@@ -152,19 +167,6 @@ def _spelt(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
-
-
-def _without(text: str, prompt: str) -> str:
-    """The text without the prompt, also where its characters are escaped, or where it was cut."""
-    escaped = (orjson.dumps(prompt).decode()[1:-1], json.dumps(prompt)[1:-1])
-    for form in dict.fromkeys((prompt, *escaped)):
-        if not form:
-            continue
-        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "[prompt]", text)
-        start = form[:SHORTEST_PART]
-        while len(start) == SHORTEST_PART and (at := text.find(start)) >= 0:
-            text = f"{text[:at]}[prompt]{text[at + _alike(text[at:], form) :]}"
-    return text
 
 
 def _alike(text: str, other: str) -> int:

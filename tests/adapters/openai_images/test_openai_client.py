@@ -334,7 +334,7 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
     (answering(b"", 408), AnswerLost),
     (answering(b"", 307, Location="http://169.254.169.254/"), AnswerLost),
     (answering(b"", 407), NotNow),
-    (answering(error("rate_limit_exceeded")), NotNow),
+    (answering(error("rate_limit_exceeded")), AnswerLost),
     (answering(error("moderation_blocked")), Refused),
     (answering({"created": 1, "data": []}), AnswerLost),
     (answering({"created": 1}), AnswerLost),
