@@ -287,6 +287,25 @@ async def test_links_of_a_server_go_to_the_fetcher(tmp_path: Path) -> None:
         (None, {}, None),
         ({"input_tokens": 1, "output_tokens": 0}, {}, None),
         ({"input_tokens": 18, "output_tokens": 196}, {}, 5_970),
+        (
+            {
+                "input_tokens": 10,
+                "output_tokens": 196,
+                "input_tokens_details": {"text_tokens": 10**9},
+            },
+            {},
+            5_930,
+        ),
+        ({"input_tokens": 10, "output_tokens": 10**9}, {}, None),
+        (
+            {
+                "input_tokens": 10,
+                "output_tokens": 196,
+                "output_tokens_details": {"image_tokens": 0, "text_tokens": 196},
+            },
+            {},
+            None,
+        ),
     ],
 )
 async def test_the_bill(tmp_path: Path, usage: Any, more: dict[str, Any], cost: int | None) -> None:
