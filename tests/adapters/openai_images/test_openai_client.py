@@ -362,13 +362,52 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
     (answering(b"<html>"), AnswerLost),
     (answering(b"event: image_generation.partial_image\ndata: {}\n\n"), AnswerLost),
     (answering(json.dumps(pictures()).encode()[:-3]), AnswerLost),
-    (answering(pictures()).replace(b"Length: ", b"Length: 9"), AnswerLost),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"dat\r\n", AnswerLost),
     (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", AnswerLost),
     (b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(pictures()).encode()[:50], AnswerLost),
     (b"nonsense\r\n\r\n", AnswerLost),
     (hang_up, AnswerLost),
 ]  # fmt: skip
+
+
+PICTURES = json.dumps(pictures()).encode()
+CHUNK = b"%x\r\n%s\r\n" % (len(PICTURES), PICTURES)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ZIPPED = gzip.compress(PICTURES)
+WHOLE: list[Answer] = [
+    answering(pictures()).replace(b"Length: ", b"Length: 9"),
+    answering(PICTURES, Content_Length=str(len(PICTURES) + 2)).replace(b"Content-Length", b"X", 1),
+    CHUNKED + CHUNK,
+    CHUNKED + CHUNK + b"0",
+    CHUNKED + CHUNK + b"0\r\n",
+    CHUNKED + CHUNK.removesuffix(b"\r\n"),
+    CHUNKED + CHUNK + b"zz\r\n",
+    CHUNKED + b"%x\r\n%s" % (len(PICTURES) + 5, PICTURES),
+    answering(PICTURES + b"\n<!-- served by b2 -->"),
+    answering(b" " * 2_000_000 + PICTURES),
+    answering(b"\xef\xbb\xbf" + PICTURES),
+    answering(ZIPPED[:-4], Content_Encoding="gzip"),
+    b"HTTP/1.1 200 OK\r\n\r\n" + PICTURES,
+]
+
+
+@pytest.mark.parametrize("answer", WHOLE, ids=named)
+async def test_an_answer_that_is_whole_but_for_its_frame_is_delivered(
+    tmp_path: Path, answer: Answer
+) -> None:
+    event = await submit(answer, tmp_path)
+    assert isinstance(event, Delivered) and event.cost_usd_micros == 5_970
+    assert await bytes_of(event.links[0], tmp_path) == png()
+    async with client("http://unused.test", tmp_path) as one:
+        assert await one.recovered(RUN) == event
+
+
+@pytest.mark.parametrize("body", [PICTURES[:-1], PICTURES[:-40], b"{}", b'{"data":[]}', b""])
+async def test_an_answer_that_is_broken_off_is_lost(tmp_path: Path, body: bytes) -> None:
+    chunk = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+    event = await submit(CHUNKED + chunk, tmp_path)
+    assert isinstance(event, AnswerLost) and event.reason == "no answer: RemoteProtocolError"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("answer", "kind"), ERRORS, ids=named)
