@@ -20,6 +20,9 @@ import orjson
 WORDS: Final = 200
 """Characters of upstream's own words that are written down: enough to know what it meant."""
 
+MAX_READ: Final = 100 * WORDS
+"""Characters of a text that are looked through for a prompt."""
+
 SHORTEST_PART: Final = 12
 """So much of a prompt, repeated, is a part of it and no chance."""
 
@@ -117,13 +120,14 @@ def words(answer: VendorAnswer, problem: VendorProblem | None, prompt: str) -> s
 
     A prompt that it repeats is left out: it is erased with its pictures, and these words are not.
     """
-    said = (problem.message if problem else "") or answer.text()[: 100 * WORDS]
+    said = (problem.message if problem else "") or answer.text()
     return without(_one_line(without(said, prompt)), _one_line(prompt))[:WORDS]
 
 
 def without(text: str, prompt: str) -> str:
-    """A text of upstream's without the prompt, also where its characters are escaped, or where it
-    was cut."""
+    """The beginning of a text of upstream's, without the prompt, also where its characters are
+    escaped, or where it was cut."""
+    text = text[:MAX_READ]
     escaped = (orjson.dumps(prompt).decode()[1:-1], json.dumps(prompt)[1:-1])
     for form in dict.fromkeys((prompt, *escaped)):
         if not form:

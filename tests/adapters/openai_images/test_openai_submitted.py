@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import orjson
@@ -443,6 +444,17 @@ def test_the_prompt_is_left_out_of_what_is_written_down() -> None:
         400, of(None, "no 'a red bicycle in the rain' here"), prompt="a red bicycle in the rain"
     )
     assert isinstance(event, Refused) and event.words == "no '[prompt]' here"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "piece", ["a red bicycl ", "a model ", "model x ", "connection ", "reset "]
+)
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_no_message_makes_it_slow(status: int, piece: str) -> None:
+    start = time.perf_counter()
+    hear(status, of("x", piece * (1_000_000 // len(piece))), prompt="a red bicycle in the rain")
+    assert time.perf_counter() - start < 4
 
 
 WORDS = st.text(max_size=12) | st.sampled_from(
