@@ -135,6 +135,8 @@ def test_a_proxys_page_with_503(page: str, means: object) -> None:
         (said("read: connection reset by peer"), UNKNOWN),
         (said("Remote end closed connection without response"), UNKNOWN),
         (said("unexpected EOF"), UNKNOWN),
+        (said("Server closed for maintenance"), DECLINED),
+        (said("The quota is reset by midnight; aborted orders are free"), DECLINED),
         (said("context deadline exceeded"), UNKNOWN),
         (error(type="timeout_error"), UNKNOWN),
         ({**error("service_unavailable"), "id": "task-unified-7"}, UNKNOWN),
