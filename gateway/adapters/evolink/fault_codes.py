@@ -72,7 +72,6 @@ OUTCOME_OPEN: Final = frozenset(
         "request_in_progress",
     }
 )
-TIME_OUT: Final = re.compile(r"time_?d?_?out|deadline_exceeded")
 
 ABOUT_CONTENT: Final = BLOCKED | {"image_generation_user_error"}
 ABOUT_PARAMETERS: Final = ("invalid_", "unsupported_", "missing_")
@@ -141,12 +140,6 @@ ANSWER_WAS_LOST: Final = re.compile(
     r"|closed(?! for maintenance)"
 )
 """What the pages of others say, also with 503, that had sent it and then heard nothing."""
-
-LOST_BEHIND_IT: Final = re.compile(
-    r"(?i)time-?d?[ -]?out|disconnect|reset (reason|before)|fetch failed|read error"
-    r"|connection (was )?(reset|closed|terminat)"
-)
-"""The same in the words of a readable error: a relay that passes on what a proxy said to it."""
 
 # --- faults of tasks -----------------------------------------------------------------------------
 

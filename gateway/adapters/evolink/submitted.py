@@ -7,7 +7,7 @@ is unknown, and is never sent again under another key or to another route.
 | the answer | means |
 | --- | --- |
 | 2xx with a task id | accepted, whatever else it says: polls tell what became of it |
-| a code that says the outcome is open, or a time-out (but 408, 429) | unknown |
+| a code that says the outcome is open, or is one of `LOST_BEHIND_IT` (but 408, 429) | unknown |
 | 2xx with an `id` or `data` that cannot be read, or not now with the id of a task | unknown |
 | a code that says nobody took it, at any status (`NOBODY_TOOK_IT`, the settings' own) | not now |
 | 2xx with an error | as the status that the error's number, code or type stands for |
@@ -19,7 +19,7 @@ is unknown, and is never sent again under another key or to another route.
 | 408, 429 | not now, for any order |
 | 409 without a readable error, 499 (a proxy's word that its client left) | unknown |
 | other 4xx: its refusal of this request, but for a code of our key or balance | as it says |
-| 503 with a readable error, unless its words tell of a lost answer (`LOST_BEHIND_IT`) | not now |
+| 503 with a readable error, unless it tells of a lost answer (`was_lost`) | not now |
 | 503 with the page of a proxy that had nobody to ask (`NOBODY_THERE`) | not now, for any order |
 | 503 otherwise: some proxies say so when they lost the answer | unknown |
 | 521, 522, 523, 525, 526, 530 with the CDN's own signs | not now, for any order |
@@ -43,7 +43,6 @@ from gateway.adapters.evolink.fault_codes import (
     ANSWER_WAS_LOST,
     CLIENT_LEFT,
     CROWDED,
-    LOST_BEHIND_IT,
     NEVER_ARRIVED,
     NOBODY_THERE,
     NOBODY_TOOK_IT,
@@ -53,8 +52,8 @@ from gateway.adapters.evolink.fault_codes import (
     OUTCOME_OPEN,
     SAME_REQUEST_ELSEWHERE,
     STATUS_OF,
-    TIME_OUT,
 )
+from gateway.adapters.outbound.lost import LOST_BEHIND_IT, was_lost
 from gateway.adapters.outbound.said import VendorAnswer, VendorProblem, any_error, code_of, words
 from gateway.core.runs import docket
 from gateway.core.runs.events import (
@@ -105,7 +104,7 @@ def _meaning(
 ) -> Meaning:
     """The rows of the table from its second on."""
     code = code_of(problem.code) if problem else ""
-    late = bool(TIME_OUT.search(code)) and answer.status not in (408, 429)
+    late = bool(LOST_BEHIND_IT.search(code)) and answer.status not in (408, 429)
     if code in OUTCOME_OPEN or late:
         return Meaning.UNKNOWN
     if code in not_taken:
@@ -145,8 +144,7 @@ def _refused_by(status: int, problem: VendorProblem | None) -> Meaning:
 
 def _unavailable(answer: VendorAnswer, problem: VendorProblem | None) -> Meaning:
     if problem and not problem.bare:
-        lost = LOST_BEHIND_IT.search(problem.message)
-        doubtful = lost or problem.number not in (None, 503, 429)
+        doubtful = was_lost(problem) or problem.number not in (None, 503, 429)
         return Meaning.UNKNOWN if doubtful else Meaning.DECLINED
     said = "" if answer.json_object() is not None else answer.text()
     nobody = NOBODY_THERE.search(said) and not ANSWER_WAS_LOST.search(said)

@@ -12,17 +12,20 @@ go.
 | the same, which says that the pictures were made before, or comes after `SLOW_SECONDS` and does
   not say that the prompt was refused | failed, and it may be charged |
 | a quota code, also with 429; a model that is gone; Azure's block; 401 to 404 | we are down |
-| 429, a code of a crowd, 503 with a readable error | not now, for any order |
+| a code of a lost answer (`was_lost`), but with 429 | unknown |
+| 429, a code of a crowd | not now, for any order |
 | other 4xx with a code or `param` of a field; 413, 415, 422 | it does not fit |
 | other 4xx, but 408, 409, 499 | its refusal of the order |
-| 500 with a readable error within `SLOW_SECONDS` | not now |
-| 500 with a readable error after that | failed at the provider, and it may be charged |
+| 500, 503 with a readable error that tells of a lost answer, or has the number of one | unknown |
+| other 500, 503 with a readable error within `SLOW_SECONDS` | not now |
+| the same after that, also of a crowd | failed at the provider, and it may be charged |
 | 2xx with an error | as it would be with the status that its words stand for; but what is not about
-  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged; a failure
-  of the provider that comes sooner is unknown: somebody has said 200 to it |
+  content, and comes after `SLOW_SECONDS`, failed at the provider, and it may be charged; what comes
+  sooner, and would be sent again or elsewhere, is unknown: somebody has said 200 to it |
 | 2xx with neither; 3xx; 408, 409, 499; other 5xx; a page with 5xx | unknown |
 
 A page or an empty body with 4xx goes by its status: whoever says so has passed nothing on.
+That we are down is not read in a prompt that is repeated: one's words would close a route to all.
 """
 
 from __future__ import annotations
@@ -52,12 +55,14 @@ from gateway.adapters.openai_images.fault_codes import (
     STAGE_BY_CODE,
 )
 from gateway.adapters.openai_images.kind import NAME
+from gateway.adapters.outbound.lost import LOST_BEHIND_IT, was_lost
 from gateway.adapters.outbound.said import (
     VendorAnswer,
     VendorProblem,
     any_error,
     code_of,
     error_object,
+    without,
     words,
 )
 from gateway.core.runs.docket import Docket, written
@@ -76,6 +81,9 @@ SLOW_SECONDS: Final = 5.0
 """A failure that takes longer has had time for work that may be charged."""
 
 UNANSWERED: Final = frozenset({408, 409, 499})
+OPEN: Final = UNANSWERED | frozenset(range(501, 600)) - {503}
+"""What has these statuses, or passes one of them on as its code, may have been made."""
+
 DOWN: Final = frozenset({401, 402, 403, 404})
 MISFIT: Final = frozenset({413, 415, 422})
 
@@ -93,7 +101,9 @@ class Meant(Enum):
     UNKNOWN = "it may have been made"
 
 
-_FREE: Final = frozenset({Meant.DOWN, Meant.PASSING, Meant.MISFIT, Meant.REFUSED})
+_GOES_ON: Final = frozenset({Meant.DOWN, Meant.PASSING, Meant.MISFIT, Meant.BROKEN})
+"""It may be sent again, or to another route."""
+_FREE: Final = _GOES_ON | {Meant.REFUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +125,16 @@ def read_refusal(heard: Heard) -> SubmitEvent:
     answer = heard.answer
     parsed = answer.json_object()
     problem = _problem(parsed)
-    status = answer.status
-    if 200 <= status < 300:
-        status = 0 if problem is None else _stands_for(problem)
-    meant = _meant(status, problem, parsed)
+    own = without(problem.message, heard.prompt) if problem else ""
+    status, is_taken = answer.status, 200 <= answer.status < 300
+    if is_taken:
+        status = 0 if problem is None else _stands_for(problem, own)
+    meant = _meant(status, problem, parsed, own)
     if meant is Meant.CONTENT and heard.is_slow and _stage(parsed, problem) != INPUT_STAGE:
         meant = Meant.CONTENT_LATE
-    elif heard.is_slow and 200 <= answer.status < 300 and meant in _FREE:
+    elif heard.is_slow and (is_taken or answer.status >= 500) and meant in _FREE:
         meant = Meant.BROKEN  # it was taken, and worked on for as long
-    elif meant is Meant.BROKEN and 200 <= answer.status < 300 and not heard.is_slow:
+    elif is_taken and not heard.is_slow and meant in _GOES_ON:
         meant = Meant.UNKNOWN  # somebody has said 200 to it: that it was not taken is not certain
     return _event(meant, _Telling(heard, parsed, problem, status or answer.status))
 
@@ -131,24 +142,29 @@ def read_refusal(heard: Heard) -> SubmitEvent:
 # --- what it means -------------------------------------------------------------------------------
 
 
-def _meant(status: int, problem: VendorProblem | None, parsed: Mapping[str, Any] | None) -> Meant:
+def _meant(
+    status: int, problem: VendorProblem | None, parsed: Mapping[str, Any] | None, own: str
+) -> Meant:
+    """`own` is its message without the prompt."""
     if status < 400 or status in UNANSWERED:
         return Meant.UNKNOWN
     if problem is None:
         return _by_status(status)
     code, kind = code_of(problem.code), code_of(problem.kind)
-    if BLOCKED.search(problem.message):
+    if BLOCKED.search(own):
         return Meant.DOWN
-    if _is_about_content(problem, code):
+    if _is_about_content(problem, own):
         late = _stage(parsed, problem) == OUTPUT_STAGE or OUTPUT_WORDS.search(problem.message)
         return Meant.CONTENT_LATE if late else Meant.CONTENT
     if status >= 500:
-        return _broken(status, code)
+        return _broken(status, problem)
+    if status != 429 and LOST_BEHIND_IT.search(code):
+        return Meant.UNKNOWN
     if {code, kind} & OUR_BALANCE:
         return Meant.DOWN
     if status == 429 or code in CROWDED:
         return Meant.PASSING
-    if status in DOWN or code in OUR_KEY or _is_about_the_model(problem):
+    if status in DOWN or code in OUR_KEY or _is_about_the_model(problem, own):
         return Meant.DOWN
     is_field = bool(ABOUT_A_FIELD.match(code)) or problem.param is not None
     return Meant.MISFIT if is_field or status in MISFIT else Meant.REFUSED
@@ -165,24 +181,27 @@ def _by_status(status: int) -> Meant:
     return Meant.MISFIT if status in MISFIT else Meant.REFUSED
 
 
-def _broken(status: int, code: str) -> Meant:
-    if status == 503 or (status == 500 and code in CROWDED):
-        return Meant.PASSING
-    return Meant.BROKEN if status == 500 else Meant.UNKNOWN
+def _broken(status: int, problem: VendorProblem) -> Meant:
+    """For a readable error; its number may be the status that was heard from further on."""
+    if was_lost(problem) or {status, problem.number} & OPEN:
+        return Meant.UNKNOWN
+    is_crowd = status == 503 or code_of(problem.code) in CROWDED
+    return Meant.PASSING if is_crowd else Meant.BROKEN
 
 
-def _is_about_content(problem: VendorProblem, code: str) -> bool:
+def _is_about_content(problem: VendorProblem, own: str) -> bool:
+    code = code_of(problem.code)
     if code in ABOUT_CONTENT:
         return True
     told_apart = bool(problem.code) and problem.number is None
     by_words = not told_apart or code == CONTENT_KIND
     about = bool(CONTENT_WORDS.search(problem.message))
     of_no_field = code_of(problem.kind) == CONTENT_KIND and problem.param is None
-    return by_words and (about or (of_no_field and not MODEL_GONE.search(problem.message)))
+    return by_words and (about or (of_no_field and not MODEL_GONE.search(own)))
 
 
-def _is_about_the_model(problem: VendorProblem) -> bool:
-    return problem.param == "model" or bool(MODEL_GONE.search(problem.message))
+def _is_about_the_model(problem: VendorProblem, own: str) -> bool:
+    return problem.param == "model" or (problem.param is None and bool(MODEL_GONE.search(own)))
 
 
 def _stage(parsed: Mapping[str, Any] | None, problem: VendorProblem | None) -> str:
@@ -195,16 +214,16 @@ def _stage(parsed: Mapping[str, Any] | None, problem: VendorProblem | None) -> s
     return STAGE_BY_CODE.get(code_of(problem.code), "") if problem else ""
 
 
-def _stands_for(problem: VendorProblem) -> int:
+def _stands_for(problem: VendorProblem, own: str) -> int:
     """The status that an error in a 200 would have had; 0 where it says nothing known."""
     if problem.number is not None:
         return problem.number if 400 <= problem.number < 600 else 0
     code, kind = code_of(problem.code), code_of(problem.kind)
-    if _is_about_content(problem, code):
+    if _is_about_content(problem, own):
         return 400
     if {code, kind} & OUR_BALANCE:
         return 429
-    if code in OUR_KEY or _is_about_the_model(problem):
+    if code in OUR_KEY or _is_about_the_model(problem, own):
         return 403
     if {code, kind} & CROWDED or CROWD_WORDS.search(problem.message):
         return 429

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -202,8 +202,8 @@ class OpenAIClient:
         most = run.n * _as_base64(self._deps.picture_limit_bytes()) + MORE_THAN_PICTURES
         headers = used_headers(response.headers, self._mask)
         await in_thread(partial(arriving.head, response.status_code, headers, call.rates))
-        size, batch = 0, bytearray()
-        async for chunk in response.aiter_bytes():
+        size, batch, body = 0, bytearray(), _Body(response)
+        async for chunk in body.pieces():
             size += len(chunk)
             if size > most:
                 return AnswerLost(f"the answer has more than {most} bytes", heard=True)
@@ -220,10 +220,12 @@ class OpenAIClient:
         if found := delivered(run, spooled, call.rates):
             return found
         await self.forget(run)  # nothing in it will ever be a picture
+        if body.broken_off is not None:
+            raise body.broken_off
         if spooled.answer is None:
             return AnswerLost(f"the answer cannot be read: {spooled.trouble}", heard=True)
-        body = json.dumps(spooled.answer.said).encode()
-        answer = VendorAnswer(spooled.status, body, spooled.headers)
+        said = json.dumps(spooled.answer.said).encode()
+        answer = VendorAnswer(spooled.status, said, spooled.headers)
         return self._heard(run, answer, seconds)
 
     def _heard(self, run: Run, answer: VendorAnswer, seconds: float) -> SubmitEvent:
@@ -237,6 +239,22 @@ class OpenAIClient:
             await self._spool.remove_references(run)
         except OSError:
             return  # the sweep comes by again
+
+
+class _Body:
+    """An answer's body as far as it comes. What was `broken_off` may be whole all the same, when
+    only its last chunk, or bytes that there never were, did not come."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.broken_off: httpx.HTTPError | None = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._response.aiter_bytes():
+                yield piece
+        except httpx.HTTPError as error:
+            self.broken_off = error
 
 
 _SENDING: Final = frozenset(

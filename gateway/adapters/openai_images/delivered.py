@@ -36,7 +36,8 @@ def delivered(
         for index, one in enumerate(answer.pictures)
     ]
     body = orjson.loads(run.request)
-    tokens = counted(answer.said, references=bool(body.get("image_urls")))
+    pictures = max(run.n, len(links))
+    tokens = counted(answer.said, references=bool(body.get("image_urls")), pictures=pictures)
     docket = Docket(
         NAME,
         at_work=True,

@@ -128,5 +128,8 @@ ABOUT_A_FIELD: Final = re.compile(
 """Beginnings of codes that say that a field, or its value, is not for this model or server."""
 
 MODEL_GONE: Final = re.compile(
-    r"(?i)\bmodel\b.{0,200}(does not exist|deprecated|retired|shut down)"
+    r"(?i)\bmodel:? ([`'\"]?[\w./:@-]{1,128}[`'\"]? )?(\([^()]{1,128}\) )?"
+    r"(does not exist|(is|was|has been) (deprecated|retired|shut down))"
 )
+"""What is said right after the model or its name: "a model who is long retired" may be in a
+picture."""

@@ -2,13 +2,16 @@
 
 A body may be a hundred megabytes of base64 in a few texts. It is gone through once, in blocks: of
 each text only the place is noted, and its number stands for it in what is parsed. Nothing here
-searches with a pattern, so that no body makes it slow.
+searches with a pattern, so that no body makes it slow. What follows the JSON, whatever it is, takes
+nothing from it, for what is in it is paid; nor do blanks before it, which some send to be waited
+for.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +23,7 @@ MAX_TEXTS: Final = 20_000
 MAX_ESCAPED_QUOTES: Final = 1_000_000
 """Each is a step of Python's; no base64 has any."""
 
-MARK: Final = b"\xef\xbb\xbf"
+BEFORE: Final = b" \t\r\n" + BOM_UTF8
 """What some servers put before their JSON."""
 
 
@@ -51,10 +54,16 @@ class Outline:
 
 def outlined(blocks: Iterable[bytes], offset: int = 0) -> Outline:
     """The outline of the JSON in these blocks, which begin at `offset`. Raises `Unreadable`."""
-    walk = _Walk(offset)
-    for block in blocks:
-        walk.through(block)
-    return Outline(walk.parsed(), tuple(walk.spans))
+    walk, too_much = _Walk(offset), None
+    try:
+        for block in blocks:
+            walk.through(block)
+    except Unreadable as error:
+        too_much = error  # it may follow the JSON
+    try:
+        return Outline(walk.parsed(), tuple(walk.spans))
+    except Unreadable as error:
+        raise too_much or error from None
 
 
 class _Walk:
@@ -77,8 +86,10 @@ class _Walk:
     def _outside(self, block: bytes, at: int) -> int:
         """Up to where a text begins, or to the end."""
         quote = block.find(b'"', at)
-        self._structure += block[at : len(block) if quote < 0 else quote]
+        piece = block[at : len(block) if quote < 0 else quote]
+        self._structure += piece if self._structure else piece.lstrip(BEFORE)
         if len(self._structure) > MAX_STRUCTURE:
+            del self._structure[MAX_STRUCTURE:]
             raise Unreadable("too much that is no text")
         if quote < 0:
             return len(block)
@@ -110,13 +121,12 @@ class _Walk:
         self._start = None
 
     def parsed(self) -> Any:
-        if self._start is not None:
-            raise Unreadable("it ends within a text")
+        """The JSON at the beginning. A text that has no end is not in the structure."""
         try:
-            structure = bytes(self._structure).removeprefix(MARK).decode("ascii")
-            return json.loads(structure, parse_float=_finite, parse_constant=_nothing)
+            return _JSON.raw_decode(self._structure.decode("ascii", "replace"))[0]
         except (ValueError, RecursionError) as error:
-            raise Unreadable(f"no JSON: {error}") from None
+            cut = "it ends within a text" if self._start is not None else f"no JSON: {error}"
+            raise Unreadable(cut) from None
 
 
 def _finite(text: str) -> float | None:
@@ -126,3 +136,6 @@ def _finite(text: str) -> float | None:
 
 def _nothing(_: str) -> None:
     """What JSON does not know (NaN, Infinity) says nothing, and spoils nothing else."""
+
+
+_JSON: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_nothing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,9 @@ import orjson
 
 WORDS: Final = 200
 """Characters of upstream's own words that are written down: enough to know what it meant."""
+
+MAX_READ: Final = 100 * WORDS
+"""Characters of a text that are looked through for a prompt."""
 
 SHORTEST_PART: Final = 12
 """So much of a prompt, repeated, is a part of it and no chance."""
@@ -38,7 +42,7 @@ class VendorAnswer:
         if self.body is None:
             return None
         try:
-            parsed = orjson.loads(self.body)
+            parsed = orjson.loads(self.body.removeprefix(BOM_UTF8))
             orjson.dumps(parsed)  # what is nested too deeply to be written down again is no task
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return None
@@ -116,8 +120,23 @@ def words(answer: VendorAnswer, problem: VendorProblem | None, prompt: str) -> s
 
     A prompt that it repeats is left out: it is erased with its pictures, and these words are not.
     """
-    said = (problem.message if problem else "") or answer.text()[: 100 * WORDS]
-    return _without(_one_line(_without(said, prompt)), _one_line(prompt))[:WORDS]
+    said = (problem.message if problem else "") or answer.text()
+    return without(_one_line(without(said, prompt)), _one_line(prompt))[:WORDS]
+
+
+def without(text: str, prompt: str) -> str:
+    """The beginning of a text of upstream's, without the prompt, also where its characters are
+    escaped, or where it was cut."""
+    text = text[:MAX_READ]
+    escaped = (orjson.dumps(prompt).decode()[1:-1], json.dumps(prompt)[1:-1])
+    for form in dict.fromkeys((prompt, *escaped)):
+        if not form:
+            continue
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "[prompt]", text)
+        start = form[:SHORTEST_PART]
+        while len(start) == SHORTEST_PART and (at := text.find(start)) >= 0:
+            text = f"{text[:at]}[prompt]{text[at + _alike(text[at:], form) :]}"
+    return text
 
 
 def _problem(source: Mapping[str, Any]) -> VendorProblem | None:
@@ -152,19 +171,6 @@ def _spelt(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
-
-
-def _without(text: str, prompt: str) -> str:
-    """The text without the prompt, also where its characters are escaped, or where it was cut."""
-    escaped = (orjson.dumps(prompt).decode()[1:-1], json.dumps(prompt)[1:-1])
-    for form in dict.fromkeys((prompt, *escaped)):
-        if not form:
-            continue
-        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "[prompt]", text)
-        start = form[:SHORTEST_PART]
-        while len(start) == SHORTEST_PART and (at := text.find(start)) >= 0:
-            text = f"{text[:at]}[prompt]{text[at + _alike(text[at:], form) :]}"
-    return text
 
 
 def _alike(text: str, other: str) -> int:

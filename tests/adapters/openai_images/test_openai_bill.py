@@ -10,7 +10,7 @@ from core_samples import STEADY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters.openai_images.bill import counted, worth
+from gateway.adapters.openai_images.bill import MOST_IN, MOST_OUT, counted, worth
 from gateway.core.kinds import Rates
 from gateway.core.runs.docket import Tokens
 
@@ -70,10 +70,38 @@ def test_a_bill_is_exact_and_rounded_up_once(
         ({"input_tokens": 18, "output_tokens": 196,
           "output_tokens_details": details(None, "x")}, False, Tokens(18, 0, 196)),
         ({"input_tokens": 0, "output_tokens": 1}, False, Tokens(0, 0, 1)),
+        ({"input_tokens": 18, "output_tokens": 196,
+          "output_tokens_details": {"text_tokens": 20}}, False, Tokens(18, 0, 176, 20)),
+        ({"input_tokens": MOST_IN, "output_tokens": MOST_OUT}, False,
+         Tokens(MOST_IN, 0, MOST_OUT)),
     ],
 )  # fmt: skip
 def test_usage_is_read(usage: Any, references: bool, tokens: Tokens) -> None:
-    assert counted({"usage": usage}, references=references) == tokens
+    assert counted({"usage": usage}, references=references, pictures=1) == tokens
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [details(10**9, 0), details(0, 10**9), details(10**30, 1), details(19, 0), details(10, 9),
+     details(-1, 19), details(18.5, 19), details("18", 19), details(None, 19), details(True, 19)],
+    ids=str,
+)  # fmt: skip
+def test_details_that_do_not_fit_their_sum_are_not_told(wrong: Any) -> None:
+    coming = {"input_tokens": 18, "input_tokens_details": wrong, "output_tokens": 196}
+    found = counted({"usage": coming}, references=False, pictures=1)
+    assert found == Tokens(18, 0, 196)
+    found = counted({"usage": coming}, references=True, pictures=1)
+    assert found == Tokens(0, 18, 196)
+    going = {"input_tokens": 18, "output_tokens": 18, "output_tokens_details": wrong}
+    found = counted({"usage": going}, references=False, pictures=1)
+    assert found == Tokens(18, 0, 18)
+
+
+def test_each_picture_may_take_as_much() -> None:
+    usage = {"input_tokens": 18, "output_tokens": 3 * MOST_OUT}
+    assert counted({"usage": usage}, references=False, pictures=2) is None
+    found = counted({"usage": usage}, references=False, pictures=3)
+    assert found == Tokens(18, 0, 3 * MOST_OUT)
 
 
 @pytest.mark.parametrize(
@@ -83,16 +111,23 @@ def test_usage_is_read(usage: Any, references: bool, tokens: Tokens) -> None:
         {"input_tokens": 18, "output_tokens": 0}, {"input_tokens": -1, "output_tokens": 5},
         {"input_tokens": 18, "output_tokens": 196.5}, {"input_tokens": True, "output_tokens": 1},
         {"input_tokens": 1, "output_tokens": 10**12}, {"input_tokens": "18", "output_tokens": 1},
+        {"input_tokens": 1, "output_tokens": MOST_OUT + 1},
+        {"input_tokens": 1, "output_tokens": -1},
+        {"input_tokens": MOST_IN + 1, "output_tokens": 1},
+        {"input_tokens": 10, "output_tokens": 196, "output_tokens_details": details(196, 0)},
+        {"input_tokens": 10, "output_tokens": 196, "output_tokens_details": details(195, 0)},
+        {"input_tokens": 10, "output_tokens": 196, "output_tokens_details": details(196, -5)},
+        {"input_tokens": 10, "output_tokens": 196, "output_tokens_details": details(196, None)},
     ],
 )  # fmt: skip
 def test_usage_that_counts_no_picture_is_none(usage: Any) -> None:
     """So nothing is ever settled at zero for pictures that came."""
-    assert counted({"usage": usage}, references=False) is None
-    assert counted({}, references=False) is None
+    assert counted({"usage": usage}, references=False, pictures=1) is None
+    assert counted({}, references=False, pictures=1) is None
 
 
 @STEADY
-@given(COUNTS, COUNTS, COUNTS, COUNTS, st.booleans())
+@given(st.integers(0, MOST_IN // 2), st.integers(0, MOST_IN // 2), COUNTS, COUNTS, st.booleans())
 def test_a_true_report_is_read_as_it_is(
     text: int, image: int, made: int, said: int, references: bool
 ) -> None:
@@ -102,5 +137,5 @@ def test_a_true_report_is_read_as_it_is(
         "output_tokens": made + said + 1,
         "output_tokens_details": details(said, made + 1),
     }
-    tokens = counted({"usage": usage}, references=references)
+    tokens = counted({"usage": usage}, references=references, pictures=30)
     assert tokens == Tokens(text, image, made + 1, said)

@@ -287,6 +287,25 @@ async def test_links_of_a_server_go_to_the_fetcher(tmp_path: Path) -> None:
         (None, {}, None),
         ({"input_tokens": 1, "output_tokens": 0}, {}, None),
         ({"input_tokens": 18, "output_tokens": 196}, {}, 5_970),
+        (
+            {
+                "input_tokens": 10,
+                "output_tokens": 196,
+                "input_tokens_details": {"text_tokens": 10**9},
+            },
+            {},
+            5_930,
+        ),
+        ({"input_tokens": 10, "output_tokens": 10**9}, {}, None),
+        (
+            {
+                "input_tokens": 10,
+                "output_tokens": 196,
+                "output_tokens_details": {"image_tokens": 0, "text_tokens": 196},
+            },
+            {},
+            None,
+        ),
     ],
 )
 async def test_the_bill(tmp_path: Path, usage: Any, more: dict[str, Any], cost: int | None) -> None:
@@ -334,7 +353,7 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
     (answering(b"", 408), AnswerLost),
     (answering(b"", 307, Location="http://169.254.169.254/"), AnswerLost),
     (answering(b"", 407), NotNow),
-    (answering(error("rate_limit_exceeded")), NotNow),
+    (answering(error("rate_limit_exceeded")), AnswerLost),
     (answering(error("moderation_blocked")), Refused),
     (answering({"created": 1, "data": []}), AnswerLost),
     (answering({"created": 1}), AnswerLost),
@@ -343,13 +362,52 @@ ERRORS: list[tuple[Answer, type[Any]]] = [
     (answering(b"<html>"), AnswerLost),
     (answering(b"event: image_generation.partial_image\ndata: {}\n\n"), AnswerLost),
     (answering(json.dumps(pictures()).encode()[:-3]), AnswerLost),
-    (answering(pictures()).replace(b"Length: ", b"Length: 9"), AnswerLost),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"dat\r\n", AnswerLost),
     (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", AnswerLost),
     (b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(pictures()).encode()[:50], AnswerLost),
     (b"nonsense\r\n\r\n", AnswerLost),
     (hang_up, AnswerLost),
 ]  # fmt: skip
+
+
+PICTURES = json.dumps(pictures()).encode()
+CHUNK = b"%x\r\n%s\r\n" % (len(PICTURES), PICTURES)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ZIPPED = gzip.compress(PICTURES)
+WHOLE: list[Answer] = [
+    answering(pictures()).replace(b"Length: ", b"Length: 9"),
+    answering(PICTURES, Content_Length=str(len(PICTURES) + 2)).replace(b"Content-Length", b"X", 1),
+    CHUNKED + CHUNK,
+    CHUNKED + CHUNK + b"0",
+    CHUNKED + CHUNK + b"0\r\n",
+    CHUNKED + CHUNK.removesuffix(b"\r\n"),
+    CHUNKED + CHUNK + b"zz\r\n",
+    CHUNKED + b"%x\r\n%s" % (len(PICTURES) + 5, PICTURES),
+    answering(PICTURES + b"\n<!-- served by b2 -->"),
+    answering(b" " * 2_000_000 + PICTURES),
+    answering(b"\xef\xbb\xbf" + PICTURES),
+    answering(ZIPPED[:-4], Content_Encoding="gzip"),
+    b"HTTP/1.1 200 OK\r\n\r\n" + PICTURES,
+]
+
+
+@pytest.mark.parametrize("answer", WHOLE, ids=named)
+async def test_an_answer_that_is_whole_but_for_its_frame_is_delivered(
+    tmp_path: Path, answer: Answer
+) -> None:
+    event = await submit(answer, tmp_path)
+    assert isinstance(event, Delivered) and event.cost_usd_micros == 5_970
+    assert await bytes_of(event.links[0], tmp_path) == png()
+    async with client("http://unused.test", tmp_path) as one:
+        assert await one.recovered(RUN) == event
+
+
+@pytest.mark.parametrize("body", [PICTURES[:-1], PICTURES[:-40], b"{}", b'{"data":[]}', b""])
+async def test_an_answer_that_is_broken_off_is_lost(tmp_path: Path, body: bytes) -> None:
+    chunk = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+    event = await submit(CHUNKED + chunk, tmp_path)
+    assert isinstance(event, AnswerLost) and event.reason == "no answer: RemoteProtocolError"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("answer", "kind"), ERRORS, ids=named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import orjson
@@ -79,15 +80,40 @@ DOWN: list[tuple[int, Any]] = [
     *((429, of(code, type="insufficient_quota")) for code in sorted(OUR_BALANCE)),
     (429, of(None, type="insufficient_quota")),
     (400, of("billing_hard_limit_reached", "Billing hard limit has been reached", type=USER)),
-    (200, of("invalid_api_key")),
-    (200, of("credit_balance_exhausted")),
-    (200, of(401)),
+    (400, of(None, "Model: gpt-image-1 was shut down on 2026-10-23")),
+    (422, {"detail": "The model `gpt-image-1` (ours) is retired."}),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), DOWN, ids=lambda value: str(value)[:70])
 def test_a_route_that_is_down(status: int, body: Any) -> None:
-    assert isinstance(hear(status, body, slow=status != 200), CredentialsRefused)
+    assert isinstance(hear(status, body), CredentialsRefused)
+
+
+OLD_MODEL = "portrait of a fashion model who is long retired"
+NO_SUCH = "Saint Cecilia. The model `gpt-image-2` does not exist, so paint her from memory"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize(
+    ("status", "body", "prompt"),
+    [
+        (422, {"detail": f"cannot draw: {OLD_MODEL}"}, OLD_MODEL),
+        (422, {"detail": "cannot draw: a model who is long retired"}, "x"),
+        (422, {"detail": [{"msg": f"bad prompt {NO_SUCH}"}]}, NO_SUCH),
+        (422, {"detail": "a model, deprecated by fashion, that was shut down"}, "x"),
+        (422, {"detail": f"cut: {NO_SUCH[:60]}"}, NO_SUCH),
+        (400, of("invalid_value", "The model is retired, says the prompt", param="prompt"), "x"),
+        (400, of(None, f"no: {json.dumps(NO_SUCH)}"), NO_SUCH),
+        (400, of(None, f"no: {OLD_MODEL}", type=USER), OLD_MODEL),
+        (400, of(None, f"no: {BLOCK}"), BLOCK),
+    ],
+)
+def test_words_of_a_prompt_close_no_route(
+    status: int, body: Any, prompt: str, *, slow: bool
+) -> None:
+    """The next order has other words."""
+    assert not isinstance(hear(status, body, slow=slow, prompt=prompt), CredentialsRefused)
 
 
 CONTENT: list[tuple[int, Any]] = [
@@ -190,13 +216,12 @@ MISFITS: list[tuple[int, Any]] = [
     (415, b""),
     (422, {"detail": [{"loc": ["body", "size"], "msg": "bad size"}]}),
     (422, {"detail": "size"}),
-    (200, of("unknown_parameter")),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), MISFITS, ids=lambda value: str(value)[:70])
 def test_what_does_not_fit_goes_on_and_says_nothing_of_the_route(status: int, body: Any) -> None:
-    event = hear(status, body, slow=status != 200)
+    event = hear(status, body)
     assert isinstance(event, NotNow) and event.its_own and event.why is Why.MISFIT
 
 
@@ -209,19 +234,24 @@ PASSING: list[tuple[int, Any]] = [
     (503, of("server_is_overloaded", type="service_unavailable_error")),
     (503, of(None, "busy")),
     (503, {"detail": "overloaded"}),
+    (503, of("503", "Service Unavailable")),
+    (503, of(None, "The limit resets at noon")),
+    (503, of(None, "connection refused")),
     (500, of("server_is_overloaded")),
-    (200, of("rate_limit_exceeded")),
-    (200, of(None, "Rate limit reached for gpt-image-2")),
-    (200, of(429)),
-    (200, of("503")),
-    (200, {"error": "rate_limit_exceeded"}),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), PASSING, ids=lambda value: str(value)[:70])
 def test_not_now_for_any_order(status: int, body: Any) -> None:
-    event = hear(status, body, slow=status != 200)
+    event = hear(status, body, slow=status < 500)
     assert isinstance(event, NotNow) and not event.its_own and event.why is Why.PASSING
+
+
+@pytest.mark.parametrize(("status", "body"), [one for one in PASSING if one[0] >= 500], ids=str)
+def test_a_crowd_that_is_told_of_late_may_be_charged(status: int, body: Any) -> None:
+    """Whoever says so after seconds may have begun."""
+    event = hear(status, body, slow=True)
+    assert isinstance(event, TaskFailed) and event.charged and event.is_providers
 
 
 @pytest.mark.parametrize(
@@ -246,31 +276,112 @@ BROKEN: list[tuple[int, Any]] = [
     (500, of("server_error", "retry; request id req_1", type="server_error")),
     (500, of(None, type=REQUEST)),
     (500, {"error": {"message": "m"}}),
-    (200, of("server_error")),
-    (200, of("image_generation_failed", type="image_generation_server_error")),
 ]
 
 
 @pytest.mark.parametrize(("status", "body"), BROKEN, ids=lambda value: str(value)[:70])
 def test_a_failure_may_be_charged_when_it_was_slow(status: int, body: Any) -> None:
     fast = hear(status, body, slow=False)
-    if status == 200:
-        assert isinstance(fast, AnswerLost), "it may have been taken, and is not sent again"
-    else:
-        assert isinstance(fast, NotNow) and fast.why is Why.DECLINED and not fast.its_own
+    assert isinstance(fast, NotNow) and fast.why is Why.DECLINED and not fast.its_own
     slow = hear(status, body, slow=True, x_request_id="req_1")
     assert isinstance(slow, TaskFailed) and slow.charged and slow.is_providers
     kept = docket.read(slow.task)
     assert kept.kind == "openai" and kept.request_id == "req_1" and kept.said == body
 
 
+IN_A_200: list[Any] = [
+    of("invalid_api_key"),
+    of("credit_balance_exhausted"),
+    of(401),
+    of("404", "Resource not found"),
+    of("organization_not_verified", VERIFY),
+    of(None, "The model `gpt-image-1` has been deprecated"),
+    of("Forbidden", BLOCK),
+    of("unknown_parameter"),
+    of("invalid_value", param="size"),
+    of(422),
+    of("rate_limit_exceeded"),
+    of(None, "Rate limit reached for gpt-image-2"),
+    of(429),
+    of("503"),
+    {"error": "rate_limit_exceeded"},
+    {"code": 429, "msg": "slow down"},
+    of("server_error"),
+    of("image_generation_failed", type="image_generation_server_error"),
+]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("body", IN_A_200, ids=str)
+def test_an_error_in_a_200_goes_nowhere_else(status: int, body: Any) -> None:
+    """Whoever says 200 has taken the order: that nothing was made is not certain, and after so long
+    it was worked on."""
+    fast = hear(status, body, slow=False)
+    assert isinstance(fast, AnswerLost) and fast.heard
+    slow = hear(status, body, slow=True)
+    assert isinstance(slow, TaskFailed) and slow.charged and not slow.is_free
+
+
+LOST = [
+    "upstream connect error or disconnect/reset before headers. "
+    "reset reason: connection termination",
+    "Backend request timed out after 230000 ms",
+    "litellm.InternalServerError: Connection reset by peer while reading the response",
+    "litellm.Timeout: Connection timed out after None seconds.",
+    "do request failed: Post https://a.test: context deadline exceeded",
+    "stream reset by the server",
+    "read tcp 10.0.0.1: read: connection reset by peer",
+    "Error: socket hang up",
+    "connect ETIMEDOUT; read ECONNRESET",
+    "unexpected EOF",
+    "Server disconnected without sending a response.",
+    "peer closed connection without sending complete message body (incomplete chunked read)",
+    "Remote end closed connection without response",
+    "upstream prematurely closed connection while reading response header",
+    "[Errno 32] Broken pipe",
+    "The operation was aborted",
+    "The backend did not respond",
+    "litellm.APIConnectionError: Connection error.",
+]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("message", LOST)
+def test_a_lost_answer_told_in_words_is_unknown(status: int, message: str, *, slow: bool) -> None:
+    """A relay passes on what its proxy, its balancer or its library has said to it."""
+    bodies = (
+        of(str(status), message),
+        of("server_is_overloaded", message, type="server_error"),
+        of("ServiceUnavailable", message),
+        {"detail": message},
+        {"error": message},
+        {"code": status, "msg": message},
+    )
+    for body in bodies:
+        assert isinstance(hear(status, body, slow=slow), AnswerLost), body
+    said = {"error": {"message": message, "code": status}}
+    assert isinstance(hear(status, said, slow=slow, prompt=message), AnswerLost)
+
+
+@pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize(
-    "body", [body for status, body in (*DOWN, *PASSING, *MISFITS) if status == 200], ids=str
+    ("status", "body"),
+    [
+        (503, of("504", "words")),
+        (500, of(524)),
+        (500, of("502", "Bad Gateway")),
+        (500, of("408")),
+        (503, of("gateway_timeout")),
+        (500, of(None, type="timeout_error")),
+        (500, of("DEADLINE_EXCEEDED")),
+        (400, of("upstream_timeout")),
+        (404, of("request_timed_out")),
+        (422, of("connection_reset")),
+    ],
 )
-def test_an_error_in_a_200_may_be_charged_when_it_was_slow(body: Any) -> None:
-    """Whoever says 200 has taken the order; for so long it was worked on."""
-    event = hear(200, body, slow=True)
-    assert isinstance(event, TaskFailed) and event.charged and not event.is_free
+def test_a_lost_answer_told_by_a_code_is_unknown(status: int, body: Any, *, slow: bool) -> None:
+    assert isinstance(hear(status, body, slow=slow), AnswerLost)
 
 
 UNKNOWN: list[tuple[int, Any]] = [
@@ -319,11 +430,31 @@ def test_another_refusal_is_final_too(status: int, body: Any) -> None:
     assert json.loads(event.body)["error"]["message"] == event.message != ""
 
 
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n "])
+def test_a_mark_before_the_json_hides_nothing(mark: bytes) -> None:
+    event = hear(400, mark + orjson.dumps(of("moderation_blocked", "no", type=USER)), slow=False)
+    assert isinstance(event, Refused) and (event.code, event.message) == (
+        "moderation_blocked",
+        "no",
+    )
+
+
 def test_the_prompt_is_left_out_of_what_is_written_down() -> None:
     event = hear(
         400, of(None, "no 'a red bicycle in the rain' here"), prompt="a red bicycle in the rain"
     )
     assert isinstance(event, Refused) and event.words == "no '[prompt]' here"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "piece", ["a red bicycl ", "a model ", "model x ", "connection ", "reset "]
+)
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_no_message_makes_it_slow(status: int, piece: str) -> None:
+    start = time.perf_counter()
+    hear(status, of("x", piece * (1_000_000 // len(piece))), prompt="a red bicycle in the rain")
+    assert time.perf_counter() - start < 4
 
 
 WORDS = st.text(max_size=12) | st.sampled_from(

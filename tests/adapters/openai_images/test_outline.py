@@ -139,7 +139,8 @@ def test_the_key_is_masked_and_long_texts_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b" ", b"null", b"[]", b'"x"', b"{} {}", b'{"a":1}x', b"{'a':1}", b"<html>", b'{"a":1e}',
+    [b"", b" ", b"null", b"[]", b'"x"', b"x{}", b"{'a':1}", b'{"a":1', b'{"a":"}"',
+     b'{"a":1,}{}', b"{" + b"\xef\xbb\xbf" + b"}", b"[]{}", b"<html>", b'{"a":1e}',
      b"data: {}\n\n", b'{"a":' * 50 + b"1" + b"}" * 50, b'{"a":' * 5000 + b"1" + b"}" * 5000,
      b"{" + b" " * 1_100_000 + b"}", b"[" + b'"",' * 20_001 + b'""]',
      b'{"a":"' + b'\\"' * 1_000_001,
@@ -157,6 +158,42 @@ def test_what_is_almost_json_is_read_all_the_same() -> None:
     said = read(body).said
     assert said["a"] is None and said["c"] is None and said["d"] == "a\nb"
     said["b"].encode()
+
+
+AFTER = [
+    b"{}", b" {}", b"x", b"\n<!-- served by b2 -->", b"<p class=\"a\">it's</p>", b'"', b'"open',
+    b'"\\"', b"\x00\xff", b"]}", b",", b" " * 2_000_000, b"{" * 2_000_000, b'"",' * 20_001,
+    b'"' + b'\\"' * 1_000_001, b"data: [DONE]\n\n", "…".encode(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", AFTER, ids=lambda one: str(one[:12]))
+@pytest.mark.parametrize("size", [65_536, 10**7])
+def test_what_follows_takes_nothing_from_it(after: bytes, size: int) -> None:
+    """The pictures in it are paid."""
+    body = b'{"n":1,"data":[{"b64_json":"QUJD"}]}'
+    answer = read(body + after, size)
+    (span,) = answer.pictures
+    assert isinstance(span, Span) and body[span.start : span.stop] == b"QUJD"
+    assert answer.said == {"n": 1, "data": [{}]}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b" " * 2_000_000,
+        b"\r\n" * 1_000_000,
+        b"\xef\xbb\xbf" + b"\n" * 2_000_000,
+        b"\t\xef\xbb\xbf ",
+    ],
+    ids=lambda one: str(one[:8]),
+)
+@pytest.mark.parametrize("size", [7, 65_536, 10**7])
+def test_blanks_before_it_take_nothing_from_it(before: bytes, size: int) -> None:
+    """Some send them, so that the line is not taken for dead."""
+    body = before + b'{"data":[{"b64_json":"QUJD"}]}'
+    (span,) = read(body, size).pictures
+    assert isinstance(span, Span) and body[span.start : span.stop] == b"QUJD"
 
 
 @pytest.mark.alone

@@ -90,7 +90,8 @@ async def _spooled(body: bytes, is_slow: bool) -> None:
     said = json.dumps(spooled.answer.said)
     assert KEY not in said
     _goes_on(read_refusal(Heard(VendorAnswer(200, said.encode(), {}), is_slow, PROMPT)))
-    tokens = counted(spooled.answer.said, references=is_slow)
+    pictures = len(spooled.answer.pictures)
+    tokens = counted(spooled.answer.said, references=is_slow, pictures=pictures)
     bill = worth(tokens, RATES) if tokens else None
     task = written(Docket(NAME, tokens=tokens, said=spooled.answer.said))
     links = tuple(one if isinstance(one, str) else "spool:x" for one in spooled.answer.pictures)
