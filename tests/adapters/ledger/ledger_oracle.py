@@ -19,6 +19,7 @@ from gateway.core.money.accounts import Account, AccountKey, Window
 from gateway.core.replicas import Epoch, Epochs
 from gateway.core.runs.history import Step
 from gateway.core.runs.leases import LEFT_SECONDS, Stand, stand
+from gateway.core.runs.showing import shown_state
 from gateway.core.teams.records import ManagedTeam, TeamKey
 from gateway.core.transaction import Decide, Keys
 from gateway.core.turns import ANY, in_turn
@@ -169,7 +170,7 @@ class Oracle:
         return [totals[key] for key in sorted(totals)]
 
     async def run_counts(self) -> Mapping[RunState, int]:
-        counts = Counter(run.state for run in self.tables.runs.values())
+        counts = Counter(shown_state(run) for run in self.tables.runs.values())
         return {state: counts[state] for state in RunState}
 
 
