@@ -160,6 +160,32 @@ async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
     await house.adds_up()
 
 
+async def test_what_cannot_be_removed_keeps_no_other_answer_from_being_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.whole.answer = _lost
+    worker = house.worker()
+    stuck, lost = [await house.final(await house.ordered(worker)) for _ in range(2)]
+    house.whole.lying[f"{stuck.id}-7"] = b"a folder, say"
+    house.whole.deliver(lost)
+    remove = house.whole.remove
+
+    async def refused(run_id: str) -> None:
+        if run_id == stuck.id:
+            raise IsADirectoryError(21, "Is a directory")
+        await remove(run_id)
+
+    async def in_turn() -> list[str]:
+        return [stuck.id, lost.id]
+
+    monkeypatch.setattr(house.whole, "remove", refused)
+    monkeypatch.setattr(house.whole, "run_ids", in_turn)
+    await worker.sweep()
+    found = await house.until(lost, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
+    await house.adds_up()
+
+
 @pytest.mark.parametrize("is_billed", [True, False])
 async def test_an_answer_is_worth_more_than_a_record_that_lacks_it(
     house: House, monkeypatch: pytest.MonkeyPatch, *, is_billed: bool

@@ -246,8 +246,15 @@ def _remove(folder: Path, run_id: str) -> None:
 
 
 def _unlink(paths: Iterable[Path]) -> None:
+    """All that can be; raises what came of the last that cannot."""
+    stuck: OSError | None = None
     for path in paths:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            stuck = error
+    if stuck is not None:
+        raise stuck
 
 
 def _sync(folder: Path) -> None:

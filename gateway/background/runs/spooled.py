@@ -43,9 +43,14 @@ class SpoolSweep:
         """
         if self._spool is None:
             return False
-        goes_on = False
+        goes_on, stuck = False, ""
         async for run in self._lying(busy):
-            goes_on |= await self._look_at(run, self._spool)
+            try:
+                goes_on |= await self._look_at(run, self._spool)
+            except OSError as error:
+                stuck = f"{type(error).__name__} of {run.id}"
+        if stuck:
+            log.warning("what lies in the spool cannot all be removed", reason=stuck)
         return goes_on
 
     async def hurry(self, busy: Collection[str]) -> bool:

@@ -157,6 +157,17 @@ async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> Non
     assert await spool.free_bytes() > 0
 
 
+async def test_what_can_be_removed_goes_although_something_cannot(tmp_path: Path) -> None:
+    spool = AnswerSpool(tmp_path)
+    for index in (2, 4):
+        (tmp_path / f"{OURS}-{index}.answer").mkdir()
+    for index in (1, 3, 5):
+        (tmp_path / f"{OURS}-{index}.answer").write_bytes(b"")
+    with pytest.raises(OSError, match=r"-[24]\.answer"):
+        await spool.remove(OURS)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{OURS}-{n}.answer" for n in (2, 4)}
+
+
 async def test_an_answer_that_was_begun_before_is_begun_anew(tmp_path: Path) -> None:
     spool = AnswerSpool(tmp_path)
     first, second = spool.arriving(a_run()), spool.arriving(a_run())
