@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core_samples import MODEL, NOW, a_run, an_ask, an_order
+from core_samples import MODEL, NOW, a_run, an_ask, an_order, some_rules
 
 from gateway.core.delivery import (
     ERROR_CHARACTERS,
@@ -18,8 +18,28 @@ from gateway.core.delivery import (
     receiver,
     signing_key,
 )
-from gateway.core.model import Delivery, DeliveryState, Job, Run, RunState, Verdict
+from gateway.core.kinds import Kind
+from gateway.core.model import (
+    Delivery,
+    DeliveryState,
+    Job,
+    Kept,
+    Picture,
+    Run,
+    RunState,
+    Verdict,
+)
+from gateway.core.money.accounts import NOTHING
 from gateway.core.orders.admission import Hit, Joined, Started, admit
+from gateway.core.runs.events import (
+    AnswerLost,
+    Begun,
+    Delivered,
+    FoundPaid,
+    Freed,
+    PicturesKept,
+)
+from gateway.core.runs.lifecycle import advance
 from gateway.core.transaction import View
 
 URL = "https://hooks.example.com/secret-path?token=abc"
@@ -69,6 +89,28 @@ def test_a_run_that_was_tried_again_is_told_once_more_under_a_new_id() -> None:
     for end in (done, failed):  # whoever joined meanwhile hears of it only now
         (again_,) = owed(revived, end(revived), [a_job()], now=NOW + 5)
         assert again_.id == f"{first.id}-again" and again_.job_id == first.job_id
+
+
+@pytest.mark.parametrize("looked_into", [None, Freed("not on record"), FoundPaid("counted")])
+@pytest.mark.parametrize("bill", [31_000, None])
+def test_what_is_found_after_it_was_told_as_lost_is_told_under_a_new_id(
+    looked_into: Freed | FoundPaid | None, bill: int | None
+) -> None:
+    """Whatever upstream's record seemed to show meanwhile."""
+    rules = some_rules(kind=Kind("whole", is_whole=True))
+    begun = advance(a_run(state=RunState.SUBMITTING), Begun(), NOW + 2, rules)
+    lost = advance(begun, AnswerLost("cut"), NOW + 3, rules)
+    (first,) = owed(begun, lost, [a_job()], now=NOW + 3)
+    if looked_into is not None:
+        lost = advance(lost, looked_into, NOW + 60, rules)
+    found = advance(lost, Delivered("{}", ("spool:1/0",), bill), NOW + 90, rules)
+    assert found.hold + found.spent == begun.hold
+    kept = PicturesKept((Kept("spool:1/0", Picture("d" * 64, "png", 1, 1, 1)),))
+    made = advance(found, kept, NOW + 91, rules)
+    (second,) = owed(found, made, [a_job()], now=NOW + 91)
+    assert second.id == f"{first.id}-again"
+    cost = begun.hold.usd_micros if bill is None else bill
+    assert (made.spent, made.hold) == (replace(begun.hold, usd_micros=cost), NOTHING)
 
 
 # How the run stood before it failed, and whether its callers were answered with a task id.

@@ -168,9 +168,11 @@ class Asker:
 
     async def forget(self, run: Run) -> None:
         """What upstream's adapter kept for the run alone is of no more use: it is final."""
-        upstream = self._deps.upstreams.get(run.upstream)
+        upstream, spool = self._deps.upstreams.get(run.upstream), self._deps.spool
         if upstream is not None:
             await _never_raising(lambda: upstream.forget(run), lambda _: None)
+        elif spool is not None:
+            await _never_raising(lambda: spool.remove(run.id), lambda _: None)
 
     async def _sure(self, lease: Lease) -> None:
         """Nothing is sent for a run that may be another worker's."""

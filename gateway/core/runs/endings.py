@@ -32,7 +32,7 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     """
     if run.billed_usd_micros is not None:
         return _settled(run, _bill(run.billed_usd_micros, min(len(run.kept), run.n)), now)
-    if run.spent:
+    if not run.hold:
         return _settled(run, run.spent, now)
     images = min(len(run.kept), run.hold.images)
     cost = _worth(run.credits_used, usd_micros_per_credit) or _at_its_ceiling(run, images)

@@ -114,13 +114,13 @@ def _deliver_late(run: Run, event: Delivered, now: float, rules: Rules) -> Run:
     """What was given up as lost has been found: it is spent already, and is put right when done.
 
     Also where upstream's record has shown before that it was taken, or seemed to show that it was
-    not: then it is held once more what it was freed of.
+    not: then it is held once more what it was freed of, but for the run that it has been already.
     """
     if not may_be_delivered_yet(run):
         raise IllegalTransition("Delivered of a run that was not in doubt")
     after = _deliver(run, event, now, rules)
     if doubts.is_freed(run):
-        after = replace(after, hold=_ceiling(run))
+        after = replace(after, hold=replace(_ceiling(run), runs=0), spent=Amounts(runs=1))
     deadline = max(run.deadline_at, now)
     return replace(after, failure=None, finished_at=None, deadline_at=deadline)
 
