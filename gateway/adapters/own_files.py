@@ -279,7 +279,7 @@ class OwnFiles:
     async def _proven(self, draft: _Draft, team: str) -> str:
         """Bytes that were not here lately. They are proven in the turns of what nobody pays for."""
         await self._require_place(team)
-        floor = self._deps.current.policy.uploads_floor_bytes
+        floor = self._deps.current.policy.spare_floor_bytes
         if await self._pictures.free_bytes() < floor:
             log.warning("uploads wait for room", team=team, floor_bytes=floor)
             raise _full()

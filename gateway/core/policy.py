@@ -66,9 +66,9 @@ class Policy:
     former_rules: Mapping[str, Rules] = field(default_factory=dict)
 
     @property
-    def uploads_floor_bytes(self) -> int:
-        """With less room nothing is taken into our own file store: well above the floor of orders,
-        which a team that fills the store would stop for everyone, for days."""
+    def spare_floor_bytes(self) -> int:
+        """With less room there is none for what no order waits for, such as uploads: well above the
+        floor of orders, which that would else stop for everyone, for days."""
         return 2 * self.free_space_floor_bytes
 
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:

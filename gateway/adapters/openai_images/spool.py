@@ -97,6 +97,12 @@ class AnswerSpool:
         found = pictures[index] if index < len(pictures) else None
         return found if isinstance(found, Span) else None
 
+    async def damaged_bytes(self, name: str) -> int:
+        """The size of a whole answer that can be read no more; 0 without one."""
+        spooled = await self.read(name, Mask(""))
+        damaged = spooled is not None and spooled.answer is None
+        return (await in_thread(self.path(name).stat)).st_size if damaged else 0
+
     async def run_ids(self) -> Collection[str]:
         """The runs of which something lies here, whole or not."""
         return {run_id for run_id, _ in await in_thread(partial(_lying, self.folder))}
@@ -200,7 +206,10 @@ def _reserve(descriptor: int, size_bytes: int) -> None:
 def _spooled(path: Path, mask: Mask) -> Spooled | None:
     try:
         with path.open("rb") as file:
-            head = _head(file.readline(MAX_HEAD))
+            line = file.readline(MAX_HEAD)
+            head = _head(line)
+            if not line.endswith(b"\n"):
+                file.seek(0)  # the head is gone, and the body may be whole
             try:
                 outline = outlined(iter(partial(file.read, BLOCK_BYTES), b""), offset=file.tell())
                 answer = read_whole(outline, partial(_at, file.fileno()), mask)

@@ -18,7 +18,7 @@ from gateway.background.runs.deps import RunsDeps
 from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
 from gateway.core.runs.events import AnswerLost, Delivered, TriedAgain
-from gateway.core.runs.lifecycle import may_be_delivered_yet
+from gateway.core.runs.lifecycle import may_be_delivered_yet, may_be_kept_yet
 from gateway.ports.spool import PaidAnswers
 
 log = structlog.get_logger("gateway.runs")
@@ -84,6 +84,11 @@ class SpoolSweep:
             if isinstance(event, AnswerLost) and event.unread:
                 log.warning("what lies here cannot be read yet", run=run.id, reason=event.reason)
                 return False  # it may be the only copy of what was paid
-        if run.is_final:
+        if run.is_final and not await self._may_be_kept_yet(run, spool):
             await spool.remove(run.id)
         return False
+
+    async def _may_be_kept_yet(self, run: Run, spool: PaidAnswers) -> bool:
+        """Whether an operator may have it tried again, as long as there is room to spare."""
+        spare = self._deps.current.policy.spare_floor_bytes
+        return may_be_kept_yet(run, self._deps.clock()) and await spool.free_bytes() >= spare
