@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import whole_upstream
 from whole_upstream import BILL, POLICY, PRICE, Answer, House, Whole, killed
 
 from gateway.background.runs import asking
@@ -198,6 +199,21 @@ async def test_pictures_that_were_given_up_can_be_tried_once_more(
     await asyncio.sleep(0.05)
     assert house.whole.lying == {}
     await house.adds_up()
+
+
+async def test_bytes_that_are_no_picture_are_set_aside_and_not_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "why_lost", lambda *_, **__: "no picture")
+    monkeypatch.setattr(whole_upstream, "_picture", lambda: b"no picture")
+    worker = house.worker()
+    house.whole.made.set()
+    run = await house.final(await house.ordered(worker))
+    (aside,) = await house.pictures.set_aside(run.id)
+    assert aside.size_bytes == len(b"no picture")
+    await asyncio.sleep(0.05)
+    assert house.whole.lying == {}
+    assert await worker.try_again(run, replace(ACT, at=time.time())) is None
 
 
 async def test_an_answer_that_was_given_up_goes_in_the_end(

@@ -329,7 +329,8 @@ def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
 
 def may_be_kept_yet(run: Run, now: float) -> bool:
     """Whether a failed run was paid, and its pictures may be had all the same: upstream can be
-    asked for them once more, or its answer led to them, which a spool has for some days.
+    asked for them once more, or its answer led to them. A spool has that for some days, but not
+    where its bytes came and are no pictures: they will be none the next time, and are set aside.
 
     What was erased does not come back.
     """
@@ -337,6 +338,8 @@ def may_be_kept_yet(run: Run, now: float) -> bool:
     if is_erased(run) or run.failure is None or run.failure.kind not in lost:
         return False
     if run.upstream_task_id is None and lies_here(run):
+        if run.trouble is not None and run.trouble.body:
+            return False
         return now < (run.finished_at or now) + GIVEN_UP_SECONDS
     return bool(run.upstream_task_id or run.links)
 
