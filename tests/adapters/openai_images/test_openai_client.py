@@ -41,7 +41,7 @@ from gateway.adapters.openai_images.delivered import recovered
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.spool import AnswerSpool, Arriving
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.vendor import straight
+from gateway.adapters.outbound.vendor import MAX_ANSWER_BYTES, straight
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.runs import docket
@@ -258,6 +258,18 @@ async def test_pictures_are_delivered_from_the_disk(tmp_path: Path) -> None:
     assert (kept.kind, kept.request_id, kept.tokens) == ("openai", "req_1", Tokens(18, 0, 196))
     assert kept.said == {"created": 1795870000, "data": [{}, {}, {}], "usage": USAGE}
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.answer"]
+
+
+async def test_what_is_said_beside_the_pictures_is_bounded_as_a_whole(tmp_path: Path) -> None:
+    """Or else each answer makes a row of the ledger as long as it likes."""
+    many = {f"note{index}": ["é" * 10_000] * 20 for index in range(5)}
+    answer = answering(pictures(background="opaque", **many))
+    event = await submit(answer, tmp_path, limit=3 * LIMIT)
+    assert isinstance(event, Delivered) and event.cost_usd_micros == 5_970
+    said = docket.read(event.task).said
+    assert len(event.task.encode()) < MAX_ANSWER_BYTES + 1_000
+    assert said["usage"] == USAGE and said["background"] == "opaque" and "note0" in said
+    assert await bytes_of(event.links[0], tmp_path) == png()
 
 
 async def test_fewer_pictures_and_more_than_were_ordered(tmp_path: Path) -> None:
