@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -115,7 +116,8 @@ class AnswerSpool:
         await in_thread(partial(_unlink, self.folder.glob(f"{name_of(run)}.*{REFERENCE}")))
 
     async def free_bytes(self) -> int:
-        """The room left on its disk; a folder that somebody has removed is made anew."""
+        """The room left on its disk, in which something can be written; a folder that somebody has
+        removed is made anew."""
         return await in_thread(partial(_room, self.folder))
 
 
@@ -240,7 +242,8 @@ def _make(folder: Path) -> None:
 
 def _room(folder: Path) -> int:
     _make(folder)
-    return shutil.disk_usage(folder).free
+    with tempfile.TemporaryFile(dir=folder):
+        return shutil.disk_usage(folder).free
 
 
 def _lying(folder: Path) -> Sequence[tuple[str, Path]]:

@@ -158,6 +158,11 @@ async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> Non
     assert await spool.free_bytes() > 0
 
 
+async def test_where_nothing_can_be_written_there_is_no_room() -> None:
+    with pytest.raises(OSError, match="/proc/self"):
+        await AnswerSpool(Path("/proc/self")).free_bytes()
+
+
 async def test_what_can_be_removed_goes_although_something_cannot(tmp_path: Path) -> None:
     spool = AnswerSpool(tmp_path)
     for index in (2, 4):
