@@ -9,7 +9,8 @@ and when last. It is written before the bytes are kept and goes after they are g
 
 A second record says which team has brought the picture, for as long as its bytes stay: by these
 its share of the store is counted, whatever it has deleted from its list meanwhile. Nobody is
-turned away within a share, however much of the store others have taken.
+turned away within a share, however many places others have taken. All together stop well above the
+room below which no order is taken: what is uploaded never stops what is ordered.
 """
 
 from __future__ import annotations
@@ -179,14 +180,15 @@ class OwnFiles:
                 raise InvalidRequest(said, param="file_url") from None
             return await self._stored(draft, fields, unquote(urlsplit(url).path), folder)
 
-    async def quota(self) -> Mapping[str, object]:
-        used = await self._count()
+    async def quota(self, *, folder: str) -> Mapping[str, object]:
+        """Of the team: what it has brought, and how much more it may bring as things are."""
+        brought, left = await self._places(_team(folder))
         numbers = {
             "is_custom": False,
             "max_files": MAX_FILES,
             "quota_reason": "",
-            "remain_files": max(MAX_FILES - used, 0),
-            "used_files": used,
+            "remain_files": left,
+            "used_files": brought,
             "user_group": "default",
         }
         return {"code": 200, "data": numbers, "success": True}
@@ -276,9 +278,10 @@ class OwnFiles:
 
     async def _proven(self, draft: _Draft, team: str) -> str:
         """Bytes that were not here lately. They are proven in the turns of what nobody pays for."""
-        await self._require_room(team)
-        floor = self._deps.current.policy.free_space_floor_bytes
+        await self._require_place(team)
+        floor = self._deps.current.policy.spare_floor_bytes
         if await self._pictures.free_bytes() < floor:
+            log.warning("uploads wait for room", team=team, floor_bytes=floor)
             raise _full()
         async with aclosing(draft.read()) as content:
             proven = await self._deps.proof.prove(content, max_bytes=MAX_BYTES, team=team)
@@ -286,12 +289,16 @@ class OwnFiles:
             raise NotAPicture("it is a picture that is wrapped in something")
         return proven.name
 
-    async def _require_room(self, team: str) -> None:
-        """A team that has its share gets more only where the store as a whole has places."""
-        teams = max(len(self._deps.current.policy.teams), 1)
-        share = -(-MAX_FILES // teams)
+    async def _places(self, team: str) -> tuple[int, int]:
+        """How many files the team has brought, and how many more have a place: a team that has its
+        share gets more only where the store as a whole has places."""
+        share = -(-MAX_FILES // max(len(self._deps.current.policy.teams), 1))
         brought = await self._count(_BROUGHT + team)
-        if brought < share or await self._count() < MAX_FILES:
+        return brought, max(share - brought, MAX_FILES - await self._count(), 0)
+
+    async def _require_place(self, team: str) -> None:
+        brought, left = await self._places(team)
+        if left:
             return
         now, place = self._clock(), _BROUGHT + team
         oldest, _ = await self._ledger.uploads(place, now=now, page=brought, page_size=1)
@@ -343,8 +350,12 @@ class OwnFiles:
 
 
 def _full() -> Unavailable:
-    message = "The gateway has no room for this file just now; try again."
-    return Unavailable(message, retry_after_seconds=30)
+    return Unavailable(
+        "The gateway has no room for this file just now: what its disk has left is for orders. "
+        "Name pictures by links to where they lie already, try again later, or ask the platform "
+        "team.",
+        retry_after_seconds=30,
+    )
 
 
 def _team(folder: str) -> str:

@@ -71,6 +71,9 @@ MINE: Final[Turn] = _Mine()
 """Of whoever is alone."""
 
 
+NO_SPACE: Final = "free disk space is below storage.free_space_floor"
+
+
 class UpkeepRecords(Upkeep, Replicas, Protocol):
     """What is looked after."""
 
@@ -95,6 +98,7 @@ class Maintenance:
         self._checked = checked
         self._free_bytes: int | None = None
         self._problem: str | None = None
+        self._lack = ""
         self._last_check: tuple[int, float] | None = None
         self._zone: tzinfo | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,6 +115,10 @@ class Maintenance:
         """Whether at least the floor of disk space was left at the last look."""
         floor = self._current.policy.free_space_floor_bytes
         return self._free_bytes is not None and self._free_bytes >= floor
+
+    def lack(self) -> str | None:
+        """What new runs lack that may not start, beside the picture store; None: nothing."""
+        return None if self.has_space() else self._lack or NO_SPACE
 
     @property
     def free_bytes(self) -> int | None:
@@ -183,10 +191,14 @@ class Maintenance:
         except PictureProblem as problem:
             self._free_bytes = None  # nobody may think that there is room
             self._note_problem(str(problem))
+        except OSError as error:
+            self._free_bytes = None
+            self._note_lack(f"the spool cannot be written: {error.strerror}")
         except BaseException:
             self._free_bytes = None
             raise
         else:
+            self._note_lack("")
             self._note_problem(await self._pictures.problem())
 
     async def _room(self) -> int:
@@ -195,6 +207,14 @@ class Maintenance:
         if self._spool is None or not self._current.policy.has_whole_upstreams:
             return room
         return min(room, await self._spool.free_bytes())
+
+    def _note_lack(self, lack: str) -> None:
+        """One line when it begins, and one when it ends."""
+        former, self._lack = self._lack, lack
+        if lack and lack != former:
+            log.error("no new order is taken", reason=lack)
+        elif former and not lack:
+            log.info("the spool can be written again")
 
     def _note_problem(self, problem: str | None) -> None:
         """One line when the store goes, and one when it is back."""

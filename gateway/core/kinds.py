@@ -17,6 +17,9 @@ LINK_LIFE_SECONDS: Final = 24 * 3600.0
 SPOOL_LIFE_SECONDS: Final = 60 * 86_400.0
 """For so long a disk may be full, or the node away on whose disk an answer lies."""
 
+GIVEN_UP_SECONDS: Final = 7 * 86_400.0
+"""So long an answer stays there whose pictures were given up: they may be tried once more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:

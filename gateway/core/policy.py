@@ -65,6 +65,12 @@ class Policy:
     other_rules: Rules
     former_rules: Mapping[str, Rules] = field(default_factory=dict)
 
+    @property
+    def spare_floor_bytes(self) -> int:
+        """With less room there is none for what no order waits for, such as uploads: well above the
+        floor of orders, which that would else stop for everyone, for days."""
+        return 2 * self.free_space_floor_bytes
+
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
         """The team's accounts of that time, in the windows that are in force."""
         return account_keys(team, at, self.zone)

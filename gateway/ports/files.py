@@ -81,8 +81,9 @@ class FileStore(Protocol):
     ) -> StoredFile:
         """Has the store fetch the file from there."""
 
-    async def quota(self) -> Mapping[str, object]:
-        """The store's answer about the account's numbers."""
+    async def quota(self, *, folder: str) -> Mapping[str, object]:
+        """The store's answer about the account's numbers, or those of whose `folder` it is where
+        the store counts by it."""
 
     async def delete(self, file_id: str) -> Mapping[str, object]:
         """The store's answer to the deletion of one file."""

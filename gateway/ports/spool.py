@@ -19,4 +19,4 @@ class PaidAnswers(Protocol):
         """Whatever lies here of the run; nothing is no error."""
 
     async def free_bytes(self) -> int:
-        """The room left on its disk."""
+        """The room left on its disk. Raises where nothing can be written there."""

@@ -143,10 +143,10 @@ class Uploads:
         now = self._clock()
         return await self._ledger.uploads(team.name, now=now, page=page, page_size=page_size)
 
-    async def quota(self) -> Answered:
-        """Upstream's numbers, which are the organisation's."""
+    async def quota(self, team: Team) -> Answered:
+        """Upstream's numbers, which are the organisation's; in our own store the team's."""
         _, store = self._store()
-        return Answered(*await _timed(store.quota()))
+        return Answered(*await _timed(store.quota(folder=_folder(team))))
 
     async def delete(self, team: Team, file_id: str) -> Answered:
         """Deletes the team's own file; anyone else's is as unknown as none at all."""
@@ -230,7 +230,10 @@ class _Sum:
 def _folder(team: Team) -> str:
     """A folder for one file alone. Upstream lets a file of the same path overwrite the older one:
     so no team can touch another's, and a link means the same bytes for as long as it lives."""
-    return f"{_NOT_PLAIN.sub('_', team.name)}/{secrets.token_hex(8)}"
+    plain = _NOT_PLAIN.sub("_", team.name)
+    if plain != team.name:  # other names may come to the same
+        plain += f"-{hashlib.sha256(team.name.encode()).hexdigest()[:8]}"
+    return f"{plain}/{secrets.token_hex(8)}"
 
 
 async def _timed(call: Awaitable[T]) -> tuple[T, float]:

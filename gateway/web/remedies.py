@@ -27,7 +27,8 @@ class Remedy:
 
 _ALLOWANCE: Final = "Ask the platform team if your team needs more."
 _PAY_AGAIN: Final = (
-    "Tell the platform team: `image-gateway runs retry` may still get the pictures, for nothing. "
+    "Tell the platform team: `image-gateway runs retry` may still get the pictures, for nothing, "
+    "or says why it cannot. "
     "`Cache-Control: no-cache` pays for a new try at once."
 )
 _OTHER_REQUEST: Final = "Change the prompt or the pictures: the message says what upstream found."

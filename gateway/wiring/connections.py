@@ -182,7 +182,9 @@ class Connections:
                 self._retired += self._connected[name].closing
             one = connected(entry, self._ways(name, entry))
             self._connected[name] = one
-            self.upstreams[name], self.links[name] = one.upstream, one.links
+            self.upstreams[name] = one.upstream
+            # What was paid lies here also when its upstream is of another kind by now.
+            self.links[name] = SpoolLinks(self._deps.spool, one.links)
             self.bounds[name] = CallBounds(entry.max_connections, entry.timeout.submit_seconds)
 
     def _ways(self, name: str, entry: UpstreamEntry) -> Ways:

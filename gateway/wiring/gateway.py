@@ -8,7 +8,6 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
 import structlog
 
@@ -40,8 +39,6 @@ from gateway.wiring.kinds import KINDS
 from gateway.wiring.services import Services
 
 log = structlog.get_logger("gateway.wiring")
-
-NO_SPACE: Final = "free disk space is below storage.free_space_floor"
 
 
 class Gateway:
@@ -320,8 +317,8 @@ class Gateway:
         problem = await self.adapters.pictures.problem()
         if problem is not None:
             reasons.append(problem)
-        elif not self.services.maintenance.has_space():
-            reasons.append(NO_SPACE)
+        elif (lack := self.services.maintenance.lack()) is not None:
+            reasons.append(lack)
         try:
             await self.ledger.next_due()
             await self.services.following.try_to_confirm()
@@ -339,4 +336,5 @@ class Gateway:
     def _unready_here(self) -> Sequence[str]:
         """Why another replica should be asked: nothing that is wrong with all of them at once."""
         reasons = [*self._own_reasons()]
-        return reasons if self.services.maintenance.has_space() else [*reasons, NO_SPACE]
+        lack = self.services.maintenance.lack()
+        return reasons if lack is None else [*reasons, lack]

@@ -11,7 +11,6 @@ from gateway.adapters.evolink.client import EvolinkClient
 from gateway.adapters.evolink.files import EvolinkFiles
 from gateway.adapters.openai_images.asked import OpenAIDialect
 from gateway.adapters.openai_images.client import OpenAIClient, OpenAIClientDeps
-from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.reconciling import (
     NO_KEY,
     NO_REPORT,
@@ -119,7 +118,7 @@ def openai(entry: UpstreamEntry, ways: Ways) -> Connected:
     )
     account = _account(entry, entry.base_url, key_header=dialect.key_header)
     client = OpenAIClient(account, _timeouts(entry), deps=deps)
-    links = SpoolLinks(ways.spool, ResultLinks(ways.fetcher, base_url=entry.base_url))
+    links = ResultLinks(ways.fetcher, base_url=entry.base_url)
     witness, reports = _report(entry, ways)
     look = partial(_listed, entry, account, ways)
     return Connected(client, look, links, witness, None, [client, links, *reports])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +145,12 @@ class Answers:
 
     async def remove(self, run_id: str) -> None: ...
 
+    def __init__(self) -> None:
+        self.is_writable = True
+
     async def free_bytes(self) -> int:
+        if not self.is_writable:
+            raise OSError(errno.EROFS, "Read-only file system")
         return 5
 
 
@@ -163,10 +169,18 @@ async def test_the_disk_of_paid_answers_counts_while_some_may_come(
         clock=lambda: NOW,
         checked=lambda _: None,
     )
-    maintenance.watch(Answers())
+    answers = Answers()
+    maintenance.watch(answers)
     await maintenance.start()
     assert maintenance.has_space() is not is_used
     assert (maintenance.free_bytes == 5) is is_used
+    lack = "free disk space is below storage.free_space_floor"
+    assert maintenance.lack() == (lack if is_used else None)
+    await maintenance.stop()
+    answers.is_writable = False
+    await maintenance.start()
+    lack = "the spool cannot be written: Read-only file system"
+    assert maintenance.lack() == (lack if is_used else None)
     await maintenance.stop()
     await pictures.close()
     await ledger.close()

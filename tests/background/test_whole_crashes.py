@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import whole_upstream
 from whole_upstream import BILL, POLICY, PRICE, Answer, House, Whole, killed
 
 from gateway.background.runs import asking
 from gateway.core.model import FailureKind, Run, RunState
-from gateway.core.runs import lifecycle
+from gateway.core.policy import Policy
+from gateway.core.runs import lifecycle, losses
 from gateway.core.runs.events import AnswerLost, Freed, NotNow, SubmitEvent, TaskFailed
+from gateway.core.teams.changes import Act
 
 
 @pytest.fixture
@@ -156,6 +159,96 @@ async def test_an_answer_that_cannot_be_read_yet_is_not_swept_out(
     monkeypatch.setattr(house.whole, "recovered", readable)
     await house.worker().sweep()
     found = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
+    await house.adds_up()
+
+
+async def given_up(house: House, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that ends now as one whose pictures could not be kept. Its answer lies here."""
+    monkeypatch.setattr(losses, "why_lost", lambda *_, **__: "too large, say")
+    policy = _large(house)
+    worker = house.worker()
+    house.whole.made.set()
+    run = await house.final(await house.ordered(worker))
+    assert run.failure is not None and run.failure.kind is FailureKind.RESULT_LOST
+    await asyncio.sleep(0.05)
+    await worker.sweep()
+    assert list(house.whole.lying) == [f"{run.id}-{run.attempts}"]
+    house.current.policy = policy
+    return run
+
+
+def _large(house: House) -> Policy:
+    policy = house.current.policy
+    house.current.policy = replace(policy, picture_limit_bytes=10)
+    return policy
+
+
+ACT = Act("chg_1", 1.0, "0123456789ab")
+
+
+async def test_pictures_that_were_given_up_can_be_tried_once_more(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await given_up(house, monkeypatch)
+    taken = await house.workers[-1].try_again(run, replace(ACT, at=time.time()))
+    assert taken is not None and taken.state is RunState.KEEPING
+    found = await house.until(run, lambda one: one.state is RunState.DONE)
+    assert (found.spent.usd_micros, found.failure) == (BILL, None)
+    assert house.whole.sent == [run.id]
+    await asyncio.sleep(0.05)
+    assert house.whole.lying == {}
+    await house.adds_up()
+
+
+async def test_bytes_that_are_no_picture_are_set_aside_and_not_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "why_lost", lambda *_, **__: "no picture")
+    monkeypatch.setattr(whole_upstream, "_picture", lambda: b"no picture")
+    worker = house.worker()
+    house.whole.made.set()
+    run = await house.final(await house.ordered(worker))
+    (aside,) = await house.pictures.set_aside(run.id)
+    assert aside.size_bytes == len(b"no picture")
+    await asyncio.sleep(0.05)
+    assert house.whole.lying == {}
+    assert await worker.try_again(run, replace(ACT, at=time.time())) is None
+
+
+async def test_an_answer_that_was_given_up_goes_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await given_up(house, monkeypatch)
+    worker, late = house.workers[-1], time.time() + 7.1 * 86_400
+    assert await worker.try_again(run, replace(ACT, at=late)) is None
+    house.current.policy = replace(house.current.policy, free_space_floor_bytes=10**12)
+    await worker.sweep()
+    assert house.whole.lying == {}, "orders want the room"
+
+
+async def test_what_cannot_be_removed_keeps_no_other_answer_from_being_found(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.whole.answer = _lost
+    worker = house.worker()
+    stuck, lost = [await house.final(await house.ordered(worker)) for _ in range(2)]
+    house.whole.lying[f"{stuck.id}-7"] = b"a folder, say"
+    house.whole.deliver(lost)
+    remove = house.whole.remove
+
+    async def refused(run_id: str) -> None:
+        if run_id == stuck.id:
+            raise IsADirectoryError(21, "Is a directory")
+        await remove(run_id)
+
+    async def in_turn() -> list[str]:
+        return [stuck.id, lost.id]
+
+    monkeypatch.setattr(house.whole, "remove", refused)
+    monkeypatch.setattr(house.whole, "run_ids", in_turn)
+    await worker.sweep()
+    found = await house.until(lost, lambda one: one.state is RunState.DONE)
     assert (found.spent.usd_micros, found.failure) == (BILL, None)
     await house.adds_up()
 

@@ -147,6 +147,30 @@ async def test_a_call_is_settled_at_its_bill_whatever_became_of_its_route(
         await until(lambda: one.spool == [])
 
 
+async def test_what_was_made_is_kept_although_its_upstream_is_of_another_kind_by_now(
+    tmp_path: Path,
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
+        task = (await one.post("while its kind is swapped [sandbox:delay=4]")).json()
+        assert task["status"] == "processing"
+        text = settings_text(
+            one.evolink.base_url,
+            one.house.folder,
+            upstreams={
+                "openai": {
+                    "base_url": one.evolink.base_url,
+                    "api_key": "sk-other",
+                    "allow_private_addresses": True,
+                }
+            },
+        )
+        one.house.gateway.reload(parse(text, {}))
+        assert (await one.house.ended(task["id"]))["status"] == "completed"
+        assert await one.spent_usd_micros() == one.billed_usd_micros
+        await until(lambda: one.spool == [])
+        assert await one.house.violations() == []
+
+
 async def test_a_stop_waits_for_a_call_whatever_became_of_its_route(tmp_path: Path) -> None:
     async with vendors(tmp_path, routes=ONLY_OPENAI) as one:
         task = (await one.post("renamed, and stopped [sandbox:delay=5]")).json()

@@ -14,7 +14,7 @@ import openai
 import pytest
 import pytest_asyncio
 import stores
-from house import OTHER_KEY, until
+from house import OTHER_KEY, TEAM_KEY, digest, until
 from PIL import Image
 from sdk import drawn, sdk
 from test_files import BASE, auth, encoded, listed, png, stream
@@ -268,6 +268,54 @@ async def test_a_team_that_fills_it_stops_no_other(tmp_path: Path, monkeypatch: 
         await one.house.gateway.services.own_files.sweep()
         assert (await stream(one.house, png())).status_code == 200
         assert await one.house.violations() == []
+
+
+async def test_what_is_uploaded_never_stops_what_is_ordered(
+    alone: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = alone.house.gateway
+    floor = gateway.services.own_files._deps.current.policy.free_space_floor_bytes
+    left = 2 * floor
+
+    async def free_bytes(_: object) -> int:
+        return left
+
+    monkeypatch.setattr(type(gateway.adapters.pictures), "free_bytes", free_bytes)
+    picture = png()
+    assert (await stream(alone.house, picture)).status_code == 200
+    left = 2 * floor - 1
+    full = await stream(alone.house, png())
+    assert (full.status_code, full.headers["retry-after"]) == (503, "30")
+    assert "Name pictures by links" in full.json()["msg"]
+    assert (await stream(alone.house, picture)).status_code == 200
+    left = floor
+    assert (await alone.made())["status"] == "completed"
+    assert (await alone.house.client.get("/readyz")).status_code == 200
+    await adds_up(alone)
+
+
+async def quota(one: Vendors, key: str = TEAM_KEY) -> tuple[int, int, int]:
+    answer = await one.house.client.get(f"{BASE}/quota", headers=auth(key))
+    told = answer.json()["data"]
+    return told["max_files"], told["used_files"], told["remain_files"]
+
+
+async def test_a_quota_is_the_teams_own(alone: Vendors) -> None:
+    for _ in range(2):
+        assert (await stream(alone.house, png())).status_code == 200
+    assert await quota(alone) == (20_000, 2, 19_998)
+    assert await quota(alone, OTHER_KEY) == (20_000, 0, 19_998)
+
+
+async def test_names_that_look_alike_in_a_folder_are_two_teams(tmp_path: Path) -> None:
+    names = ("a.b", "a_b", "a:b")
+    keys = {name: f"key-of-{name}-long-enough" for name in names}
+    teams = {name: {"keys": [digest(key)]} for name, key in keys.items()}
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, teams=teams) as one:
+        for count, name in enumerate(names, 1):
+            for _ in range(count):
+                assert (await stream(one.house, png(), key=keys[name])).status_code == 200
+        assert [(await quota(one, keys[name]))[1] for name in names] == [1, 2, 3]
 
 
 async def test_an_edit_goes_to_openai_while_the_store_upstream_is_down(tmp_path: Path) -> None:

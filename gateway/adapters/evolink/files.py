@@ -104,7 +104,7 @@ class EvolinkFiles:
         body = orjson.dumps({"file_url": url, **_wished(fields, folder)})
         return _stored(await self._ask("POST", "/upload/url", content=body), folder)
 
-    async def quota(self) -> Mapping[str, object]:
+    async def quota(self, *, folder: str) -> Mapping[str, object]:
         return await self._ask("GET", "/quota")
 
     async def delete(self, file_id: str) -> Mapping[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -69,6 +70,10 @@ USUAL_PICTURE_BYTES: Final = 12 * 1024 * 1024
 MORE_THAN_PICTURES: Final = 1024 * 1024
 """What an answer may have besides its pictures."""
 
+LAST_SECONDS: Final = 1.0
+"""When its time is over, for taking in what waits on the line: this process may have stood still.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenAIClientDeps:
@@ -102,6 +107,8 @@ class OpenAIClient:
         # A kept connection may be closed just as the request goes out, and then nobody knows.
         self._http = pooled_client(account, timeouts, deps.transports, keepalive=0)
         self._http.headers.update(deps.headers)
+        # The one clock of a call is its own: another would end what that one has yet to take in.
+        self._http.timeout = httpx.Timeout(None, connect=timeouts.connect_seconds)
 
     async def submit(self, run: Run, *, sure: Sure = nothing_asked) -> SubmitEvent:
         wish = wished(run, self._dialect)
@@ -110,7 +117,7 @@ class OpenAIClient:
         call = _Call(sure, self._rates(run))
         arriving = self._spool.arriving(run)
         try:
-            async with asyncio.timeout(self._timeouts.submit_seconds):
+            async with call.within(self._timeouts.submit_seconds):
                 await in_thread(partial(arriving.begin, self._room(run)))
                 files = await self._files(run, wish)
                 if (problem := self._unfit(files)) is not None:
@@ -211,9 +218,10 @@ class OpenAIClient:
             if len(batch) >= BLOCK_BYTES:
                 await in_thread(partial(arriving.write, batch))
                 batch = bytearray()
+        call.has_arrived()
         await in_thread(partial(arriving.write, batch))
         seconds = call.seconds()
-        await in_thread(arriving.finish)
+        await asyncio.shield(in_thread(arriving.finish))
         spooled = await self._spool.read(name_of(run), self._mask)
         if spooled is None:
             return AnswerLost("the answer has gone from the spool", heard=True)
@@ -272,6 +280,29 @@ class _Call:
         self.departure = Departure(sure)
         self.rates = rates
         self._sent_at = 0.0
+        self._limit = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Raises `TimeoutError` when the block lasts longer and the answer has not arrived."""
+        loop = asyncio.get_running_loop()
+        async with self._limit:
+            self._timer = loop.call_later(seconds, self._is_over, loop)
+            try:
+                yield
+            finally:
+                self._timer.cancel()
+
+    def _is_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        more = LAST_SECONDS if self.departure.has_left else 0.0
+        self._limit.reschedule(loop.time() + more)
+
+    def has_arrived(self) -> None:
+        """All of the answer is here: no time that passes now takes it away again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._limit.reschedule(None)
 
     async def note(self, event: str, facts: Mapping[str, Any]) -> None:
         await self.departure.note(event, facts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
@@ -12,6 +14,7 @@ from gateway.adapters.openai_images.kind import NAME
 from gateway.adapters.openai_images.links import link_to
 from gateway.adapters.openai_images.spool import AnswerSpool, Spooled, name_of
 from gateway.adapters.outbound.masking import Mask
+from gateway.adapters.outbound.vendor import MAX_ANSWER_BYTES
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.runs.docket import Docket, written
@@ -44,13 +47,26 @@ def delivered(
         progress=100,
         tokens=tokens,
         request_id=request_id(spooled.headers),
-        said=answer.said if is_masked else {},
+        said=_bounded(answer.said) if is_masked else {},
     )
     return Delivered(
         written(docket),
         tuple(dict.fromkeys(links))[:MAX_PICTURES],
         worth(tokens, rates) if tokens and rates else None,
     )
+
+
+def _bounded(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As much of what an answer says beside its pictures as any answer may have: a member that is
+    too long goes. It is a row of the ledger for good."""
+    bounded: dict[str, Any] = {}
+    left = MAX_ANSWER_BYTES
+    for name, value in said.items():
+        size = len(json.dumps([name, value], ensure_ascii=False).encode())
+        if size <= left:
+            bounded[name] = value
+            left -= size
+    return bounded
 
 
 async def recovered(

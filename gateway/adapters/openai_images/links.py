@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Final
 
-from gateway.adapters.openai_images.coded import CodedPicture
-from gateway.adapters.openai_images.spool import AnswerSpool
+from gateway.adapters.openai_images.coded import PIECE_BYTES, CodedPicture
+from gateway.adapters.openai_images.spool import AnswerSpool, in_thread
 from gateway.core.links import SPOOL
 from gateway.core.picture_errors import LinkBroken, LinkDead
 from gateway.ports.outbound import Links
@@ -55,14 +57,35 @@ class SpoolLinks:
     async def aclose(self) -> None:
         await self._others.aclose()
 
-    async def _spooled(self, url: str, max_bytes: int) -> CodedPicture:
+    async def _spooled(self, url: str, max_bytes: int) -> AsyncIterator[bytes]:
+        """The picture; or, of an answer that can be read no more, as many bytes as a picture may
+        have, so that all of it is set aside: pictures in it may be whole."""
         match = _LINK.fullmatch(url)
         if match is None:
             raise LinkDead("no such link")
+        path, at = self._spool.path(match[1]), int(match[2]) * max_bytes
         try:
             span = await self._spool.span(match[1], int(match[2]))
+            size = 0 if span else await self._spool.damaged_bytes(match[1])
         except OSError as error:
             raise LinkBroken(f"the spool cannot be read: {error}") from error
+        if span is None and size > at:
+            return _as_it_is(path, at, min(size, at + max_bytes))
         if span is None:
             raise LinkDead("the answer does not lie here")
-        return CodedPicture(self._spool.path(match[1]), span, max_bytes=max_bytes)
+        return CodedPicture(path, span, max_bytes=max_bytes)
+
+
+async def _as_it_is(path: Path, at: int, stop: int) -> AsyncIterator[bytes]:
+    try:
+        while piece := await in_thread(partial(_piece, path, at, min(stop - at, PIECE_BYTES))):
+            yield piece
+            at += len(piece)
+    except OSError as error:
+        raise LinkBroken(f"the spool cannot be read: {error}") from error
+
+
+def _piece(path: Path, at: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(at)
+        return file.read(length)

@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -97,6 +98,12 @@ class AnswerSpool:
         found = pictures[index] if index < len(pictures) else None
         return found if isinstance(found, Span) else None
 
+    async def damaged_bytes(self, name: str) -> int:
+        """The size of a whole answer that can be read no more; 0 without one."""
+        spooled = await self.read(name, Mask(""))
+        damaged = spooled is not None and spooled.answer is None
+        return (await in_thread(self.path(name).stat)).st_size if damaged else 0
+
     async def run_ids(self) -> Collection[str]:
         """The runs of which something lies here, whole or not."""
         return {run_id for run_id, _ in await in_thread(partial(_lying, self.folder))}
@@ -109,7 +116,8 @@ class AnswerSpool:
         await in_thread(partial(_unlink, self.folder.glob(f"{name_of(run)}.*{REFERENCE}")))
 
     async def free_bytes(self) -> int:
-        """The room left on its disk; a folder that somebody has removed is made anew."""
+        """The room left on its disk, in which something can be written; a folder that somebody has
+        removed is made anew."""
         return await in_thread(partial(_room, self.folder))
 
 
@@ -200,7 +208,10 @@ def _reserve(descriptor: int, size_bytes: int) -> None:
 def _spooled(path: Path, mask: Mask) -> Spooled | None:
     try:
         with path.open("rb") as file:
-            head = _head(file.readline(MAX_HEAD))
+            line = file.readline(MAX_HEAD)
+            head = _head(line)
+            if not line.endswith(b"\n"):
+                file.seek(0)  # the head is gone, and the body may be whole
             try:
                 outline = outlined(iter(partial(file.read, BLOCK_BYTES), b""), offset=file.tell())
                 answer = read_whole(outline, partial(_at, file.fileno()), mask)
@@ -231,7 +242,8 @@ def _make(folder: Path) -> None:
 
 def _room(folder: Path) -> int:
     _make(folder)
-    return shutil.disk_usage(folder).free
+    with tempfile.TemporaryFile(dir=folder):
+        return shutil.disk_usage(folder).free
 
 
 def _lying(folder: Path) -> Sequence[tuple[str, Path]]:
@@ -246,8 +258,15 @@ def _remove(folder: Path, run_id: str) -> None:
 
 
 def _unlink(paths: Iterable[Path]) -> None:
+    """All that can be; raises what came of the last that cannot."""
+    stuck: OSError | None = None
     for path in paths:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            stuck = error
+    if stuck is not None:
+        raise stuck
 
 
 def _sync(folder: Path) -> None:

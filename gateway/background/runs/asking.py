@@ -159,7 +159,7 @@ class Asker:
 
     async def recovered(self, run: Run) -> SubmitEvent:
         """What is known of a submit whose process is no more."""
-        upstream = self._deps.upstreams.get(run.upstream)
+        upstream = self._spooling(run)
         recovered = self._deps.recovered if upstream is None else upstream.recovered
         return await _never_raising(
             lambda: recovered(run),
@@ -168,11 +168,16 @@ class Asker:
 
     async def forget(self, run: Run) -> None:
         """What upstream's adapter kept for the run alone is of no more use: it is final."""
-        upstream, spool = self._deps.upstreams.get(run.upstream), self._deps.spool
+        upstream, spool = self._spooling(run), self._deps.spool
         if upstream is not None:
             await _never_raising(lambda: upstream.forget(run), lambda _: None)
-        elif spool is not None:
+        elif spool is not None and run.upstream_task_id is None:
             await _never_raising(lambda: spool.remove(run.id), lambda _: None)
+
+    def _spooling(self, run: Run) -> Upstream | None:
+        """Its upstream where that has a spool: it may have another kind by now, or be gone."""
+        is_whole = self._deps.is_whole(run.upstream)
+        return self._deps.upstreams.get(run.upstream) if is_whole else None
 
     async def _sure(self, lease: Lease) -> None:
         """Nothing is sent for a run that may be another worker's."""

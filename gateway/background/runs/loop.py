@@ -302,7 +302,11 @@ class Worker:
                 else:
                     run, happened = await self._recorder.record(run, event, outlook)
                 self._breakers.follow(run)
-                if happened and run.is_final and not lifecycle.may_be_delivered_yet(run):
+                if (
+                    happened
+                    and run.is_final
+                    and not lifecycle.may_need_answer(run, self._deps.clock())
+                ):
                     await self._asker.forget(run)
                 intended = happened and run.state is RunState.SUBMITTING
                 if not intended:

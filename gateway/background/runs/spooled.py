@@ -18,7 +18,7 @@ from gateway.background.runs.deps import RunsDeps
 from gateway.background.runs.recording import RunRecorder
 from gateway.core.model import Run, RunState
 from gateway.core.runs.events import AnswerLost, Delivered, TriedAgain
-from gateway.core.runs.lifecycle import may_be_delivered_yet
+from gateway.core.runs.lifecycle import may_be_delivered_yet, may_be_kept_yet
 from gateway.ports.spool import PaidAnswers
 
 log = structlog.get_logger("gateway.runs")
@@ -43,9 +43,14 @@ class SpoolSweep:
         """
         if self._spool is None:
             return False
-        goes_on = False
+        goes_on, stuck = False, ""
         async for run in self._lying(busy):
-            goes_on |= await self._look_at(run, self._spool)
+            try:
+                goes_on |= await self._look_at(run, self._spool)
+            except OSError as error:
+                stuck = f"{type(error).__name__} of {run.id}"
+        if stuck:
+            log.warning("what lies in the spool cannot all be removed", reason=stuck)
         return goes_on
 
     async def hurry(self, busy: Collection[str]) -> bool:
@@ -79,6 +84,11 @@ class SpoolSweep:
             if isinstance(event, AnswerLost) and event.unread:
                 log.warning("what lies here cannot be read yet", run=run.id, reason=event.reason)
                 return False  # it may be the only copy of what was paid
-        if run.is_final:
+        if run.is_final and not await self._may_be_kept_yet(run, spool):
             await spool.remove(run.id)
         return False
+
+    async def _may_be_kept_yet(self, run: Run, spool: PaidAnswers) -> bool:
+        """Whether an operator may have it tried again, as long as there is room to spare."""
+        spare = self._deps.current.policy.spare_floor_bytes
+        return may_be_kept_yet(run, self._deps.clock()) and await spool.free_bytes() >= spare

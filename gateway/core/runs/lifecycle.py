@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gateway.core.copies import replace
+from gateway.core.kinds import GIVEN_UP_SECONDS
 from gateway.core.model import FailureKind, Kept, Run, RunState
 from gateway.core.money.accounts import Amounts
 from gateway.core.runs import answered, doubts, endings, losses, onward, schedule
@@ -47,7 +48,7 @@ from gateway.core.runs.events import (
 )
 from gateway.core.runs.redaction import is_erased
 from gateway.core.runs.rules import Rules
-from gateway.core.runs.steps import keep_until
+from gateway.core.runs.steps import keep_until, lies_here
 
 __all__ = ["RESENDS", "TABLE", "IllegalTransition", "Rules", "advance", "may_be_kept_yet"]
 
@@ -312,7 +313,7 @@ def _wait_no_longer(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
 
 def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
     """Its pictures may be had after all. They are spent already, and cost nothing once more."""
-    if not may_be_kept_yet(run):
+    if not may_be_kept_yet(run, now):
         raise IllegalTransition(f"{TriedAgain.__name__} of a run that has no pictures upstream")
     return replace(
         run,
@@ -326,15 +327,26 @@ def _take_up_again(run: Run, _: TriedAgain, now: float, __: Rules) -> Run:
     )
 
 
-def may_be_kept_yet(run: Run) -> bool:
-    """Whether a failed run was paid, and upstream can be asked for its pictures once more.
+def may_be_kept_yet(run: Run, now: float) -> bool:
+    """Whether a failed run was paid, and its pictures may be had all the same: upstream can be
+    asked for them once more, or its answer led to them. A spool has that for some days, but not
+    where its bytes came and are no pictures: they will be none the next time, and are set aside.
 
     What was erased does not come back.
     """
     lost = (FailureKind.RESULT_LOST, FailureKind.TIMED_OUT)
-    if is_erased(run):
+    if is_erased(run) or run.failure is None or run.failure.kind not in lost:
         return False
-    return run.failure is not None and run.failure.kind in lost and run.upstream_task_id is not None
+    if run.upstream_task_id is None and lies_here(run):
+        if run.trouble is not None and run.trouble.body:
+            return False
+        return now < (run.finished_at or now) + GIVEN_UP_SECONDS
+    return bool(run.upstream_task_id or run.links)
+
+
+def may_need_answer(run: Run, now: float) -> bool:
+    """Whether what lies in a spool of a run that is final may be of use yet."""
+    return may_be_delivered_yet(run) or may_be_kept_yet(run, now)
 
 
 def _free(run: Run, _: Freed, __: float, ___: Rules) -> Run:

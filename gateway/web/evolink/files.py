@@ -137,8 +137,8 @@ class FilesApi:
         answer=FILE_ANSWER,
         errors=(UpstreamError,),
     )
-    async def quota(self, request: Request, _: Team) -> Response:
-        return _told(request, await self._files.quota())
+    async def quota(self, request: Request, team: Team) -> Response:
+        return _told(request, await self._files.quota(team))
 
     @Operation(
         f"DELETE {BASE}/{{file_id}}",

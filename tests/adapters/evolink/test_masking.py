@@ -222,7 +222,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
         content(), {FormField.NAME: "a.png"}, media_type="image/png", folder="f"
     ),
     "upload_link": lambda one: one.upload_link("https://x.test/a.png", {}, folder="f"),
-    "quota": lambda one: one.quota(),
+    "quota": lambda one: one.quota(folder=""),
     "delete": lambda one: one.delete("f1"),
 }
 """How each call of an adapter is made; a new call has to be added here."""

@@ -155,6 +155,6 @@ async def test_a_refusal_tells_when_to_come_again(header: str, seconds: float | 
             VendorAccount(server.base_url, "sk-key", "test", 100), connect_seconds=5.0
         )
         with pytest.raises(UpstreamRefusal) as refused:
-            await files.quota()
+            await files.quota(folder="")
         await files.aclose()
     assert refused.value.retry_after_seconds == seconds

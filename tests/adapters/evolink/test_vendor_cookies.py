@@ -24,7 +24,7 @@ async def test_a_cookie_of_the_file_host_is_not_kept() -> None:
     async with InProcessServer(app).running() as server:
         account = VendorAccount(server.base_url, "sk-key", "test", 100)
         files = EvolinkFiles(account, connect_seconds=5.0)
-        await files.quota()
-        await files.quota()
+        await files.quota(folder="")
+        await files.quota(folder="")
         await files.aclose()
     assert seen == [None, None]

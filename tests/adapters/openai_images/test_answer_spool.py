@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,22 @@ async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> Non
     assert await spool.free_bytes() > 0
 
 
+async def test_where_nothing_can_be_written_there_is_no_room() -> None:
+    with pytest.raises(OSError, match="/proc/self"):
+        await AnswerSpool(Path("/proc/self")).free_bytes()
+
+
+async def test_what_can_be_removed_goes_although_something_cannot(tmp_path: Path) -> None:
+    spool = AnswerSpool(tmp_path)
+    for index in (2, 4):
+        (tmp_path / f"{OURS}-{index}.answer").mkdir()
+    for index in (1, 3, 5):
+        (tmp_path / f"{OURS}-{index}.answer").write_bytes(b"")
+    with pytest.raises(OSError, match=r"-[24]\.answer"):
+        await spool.remove(OURS)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{OURS}-{n}.answer" for n in (2, 4)}
+
+
 async def test_an_answer_that_was_begun_before_is_begun_anew(tmp_path: Path) -> None:
     spool = AnswerSpool(tmp_path)
     first, second = spool.arriving(a_run()), spool.arriving(a_run())
@@ -185,3 +202,48 @@ async def test_a_folder_that_somebody_removed_is_made_anew(tmp_path: Path) -> No
     arriving = spool.arriving(RUN)
     arriving.begin(0)
     arriving.discard()
+
+
+DAMAGE = {
+    "cut in half": lambda whole: whole[: len(whole) // 2],
+    "another head": lambda whole: b"nonsense" + whole,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+async def test_a_damaged_answer_is_given_as_it_is_for_what_cannot_be_read(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    """So that the picture store sets all of it aside, in pieces that it takes."""
+    spool, links = await lying(tmp_path, json.dumps(pictures(2)).encode())
+    path = spool.path(NAME)
+    path.write_bytes(damage(path.read_bytes().partition(b"\n")[2]))
+    pieces = [await fetched(links, index, max_bytes=100) for index in range(3)]
+    assert b"".join(pieces) == path.read_bytes()[:300]
+    with pytest.raises(LinkDead):
+        await fetched(links, 90, max_bytes=100)
+    await links.aclose()
+
+
+async def test_an_answer_that_has_lost_its_head_is_read_all_the_same(tmp_path: Path) -> None:
+    spool, links = await lying(tmp_path, json.dumps(pictures(2)).encode())
+    path = spool.path(NAME)
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    assert [await fetched(links, index) for index in range(2)] == [png(0), png(1)]
+    await links.aclose()
+
+
+async def lying(folder: Path, body: bytes) -> tuple[AnswerSpool, SpoolLinks]:
+    spool = AnswerSpool(folder)
+    arriving = spool.arriving(RUN)
+    arriving.begin(0)
+    arriving.head(200, {})
+    arriving.write(body)
+    arriving.finish()
+    return spool, SpoolLinks(spool, Fetcher(allow_private=True))
+
+
+async def fetched(links: SpoolLinks, index: int, *, max_bytes: int = 10**6) -> bytes:
+    link = f"spool:{NAME}/{index}"
+    async with links.stream(link, max_bytes=max_bytes, timeout_seconds=5) as body:
+        return b"".join([piece async for piece in body])

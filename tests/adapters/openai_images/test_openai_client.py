@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -40,7 +41,7 @@ from gateway.adapters.openai_images.delivered import recovered
 from gateway.adapters.openai_images.links import SpoolLinks
 from gateway.adapters.openai_images.spool import AnswerSpool, Arriving
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.vendor import straight
+from gateway.adapters.outbound.vendor import MAX_ANSWER_BYTES, straight
 from gateway.core.kinds import Rates
 from gateway.core.model import Run
 from gateway.core.runs import docket
@@ -259,6 +260,18 @@ async def test_pictures_are_delivered_from_the_disk(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"{name}.answer"]
 
 
+async def test_what_is_said_beside_the_pictures_is_bounded_as_a_whole(tmp_path: Path) -> None:
+    """Or else each answer makes a row of the ledger as long as it likes."""
+    many = {f"note{index}": ["é" * 10_000] * 20 for index in range(5)}
+    answer = answering(pictures(background="opaque", **many))
+    event = await submit(answer, tmp_path, limit=3 * LIMIT)
+    assert isinstance(event, Delivered) and event.cost_usd_micros == 5_970
+    said = docket.read(event.task).said
+    assert len(event.task.encode()) < MAX_ANSWER_BYTES + 1_000
+    assert said["usage"] == USAGE and said["background"] == "opaque" and "note0" in said
+    assert await bytes_of(event.links[0], tmp_path) == png()
+
+
 async def test_fewer_pictures_and_more_than_were_ordered(tmp_path: Path) -> None:
     fewer = await submit(answering(pictures(2)), tmp_path, a_run(n=4))
     assert isinstance(fewer, Delivered) and len(fewer.links) == 2
@@ -446,6 +459,53 @@ async def test_silence_and_a_drip_end_with_the_time(tmp_path: Path) -> None:
         event = await submit(behave, tmp_path, seconds=0.5)
         assert isinstance(event, AnswerLost) and time.monotonic() - start < 3
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["finish", "read"])
+async def test_what_has_arrived_is_taken_in_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    finish, read = Arriving.finish, AnswerSpool.read
+
+    def finish_late(self: Arriving) -> None:
+        time.sleep(2)
+        finish(self)
+
+    async def read_late(self: AnswerSpool, *of: Any) -> Any:
+        await asyncio.sleep(2)
+        return await read(self, *of)
+
+    if step == "finish":
+        monkeypatch.setattr(Arriving, "finish", finish_late)
+    else:
+        monkeypatch.setattr(AnswerSpool, "read", read_late)
+    event = await submit(answering(pictures()), tmp_path, seconds=0.5)
+    assert isinstance(event, Delivered), event
+
+
+async def test_an_answer_that_waits_while_the_process_stands_still_is_taken_in(
+    tmp_path: Path,
+) -> None:
+    body = answering(pictures(note="x" * 200_000))
+
+    def serve(server: socket.socket) -> None:
+        line, _ = server.accept()
+        with line:
+            line.recv(65_536)
+            time.sleep(0.3)
+            line.sendall(body)
+            line.shutdown(socket.SHUT_WR)
+            while line.recv(65_536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = asyncio.create_task(asyncio.to_thread(serve, server))
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        async with client(url, tmp_path, seconds=0.6) as one:
+            asyncio.get_running_loop().call_later(0.2, time.sleep, 2.5)
+            event = await one.submit(RUN)
+        await serving
+    assert isinstance(event, Delivered), event
 
 
 async def test_an_answer_is_bounded(tmp_path: Path) -> None:
