@@ -30,7 +30,7 @@ cluster: $(DEVELOPMENT) ## watch three gateways on PostgreSQL and S3, and one be
 run: $(RUNTIME) ## serve with the simulated upstream inside; needs no key and no settings
 	@$(BIN)/image-gateway serve --sandbox
 
-# One process more than processors, for many tests wait; who has none left takes half of another's.
+# Two processes for each processor, for tests wait; who has none left takes half of another's.
 # Those that measure time come behind, one by one: in between, each would have all others wait.
 test: $(DEVELOPMENT) ## run all tests but those of `make long`
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not long and not alone'

@@ -23,8 +23,8 @@ LOCK = Path(tempfile.gettempdir()) / f"image-gateway-tests-{os.getuid()}"
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many tests wait for most of their time."""
-    return (os.cpu_count() or 1) + 1
+    """Twice as many as there are processors: tests wait for most of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
