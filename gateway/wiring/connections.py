@@ -33,7 +33,7 @@ from gateway.adapters.outbound.resolver import (
     ResolverBounds,
     system,
 )
-from gateway.adapters.outbound.vendor import KEEPALIVE_SECONDS, Transports
+from gateway.adapters.outbound.vendor import Transports
 from gateway.adapters.own_links import OwnLinks
 from gateway.adapters.webhook_sender import AlertSender, CallbackSender
 from gateway.background.runs import CallBounds
@@ -226,11 +226,7 @@ class Connections:
             allow_private=entry.allow_private_addresses,
             verify=self._trust.upstreams,
             resolver=self._link_names[name],
-            way=Way(
-                proxies,
-                connect_seconds=entry.timeout.connect_seconds,
-                kept_seconds=KEEPALIVE_SECONDS,  # one upstream's pictures lie with a host or two
-            ),
+            way=Way(proxies, connect_seconds=entry.timeout.connect_seconds),
         )
 
     def _reference_fetcher(self) -> Fetcher:

@@ -334,14 +334,15 @@ async def test_the_longest_wait_ends_with_an_answer_and_the_retry_joins(tmp_path
         assert one.sandbox.state.submits_by_prompt[prompt] == 1
 
 
+@pytest.mark.parametrize("wish", ["no-cache", "max-age=0"])
 @pytest.mark.parametrize("timeout", [None, 0.5], ids=["still running", "client gave up"])
 async def test_a_retry_of_what_passed_the_cache_by_pays_no_second_time(
-    tmp_path: Path, timeout: float | None
+    tmp_path: Path, timeout: float | None, wish: str
 ) -> None:
     prompt = "fresh, and slow [sandbox:delay=1.5]"
     async with house(tmp_path, server={"openai_wait": "300ms"}) as one:
         fresh: dict[str, Any] = {"model": MODEL, "prompt": prompt, "timeout": timeout}
-        fresh["extra_headers"] = {"Cache-Control": "no-cache"}
+        fresh["extra_headers"] = {"Cache-Control": wish}
         async with sdk(one, max_retries=5) as client:
             made = await client.images.generate(**fresh)
             assert len(made.data or ()) == 1

@@ -29,9 +29,11 @@ MAX_LINKS: Final = 64
 """At most ten pictures are ordered at once; an answer with far more links is not about them."""
 
 
-def read_poll(answer: VendorAnswer) -> PollEvent:
-    """The meaning of the answer to a poll."""
+def read_poll(answer: VendorAnswer, task_id: str | None = None) -> PollEvent:
+    """The meaning of the answer to a poll; one of another task than was asked for means nothing."""
     task = answer.json_object()
+    if task is not None and task_id is not None and task.get("id", task_id) != task_id:
+        return Unreachable("the answer is another task's", gone=True)
     if answer.status != 200 or task is None or not isinstance(task.get("status"), str):
         return Unreachable(
             f"HTTP {answer.status} without a task",

@@ -94,7 +94,7 @@ class EvolinkClient:
             answer = await self._read(f"/v1/tasks/{quote(upstream_task_id, safe='')}")
         except CallBroken as error:
             return Unreachable(f"no answer: {error}")
-        return answers.read_poll(answer)
+        return answers.read_poll(answer, upstream_task_id)
 
     async def credits(self) -> UsedCredits | None:
         try:

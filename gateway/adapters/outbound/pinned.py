@@ -33,15 +33,11 @@ _MAX_DIALS: Final = 4  # addresses tried for one name; each may cost a whole con
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What lies between a client and the world; `max_connections` calls at once, more wait.
-
-    What fetches links may keep a connection for `kept_seconds`; None: each serves one call.
-    """
+    """What lies between a client and the world; `max_connections` calls at once, more wait."""
 
     proxies: Proxies = DIRECT
     max_connections: int = 100
     connect_seconds: float = 5.0
-    kept_seconds: float | None = None
 
 
 STRAIGHT: Final = Way()

@@ -44,7 +44,7 @@ def opened(
     kept: dict[str, Any] = (
         {"force_close": True} if kept_seconds is None else {"keepalive_timeout": kept_seconds}
     )
-    connector = aiohttp.TCPConnector(
+    connector = _Connections(
         resolver=_Names(resolver, bounds.connect_seconds),
         use_dns_cache=False,
         ssl=tls,
@@ -66,6 +66,18 @@ def opened(
         max_headers=MAX_HEADERS,
         **more,
     )
+
+
+class _Connections(aiohttp.TCPConnector):
+    """One that is kept serves again only if nothing came over it meanwhile: that would be read as
+    the answer to the next request. Aiohttp looks when a connection is given back, not when it is
+    taken, and has no public way to ask."""
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        for kept, _ in self._conns.get(key, ()):
+            if kept.should_close:
+                kept.close()  # what is closed is passed over
+        return await super()._get(key, traces)
 
 
 class _Names(AbstractResolver):

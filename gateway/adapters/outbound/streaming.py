@@ -57,8 +57,8 @@ class LinkAnswer:
 class LinkLine:
     """The way to the hosts of links, straight or through the proxies of `way`.
 
-    A connection that is kept is for another link of the same host and port: it leads to an address
-    that was judged when it was made.
+    Each link has a connection of its own: on one that is kept, what a host says once too often
+    would be another's picture.
     """
 
     def __init__(
@@ -72,9 +72,7 @@ class LinkLine:
         self._judge = judge
         self._way = way
         self._tls = tls
-        self._bounds = LineBounds(
-            way.max_connections, way.connect_seconds, way.kept_seconds, stall_seconds
-        )
+        self._bounds = LineBounds(way.max_connections, way.connect_seconds, None, stall_seconds)
         self._straight = self._opened(_JudgedFor(judge), make_socket=self._socket)
         self._behind: aiohttp.ClientSession | None = None
 
@@ -97,7 +95,7 @@ class LinkLine:
 
     async def _got(self, session: aiohttp.ClientSession, url: str, **more: Any) -> LinkAnswer:
         answer = await session.get(URL(url, encoded=True), allow_redirects=False, **more)
-        coding = answer.headers.get("Transfer-Encoding", "chunked")
+        coding = ",".join(answer.headers.getall("Transfer-Encoding", ["chunked"]))
         if coding.strip().lower() != "chunked":  # aiohttp would hand on what nobody can read
             answer.close()
             raise CallBroken(f"its transfer encoding is unknown: {coding[:20]!r}", left=True)
@@ -120,11 +118,10 @@ class LinkLine:
         return self._behind
 
     def _opened(self, resolver: Any, **more: Any) -> aiohttp.ClientSession:
-        is_kept = self._bounds.kept_seconds is not None
         headers = {
             "Accept": "image/*",
             "Accept-Encoding": "identity",
-            "Connection": "keep-alive" if is_kept else "close",
+            "Connection": "close",
             "User-Agent": USER_AGENT,
         }
         return opened(

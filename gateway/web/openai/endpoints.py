@@ -231,9 +231,11 @@ class OpenAI:
         """
         asked = freshness_of(request)
         tries = request.headers.get(RETRY_COUNT, "")
-        if not asked.no_cache or not _TRIES.fullmatch(tries):
+        asks_anew = asked.no_cache or asked.max_age_seconds is not None
+        if not asks_anew or not _TRIES.fullmatch(tries):
             return asked
-        return replace(asked, no_cache=False, max_age_seconds=int(tries) * TRY_SECONDS)
+        age = max(asked.max_age_seconds or 0.0, int(tries) * TRY_SECONDS)
+        return replace(asked, no_cache=False, max_age_seconds=age)
 
     async def _answer(
         self, team: Team, run: Run, wish: Wish, freshness: Freshness, key: str | None

@@ -442,3 +442,10 @@ def test_depth_is_no_trap(depth: int) -> None:
     assert isinstance(read_poll(answer(200, raw)), Finished if shallow else Unreachable)
     assert isinstance(read_submit(answer(200, raw)), Accepted if shallow else AnswerLost)
     assert isinstance(read_submit(answer(400, raw)), Refused)
+
+
+def test_the_answer_about_another_task_means_nothing() -> None:
+    task = {"id": "task-2", "status": "completed", "results": ["https://a/b.png"]}
+    got = VendorAnswer(200, orjson.dumps(task), {})
+    assert isinstance(read_poll(got, "task-1"), Unreachable)
+    assert isinstance(read_poll(got, "task-2"), Finished)

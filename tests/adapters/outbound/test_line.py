@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -138,3 +140,30 @@ async def test_without_its_library_nothing_leaves(monkeypatch: pytest.MonkeyPatc
             Call("GET", "http://127.0.0.1:9/", headers={}, seconds=1, max_bytes=1)
         )
     assert not broken.value.left
+
+
+async def test_what_came_over_a_connection_that_was_kept_answers_nobody(
+    serve: Serve, trust: ssl.SSLContext
+) -> None:
+    class Babbling(RawServer):
+        """Says everything twice, the second time when the answer has been read."""
+
+        async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                    body = head.split(" ")[1].encode()
+                    said = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                    writer.write(said)
+                    await asyncio.sleep(0.05)
+                    writer.write(said)
+            writer.close()
+
+    server, one = Babbling(hello), line(trust, "127.0.0.1", kept_seconds=20.0)
+    await server.start()
+    for path in ("/a", "/b", "/c"):
+        asked = replace(call(server), method="GET", url=server.url(path, host=NAME), body=b"")
+        assert (await one.ask(asked)).body == path.encode()
+        await asyncio.sleep(0.15)
+    await one.aclose()
+    await server.stop()

@@ -1,5 +1,5 @@
-"""The way to hosts of links over aiohttp: what is dialled is judged, what is kept is shared by one
-host's links alone, and what came before a break is read."""
+"""The way to hosts of links over aiohttp: what is dialled is judged, each link has a connection
+of its own, and what came before a break is read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from raw_server import Line, RawServer, Received, Serve
 
 from gateway.adapters.outbound.fetching import Fetcher, FetchFailed, FetchRefused
 from gateway.adapters.outbound.judging import AddressRefused, Judge
-from gateway.adapters.outbound.pinned import Way
+from gateway.adapters.outbound.pinned import STRAIGHT, Way
 from gateway.adapters.outbound.resolver import Lookups
 from gateway.adapters.outbound.streaming import LinkLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import CallBroken
-
-KEPT = Way(kept_seconds=20.0)
 
 
 class Names:
@@ -68,7 +66,7 @@ async def server() -> AsyncIterator[Keeping]:
     await server.stop()
 
 
-def fetcher(names: Names, way: Way = KEPT) -> Fetcher:
+def fetcher(names: Names, way: Way = STRAIGHT) -> Fetcher:
     return Fetcher(allow_private=True, resolver=names, way=way)
 
 
@@ -104,17 +102,6 @@ async def test_a_name_with_any_refused_answer_is_not_dialled(server: Keeping) ->
     assert server.connections == 0
 
 
-async def test_a_kept_connection_serves_the_links_of_its_host_without_another_look_up(
-    server: Keeping,
-) -> None:
-    names = Names(["127.0.0.1"], ["169.254.169.254"])
-    one = fetcher(names)
-    for path in ("/a", "/b"):
-        assert await read(one, server.url(path, host="files.example.com")) == path.encode()
-    await one.aclose()
-    assert (server.connections, len(names.asked)) == (1, 1)
-
-
 async def test_every_fresh_connection_is_judged_anew(server: Keeping) -> None:
     one = fetcher(Names(["127.0.0.1"], ["169.254.169.254"]), Way())
     url = server.url("/a", host="files.example.com")
@@ -125,12 +112,19 @@ async def test_every_fresh_connection_is_judged_anew(server: Keeping) -> None:
     assert server.requests[0].headers["connection"] == "close"
 
 
-async def test_two_names_behind_one_address_never_share_a_connection(server: Keeping) -> None:
-    one = fetcher(Names(["127.0.0.1"]))
-    for name in ("one.example.com", "two.example.com", "two.example.com"):
-        await read(one, server.url(host=name))
+async def test_what_a_host_says_once_too_often_is_nobody_elses_picture(serve: Serve) -> None:
+    """It says keep-alive, and all again: each link has its own answer."""
+
+    async def twice(request: Received, line: Line) -> None:
+        for _ in range(2):
+            await line.answer(request.target.encode(), "Connection: keep-alive")
+
+    server, one = await serve(twice), fetcher(Names(["127.0.0.1"]))
+    for path in ("/a", "/b", "/c"):
+        assert await read(one, server.url(path, host="files.example.com")) == path.encode()
+        await asyncio.sleep(0.05)
     await one.aclose()
-    assert server.connections == 2
+    assert server.connections == 3
 
 
 async def test_names_are_looked_up_on_behalf_of_the_team(server: Keeping) -> None:
@@ -142,16 +136,6 @@ async def test_names_are_looked_up_on_behalf_of_the_team(server: Keeping) -> Non
     )
     await one.aclose()
     assert sorted(names.asked) == sorted(("files.example.com", team) for team in teams)
-
-
-async def test_who_hung_up_a_kept_connection_is_asked_again() -> None:
-    server, one = Keeping(at_most=1), fetcher(Names(["127.0.0.1"]))
-    await server.start()
-    for path in ("/a", "/b", "/c"):
-        assert await read(one, server.url(path, host="files.example.com")) == path.encode()
-    await one.aclose()
-    await server.stop()
-    assert len(server.requests) == 3
 
 
 async def test_what_came_before_a_break_is_read_however_late_the_reader_comes(
