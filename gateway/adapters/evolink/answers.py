@@ -29,11 +29,15 @@ MAX_LINKS: Final = 64
 """At most ten pictures are ordered at once; an answer with far more links is not about them."""
 
 
-def read_poll(answer: VendorAnswer, task_id: str | None = None) -> PollEvent:
-    """The meaning of the answer to a poll; one of another task than was asked for means nothing."""
+def is_anothers(answer: VendorAnswer, task_id: str) -> bool:
+    """Whether the answer to a poll names another task than was asked for."""
     task = answer.json_object()
-    if task is not None and task_id is not None and task.get("id", task_id) != task_id:
-        return Unreachable("the answer is another task's", gone=True)
+    return task is not None and task.get("id", task_id) != task_id
+
+
+def read_poll(answer: VendorAnswer) -> PollEvent:
+    """The meaning of the answer to a poll."""
+    task = answer.json_object()
     if answer.status != 200 or task is None or not isinstance(task.get("status"), str):
         return Unreachable(
             f"HTTP {answer.status} without a task",

@@ -90,15 +90,20 @@ class EvolinkClient:
         return AnswerLost("the gateway was stopped while the request was going out")
 
     async def poll(self, upstream_task_id: str) -> PollEvent:
+        path = f"/v1/tasks/{quote(upstream_task_id, safe='')}"
         try:
-            answer = await self._read(f"/v1/tasks/{quote(upstream_task_id, safe='')}")
+            answer = await self._read(path, self._polls)
+            if answers.is_anothers(answer, upstream_task_id):
+                # Said once too often on a connection that is kept, perhaps: on one of its own it
+                # is the answer, whatever it calls the task.
+                answer = await self._read(path, self._submits)
         except CallBroken as error:
             return Unreachable(f"no answer: {error}")
-        return answers.read_poll(answer, upstream_task_id)
+        return answers.read_poll(answer)
 
     async def credits(self) -> UsedCredits | None:
         try:
-            answer = await self._read("/v1/credits")
+            answer = await self._read("/v1/credits", self._polls)
         except CallBroken:
             return None
         used = answers.read_credits(answer)
@@ -110,11 +115,11 @@ class EvolinkClient:
 
     async def _read_page(self, number: int) -> answers.VendorAnswer | None:
         try:
-            return await self._read(f"/v1/tasks?page={number}&page_size={PAGE_SIZE}")
+            return await self._read(f"/v1/tasks?page={number}&page_size={PAGE_SIZE}", self._polls)
         except CallBroken:
             return None
 
-    async def _read(self, path: str) -> answers.VendorAnswer:
+    async def _read(self, path: str, line: VendorLine) -> answers.VendorAnswer:
         call = Call(
             "GET",
             f"{self._base_url}{path}",
@@ -122,7 +127,7 @@ class EvolinkClient:
             seconds=self._timeouts.poll_seconds,
             max_bytes=MAX_ANSWER_BYTES,
         )
-        return masked(await self._polls.ask(call), self._mask)
+        return masked(await line.ask(call), self._mask)
 
     async def forget(self, run: Run) -> None:
         """Nothing is kept here."""

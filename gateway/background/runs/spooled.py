@@ -23,7 +23,8 @@ from gateway.ports.spool import PaidAnswers
 
 log = structlog.get_logger("gateway.runs")
 
-SWEEP_SECONDS: Final = 3600.0
+SWEEP_SECONDS: Final = 600.0
+"""What calls that a kill cut off had set aside of the disk is room again then."""
 
 BATCH: Final = 100
 """Runs read at a time."""

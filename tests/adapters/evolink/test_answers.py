@@ -9,7 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.evolink.answers import MAX_LINKS, VendorAnswer, read_poll, read_submit
+from gateway.adapters.evolink.answers import (
+    MAX_LINKS,
+    VendorAnswer,
+    is_anothers,
+    read_poll,
+    read_submit,
+)
 from gateway.core.runs import docket
 from gateway.core.runs.events import (
     Accepted,
@@ -444,8 +450,10 @@ def test_depth_is_no_trap(depth: int) -> None:
     assert isinstance(read_submit(answer(400, raw)), Refused)
 
 
-def test_the_answer_about_another_task_means_nothing() -> None:
-    task = {"id": "task-2", "status": "completed", "results": ["https://a/b.png"]}
-    got = VendorAnswer(200, orjson.dumps(task), {})
-    assert isinstance(read_poll(got, "task-1"), Unreachable)
-    assert isinstance(read_poll(got, "task-2"), Finished)
+@pytest.mark.parametrize(
+    ("told", "anothers"),
+    [({"id": "task-1"}, False), ({"id": "task-2"}, True), ({}, False), ({"id": 3}, True)],
+)
+def test_whose_answer_it_is(told: dict[str, Any], anothers: bool) -> None:
+    got = VendorAnswer(200, orjson.dumps({**told, "status": "completed"}), {})
+    assert is_anothers(got, "task-1") is anothers
