@@ -18,8 +18,9 @@ from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 from gateway.core.addresses import Address
 from gateway.core.model import Run
 from gateway.core.money.accounts import Amounts, Windows
-from gateway.core.runs.events import AnswerLost, NotNow, SubmitEvent
-from gateway.ports.calls import LineBounds
+from gateway.core.runs.events import AnswerLost, NotNow, Progressed, SubmitEvent
+from gateway.ports.calls import Call, CallAnswer, LineBounds
+from gateway.ports.upstream import Sure, nothing_asked
 
 NAME = "api.example.com"
 RUN = Run(
@@ -221,3 +222,38 @@ async def test_it_is_asked_for_leave_when_all_is_ready_and_not_before(
     assert heard == [b""]
     await client.aclose()
     server.close()
+
+
+async def test_what_names_another_task_is_asked_for_on_a_connection_of_its_own() -> None:
+    """The kept connection is one answer behind; the other has no former one to tell of."""
+
+    class Told:
+        def __init__(self, kept_seconds: float | None, told: str) -> None:
+            self.kept_seconds, self._told = kept_seconds, told
+            self.calls: list[Call] = []
+
+        async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
+            self.calls.append(call)
+            told = f'{{"id": "{self._told}", "status": "processing", "progress": 7}}'
+            return CallAnswer(200, {}, told.encode())
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    told: list[Told] = []
+
+    def line(bounds: LineBounds) -> Told:
+        told.append(Told(bounds.kept_seconds, "task-1" if bounds.kept_seconds else "task-2"))
+        return told[-1]
+
+    account = VendorAccount("http://127.0.0.1:9", "sk-key", "test", 100)
+    client = EvolinkClient(
+        account, Timeouts(connect_seconds=1, submit_seconds=1, poll_seconds=1), lines=line
+    )
+    asked = {}
+    for task_id in ("task-1", "task-2"):
+        event = await client.poll(task_id)
+        assert isinstance(event, Progressed) and f'"{task_id}"' in event.task
+        asked[task_id] = [len(one.calls) for one in told if one.kept_seconds is None]
+    await client.aclose()
+    assert asked == {"task-1": [0], "task-2": [1]}
