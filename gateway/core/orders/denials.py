@@ -20,10 +20,9 @@ from gateway.core.orders.ask import Ask
 from gateway.core.orders.pricing import Offer, offers, priced_values
 from gateway.core.orders.spellings import AUTO
 from gateway.core.runs.failures import (
-    BLOCKED,
-    CALLERS_TO_MEND,
     charged_all_the_same,
     not_makeable,
+    wants_another_request,
 )
 from gateway.core.transaction import View
 from gateway.errors import (
@@ -158,7 +157,7 @@ def remembered(ask: Ask, view: View) -> Denial | None:
     words = failure.message
     if reason is Reason.CHARGED_FAILURE:
         words = charged_all_the_same(failure)
-        code = failure.code if failure.code in BLOCKED | CALLERS_TO_MEND else None
+        code = failure.code if wants_another_request(failure) else None
     message = (
         f"An identical order ended at {rfc3339(ended)}, and nothing was ordered now: "
         f"{words} The same request gets this answer until {rfc3339(until)}; "

@@ -59,11 +59,16 @@ def submit_error(failure: Failure, *, charged: bool = False) -> GatewayError:
     if failure.kind is FailureKind.OUTCOME_UNKNOWN:
         return OutcomeUnknown(failure.message)
     if failure.kind is FailureKind.TASK_FAILED:
-        if failure.code in BLOCKED | CALLERS_TO_MEND:
+        if wants_another_request(failure):
             return not_makeable(failure.code, failure.message)
         if charged:
             return ResultLost(charged_all_the_same(failure))
     return Unavailable(failure.message, retry_after_seconds=30)
+
+
+def wants_another_request(failure: Failure) -> bool:
+    """Of a failed task: whether it failed for what was asked for."""
+    return failure.code in BLOCKED | CALLERS_TO_MEND
 
 
 def not_makeable(code: str, message: str) -> UpstreamRefusal:

@@ -13,9 +13,9 @@ import orjson
 from gateway.core.model import Failure, FailureKind
 from gateway.core.runs.failures import (
     BLOCKED,
-    CALLERS_TO_MEND,
     charged_all_the_same,
     submit_error,
+    wants_another_request,
 )
 from gateway.errors import (
     BudgetExhausted,
@@ -108,7 +108,7 @@ def failure_error(failure: Failure, *, charged: bool = False) -> GatewayError:
         case FailureKind.TIMED_OUT:
             return GenerationTimeout(failure.message)
         case FailureKind.TASK_FAILED:
-            if failure.code in BLOCKED | CALLERS_TO_MEND:
+            if wants_another_request(failure):
                 return NotMakeable(failure.code, failure.message)
             if charged:
                 return ResultLost(charged_all_the_same(failure))

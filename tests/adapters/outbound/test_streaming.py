@@ -33,34 +33,13 @@ class Names:
         return [ip_address(text) for text in answer]
 
 
-class Keeping(RawServer):
-    """Answers with the request's target, and takes so many requests on a connection."""
-
-    def __init__(self, at_most: int = 10) -> None:
-        super().__init__(_target)
-        self._at_most = at_most
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            for _ in range(self._at_most):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                lines = [line.split(": ", 1) for line in head.rstrip().split("\r\n")[1:]]
-                headers = {name.lower(): value for name, value in lines}
-                self.requests.append(Received(head.split(" ")[1], headers))
-                await _target(self.requests[-1], Line(writer, self.client_gone))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
 async def _target(request: Received, line: Line) -> None:
     await line.answer(request.target.encode())
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Keeping]:
-    server = Keeping()
+async def server() -> AsyncIterator[RawServer]:
+    server = RawServer(_target)
     await server.start()
     yield server
     await server.stop()
@@ -87,14 +66,14 @@ async def strict(trust: ssl.SSLContext) -> AsyncIterator[LinkLine]:
     "host", ["127.0.0.1", "2130706433", "127.1", "0x7f.1", "017700000001", "localhost", "[::1]"]
 )
 async def test_whatever_the_library_reads_into_a_host_is_judged_before_it_is_dialled(
-    server: Keeping, strict: LinkLine, host: str
+    server: RawServer, strict: LinkLine, host: str
 ) -> None:
     with pytest.raises((AddressRefused, CallBroken)):
         await strict.get(server.url(host=host), host=host, port=server.port, team="")
     assert server.connections == 0
 
 
-async def test_a_name_with_any_refused_answer_is_not_dialled(server: Keeping) -> None:
+async def test_a_name_with_any_refused_answer_is_not_dialled(server: RawServer) -> None:
     one = fetcher(Names(["127.0.0.1", "169.254.169.254"]))
     with pytest.raises(FetchRefused, match="metadata"):
         await read(one, server.url(host="files.example.com"))
@@ -102,7 +81,7 @@ async def test_a_name_with_any_refused_answer_is_not_dialled(server: Keeping) ->
     assert server.connections == 0
 
 
-async def test_every_fresh_connection_is_judged_anew(server: Keeping) -> None:
+async def test_every_fresh_connection_is_judged_anew(server: RawServer) -> None:
     one = fetcher(Names(["127.0.0.1"], ["169.254.169.254"]), Way())
     url = server.url("/a", host="files.example.com")
     assert await read(one, url) == b"/a"
@@ -127,7 +106,7 @@ async def test_what_a_host_says_once_too_often_is_nobody_elses_picture(serve: Se
     assert server.connections == 3
 
 
-async def test_names_are_looked_up_on_behalf_of_the_team(server: Keeping) -> None:
+async def test_names_are_looked_up_on_behalf_of_the_team(server: RawServer) -> None:
     names = Names(["127.0.0.1"])
     one = fetcher(names, Way())
     teams = ["", "red", "blue"]
