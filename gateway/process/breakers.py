@@ -225,6 +225,7 @@ class Breakers:
             breaker.taken += 1
             breaker.relented += times > 0
             breaker.chance = breaker.chance.took(times)
+            self._vindicated(breaker, permit.run_id)
         if not isinstance(event, NotNow) or event.why is not Why.DECLINED:
             return event
         known = breaker.declined.pop(permit.run_id, Declined())
@@ -233,6 +234,13 @@ class Breakers:
         may_cost = self._is_whole(permit.upstream)
         its_own = known.is_its_own(breaker.taken, breaker.chance, each_may_cost=may_cost)
         return replace(event, its_own=its_own)
+
+    def _vindicated(self, taker: _Breaker, run_id: str) -> None:
+        """A run that one route takes was not the reason for which others have declined it."""
+        for breaker in self._breakers.values():
+            known = breaker.declined.get(run_id)
+            if known is not None and breaker is not taker:
+                breaker.chance = breaker.chance.took(known.times)
 
     def _count_trial(self, breaker: _Breaker, permit: Permit, after: RouteHealth) -> None:
         """A trial of all that leaves the route closed was wasted by the team that had it."""

@@ -21,6 +21,7 @@ import pytest
 from core_samples import a_policy, some_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pace import slowness
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -933,7 +934,8 @@ async def test_a_large_scrape_does_not_hold_the_event_loop(ledger: SqliteLedger)
     body, _ = await metrics.render()
     assert body.count(b"\n") > 15_000
     pauses = [await longest_pause(metrics) for _ in range(8)]
-    assert min(pauses) < 0.010, pauses  # the least disturbed by what else the machine does
+    # the least disturbed by what else the machine does
+    assert min(pauses) < 0.010 * slowness(), pauses
 
 
 @pytest.mark.alone
@@ -946,4 +948,5 @@ async def test_a_reload_with_many_teams_is_quick(ledger: SqliteLedger) -> None:
         metrics.declare(policy)
         return time.perf_counter() - started
 
-    assert min(once() for _ in range(5)) < 0.010
+    seconds = [once() for _ in range(5)]
+    assert min(seconds) < 0.010 * slowness(), seconds

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from house import ADMIN_KEY, FAST, TEAM_KEY, House, opened
+from pace import slowness
 
 from gateway.sandbox import running_sandbox
 
@@ -71,7 +72,7 @@ async def test_a_query_of_thousands_of_names_costs_nothing(home: House, path: st
     many = "&".join(f"{number:x}=" for number in range(3000))
     before = time.thread_time()
     answer = await home.client.get(f"{path}?{many}", headers=headers(path))
-    assert time.thread_time() - before < 0.2
+    assert time.thread_time() - before < 0.2 * slowness()
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "0")
     answer = await home.client.get(f"{path}?{many}{many}", headers=headers(path))
     assert answer.status_code == 400

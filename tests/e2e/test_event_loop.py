@@ -14,10 +14,12 @@ from types import FrameType
 
 import pytest
 from house import House, house
+from pace import slowness
 
 pytestmark = pytest.mark.alone
 
 LONGEST_SECONDS = 0.010
+"""At the usual pace."""
 
 
 class LoopMonitor:
@@ -28,6 +30,7 @@ class LoopMonitor:
 
     def __init__(self) -> None:
         self.long: list[tuple[float, str]] = []
+        self._longest = LONGEST_SECONDS * slowness()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -40,12 +43,12 @@ class LoopMonitor:
 
         def timed(handle: asyncio.Handle) -> None:
             where.clear()
-            signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_SECONDS)
+            signal.setitimer(signal.ITIMER_VIRTUAL, self._longest)
             start = time.thread_time()
             real(handle)
             taken = time.thread_time() - start
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-            if taken > LONGEST_SECONDS:
+            if taken > self._longest:
                 self.long.append((taken, "".join(where[-1:])))
 
         former = signal.signal(signal.SIGVTALRM, look)

@@ -288,6 +288,19 @@ def test_a_route_that_declines_by_chance_is_not_the_runs_own_fault() -> None:
         assert isinstance(told, NotNow) and told.its_own is (times == 3), "and by now it is"
 
 
+def test_runs_that_another_route_takes_are_not_why_this_one_declined_them() -> None:
+    """Each goes on elsewhere at once, until there is no money for that: then one waits here."""
+    world = World()
+    for times in range(4):
+        world.submits("cheap", BUSY, id=f"moved {times}")
+        world.submits("middle", Accepted("t", "{}"), id=f"moved {times}")
+        world.submits("cheap", Accepted("t", "{}"), id=f"lucky {times}")
+    for times in range(6):
+        told = world.submits("cheap", BUSY, id="unlucky")
+        assert isinstance(told, NotNow) and not told.its_own
+        world.submits("cheap", Accepted("t", "{}"), id=f"other {times}")
+
+
 def test_without_others_that_are_taken_no_run_is_given_up() -> None:
     world = World()
     for _ in range(20):

@@ -37,7 +37,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class ByChance:
-    """How a route has declined of late whom it took in the end: by chance, then.
+    """How a route has declined of late whom it, or another, took in the end: by chance, then.
 
     `submits` of such runs, and how many of them it `declined`.
     """

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from pace import slowness
 from picture_samples import KINDS, jpeg_of_many_scans, picture, stream
 
 from gateway.adapters.pictures import decoding
@@ -546,9 +547,10 @@ async def test_keeping_pictures_never_holds_the_event_loop(
 
     # The best of some rounds, because a busy machine may stop the other threads as well.
     rounds = [await worst_lag_seconds(eight())]
-    while min(rounds) >= 0.010 and len(rounds) < 8:
+    longest = 0.010 * slowness()
+    while min(rounds) >= longest and len(rounds) < 8:
         rounds.append(await worst_lag_seconds(eight()))
-    assert min(rounds) < 0.010
+    assert min(rounds) < longest, rounds
 
 
 async def test_a_paid_picture_that_costs_too_much_is_no_fault_of_the_store(
