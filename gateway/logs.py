@@ -33,6 +33,8 @@ QUEUE_LINES: Final = 10_000
 FLUSH_LIMIT_SECONDS: Final = 5.0
 """A stuck reader must not keep the process from ending."""
 
+PLAIN: Final = {str, int, float, bool, type(None)}
+
 VALUE_CHARACTERS: Final = 2048
 MARGIN_CHARACTERS: Final = 1024
 COLLECTION_ITEMS: Final = 50
@@ -118,12 +120,12 @@ def clean(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _is_plain(event: EventDict) -> bool:
-    """Whether it has short texts alone and none that is suspicious, as the line of an order: they
-    are looked at as one then, in a third of the time."""
+    """Whether it has short texts and plain values alone and none that is suspicious, as the lines
+    of an order and its run: the texts are looked at as one then, in a third of the time."""
     values = event.values()
-    if any(type(value) is not str for value in values) or any(map(_is_secret, event)):
+    if not {*map(type, values)} <= PLAIN or any(map(_is_secret, event)):
         return False
-    text = "\n".join(values)
+    text = "\n".join([value for value in values if type(value) is str])
     return len(text) <= VALUE_CHARACTERS and "exception" not in event and not _is_suspicious(text)
 
 

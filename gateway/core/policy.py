@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from math import floor
 
 from gateway.core.catalog import Catalog, KeyName, Team
 from gateway.core.money.accounts import AccountKey
@@ -72,8 +73,9 @@ class Policy:
         return 2 * self.free_space_floor_bytes
 
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
-        """The team's accounts of that time, in the windows that are in force."""
-        return account_keys(team, at, self.zone)
+        """The team's accounts of that time, in the windows that are in force; as windows begin and
+        end with a second, all runs of a second share them."""
+        return account_keys(team, floor(at), self.zone)
 
     @property
     def has_whole_upstreams(self) -> bool:
