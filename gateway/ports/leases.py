@@ -44,6 +44,9 @@ class RunLeases(GivingBack, Protocol):
         Those of upstreams that are not `known` are due later by `LEFT_SECONDS`, as for `lease`.
         """
 
+    async def running(self) -> int:
+        """How many runs upstream is asked after, of all gateways."""
+
 
 class DeliveryLeases(GivingBack, Protocol):
     async def lease_deliveries(

@@ -18,6 +18,7 @@ from house import FAST, TEAM_KEY, House, house, opened, until
 
 from gateway.background.runs import loop
 from gateway.core.model import Run
+from gateway.core.runs import schedule
 from gateway.process.waiters import Waiters
 from gateway.sandbox import running_sandbox
 
@@ -208,6 +209,24 @@ async def test_waiters_cost_upstream_nothing(a_house: House) -> None:
     alone = await polls("alone [sandbox:delay=0.6]", 1)
     together = await polls("together [sandbox:delay=0.6]", 60)
     assert together <= alone + 3
+
+
+async def test_many_runs_are_asked_after_as_often_as_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In all: one of them alone is asked after every 40 ms here."""
+    monkeypatch.setattr(schedule, "MOST_POLLS", 5)
+    monkeypatch.setattr(loop, "CROWD_SECONDS", 0.1)
+    async with house(tmp_path) as one:
+        for number in range(20):
+            await one.post(f"crowd {number} [sandbox:stuck]")
+        await asyncio.sleep(1)  # the crowd is seen, and each has its next turn by it
+        tasks = one.sandbox.state.tasks.values()
+        before, start = sum(task.polls for task in tasks), time.monotonic()
+        await asyncio.sleep(3)
+        seconds = time.monotonic() - start
+        polls = sum(task.polls for task in tasks) - before
+        assert 0 < polls <= 2 * 5 * seconds
 
 
 async def test_the_news_of_another_process_are_found(tmp_path: Path) -> None:

@@ -103,6 +103,9 @@ class LedgerReads:
     async def next_due(self, known: Collection[str] = ()) -> float | None:
         return await self._reader.call(partial(reports.next_due, known=sorted(known)))
 
+    async def running(self) -> int:
+        return await self._reader.call(reports.running)
+
     async def next_delivery_due(self) -> float | None:
         return await self._reader.call(outbox_store.next_due)
 

@@ -59,10 +59,13 @@ class UsageQuery:
 
 
 def tasks(db: Database, asked: TaskQuery, slot: Slot) -> tuple[Sequence[Task], int]:
-    """Two statements. Both read the team's part of an index alone: about 0.2 µs a job."""
+    """Two statements. Both read the team's part of an index alone: about 0.1 µs a job, and a
+    quarter of it where it does not matter in which state its run is."""
     states = tuple(state.value for state in dict.fromkeys(asked.states))
     if not states:
         return [], 0
+    if len(states) == len(RunState):
+        states = ()
     of_model = asked.model is not None
     values = (asked.team, *states, *((asked.model,) if of_model else ()))
     count = db.execute(statements.count_tasks(len(states), of_model), values).fetchall()[0][0]
@@ -97,6 +100,10 @@ def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
 def next_due(db: Database, known: Sequence[str]) -> float | None:
     values = (*known, LEFT_SECONDS) if known else ()
     return _single(db, statements.next_due(len(known)), values)
+
+
+def running(db: Database) -> int:
+    return int(db.execute(statements.RUNNING).fetchall()[0][0])
 
 
 def oldest_unkept(db: Database) -> float | None:

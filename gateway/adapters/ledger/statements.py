@@ -195,10 +195,9 @@ def orders_page(behind: bool) -> str:
 
 
 def _tasks(states: int, of_model: bool) -> str:
-    return (
-        f"FROM jobs WHERE team = ? AND run_state IN ({', '.join('?' * states)})"
-        f"{' AND run_model = ?' if of_model else ''}"
-    )
+    """Without `states` those in any."""
+    among = f" AND run_state IN ({', '.join('?' * states)})" if states else ""
+    return f"FROM jobs WHERE team = ?{among}{' AND run_model = ?' if of_model else ''}"
 
 
 # --- what is due -------------------------------------------------------------------------------
@@ -306,6 +305,8 @@ def next_due(known: int) -> str:
     left = f"CASE WHEN upstream IN {marks(known)} THEN due_at ELSE due_at + ? END AS due_at"
     return _next(f"(SELECT lease_until, {left} FROM runs WHERE {LIVE}) AS live_runs", "TRUE")
 
+
+RUNNING: Final = f"SELECT COUNT(*) FROM runs WHERE {LIVE} AND state = 'running'"
 
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")

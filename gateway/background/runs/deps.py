@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from gateway.core.copies import replace
 from gateway.core.model import Run
 from gateway.core.picture_errors import name_of
 from gateway.core.policy import Current
 from gateway.core.runs.events import SubmitEvent
 from gateway.core.runs.lifecycle import Rules
+from gateway.core.runs.schedule import crowded
 from gateway.ports.cache import ResponseCache
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import RunQueue
@@ -42,6 +44,13 @@ class CallBounds:
     submit_seconds: float
 
 
+@dataclass(slots=True)
+class Crowd:
+    """How many runs are asked after, as it was found last."""
+
+    running: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class RunsDeps:
     """What the driver works with; `upstreams`, `links` and `bounds` are by the settings' names.
@@ -64,6 +73,7 @@ class RunsDeps:
     following: Following
     recovered: Callable[[Run], Awaitable[SubmitEvent]]
     picture_locks: PictureLocks = field(default_factory=PictureLocks)
+    crowd: Crowd = field(default_factory=Crowd)
     bounds: Mapping[str, CallBounds] = field(default_factory=dict)
     spool: PaidAnswers | None = None
 
@@ -73,8 +83,10 @@ class RunsDeps:
         return tuple(self.upstreams) if self.following.is_shared else ()
 
     def rules(self, run: Run) -> Rules:
-        """What the lifecycle goes by on the run's route, as the settings are now."""
-        return self.current.policy.rules_of(run.upstream)
+        """What the lifecycle goes by on the run's route, as the settings and the crowd are now."""
+        rules = self.current.policy.rules_of(run.upstream)
+        pace = crowded(rules.pace, self.crowd.running)
+        return rules if pace is rules.pace else replace(rules, pace=pace)
 
     def is_whole(self, upstream: str) -> bool:
         """Whether a submit to it is the whole work."""

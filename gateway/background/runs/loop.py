@@ -7,6 +7,7 @@ step begins. At most one drive per run goes on in a process, and each is a task 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine
 from typing import Final, assert_never
@@ -52,6 +53,9 @@ IDLE_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.02
 """Runs due within this time of each other are leased together."""
 
+CROWD_SECONDS: Final = 2.0
+"""How often the runs under way are counted: they come and go within the first poll's time."""
+
 HINT_SECONDS: Final = 1.0
 """Longer than most polls; upstream's call is not kept waiting for a slow one."""
 
@@ -75,6 +79,7 @@ class Worker:
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._nudge = asyncio.Event()
         self._wake_at = 0.0
+        self._looked_round = -math.inf
         self._stopping = False
         self._impatient = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -206,6 +211,7 @@ class Worker:
     async def _lease_once(self) -> None:
         now = self._deps.clock()
         self._wake_at = now + IDLE_SECONDS
+        await self._look_round()
         due = await self._leases.next_due()  # a read: others may have been quicker
         if due is not None and due <= now:
             leased = await self._leases.take(BATCH)
@@ -214,6 +220,13 @@ class Worker:
             due = now if len(leased) == BATCH else await self._leases.next_due()
         if due is not None:
             self._wake_soon(due)
+
+    async def _look_round(self) -> None:
+        """Counts the runs that are asked after, once in a while."""
+        now = time.monotonic()
+        if now - self._looked_round >= CROWD_SECONDS:
+            self._looked_round = now
+            self._deps.crowd.running = await self._deps.ledger.running()
 
     async def _sleep(self) -> None:
         """Until the next run is due, and at least one gathering time; a nudge looks again."""

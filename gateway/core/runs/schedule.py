@@ -14,6 +14,19 @@ REMAINING_SHARE: Final = 4.0
 """A poll waits a quarter of what is left to wait: seldom far from the end, often near it."""
 
 
+MOST_POLLS: Final = 500
+"""A second, of all runs together. One takes 0.4 ms of a processor: 10,000 runs that are each asked
+after every 4 s would have one to themselves."""
+
+
+def crowded(pace: Pace, running: int) -> Pace:
+    """The pace while so many runs are asked after: the more there are, the more seldom each."""
+    apart = running / MOST_POLLS
+    if apart <= pace.every_seconds:
+        return pace
+    return Pace(pace.first_seconds, apart, max(pace.max_seconds, apart))
+
+
 def poll_delay(
     pace: Pace, *, age_seconds: float, estimated_seconds: float | None, progress: int
 ) -> float:

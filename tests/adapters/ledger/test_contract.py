@@ -427,6 +427,16 @@ async def test_next_due_is_when_the_next_run_can_be_leased(ledger: Ledger) -> No
     assert await ledger.next_due() == NOW - 7
 
 
+async def test_those_that_are_asked_after_are_counted(ledger: Ledger) -> None:
+    assert await ledger.running() == 0
+    await start(ledger, a_run())
+    for team in ("blue", "green"):
+        run = await start(ledger, a_run(team=team))
+        await change(ledger, replace(run, state=RunState.RUNNING, upstream_task_id=f"t-{team}"))
+    await change(ledger, failed(await start(ledger, a_run())))
+    assert await ledger.running() == 2
+
+
 # --- reports --------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.catalog import Pace
-from gateway.core.runs.schedule import RETRY_AFTER_MAX_SECONDS, backoff, poll_delay
+from gateway.core.runs.schedule import (
+    MOST_POLLS,
+    RETRY_AFTER_MAX_SECONDS,
+    backoff,
+    crowded,
+    poll_delay,
+)
 
 seconds = st.floats(0.01, 1e5)
 seeds = st.integers(0, 2**128 - 1).map(lambda number: f"run_{number:032x}")
@@ -25,6 +31,20 @@ def test_a_poll_always_comes_and_never_too_soon(
 ) -> None:
     delay = poll_delay(pace, age_seconds=age, estimated_seconds=estimated, progress=progress)
     assert pace.every_seconds <= delay <= max(pace.max_seconds, pace.every_seconds)
+
+
+@STEADY
+@given(st.builds(Pace, seconds, seconds, seconds), st.integers(0, 10**6))
+def test_a_crowd_is_asked_after_so_often_in_all_and_nobody_more_often(
+    pace: Pace, running: int
+) -> None:
+    now = crowded(pace, running)
+    assert now.first_seconds == pace.first_seconds
+    assert now.every_seconds >= pace.every_seconds and now.max_seconds >= pace.max_seconds
+    delay = poll_delay(now, age_seconds=1, estimated_seconds=None, progress=0)
+    assert running / delay <= MOST_POLLS * 1.000001
+    few = int(pace.every_seconds * MOST_POLLS)
+    assert crowded(pace, min(running, few)) is pace
 
 
 def test_polls_are_seldom_far_from_the_end_and_often_near_it() -> None:
