@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.core.model import Claim, Delivery, Job, KeptPicture, Run, Upload, Usage
 from gateway.core.money.accounts import Account, AccountKey
@@ -99,6 +99,20 @@ class Writes:
     pictures: tuple[KeptPicture, ...] = ()
     wordless: tuple[str, ...] = ()
     raised: frozenset[Epoch] = frozenset()
+
+
+STALE_SECONDS: Final = 30.0
+"""A decision that waited longer for its turn, or whose clock was set meanwhile, is made anew."""
+
+
+class Stale(Exception):
+    """The time by which a decision was to be made is long past, or not yet."""
+
+    @staticmethod
+    def check(at: float, now: float) -> None:
+        """Raises it where `now` is far from the time `at` which was meant."""
+        if abs(now - at) > STALE_SECONDS:
+            raise Stale
 
 
 class ConstraintViolation(Exception):

@@ -115,6 +115,14 @@ class LedgerClock(Protocol):
         """How far the store's clock is ahead of `own`, in seconds, as right as half of a round
         trip; None where the store has none but the machine's."""
 
+    async def clock_set(self, seconds: float, step: Callable[[], None]) -> None:
+        """The one clock of all who write here is so much later from now on: what is live is due, at
+        its deadline and leased as long from now as before.
+
+        `step` is called in between, when what was decided by the former time is written and nothing
+        by the new one yet. Raises `Unavailable`, also when it was called.
+        """
+
 
 class SharedState(Replicas, Turns, Secrets, CreditChecks, LedgerClock, Protocol):
     """All of it."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.ports.clock import Clock
+from gateway.process.steady_clock import SteadyClock
 
 EXACT_SECONDS: Final = 0.1
 """What a measurement may be wrong by: less is not corrected, so that the time does not jitter."""
 
 
 class CommonClock:
-    """A `Clock`; as long as nothing is noted it is the machine's own."""
+    """A `Clock`; as long as nothing is noted it is the gateway's own."""
 
-    def __init__(self, own: Clock) -> None:
+    def __init__(self, own: SteadyClock) -> None:
         self.own = own
         self._ahead_seconds = 0.0
+        self._lead_seconds = 0.0
 
     def __call__(self) -> float:
         return self.own() + self._ahead_seconds
@@ -27,9 +28,10 @@ class CommonClock:
     @property
     def offset_seconds(self) -> float:
         """How far the ledger's clock is ahead of the machine's."""
-        return self._ahead_seconds
+        return self._ahead_seconds - self._lead_seconds
 
-    def note(self, ahead_seconds: float) -> None:
-        """The ledger's clock was measured so far ahead of the machine's own."""
+    def note(self, ahead_seconds: float, lead_seconds: float = 0.0) -> None:
+        """The ledger's clock was measured so far ahead of the gateway's own, and the machine's."""
+        self._lead_seconds = lead_seconds
         if abs(ahead_seconds - self._ahead_seconds) > EXACT_SECONDS:
             self._ahead_seconds = ahead_seconds

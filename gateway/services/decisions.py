@@ -30,7 +30,7 @@ from gateway.core.orders.ask import Ask
 from gateway.core.orders.fingerprint import claim_name
 from gateway.core.picture_errors import PictureProblem
 from gateway.core.policy import Current
-from gateway.core.transaction import ConstraintViolation, Keys, View, Writes
+from gateway.core.transaction import ConstraintViolation, Keys, Stale, View, Writes
 from gateway.errors import IdempotencyConflict, Unauthorized, Unavailable
 from gateway.ports.cache import ResponseCache
 from gateway.ports.ledger import OrderRecords
@@ -107,9 +107,11 @@ class Decisions:
 
         Raises `Unauthorized` where the team is gone, `ZoneChanged` where it is to be judged in
         other windows by now: their accounts have to be loaded first. `Behind` where another gateway
-        has changed what this one goes by.
+        has changed what this one goes by, `Stale` where it has waited too long, or the clock was
+        set.
         """
         self._deps.following.check(view.epochs, ask.cache_epoch if ask.cached else None)
+        Stale.check(ask.now, self._deps.current.clock())
         policy = self._deps.current.policy
         team = policy.teams.get(ask.team.name)
         if team is None:
@@ -135,6 +137,9 @@ class Decisions:
                 zone = self._deps.current.policy.zone
                 ask = replace(ask, zone=zone, windows=budgets.windows_at(ask.now, zone))
                 continue
+            except Stale:
+                ask = self._at_present(ask)
+                continue
             except ConstraintViolation:
                 if not rounds_left:
                     raise
@@ -156,6 +161,15 @@ class Decisions:
         if not self._deps.current.still_opens(ask.team):
             raise Unauthorized("This API key was just revoked, or has ended.")
         return await self._to_be_made(ask) if ask.cached else ask
+
+    def _at_present(self, ask: Ask) -> Ask:
+        now = self._deps.current.clock()
+        return replace(
+            ask,
+            now=now,
+            windows=budgets.windows_at(int(now), ask.zone),
+            lease_until=ask.lease_until + now - ask.now,
+        )
 
     # --- what has to be known before -------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.replicas import News
 from gateway.process.common_clock import CommonClock
+from gateway.process.steady_clock import SteadyClock
 from gateway.web.admin.health import Life
 from gateway.web.admin.settings import Reloaded
 from gateway.web.app import build_app, labels
@@ -71,10 +72,8 @@ class Gateway:
         self._folder_lock: int | None = None
         self._leaving: str | None = None
         outside = outside or Outside()
-        self._common_clock = CommonClock(clock)
-        self._is_timed = settings.storage.postgres_url is not None and (
-            clock is time.time or outside.skewed
-        )
+        self._common_clock = CommonClock(SteadyClock(clock))
+        self._is_timed = clock is time.time or outside.skewed
         if self._is_timed:
             self._clock = clock = self._common_clock
         self._current = Current(convert.policy(settings, port=self._port, kinds=KINDS), clock)
@@ -89,6 +88,7 @@ class Gateway:
             self.adapters.ledger,
             self._common_clock,
             tell=self.adapters.metrics.clock_measured,
+            stepped=self._stepped,
         )
         self.services = Services(settings, self.adapters, self._current, clock)
         self.ledger = self.adapters.ledger
@@ -171,6 +171,12 @@ class Gateway:
         if news.due or news.missed:
             self.services.worker.look()
             self.services.webhooks.nudge()
+
+    def _stepped(self) -> None:
+        """The clock was set: what was to come at a time comes at another one now."""
+        self.services.worker.reconnected()
+        self.services.worker.look()
+        self.services.webhooks.nudge()
 
     def bound(self, port: int) -> None:
         """Told which port is really served: it stands in links when no `public_url` is set."""

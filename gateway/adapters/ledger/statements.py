@@ -282,6 +282,13 @@ def _void(table: str, open_rows: str) -> str:
     )
 
 
+def _later(table: str, *columns: str) -> str:
+    """By how much, for each of the columns and for the lease; nobody's stays nobody's."""
+    leased = "CASE WHEN lease_owner IS NULL THEN lease_until ELSE lease_until + ? END"
+    times = ", ".join(f"{name} = {name} + ?" for name in columns)
+    return f"UPDATE {table} SET {times}, lease_until = {leased}"
+
+
 def _next(table: str, open_rows: str) -> str:
     return (
         "SELECT MIN(CASE WHEN due_at > lease_until THEN due_at ELSE lease_until END)"
@@ -309,6 +316,10 @@ def next_due(known: int) -> str:
 RUNNING: Final = f"SELECT COUNT(*) FROM runs WHERE {LIVE} AND state = 'running'"
 
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
+CLOCK_SET: Final = (
+    f"{_later('runs', 'due_at', 'deadline_at')} WHERE {LIVE}",
+    f"{_later('deliveries', 'due_at')} WHERE {PENDING}",
+)
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------

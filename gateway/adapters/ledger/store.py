@@ -192,6 +192,11 @@ def void_leases(db: Database) -> None:
         db.execute(statement)
 
 
+def clock_set(db: Database, seconds: float) -> None:
+    for statement in statements.CLOCK_SET:
+        db.execute(statement, (seconds,) * statement.count("?"))
+
+
 # --- retention ---------------------------------------------------------------------------------
 
 

@@ -85,6 +85,13 @@ class LedgerWrites:
     async def put_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> Collection[str]:
         return await self._writer.call(lambda db: outbox_store.put_leased(db, owner, deliveries))
 
+    async def clock_set(self, seconds: float, step: Callable[[], None]) -> None:
+        def later(db: Database) -> None:
+            store.clock_set(db, seconds)
+            step()
+
+        await self._writer.call(later)
+
     async def give_back(self, owner: str) -> None:
         await self._writer.call(lambda db: store.give_back(db, owner))
 

@@ -8,10 +8,8 @@ ledger; what is another worker's by now is let go.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -20,15 +18,9 @@ from gateway.core.runs.leases import RUN_LEASE_SECONDS, SURE_SECONDS, Stand, sta
 from gateway.errors import Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.ledger import RunQueue
+from gateway.process.steady_clock import elapsed
 
 log = structlog.get_logger("gateway.runs")
-
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def elapsed() -> float:
-    """Seconds since some moment, those in which the machine slept too."""
-    return time.clock_gettime(_CLOCK)
 
 
 class LeaseLost(Exception):

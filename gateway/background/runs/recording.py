@@ -39,7 +39,7 @@ from gateway.core.runs.leases import may_record
 from gateway.core.runs.lifecycle import IllegalTransition, Rules
 from gateway.core.runs.routing import NOWHERE, Outlook
 from gateway.core.teams.changes import Act, Action
-from gateway.core.transaction import ConstraintViolation, Decide, Keys, View, Writes
+from gateway.core.transaction import ConstraintViolation, Decide, Keys, Stale, View, Writes
 from gateway.errors import Unavailable, Unsettled
 from gateway.process.following import Behind
 from gateway.process.picture_locks import FOR_EVER, Held
@@ -91,7 +91,7 @@ class RunRecorder:
                     partial(_while_held, held, self._fold(run, event, outlook, keys)),
                 )
                 break
-            except ZoneChanged:
+            except (ZoneChanged, Stale):
                 continue
             except MoneyMoves:
                 moneyless = False
@@ -160,6 +160,7 @@ class RunRecorder:
 
         def decide(view: View) -> tuple[tuple[Run, Run], Writes]:
             self._deps.following.check(view.epochs)
+            Stale.check(now, self._deps.clock())
             if keys and self._in_force(run) != keys:
                 raise ZoneChanged
             before = view.run or run

@@ -427,6 +427,30 @@ async def test_next_due_is_when_the_next_run_can_be_leased(ledger: Ledger) -> No
     assert await ledger.next_due() == NOW - 7
 
 
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_leaves_what_is_live_the_time_that_it_has(
+    ledger: Ledger, seconds: float
+) -> None:
+    waiting = await start(ledger, a_run(due_at=NOW + 5, deadline_at=NOW + 900))
+    leased = await start(ledger, a_run(due_at=NOW, lease_until=NOW + 15, lease_owner="w"))
+    ended = failed(await start(ledger, a_run()))
+    await change(ledger, ended)
+    steps = list[bool]()
+    await ledger.clock_set(seconds, lambda: steps.append(True))
+    assert steps == [True]
+    assert await ledger.run(waiting.id) == replace(
+        waiting, due_at=NOW + 5 + seconds, deadline_at=NOW + 900 + seconds
+    )
+    assert await ledger.run(leased.id) == replace(
+        leased,
+        due_at=NOW + seconds,
+        deadline_at=leased.deadline_at + seconds,
+        lease_until=NOW + 15 + seconds,
+    )
+    assert await ledger.run(ended.id) == ended
+    assert await ledger.next_due() == NOW + 5 + seconds
+
+
 async def test_those_that_are_asked_after_are_counted(ledger: Ledger) -> None:
     assert await ledger.running() == 0
     await start(ledger, a_run())
