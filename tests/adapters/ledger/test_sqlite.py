@@ -358,6 +358,15 @@ async def test_too_much_waiting_is_refused_at_once(path: Path) -> None:
     await ledger.close()
 
 
+async def test_more_may_wait_to_read_than_to_write(path: Path) -> None:
+    ledger = SqliteLedger(path, max_waiting=3)
+    await ledger.open()
+    run = await start(ledger, a_run())
+    reads = await asyncio.gather(*(ledger.run(run.id) for _ in range(13)), return_exceptions=True)
+    assert reads[:12] == [run] * 12 and isinstance(reads[12], Unavailable)
+    await ledger.close()
+
+
 async def test_waiting_transactions_share_a_commit(ledger: SqliteLedger, path: Path) -> None:
     with blocked(ledger) as gate:
         await asyncio.sleep(0)
