@@ -75,7 +75,8 @@ class Gateway:
         self._common_clock = CommonClock(SteadyClock(clock))
         self._is_timed = clock is time.time or outside.skewed
         if self._is_timed:
-            self._clock = clock = self._common_clock
+            common = settings.storage.postgres_url is not None
+            self._clock = clock = self._common_clock if common else self._common_clock.own
         self._current = Current(convert.policy(settings, port=self._port, kinds=KINDS), clock)
         self.adapters = Adapters(
             settings,
