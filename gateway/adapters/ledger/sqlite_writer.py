@@ -147,9 +147,11 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
         for slot, one in store.slots_of(db, fingerprint).items():
             loaded.runs[one.id] = one
             loaded.slots[fingerprint][slot] = one.id
-    for run_id in asked.run_ids:
-        if run := first(db, (statements.RUN_BY_ID, (run_id,)), rows.run_from):
-            loaded.runs[run_id] = run
+    if ids := asked.run_ids:
+        # Of a few lengths only, so that SQLite has each prepared already.
+        more = (1 << (len(ids) - 1).bit_length()) - len(ids)
+        named = (statements.runs_by_id(len(ids) + more), (*ids, *ids[-1:] * more))
+        loaded.runs.update((run.id, run) for run in every(db, named, rows.run_from))
     for run_id in asked.owing:
         loaded.owed[run_id] = every(db, (statements.OWED_JOBS, (run_id,)), rows.job_from)
     for claim in asked.claims:
