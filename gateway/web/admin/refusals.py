@@ -23,16 +23,16 @@ from gateway.web.shown import instant
 class AskedShape(TypedDict, total=False):
     """What was ordered, as far as it could be read: a field is there where it was said.
 
-    `size`, `quality` and `n` are as they were sent, `price_usd` is the most that it could cost.
-    `prompt` is kept where the settings have prompts in the log.
+    `model`, `size`, `quality`, `n` and `prompt` are as they were sent, whatever that is; `price_usd`
+    is the most that it could cost. `prompt` is kept where the settings have prompts in the log.
     """
 
-    model: str
+    model: Any
     size: Any
     quality: Any
     n: Any
     price_usd: float
-    prompt: str
+    prompt: Any
     key: str
     key_label: str
 
