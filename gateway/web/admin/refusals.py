@@ -23,8 +23,8 @@ from gateway.web.shown import instant
 class AskedShape(TypedDict, total=False):
     """What was ordered, as far as it could be read: a field is there where it was said.
 
-    `model`, `size`, `quality`, `n` and `prompt` are as they were sent, whatever that is; `price_usd`
-    is the most that it could cost. `prompt` is kept where the settings have prompts in the log.
+    `model`, `size`, `quality`, `n` and `prompt` are as they were sent, whatever that is, and
+    `price_usd` is the most that it could cost. `prompt` is kept where prompts are logged.
     """
 
     model: Any
