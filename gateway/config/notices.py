@@ -16,9 +16,11 @@ from gateway.config.kind_notices import kind_notices, left_to_kinds
 from gateway.config.making_rules import making_notices, unmade_alone
 from gateway.config.rules import USUAL
 from gateway.config.schema import LISTS, ModelEntry, Settings
+from gateway.config.upstream_entry import UpstreamEntry
 from gateway.config.upstream_rules import host_of
 from gateway.config.words import MAKE_KEY, nearest
 from gateway.core.catalog import ImageModel, Team
+from gateway.core.kinds import SHORTEST_SECRET
 from gateway.core.orders.defaults import must_say
 from gateway.core.proxies import masked, of_environment
 
@@ -46,9 +48,17 @@ def _server(settings: Settings) -> Iterator[str]:
     for name, upstream in settings.upstreams.items():
         if upstream.allow_private_addresses:
             yield f"upstreams.{name}: may reach private addresses; meant for tests only"
+        yield from _short_keys(f"upstreams.{name}", upstream)
     yield from _shared_keys(settings)
     if settings.references.allow_private_addresses:
         yield "references: teams' links may lead the gateway to private addresses"
+
+
+def _short_keys(place: str, entry: UpstreamEntry) -> Iterator[str]:
+    for name, key in (("api_key", entry.api_key), ("usage_key", entry.usage_key)):
+        if key is not None and len(key.get_secret_value()) < SHORTEST_SECRET:
+            short = f"fewer than {SHORTEST_SECRET} characters are no secret"
+            yield f"{place}.{name}: {short}; where upstream repeats it, it is shown"
 
 
 def _shared_keys(settings: Settings) -> Iterator[str]:

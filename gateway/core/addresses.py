@@ -209,7 +209,7 @@ def _check_host(host: str, *, allow_private: bool) -> UrlProblem | None:
         return UrlProblem("The URL's host is not a valid name or address.")
     address = _literal(name)
     if address is not None:
-        return _check_literal(name, address, allow_private=allow_private)
+        return _check_literal(host, name, address, allow_private=allow_private)
     if name.startswith("[") or _ends_in_number(name) or not _NAME.fullmatch(name):
         return UrlProblem("The URL's host is not a valid name or address.")
     labels = name.split(".")
@@ -219,12 +219,15 @@ def _check_host(host: str, *, allow_private: bool) -> UrlProblem | None:
     return None
 
 
-def _check_literal(name: str, address: Address, *, allow_private: bool) -> UrlProblem | None:
+def _check_literal(
+    host: str, name: str, address: Address, *, allow_private: bool
+) -> UrlProblem | None:
+    """`name` is the `host` without its final dot, with which an address is nothing to clients."""
     for reading in (address, *_decimal_reading(name)):
         reason = refusal(reading, allow_private=allow_private)
         if reason is not None:
             return UrlProblem(f"The URL's host {reading} is not allowed: it is {reason}.")
-    if isinstance(address, IPv4Address) and str(address) != name:
+    if isinstance(address, IPv4Address) and str(address) != host.encode("idna").decode():
         return UrlProblem(f"The URL's host must be written as {address}.")
     return None
 

@@ -20,6 +20,9 @@ SPOOL_LIFE_SECONDS: Final = 60 * 86_400.0
 GIVEN_UP_SECONDS: Final = 7 * 86_400.0
 """So long an answer stays there whose pictures were given up: they may be tried once more."""
 
+SHORTEST_SECRET: Final = 8
+"""Characters. What fills the place of a key where none is wanted (`none`, `token`) is shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:

@@ -226,7 +226,7 @@ def test_what_is_no_settings_file(
 def test_notices(tmp_path: Path) -> None:
     settings = read(f"""
 upstreams:
-  t: {{base_url: "http://127.0.0.1:1", api_key: k, allow_private_addresses: true}}
+  t: {{base_url: "http://127.0.0.1:1", api_key: sk-vendor, allow_private_addresses: true}}
 models:
   m:
     limits: {{qualities: [low, high]}}

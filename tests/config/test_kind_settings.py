@@ -249,7 +249,7 @@ def test_a_price_that_does_not_hold_is_told() -> None:
 
 def of_upstream(settings: str, server: str = "") -> list[str]:
     """What is told of one upstream of kind openai."""
-    text = f"{server}\nupstreams:\n  one: {{kind: openai, api_key: k, {settings}}}\n"
+    text = f"{server}\nupstreams:\n  one: {{kind: openai, api_key: sk-vendor, {settings}}}\n"
     rates = "rates: {text_in: 1, image_in: 1, image_out: 1}, another_model: true"
     model = f"models:\n  m:\n    routes: [{{upstream: one, model: x, price: 1, {rates}}}]\n"
     found = notices(parse(text + model, {}), TODAY, KINDS)
@@ -276,16 +276,16 @@ def test_links_that_lead_nowhere_are_told() -> None:
 
 
 def test_an_admin_key_is_another_one_and_shown_to_openai_alone() -> None:
-    same = of_upstream(f"{OWN_HOST}, usage_key: k")
+    same = of_upstream(f"{OWN_HOST}, usage_key: sk-vendor")
     said = "is the api_key as well; the usage report wants an admin key"
     assert same == [f"upstreams.one.usage_key: {said}"]
-    assert of_upstream(f"{OWN_HOST}, usage_key: other") == []
+    assert of_upstream(f"{OWN_HOST}, usage_key: sk-admin") == []
     region = "base_url: https://eu.api.openai.com/v1"
-    assert of_upstream(f"{region}, usage_key: other") == []
+    assert of_upstream(f"{region}, usage_key: sk-admin") == []
     tried = "base_url: http://127.0.0.1:9/v1, allow_private_addresses: true"
-    assert of_upstream(f"{tried}, usage_key: other") == [], "a simulator"
+    assert of_upstream(f"{tried}, usage_key: sk-admin") == [], "a simulator"
     with pytest.raises(SettingsError, match=r"would go to images\.example\.org"):
-        of_upstream(f"{ANOTHER}, usage_key: other")
+        of_upstream(f"{ANOTHER}, usage_key: sk-admin")
 
 
 def test_what_throws_money_away_is_told() -> None:
@@ -314,16 +314,29 @@ def test_rates_for_a_token_are_told() -> None:
 def test_a_key_that_two_vendors_see_is_told() -> None:
     settings = read("""
 upstreams:
-  one: {base_url: https://api.evolink.ai, api_key: k1}
-  near: {base_url: https://api.evolink.ai/v1, api_key: k1}
-  two: {kind: openai, base_url: https://api.openai.com/v1, api_key: k1}
-  three: {kind: openai, base_url: https://images.example.org/v1, api_key: k3}
+  one: {base_url: https://api.evolink.ai, api_key: sk-vendor}
+  near: {base_url: https://api.evolink.ai/v1, api_key: sk-vendor}
+  two: {kind: openai, base_url: https://api.openai.com/v1, api_key: sk-vendor}
+  three: {kind: openai, base_url: https://images.example.org/v1, api_key: sk-other}
 models:
   m: {routes: [{upstream: one, model: m, price: 1}]}
 """)
     assert [one for one in notices(settings, TODAY) if one.startswith("upstreams.")] == [
         "upstreams.two.api_key: is that of upstreams.one, which is another host"
     ]
+
+
+def test_a_key_that_is_no_secret_is_told() -> None:
+    def short(key: str) -> list[str]:
+        upstream = f"one: {{base_url: https://api.evolink.ai, api_key: '{key}'}}"
+        model = "m: {routes: [{upstream: one, model: m, price: 1}]}"
+        found = notices(read(f"upstreams:\n  {upstream}\nmodels:\n  {model}\n"), TODAY)
+        return [one for one in found if one.startswith("upstreams.")]
+
+    rule = "fewer than 8 characters are no secret; where upstream repeats it, it is shown"
+    assert short("none") == short("x234567") == [f"upstreams.one.api_key: {rule}"]
+    assert short("x2345678") == []
+    assert of_upstream(f"{OWN_HOST}, usage_key: admin") == [f"upstreams.one.usage_key: {rule}"]
 
 
 def test_a_size_of_thousands_of_digits_is_a_size_like_any() -> None:

@@ -73,8 +73,9 @@ class AnswerSpool:
         self.folder = folder
 
     async def open(self) -> None:
-        """Makes the folder. What lies there stays."""
-        await in_thread(partial(_make, self.folder))
+        """Makes the folder, before any call is made. Whole answers that lie there stay; the rest
+        was cut off, is of no use, and may hold room that was set aside for what never came."""
+        await in_thread(partial(_tidy, self.folder))
 
     def arriving(self, run: Run) -> Arriving:
         """The file for the answer to a run's submit; nothing is written yet."""
@@ -255,6 +256,12 @@ def _lying(folder: Path) -> Sequence[tuple[str, Path]]:
 
 def _remove(folder: Path, run_id: str) -> None:
     _unlink(path for owner, path in _lying(folder) if owner == run_id)
+
+
+def _tidy(folder: Path) -> None:
+    with suppress(OSError):  # the sweep comes by again
+        _unlink(path for _, path in _lying(folder) if path.suffix != WHOLE)
+    _make(folder)
 
 
 def _unlink(paths: Iterable[Path]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import httpx2 as httpx
 
 from gateway.adapters.outbound.said import VendorAnswer
+from gateway.core.kinds import SHORTEST_SECRET
 from gateway.ports.calls import CallAnswer
 
 REDACTED: Final = b"[redacted]"
@@ -31,11 +32,14 @@ _ESCAPES: Final = re.compile(rb"[\\%&]")
 
 
 class Mask:
-    """Takes one secret out of bytes, however it is written there."""
+    """Takes one secret out of bytes, however it is written there.
+
+    One of fewer than `SHORTEST_SECRET` characters is none: words and numbers would go with it.
+    """
 
     def __init__(self, secret: str) -> None:
         key = secret.encode()
-        self._pattern = re.compile(_pattern(key)) if secret else None
+        self._pattern = re.compile(_pattern(key)) if len(secret) >= SHORTEST_SECRET else None
         self._unescaped = (key.lower(), key.hex().encode())
         self._cores = _base64_cores(key)
 

@@ -8,20 +8,21 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from gateway.adapters.outbound.egress import HEAD_START_SECONDS, MAX_DIALS
+from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, Heads
 from gateway.ports.calls import LineBounds
 from gateway.ports.outbound import Resolver
 
 MAX_HEADER_BYTES: Final = 65_536
 """Of one line of an answer's head."""
-
-MAX_HEADERS: Final = 256
 
 MakeSocket = Callable[[tuple[Any, ...]], socket.socket]
 """Makes the socket for what is about to be dialled, as `getaddrinfo` tells it."""
@@ -63,7 +64,7 @@ def opened(
         trust_env=False,
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
-        max_headers=MAX_HEADERS,
+        max_headers=MAX_HEAD_BYTES,  # as many as it has room for
         **more,
     )
 
@@ -71,7 +72,12 @@ def opened(
 class _Connections(aiohttp.TCPConnector):
     """One that is kept serves again only if nothing came over it meanwhile: that would be read as
     the answer to the next request. Aiohttp looks when a connection is given back, not when it is
-    taken, and has no public way to ask."""
+    taken, and has no public way to ask; nor has it one to say what reads a connection."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        made: Callable[..., ResponseHandler] = Heads
+        self._factory = partial(made, loop=self._loop)
 
     async def _get(self, key: Any, traces: Any) -> Any:
         for kept, _ in self._conns.get(key, ()):

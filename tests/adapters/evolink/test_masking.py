@@ -284,3 +284,10 @@ async def test_no_adapter_that_sends_the_key_passes_it_on(
                 assert not gives_away(told), f"{name}: {told}"
         await connections.aclose()
     assert asked >= len(CALLS) and set(echo.keys) == {KEY}
+
+
+@pytest.mark.parametrize("key", ["", "x", "data", "none", "token", "x234567"])
+def test_what_fills_the_place_of_a_key_is_no_secret(key: str) -> None:
+    said = '{"data": [{"token": "x234567"}], "next": "none"}'
+    assert Mask(key).text(said) == said
+    assert Mask("x2345678").text("a x2345678 b") == "a [redacted] b"

@@ -158,6 +158,17 @@ async def test_what_lies_there_is_told_and_removed_by_run(tmp_path: Path) -> Non
     assert await spool.free_bytes() > 0
 
 
+async def test_room_that_a_kill_left_set_aside_is_free_when_it_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    spool = AnswerSpool(tmp_path)
+    spool.arriving(RUN).begin(100_000)  # and nobody ends it
+    for name in (f"{OURS}-1.answer", f"{OURS}-2.part", f"{OURS}-2.0.ref", "other.part"):
+        (tmp_path / name).write_bytes(b"x")
+    await spool.open()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{OURS}-1.answer", "other.part"}
+
+
 async def test_where_nothing_can_be_written_there_is_no_room() -> None:
     with pytest.raises(OSError, match="/proc/self"):
         await AnswerSpool(Path("/proc/self")).free_bytes()

@@ -252,7 +252,9 @@ def test_the_schemes_and_the_length_are_the_callers() -> None:
     assert check_url("https://example.com/", schemes=HTTPS, max_length=20) is None
 
 
-@pytest.mark.parametrize("host", ["8.0.0.1", "010.8.8.8", "0x08080808", "134744072", "8.8", "8.8."])
+@pytest.mark.parametrize(
+    "host", ["8.0.0.1", "010.8.8.8", "0x08080808", "134744072", "8.8", "8.8.", "8.0.0.1."]
+)
 def test_a_public_address_must_be_written_plainly(host: str) -> None:
     assert (check(f"https://{host}/") is None) == (host == "8.0.0.1")
 
@@ -273,6 +275,13 @@ def test_a_public_address_must_be_written_plainly(host: str) -> None:
 def test_private_hosts_can_be_allowed(host: str) -> None:
     assert check(f"http://{host}/") is not None
     assert check(f"http://{host}/", allow_private=True) is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.", "127.0.0.1\u3002", "10.0.0.1.:80"])
+def test_an_address_ends_in_no_dot(host: str) -> None:
+    """No client dials one: it would be tried again in vain."""
+    problem = check(f"http://{host}/", allow_private=True)
+    assert problem is not None and "must be written as" in problem.message
 
 
 @pytest.mark.parametrize(
