@@ -69,3 +69,31 @@ async def test_what_is_under_way_ends_well(tmp_path: Path, jump: float) -> None:
 async def told(one: House) -> None:
     assert round((await one.metrics())[SPENT] * 100) == 5 * len(one.sandbox.state.tasks)
     assert await one.violations() == []
+
+
+async def test_a_clock_that_is_set_back_while_nobody_runs_has_nobody_wait(tmp_path: Path) -> None:
+    clock = Clock()
+    async with running_sandbox(FAST) as sandbox:
+        one = await opened(sandbox, tmp_path, clock=clock, outside=MACHINES, teams=CAPPED)
+        tasks = [(await one.post(f"left {words}")).json()["id"] for words in UNDER_WAY]
+        await one.stop()
+        clock.off -= HOUR
+        one = await opened(sandbox, tmp_path, clock=clock, outside=MACHINES, teams=CAPPED)
+        for task in tasks:
+            assert (await one.ended(task))["status"] == "completed"
+        await told(one)
+        await one.stop()
+
+
+async def test_a_link_lives_as_long_as_before_though_the_clock_is_set_a_day_forward(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with running_sandbox(FAST) as sandbox:
+        one = await opened(sandbox, tmp_path, clock=clock, outside=MACHINES, teams=CAPPED)
+        task = (await one.post("kept later [sandbox:dead-link=503*20]")).json()["id"]
+        await asyncio.sleep(0.7)
+        clock.off += 25 * HOUR
+        assert (await one.ended(task))["status"] == "completed"
+        await told(one)
+        await one.stop()

@@ -141,6 +141,7 @@ class SqliteLedger(LedgerReads, LedgerWrites):
                 migrations.migrate(db)
                 marks.require_settled(db)
                 store.void_leases(db)
+                store.not_so_late(db, self._clock())
         except BaseException as error:
             os.close(self._lock_file)
             self._lock_file = None

@@ -317,9 +317,11 @@ RUNNING: Final = f"SELECT COUNT(*) FROM runs WHERE {LIVE} AND state = 'running'"
 
 GIVE_BACK: Final = (_give_back("runs", LIVE), _give_back("deliveries", PENDING))
 CLOCK_SET: Final = (
-    f"{_later('runs', 'due_at', 'deadline_at')} WHERE {LIVE}",
+    f"{_later('runs', 'due_at', 'deadline_at', 'accepted_at', 'upstream_finished_at')}"
+    f" WHERE {LIVE}",
     f"{_later('deliveries', 'due_at')} WHERE {PENDING}",
 )
+NOT_SO_LATE: Final = f"UPDATE runs SET due_at = ? WHERE {LIVE} AND state <> 'unsure' AND due_at > ?"
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 
 # --- uploads ---------------------------------------------------------------------------------

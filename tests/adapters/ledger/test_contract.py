@@ -431,7 +431,9 @@ async def test_next_due_is_when_the_next_run_can_be_leased(ledger: Ledger) -> No
 async def test_a_clock_that_is_set_leaves_what_is_live_the_time_that_it_has(
     ledger: Ledger, seconds: float
 ) -> None:
-    waiting = await start(ledger, a_run(due_at=NOW + 5, deadline_at=NOW + 900))
+    waiting = await start(
+        ledger, a_run(due_at=NOW + 5, deadline_at=NOW + 900, accepted_at=NOW - 1.0)
+    )
     leased = await start(ledger, a_run(due_at=NOW, lease_until=NOW + 15, lease_owner="w"))
     ended = failed(await start(ledger, a_run()))
     await change(ledger, ended)
@@ -439,7 +441,10 @@ async def test_a_clock_that_is_set_leaves_what_is_live_the_time_that_it_has(
     await ledger.clock_set(seconds, lambda: steps.append(True))
     assert steps == [True]
     assert await ledger.run(waiting.id) == replace(
-        waiting, due_at=NOW + 5 + seconds, deadline_at=NOW + 900 + seconds
+        waiting,
+        due_at=NOW + 5 + seconds,
+        deadline_at=NOW + 900 + seconds,
+        accepted_at=NOW - 1.0 + seconds,
     )
     assert await ledger.run(leased.id) == replace(
         leased,
