@@ -29,6 +29,10 @@ MAX_LINKS: Final = 64
 """At most ten pictures are ordered at once; an answer with far more links is not about them."""
 
 
+TOLD: Final = (200, 203)
+"""203 is what a proxy says that has changed something on the way (RFC 9110, 15.3.4)."""
+
+
 def is_anothers(answer: VendorAnswer, task_id: str) -> bool:
     """Whether the answer to a poll names another task than was asked for."""
     task = answer.json_object()
@@ -38,7 +42,7 @@ def is_anothers(answer: VendorAnswer, task_id: str) -> bool:
 def read_poll(answer: VendorAnswer) -> PollEvent:
     """The meaning of the answer to a poll."""
     task = answer.json_object()
-    if answer.status != 200 or task is None or not isinstance(task.get("status"), str):
+    if answer.status not in TOLD or task is None or not isinstance(task.get("status"), str):
         return Unreachable(
             f"HTTP {answer.status} without a task",
             answer.retry_after_seconds(),

@@ -96,8 +96,9 @@ class LinkLine:
 
     async def _got(self, session: aiohttp.ClientSession, url: str, **more: Any) -> LinkAnswer:
         answer = await session.get(URL(url, encoded=True), allow_redirects=False, **more)
-        coding = ",".join(answer.headers.getall("Transfer-Encoding", ["chunked"]))
-        if coding.strip().lower() != "chunked":  # aiohttp would hand on what nobody can read
+        coding = ",".join(answer.headers.getall("Transfer-Encoding", ["chunked"])).lower()
+        # Of others aiohttp would hand on what nobody can read. Said twice, it was done once.
+        if {one.strip() for one in coding.split(",")} != {"chunked"}:
             answer.close()
             raise CallBroken(f"its transfer encoding is unknown: {coding[:20]!r}", left=True)
         return LinkAnswer(answer)

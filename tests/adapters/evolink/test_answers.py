@@ -334,6 +334,11 @@ def test_a_task_that_goes_on(
     assert (event.progress, event.estimated_seconds) == (progress, estimated)
 
 
+def test_a_poll_that_a_proxy_has_changed() -> None:
+    event = read_poll(answer(203, {"status": "completed", "results": [A]}))
+    assert isinstance(event, Finished) and event.links == (A,)
+
+
 @pytest.mark.parametrize(
     ("got", "gone"),
     [

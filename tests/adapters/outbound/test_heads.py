@@ -25,6 +25,7 @@ READABLE = {
     "a length twice in one line": f"{OK}Content-Length: 5, 5\r\n\r\nhello",
     "a length before chunks": f"{OK}Content-Length: 9\r\nTransfer-Encoding: chunked\r\n{CHUNKED}",
     "a length after chunks": f"{OK}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n{CHUNKED}",
+    "chunks told of twice": OK + "Transfer-Encoding: chunked\r\n" * 2 + CHUNKED,
     "300 lines": OK + "".join(f"X-{number}: a\r\n" for number in range(300)) + PLAIN,
     "lines without returns": OK.replace("\r", "") + "Content-Length: 5\nContent-Length: 5\n\nhello",
     "hints before": f"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n{OK}Content-Length: 5\r\n{PLAIN}",
