@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 from core_samples import a_run
@@ -90,6 +91,20 @@ async def test_a_lease_that_holds_is_believed(bench: Bench) -> None:
     bench.time.goes(RUN_LEASE_SECONDS - SURE_SECONDS)
     await bench.mine.prove(lease)
     assert bench.ledger.renewals == 0
+
+
+async def test_one_that_was_due_is_so_though_the_clock_was_set_back_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease_them = bench.ledger.lease
+
+    async def lease(*args: Any, **more: Any) -> Sequence[Run]:
+        leased = await lease_them(*args, **more)
+        bench.time.now -= 3600
+        return leased
+
+    monkeypatch.setattr(bench.ledger, "lease", lease)
+    assert (await bench.taken()).run.due_at == bench.time.now
 
 
 async def test_one_that_may_not_hold_is_asked_for(bench: Bench) -> None:

@@ -23,7 +23,7 @@ UNDER_WAY = (
     "[sandbox:delay=0.5]",
     "[sandbox:delay=1.5]",
     "[sandbox:delay=3]",
-    "[sandbox:http=503*8]",
+    "[sandbox:http=503*2]",
     "[sandbox:poll-http=503*8]",
     "[sandbox:dead-link=503*8]",
 )
@@ -85,13 +85,17 @@ async def test_a_clock_that_is_set_back_while_nobody_runs_has_nobody_wait(tmp_pa
         await one.stop()
 
 
+@pytest.mark.parametrize("status", [503, 404])
 async def test_a_link_lives_as_long_as_before_though_the_clock_is_set_a_day_forward(
-    tmp_path: Path,
+    tmp_path: Path, status: int
 ) -> None:
     clock = Clock()
     async with running_sandbox(FAST) as sandbox:
-        one = await opened(sandbox, tmp_path, clock=clock, outside=MACHINES, teams=CAPPED)
-        task = (await one.post("kept later [sandbox:dead-link=503*20]")).json()["id"]
+        patient = {"retry": {"dead_after": "30s"}}
+        one = await opened(
+            sandbox, tmp_path, clock=clock, outside=MACHINES, teams=CAPPED, worker=patient
+        )
+        task = (await one.post(f"later [sandbox:dead-link={status}*20]")).json()["id"]
         await asyncio.sleep(0.7)
         clock.off += 25 * HOUR
         assert (await one.ended(task))["status"] == "completed"

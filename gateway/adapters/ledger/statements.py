@@ -321,6 +321,7 @@ CLOCK_SET: Final = (
     f" WHERE {LIVE}",
     f"{_later('deliveries', 'due_at')} WHERE {PENDING}",
 )
+IN_TROUBLE: Final = f"SELECT {_RUN} FROM runs WHERE {LIVE} AND trouble IS NOT NULL"
 NOT_SO_LATE: Final = f"UPDATE runs SET due_at = ? WHERE {LIVE} AND state <> 'unsure' AND due_at > ?"
 VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE FROM turns")
 

@@ -204,6 +204,11 @@ def not_so_late(db: Database, now: float) -> None:
 def clock_set(db: Database, seconds: float) -> None:
     for statement in statements.CLOCK_SET:
         db.execute(statement, (seconds,) * statement.count("?"))
+    for run in every(db, (statements.IN_TROUBLE, ()), rows.run_from):
+        if run.trouble is not None:
+            since = replace(run.trouble, since=run.trouble.since + seconds)
+            columns, values = rows.run_changes(run, rows.run_row(replace(run, trouble=since)))
+            db.execute(statements.change_run(columns), values)
 
 
 # --- retention ---------------------------------------------------------------------------------

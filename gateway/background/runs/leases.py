@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from gateway.core.copies import replace
 from gateway.core.model import Run
 from gateway.core.runs.leases import RUN_LEASE_SECONDS, SURE_SECONDS, Stand, stand
 from gateway.errors import Unavailable
@@ -68,7 +69,9 @@ class Leases:
         leased = await self._ledger.lease(
             self.owner, now=now, until=until, limit=limit, known=self._known()
         )
-        return [run for run in leased if self._begun(run, since + RUN_LEASE_SECONDS)]
+        now = self._clock()  # it may have been set back: who was due then is due all the same
+        due = (replace(run, due_at=now) if run.due_at > now else run for run in leased)
+        return [run for run in due if self._begun(run, since + RUN_LEASE_SECONDS)]
 
     async def next_due(self) -> float | None:
         """When there is something to take."""

@@ -432,7 +432,13 @@ async def test_a_clock_that_is_set_leaves_what_is_live_the_time_that_it_has(
     ledger: Ledger, seconds: float
 ) -> None:
     waiting = await start(
-        ledger, a_run(due_at=NOW + 5, deadline_at=NOW + 900, accepted_at=NOW - 1.0)
+        ledger,
+        a_run(
+            due_at=NOW + 5,
+            deadline_at=NOW + 900,
+            accepted_at=NOW - 1.0,
+            trouble=Trouble(NOW - 2.0, "", 3),
+        ),
     )
     leased = await start(ledger, a_run(due_at=NOW, lease_until=NOW + 15, lease_owner="w"))
     ended = failed(await start(ledger, a_run()))
@@ -445,6 +451,7 @@ async def test_a_clock_that_is_set_leaves_what_is_live_the_time_that_it_has(
         due_at=NOW + 5 + seconds,
         deadline_at=NOW + 900 + seconds,
         accepted_at=NOW - 1.0 + seconds,
+        trouble=Trouble(NOW - 2.0 + seconds, "", 3),
     )
     assert await ledger.run(leased.id) == replace(
         leased,
