@@ -54,11 +54,15 @@ async def test_the_boards_show_the_ledger_once(tmp_path: Path) -> None:
 
 
 async def read_anew(seen: Prometheus, seconds: float = 30) -> None:
-    """Returns once every gateway shows all orders: a reading of the ledger is kept for a while."""
+    """Returns once every gateway shows all orders, as a reading of the ledger is kept for a while,
+    and what is recorded was worked out since."""
     until = time.monotonic() + seconds
     pictures = "min(sum by (instance) (gateway_images_total))"
     while sum((await seen.ask(pictures)).values()) < RUNS + HITS:
         assert time.monotonic() < until, "a gateway shows an old reading"
+        await asyncio.sleep(0.2)
+    while not await seen.ask("team_window:gateway_budget_used:ratio > 0"):
+        assert time.monotonic() < until, "an old value is recorded"
         await asyncio.sleep(0.2)
 
 
