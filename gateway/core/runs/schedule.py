@@ -6,6 +6,7 @@ from typing import Final
 from zlib import crc32
 
 from gateway.core.catalog import Pace
+from gateway.core.copies import replace
 
 RETRY_AFTER_MAX_SECONDS: Final = 60.0
 """A longer `Retry-After` of upstream is cut to this: the run's deadline must stay in sight."""
@@ -22,9 +23,7 @@ after every 4 s would have one to themselves."""
 def crowded(pace: Pace, running: int) -> Pace:
     """The pace while so many runs are asked after: the more there are, the more seldom each."""
     apart = running / MOST_POLLS
-    if apart <= pace.every_seconds:
-        return pace
-    return Pace(pace.first_seconds, apart, max(pace.max_seconds, apart))
+    return pace if apart <= pace.every_seconds else replace(pace, every_seconds=apart)
 
 
 def poll_delay(
