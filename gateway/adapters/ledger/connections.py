@@ -81,6 +81,7 @@ WRITER_PRAGMAS: Final = (
     "foreign_keys = ON",
     "cache_size = -32768",
     "journal_size_limit = 67108864",
+    "temp_store = MEMORY",
     "secure_delete = ON",  # an erased prompt is not left in what is free of the file
 )
 
