@@ -45,7 +45,7 @@ TRACEBACK_LINES: Final = 60
 REDACTED: Final = "[redacted]"
 CUT: Final = "…[cut]"
 
-QUIET_LIBRARIES: Final = ("aiohttp", "httpx2", "httpcore2", "uvicorn.error")
+QUIET_LIBRARIES: Final = ("httpx2", "httpcore2", "uvicorn.error")
 """They would write a line or more for each call upstream, each start and each stop; the gateway
 has lines of its own for those."""
 

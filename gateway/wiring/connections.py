@@ -22,7 +22,7 @@ from gateway.adapters.openai_images.links import SpoolLinks, Unnamed
 from gateway.adapters.openai_images.spool import AnswerSpool
 from gateway.adapters.outbound.egress import NamedTransport
 from gateway.adapters.outbound.fetching import Fetcher
-from gateway.adapters.outbound.late import LateLine
+from gateway.adapters.outbound.line import HttpLine
 from gateway.adapters.outbound.pinned import Way, pinned_client
 from gateway.adapters.outbound.resolver import (
     CALLERS,
@@ -203,12 +203,7 @@ class Connections:
         resolver, tls = self._upstream_names[name], self._trust.upstreams
         proxy = convert.proxies(entry.proxy, self._outside.environ).for_url(entry.base_url)
 
-        def make(bounds: LineBounds) -> VendorLine:
-            from gateway.adapters.outbound.line import AiohttpLine
-
-            return AiohttpLine(resolver, bounds, tls=tls, proxy=proxy)
-
-        return lambda bounds: LateLine(partial(make, bounds))
+        return lambda bounds: HttpLine(resolver, bounds, tls=tls, proxy=proxy)
 
     def _transports(self, name: str, entry: UpstreamEntry, url: str) -> Transports:
         """The way to one address of an upstream."""

@@ -11,22 +11,19 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import httpx2 as httpx
 
 from gateway.adapters.outbound.judging import AddressRefused, Judge
-from gateway.adapters.outbound.late import Late
 from gateway.adapters.outbound.pinned import STRAIGHT, Way
 from gateway.adapters.outbound.resolver import Lookups
+from gateway.adapters.outbound.streaming import LinkAnswer, LinkLine
 from gateway.core.addresses import check_url
 from gateway.core.links import MAX_LINK_CHARACTERS, cleaned
 from gateway.core.picture_errors import LinkBroken, LinkDead, LinkForbidden, PictureTooLarge
 from gateway.ports.calls import CallBroken
 from gateway.ports.outbound import Resolver
-
-if TYPE_CHECKING:
-    from gateway.adapters.outbound.streaming import LinkAnswer, LinkLine
 
 _MAX_REDIRECTS: Final = 5
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -126,18 +123,12 @@ class Fetcher:
         self._allow_private = allow_private
         self._stall_seconds = stall_seconds
         self._team = ""
-
-        def line() -> LinkLine:
-            from gateway.adapters.outbound.streaming import LinkLine
-
-            return LinkLine(
-                Judge(Lookups() if resolver is None else resolver, allow_private=allow_private),
-                way,
-                tls=httpx.create_ssl_context() if verify is None else verify,
-                stall_seconds=stall_seconds,
-            )
-
-        self._line = Late(line)
+        self._line = LinkLine(
+            Judge(Lookups() if resolver is None else resolver, allow_private=allow_private),
+            way,
+            tls=httpx.create_ssl_context() if verify is None else verify,
+            stall_seconds=stall_seconds,
+        )
 
     def on_behalf_of(self, team: str) -> Self:
         """The same fetcher for links of a team: its look-ups are counted as the team's."""
@@ -192,13 +183,11 @@ class Fetcher:
         port = url.port or (443 if url.scheme == "https" else 80)
         with _translated(url.host):
             async with asyncio.timeout_at(limits.deadline):
-                line = self._line.made or await self._line.get()
                 host = url.raw_host.decode("ascii").removesuffix(".")
-                return await line.get(str(url), host=host, port=port, team=self._team)
+                return await self._line.get(str(url), host=host, port=port, team=self._team)
 
     async def aclose(self) -> None:
-        if self._line.made is not None:
-            await self._line.made.aclose()
+        await self._line.aclose()
 
 
 @contextmanager

@@ -1,26 +1,29 @@
-"""Heads of answers as RFC 9110 lets a client read them, for aiohttp's parser, which is stricter.
+"""Heads of answers as RFC 9110 lets a client read them, for a parser that is stricter.
 
 Behind a chain of proxies the same `Content-Length` may stand there twice, or beside `chunked`. What
-such an answer brings is paid for, and no setting of aiohttp reads it.
+such an answer brings is paid for.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
-
-from aiohttp import http
-from aiohttp.client_proto import ResponseHandler
+from typing import Final
 
 MAX_HEAD_BYTES: Final = 262_144
 """Of a whole head, however many lines it has."""
+
+MAX_LINE_BYTES: Final = 65_536
 
 _END: Final = re.compile(rb"\n\r?\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n(?![ \t])")
 _CHUNKED: Final = re.compile(rb"(?im)^transfer-encoding:(?:[^\r\n]*,)?[ \t]*chunked[ \t]*\r?$")
 _BEGINNING: Final = b"HTTP/1."
 _INTERIM: Final = re.compile(rb"HTTP/1\.. 1(?!01)")
-"""Another head follows."""
+_LONG_LINE: Final = re.compile(rb"[^\n]{%d}" % MAX_LINE_BYTES)
+
+
+class NoHead(Exception):
+    """What came is none that can be read; says why."""
 
 
 def mended(head: bytes) -> bytes:
@@ -41,42 +44,33 @@ def mended(head: bytes) -> bytes:
     return lines + kept + b"Connection: close\r\n\r\n"
 
 
-class Heads(ResponseHandler):
-    """Aiohttp's reader of a connection, which is given heads as wholes, `mended`."""
+class HeadReader:
+    """Gathers a head that comes in pieces."""
 
-    _head: bytearray | None = None
-    """What is here of a head that is not whole; None while there is no head to come."""
+    def __init__(self) -> None:
+        self._came = bytearray()
 
-    def set_response_params(self, **params: Any) -> None:
-        self._head = bytearray()
-        super().set_response_params(**params)
+    @property
+    def has_come(self) -> bool:
+        """Whether anything is here of a head that is not whole."""
+        return bool(self._came)
 
-    def data_received(self, data: bytes) -> None:
-        if self._head is None or not data:
-            return super().data_received(data)
-        self.start_timeout()
-        seen = max(len(self._head) - 2, 0)
-        self._head += data
-        if not self._head.startswith(_BEGINNING[: len(self._head)]):
-            return self._pass_on()  # the parser has words for what is no head
-        while self._head and (end := _END.search(self._head, seen, MAX_HEAD_BYTES)):
-            seen = 0
-            head, self._head = bytes(self._head[: end.end()]), self._head[end.end() :]
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The head once it is whole, and what came behind it. Heads before the one of the answer
+        (1xx) are passed over. Raises `NoHead`."""
+        seen = max(len(self._came) - 2, 0)
+        self._came += data
+        while True:
+            if not self._came.startswith(_BEGINNING[: len(self._came)]):
+                raise NoHead("what it sent is not HTTP/1.1")
+            end = _END.search(self._came, seen, MAX_HEAD_BYTES)
+            if end is None:
+                if len(self._came) >= MAX_HEAD_BYTES:
+                    raise NoHead("its head is too large")
+                return None
+            head, rest, seen = bytes(self._came[: end.end()]), self._came[end.end() :], 0
+            if len(head) > MAX_LINE_BYTES and _LONG_LINE.search(head):
+                raise NoHead("a line of its head is too long")
             if _INTERIM.match(head) is None:
-                rest, self._head = bytes(self._head), None
-                return super().data_received(mended(head) + rest)
-            super().data_received(head)
-        if len(self._head) >= MAX_HEAD_BYTES:
-            self._head = None
-            self.set_exception(http.HttpProcessingError(message="its head is too large"))
-            self.close()
-        return None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._pass_on()
-        super().connection_lost(exc)
-
-    def _pass_on(self) -> None:
-        head, self._head = self._head, None
-        if head:
-            super().data_received(bytes(head))
+                return head, bytes(rest)
+            self._came = rest

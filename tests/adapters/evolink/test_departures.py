@@ -12,7 +12,7 @@ import trustme
 from egress_proxy import EgressProxy, Refuse, answering, hang, hang_up
 
 from gateway.adapters.evolink.client import EvolinkClient
-from gateway.adapters.outbound.line import AiohttpLine
+from gateway.adapters.outbound.line import HttpLine
 from gateway.adapters.outbound.resolver import Lookups
 from gateway.adapters.outbound.vendor import Timeouts, VendorAccount
 from gateway.core.addresses import Address
@@ -51,7 +51,7 @@ async def submit(base_url: str, trust: ssl.SSLContext, proxy: str | None = None)
     client = EvolinkClient(
         VendorAccount(base_url, "sk-key", "test", 100),
         Timeouts(connect_seconds=0.3, submit_seconds=0.5, poll_seconds=0.5),
-        lines=partial(AiohttpLine, Lookups(ask=no_name), tls=trust, proxy=proxy),
+        lines=partial(HttpLine, Lookups(ask=no_name), tls=trust, proxy=proxy),
     )
     try:
         return await client.submit(RUN)
@@ -172,7 +172,7 @@ async def test_a_full_pool_was_no_submit(trust: ssl.SSLContext) -> None:
     server = await serving(silent, None)
     port = server.sockets[0].getsockname()[1]
     bounds = LineBounds(max_connections=1, connect_seconds=0.2, kept_seconds=None)
-    pool = AiohttpLine(Lookups(ask=no_name), bounds, tls=trust)
+    pool = HttpLine(Lookups(ask=no_name), bounds, tls=trust)
     patient, hurried = (
         EvolinkClient(
             VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
@@ -208,7 +208,7 @@ async def test_it_is_asked_for_leave_when_all_is_ready_and_not_before(
     client = EvolinkClient(
         VendorAccount(f"http://127.0.0.1:{port}", "sk-key", "test", 100),
         Timeouts(connect_seconds=0.3, submit_seconds=5, poll_seconds=0.5),
-        lines=partial(AiohttpLine, Lookups(ask=no_name), tls=trust),
+        lines=partial(HttpLine, Lookups(ask=no_name), tls=trust),
     )
 
     async def refuse() -> None:

@@ -288,7 +288,7 @@ async def test_a_reset_in_the_middle_is_a_transient_failure(serve: Serve, fetche
 async def test_a_server_that_is_down_is_a_transient_failure(serve: Serve, fetcher: Fetcher) -> None:
     server = await serve(status(200))
     await server.stop()
-    with pytest.raises(FetchFailed, match="ClientConnectorError") as failed:
+    with pytest.raises(FetchFailed, match="ConnectionRefusedError") as failed:
         await read(fetcher, server.url())
     assert failed.value.transient
 

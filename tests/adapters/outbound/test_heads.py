@@ -12,7 +12,7 @@ from raw_server import Line, RawServer, Received, Serve
 
 from gateway.adapters.outbound.fetching import Fetcher, FetchFailed
 from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, mended
-from gateway.adapters.outbound.line import AiohttpLine
+from gateway.adapters.outbound.line import HttpLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallBroken, LineBounds
 
@@ -45,7 +45,7 @@ async def here(name: str, port: int, *, team: str = "") -> list[Address]:
 
 
 async def polled(server: RawServer) -> bytes | None:
-    one = AiohttpLine(here, LineBounds(10, 5.0, None), tls=ssl.create_default_context())
+    one = HttpLine(here, LineBounds(10, 5.0, None), tls=ssl.create_default_context())
     call = Call("GET", server.url(host="api.example.com"), {}, 10.0, 1000)
     try:
         first = await one.ask(call)

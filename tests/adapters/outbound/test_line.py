@@ -6,17 +6,15 @@ import asyncio
 import contextlib
 import gzip
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 from raw_server import Line, RawServer, Received, Serve
 
-from gateway.adapters.outbound.late import LateLine
-from gateway.adapters.outbound.line import AiohttpLine
+from gateway.adapters.outbound.line import HttpLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallBroken, LineBounds
 
@@ -31,13 +29,13 @@ def call(server: RawServer, *, host: str = NAME, max_bytes: int = 1000) -> Call:
     return Call("POST", url, {**HEADERS, "Content-Type": "a/b"}, 2.0, max_bytes, b"{}")
 
 
-def line(trust: ssl.SSLContext, *answers: str, kept_seconds: float | None = None) -> AiohttpLine:
+def line(trust: ssl.SSLContext, *answers: str, kept_seconds: float | None = None) -> HttpLine:
     async def look_up(name: str, port: int, *, team: str = "") -> Sequence[Address]:
         if not answers:
             await asyncio.Event().wait()
         return [ip_address(text) for text in answers]
 
-    return AiohttpLine(look_up, LineBounds(10, 0.3, kept_seconds), tls=trust)
+    return HttpLine(look_up, LineBounds(10, 0.3, kept_seconds), tls=trust)
 
 
 async def hello(_: Received, way: Line) -> None:
@@ -125,23 +123,6 @@ async def test_what_breaks_off_behind_the_leave_had_left(
     assert caught.value.left and asked == [0] and len(server.requests) == 1
 
 
-def test_the_library_is_not_there_before_the_first_call() -> None:
-    told = "import gateway.wiring, sys; sys.exit('aiohttp' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
-
-
-async def test_without_its_library_nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr("gateway.adapters.outbound.late.import_module", missing)
-    with pytest.raises(CallBroken) as broken:
-        await LateLine(lambda: pytest.fail("made")).ask(
-            Call("GET", "http://127.0.0.1:9/", headers={}, seconds=1, max_bytes=1)
-        )
-    assert not broken.value.left
-
-
 async def test_what_came_over_a_connection_that_was_kept_answers_nobody(
     serve: Serve, trust: ssl.SSLContext
 ) -> None:
@@ -149,7 +130,7 @@ async def test_what_came_over_a_connection_that_was_kept_answers_nobody(
         """Says everything twice, the second time when the answer has been read."""
 
         async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError), closing(writer):
                 while True:
                     head = (await reader.readuntil(b"\r\n\r\n")).decode()
                     body = head.split(" ")[1].encode()
@@ -157,7 +138,6 @@ async def test_what_came_over_a_connection_that_was_kept_answers_nobody(
                     writer.write(said)
                     await asyncio.sleep(0.05)
                     writer.write(said)
-            writer.close()
 
     server, one = Babbling(hello), line(trust, "127.0.0.1", kept_seconds=20.0)
     await server.start()

@@ -1,0 +1,260 @@
+"""A connection to a server that speaks HTTP/1.1: a request goes out, its answer comes in.
+
+Chunks are read by httptools, whose parser is C. Everything is bounded: a head, what is held of a
+body that nobody reads, and what comes of a body without any of its bytes. A whole fresh connection
+with its call takes 60 µs of a processor so (docs/decisions/104).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final, cast
+
+import httptools
+
+from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, HeadReader, NoHead, mended
+
+HELD_BYTES: Final = 256 * 1024
+"""Of a body that nobody has read yet; then the server has to wait."""
+
+CHUNK_BYTES: Final = 128 * 1024
+"""The most that is handed on at once."""
+
+
+class Broken(Exception):
+    """No answer will come, or not the whole of it; says why."""
+
+
+class Headers(Mapping[str, str]):
+    """The headers of an answer, looked up in any case. Of one that is there twice, the first."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._first = dict(reversed(pairs))
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+
+class Connection(asyncio.Protocol):
+    """For one call at a time. Whoever is done with it calls `close`, or `hang_up` where more of an
+    answer may come."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._wake: asyncio.Future[None] | None = None
+        self._lost: str | None = None
+        self._reader: HeadReader | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._pairs: list[tuple[str, str]] = []
+        self._told: Headers | None = None
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._empty = 0
+        self._to_the_end = False
+        self._is_whole = True
+        self._is_kept = False
+        self.status = 0
+
+    # --- what a caller asks for ------------------------------------------------------------------
+
+    async def begin_tls(self, tls: ssl.SSLContext, name: str) -> None:
+        """From now on under TLS, with who has a certificate for the name. Raises `OSError`."""
+        transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=name)
+        if transport is None:
+            raise ConnectionResetError("it hung up")
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes) -> None:
+        """A whole request; the answer to the last one has been read."""
+        self._reader, self._parser, self._pairs, self._told = HeadReader(), None, [], None
+        self._is_whole = self._is_kept = self._to_the_end = False
+        self._chunks.clear()
+        self._held = 0
+        self._transport.write(request)
+
+    async def head(self) -> Headers:
+        """The headers of the answer; `status` is there then. Raises `Broken`."""
+        while self._told is None:
+            self._check()
+            await self._next()
+        return self._told
+
+    async def chunk(self) -> bytes:
+        """More of the body, as it was sent; nothing at its end. Raises `Broken` where there will be
+        no more, once all that came has been read."""
+        while not self._chunks:
+            if self._is_whole:
+                return b""
+            self._check()
+            await self._next()
+        came = self._chunks.popleft()
+        if len(came) > CHUNK_BYTES:
+            self._chunks.appendleft(came[CHUNK_BYTES:])
+            came = came[:CHUNK_BYTES]
+        was_full = self._held > HELD_BYTES
+        self._held -= len(came)
+        if was_full and self._held <= HELD_BYTES and self._lost is None:
+            self._transport.resume_reading()
+        return came
+
+    @property
+    def is_open(self) -> bool:
+        return self._lost is None and not self._transport.is_closing()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether anything has come of an answer to the last request."""
+        return self._told is not None or (self._reader is not None and self._reader.has_come)
+
+    @property
+    def may_serve_again(self) -> bool:
+        """Its last answer was read whole, it may be kept, and nothing has come behind that."""
+        return self._is_whole and self._is_kept and self.is_open
+
+    def close(self) -> None:
+        """Behind a whole answer."""
+        if self._transport.get_extra_info("ssl_object") is None:
+            self._transport.close()
+        else:  # it would wait for the other side to take its leave
+            self._transport.abort()
+
+    def hang_up(self) -> None:
+        """Whatever comes."""
+        self._transport.abort()
+
+    def end_head(self) -> None:
+        """The answer is a head alone, as that of a proxy whose tunnel begins behind it."""
+        self._parser, self._is_whole = None, True
+
+    # --- what the loop tells ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._reader is not None:
+            self._read_head(data)
+        elif self._parser is not None:
+            self._read_body(data)
+        else:  # nobody asked: it would be read as the answer to the next request
+            self._is_kept = False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._to_the_end and error is None:
+            self._is_whole = True
+        self._lose("it hung up" if error is None else f"it broke off ({type(error).__name__})")
+
+    # --- an answer -------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        assert self._reader is not None  # noqa: S101 - as its caller sees it
+        try:
+            found = self._reader.feed(data)
+        except NoHead as problem:
+            return self._give_up(str(problem))
+        if found is None:
+            return None
+        head, rest = found
+        self._reader, parser = None, httptools.HttpResponseParser(self)
+        # What others read too; what is sent behind an answer is not its.
+        parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_data_after_close=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+        self._parser = parser
+        self._parse(mended(head) + rest)
+
+    def _read_body(self, data: bytes) -> None:
+        held = self._held
+        self._parse(data)
+        self._empty = self._empty + len(data) if held == self._held else 0
+        if self._empty > MAX_HEAD_BYTES:
+            self._give_up("it sends no more of the body, and much else")
+
+    def _parse(self, data: bytes) -> None:
+        assert self._parser is not None  # noqa: S101 - as its callers see it
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._is_whole:
+                self._give_up(f"what it sent cannot be read ({type(error).__name__})")
+            self._is_kept = False
+        self._tell()
+
+    def on_message_begin(self) -> None:
+        if self._is_whole:  # another answer, which nobody asked for
+            self._is_kept = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._told is None:  # else it stands behind the body
+            self._pairs.append((name.decode("latin-1").lower(), value.decode("utf-8", "replace")))
+
+    def on_headers_complete(self) -> None:
+        parser, pairs = self._parser, self._pairs
+        if parser is None:
+            return None
+        codings = [
+            one.strip().lower()
+            for name, value in pairs
+            if name == "transfer-encoding"
+            for one in value.split(",")
+        ]
+        if not {*codings} <= {"chunked"}:
+            return self._give_up(f"its transfer encoding is unknown: {', '.join(codings)[:20]!r}")
+        self.status = parser.get_status_code()
+        self._to_the_end = not codings and all(name != "content-length" for name, _ in pairs)
+        self._told = Headers(pairs)
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_whole or self._lost is not None:
+            return
+        self._chunks.append(body)
+        self._held += len(body)
+        if self._held > HELD_BYTES >= self._held - len(body):
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._parser is None or self._is_whole:
+            return
+        self._is_kept = self._parser.should_keep_alive() and not self._is_whole
+        self._is_whole, self._parser = True, None
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._lost is not None:
+            raise Broken(self._lost)
+
+    async def _next(self) -> None:
+        """Until something has come, or nothing will."""
+        self._wake = self._loop.create_future()
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+
+    def _tell(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _give_up(self, why: str) -> None:
+        self._lose(why)
+        self._transport.abort()
+
+    def _lose(self, why: str) -> None:
+        """The first reason stays."""
+        self._lost = self._lost or why
+        self._reader = self._parser = None
+        self._tell()
