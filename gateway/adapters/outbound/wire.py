@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=name)
         if transport is None:
             raise ConnectionResetError("it hung up")
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
 
     def send(self, request: bytes) -> None:
         """A whole request; the answer to the last one has been read."""
@@ -161,9 +161,10 @@ class Connection(asyncio.Protocol):
         try:
             found = self._reader.feed(data)
         except NoHead as problem:
-            return self._give_up(str(problem))
+            self._give_up(str(problem))
+            return
         if found is None:
-            return None
+            return
         head, rest = found
         self._reader, parser = None, httptools.HttpResponseParser(self)
         # What others read too; what is sent behind an answer is not its.
@@ -204,7 +205,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser, pairs = self._parser, self._pairs
         if parser is None:
-            return None
+            return
         codings = [
             one.strip().lower()
             for name, value in pairs
@@ -212,7 +213,8 @@ class Connection(asyncio.Protocol):
             for one in value.split(",")
         ]
         if not {*codings} <= {"chunked"}:
-            return self._give_up(f"its transfer encoding is unknown: {', '.join(codings)[:20]!r}")
+            self._give_up(f"its transfer encoding is unknown: {', '.join(codings)[:20]!r}")
+            return
         self.status = parser.get_status_code()
         self._to_the_end = not codings and all(name != "content-length" for name, _ in pairs)
         self._told = Headers(pairs)

@@ -30,7 +30,12 @@ async def in_thread(
     try:
         return await loop.run_in_executor(pool, partial(work, *args, **kwargs))
     except (OSError, MemoryError) as error:
-        raise StoreFull(f"the picture store cannot do it now: {error}") from error
+        raise refused(error) from error
+
+
+def refused(error: OSError | MemoryError) -> StoreFull:
+    """What the disk or the system would not do, in the store's words."""
+    return StoreFull(f"the picture store cannot do it now: {error}")
 
 
 def size_of(path: Path, root: int | None = None) -> int | None:

@@ -19,13 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread, pieces, size_of, sync
+from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread, pieces, refused, size_of, sync
 from gateway.adapters.pictures.drafts import Draft, Known, remove_abandoned
 from gateway.adapters.pictures.intake import MAX_PIXELS, Intake, IntakeDeps, StoreTrouble
 from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.unproven import Unproven
+from gateway.adapters.together import Together
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
 from gateway.core.picture_names import is_picture_name
@@ -50,6 +51,7 @@ class FolderPictures:
         # sync nor for a decoder.
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
+        self._looks = Together(self._readers, self._look)
         self._intake = Intake(
             IntakeDeps(
                 scratch=self._scratch,
@@ -103,7 +105,8 @@ class FolderPictures:
 
     async def require(self) -> None:
         """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
-        await in_thread(self._readers, self._marker.require)
+        if (problem := await self._looks.ask(None)) is not None:
+            raise problem
 
     async def keep(
         self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
@@ -236,6 +239,16 @@ class FolderPictures:
             return True
         with self._marker.itself() as root:
             return all(size_of(_below(p.name), root) == p.size_bytes for p in pictures)
+
+    def _look(self, asked: Sequence[None]) -> Sequence[StoreFull | None]:
+        """One look for all who wait for one, none of which began before they asked."""
+        try:
+            self._marker.require()
+        except StoreFull as problem:
+            return [problem] * len(asked)
+        except (OSError, MemoryError) as error:
+            return [refused(error)] * len(asked)
+        return [None] * len(asked)
 
     def _has_any(self, pictures: Sequence[Picture]) -> bool:
         return any(size_of(self._place(p.name)) == p.size_bytes for p in pictures)
