@@ -19,6 +19,7 @@ INWARD = (*PURE, "gateway.ports")
 FOUNDATIONS = ("gateway.http_protocol", "gateway.ids", "gateway.logs", "gateway.serving")
 SHARES = "gateway.process.shares"
 LATELY = "gateway.process.lately"
+TOGETHER = "gateway.process.together"
 OUTBOUND = "gateway.adapters.outbound"
 ADAPTERS = (
     "gateway.adapters",  # the folder itself, which holds nothing
@@ -52,12 +53,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "gateway.config": PURE,
     SHARES: ("gateway.errors",),
     LATELY: (),
+    TOGETHER: (),
     "gateway.process": (*INWARD, SHARES),
     "gateway.services": (*INWARD, "gateway.process", SHARES, LATELY, "gateway.ids"),
     "gateway.background": (*INWARD, "gateway.process", SHARES),
     **dict.fromkeys(ADAPTERS, (*INWARD, SHARES)),
     **dict.fromkeys(VENDORS, (*INWARD, SHARES, OUTBOUND)),
-    "gateway.adapters.response_cache": (*INWARD, SHARES, LATELY),
+    "gateway.adapters.pictures": (*INWARD, SHARES, TOGETHER),
+    "gateway.adapters.response_cache": (*INWARD, SHARES, LATELY, TOGETHER),
     "gateway.sandbox": FOUNDATIONS,
     "gateway.web": (*INWARD, SHARES, "gateway.config", "gateway.ids", "gateway.services"),
     "gateway.wiring": (

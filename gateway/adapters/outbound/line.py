@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from gateway.adapters.outbound.places import Place, Proxy, Road
-from gateway.adapters.outbound.wire import Broken, Connection
+from gateway.adapters.outbound.wire import Broken, Wire
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallAnswer, CallBroken, LineBounds
 from gateway.ports.outbound import Resolver
@@ -58,7 +58,7 @@ class HttpLine:
         self._bounds = bounds
         self._road = Road(tls, bounds.connect_seconds, None if proxy is None else Proxy.of(proxy))
         self._free = asyncio.Semaphore(bounds.max_connections)
-        self._kept: dict[_Host, list[tuple[Connection, float]]] = {}
+        self._kept: dict[_Host, list[tuple[Wire, float]]] = {}
         self._tidying: asyncio.TimerHandle | None = None
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
@@ -91,7 +91,7 @@ class HttpLine:
         return await self._exchanged(fresh, place, call, sure, departure)
 
     async def _exchanged(
-        self, connection: Connection, place: Place, call: Call, sure: Sure, departure: _Departure
+        self, connection: Wire, place: Place, call: Call, sure: Sure, departure: _Departure
     ) -> CallAnswer:
         request = self._road.request(call.method, place, {**call.headers, **ALWAYS}, call.body)
         try:
@@ -125,7 +125,7 @@ class HttpLine:
 
     # --- those that are kept ---------------------------------------------------------------------
 
-    def _take(self, place: Place) -> Connection | None:
+    def _take(self, place: Place) -> Wire | None:
         """One that serves again: it is open, and nothing came over it meanwhile."""
         kept = self._kept.get((place.scheme, place.host, place.port), [])
         now = asyncio.get_running_loop().time()
@@ -136,7 +136,7 @@ class HttpLine:
             connection.close()
         return None
 
-    def _keep(self, place: Place, connection: Connection) -> None:
+    def _keep(self, place: Place, connection: Wire) -> None:
         loop, seconds = asyncio.get_running_loop(), self._bounds.kept_seconds or 0.0
         kept = self._kept.setdefault((place.scheme, place.host, place.port), [])
         kept.append((connection, loop.time() + seconds))
@@ -159,7 +159,7 @@ class HttpLine:
             self._tidying = loop.call_at(last, self._tidy)
 
 
-async def _whole(connection: Connection, max_bytes: int) -> bytes | None:
+async def _whole(connection: Wire, max_bytes: int) -> bytes | None:
     """None where it is larger."""
     body = await connection.chunk()
     while more := await connection.chunk():

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from gateway.adapters.outbound.dialing import first_through
-from gateway.adapters.outbound.wire import Broken, Connection
+from gateway.adapters.outbound.wire import Broken, Wire
 from gateway.core.addresses import Address
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -98,7 +98,7 @@ class Road:
     seconds: float
     proxy: Proxy | None = None
 
-    async def connection(self, place: Place, look_up: LookUp) -> Connection:
+    async def connection(self, place: Place, look_up: LookUp) -> Wire:
         """A fresh one, over which nothing of a request has gone. Through a proxy `look_up` is for
         its host alone: the place's name goes to the proxy. Raises `Broken` or `TimeoutError`."""
         proxy = self.proxy
@@ -122,20 +122,20 @@ class Road:
         target = f"{place.scheme}://{place.authority}{place.target}"
         return request(method, target, place, {**headers, **self.proxy.headers}, body)
 
-    async def _dialled(self, place: Place, look_up: LookUp) -> Connection:
+    async def _dialled(self, place: Place, look_up: LookUp) -> Wire:
         loop = asyncio.get_running_loop()
 
-        async def dial(address: Address) -> Connection:
-            _, connection = await loop.create_connection(Connection, str(address), place.port)
+        async def dial(address: Address) -> Wire:
+            _, connection = await loop.create_connection(Wire, str(address), place.port)
             return connection
 
-        async def let_go(connection: Connection) -> None:
+        async def let_go(connection: Wire) -> None:
             connection.hang_up()
 
         async with asyncio.timeout(self.seconds):
             return await first_through(await look_up(place.host, place.port), dial, let_go)
 
-    async def _secured(self, connection: Connection, place: Place) -> Connection:
+    async def _secured(self, connection: Wire, place: Place) -> Wire:
         if place.is_tls:
             try:
                 await connection.begin_tls(self.tls, place.host)
@@ -158,7 +158,7 @@ def request(
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-async def _tunnel(connection: Connection, place: Place, proxy: Proxy) -> None:
+async def _tunnel(connection: Wire, place: Place, proxy: Proxy) -> None:
     """Behind it the place itself is at the other end. Raises `Broken`."""
     try:
         where = place.with_port

@@ -14,7 +14,7 @@ from gateway.adapters.outbound.judging import Judge
 from gateway.adapters.outbound.pinned import USER_AGENT, Way
 from gateway.adapters.outbound.places import LookUp, Place, Proxy, Road
 from gateway.adapters.outbound.resolver import Lookups
-from gateway.adapters.outbound.wire import Broken, Connection
+from gateway.adapters.outbound.wire import Broken, Wire
 from gateway.core.addresses import Address
 from gateway.ports.calls import CallBroken
 
@@ -30,7 +30,7 @@ class LinkAnswer:
     """An answer whose body is still to be read; `close` it, which hangs up what has not ended."""
 
     def __init__(
-        self, connection: Connection, headers: Mapping[str, str], free: asyncio.Semaphore
+        self, connection: Wire, headers: Mapping[str, str], free: asyncio.Semaphore
     ) -> None:
         self._connection = connection
         self._free: asyncio.Semaphore | None = free

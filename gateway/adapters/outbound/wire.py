@@ -44,7 +44,7 @@ class Headers(Mapping[str, str]):
         return len(self._first)
 
 
-class Connection(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """For one call at a time. Whoever is done with it calls `close`, or `hang_up` where more of an
     answer may come."""
 

@@ -26,7 +26,7 @@ from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.unproven import Unproven
-from gateway.adapters.together import Together
+from gateway.process.together import Together
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
 from gateway.core.picture_names import is_picture_name
