@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import floor
 from pathlib import Path
+from typing import Final
 
 from gateway.adapters.ledger import (
     account_store,
@@ -40,6 +41,16 @@ from gateway.adapters.ledger.writes import Decision
 from gateway.core.model import Claim
 from gateway.core.transaction import ConstraintViolation, Keys
 
+BEGIN: Final = "BEGIN IMMEDIATE"
+
+_ALONE: Final = ((), ("ROLLBACK", BEGIN), ())
+_AMONG_OTHERS: Final = (
+    ("SAVEPOINT work",),
+    ("ROLLBACK TO work", "RELEASE work"),
+    ("RELEASE work",),
+)
+"""How work is begun, undone, and ended without having raised."""
+
 
 class SqliteWriter(SqliteConnected):
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
@@ -55,10 +66,10 @@ class SqliteWriter(SqliteConnected):
         outcomes: list[WorkOutcome] = []
         try:
             db = self.connection()
-            db.execute("BEGIN IMMEDIATE")
+            db.execute(BEGIN)
             for kind, some in groupby(batch, key=kind_of):
                 serve = _decided if kind is Decision else _one_by_one
-                outcomes += serve(db, list(some))
+                outcomes += serve(db, list(some), first=not outcomes)
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self.drop()
@@ -66,19 +77,24 @@ class SqliteWriter(SqliteConnected):
         return outcomes
 
 
-def _decided(db: sqlite3.Connection, tickets: Sequence[Ticket]) -> list[WorkOutcome]:
+def _decided(
+    db: sqlite3.Connection, tickets: Sequence[Ticket], *, first: bool
+) -> list[WorkOutcome]:
     outcomes: list[WorkOutcome] = []
     while len(outcomes) < len(tickets):
         left = tickets[len(outcomes) :]
         some = deciding(left) or left[:1]
-        outcomes += _together(db, some) if len(some) > 1 else _one_by_one(db, some)
+        serve = _together if len(some) > 1 else _one_by_one
+        outcomes += serve(db, some, first=first and not outcomes)
     return outcomes
 
 
-def _together(db: sqlite3.Connection, tickets: Sequence[Ticket]) -> Sequence[WorkOutcome]:
+def _together(
+    db: sqlite3.Connection, tickets: Sequence[Ticket], *, first: bool
+) -> Sequence[WorkOutcome]:
     """At least the first one's."""
     try:
-        with _undone_if_it_raises(db):
+        with _undone_if_it_raises(db, first=first):
             decided = Deciding(load(db, [decision_of(ticket).keys for ticket in tickets]))
             outcomes = decided.outcomes(tickets)
             writes, known = decided.writes(), decided.known
@@ -87,18 +103,18 @@ def _together(db: sqlite3.Connection, tickets: Sequence[Ticket]) -> Sequence[Wor
     except Exception as error:
         if _is_the_stores(error):
             raise
-        return _one_by_one(db, tickets)
+        return _one_by_one(db, tickets, first=first)
     return outcomes
 
 
-def _one_by_one(db: sqlite3.Connection, batch: Sequence[Work]) -> list[WorkOutcome]:
+def _one_by_one(db: sqlite3.Connection, batch: Sequence[Work], *, first: bool) -> list[WorkOutcome]:
     """What raises is undone alone."""
-    return [_undone_alone(db, work) for work in batch]
+    return [_undone_alone(db, work, first=first and n == 0) for n, work in enumerate(batch)]
 
 
-def _undone_alone(db: sqlite3.Connection, work: Work) -> WorkOutcome:
+def _undone_alone(db: sqlite3.Connection, work: Work, *, first: bool) -> WorkOutcome:
     try:
-        with _undone_if_it_raises(db):
+        with _undone_if_it_raises(db, first=first):
             return WorkOutcome(work(db))
     except DecisionRaised as error:
         return WorkOutcome(error=error.original)
@@ -111,17 +127,24 @@ def _undone_alone(db: sqlite3.Connection, work: Work) -> WorkOutcome:
 
 
 @contextmanager
-def _undone_if_it_raises(db: sqlite3.Connection) -> Iterator[None]:
-    """Errors of the store itself leave no transaction to go back in: all of it is undone then."""
-    db.execute("SAVEPOINT work")
+def _undone_if_it_raises(db: sqlite3.Connection, *, first: bool) -> Iterator[None]:
+    """Errors of the store itself leave no transaction to go back in: all of it is undone then.
+
+    The `first` of a transaction needs no place to go back to, for which SQLite would copy each page
+    before it changes: the transaction begins anew.
+    """
+    begin, back, end = _ALONE if first else _AMONG_OTHERS
+    for statement in begin:
+        db.execute(statement)
     try:
         yield
     except BaseException as error:
         if not _is_the_stores(error):
-            db.execute("ROLLBACK TO work")
-            db.execute("RELEASE work")
+            for statement in back:
+                db.execute(statement)
         raise
-    db.execute("RELEASE work")
+    for statement in end:
+        db.execute(statement)
 
 
 def _is_the_stores(error: BaseException) -> bool:

@@ -26,11 +26,11 @@ from gateway.adapters.pictures.marker import FOLDER_MODE, Marker
 from gateway.adapters.pictures.marker import NAME as MARKER
 from gateway.adapters.pictures.sidecars import written_out
 from gateway.adapters.pictures.unproven import Unproven
-from gateway.process.together import Together
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
 from gateway.core.picture_names import is_picture_name
 from gateway.ports.pictures import Found, StoreWords
+from gateway.process.together import Together
 
 
 class FolderPictures:

@@ -20,9 +20,9 @@ import diskcache
 import structlog
 
 from gateway.adapters.response_cache.cache_folder import CacheFolder, empty, kept_epoch, note_epoch
-from gateway.process.together import Together
 from gateway.core.model import Run
 from gateway.process.lately import Lately
+from gateway.process.together import Together
 
 T = TypeVar("T")
 

@@ -393,7 +393,7 @@ async def test_decisions_that_wait_are_written_together(ledger: SqliteLedger) ->
     for count in (2, 40):
         told.clear()
         with blocked(ledger) as gate:
-            while "SAVEPOINT work" not in told:  # by then the lane has taken what holds it up
+            while "BEGIN IMMEDIATE" not in told:  # by then the lane has taken what holds it up
                 await asyncio.sleep(0.001)
             jobs = [a_job(run) for _ in range(count)]
             tasks = [asyncio.create_task(write(ledger, jobs=(job,))) for job in jobs]
