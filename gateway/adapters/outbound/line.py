@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from gateway.adapters.outbound.packed import unpacked
 from gateway.adapters.outbound.places import Place, Proxy, Road
 from gateway.adapters.outbound.wire import Broken, Wire
 from gateway.core.addresses import Address
@@ -23,9 +23,6 @@ from gateway.ports.upstream import Sure, nothing_asked
 
 ALWAYS: Final = {"Accept-Encoding": "gzip, deflate", "Connection": "keep-alive"}
 """What every request has beside its own."""
-
-GZIP_TAIL_BYTES: Final = 8
-"""A checksum and a length."""
 
 _Host = tuple[str, str, int]
 
@@ -98,6 +95,8 @@ class HttpLine:
             await sure()
             if not connection.is_open:
                 raise Broken("it hung up")
+            if connection.has_spoken:  # as a balancer that has no room: what it says is no answer
+                raise Broken("it spoke before it was asked")
             departure.left = True
             connection.send(request)
             headers = await connection.head()
@@ -111,9 +110,8 @@ class HttpLine:
             self._keep(place, connection)
         else:
             connection.close()
-        packed = headers.get("content-encoding", "").strip().lower()
-        if body and packed in {"gzip", "x-gzip", "deflate"}:
-            body = _unpacked(body, packed, call.max_bytes)
+        if body:
+            body = unpacked(body, headers.words("content-encoding"), call.max_bytes)
         return CallAnswer(connection.status, headers, body)
 
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
@@ -161,23 +159,9 @@ class HttpLine:
 
 async def _whole(connection: Wire, max_bytes: int) -> bytes | None:
     """None where it is larger."""
-    body = await connection.chunk()
+    body = bytearray()
     while more := await connection.chunk():
         body += more
         if len(body) > max_bytes:
-            break
-    return body if len(body) <= max_bytes else None
-
-
-def _unpacked(body: bytes, packed: str, max_bytes: int) -> bytes | None:
-    """None where it is larger; what cannot be unpacked stays as it is. What it brings is paid for,
-    so a checksum that is wrong is no reason not to read it."""
-    ways = (zlib.MAX_WBITS, -zlib.MAX_WBITS) if packed == "deflate" else (zlib.MAX_WBITS | 16,)
-    for ending in (len(body), -GZIP_TAIL_BYTES):
-        for way in ways:
-            try:
-                found = zlib.decompressobj(way).decompress(body[:ending], max_bytes + 1)
-            except zlib.error:
-                continue
-            return found if len(found) <= max_bytes else None
-    return body
+            return None
+    return bytes(body)

@@ -91,7 +91,8 @@ class Proxy:
 class Road:
     """How a place is reached: under whose certificates, and through which proxy if any.
 
-    `seconds` are for a connection; what a proxy and TLS take besides is the caller's to bound.
+    `seconds` are for a connection, and for TLS on it; how long a proxy looks for the place is the
+    caller's to bound.
     """
 
     tls: ssl.SSLContext
@@ -138,7 +139,8 @@ class Road:
     async def _secured(self, connection: Wire, place: Place) -> Wire:
         if place.is_tls:
             try:
-                await connection.begin_tls(self.tls, place.host)
+                async with asyncio.timeout(self.seconds):
+                    await connection.begin_tls(self.tls, place.host)
             except BaseException:
                 connection.hang_up()
                 raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
@@ -32,7 +31,15 @@ class Headers(Mapping[str, str]):
     """The headers of an answer, looked up in any case. Of one that is there twice, the first."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        """The names in small letters."""
+        self._pairs = pairs
         self._first = dict(reversed(pairs))
+
+    def words(self, name: str) -> list[str]:
+        """Of a list, all that stand in it, in small letters, however often it is told."""
+        lists = [value for one, value in self._pairs if one == name]
+        found = [word.strip().lower() for value in lists for word in value.split(",")]
+        return [word for word in found if word]
 
     def __getitem__(self, name: str) -> str:
         return self._first[name.lower()]
@@ -57,8 +64,9 @@ class Wire(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._pairs: list[tuple[str, str]] = []
         self._told: Headers | None = None
-        self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._body = bytearray()
+        self._body_bytes = 0
+        self._has_spoken = False
         self._empty = 0
         self._to_the_end = False
         self._is_whole = True
@@ -78,8 +86,7 @@ class Wire(asyncio.Protocol):
         """A whole request; the answer to the last one has been read."""
         self._reader, self._parser, self._pairs, self._told = HeadReader(), None, [], None
         self._is_whole = self._is_kept = self._to_the_end = False
-        self._chunks.clear()
-        self._held = 0
+        self._body.clear()
         self._transport.write(request)
 
     async def head(self) -> Headers:
@@ -92,24 +99,26 @@ class Wire(asyncio.Protocol):
     async def chunk(self) -> bytes:
         """More of the body, as it was sent; nothing at its end. Raises `Broken` where there will be
         no more, once all that came has been read."""
-        while not self._chunks:
+        while not self._body:
             if self._is_whole:
                 return b""
             self._check()
             await self._next()
-        came = self._chunks.popleft()
-        if len(came) > CHUNK_BYTES:
-            self._chunks.appendleft(came[CHUNK_BYTES:])
-            came = came[:CHUNK_BYTES]
-        was_full = self._held > HELD_BYTES
-        self._held -= len(came)
-        if was_full and self._held <= HELD_BYTES and self._lost is None:
+        was_full = len(self._body) > HELD_BYTES
+        came = bytes(self._body[:CHUNK_BYTES])
+        del self._body[:CHUNK_BYTES]
+        if was_full and len(self._body) <= HELD_BYTES and self._lost is None:
             self._transport.resume_reading()
         return came
 
     @property
     def is_open(self) -> bool:
         return self._lost is None and not self._transport.is_closing()
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether something came that nobody had asked for."""
+        return self._has_spoken
 
     @property
     def has_answered(self) -> bool:
@@ -119,7 +128,7 @@ class Wire(asyncio.Protocol):
     @property
     def may_serve_again(self) -> bool:
         """Its last answer was read whole, it may be kept, and nothing has come behind that."""
-        return self._is_whole and self._is_kept and self.is_open
+        return self._is_whole and self._is_kept and not self._has_spoken and self.is_open
 
     def close(self) -> None:
         """Behind a whole answer."""
@@ -146,11 +155,11 @@ class Wire(asyncio.Protocol):
             self._read_head(data)
         elif self._parser is not None:
             self._read_body(data)
-        else:  # nobody asked: it would be read as the answer to the next request
-            self._is_kept = False
+        else:  # it would be read as the answer to the next request
+            self._has_spoken = True
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._to_the_end and error is None:
+        if self._to_the_end:  # also where it broke off: nobody can tell whether more was to come
             self._is_whole = True
         self._lose("it hung up" if error is None else f"it broke off ({type(error).__name__})")
 
@@ -171,6 +180,7 @@ class Wire(asyncio.Protocol):
         parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_data_after_close=True,
+            lenient_version=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
@@ -178,9 +188,9 @@ class Wire(asyncio.Protocol):
         self._parse(mended(head) + rest)
 
     def _read_body(self, data: bytes) -> None:
-        held = self._held
+        before = self._body_bytes
         self._parse(data)
-        self._empty = self._empty + len(data) if held == self._held else 0
+        self._empty = self._empty + len(data) if before == self._body_bytes else 0
         if self._empty > MAX_HEAD_BYTES:
             self._give_up("it sends no more of the body, and much else")
 
@@ -206,25 +216,21 @@ class Wire(asyncio.Protocol):
         parser, pairs = self._parser, self._pairs
         if parser is None:
             return
-        codings = [
-            one.strip().lower()
-            for name, value in pairs
-            if name == "transfer-encoding"
-            for one in value.split(",")
-        ]
-        if not {*codings} <= {"chunked"}:
-            self._give_up(f"its transfer encoding is unknown: {', '.join(codings)[:20]!r}")
+        headers = Headers(pairs)
+        codings = {*headers.words("transfer-encoding")} - {"identity"}
+        if not codings <= {"chunked"}:
+            self._give_up(f"its transfer encoding is unknown: {', '.join(sorted(codings))[:20]!r}")
             return
         self.status = parser.get_status_code()
-        self._to_the_end = not codings and all(name != "content-length" for name, _ in pairs)
-        self._told = Headers(pairs)
+        self._to_the_end = not codings and "content-length" not in headers
+        self._told = headers
 
     def on_body(self, body: bytes) -> None:
         if self._is_whole or self._lost is not None:
             return
-        self._chunks.append(body)
-        self._held += len(body)
-        if self._held > HELD_BYTES >= self._held - len(body):
+        self._body += body
+        self._body_bytes += len(body)
+        if len(self._body) > HELD_BYTES >= len(self._body) - len(body):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:

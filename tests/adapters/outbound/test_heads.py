@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -11,13 +12,14 @@ import pytest
 from raw_server import Line, RawServer, Received, Serve
 
 from gateway.adapters.outbound.fetching import Fetcher, FetchFailed
-from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, mended
+from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, HeadReader, mended
 from gateway.adapters.outbound.line import HttpLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallBroken, LineBounds
 
 OK = "HTTP/1.1 200 OK\r\n"
 PLAIN = "Content-Length: 5\r\n\r\nhello"
+CODED = "Transfer-Encoding: chunked\r\n"
 CHUNKED = "\r\n5\r\nhello\r\n0\r\n\r\n"
 
 READABLE = {
@@ -28,6 +30,19 @@ READABLE = {
     "chunks told of twice": OK + "Transfer-Encoding: chunked\r\n" * 2 + CHUNKED,
     "300 lines": OK + "".join(f"X-{number}: a\r\n" for number in range(300)) + PLAIN,
     "lines without returns": OK.replace("\r", "") + "Content-Length: 5\nContent-Length: 5\n\nhello",
+    "no coding beside a length": f"{OK}Transfer-Encoding: identity\r\n{PLAIN}",
+    "an empty coding": f"{OK}Transfer-Encoding:\r\n{PLAIN}",
+    "no coding beside chunks": f"{OK}Transfer-Encoding: identity, chunked\r\n{CHUNKED}",
+    "empty lines before": f"\r\n\n{OK}{PLAIN}",
+    "an empty line behind hints": f"HTTP/1.1 100 Continue\r\n\r\n\r\n{OK}{PLAIN}",
+    "another version": f"HTTP/2.0 200 OK\r\n{PLAIN}",
+    "an old version": f"HTTP/1.0 200 OK\r\n{PLAIN}",
+    "no reason": f"HTTP/1.1 200\r\n{PLAIN}",
+    "up to the end": f"{OK}\r\nhello",
+    "more behind it": f"{OK}{PLAIN}HTTP/1.1 500 No\r\n\r\nnonsense",
+    "nonsense behind it": f"{OK}{PLAIN}\0\0\0",
+    "a chunk's extension": f"{OK}{CODED}\r\n5;a=b\r\nhello\r\n0\r\n\r\n",
+    "lines behind chunks": f"{OK}{CODED}\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n",
     "hints before": f"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n{OK}Content-Length: 5\r\n{PLAIN}",
 }
 UNREADABLE = {
@@ -36,6 +51,9 @@ UNREADABLE = {
     "no number": f"{OK}Content-Length: x, x\r\n\r\nhello",
     "no head": "SSH-2.0-OpenSSH_9.2\r\n\r\n",
     "half a head": f"{OK}Content-Length: 5\r\n",
+    "too long a line": f"{OK}A: {'b' * 70_000}\r\n{PLAIN}",
+    "too many hints": "HTTP/1.1 103 Early\r\nLink: a\r\n\r\n" * 9_000,
+    "another coding": f"{OK}Transfer-Encoding: gzip, chunked\r\n{CHUNKED}",
     "too large a head": OK + "A: b\r\n" * (MAX_HEAD_BYTES // 6) + PLAIN,
 }
 
@@ -93,6 +111,32 @@ async def test_what_contradicts_itself_is_not_read(serve: Serve, answer: str) ->
         await polled(server)
     with pytest.raises(FetchFailed):
         await fetched(server)
+
+
+async def test_a_head_of_long_lines_holds_nobody_up(serve: Serve) -> None:
+    """Looking through it takes as long as it is, whatever it looks like."""
+    lines = f"A: {'b' * 65_400}\r\n"
+    head = f"HTTP/1.1 103 Early\r\n{lines}{lines}\r\n{OK}{lines}{PLAIN}".encode()
+    began = time.perf_counter()
+    for _ in range(20):
+        assert HeadReader().feed(head) is not None
+    long = time.perf_counter() - began
+    short = head.replace(b"b", b"b\r\nA:")[: len(head)]
+    began = time.perf_counter()
+    for _ in range(20):
+        HeadReader().feed(short)
+    assert long < 50 * (time.perf_counter() - began)
+
+
+async def test_an_answer_that_breaks_off_where_its_end_would_be_is_read(serve: Serve) -> None:
+    """As of a balancer that answers what it has not read, and hangs up."""
+
+    async def refuse(_: Received, way: Line) -> None:
+        await way.send(b"HTTP/1.1 503 Busy\r\n\r\nhello")
+        await asyncio.sleep(0.05)
+        way.reset()
+
+    assert await polled(await serve(refuse)) == b"hello"
 
 
 def test_over_a_connection_whose_ends_may_disagree_comes_nothing_more() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import ssl
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -72,6 +73,103 @@ async def test_a_body_is_unpacked_and_bounded(serve: Serve, trust: ssl.SSLContex
     server, one = await serve(packed), line(trust, "127.0.0.1")
     assert (await one.ask(call(server))).body == b"x" * 1000
     assert (await one.ask(call(server, max_bytes=999))).body is None
+    await one.aclose()
+
+
+def without_its_checksum(packed: bytes, tail: int) -> bytes:
+    return packed[:-tail] + bytes(tail)
+
+
+PACKED = {
+    "in parts": (gzip.compress(b"he") + gzip.compress(b"") + gzip.compress(b"llo"), "gzip"),
+    "padded": (gzip.compress(b"hello") + bytes(9), "gzip"),
+    "under a wrong checksum": (without_its_checksum(gzip.compress(b"hello"), 8), "gzip"),
+    "zlib": (zlib.compress(b"hello"), "deflate"),
+    "zlib under a wrong checksum": (without_its_checksum(zlib.compress(b"hello"), 4), "deflate"),
+    "deflate without a head": (zlib.compress(b"hello")[2:-4], "deflate"),
+    "twice": (gzip.compress(gzip.compress(b"hello")), "gzip, gzip"),
+    "among nothing": (gzip.compress(b"hello"), ", identity, GZIP,"),
+    "not at all": (b"hello", "gzip"),
+    "by nobody": (b"hello", "unheard-of"),
+}
+
+
+@pytest.mark.parametrize(("packed", "coding"), PACKED.values(), ids=PACKED)
+async def test_whatever_can_be_unpacked_is(
+    serve: Serve, trust: ssl.SSLContext, packed: bytes, coding: str
+) -> None:
+    async def handler(_: Received, way: Line) -> None:
+        await way.answer(packed, "Content-Encoding: identity", f"Content-Encoding: {coding}")
+
+    server, one = await serve(handler), line(trust, "127.0.0.1")
+    assert (await one.ask(call(server))).body == b"hello"
+    await one.aclose()
+
+
+async def test_a_body_of_tiny_chunks_is_read_in_time_that_grows_with_it(
+    serve: Serve, trust: ssl.SSLContext
+) -> None:
+    async def crumbs(_: Received, way: Line) -> None:
+        await way.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(30):
+            await way.send(b"1\r\nx\r\n" * 10_000)
+        await way.send(b"0\r\n\r\n")
+
+    server, one = await serve(crumbs), line(trust, "127.0.0.1")
+    asked = replace(call(server, max_bytes=300_000), seconds=20.0)
+    assert (await one.ask(asked)).body == b"x" * 300_000
+    await one.aclose()
+
+
+async def test_framing_without_a_body_ends(serve: Serve, trust: ssl.SSLContext) -> None:
+    async def much(_: Received, way: Line) -> None:
+        await way.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+        while not way.client_gone.is_set():
+            await way.send(b"x" * 100_000)
+
+    server, one = await serve(much), line(trust, "127.0.0.1")
+    with pytest.raises(CallBroken, match="no more of the body"):
+        await one.ask(replace(call(server), seconds=20.0))
+    await one.aclose()
+
+
+async def test_who_speaks_before_he_is_asked_is_sent_nothing(trust: ssl.SSLContext) -> None:
+    """As a balancer that has no room does; what an order would mean to it nobody knows."""
+    heard: list[bytes] = []
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+            heard.append(await reader.read(100))
+
+    server, one = await asyncio.start_server(busy, "127.0.0.1", 0), line(trust, "127.0.0.1")
+    url = f"http://{NAME}:{server.sockets[0].getsockname()[1]}/"
+
+    async def sure() -> None:
+        await asyncio.sleep(0.1)
+
+    with pytest.raises(CallBroken) as caught:
+        await one.ask(Call("POST", url, HEADERS, 5.0, 1000, b"{}"), sure=sure)
+    async with asyncio.timeout(5):
+        while not heard:
+            await asyncio.sleep(0.01)
+    assert not caught.value.left and heard == [b""]
+    server.close()
+    await one.aclose()
+
+
+async def test_who_is_silent_under_tls_has_as_long_as_a_connection(trust: ssl.SSLContext) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.read()
+
+    server, one = await asyncio.start_server(silent, "127.0.0.1", 0), line(trust, "127.0.0.1")
+    url = f"https://{NAME}:{server.sockets[0].getsockname()[1]}/"
+    with pytest.raises(CallBroken) as caught:
+        async with asyncio.timeout(10):
+            await one.ask(Call("POST", url, HEADERS, 30.0, 1000, b"{}"))
+    assert not caught.value.left
+    server.close()
     await one.aclose()
 
 
