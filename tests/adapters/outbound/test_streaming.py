@@ -1,5 +1,5 @@
-"""The way to hosts of links over aiohttp: what is dialled is judged, each link has a connection
-of its own, and what came before a break is read."""
+"""The way to hosts of links: what is dialled is judged, each link has a connection of its own, and
+what came before a break is read."""
 
 from __future__ import annotations
 
