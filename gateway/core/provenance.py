@@ -11,7 +11,7 @@ from gateway.core.money.usd import dollars
 
 
 def sidecar(run: Run, kept: Kept, catalog: Catalog) -> dict[str, object]:
-    """The picture's provenance as plain JSON values; `run` is the run as it will be done.
+    """The picture's provenance as plain JSON values; `run` is the run `once_kept`.
 
     `cost_usd` is the run's whole cost, which its `n` pictures share. `another_model` is there where
     the settings, as they are now, say that its route leads to another model than was ordered.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from gateway.core.model import Picture
 from gateway.core.picture_errors import Origin, SetAside
+
+Beside = Callable[[Picture], Mapping[str, object]]
+"""The provenance of a picture, as plain JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,15 @@ class Pictures(Protocol):
         """Where clients fetch the picture of this name themselves; None when we send it."""
 
     async def keep(
-        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+        self,
+        body: AsyncIterator[bytes],
+        *,
+        max_bytes: int,
+        origin: Origin | None = None,
+        beside: Beside | None = None,
     ) -> Picture:
-        """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
+        """Stores a whole, proven picture durably, and what is written `beside` it as `describe`
+        does. Keeping the same bytes twice is harmless.
 
         It is proven in the turn of the `origin`'s team. Raises `NotAPicture`, `PictureTooLarge`
         or `StoreFull` (gateway.core.picture_errors); what `body` raises comes out unchanged. After

@@ -280,15 +280,16 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
     """The erasure comes whole between the moment the run has kept the bytes and its commit."""
     _, picture = await the_same_bytes(home)
     pictures = home.gateway.adapters.pictures
-    describe, answers = pictures.describe, list[int]()
+    keep, answers = pictures.keep, list[int]()
 
-    async def erase_then(one: Picture, sidecar: Mapping[str, object]) -> None:
-        await describe(one, sidecar)
+    async def erase_then(body: AsyncIterator[bytes], **more: Any) -> Picture:
+        one = await keep(body, **more)
         if not answers:
             answer = await home.admin("DELETE", f"pictures/{one.digest}")
             answers.append(answer.status_code)
+        return one
 
-    pictures.describe = erase_then  # type: ignore[method-assign]
+    pictures.keep = erase_then  # type: ignore[method-assign]
     task = await home.made(PROMPT, headers={"Cache-Control": "no-cache"})
     assert answers == [200]
     assert (await home.client.get(task["results"][0])).status_code == 200

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.core.addresses import Address
@@ -24,7 +24,7 @@ MAX_DIALS: Final = 4
 async def first_through(
     addresses: Sequence[Address],
     dial: Callable[[Address], Awaitable[T]],
-    let_go: Callable[[T], Awaitable[Any]],
+    let_go: Callable[[T], object],
 ) -> T:
     """What dialling came to at the first address that is through; what came second is let go.
 
@@ -45,7 +45,11 @@ async def first_through(
             if (chosen := _through(dials)) is not None:
                 return chosen.result()
     finally:
-        await _let_go([one for one in dials if one is not chosen], let_go)
+        # Not waited for: who is cancelled meanwhile would lose the one that he has.
+        for one in dials:
+            if one is not chosen:
+                one.cancel()
+                one.add_done_callback(partial(_let_go, let_go))
     raise (dials[-1].exception() if dials else None) or OSError("no address")
 
 
@@ -61,13 +65,7 @@ def _through(dials: Sequence[asyncio.Future[T]]) -> asyncio.Future[T] | None:
     return next((dial for dial in ended if dial.exception() is None), None)
 
 
-async def _let_go(
-    dials: Sequence[asyncio.Future[T]], let_go: Callable[[T], Awaitable[Any]]
-) -> None:
-    """Ends the dials that came second; one that got through all the same is closed."""
-    for dial in dials:
-        dial.cancel()
-    for outcome in await asyncio.gather(*dials, return_exceptions=True):
-        if not isinstance(outcome, BaseException):
-            with suppress(Exception):
-                await let_go(outcome)
+def _let_go(let_go: Callable[[T], object], dial: asyncio.Future[T]) -> None:
+    """One that came second may have got through all the same."""
+    if not dial.cancelled() and dial.exception() is None:
+        let_go(dial.result())

@@ -48,6 +48,7 @@ class _Dialer:
     def __init__(self, resolver: Resolver, inner: Any) -> None:
         self._resolver = resolver
         self._inner = inner
+        self._closing: set[asyncio.Future[None]] = set()
 
     async def connect_tcp(self, host: str, port: int, **more: Any) -> Any:
         """A stream to the first address that answers. Raises httpx's ConnectError or
@@ -57,12 +58,17 @@ class _Dialer:
                 return await first_through(
                     list(await self._resolver(host, port)),
                     lambda address: self._inner.connect_tcp(str(address), port, **more),
-                    lambda stream: stream.aclose(),
+                    self._close,
                 )
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"{host} was not reached in time") from error
         except OSError as error:
             raise httpx.ConnectError(f"{host} does not resolve: {error}") from error
+
+    def _close(self, stream: Any) -> None:
+        closing = asyncio.ensure_future(stream.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

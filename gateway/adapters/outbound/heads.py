@@ -52,11 +52,6 @@ class HeadReader:
         self._came = bytearray()
         self._passed_over = 0
 
-    @property
-    def has_come(self) -> bool:
-        """Whether anything is here of a head that is not whole."""
-        return bool(self._came)
-
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """The head once it is whole, and what came behind it. Empty lines before it are passed over
         (RFC 9112, 2.2), and so are heads before the one of the answer (1xx). Raises `NoHead`."""

@@ -28,9 +28,14 @@ _Host = tuple[str, str, int]
 
 
 @dataclass(slots=True)
-class _Departure:
-    """Whether a request may have begun to leave, which decides what its failure means."""
+class _Going:
+    """A call on its way. `left`: its request may have begun to leave, which decides what a failure
+    means."""
 
+    call: Call
+    sure: Sure
+    place: Place
+    request: bytes
     left: bool = False
 
 
@@ -57,61 +62,68 @@ class HttpLine:
         self._free = asyncio.Semaphore(bounds.max_connections)
         self._kept: dict[_Host, list[tuple[Wire, float]]] = {}
         self._tidying: asyncio.TimerHandle | None = None
+        self._open: set[Wire] = set()
+        self._is_closed = False
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
-        departure = _Departure()
+        place = Place.of(call.url)
+        request = self._road.request(call.method, place, {**call.headers, **ALWAYS}, call.body)
+        going = _Going(call, sure, place, request)
         try:
             async with asyncio.timeout(call.seconds), self._free:
-                return await self._asked(call, sure, departure)
+                return await self._asked(going)
         except (Broken, TimeoutError) as error:
             said = str(error) if isinstance(error, Broken) else "TimeoutError"
-            raise CallBroken(said, left=departure.left) from error
+            raise CallBroken(said, left=going.left) from error
 
     async def aclose(self) -> None:
+        """Hangs up, also on who waits for an answer; nothing is sent any more."""
+        self._is_closed = True
         if self._tidying is not None:
             self._tidying.cancel()
-        for kept in self._kept.values():
-            for connection, _ in kept:
-                connection.close()
+        kept = [connection for some in self._kept.values() for connection, _ in some]
+        for connection in (*kept, *self._open):
+            connection.hang_up()
         self._kept.clear()
 
-    async def _asked(self, call: Call, sure: Sure, departure: _Departure) -> CallAnswer:
-        place = Place.of(call.url)
-        kept = self._take(place)
+    async def _asked(self, going: _Going) -> CallAnswer:
+        kept = self._take(going.place)
         if kept is not None:
             try:
-                return await self._exchanged(kept, place, call, sure, departure)
+                return await self._exchanged(kept, going)
             except Broken:
-                if call.method != "GET" or kept.has_answered:
+                if going.call.method != "GET" or kept.has_answered:
                     raise
-        fresh = await self._road.connection(place, self._look_up)
-        return await self._exchanged(fresh, place, call, sure, departure)
+        return await self._exchanged(await self._road.connection(going.place, self._look_up), going)
 
-    async def _exchanged(
-        self, connection: Wire, place: Place, call: Call, sure: Sure, departure: _Departure
-    ) -> CallAnswer:
-        request = self._road.request(call.method, place, {**call.headers, **ALWAYS}, call.body)
+    async def _exchanged(self, connection: Wire, going: _Going) -> CallAnswer:
+        most = going.call.max_bytes
+        self._open.add(connection)
         try:
-            await sure()
+            await going.sure()
+            if self._is_closed:
+                raise Broken("it is closed")
             if not connection.is_open:
                 raise Broken("it hung up")
             if connection.has_spoken:  # as a balancer that has no room: what it says is no answer
                 raise Broken("it spoke before it was asked")
-            departure.left = True
-            connection.send(request)
+            going.left = True
+            await connection.send(going.request)
             headers = await connection.head()
-            body = await _whole(connection, call.max_bytes)
+            body = await _whole(connection, most)
         except BaseException:
             connection.hang_up()
             raise
+        finally:
+            self._open.discard(connection)
         if body is None:
             connection.hang_up()
-        elif self._bounds.kept_seconds is not None and connection.may_serve_again:
-            self._keep(place, connection)
+        elif self._may_keep(connection):
+            self._keep(going.place, connection)
         else:
             connection.close()
         if body:
-            body = unpacked(body, headers.words("content-encoding"), call.max_bytes)
+            body = unpacked(body, headers.words("content-encoding"), most)
         return CallAnswer(connection.status, headers, body)
 
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
@@ -133,6 +145,10 @@ class HttpLine:
                 return connection
             connection.close()
         return None
+
+    def _may_keep(self, connection: Wire) -> bool:
+        is_to_be = self._bounds.kept_seconds is not None and not self._is_closed
+        return is_to_be and connection.may_serve_again
 
     def _keep(self, place: Place, connection: Wire) -> None:
         loop, seconds = asyncio.get_running_loop(), self._bounds.kept_seconds or 0.0

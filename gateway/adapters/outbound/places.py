@@ -130,11 +130,8 @@ class Road:
             _, connection = await loop.create_connection(Wire, str(address), place.port)
             return connection
 
-        async def let_go(connection: Wire) -> None:
-            connection.hang_up()
-
         async with asyncio.timeout(self.seconds):
-            return await first_through(await look_up(place.host, place.port), dial, let_go)
+            return await first_through(await look_up(place.host, place.port), dial, Wire.hang_up)
 
     async def _secured(self, connection: Wire, place: Place) -> Wire:
         if place.is_tls:
@@ -164,7 +161,7 @@ async def _tunnel(connection: Wire, place: Place, proxy: Proxy) -> None:
     """Behind it the place itself is at the other end. Raises `Broken`."""
     try:
         where = place.with_port
-        connection.send(
+        await connection.send(
             f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n".encode()
             + "".join([f"{name}: {value}\r\n" for name, value in proxy.headers.items()]).encode()
             + b"\r\n"

@@ -101,7 +101,7 @@ class LinkLine:
             road = self._through(proxy)
             connection = await road.connection(place, self._proxies)
         try:
-            connection.send(road.request("GET", place, HEADERS, b""))
+            await connection.send(road.request("GET", place, HEADERS, b""))
             async with asyncio.timeout(self._stall_seconds):
                 return LinkAnswer(connection, await connection.head(), self._free)
         except BaseException:

@@ -19,6 +19,9 @@ from gateway.adapters.outbound.heads import MAX_HEAD_BYTES, HeadReader, NoHead, 
 HELD_BYTES: Final = 256 * 1024
 """Of a body that nobody has read yet; then the server has to wait."""
 
+PIECE_BYTES: Final = 64 * 1024
+"""The most of a request that is written at once."""
+
 CHUNK_BYTES: Final = 128 * 1024
 """The most that is handed on at once."""
 
@@ -66,7 +69,7 @@ class Wire(asyncio.Protocol):
         self._told: Headers | None = None
         self._body = bytearray()
         self._body_bytes = 0
-        self._has_spoken = False
+        self._has_spoken = self._is_full = self._is_heard = False
         self._empty = 0
         self._to_the_end = False
         self._is_whole = True
@@ -82,12 +85,18 @@ class Wire(asyncio.Protocol):
             raise ConnectionResetError("it hung up")
         self._transport = transport
 
-    def send(self, request: bytes) -> None:
-        """A whole request; the answer to the last one has been read."""
+    async def send(self, request: bytes) -> None:
+        """A whole request, as fast as it is taken, or until it is answered; the answer to the last
+        one has been read. Of one that is small all is sent at once."""
         self._reader, self._parser, self._pairs, self._told = HeadReader(), None, [], None
-        self._is_whole = self._is_kept = self._to_the_end = False
+        self._is_whole = self._is_kept = self._to_the_end = self._is_heard = False
         self._body.clear()
-        self._transport.write(request)
+        for at in range(0, len(request), PIECE_BYTES):
+            self._transport.write(request[at : at + PIECE_BYTES])
+            while self._is_full and not self._is_over:
+                await self._next()
+            if self._is_over:
+                return  # who answers early may hang up on what comes behind
 
     async def head(self) -> Headers:
         """The headers of the answer; `status` is there then. Raises `Broken`."""
@@ -116,6 +125,10 @@ class Wire(asyncio.Protocol):
         return self._lost is None and not self._transport.is_closing()
 
     @property
+    def _is_over(self) -> bool:
+        return self._told is not None or self._lost is not None
+
+    @property
     def has_spoken(self) -> bool:
         """Whether something came that nobody had asked for."""
         return self._has_spoken
@@ -123,7 +136,7 @@ class Wire(asyncio.Protocol):
     @property
     def has_answered(self) -> bool:
         """Whether anything has come of an answer to the last request."""
-        return self._told is not None or (self._reader is not None and self._reader.has_come)
+        return self._is_heard
 
     @property
     def may_serve_again(self) -> bool:
@@ -158,6 +171,13 @@ class Wire(asyncio.Protocol):
         else:  # it would be read as the answer to the next request
             self._has_spoken = True
 
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._tell()
+
     def connection_lost(self, error: Exception | None) -> None:
         if self._to_the_end:  # also where it broke off: nobody can tell whether more was to come
             self._is_whole = True
@@ -166,6 +186,7 @@ class Wire(asyncio.Protocol):
     # --- an answer -------------------------------------------------------------------------------
 
     def _read_head(self, data: bytes) -> None:
+        self._is_heard = True
         assert self._reader is not None  # noqa: S101 - as its caller sees it
         try:
             found = self._reader.feed(data)
@@ -219,7 +240,7 @@ class Wire(asyncio.Protocol):
         headers = Headers(pairs)
         codings = {*headers.words("transfer-encoding")} - {"identity"}
         if not codings <= {"chunked"}:
-            self._give_up(f"its transfer encoding is unknown: {', '.join(sorted(codings))[:20]!r}")
+            self._give_up("its transfer encoding is unknown")
             return
         self.status = parser.get_status_code()
         self._to_the_end = not codings and "content-length" not in headers

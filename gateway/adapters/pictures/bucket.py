@@ -41,7 +41,7 @@ from gateway.core.picture_errors import (
 )
 from gateway.core.picture_names import is_picture_name, media_type_of
 from gateway.core.picture_signatures import HEAD_BYTES
-from gateway.ports.pictures import Found, StoreWords
+from gateway.ports.pictures import Beside, Found, StoreWords
 
 log = structlog.get_logger("gateway.pictures")
 
@@ -146,9 +146,15 @@ class BucketPictures:
         await self._marker.require()
 
     async def keep(
-        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+        self,
+        body: AsyncIterator[bytes],
+        *,
+        max_bytes: int,
+        origin: Origin | None = None,
+        beside: Beside | None = None,
     ) -> Picture:
-        """Stores a whole, proven picture. Keeping the same bytes twice is harmless.
+        """Stores a whole, proven picture, and then its provenance. Keeping the same bytes twice is
+        harmless.
 
         Raises as `Intake.proven` does. Nothing stays behind on this machine.
         """
@@ -164,6 +170,8 @@ class BucketPictures:
                     "Cache-Control": FOR_EVER,
                 }
                 await self._put(key, draft.path, attributes, draft.size_bytes)
+        if beside is not None:
+            await self.describe(picture, beside(picture))
         self._trouble.over()
         return picture
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from gateway.adapters.pictures.disk import size_of, sync
+from gateway.adapters.pictures.disk import size_of
 
 _FILE_MODE: Final = 0o640
 
@@ -63,8 +63,8 @@ class Draft:
         for block in blocks:
             self.write(block)
 
-    def publish(self, place: Path, known: Known) -> None:
-        """Makes the draft durable, then visible at `place`, then its name durable."""
+    def link(self, place: Path, known: Known) -> None:
+        """Makes the draft durable, then visible at `place`. Its name is not durable yet."""
         with self._lock:
             os.fsync(self._opened())
             try:
@@ -73,8 +73,6 @@ class Draft:
                 is_wrong = known is Known.MEND and size_of(place) != self.size_bytes
                 if is_wrong or known is Known.REPLACE:
                     self.path.replace(place)
-            # Also when it was there: whoever linked it may have died before this line.
-            sync(place.parent)
 
     def discard(self) -> None:
         """Removes the temporary name. Nothing can be written afterwards."""

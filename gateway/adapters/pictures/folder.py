@@ -14,9 +14,9 @@ import asyncio
 import os
 import shlex
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gateway.adapters.pictures.disk import BATCH_BYTES, in_thread, pieces, refused, size_of, sync
@@ -29,7 +29,7 @@ from gateway.adapters.pictures.unproven import Unproven
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, Origin, SetAside, StoreFull
 from gateway.core.picture_names import is_picture_name
-from gateway.ports.pictures import Found, StoreWords
+from gateway.ports.pictures import Beside, Found, StoreWords
 from gateway.process.together import Together
 
 
@@ -109,9 +109,15 @@ class FolderPictures:
             raise problem
 
     async def keep(
-        self, body: AsyncIterator[bytes], *, max_bytes: int, origin: Origin | None = None
+        self,
+        body: AsyncIterator[bytes],
+        *,
+        max_bytes: int,
+        origin: Origin | None = None,
+        beside: Beside | None = None,
     ) -> Picture:
-        """Stores a whole, proven picture durably. Keeping the same bytes twice is harmless.
+        """Stores a whole, proven picture durably, and its provenance in the same hop. Keeping the
+        same bytes twice is harmless.
 
         Raises as `Intake.proven` does. After an error, and when cancelled, no temporary file stays
         behind.
@@ -120,8 +126,9 @@ class FolderPictures:
             picture,
             draft,
         ):
+            told = None if beside is None else written_out(beside(picture))
             with self._trouble.noted():
-                await in_thread(self._writers, self._publish, draft, picture.name, Known.MEND)
+                await in_thread(self._writers, self._publish_picture, draft, picture, told)
         self._trouble.over()
         return picture
 
@@ -140,8 +147,8 @@ class FolderPictures:
         With `anew` it takes the place of what was there.
         """
         with self._trouble.noted():
-            name, how = f"{picture.digest}.json", Known.REPLACE if anew else Known.STAYS
-            await in_thread(self._writers, self._write, written_out(sidecar), name, how)
+            name, how = _beside(picture), Known.REPLACE if anew else Known.STAYS
+            await in_thread(self._writers, self._describe, written_out(sidecar), name, how)
         self._trouble.over()
 
     async def readable(self, pictures: Sequence[Picture]) -> bool:
@@ -266,25 +273,48 @@ class FolderPictures:
             self._marker.make_folder(self._scratch.name)
             draft.begin()
 
-    def _publish(self, draft: Draft, name: str, known: Known) -> None:
-        """A draft is never of another store than its name: both are below one root.
-
-        Its own name goes in the same hop: each costs about 70 µs of the loop.
-        """
-        place = self._place(name)
-        try:
-            draft.publish(place, known)
-        except FileNotFoundError:
-            self._marker.make_folder(place.parent.name)
-            draft.publish(place, known)
+    def _publish_picture(self, draft: Draft, picture: Picture, told: bytes | None) -> None:
+        """Its own name goes in the same hop: each costs about 70 µs of the loop."""
+        if told is None:
+            self._publish((draft, picture.name, Known.MEND))
+        else:
+            with self._written(told) as beside:
+                self._publish(
+                    (draft, picture.name, Known.MEND),
+                    (beside, _beside(picture), Known.STAYS),
+                )
         draft.discard()
 
-    def _write(self, content: bytes, name: str, known: Known) -> None:
+    def _describe(self, content: bytes, name: str, known: Known) -> None:
+        self._marker.require()
+        with self._written(content) as draft:
+            self._publish((draft, name, known))
+
+    def _publish(self, *drafts: tuple[Draft, str, Known]) -> None:
+        """One after the other; all names lie in one folder, which is synced once.
+
+        A draft is never of another store than its name: both are below one root.
+        """
+        folder = self._place(drafts[0][1]).parent
+        try:
+            self._link(drafts)
+        except FileNotFoundError:
+            self._marker.make_folder(folder.name)
+            self._link(drafts)
+        # Also where they were there: whoever linked them may have died before this line.
+        sync(folder)
+
+    def _link(self, drafts: Sequence[tuple[Draft, str, Known]]) -> None:
+        for draft, name, known in drafts:
+            draft.link(self._place(name), known)
+
+    @contextmanager
+    def _written(self, content: bytes) -> Iterator[Draft]:
         draft = Draft(self._scratch)
         try:
             self._begin(draft)
             draft.write(content)
-            self._publish(draft, name, known)
+            yield draft
         finally:
             draft.discard()
 
@@ -292,7 +322,7 @@ class FolderPictures:
         place = self._place(picture.name)
         self._marker.require()
         place.unlink(missing_ok=True)
-        self._place(f"{picture.digest}.json").unlink(missing_ok=True)
+        self._place(_beside(picture)).unlink(missing_ok=True)
         # Also when nothing was there: whoever unlinked it may have died before this line.
         with suppress(FileNotFoundError):  # nor its folder, so neither of them
             sync(place.parent)
@@ -313,6 +343,10 @@ class FolderPictures:
         for path in self._scratch.iterdir():
             remove_abandoned(path)
         self._unproven.clean()
+
+
+def _beside(picture: Picture) -> str:
+    return f"{picture.digest}.json"
 
 
 def _found(path: Path, whole_up_to: int) -> Found:

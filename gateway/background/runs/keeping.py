@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from gateway.background.runs.deps import RunBounds, RunsDeps
 from gateway.background.runs.recording import RETRY_SECONDS, RunRecorder
 from gateway.core.copies import replace
 from gateway.core.links import SPOOL, cleaned
-from gateway.core.model import Kept, Run, RunState
+from gateway.core.model import Kept, Picture, Run, RunState
 from gateway.core.picture_errors import (
     LinkBroken,
     LinkDead,
@@ -69,7 +70,7 @@ class Keeper:
         kept = tuple(one for one in results if isinstance(one, Kept))
         problems = [one for one in results if isinstance(one, PictureProblem)]
         if not problems:
-            return await self._describe(run, PicturesKept(kept))
+            return PicturesKept(kept)
         return _failed(run, problems, kept)
 
     async def own(self, run: Run, event: PicturesKept) -> tuple[Run, bool]:
@@ -121,7 +122,10 @@ class Keeper:
                     link, max_bytes=limit, timeout_seconds=self._download_seconds
                 ) as body:
                     picture = await self._deps.pictures.keep(
-                        body, max_bytes=limit, origin=self._origin(run, link, body)
+                        body,
+                        max_bytes=limit,
+                        origin=self._origin(run, link, body),
+                        beside=partial(self._told_of, run, link),
                     )
             except PictureProblem as problem:
                 outcome.append(problem)
@@ -163,16 +167,10 @@ class Keeper:
         except PictureProblem as problem:
             log.warning("set aside bytes not removed", run=run.id, reason=str(problem))
 
-    async def _describe(self, run: Run, event: PicturesKept) -> KeepEvent:
-        """Provenance is written before the run is done: a kept picture is never without."""
-        after = lifecycle.advance(run, event, self._deps.clock(), self._deps.rules(run))
-        catalog = self._deps.current.policy.catalog
-        try:
-            for kept in after.kept:
-                await self._deps.pictures.describe(kept.picture, sidecar(after, kept, catalog))
-        except PictureProblem as problem:
-            return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=event.kept)
-        return event
+    def _told_of(self, run: Run, link: str, picture: Picture) -> Mapping[str, object]:
+        """What lies beside the picture from its first moment: none is ever without."""
+        done = lifecycle.once_kept(run, self._deps.clock(), self._deps.rules(run))
+        return sidecar(done, Kept(link, picture), self._deps.current.policy.catalog)
 
 
 def _failed(run: Run, problems: Sequence[PictureProblem], kept: tuple[Kept, ...]) -> KeepFailed:

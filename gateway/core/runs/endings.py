@@ -21,8 +21,8 @@ REASON_CHARACTERS: Final = 200
 # --- settled -----------------------------------------------------------------------------------
 
 
-def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
-    """All its pictures are kept.
+def done(run: Run, now: float, *, pictures: int, usd_micros_per_credit: float | None) -> Run:
+    """All its `pictures` are kept.
 
     Where the settings say what a credit is worth, upstream's own count of credits is the cost;
     else it is the route's price for each picture delivered, also where no credits are counted for
@@ -31,10 +31,10 @@ def done(run: Run, now: float, *, usd_micros_per_credit: float | None) -> Run:
     spent when the run failed before stays so otherwise.
     """
     if run.billed_usd_micros is not None:
-        return _settled(run, _bill(run.billed_usd_micros, min(len(run.kept), run.n)), now)
+        return _settled(run, _bill(run.billed_usd_micros, min(pictures, run.n)), now)
     if not run.hold:
         return _settled(run, run.spent, now)
-    images = min(len(run.kept), run.hold.images)
+    images = min(pictures, run.hold.images)
     cost = _worth(run.credits_used, usd_micros_per_credit) or _at_its_ceiling(run, images)
     spent = Amounts(usd_micros=min(cost, run.hold.usd_micros), images=images, runs=1)
     return _settled(run, spent, now)

@@ -50,7 +50,15 @@ from gateway.core.runs.redaction import is_erased
 from gateway.core.runs.rules import Rules
 from gateway.core.runs.steps import keep_until, lies_here
 
-__all__ = ["RESENDS", "TABLE", "IllegalTransition", "Rules", "advance", "may_be_kept_yet"]
+__all__ = [
+    "RESENDS",
+    "TABLE",
+    "IllegalTransition",
+    "Rules",
+    "advance",
+    "may_be_kept_yet",
+    "once_kept",
+]
 
 RESENDS: Final = 5
 """A submit whose answer was lost is sent again this often at most, with growing waits between."""
@@ -58,6 +66,11 @@ RESENDS: Final = 5
 
 class IllegalTransition(Exception):
     """This event cannot happen in this state: a defect, or news that came too late."""
+
+
+def once_kept(run: Run, now: float, rules: Rules) -> Run:
+    """The run as it would be done now, if there were a picture behind each of its links."""
+    return _done(run, len(run.links), now, rules)
 
 
 def advance(run: Run, event: Event, now: float, rules: Rules) -> Run:
@@ -277,7 +290,13 @@ def _keep(run: Run, event: PicturesKept, now: float, rules: Rules) -> Run:
         if now >= keep_until(run, rules.kind.link_life_seconds):
             return endings.result_lost(after, losses.LINKS_DYING, now)
         return onward.later(after, None, now, rules)
-    return endings.done(after, now, usd_micros_per_credit=rules.usd_micros_per_credit)
+    return _done(after, len(after.kept), now, rules)
+
+
+def _done(run: Run, pictures: int, now: float, rules: Rules) -> Run:
+    return endings.done(
+        run, now, pictures=pictures, usd_micros_per_credit=rules.usd_micros_per_credit
+    )
 
 
 def _keep_later(run: Run, event: KeepFailed, now: float, rules: Rules) -> Run:

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 import pytest
 from raw_server import Line, RawServer, Received, Serve
 
+from gateway.adapters.outbound.dialing import HEAD_START_SECONDS, first_through
 from gateway.adapters.outbound.line import HttpLine
 from gateway.core.addresses import Address
 from gateway.ports.calls import Call, CallBroken, LineBounds
@@ -30,13 +31,15 @@ def call(server: RawServer, *, host: str = NAME, max_bytes: int = 1000) -> Call:
     return Call("POST", url, {**HEADERS, "Content-Type": "a/b"}, 2.0, max_bytes, b"{}")
 
 
-def line(trust: ssl.SSLContext, *answers: str, kept_seconds: float | None = None) -> HttpLine:
+def line(
+    trust: ssl.SSLContext, *answers: str, kept_seconds: float | None = None, most: int = 10
+) -> HttpLine:
     async def look_up(name: str, port: int, *, team: str = "") -> Sequence[Address]:
         if not answers:
             await asyncio.Event().wait()
         return [ip_address(text) for text in answers]
 
-    return HttpLine(look_up, LineBounds(10, 0.3, kept_seconds), tls=trust)
+    return HttpLine(look_up, LineBounds(most, 0.3, kept_seconds), tls=trust)
 
 
 async def hello(_: Received, way: Line) -> None:
@@ -171,6 +174,65 @@ async def test_who_is_silent_under_tls_has_as_long_as_a_connection(trust: ssl.SS
     assert not caught.value.left
     server.close()
     await one.aclose()
+
+
+async def test_an_answer_before_all_was_sent_is_read(serve: Serve, trust: ssl.SSLContext) -> None:
+    async def too_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.read(100)
+            writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+            await asyncio.sleep(0.2)
+
+    server, one = await asyncio.start_server(too_large, "127.0.0.1", 0), line(trust, "127.0.0.1")
+    url = f"http://{NAME}:{server.sockets[0].getsockname()[1]}/"
+    answer = await one.ask(Call("POST", url, HEADERS, 5.0, 1000, b"x" * 20_000_000))
+    assert (answer.status, answer.body) == (413, b"no")
+    server.close()
+    await one.aclose()
+
+
+async def test_what_is_closed_sends_nothing_more_and_keeps_nothing(
+    serve: Serve, trust: ssl.SSLContext
+) -> None:
+    async def slow(_: Received, way: Line) -> None:
+        await way.client_gone.wait()
+
+    server = await serve(slow)
+    one = line(trust, "127.0.0.1", kept_seconds=20.0, most=1)
+    under_way = [asyncio.create_task(one.ask(call(server))) for _ in range(3)]
+    async with asyncio.timeout(5):
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await one.aclose()
+        ends = await asyncio.gather(*under_way, one.ask(call(server)), return_exceptions=True)
+    assert [isinstance(end, CallBroken) and end.left for end in ends] == [True, *[False] * 3]
+    assert len(server.requests) == 1 and server.client_gone.is_set()
+
+
+async def test_of_several_connections_all_but_one_are_let_go() -> None:
+    """Also those that come through when another one was chosen, or nobody waits any more."""
+    addresses = [ip_address(f"127.0.0.{number}") for number in range(1, 4)]
+    gates = {address: asyncio.Event() for address in addresses}
+    let_go: list[Address] = []
+
+    async def dial(address: Address) -> Address:
+        with contextlib.suppress(asyncio.CancelledError):
+            await gates[address].wait()
+        return address
+
+    dialling = asyncio.create_task(first_through(addresses, dial, let_go.append))
+    await asyncio.sleep(HEAD_START_SECONDS * 1.5)
+    gates[addresses[0]].set()
+    assert await dialling == addresses[0]
+    await asyncio.sleep(0)
+    assert let_go == [addresses[1]]
+    gates[addresses[0]].clear()
+    dialling = asyncio.create_task(first_through(addresses, dial, let_go.append))
+    await asyncio.sleep(HEAD_START_SECONDS * 1.5)
+    dialling.cancel()
+    await asyncio.gather(dialling, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert let_go == [addresses[1], *addresses[:2]]
 
 
 async def test_a_redirect_is_an_answer(serve: Serve, trust: ssl.SSLContext) -> None:

@@ -76,9 +76,8 @@ def story(root: Path, data: bytes, disk: Disk) -> Callable[[], None]:
         store = FolderPictures(root)
         await store.open()
         disk.install()
-        picture = await store.keep(stream(data), max_bytes=10**8)
+        picture = await store.keep(stream(data), max_bytes=10**8, beside=lambda _: SIDECAR)
         disk.note("promised", picture.name)
-        await store.describe(picture, SIDECAR)
         disk.note("promised", f"{picture.digest}.json")
         os._exit(0)
 
@@ -136,8 +135,7 @@ async def keep_again(root: Path, data: bytes) -> bool:
     store = FolderPictures(root)
     await store.open()
     unfinished = list((root / "tmp").iterdir())
-    picture = await store.keep(stream(data), max_bytes=10**8)
-    await store.describe(picture, SIDECAR)
+    picture = await store.keep(stream(data), max_bytes=10**8, beside=lambda _: SIDECAR)
     readable = await store.readable([picture])
     await store.close()
     return readable and not unfinished

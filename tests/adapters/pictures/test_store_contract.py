@@ -172,6 +172,18 @@ async def test_the_first_words_about_a_picture_stay_unless_they_are_written_anew
     assert home.names() == {kept.name, name}
 
 
+async def test_a_picture_is_kept_with_what_is_written_beside_it(home: Home, store: Store) -> None:
+    for writer in range(2):
+        kept = await store.keep(
+            stream(picture("png")),
+            max_bytes=LIMIT,
+            beside=lambda one, writer=writer: {"width": one.width, "writer": writer},
+        )
+    name = f"{kept.digest}.json"
+    assert json.loads(home.read(name)) == {"width": 40, "writer": 0}
+    assert home.names() == {kept.name, name}
+
+
 async def test_a_removed_picture_takes_its_words_along(home: Home, store: Store) -> None:
     gone, other = await keep(store, picture("png")), await keep(store, picture("webp"))
     for one in (gone, other):
