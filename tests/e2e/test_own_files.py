@@ -274,7 +274,8 @@ async def test_what_is_uploaded_never_stops_what_is_ordered(
     alone: Vendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = alone.house.gateway
-    floor = gateway.services.own_files._deps.current.policy.free_space_floor_bytes
+    floor = gateway.services.own_files._deps.current.policy.room_floor_bytes
+    assert floor > 0
     left = 2 * floor
 
     async def free_bytes(_: object) -> int:
