@@ -51,6 +51,7 @@ class Policy:
     picture_limit_bytes: int
     body_limit_bytes: int
     upload_limit_bytes: int
+    uploads_per_team_bytes: int
     openai_wait_seconds: float
     openai_sdk_on_v1: bool
     cors_origins: frozenset[str]
