@@ -9,8 +9,10 @@ and when last. It is written before the bytes are kept and goes after they are g
 
 A second record says which team has brought the picture, for as long as its bytes stay: by these
 its share of the store is counted, whatever it has deleted from its list meanwhile. Nobody is
-turned away within a share, however many places others have taken. All together stop well above the
-room below which no order is taken: what is uploaded never stops what is ordered.
+turned away within a share of the places, however many others have taken. Of bytes a team has at
+most what the settings say, and where they fill a disk no more than it leaves to the others. All
+together stop well above the room below which no order is taken: what is uploaded never stops what
+is ordered.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from gateway.core.picture_errors import NotAPicture, PictureProblem, PictureTooL
 from gateway.core.picture_names import media_type_of
 from gateway.core.policy import Current
 from gateway.core.references import MAX_BYTES, too_slow, unusable
-from gateway.core.transaction import Keys, Writes
+from gateway.core.transaction import Keys, View, Writes
 from gateway.errors import InvalidRequest, RateLimited, Unavailable
 from gateway.ports.clock import Clock
 from gateway.ports.files import OWN_STORE, FormField, FormFile, FormPiece, StoredFile, file_time
@@ -78,7 +80,8 @@ _UNUSUAL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 @dataclass(frozen=True, slots=True)
 class OwnFilesDeps:
     """`in_hand` keeps others off the pictures of these digests for the length of a block,
-    `references` gives what fetches for a team. In `scratch` lies what comes in."""
+    `references` gives what fetches for a team. In `scratch` lies what comes in. `fills_disk` says
+    that what is kept takes of the room that `pictures` tell."""
 
     ledger: UploadRecords
     pictures: Pictures
@@ -88,6 +91,7 @@ class OwnFilesDeps:
     current: Current
     clock: Clock
     scratch: Path
+    fills_disk: bool
 
 
 @dataclass(slots=True)
@@ -119,6 +123,14 @@ class _Draft:
         self.sum.update(batch)
         self.size_bytes += len(batch)
         await _on_disk(_append, self.path, batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """How many bytes a team may have here in all."""
+
+    team: str
+    most_bytes: int
 
 
 class OwnFiles:
@@ -181,7 +193,7 @@ class OwnFiles:
             return await self._stored(draft, fields, unquote(urlsplit(url).path), folder)
 
     async def quota(self, *, folder: str) -> Mapping[str, object]:
-        """Of the team: what it has brought, and how much more it may bring as things are."""
+        """Of the team: how many files it has brought, and for how many more there are places."""
         brought, left = await self._places(_team(folder))
         numbers = {
             "is_custom": False,
@@ -266,28 +278,72 @@ class OwnFiles:
     async def _kept(self, draft: _Draft, team: str) -> str:
         """The name of the picture, which lies in the picture store from now on."""
         digest = draft.sum.hexdigest()
-        known = await self._ledger.upload(THE_STORE, digest)
-        name = known.name if known else await self._proven(draft, team)
+        share: _Share | None = None
+        if known := await self._ledger.upload(THE_STORE, digest):
+            name = known.name
+        else:
+            share = await self._share(team)
+            name = await self._proven(draft, share)
         async with self._deps.in_hand([digest]):
-            await self._note(digest, name, draft.size_bytes, team)
+            if share is not None and await self._ledger.upload(THE_STORE, digest):
+                share = None  # it came by another request meanwhile, and takes no more room
+            await self._note(_record(digest, name, draft.size_bytes, self._clock()), team, share)
             found = await self._pictures.find(name)
             if found is None or found.size_bytes != draft.size_bytes:
                 async with aclosing(draft.read()) as content:
                     await self._pictures.keep(content, max_bytes=MAX_BYTES)
         return name
 
-    async def _proven(self, draft: _Draft, team: str) -> str:
+    async def _proven(self, draft: _Draft, share: _Share) -> str:
         """Bytes that were not here lately. They are proven in the turns of what nobody pays for."""
-        await self._require_place(team)
-        floor = self._deps.current.policy.spare_floor_bytes
-        if await self._pictures.free_bytes() < floor:
-            log.warning("uploads wait for room", team=team, floor_bytes=floor)
-            raise _full()
+        await self._require_place(share.team)
+        await self._take(share, draft.size_bytes)
         async with aclosing(draft.read()) as content:
-            proven = await self._deps.proof.prove(content, max_bytes=MAX_BYTES, team=team)
+            proven = await self._deps.proof.prove(content, max_bytes=MAX_BYTES, team=share.team)
         if proven.digest != draft.sum.hexdigest():
             raise NotAPicture("it is a picture that is wrapped in something")
         return proven.name
+
+    async def _share(self, team: str) -> _Share:
+        """As things are: of a disk no more than the team would leave to others, if there are any,
+        so that each finds room, however much one brings."""
+        policy = self._deps.current.policy
+        room = await self._pictures.free_bytes() - policy.spare_floor_bytes
+        if room < 0:
+            log.warning("uploads wait for room", team=team, floor_bytes=policy.spare_floor_bytes)
+            raise _full()
+        most = policy.uploads_per_team_bytes
+        has_others = len(policy.teams) > 1
+        return _Share(team, min(most, room) if self._deps.fills_disk and has_others else most)
+
+    async def _take(self, share: _Share, size_bytes: int, uploads: tuple[Upload, ...] = ()) -> None:
+        """Writes `uploads` where the team may bring so many bytes more; else it raises
+        `RateLimited`, or `Unavailable` where the team has brought nothing that could go."""
+        now, place = self._clock(), _BROUGHT + share.team
+
+        def decide(view: View) -> tuple[int | None, Writes]:
+            if view.uploaded_bytes + size_bytes > share.most_bytes:
+                return view.uploaded_bytes, Writes()
+            return None, Writes(uploads=uploads)
+
+        brought = await self._ledger.transact(Keys(uploads=(place, now)), decide)
+        if brought is None:
+            return
+        log.warning(
+            "a team has its share of uploads",
+            team=share.team,
+            brought_bytes=brought,
+            most_bytes=share.most_bytes,
+        )
+        if not brought:
+            raise _full()
+        count = await self._count(place)
+        raise await self._has_its_share(
+            share.team,
+            count,
+            f"This team has its share of the gateway's file store: {count} files, {brought} bytes "
+            f"in all, where a team may have {share.most_bytes} as things are",
+        )
 
     async def _places(self, team: str) -> tuple[int, int]:
         """How many files the team has brought, and how many more have a place: a team that has its
@@ -298,32 +354,32 @@ class OwnFiles:
 
     async def _require_place(self, team: str) -> None:
         brought, left = await self._places(team)
-        if left:
-            return
+        if not left:
+            raise await self._has_its_share(
+                team,
+                brought,
+                "The gateway's file store is full, and this team has its share of it: "
+                f"{brought} files",
+            )
+
+    async def _has_its_share(self, team: str, brought: int, said: str) -> RateLimited:
+        """The refusal of a team that has brought so many files."""
         now, place = self._clock(), _BROUGHT + team
         oldest, _ = await self._ledger.uploads(place, now=now, page=brought, page_size=1)
-        raise RateLimited(
-            "The gateway's file store is full, and this team has its share of it: "
-            f"{brought} files, each for five days from its last upload. Name pictures by links to "
-            "where they lie already, wait until the oldest are gone, or ask the platform team.",
+        return RateLimited(
+            f"{said}, each for five days from its last upload. Name pictures by links to where "
+            "they lie already, wait until the oldest are gone, or ask the platform team.",
             retry_after_seconds=max((one.expires_at for one in oldest), default=now) - now,
         )
 
-    async def _note(self, digest: str, name: str, size_bytes: int, team: str) -> None:
-        now = self._clock()
-        record = Upload(
-            id=digest,
-            team=THE_STORE,
-            upstream=OWN_STORE,
-            digest=digest,
-            name=name,
-            size_bytes=size_bytes,
-            urls=(),
-            created_at=now,
-            expires_at=now + _FOR_EVER,
-        )
-        brought = replace(record, team=_BROUGHT + team, expires_at=now + KEPT_SECONDS)
-        await self._ledger.transact(Keys(), lambda _: (None, Writes(uploads=(record, brought))))
+    async def _note(self, record: Upload, team: str, share: _Share | None) -> None:
+        """Without a share where the store has these bytes already."""
+        expires_at = record.created_at + KEPT_SECONDS
+        both = (record, replace(record, team=_BROUGHT + team, expires_at=expires_at))
+        if share is None:
+            await self._ledger.transact(Keys(), lambda _: (None, Writes(uploads=both)))
+        else:
+            await self._take(share, record.size_bytes, both)
 
     async def _count(self, team: str = THE_STORE) -> int:
         return (await self._ledger.uploads(team, now=self._clock(), page=1, page_size=1))[1]
@@ -361,6 +417,21 @@ def _full() -> Unavailable:
 def _team(folder: str) -> str:
     """Whose turn it is: the folder begins with the team's name, as a folder may spell it."""
     return folder.partition("/")[0]
+
+
+def _record(digest: str, name: str, size_bytes: int, now: float) -> Upload:
+    """The store's own."""
+    return Upload(
+        id=digest,
+        team=THE_STORE,
+        upstream=OWN_STORE,
+        digest=digest,
+        name=name,
+        size_bytes=size_bytes,
+        urls=(),
+        created_at=now,
+        expires_at=now + _FOR_EVER,
+    )
 
 
 def _picture(record: Upload) -> Picture:

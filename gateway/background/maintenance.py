@@ -72,6 +72,7 @@ MINE: Final[Turn] = _Mine()
 
 
 NO_SPACE: Final = "free disk space is below storage.free_space_floor"
+NO_PICTURE_FITS: Final = "free disk space is below storage.picture_limit, which a picture may take"
 
 
 class UpkeepRecords(Upkeep, Replicas, Protocol):
@@ -113,12 +114,14 @@ class Maintenance:
 
     def has_space(self) -> bool:
         """Whether at least the floor of disk space was left at the last look."""
-        floor = self._current.policy.free_space_floor_bytes
-        return self._free_bytes is not None and self._free_bytes >= floor
+        return self._has(self._current.policy.room_floor_bytes)
 
     def lack(self) -> str | None:
         """What new runs lack that may not start, beside the picture store; None: nothing."""
-        return None if self.has_space() else self._lack or NO_SPACE
+        if self.has_space():
+            return None
+        reserve = self._current.policy.free_space_floor_bytes
+        return self._lack or (NO_PICTURE_FITS if self._has(reserve) else NO_SPACE)
 
     @property
     def free_bytes(self) -> int | None:
@@ -130,6 +133,9 @@ class Maintenance:
         """How many violations the ledger's last check found, and when that was; None where another
         gateway checks it."""
         return self._last_check
+
+    def _has(self, floor_bytes: int) -> bool:
+        return self._free_bytes is not None and self._free_bytes >= floor_bytes
 
     def watch(self, spool: PaidAnswers) -> None:
         """Its disk counts too, while there is an upstream whose answers lie there."""

@@ -92,6 +92,7 @@ def policy(settings: Settings, *, port: int, kinds: Kinds) -> Policy:
         picture_limit_bytes=storage.picture_limit_bytes,
         body_limit_bytes=server.body_limit_bytes,
         upload_limit_bytes=server.upload_limit_bytes,
+        uploads_per_team_bytes=server.uploads_per_team_bytes,
         openai_wait_seconds=server.openai_wait_seconds,
         openai_sdk_on_v1=server.openai_sdk_on_v1,
         cors_origins=frozenset(server.cors_origins),

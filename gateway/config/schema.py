@@ -77,6 +77,7 @@ class ServerSettings(Part):
     log: Log = Log()
     body_limit_bytes: Reloadable[units.BodyBytes] = 1_048_576
     upload_limit_bytes: Reloadable[units.UploadBytes] = 100_000_000
+    uploads_per_team_bytes: Reloadable[units.TeamBytes] = 10_000_000_000
     openai_wait_seconds: Reloadable[units.Seconds] = 290.0
     openai_sdk_on_v1: Reloadable[words.Flag] = False
     cors_origins: Reloadable[tuple[words.Origin, ...]] = ()

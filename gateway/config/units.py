@@ -172,6 +172,7 @@ Days = Annotated[float, BeforeValidator(bounded(seconds, "1s", "36500d")), _SHOW
 Bytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "1000TB")), _SHOW_BYTES]
 BodyBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "64MiB")), _SHOW_BYTES]
 UploadBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "1KB", "1GB")), _SHOW_BYTES]
+TeamBytes = Annotated[int, BeforeValidator(bounded(size_bytes, "50MB", "1000TB")), _SHOW_BYTES]
 BytesOrNone = Annotated[int, BeforeValidator(bounded(size_bytes, "0B", "1000TB")), _SHOW_BYTES]
 Price = Annotated[int, BeforeValidator(usd_micros), _SHOW_USD]
 Rate = Annotated[float, BeforeValidator(usd_rate), PlainSerializer(show_rate)]

@@ -51,6 +51,7 @@ class Policy:
     picture_limit_bytes: int
     body_limit_bytes: int
     upload_limit_bytes: int
+    uploads_per_team_bytes: int
     openai_wait_seconds: float
     openai_sdk_on_v1: bool
     cors_origins: frozenset[str]
@@ -67,10 +68,16 @@ class Policy:
     former_rules: Mapping[str, Rules] = field(default_factory=dict)
 
     @property
+    def room_floor_bytes(self) -> int:
+        """With less room no new run starts: what the settings reserve, and never less than a
+        picture may take, which would be paid and find no room."""
+        return max(self.free_space_floor_bytes, self.picture_limit_bytes)
+
+    @property
     def spare_floor_bytes(self) -> int:
         """With less room there is none for what no order waits for, such as uploads: well above the
         floor of orders, which that would else stop for everyone, for days."""
-        return 2 * self.free_space_floor_bytes
+        return 2 * self.room_floor_bytes
 
     def account_keys(self, team: str, at: float) -> tuple[AccountKey, ...]:
         """The team's accounts of that time, in the windows that are in force; as windows begin and

@@ -27,7 +27,8 @@ class Keys:
     all accounts that there are of it, of this zone or another; whoever books needs them.
     `claim` is a team and an idempotency key; `team` names one of the teams made at run time,
     `picture` is a digest. `epochs` are read once all else is locked: whoever raised one together
-    with a change of what is locked was before, or comes after.
+    with a change of what is locked was before, or comes after. `uploads` is whose uploads are
+    summed, and the time at which they are still there.
 
     `alone`: of the fingerprint and the jobs, which are locked as ever, only the run is loaded.
     """
@@ -41,6 +42,7 @@ class Keys:
     picture: str | None = None
     epochs: bool = False
     alone: bool = False
+    uploads: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class View:
     with the asked id, `owed` its jobs that want a callback; None or empty where there is none.
     `managed` is the asked team, deleted or not, with all keys it ever had; `pictures` the records
     of the asked picture, one for each run that made it, erased ones too, the oldest first. `epochs`
-    is None where nobody asked.
+    is None where nobody asked. `uploaded_bytes` is what the asked uploads come to that have not
+    expired at the asked time.
     """
 
     accounts: Mapping[AccountKey, Account] = field(default_factory=dict)
@@ -68,6 +71,7 @@ class View:
     lost: Run | None = None
     superseded: Run | None = None
     epochs: Epochs | None = None
+    uploaded_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

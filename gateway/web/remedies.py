@@ -125,8 +125,9 @@ _CLIENTS: Final[Mapping[str, Remedy]] = {
     "rate_limit_exceeded": Remedy(
         "clients",
         429,
-        "Your team has reached a limit of pictures, of runs a minute or of runs at a time, or "
-        "sends too many edits or uploads at once. Nothing was ordered.",
+        "Your team has reached a limit of pictures, of runs a minute or of runs at a time, "
+        "sends too many edits or uploads at once, or has its share of the gateway's file store. "
+        "Nothing was ordered.",
         f"Wait as long as `Retry-After` says, and send it again. {_ALLOWANCE}",
     ),
     "internal_error": Remedy(

@@ -160,6 +160,7 @@ class Services:
                 current=self._current,
                 clock=self._clock,
                 scratch=self.spool_folder,
+                fills_disk=self._settings.storage.bucket is None,
             )
         )
 

@@ -194,7 +194,6 @@ FROM_THE_START = {
     "gateway_ledger_violations": every(),
     "gateway_upstream_credit_drift": every(upstream=["evolink"]),
     "gateway_upstream_credits_compared_timestamp_seconds": every(upstream=["evolink"]),
-    "gateway_free_floor_bytes": every(),
 }
 
 
@@ -223,6 +222,7 @@ async def test_calls_upstream_and_requests_are_0_from_the_start(metrics: Metrics
 async def test_gauges_that_are_not_0(metrics: Metrics) -> None:
     metrics.reloaded(successful=True, at=NOW)
     series = await scraped(metrics)
+    assert value(series, "gateway_free_floor_bytes") == POLICY.picture_limit_bytes > 0
     for model in ("gpt-image-1.5-beta", "gpt-image-1.5", "other-model"):
         labels = {"upstream": "evolink", "route": f"evolink/{model}"}
         assert value(series, "gateway_upstream_up", **labels) == 1

@@ -159,13 +159,14 @@ async def test_the_disk_of_paid_answers_counts_while_some_may_come(
     tmp_path: Path, *, is_used: bool
 ) -> None:
     rules = {"whole": some_rules(kind=Kind("whole", is_whole=True))} if is_used else {}
+    policy = a_policy(rules=rules, free_space_floor_bytes=6, picture_limit_bytes=1)
     ledger, pictures = Watched(tmp_path / "ledger.db"), FolderPictures(tmp_path / "pictures")
     await ledger.open()
     await pictures.open()
     maintenance = Maintenance(
         ledger,
         pictures,
-        current=Current(a_policy(rules=rules, free_space_floor_bytes=6), lambda: NOW),
+        current=Current(policy, lambda: NOW),
         clock=lambda: NOW,
         checked=lambda _: None,
     )
@@ -183,4 +184,47 @@ async def test_the_disk_of_paid_answers_counts_while_some_may_come(
     assert maintenance.lack() == (lack if is_used else None)
     await maintenance.stop()
     await pictures.close()
+    await ledger.close()
+
+
+class Disk(FolderPictures):
+    """One that has so much room as a test says."""
+
+    free = 0
+
+    async def free_bytes(self) -> int:
+        return self.free
+
+
+@pytest.mark.parametrize(
+    ("floor", "free", "lack"),
+    [
+        (0, 0, "free disk space is below storage.picture_limit, which a picture may take"),
+        (0, 63, "free disk space is below storage.picture_limit, which a picture may take"),
+        (0, 64, None),
+        (9, 63, "free disk space is below storage.picture_limit, which a picture may take"),
+        (9, 8, "free disk space is below storage.free_space_floor"),
+        (100, 99, "free disk space is below storage.free_space_floor"),
+        (100, 100, None),
+    ],
+)
+async def test_there_is_no_room_where_a_picture_may_find_none(
+    tmp_path: Path, floor: int, free: int, lack: str | None
+) -> None:
+    ledger, disk = Watched(tmp_path / "ledger.db"), Disk(tmp_path / "pictures")
+    disk.free = free
+    policy = a_policy(free_space_floor_bytes=floor, picture_limit_bytes=64)
+    await ledger.open()
+    await disk.open()
+    maintenance = Maintenance(
+        ledger,
+        disk,
+        current=Current(policy, lambda: NOW),
+        clock=lambda: NOW,
+        checked=lambda _: None,
+    )
+    await maintenance.start()
+    assert (maintenance.lack(), maintenance.enough()) == (lack, lack is None)
+    await maintenance.stop()
+    await disk.close()
     await ledger.close()

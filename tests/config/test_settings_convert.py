@@ -196,6 +196,7 @@ RELOADS = [
     "server: {public_url: https://images.example}",
     "server: {body_limit: 2MiB}",
     "server: {upload_limit: 5MB}",
+    "server: {uploads_per_team: 50MB}",
     "server: {max_waiters: 7}",
     "server: {openai_wait: 1m}",
     "server: {openai_sdk_on_v1: true}",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -274,14 +276,15 @@ async def test_what_is_uploaded_never_stops_what_is_ordered(
     alone: Vendors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = alone.house.gateway
-    floor = gateway.services.own_files._deps.current.policy.free_space_floor_bytes
-    left = 2 * floor
+    floor = gateway.services.own_files._deps.current.policy.room_floor_bytes
+    assert floor > 0
+    picture = png()
+    left = 2 * floor + len(picture)
 
     async def free_bytes(_: object) -> int:
         return left
 
     monkeypatch.setattr(type(gateway.adapters.pictures), "free_bytes", free_bytes)
-    picture = png()
     assert (await stream(alone.house, picture)).status_code == 200
     left = 2 * floor - 1
     full = await stream(alone.house, png())
@@ -292,6 +295,103 @@ async def test_what_is_uploaded_never_stops_what_is_ordered(
     assert (await alone.made())["status"] == "completed"
     assert (await alone.house.client.get("/readyz")).status_code == 200
     await adds_up(alone)
+
+
+def with_share(one: Vendors, share_bytes: int) -> None:
+    """Smaller than settings may have it."""
+    current = one.house.gateway.services.own_files._deps.current
+    current.policy = replace(current.policy, uploads_per_team_bytes=share_bytes)
+
+
+async def test_a_team_has_its_share_of_bytes(tmp_path: Path) -> None:
+    """Deleting makes no room, since bytes stay, and what is here already takes none."""
+    clock = Clock()
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, clock=clock) as one:
+        first, second = png(), png()
+        with_share(one, len(first) + len(second))
+        mine = [(await stream(one.house, picture)).json()["data"] for picture in (first, second)]
+        path = f"{BASE}/{mine[0]['file_id']}"
+        assert (await one.house.client.delete(path, headers=auth())).status_code == 200
+        clock.ahead = DAY
+        for answer in (await stream(one.house, png()), await encoded(one.house, png())):
+            told = answer.json()
+            assert (answer.status_code, told["code"], told["success"]) == (429, 429, False)
+            brought = len(first) + len(second)
+            assert (
+                f"2 files, {brought} bytes in all, where a team may have {brought}" in told["msg"]
+            )
+            assert "Name pictures by links to where they lie already" in told["msg"]
+            assert 3.9 * DAY < float(answer.headers["retry-after"]) <= 4 * DAY
+        async with sdk(one.house, max_retries=0) as client:
+            with pytest.raises(openai.RateLimitError) as refused:
+                await client.images.edit(model=MODEL, image=drawn("red"), prompt="bluer")
+        assert refused.value.code == "rate_limit_exceeded"
+        assert (await stream(one.house, first)).status_code == 200
+        theirs = png()
+        assert (await stream(one.house, theirs, key=OTHER_KEY)).status_code == 200
+        assert (await stream(one.house, theirs)).status_code == 200
+        assert kept(one) == sums(first, second, theirs)
+        clock.ahead = 6.1 * DAY
+        await one.house.gateway.services.own_files.sweep()
+        assert (await stream(one.house, png())).status_code == 200
+        assert list((one.house.folder / "forms").iterdir()) == []
+        assert await one.house.violations() == []
+
+
+@stores.both
+async def test_of_uploads_at_once_no_more_pass_than_the_share_has_room_for(tmp_path: Path) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True) as one:
+        pictures = [png() for _ in range(8)]
+        with_share(one, 3 * max(map(len, pictures)))
+        answers = await asyncio.gather(*(stream(one.house, picture) for picture in pictures))
+        codes = [answer.status_code for answer in answers]
+        passed = [one for one, code in zip(pictures, codes, strict=True) if code == 200]
+        assert {*codes} == {200, 429}
+        assert len(passed) == 3
+        assert kept(one) == sums(*passed)
+
+
+async def test_the_same_file_at_once_counts_once(alone: Vendors) -> None:
+    picture = png()
+    with_share(alone, len(picture))
+    answers = await asyncio.gather(*(stream(alone.house, picture) for _ in range(6)))
+    assert [answer.status_code for answer in answers] == [200] * 6
+
+
+@pytest.mark.files
+async def test_a_team_leaves_to_others_as_much_of_a_disk_as_it_has(
+    alone: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = alone.house.gateway
+    floor = gateway.services.own_files._deps.current.policy.spare_floor_bytes
+    disk = floor + 10 * len(png())
+
+    async def free_bytes(_: object) -> int:
+        pictures = gateway.adapters.pictures
+        found = [await pictures.find(Path(one).name) for one in stores.kept(alone.house.folder)]
+        return disk - sum(one.size_bytes for one in found if one is not None)
+
+    monkeypatch.setattr(type(gateway.adapters.pictures), "free_bytes", free_bytes)
+    answers = [await stream(alone.house, png()) for _ in range(10)]
+    codes = [answer.status_code for answer in answers]
+    assert codes == [200] * codes.count(200) + [429] * codes.count(429)
+    assert 4 <= codes.count(200) <= 6
+    theirs = [await stream(alone.house, png(), key=OTHER_KEY) for _ in range(2)]
+    assert [answer.status_code for answer in theirs] == [200, 200]
+
+
+async def test_a_team_that_is_alone_has_all_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with vendors(tmp_path, routes=ONLY_OPENAI, alone=True, teams={"green": ...}) as one:
+        gateway = one.house.gateway
+        floor = gateway.services.own_files._deps.current.policy.spare_floor_bytes
+
+        async def free_bytes(_: object) -> int:
+            return floor
+
+        monkeypatch.setattr(type(gateway.adapters.pictures), "free_bytes", free_bytes)
+        assert (await stream(one.house, png())).status_code == 200
 
 
 async def quota(one: Vendors, key: str = TEAM_KEY) -> tuple[int, int, int]:

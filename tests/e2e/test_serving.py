@@ -112,6 +112,23 @@ async def test_below_the_disk_floor_no_new_run_starts(tmp_path: Path) -> None:
         assert full.sandbox.state.submits == 0
 
 
+async def test_a_floor_of_nothing_is_none_of_ours_and_not_that_nobody_looks(tmp_path: Path) -> None:
+    """What may find no room for its picture is not ordered: it would be paid all the same."""
+    full = {"free_space_floor": 0, "picture_limit": "900TB"}
+    async with house(tmp_path, storage=full) as one:
+        refused = await one.post("after")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
+        assert "picture store is nearly full" in refused.json()["error"]["message"]
+        unready = await one.client.get("/readyz")
+        assert unready.status_code == 503
+        assert unready.json()["reasons"] == [
+            "free disk space is below storage.picture_limit, which a picture may take"
+        ]
+        told = await one.client.get("/metrics")
+        assert "\ngateway_free_floor_bytes 9e+14\n" in told.text
+        assert one.sandbox.state.submits == 0
+
+
 async def test_metrics_are_for_loopback_or_a_key(tmp_path: Path) -> None:
     async with house(tmp_path) as one:
         assert (await one.client.get("/metrics")).status_code == 200

@@ -19,6 +19,8 @@ from house import TEAM_KEY
 from siege import ASKED_FOR, besieged, within
 
 DISK_BYTES: Final = 24 * 2**20
+LIMIT: Final = "60KB"
+"""Of a picture, and so the room that orders need: so little that writes fail, not orders alone."""
 AUTH: Final = {"Authorization": f"Bearer {TEAM_KEY}"}
 
 
@@ -81,7 +83,7 @@ TROUBLES: Final[Mapping[str, Callable[[Path], AbstractContextManager[None]]]] = 
 
 @pytest.mark.files
 def test_a_disk_that_takes_no_more_costs_nobody_money(tmp_path: Path, disk: Path) -> None:
-    with besieged(tmp_path) as siege:
+    with besieged(tmp_path, storage={"picture_limit": LIMIT}) as siege:
         siege.neighbour.leave()
         siege.may_complain = True
         with httpx.Client(base_url=siege.url, headers=AUTH, timeout=20) as client:

@@ -48,6 +48,7 @@ class Loaded:
     team_keys: dict[str, list[TeamKey]] = field(default_factory=dict)
     pictures: dict[str, list[KeptPicture]] = field(default_factory=dict)
     epochs: Epochs | None = None
+    uploaded: dict[tuple[str, float], int] = field(default_factory=dict)
 
 
 class Wanted:
@@ -55,8 +56,8 @@ class Wanted:
 
     def __init__(self, every: Sequence[Keys]) -> None:
         accounts: dict[AccountKey, None] = {}
-        counted, fingerprints, run_ids, owing, claims, teams, pictures = (
-            set[Any]() for _ in range(7)
+        counted, fingerprints, run_ids, owing, claims, teams, pictures, uploads = (
+            set[Any]() for _ in range(8)
         )
         for keys in every:
             accounts.update(dict.fromkeys(keys.accounts))
@@ -68,6 +69,7 @@ class Wanted:
             claims.add(keys.claim)
             teams.add(keys.team)
             pictures.add(keys.picture)
+            uploads.add(keys.uploads)
         self.accounts = tuple(accounts)
         self.counted: list[tuple[str, float]] = _sorted(counted)
         self.fingerprints: list[str] = _sorted(fingerprints)
@@ -76,6 +78,7 @@ class Wanted:
         self.claims: list[tuple[str, str]] = _sorted(claims)
         self.teams: list[str] = _sorted(teams)
         self.pictures: list[str] = _sorted(pictures)
+        self.uploads: list[tuple[str, float]] = _sorted(uploads)
         self.epochs = any(keys.epochs for keys in every)
 
 

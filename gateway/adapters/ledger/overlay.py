@@ -56,6 +56,7 @@ class Overlay:
         self._loaded = loaded
         self._by_team: dict[str, dict[AccountKey, Account]] = {}
         self._found: dict[tuple[AccountKey, ...], Mapping[AccountKey, Account]] = {}
+        self._uploaders: set[str] = set()
         for key, account in loaded.accounts.items():
             self._by_team.setdefault(key.team, {})[key] = account
 
@@ -80,6 +81,10 @@ class Overlay:
             named["pictures"] = tuple(self._loaded.pictures[keys.picture])
         if keys.epochs:
             named["epochs"] = self._loaded.epochs
+        if keys.uploads is not None:
+            if keys.uploads[0] in self._uploaders:
+                return None
+            named["uploaded_bytes"] = self._loaded.uploaded[keys.uploads]
         return View(self._accounts(keys), **named)
 
     def _accounts(self, keys: Keys) -> Mapping[AccountKey, Account]:
@@ -112,6 +117,7 @@ class Overlay:
             self._found.clear()
         for account in writes.accounts:
             self._by_team.setdefault(account.key.team, {})[account.key] = account
+        self._uploaders.update(upload.team for upload in writes.uploads)
         for team in writes.teams:
             self._loaded.teams[team.name] = team
         for key in writes.team_keys:

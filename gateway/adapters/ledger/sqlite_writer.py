@@ -183,6 +183,7 @@ def load(db: Database, keys: Sequence[Keys]) -> Loaded:
     loaded.accounts = dict(account_store.ready(db, asked.accounts)) if asked.accounts else {}
     for team, second in sorted({(team, floor(at)) for team, at in asked.counted}):
         loaded.accounts |= account_store.counted(db, team, second)
+    loaded.uploaded = {one: store.uploaded_bytes(db, *one) for one in asked.uploads}
     _load_operated(db, loaded, asked)
     return loaded
 

@@ -329,6 +329,10 @@ VOID_LEASES: Final = (_void("runs", LIVE), _void("deliveries", PENDING), "DELETE
 
 
 COUNT_UPLOADS: Final = "SELECT COUNT(*) FROM uploads WHERE team = ? AND expires_at > ?"
+UPLOADED_BYTES: Final = (
+    "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM uploads"
+    " WHERE team = ? AND expires_at > ?"
+)
 UPLOADS_PAGE: Final = (
     f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND expires_at > ?"
     " ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"

@@ -77,7 +77,13 @@ def load(db: Database, keys: Keys) -> View:
         view = replace(view, pictures=picture_store.made_by(db, keys.picture))
     if keys.epochs:
         view = replace(view, epochs=replica_store.epochs(db))
+    if keys.uploads is not None:
+        view = replace(view, uploaded_bytes=uploaded_bytes(db, *keys.uploads))
     return view
+
+
+def uploaded_bytes(db: Database, team: str, now: float) -> int:
+    return int(db.execute(statements.UPLOADED_BYTES, (team, now)).fetchall()[0][0])
 
 
 def slots_of(db: Database, fingerprint: str) -> dict[str, Run]:

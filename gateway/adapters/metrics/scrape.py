@@ -137,7 +137,7 @@ class Metrics(MetricsRecorder):
         yield GaugeMetricFamily(
             "gateway_free_floor_bytes",
             "With less room than this no new run starts.",
-            self._current.policy.free_space_floor_bytes,
+            self._current.policy.room_floor_bytes,
         )
         if self._cache_size is not None:
             entries, size_bytes = self._cache_size

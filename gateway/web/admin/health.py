@@ -244,7 +244,7 @@ class HealthPage:
     def _disk(self, policy: Policy) -> DiskShape:
         return {
             "free_bytes": self._deps.chores.free_bytes,
-            "floor_bytes": policy.free_space_floor_bytes,
+            "floor_bytes": policy.room_floor_bytes,
         }
 
     def _check(self) -> LedgerHealthShape:

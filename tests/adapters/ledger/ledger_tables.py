@@ -74,6 +74,11 @@ class Tables:
             view = replace(view, pictures=self._made_by(keys.picture))
         if keys.epochs:
             view = replace(view, epochs=Epochs(**self.epochs))
+        if keys.uploads is not None:
+            team, now = keys.uploads
+            mine = [one for one in self.uploads.values() if one.team == team]
+            there = sum(one.size_bytes for one in mine if one.expires_at > now)
+            view = replace(view, uploaded_bytes=there)
         return view
 
     def _same(self, fingerprint: str) -> dict[str, Run | None]:

@@ -219,6 +219,44 @@ async def test_uploads_come_in_pages_while_upstream_has_them(ledger: Ledger) -> 
     assert await ledger.upload("alpha", uploads[0].id) == uploads[0]
 
 
+async def test_the_view_shows_what_uploads_come_to_that_are_there(ledger: Ledger) -> None:
+    sizes = [an_upload(size_bytes=10**n, expires_at=NOW + n) for n in (1, 2, 3)]
+    await write(ledger, uploads=(*sizes, an_upload(team="beta", size_bytes=5)))
+    for team, now, come_to in (
+        ("alpha", NOW, 1110),
+        ("alpha", NOW + 1, 1100),
+        ("alpha", NOW + 3, 0),
+        ("beta", NOW, 5),
+        ("gamma", NOW, 0),
+    ):
+        assert (await look(ledger, uploads=(team, now))).uploaded_bytes == come_to
+    await write(ledger, uploads=(replace(sizes[2], size_bytes=7),))
+    assert (await look(ledger, uploads=("alpha", NOW))).uploaded_bytes == 117
+    await ledger.forget_upload("alpha", sizes[0].id)
+    assert (await look(ledger, uploads=("alpha", NOW))).uploaded_bytes == 107
+    assert (await look(ledger)).uploaded_bytes == 0
+
+
+async def test_of_many_uploads_at_once_no_more_pass_than_there_is_room_for(ledger: Ledger) -> None:
+    """Each at a time of its own, and another team's among them."""
+
+    def decide(team: str, view: View) -> tuple[bool, Writes]:
+        if view.uploaded_bytes + 10 > 50:
+            return False, Writes()
+        return True, Writes(uploads=(an_upload(team=team, size_bytes=10, expires_at=NOW + 999),))
+
+    answers = await asyncio.gather(
+        *(
+            ledger.transact(Keys(uploads=(team, NOW + n)), lambda view, t=team: decide(t, view))
+            for n in range(20)
+            for team in ("alpha", "beta")
+        )
+    )
+    assert answers.count(True) == 10
+    for team in ("alpha", "beta"):
+        assert (await look(ledger, uploads=(team, NOW))).uploaded_bytes == 50
+
+
 async def test_links_name_what_was_uploaded_last_under_them(ledger: Ledger) -> None:
     old = an_upload(digest="old", urls=("a", "b", "a"))
     new = an_upload(digest="new", urls=("b", "c"))

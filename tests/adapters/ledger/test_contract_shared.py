@@ -97,6 +97,22 @@ async def test_two_teams_with_one_fingerprint_have_one_run(shared: Backend) -> N
     assert Counter(told) == {Verdict.STARTED: 5, Verdict.JOINED: 55}
 
 
+async def test_uploads_of_one_team_stay_within_its_share_over_all(shared: Backend) -> None:
+    ledgers = [await shared.beside() for _ in range(3)]
+
+    def decide(view: View) -> tuple[bool, Writes]:
+        if view.uploaded_bytes + 10 > 10 * CAP:
+            return False, Writes()
+        return True, Writes(uploads=(an_upload(size_bytes=10, expires_at=NOW + 999),))
+
+    told = await asyncio.gather(
+        *(ledgers[n % 3].transact(Keys(uploads=("alpha", NOW)), decide) for n in range(ORDERS))
+    )
+    assert told.count(True) == CAP
+    for ledger in ledgers:
+        assert (await ledger.uploads("alpha", now=NOW, page=1, page_size=1))[1] == CAP
+
+
 async def test_what_one_writes_the_others_read_at_once(shared: Backend) -> None:
     one, two = await shared.again(), await shared.beside()
     run = await start(one, a_run())

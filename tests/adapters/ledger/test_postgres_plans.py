@@ -139,7 +139,8 @@ async def test_what_an_order_and_its_run_read(large: str, ledger: Ledger, sent: 
         accounts=accounts(), counted=(TEAM, float(NOW)), fingerprint="f123", claim=(TEAM, "key-x")
     )
     await ledger.transact(keys, lambda _: (None, Writes()))
-    for one in (Keys(run_id=f"run-{RUNS - LIVE + 30}"), Keys(team=TEAM), Keys(picture="d777")):
+    several = Keys(team=TEAM), Keys(picture="d777"), Keys(uploads=(TEAM, float(NOW)))
+    for one in (Keys(run_id=f"run-{RUNS - LIVE + 30}"), *several):
         await ledger.transact(one, lambda _: (None, Writes()))
     run = await start(ledger, a_run(id="run-new", team=TEAM, created_at=float(NOW)))
     await change(ledger, done(run, a_picture("dnew"), at=NOW + 1))

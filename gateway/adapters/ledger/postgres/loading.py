@@ -65,6 +65,7 @@ OF_RUNS: Final = for_each(statements.ACCOUNT_OF_RUNS, ("text", "float8", "float8
 MANAGED: Final = for_each(team_store.TEAM, TEXT)
 KEYS_OF_TEAM: Final = for_each(team_store.KEYS_OF_TEAM, TEXT)
 MADE_BY: Final = for_each(picture_store.MADE_BY, TEXT)
+UPLOADED: Final = for_each(statements.UPLOADED_BYTES, ("text", "float8"), named=True)
 
 
 def load(
@@ -118,6 +119,8 @@ def _ask(reading: _Reading, asked: Wanted) -> None:
     reading.ask("pictures", MADE_BY, asked.pictures)
     if asked.epochs:
         reading.ask("epochs", replica_store.EPOCHS)
+    if asked.uploads:
+        reading.ask("uploaded", UPLOADED, *zip(*asked.uploads, strict=True))
 
 
 def _stretches(counted: Sequence[tuple[str, float]]) -> list[tuple[str, str, int, int, int]]:
@@ -163,6 +166,7 @@ def _read(loaded: Loaded, answers: Mapping[str, Cursor], asked: Wanted) -> None:
         loaded.pictures[one.picture.digest].append(one)
     if asked.epochs:
         [loaded.epochs] = [Epochs(*row) for row in found("epochs")] or [Epochs()]
+    loaded.uploaded = {(row[0], row[1]): int(row[2]) for row in found("uploaded")}
 
 
 def _age(key: TeamKey) -> tuple[float, str]:

@@ -46,3 +46,5 @@ def names_of(keys: Keys) -> Iterator[str]:
         yield f"c:{'/'.join(keys.claim)}"
     if keys.picture is not None:
         yield f"p:{keys.picture}"
+    if keys.uploads is not None:
+        yield f"u:{keys.uploads[0]}"
