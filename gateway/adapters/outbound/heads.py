@@ -17,7 +17,9 @@ MAX_LINE_BYTES: Final = 65_536
 _END: Final = re.compile(rb"\n\r?\n")
 _LENGTH: Final = re.compile(rb"(?im)^content-length:([^\r\n]*)\r?\n(?![ \t])")
 _CHUNKED: Final = re.compile(rb"(?im)^transfer-encoding:(?:[^\r\n]*,)?[ \t]*chunked[ \t]*\r?$")
-_AS_IT_IS: Final = re.compile(rb"(?im)^transfer-encoding:[ \t]*(?:identity)?[ \t]*\r?\n(?![ \t])")
+_AS_IT_IS: Final = re.compile(
+    rb"(?im)^transfer-encoding:[ \t]*(?:identity[ \t]*)?\r?\n(?![ \t])"  # no two runs of blanks
+)
 _BEGINNING: Final = b"HTTP/"
 _INTERIM: Final = re.compile(rb"HTTP/[0-9.]+ 1(?!01)")
 

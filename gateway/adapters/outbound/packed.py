@@ -16,7 +16,10 @@ _WAYS: Final[Mapping[str, tuple[int, ...]]] = {
     "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),  # without a head it is sent, too
 }
 
-MOST_PARTS: Final = 1_000
+MOST_CODINGS: Final = 3
+"""One upon the other."""
+
+MOST_PARTS: Final = 100
 """Of a body that was packed part by part."""
 
 TAIL_BYTES: Final = 8
@@ -26,6 +29,8 @@ TAIL_BYTES: Final = 8
 def unpacked(body: bytes, codings: Sequence[str], max_bytes: int) -> bytes | None:
     """The body under the codings that it was sent with, in their order; None where it is larger.
     What cannot be unpacked stays as it is."""
+    if len(codings) > MOST_CODINGS:
+        return body
     for coding in reversed(codings):
         ways = _WAYS.get(coding, ())
         if coding == "identity":

@@ -93,6 +93,7 @@ PACKED = {
     "twice": (gzip.compress(gzip.compress(b"hello")), "gzip, gzip"),
     "among nothing": (gzip.compress(b"hello"), ", identity, GZIP,"),
     "not at all": (b"hello", "gzip"),
+    "by too many": (b"hello", "gzip, gzip, gzip, gzip"),
     "by nobody": (b"hello", "unheard-of"),
 }
 
