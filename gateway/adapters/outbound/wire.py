@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
         self._told: Headers | None = None
         self._body = bytearray()
         self._body_bytes = 0
-        self._has_spoken = self._is_full = self._is_heard = False
+        self._has_spoken = self._is_full = self._is_heard = self._is_sent = False
         self._empty = 0
         self._to_the_end = False
         self._is_whole = True
@@ -89,7 +89,7 @@ class Wire(asyncio.Protocol):
         """A whole request, as fast as it is taken, or until it is answered; the answer to the last
         one has been read. Of one that is small all is sent at once."""
         self._reader, self._parser, self._pairs, self._told = HeadReader(), None, [], None
-        self._is_whole = self._is_kept = self._to_the_end = self._is_heard = False
+        self._is_whole = self._is_kept = self._to_the_end = self._is_heard = self._is_sent = False
         self._body.clear()
         for at in range(0, len(request), PIECE_BYTES):
             self._transport.write(request[at : at + PIECE_BYTES])
@@ -97,6 +97,7 @@ class Wire(asyncio.Protocol):
                 await self._next()
             if self._is_over:
                 return  # who answers early may hang up on what comes behind
+        self._is_sent = True
 
     async def head(self) -> Headers:
         """The headers of the answer; `status` is there then. Raises `Broken`."""
@@ -140,15 +141,18 @@ class Wire(asyncio.Protocol):
 
     @property
     def may_serve_again(self) -> bool:
-        """Its last answer was read whole, it may be kept, and nothing has come behind that."""
-        return self._is_whole and self._is_kept and not self._has_spoken and self.is_open
+        """All of the last request went out, its answer was read whole, it may be kept, and nothing
+        has come behind that."""
+        is_silent = not self._has_spoken and self._is_sent
+        return self._is_whole and self._is_kept and is_silent and self.is_open
 
     def close(self) -> None:
         """Behind a whole answer."""
-        if self._transport.get_extra_info("ssl_object") is None:
-            self._transport.close()
-        else:  # it would wait for the other side to take its leave
+        is_tls = self._transport.get_extra_info("ssl_object") is not None
+        if is_tls or not self._is_sent:  # it would wait for the other side, to take it or its leave
             self._transport.abort()
+        else:
+            self._transport.close()
 
     def hang_up(self) -> None:
         """Whatever comes."""

@@ -184,10 +184,12 @@ async def test_an_answer_before_all_was_sent_is_read(serve: Serve, trust: ssl.SS
             writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
             await asyncio.sleep(0.2)
 
-    server, one = await asyncio.start_server(too_large, "127.0.0.1", 0), line(trust, "127.0.0.1")
+    server = await asyncio.start_server(too_large, "127.0.0.1", 0)
+    one = line(trust, "127.0.0.1", kept_seconds=20.0)
     url = f"http://{NAME}:{server.sockets[0].getsockname()[1]}/"
-    answer = await one.ask(Call("POST", url, HEADERS, 5.0, 1000, b"x" * 20_000_000))
-    assert (answer.status, answer.body) == (413, b"no")
+    for _ in range(2):  # over a connection each: nothing goes into the middle of a body
+        answer = await one.ask(Call("POST", url, HEADERS, 5.0, 1000, b"x" * 20_000_000))
+        assert (answer.status, answer.body) == (413, b"no")
     server.close()
     await one.aclose()
 
