@@ -1,7 +1,8 @@
 """The way to a vendor: orders and polls are most of our calls.
 
-A call on a fresh connection takes 60 µs of a processor so, where aiohttp takes 280 and httpx2 a
-thousand (docs/decisions/104). Files go up over `egress`, and links of others over `pinned`.
+A call on a fresh connection takes 115 µs of a processor, where aiohttp takes 285, and one on a kept
+connection 46, where it takes 148 (docs/decisions/104). Files go up over `egress`, and callbacks over
+`pinned`.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ class HttpLine:
         self._is_closed = False
 
     async def ask(self, call: Call, *, sure: Sure = nothing_asked) -> CallAnswer:
-        place = Place.of(call.url)
-        request = self._road.request(call.method, place, {**call.headers, **ALWAYS}, call.body)
-        going = _Going(call, sure, place, request)
+        going = self._begun(call, sure)
         try:
             async with asyncio.timeout(call.seconds), self._free:
                 return await self._asked(going)
@@ -85,6 +84,14 @@ class HttpLine:
         for connection in (*kept, *self._open):
             connection.hang_up()
         self._kept.clear()
+
+    def _begun(self, call: Call, sure: Sure) -> _Going:
+        try:
+            place = Place.of(call.url)
+            request = self._road.request(call.method, place, {**call.headers, **ALWAYS}, call.body)
+        except ValueError as error:
+            raise CallBroken(f"no request: {type(error).__name__}", left=False) from error
+        return _Going(call, sure, place, request)
 
     async def _asked(self, going: _Going) -> CallAnswer:
         kept = self._take(going.place)

@@ -1,8 +1,7 @@
 """A connection to a server that speaks HTTP/1.1: a request goes out, its answer comes in.
 
 Chunks are read by httptools, whose parser is C. Everything is bounded: a head, what is held of a
-body that nobody reads, and what comes of a body without any of its bytes. A whole fresh connection
-with its call takes 60 µs of a processor so (docs/decisions/104).
+body that nobody reads, and what comes of a body without any of its bytes (docs/decisions/104).
 """
 
 from __future__ import annotations

@@ -238,6 +238,20 @@ async def test_of_several_connections_all_but_one_are_let_go() -> None:
     assert let_go == [addresses[1], *addresses[:2]]
 
 
+@pytest.mark.parametrize("url", ["http:///a", "http://[::1/", "http://a:b/", f"ftp://{NAME}/"])
+async def test_what_is_no_url_leaves_nothing(trust: ssl.SSLContext, url: str) -> None:
+    with pytest.raises(CallBroken) as caught:
+        await line(trust, "127.0.0.1").ask(Call("GET", url, HEADERS, 1.0, 1000))
+    assert not caught.value.left
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\0b"])
+async def test_a_header_is_one_line(trust: ssl.SSLContext, value: str) -> None:
+    with pytest.raises(CallBroken) as caught:
+        await line(trust, "127.0.0.1").ask(Call("GET", f"http://{NAME}/", {"A": value}, 1.0, 1000))
+    assert not caught.value.left
+
+
 async def test_a_redirect_is_an_answer(serve: Serve, trust: ssl.SSLContext) -> None:
     async def away(_: Received, way: Line) -> None:
         await way.redirect("/elsewhere")
