@@ -81,8 +81,8 @@ class Pictures(Protocol):
     ) -> None:
         """Writes the picture's provenance beside it, once: the first writer wins, unless `anew`."""
 
-    async def readable(self, pictures: Sequence[Picture]) -> bool:
-        """True when every one of them is there in its full size.
+    async def readable(self, pictures: Sequence[Picture], *, told: bool = False) -> bool:
+        """True when every one of them is there in its full size; `told`: and with its provenance.
 
         Raises `StoreFull` when the store cannot tell: then a picture that is not found may be
         there all the same, as when the disk is not mounted (`StoreAway`).

@@ -61,7 +61,7 @@ async def main(
         "forget": adapters.connections.upstreams[upstream or "evolink"],
         "poll": adapters.connections.upstreams["evolink"],
         "keep": adapters.pictures,
-        "describe": adapters.pictures,
+        "readable": adapters.pictures,
         "put": adapters.cache,
     }
     await gateway.start()

@@ -299,14 +299,36 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
     await audited(home, tmp_path)
 
 
+@pytest.mark.files
+async def test_what_is_told_of_a_picture_is_told_again_where_an_erasure_took_that_alone(
+    home: House, tmp_path: Path
+) -> None:
+    """It takes the bytes; a run writes them anew, and the words are there still; it takes those."""
+    pictures = home.gateway.adapters.pictures
+    keep, taken = pictures.keep, list[Path]()
+
+    async def take_words(body: AsyncIterator[bytes], **more: Any) -> Picture:
+        one = await keep(body, **more)
+        if not taken:
+            taken.append(home.folder / "pictures" / one.digest[:2] / f"{one.digest}.json")
+            taken[0].unlink()
+        return one
+
+    pictures.keep = take_words  # type: ignore[method-assign]
+    task = await home.made(PROMPT)
+    assert task["status"] == "completed"
+    assert json.loads(taken[0].read_text())["prompt"] == PROMPT
+    await audited(home, tmp_path)
+
+
 async def test_an_erasure_waits_for_a_commit_that_has_begun(home: House, tmp_path: Path) -> None:
     """A run looks whether the bytes are there and owns them; nothing comes in between."""
     _, picture = await the_same_bytes(home)
     pictures = home.gateway.adapters.pictures
     readable, erasing = pictures.readable, list[asyncio.Task[Any]]()
 
-    async def erase_meanwhile(asked: Sequence[Picture]) -> bool:
-        there = await readable(asked)
+    async def erase_meanwhile(asked: Sequence[Picture], *, told: bool = False) -> bool:
+        there = await readable(asked, told=told)
         if not erasing:
             path = f"pictures/{picture.digest}"
             erasing.append(asyncio.create_task(home.admin("DELETE", path)))

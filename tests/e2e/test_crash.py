@@ -48,7 +48,7 @@ DOOMED_PROMPT = "doomed [sandbox:delay=0.5]"
 STEPS = [
     *(("transact", count) for count in (1, 2, 3, 4, 5)),
     *(("poll", count) for count in (1, 2)),
-    *((name, 1) for name in ("submit", "keep", "describe", "put")),
+    *((name, 1) for name in ("submit", "keep", "readable", "put")),
 ]
 POINTS = [(name, when, count) for name, count in STEPS for when in ("before", "after")]
 

@@ -40,7 +40,7 @@ PROMPT = "doomed [sandbox:delay=0.6]"
 KILLS = 8
 STEPS = [
     *(("transact", count) for count in (1, 2, 3)),
-    *((name, 1) for name in ("submit@openai", "keep", "describe", "put", "forget@openai")),
+    *((name, 1) for name in ("submit@openai", "keep", "readable", "put", "forget@openai")),
 ]
 POINTS = [(name, when, count) for name, count in STEPS for when in ("before", "after")]
 

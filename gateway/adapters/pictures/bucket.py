@@ -197,15 +197,15 @@ class BucketPictures:
                 if anew or await self._bucket.head(key) is None:
                     raise
 
-    async def readable(self, pictures: Sequence[Picture]) -> bool:
-        """True when every one of them is there in its full size.
+    async def readable(self, pictures: Sequence[Picture], *, told: bool = False) -> bool:
+        """True when every one of them is there in its full size; `told`: and with its provenance.
 
         Raises StoreFull when the bucket cannot tell, also as `require` does.
         """
-        if all(await self._sized(pictures)):
+        if all(await self._sized(pictures, told=told)):
             return True
         await self._marker.require_from_now()
-        return all(await self._sized(pictures))
+        return all(await self._sized(pictures, told=told))
 
     async def remove(self, picture: Picture) -> None:
         """Takes the bytes and the provenance away; none there is no error.
@@ -312,12 +312,16 @@ class BucketPictures:
         seen = await self._bucket.head(key)
         return None if seen is None else seen.size_bytes
 
-    async def _sized(self, pictures: Sequence[Picture]) -> list[bool]:
-        """Of each whether it is there in its full size; all are asked after side by side."""
+    async def _sized(self, pictures: Sequence[Picture], *, told: bool = False) -> list[bool]:
+        """Of each whether it is there in its full size, and of what is `told` beside each whether
+        it is there; all are asked after side by side."""
         self._marker.require_no_silence()
+        beside = [provenance_key(one.digest) for one in pictures] if told else []
+        keys = [*(picture_key(one.name) for one in pictures), *beside]
         with self._doubting():
-            sizes = await asyncio.gather(*(self._size(picture_key(one.name)) for one in pictures))
-        return [size == one.size_bytes for size, one in zip(sizes, pictures, strict=True)]
+            sizes = await asyncio.gather(*(self._size(key) for key in keys))
+        whole = [size == one.size_bytes for size, one in zip(sizes, pictures, strict=False)]
+        return [*whole, *(size is not None for size in sizes[len(pictures) :])]
 
     @contextmanager
     def _doubting(self) -> Iterator[None]:

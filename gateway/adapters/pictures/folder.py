@@ -151,12 +151,13 @@ class FolderPictures:
             await in_thread(self._writers, self._describe, written_out(sidecar), name, how)
         self._trouble.over()
 
-    async def readable(self, pictures: Sequence[Picture]) -> bool:
-        """True when every one of them is there in its full size. One hop for all.
+    async def readable(self, pictures: Sequence[Picture], *, told: bool = False) -> bool:
+        """True when every one of them is there in its full size; `told`: and with its provenance.
+        One hop for all.
 
         Raises StoreFull when the disk cannot tell, also as `require` does.
         """
-        return await in_thread(self._readers, self._has_all, pictures)
+        return await in_thread(self._readers, self._has_all, pictures, told=told)
 
     async def remove(self, picture: Picture) -> None:
         """Takes the bytes and the provenance away for good; none there is no error.
@@ -239,13 +240,19 @@ class FolderPictures:
             return _found(path, whole_up_to)  # it may have come back in between
         return None
 
-    def _has_all(self, pictures: Sequence[Picture]) -> bool:
+    def _has_all(self, pictures: Sequence[Picture], *, told: bool) -> bool:
         """What is there needs no proof. What is not is missing only in the store itself, and is
         looked for through the folder that was found to be it."""
-        if all(size_of(self._place(p.name)) == p.size_bytes for p in pictures):
+
+        def has(one: Picture, root: int | None) -> bool:
+            place = _below if root is not None else self._place
+            is_there = size_of(place(one.name), root) == one.size_bytes
+            return is_there and (not told or size_of(place(_beside(one)), root) is not None)
+
+        if all(has(one, None) for one in pictures):
             return True
         with self._marker.itself() as root:
-            return all(size_of(_below(p.name), root) == p.size_bytes for p in pictures)
+            return all(has(one, root) for one in pictures)
 
     def _look(self, asked: Sequence[None]) -> Sequence[StoreFull | None]:
         """One look for all who wait for one, none of which began before they asked."""

@@ -102,12 +102,13 @@ class Keeper:
         return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
 
     async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
-        """Those whose bytes are in the store; none while the store cannot tell."""
+        """Those that are in the store, and what is told of them; none while it cannot say. An
+        erasure that came in between may have taken either, whichever was written anew."""
+        read = self._deps.pictures.readable
         try:
-            if await self._deps.pictures.readable([one.picture for one in kept]):
+            if await read([one.picture for one in kept], told=True):
                 return kept
-            read = self._deps.pictures.readable
-            return tuple([one for one in kept if await read([one.picture])])
+            return tuple([one for one in kept if await read([one.picture], told=True)])
         except PictureProblem:
             return ()
 

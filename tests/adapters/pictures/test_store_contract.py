@@ -184,6 +184,18 @@ async def test_a_picture_is_kept_with_what_is_written_beside_it(home: Home, stor
     assert home.names() == {kept.name, name}
 
 
+async def test_whether_a_picture_is_told_of_is_seen(home: Home, store: Store) -> None:
+    """An erasure may take what is told while the bytes are written anew."""
+    bare = await keep(store, picture("png"))
+    assert await store.readable([bare]) and not await store.readable([bare], told=True)
+    await store.describe(bare, {"writer": 0})
+    assert await store.readable([bare], told=True)
+    other = await keep(store, picture("webp"))
+    assert not await store.readable([bare, other], told=True)
+    await store.remove(bare)
+    assert not await store.readable([bare], told=True)
+
+
 async def test_a_removed_picture_takes_its_words_along(home: Home, store: Store) -> None:
     gone, other = await keep(store, picture("png")), await keep(store, picture("webp"))
     for one in (gone, other):
