@@ -324,7 +324,10 @@ class Breakers:
 
     def _breaker(self, upstream: str, model: str) -> _Breaker:
         """As many as the settings have named routes; those of former settings stay."""
-        return self._breakers.setdefault((upstream, model), _Breaker())
+        breaker = self._breakers.get((upstream, model))
+        if breaker is None:
+            breaker = self._breakers[upstream, model] = _Breaker()
+        return breaker
 
     def _set(self, upstream: str, model: str, after: RouteHealth) -> None:
         breaker = self._breaker(upstream, model)
