@@ -72,6 +72,52 @@ async def test_the_newer_run_replaces_the_older(cache: DiskResponseCache) -> Non
     assert (await cache.size())[0] == 1
 
 
+async def known(cache: DiskResponseCache) -> None:
+    async with asyncio.timeout(10):
+        while not cache._possible.is_known:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_stored_before_a_restart_is_found_while_it_is_learnt_and_after(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.adapters.response_cache.disk_cache.LEARNT_AT_ONCE", 7)
+    names = [f"f{number}" for number in range(40)]
+    for again in range(2):
+        cache = DiskResponseCache(folder, size_limit_bytes=LIMIT)
+        await cache.open()
+        if not again:
+            await asyncio.gather(*(cache.put(a_done_run(one), ttl_seconds=60) for one in names))
+        assert all(await asyncio.gather(*(cache.get(one) for one in names)))
+        await known(cache)
+        cache._lately.clear()
+        assert all(await asyncio.gather(*(cache.get(one) for one in names)))
+        await cache.close()
+
+
+async def test_what_cannot_be_there_takes_no_look(cache: DiskResponseCache) -> None:
+    await cache.put(a_done_run("f"), ttl_seconds=60)
+    await known(cache)
+    cache._read = lambda _: pytest.fail("it was looked for")  # type: ignore[method-assign]
+    absent = [f"absent-{number}" for number in range(100)]
+    taken = [one for one in absent if cache._possible.may_have(one)]  # by chance one at most
+    assert len(taken) <= 1
+    assert {await cache.get(one) for one in absent if one not in taken} == {None}
+
+
+async def test_where_its_keys_cannot_be_told_each_is_looked_for(folder: Path) -> None:
+    first = DiskResponseCache(folder, size_limit_bytes=LIMIT)
+    await first.open()
+    await first.put(a_done_run("f"), ttl_seconds=60)
+    await first.close()
+    by_hand(folder, "INSERT INTO Cache (key, raw, store_time) VALUES (7, 1, 0)")
+    cache = DiskResponseCache(folder, size_limit_bytes=LIMIT)
+    await cache.open()
+    assert await cache.get("f") == a_done_run("f")
+    assert not cache._possible.is_known
+    await cache.close()
+
+
 async def test_a_deleted_run_is_gone(cache: DiskResponseCache) -> None:
     await cache.put(a_done_run("f"), ttl_seconds=60)
     await cache.delete("f")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -105,6 +105,10 @@ class CacheFolder:
         # here for this object alone; `reset` would write it into the folder.
         self._reader = opened()
         self._reader.eviction_policy = "none"
+
+    def fingerprints(self) -> Iterator[str]:
+        """All that it holds, also what may not be told any more."""
+        yield from self._reader.iterkeys()
 
     def read(self, fingerprint: str) -> tuple[Run, float] | None:
         """The run, and until when it may be told (Unix seconds). Raises `ValueError` for an entry

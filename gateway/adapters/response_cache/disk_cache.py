@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ import diskcache
 import structlog
 
 from gateway.adapters.response_cache.cache_folder import CacheFolder, empty, kept_epoch, note_epoch
+from gateway.adapters.response_cache.possible import Possible
 from gateway.core.model import Run
 from gateway.process.lately import Lately
 from gateway.process.together import Together
@@ -40,6 +42,9 @@ PAUSE_SECONDS: Final = 5.0
 
 OPEN_SECONDS: Final = 1.5
 """The gateway does not wait longer than this for its cache; it may come up later."""
+
+LEARNT_AT_ONCE: Final = 1_000
+"""A few milliseconds of the thread."""
 
 DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -69,6 +74,7 @@ class DiskResponseCache:
         self._paused_until = 0.0
         self._logged: set[str] = set()
         self._lately = Lately[str, Run](monotonic)
+        self._possible = Possible(is_known=False)
 
     async def open(self, epoch: int = 0) -> None:
         """Opens the folder; one that is damaged, or of another epoch, is emptied. Never raises."""
@@ -95,6 +101,8 @@ class DiskResponseCache:
             return None
         if known := self._lately.found(fingerprint):
             return known
+        if not self._possible.may_have(fingerprint):
+            return None
         changes = self._lately.changes
         read = await self._read(fingerprint)
         if read is None:
@@ -113,6 +121,7 @@ class DiskResponseCache:
     async def put(self, run: Run, *, ttl_seconds: float, epoch: int = 0) -> None:
         if ttl_seconds > 0 and self._usable():
             with self._changing(run.fingerprint):
+                self._possible.note(run.fingerprint)
                 self._waiting += 1
                 try:
                     await self._writes.ask((run, ttl_seconds, epoch))
@@ -222,8 +231,10 @@ class DiskResponseCache:
         self.epoch = epoch
 
     def _open(self) -> None:
+        self._possible = Possible(is_known=False)
         try:
             self._cache = self._opened()
+            self._learn(self._possible, self._cache.fingerprints())
         except Exception as error:
             self._failed(error)
             if _is_damage(error):
@@ -237,9 +248,26 @@ class DiskResponseCache:
     def _rebuild(self) -> None:
         try:
             empty(self._folder)
+            self._possible = Possible(is_known=True)
             self._cache = self._opened()
         except Exception as error:
             self._failed(error)
+
+    def _learn(self, possible: Possible, fingerprints: Iterator[str]) -> None:
+        """What the folder holds, some of it at a time: whoever reads gets in between."""
+        if self._closed or possible is not self._possible:
+            return
+        try:
+            some = [*islice(fingerprints, LEARNT_AT_ONCE)]
+        except Exception as error:  # then it is looked for, each time
+            self._failed(error)
+            return
+        for fingerprint in some:
+            possible.note(fingerprint)
+        if len(some) < LEARNT_AT_ONCE:
+            possible.is_known = True
+        elif not self._closed:
+            self._executor.submit(self._learn, possible, fingerprints)
 
     def _opened(self) -> CacheFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
