@@ -12,13 +12,11 @@ from gateway.ports.upstream import Sure, nothing_asked
 @dataclass(frozen=True, slots=True)
 class LineBounds:
     """So many connections at once. A free one is kept for `kept_seconds`; where that is None, every
-    call has a fresh one. An answer may stand still for `stall_seconds`; None: as long as the call
-    may take."""
+    call has a fresh one."""
 
     max_connections: int
     connect_seconds: float
     kept_seconds: float | None
-    stall_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
