@@ -33,8 +33,18 @@ class Together(Generic[A, B]):
             self._asked.append((one, answer))
             first = len(self._asked) == 1
         if first:
-            self._executor.submit(self._serve_asked, loop)
+            self._begin(loop)
         return await answer
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._executor.submit(self._serve_asked, loop)
+        except RuntimeError as closed:
+            with self._lock:
+                asked, self._asked = self._asked, []
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(closed)
 
     def _serve_asked(self, loop: asyncio.AbstractEventLoop) -> None:
         """All that were asked for so far."""

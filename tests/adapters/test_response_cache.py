@@ -95,6 +95,14 @@ async def test_what_was_stored_before_a_restart_is_found_while_it_is_learnt_and_
         await cache.close()
 
 
+async def test_what_is_stored_behind_a_clearance_is_found(cache: DiskResponseCache) -> None:
+    """Asked for together, it is stored in what was emptied."""
+    await known(cache)
+    await asyncio.gather(cache.clear(), cache.put(a_done_run("f"), ttl_seconds=60))
+    cache._lately.clear()
+    assert await cache.get("f") == a_done_run("f")
+
+
 async def test_what_cannot_be_there_takes_no_look(cache: DiskResponseCache) -> None:
     await cache.put(a_done_run("f"), ttl_seconds=60)
     await known(cache)

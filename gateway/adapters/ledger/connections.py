@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from gateway.adapters.ledger.lane import Work, WorkOutcome
 from gateway.errors import Unavailable
@@ -81,7 +81,6 @@ WRITER_PRAGMAS: Final = (
     "foreign_keys = ON",
     "cache_size = -32768",
     "journal_size_limit = 67108864",
-    "temp_store = MEMORY",
     "secure_delete = ON",  # an erased prompt is not left in what is free of the file
 )
 
@@ -92,7 +91,9 @@ def empty_log(db: sqlite3.Connection) -> bool:
 
 
 class SqliteConnected:
-    """Holds the connection of one lane's thread."""
+    """Holds the connection of one lane's thread, which has `_pragmas` besides those of all."""
+
+    _pragmas: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, path: Path, *, read_only: bool, busy_seconds: float) -> None:
         self._path = path
@@ -105,6 +106,8 @@ class SqliteConnected:
             self._connection = connect(
                 self._path, read_only=self._read_only, busy_seconds=self._busy_seconds
             )
+            for pragma in self._pragmas:
+                self._connection.execute(f"PRAGMA {pragma}")
         return self._connection
 
     def close(self) -> None:

@@ -53,6 +53,10 @@ _AMONG_OTHERS: Final = (
 
 
 class SqliteWriter(SqliteConnected):
+    # For what a statement may have to take back: a batch would write it to a file of its own. Only
+    # here, where nothing is sorted: a migration's indexes would have no bound in memory.
+    _pragmas = ("temp_store = MEMORY",)
+
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         super().__init__(path, read_only=False, busy_seconds=busy_seconds)
 

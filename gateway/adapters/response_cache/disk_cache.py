@@ -121,7 +121,6 @@ class DiskResponseCache:
     async def put(self, run: Run, *, ttl_seconds: float, epoch: int = 0) -> None:
         if ttl_seconds > 0 and self._usable():
             with self._changing(run.fingerprint):
-                self._possible.note(run.fingerprint)
                 self._waiting += 1
                 try:
                     await self._writes.ask((run, ttl_seconds, epoch))
@@ -190,6 +189,8 @@ class DiskResponseCache:
 
     def _write_all(self, entries: Sequence[_Entry]) -> Sequence[None]:
         of_now = [(run, seconds) for run, seconds, epoch in entries if epoch == self.epoch]
+        for run, _ in of_now:  # here, where nothing is emptied meanwhile
+            self._possible.note(run.fingerprint)
         self._guarded(None, partial(CacheFolder.write, entries=of_now))
         return [None] * len(entries)
 
