@@ -17,7 +17,7 @@ from house import OTHER_KEY, PRICE_USD, TEAM_KEY, House, opened, settings_text
 
 from gateway.cli import main
 from gateway.core.model import Picture
-from gateway.core.picture_errors import StoreFull
+from gateway.core.picture_errors import LinkBroken, StoreFull
 from gateway.sandbox import RunningSandbox
 
 PROMPT = "A red bicycle in the rain"
@@ -300,7 +300,7 @@ async def test_a_run_that_has_just_kept_the_same_bytes_keeps_them_once_more(
 
 
 @pytest.mark.files
-async def test_what_is_told_of_a_picture_is_told_again_where_an_erasure_took_that_alone(
+async def test_what_is_told_of_a_picture_is_told_again_where_an_erasure_took_it_alone(
     home: House, tmp_path: Path
 ) -> None:
     """It takes the bytes; a run writes them anew, and the words are there still; it takes those."""
@@ -318,6 +318,32 @@ async def test_what_is_told_of_a_picture_is_told_again_where_an_erasure_took_tha
     task = await home.made(PROMPT)
     assert task["status"] == "completed"
     assert json.loads(taken[0].read_text())["prompt"] == PROMPT
+    await audited(home, tmp_path)
+
+
+@pytest.mark.files
+async def test_a_picture_of_which_nothing_is_told_is_told_of_and_not_fetched_again(
+    home: House, tmp_path: Path
+) -> None:
+    """As one that was kept before its fellow was, by a version that told of all together."""
+    pictures = home.gateway.adapters.pictures
+    keep, kept, bare = pictures.keep, list[int](), list[Path]()
+
+    async def one_after_the_other(body: AsyncIterator[bytes], **more: Any) -> Picture:
+        index = more["origin"].index
+        if index == 1 and not bare:
+            raise LinkBroken("later")
+        kept.append(index)
+        one = await keep(body, **more)
+        if index == 0:
+            bare.append(home.folder / "pictures" / one.digest[:2] / f"{one.digest}.json")
+            bare[0].unlink()
+        return one
+
+    pictures.keep = one_after_the_other  # type: ignore[method-assign]
+    task = await home.made(PROMPT, n=2)
+    assert (task["status"], kept) == ("completed", [0, 1])
+    assert json.loads(bare[0].read_text())["index"] == 0
     await audited(home, tmp_path)
 
 

@@ -280,8 +280,8 @@ async def test_no_erasure_takes_what_another_gateway_is_about_to_own(two: Two) -
     pictures: Any = other.gateway.adapters.pictures
     readable = pictures.readable
 
-    async def slow(wanted: Any) -> bool:
-        found: bool = await readable(wanted)
+    async def slow(wanted: Any, **more: Any) -> bool:
+        found: bool = await readable(wanted, **more)
         looked.set()
         await go.wait()
         return found

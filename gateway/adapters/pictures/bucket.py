@@ -13,7 +13,7 @@ import shlex
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -171,7 +171,8 @@ class BucketPictures:
                 }
                 await self._put(key, draft.path, attributes, draft.size_bytes)
         if beside is not None:
-            await self.describe(picture, beside(picture))
+            with suppress(StoreFull):  # the bytes are there: whoever owns them tells of them again
+                await self.describe(picture, beside(picture))
         self._trouble.over()
         return picture
 

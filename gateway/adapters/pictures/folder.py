@@ -106,7 +106,7 @@ class FolderPictures:
     async def require(self) -> None:
         """Raises StoreAway when the folder is not this store, StoreFull when nobody can tell."""
         if (problem := await self._looks.ask(None)) is not None:
-            raise problem
+            raise problem.with_traceback(None)  # others are told it too
 
     async def keep(
         self,

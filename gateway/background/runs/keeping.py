@@ -95,20 +95,38 @@ class Keeper:
     async def _record(
         self, run: Run, event: PicturesKept, kept: tuple[Kept, ...], held: Held
     ) -> tuple[Run, bool]:
-        there = await self._there(kept)
-        if len(there) == len(kept):
-            return await self._recorder.record(run, event, held=held)
-        gone = "a picture was erased while it was kept"
-        return await self._recorder.record(run, KeepFailed(gone, dead=False, kept=there))
+        failed = None if await self._are_told(kept) else await self._told_again(run, kept)
+        if failed is not None:
+            return await self._recorder.record(run, failed)
+        return await self._recorder.record(run, event, held=held)
+
+    async def _are_told(self, kept: tuple[Kept, ...]) -> bool:
+        """Whether all are there with what is told of them, as nearly always."""
+        try:
+            return await self._deps.pictures.readable([one.picture for one in kept], told=True)
+        except PictureProblem:
+            return False
+
+    async def _told_again(self, run: Run, kept: tuple[Kept, ...]) -> KeepFailed | None:
+        """An erasure may have taken what was told alone, while the bytes were written anew; or it
+        could not be written with them, or was not by a version that came before."""
+        if len(there := await self._there(kept)) < len(kept):
+            return KeepFailed("a picture was erased while it was kept", dead=False, kept=there)
+        try:
+            for one in kept:
+                told = self._told_of(run, one.link, one.picture)
+                await self._deps.pictures.describe(one.picture, told)
+        except PictureProblem as problem:
+            return KeepFailed(f"{name_of(problem)}: {problem}", dead=False, kept=kept)
+        return None
 
     async def _there(self, kept: tuple[Kept, ...]) -> tuple[Kept, ...]:
-        """Those that are in the store, and what is told of them; none while it cannot say. An
-        erasure that came in between may have taken either, whichever was written anew."""
+        """Those whose bytes are in the store; none while the store cannot tell."""
         read = self._deps.pictures.readable
         try:
-            if await read([one.picture for one in kept], told=True):
+            if await read([one.picture for one in kept]):
                 return kept
-            return tuple([one for one in kept if await read([one.picture], told=True)])
+            return tuple([one for one in kept if await read([one.picture])])
         except PictureProblem:
             return ()
 
