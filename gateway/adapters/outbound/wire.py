@@ -79,6 +79,8 @@ class Wire(asyncio.Protocol):
 
     async def begin_tls(self, tls: ssl.SSLContext, name: str) -> None:
         """From now on under TLS, with who has a certificate for the name. Raises `OSError`."""
+        if not self.is_open:
+            raise ConnectionResetError("it hung up")
         transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=name)
         if transport is None:
             raise ConnectionResetError("it hung up")
