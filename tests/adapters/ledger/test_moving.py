@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -269,6 +270,24 @@ async def test_a_cut_at_any_point_is_gone_on_with(places: Pair, clock: Clock) ->
     assert source.rows() == rows
     assert target.rows() == {name: [unleased(name, row) for row in rows[name]] for name in rows}
     await (await opened(target)).close()
+
+
+async def test_who_was_killed_just_now_is_not_in_the_way(tmp_path: Path, clock: Clock) -> None:
+    """The server may not have seen yet that he is gone; who goes on is in the way."""
+    place = Place("postgres", tmp_path, clock)
+    await an_old_one(place)
+    one, other = place.side(), place.side()
+    try:
+        one.take()
+        with pytest.raises(Unavailable, match="Another migrate works on"):
+            other.take()
+        gone = threading.Timer(0.3, one.close)
+        gone.start()
+        other.take()
+        gone.join()
+    finally:
+        one.close()
+        other.close()
 
 
 async def test_a_second_move_after_the_end_is_refused(places: Pair, clock: Clock) -> None:

@@ -223,7 +223,7 @@ async def client(
     fetcher = Fetcher(allow_private=True)
     one = OpenAIClient(
         VendorAccount(base_url, KEY, "test", 10, key_header=dialect.key_header),
-        Timeouts(connect_seconds=0.5, submit_seconds=seconds, poll_seconds=2.0),
+        Timeouts(connect_seconds=5.0, submit_seconds=seconds, poll_seconds=2.0),
         deps=OpenAIClientDeps(
             spool=spool,
             references=lambda _: fetcher,

@@ -47,7 +47,10 @@ _IDENTITY: Final = (
     "SELECT pg_postmaster_start_time(), oid, current_schema() FROM pg_database"
     " WHERE datname = current_database()"
 )
-_TAKE: Final = "SELECT pg_try_advisory_lock(?, hashtext(current_schema()))"
+_SOON: Final = "SET LOCAL lock_timeout = '2s'"
+"""A server learns only then that a migrate has been killed."""
+
+_TAKE: Final = "SELECT pg_advisory_lock(?, hashtext(current_schema()))"
 _LIVING: Final = (
     "SELECT name, EXTRACT(EPOCH FROM clock_timestamp())::float8 - seen_at FROM replicas"
     " WHERE seen_at > EXTRACT(EPOCH FROM clock_timestamp())::float8 - ? ORDER BY name"
@@ -166,9 +169,15 @@ class PostgresSide(LedgerSide):
     def take(self) -> None:
         self._require_own_session()
         with self.failures():
-            found = self.writer().execute(_TAKE, (MOVING,)).fetchall()
-        if not found[0][0]:
-            raise Unavailable(f"Another migrate works on {self.place} now.")
+            db = self.writer()
+            db.execute("BEGIN")
+            try:
+                db.execute(_SOON)
+                db.execute(_TAKE, (MOVING,))
+            except psycopg.errors.LockNotAvailable as error:
+                raise Unavailable(f"Another migrate works on {self.place} now.") from error
+            finally:
+                db.execute("ROLLBACK")  # the lock is the session's
 
     def in_use(self) -> str | None:
         with self.failures():
