@@ -31,16 +31,16 @@ AT_ONCE: Final = 64
 
 def measured(cases: Collection[str], options: Options) -> list[Row]:
     seconds = options.seconds * 2
-    with installation.folder() as folder:
-        server = PostgresServer(folder / "server")
-        server.start()
-        try:
-            merged = asyncio.run(_orders(PostgresLedger(server.url()), seconds, "merged"))
-            with patch.object(postgres_ledger, "MAX_BATCH", 1):
-                single = asyncio.run(_orders(PostgresLedger(server.url()), seconds, "single"))
-            near = asyncio.run(_orders(SqliteLedger(folder / "l.db"), seconds, "near"))
-        finally:
-            server.stop()
+    folder = installation.folder()
+    server = PostgresServer(folder / "server")
+    server.start()
+    try:
+        merged = asyncio.run(_orders(PostgresLedger(server.url()), seconds, "merged"))
+        with patch.object(postgres_ledger, "MAX_BATCH", 1):
+            single = asyncio.run(_orders(PostgresLedger(server.url()), seconds, "single"))
+        near = asyncio.run(_orders(SqliteLedger(folder / "l.db"), seconds, "near"))
+    finally:
+        server.stop()
     return [
         Row("admissions", "one by one", "PostgreSQL", single),
         Row(

@@ -42,7 +42,7 @@ MISSES: Final = Way(ORDERS, json.dumps(MISS), headers=(KEY, "Prefer: wait=50"))
 def measured(cases: Collection[str], options: Options) -> list[Row]:
     load = Load()
     try:
-        with installation.folder() as folder, site(folder) as one:
+        with site(installation.folder()) as one:
             bench = Bench(one, load, options.seconds * TIMES)
             hits, misses = [], []
             for number in (1,) if options.quick else REPLICAS:

@@ -192,7 +192,7 @@ class Stand:
 @contextmanager
 def stand() -> Iterator[Stand]:
     with ExitStack() as ends:
-        folder = ends.enter_context(installation.folder())
+        folder = installation.folder()
         load = Load()
         ends.callback(load.end)
         one = Stand(folder, ends, load)

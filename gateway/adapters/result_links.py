@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Self
 from urllib.parse import unquote_to_bytes
 
@@ -44,22 +44,22 @@ class ResultLinks:
         self._fetcher = fetcher
         self._base_url = base_url
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Opens the link. Raises as the fetcher does."""
         link = cleaned(url, self._base_url)
         if match := _DATA.fullmatch(link):
-            yield _written_out(match[1], match[2], max_bytes)
-            return
-        async with self._fetcher.stream(
-            link, max_bytes=max_bytes, timeout_seconds=timeout_seconds
-        ) as body:
-            yield body
+            return _in_the_link(match[1], match[2], max_bytes)
+        return self._fetcher.stream(link, max_bytes=max_bytes, timeout_seconds=timeout_seconds)
 
     async def aclose(self) -> None:
         await self._fetcher.aclose()
+
+
+@asynccontextmanager
+async def _in_the_link(head: str, text: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    yield _written_out(head, text, max_bytes)
 
 
 def _written_out(head: str, text: str, max_bytes: int) -> WrittenOut:

@@ -23,6 +23,9 @@ _OUTER: Final = "".join(map(chr, range(0x21)))
 _ABSOLUTE: Final = re.compile(r"(https?)://", re.IGNORECASE)
 _DATA: Final = re.compile(r"data:image/", re.IGNORECASE)
 _KEPT: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"<>`{}\\')
+_PLAIN: Final = re.compile(rf"https?://[{re.escape(_KEPT)}]*")
+"""What is asked for as it is, which is nearly all."""
+
 _PARTS: Final = re.compile(r"(https?://)([^/?#]*)(.*)", re.DOTALL)
 
 
@@ -44,6 +47,8 @@ def cleaned(text: str, base_url: str = "") -> str:
     An address without a host or a scheme goes on from `base_url`. The host stays as it is, so
     that it is judged as it came.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     text = re.sub(r"[\t\r\n]", "", text.strip(_OUTER))
     if _DATA.match(text):
         return text

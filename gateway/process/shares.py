@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.errors import GatewayError, RateLimited, Unavailable
@@ -22,6 +20,20 @@ RETRY_AFTER_SECONDS: Final = 5.0
 def may_take(places: int, taken: Counter[str], team: str) -> bool:
     """Whether the team may have one place more of those that are taken so."""
     return taken[team] < places - taken.total()
+
+
+class TakenPlace:
+    """A team's place, for the length of a block."""
+
+    def __init__(self, shares: Shares, team: str) -> None:
+        self._shares = shares
+        self._team = team
+
+    async def __aenter__(self) -> None:
+        await self._shares.take(self._team)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._shares.give(self._team)
 
 
 class Shares:
@@ -40,18 +52,13 @@ class Shares:
         self._served: dict[str, int] = {}  # the number of the last place that each took
         self._count = 0
 
-    @asynccontextmanager
-    async def place(self, team: str) -> AsyncIterator[None]:
+    def place(self, team: str) -> TakenPlace:
         """A place for the length of the block.
 
         Raises `RateLimited` when too many of the team wait already, or `Unavailable` when others
         have all places and nobody may wait.
         """
-        await self.take(team)
-        try:
-            yield
-        finally:
-            self.give(team)
+        return TakenPlace(self, team)
 
     async def take(self, team: str) -> None:
         """Takes a place, which `give` gives back. Raises as `place` does."""

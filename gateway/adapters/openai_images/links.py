@@ -41,21 +41,20 @@ class SpoolLinks:
         self._spool = spool
         self._others = others
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Opens the link. Raises as the port says."""
         if url.startswith(SPOOL):
-            yield await self._spooled(url, max_bytes)
-            return
-        async with self._others.stream(
-            url, max_bytes=max_bytes, timeout_seconds=timeout_seconds
-        ) as body:
-            yield body
+            return self._from_spool(url, max_bytes)
+        return self._others.stream(url, max_bytes=max_bytes, timeout_seconds=timeout_seconds)
 
     async def aclose(self) -> None:
         await self._others.aclose()
+
+    @asynccontextmanager
+    async def _from_spool(self, url: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        yield await self._spooled(url, max_bytes)
 
     async def _spooled(self, url: str, max_bytes: int) -> AsyncIterator[bytes]:
         """The picture; or, of an answer that can be read no more, as many bytes as a picture may

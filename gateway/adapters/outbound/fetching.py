@@ -98,8 +98,7 @@ class ResponseBody:
 
     async def __anext__(self) -> bytes:
         with _translated(self._host):
-            async with asyncio.timeout_at(self._limits.next_chunk_by()):
-                chunk = await self._answer.chunk()
+            chunk = await self._answer.chunk(self._limits.next_chunk_by())
         if not chunk:
             raise StopAsyncIteration
         self._received += len(chunk)

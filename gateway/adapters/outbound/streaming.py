@@ -37,11 +37,15 @@ class LinkAnswer:
         self.status = connection.status
         self.headers = headers
 
-    async def chunk(self) -> bytes:
+    async def chunk(self, by: float) -> bytes:
         """The next bytes, as they were sent; none at the end. Raises `CallBroken` where there will
-        be no more, once all that came has been read."""
+        be no more, once all that came has been read, and `TimeoutError` where nothing came `by` the
+        loop's time."""
         try:
-            return await self._connection.chunk()
+            if self._connection.is_prompt:
+                return await self._connection.chunk()
+            async with asyncio.timeout_at(by):
+                return await self._connection.chunk()
         except Broken as error:
             raise CallBroken(str(error), left=True) from error
 

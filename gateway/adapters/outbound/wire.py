@@ -107,6 +107,11 @@ class Wire(asyncio.Protocol):
             await self._next()
         return self._told
 
+    @property
+    def is_prompt(self) -> bool:
+        """Whether `chunk` says at once how it goes on."""
+        return bool(self._body) or self._is_whole or self._lost is not None
+
     async def chunk(self) -> bytes:
         """More of the body, as it was sent; nothing at its end. Raises `Broken` where there will be
         no more, once all that came has been read."""

@@ -17,6 +17,7 @@ from gateway.adapters.pictures.cost import PAID, UNPAID, Cost
 from gateway.adapters.pictures.decoders import Decoders, Inspection
 from gateway.core.picture_errors import StoreFull
 from gateway.process.shares import Shares
+from gateway.process.together import begun
 
 PAID_AT_ONCE: Final = 3
 """One team alone gets two of them, and another finds the third."""
@@ -41,7 +42,7 @@ class Decoding:
         await self._shares.take(team)
         call = partial(self._decoders.inspect, path, max_pixels=max_pixels)
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._threads, call)
+            work = begun(self._threads, call)
         except BaseException:
             self._shares.give(team)
             raise

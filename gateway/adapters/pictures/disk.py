@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from gateway.core.picture_errors import StoreFull
+from gateway.process.together import begun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,9 +27,11 @@ async def in_thread(
     pool: ThreadPoolExecutor | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Runs blocking work in a pool, None for the loop's own; translates what may be refused."""
-    loop = asyncio.get_running_loop()
+    call = partial(work, *args, **kwargs)
     try:
-        return await loop.run_in_executor(pool, partial(work, *args, **kwargs))
+        if pool is None:
+            return await asyncio.get_running_loop().run_in_executor(None, call)
+        return await begun(pool, call)
     except (OSError, MemoryError) as error:
         raise refused(error) from error
 

@@ -116,8 +116,9 @@ class Asker:
     async def _send(self, upstream: Upstream, run: Run) -> SubmitEvent:
         """What upstream says. Raises `NotSent`, also when no slot came free in time."""
         try:
-            async with asyncio.timeout(SLOT_SECONDS):
-                await self._slots.take(run)
+            if not self._slots.take_at_once(run):
+                async with asyncio.timeout(SLOT_SECONDS):
+                    await self._slots.take(run)
         except TimeoutError:
             raise NotSent("too many submits are under way; this one was not sent") from None
         return await self._call(upstream, run, partial(self._sure, self._leases.of(run)))
@@ -149,7 +150,7 @@ class Asker:
             await asyncio.gather(call, return_exceptions=True)
 
     async def _call(self, upstream: Upstream, run: Run, sure: Sure) -> SubmitEvent:
-        async with self._deps.measured(run, "submit") as outcome:
+        with self._deps.measured(run, "submit") as outcome:
             event = await _never_raising(
                 lambda: upstream.submit(run, sure=sure),
                 lambda why: AnswerLost(f"internal error: {why}"),
@@ -192,15 +193,14 @@ class Asker:
         if upstream is None or run.upstream_task_id is None:
             return Unreachable(f"the settings no longer name the upstream {run.upstream!r}")
         task_id = run.upstream_task_id
-        async with (
-            self._polls.place(run.team),
-            self._deps.measured(run, "poll") as outcome,
-        ):
-            event = await _never_raising(
-                lambda: upstream.poll(task_id), lambda why: Unreachable(f"internal error: {why}")
-            )
-            outcome.append(event)
-            self._breakers.polled(run, event)
+        async with self._polls.place(run.team):
+            with self._deps.measured(run, "poll") as outcome:
+                event = await _never_raising(
+                    lambda: upstream.poll(task_id),
+                    lambda why: Unreachable(f"internal error: {why}"),
+                )
+                outcome.append(event)
+                self._breakers.polled(run, event)
         return event
 
 

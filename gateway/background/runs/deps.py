@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.copies import replace
@@ -92,8 +92,8 @@ class RunsDeps:
         """Whether a submit to it is the whole work."""
         return self.current.policy.rules_of(upstream).kind.is_whole
 
-    @contextlib.asynccontextmanager
-    async def measured(self, run: Run, operation: str) -> AsyncIterator[list[object]]:
+    @contextlib.contextmanager
+    def measured(self, run: Run, operation: str) -> Iterator[list[object]]:
         """Times one call; the caller puts what came of it into the list (nothing: ok)."""
         outcome: list[object] = []
         start = time.perf_counter()

@@ -66,7 +66,10 @@ class Keeper:
             return KeepFailed("LinkDead: upstream shows no pictures yet", dead=True)
         have = {kept.link for kept in await self._there(run.kept)} if run.kept else set()
         missing = [link for link in run.links if link not in have]
-        results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
+        if len(missing) == 1:  # as nearly always: a task for it costs more than it helps
+            results = [await self._keep_one(run, missing[0])]
+        else:
+            results = await asyncio.gather(*(self._keep_one(run, link) for link in missing))
         kept = tuple(one for one in results if isinstance(one, Kept))
         problems = [one for one in results if isinstance(one, PictureProblem)]
         if not problems:
@@ -132,27 +135,25 @@ class Keeper:
 
     async def _keep_one(self, run: Run, link: str) -> Kept | PictureProblem:
         limit = self._deps.current.policy.picture_limit_bytes
-        async with (
-            self._downloads.place(run.team),
-            self._deps.measured(run, "download") as outcome,
-        ):
-            try:
-                async with self._deps.links[run.upstream].stream(
-                    link, max_bytes=limit, timeout_seconds=self._download_seconds
-                ) as body:
-                    picture = await self._deps.pictures.keep(
-                        body,
-                        max_bytes=limit,
-                        origin=self._origin(run, link, body),
-                        beside=partial(self._told_of, run, link),
-                    )
-            except PictureProblem as problem:
-                outcome.append(problem)
-                return self._from_afar(link, problem)
-            except Exception as error:
-                log.exception("keeping failed", run=run.id)
-                outcome.append(error)
-                return PictureProblem(f"internal error: {type(error).__name__}")
+        async with self._downloads.place(run.team):
+            with self._deps.measured(run, "download") as outcome:
+                try:
+                    async with self._deps.links[run.upstream].stream(
+                        link, max_bytes=limit, timeout_seconds=self._download_seconds
+                    ) as body:
+                        picture = await self._deps.pictures.keep(
+                            body,
+                            max_bytes=limit,
+                            origin=self._origin(run, link, body),
+                            beside=partial(self._told_of, run, link),
+                        )
+                except PictureProblem as problem:
+                    outcome.append(problem)
+                    return self._from_afar(link, problem)
+                except Exception as error:
+                    log.exception("keeping failed", run=run.id)
+                    outcome.append(error)
+                    return PictureProblem(f"internal error: {type(error).__name__}")
             return Kept(link, picture)
 
     def _from_afar(self, link: str, problem: PictureProblem) -> PictureProblem:

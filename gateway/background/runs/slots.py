@@ -74,6 +74,14 @@ class Slots:
         await self._common.take(run.team)
         self._places[run.id] = _Place("", run.team, self._common)
 
+    def take_at_once(self, run: Run) -> bool:
+        """The same, if one is free."""
+        self.leave(run.id)
+        if not self._common.take_now(run.team):
+            return False
+        self._places[run.id] = _Place("", run.team, self._common)
+        return True
+
     def take_now(self, run: Run, upstream: str) -> bool:
         """A place at an upstream where a submit is the whole work, if there is one. What the run
         had before, it gives up unless it was just that."""

@@ -18,9 +18,12 @@ VERSION: Final = 1
 """Part of the digest: raise it when the meaning of an order changes."""
 
 
+_encoded: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def canonical_json(value: object) -> str:
     """One text for one value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encoded(value)
 
 
 def fingerprint(order: Order, team: Team, model: ImageModel) -> str:

@@ -108,7 +108,7 @@ class Breaker:
 
     def unused(self, epoch: int, now: float) -> Breaker:
         """A permit came back and nothing was sent."""
-        return replace(self, out=max(0, self._out(now) - 1)) if epoch == self.epoch else self
+        return replace(self, out=self._out_but_one(now)) if epoch == self.epoch else self
 
     # --- what came of a submit -----------------------------------------------------------------
 
@@ -116,9 +116,13 @@ class Breaker:
         """The route took the submit, or refused the request itself: it is there."""
         if epoch != self.epoch:
             return self
-        back = self.unused(epoch, now)
-        room = min(back.room + 1, FULL_ROOM)
-        return replace(back, open_until=None, failed_submits=0, room=room)
+        return replace(
+            self,
+            out=self._out_but_one(now),
+            open_until=None,
+            failed_submits=0,
+            room=min(self.room + 1, FULL_ROOM),
+        )
 
     def failed(
         self,
@@ -150,6 +154,8 @@ class Breaker:
 
     def delivered(self) -> Breaker:
         """A task brought its pictures: the route is sound."""
+        if not self.failed_tasks and not (self.openings and self.is_closed):
+            return self  # as nearly always
         return replace(self, failed_tasks=0, openings=0 if self.is_closed else self.openings)
 
     def task_failed(self, now: float, pace: BreakerPace) -> Breaker:
@@ -163,6 +169,9 @@ class Breaker:
 
     def _out(self, now: float) -> int:
         return self.out if now < self.out_until else 0
+
+    def _out_but_one(self, now: float) -> int:
+        return max(0, self._out(now) - 1)
 
     def _opened(self, now: float, pace: BreakerPace, retry_after_seconds: float | None) -> Breaker:
         seconds = min(pace.max_seconds, pace.first_seconds * 2.0 ** min(self.openings, 30))

@@ -58,6 +58,9 @@ NOTHING: Final = Docket(FORMER)
 """Of a run of which no upstream has said anything yet."""
 
 
+_encoded: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def written(docket: Docket) -> str:
     """As a run holds it."""
     if docket == NOTHING:
@@ -70,7 +73,7 @@ def written(docket: Docket) -> str:
         "request_id": docket.request_id,
         "said": docket.said,
     }
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return _encoded(plain)
 
 
 def read(text: str) -> Docket:

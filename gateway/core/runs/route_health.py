@@ -111,11 +111,11 @@ class RouteHealth:
         """What came of a submit; the permit is given back with it."""
         own, common = self._of(team), self.for_all
         there = common.served(epochs[0], now)
+        if isinstance(event, Accepted | Begun | Delivered | Refused | TaskFailed):
+            passed = replace(self, told=self.told + 1, passed=self.told + 1)
+            return passed._with(team, there, own.served(epochs[1], now))
         told = replace(self, told=self.told + 1)
         match event:
-            case Accepted() | Begun() | Delivered() | Refused() | TaskFailed():
-                passed = replace(told, passed=told.told)
-                return passed._with(team, there, own.served(epochs[1], now))
             case NotNow(why=Why.NEVER_SENT):
                 shut = common.failed(epochs[0], now, pace)
                 return told._with(team, shut, own.unused(epochs[1], now))
@@ -131,7 +131,11 @@ class RouteHealth:
                 return told._with(team, heard, own.silent(epochs[1], now, pace))
 
     def delivered(self, team: str) -> RouteHealth:
-        return self._with(team, self.for_all.delivered(), self._of(team).delivered())
+        own, common = self._of(team), self.for_all
+        after = common.delivered(), own.delivered()
+        if after[0] is common and after[1] is own:
+            return self
+        return self._with(team, *after)
 
     def task_failed(self, team: str, now: float, pace: BreakerPace) -> RouteHealth:
         told = replace(self, told=self.told + 1)
