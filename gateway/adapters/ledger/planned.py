@@ -157,11 +157,12 @@ def _put_runs(changed: Sequence[Run], known: Before) -> Iterator[Bulk]:
     """
     bulks: dict[tuple[bool, str], list[Row]] = {}
     for run in changed:
-        sql = statements.PUT_RUN
-        row: Row = rows.run_row(run)
+        row: Row
         if before := known.runs.get(run.id):
-            columns, row = rows.run_changes(before, row)
+            columns, row = rows.run_changes(before, run)
             sql = statements.change_run(columns)
+        else:
+            sql, row = statements.PUT_RUN, rows.run_row(run)
         if row:
             bulks.setdefault((run.shared and not run.is_final, sql), []).append(row)
     for (_, sql), some in bulks.items():

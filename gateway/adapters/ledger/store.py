@@ -213,7 +213,7 @@ def clock_set(db: Database, seconds: float) -> None:
     for run in every(db, (statements.IN_TROUBLE, ()), rows.run_from):
         if run.trouble is not None:
             since = replace(run.trouble, since=run.trouble.since + seconds)
-            columns, values = rows.run_changes(run, rows.run_row(replace(run, trouble=since)))
+            columns, values = rows.run_changes(run, replace(run, trouble=since))
             db.execute(statements.change_run(columns), values)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.copies import replace
 from gateway.core.model import Run, RunState, Usage
 from gateway.core.money.accounts import NOTHING, Account, AccountKey, Window
 from gateway.core.transaction import Writes
@@ -26,8 +25,12 @@ def book(before: Run | None, after: Run, accounts: Mapping[AccountKey, Account])
     changed: tuple[Account, ...] = ()
     if held or spent:
         changed = tuple(
-            replace(account, held=account.held + held, spent=account.spent + spent)
-            for account in _charged(after, accounts)
+            Account(
+                one.key,
+                spent=one.spent + spent if spent else one.spent,
+                held=one.held + held if held else one.held,
+            )
+            for one in _charged(after, accounts)
         )
     return Writes(runs=(after,), accounts=changed, usage=_usage(before, after))
 
