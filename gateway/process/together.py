@@ -24,23 +24,26 @@ def begun(executor: ThreadPoolExecutor, work: Callable[[], B]) -> asyncio.Future
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[B] = loop.create_future()
-    executor.submit(_work, loop, answer, work)
+    executor.submit(_work, loop, [answer], work)
     return answer
 
 
 def _work(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[B], work: Callable[[], B]
+    loop: asyncio.AbstractEventLoop, waiting: list[asyncio.Future[B]], work: Callable[[], B]
 ) -> None:
+    """The traceback of an error leads here and to whoever called this: neither may hold the future
+    that holds the error."""
+    answer = waiting.pop()
     if answer.cancelled():
         return
     tell: Callable[[], object]
     try:
         tell = partial(_set, answer, work())
     except BaseException as error:
-        ours = error.__traceback__  # it would hold this frame, and that the error
-        tell = partial(_fail, answer, error.with_traceback(ours and ours.tb_next))
+        tell = partial(_fail, answer, error)
     with suppress(RuntimeError):  # the loop was closed under us: nobody is waiting any more
         loop.call_soon_threadsafe(tell)
+    del answer, tell
 
 
 def _set(future: asyncio.Future[B], answer: B) -> None:

@@ -160,7 +160,7 @@ class FolderPictures:
         """
         found = await self._finds.ask((pictures, told))
         if isinstance(found, StoreFull):
-            raise found
+            raise found.with_traceback(None)  # which leads to where it lies in a list
         return found
 
     async def remove(self, picture: Picture) -> None:

@@ -146,3 +146,23 @@ async def test_a_failure_names_no_more_than_the_host(serve: Serve) -> None:
         await read(one, server.url("/a?signature=secret", host="files.example.com"))
     await one.aclose()
     assert "secret" not in str(failed.value) and "files.example.com" in str(failed.value)
+
+
+async def test_what_is_there_needs_no_time_and_what_is_not_has_its_own(serve: Serve) -> None:
+    """However late the reader comes; and a server that stands still in the middle is given up."""
+
+    async def half(request: Received, line: Line) -> None:
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + b"x" * 500)
+        await asyncio.sleep(30)
+
+    server, came = await serve(half), b""
+    one = Fetcher(allow_private=True, resolver=Names(["127.0.0.1"]), stall_seconds=0.3)
+    with pytest.raises(FetchFailed, match="too slow"):
+        async with one.stream(
+            server.url(host="files.example.com"), max_bytes=1000, timeout_seconds=0.5
+        ) as body:
+            await asyncio.sleep(0.6)  # the whole time is over
+            async for chunk in body:
+                came += chunk
+    await one.aclose()
+    assert came == b"x" * 500
