@@ -30,7 +30,7 @@ class Links(Protocol):
         """The bytes behind a link, in chunks. They may have a `media_type`: what the other side
         calls them.
 
-        Raises, on entering or while reading, `LinkDead` (asking again is no use) or
+        Raises, when called, on entering or while reading, `LinkDead` (asking again is no use) or
         `LinkBroken` (it may work later), both in gateway.core.picture_errors.
         """
 

@@ -23,7 +23,7 @@ def may_take(places: int, taken: Counter[str], team: str) -> bool:
 
 
 class TakenPlace:
-    """A team's place, for the length of a block."""
+    """See `Shares.place`."""
 
     def __init__(self, shares: Shares, team: str) -> None:
         self._shares = shares

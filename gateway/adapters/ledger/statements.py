@@ -76,7 +76,7 @@ CLAIM: Final = f"SELECT {', '.join(CLAIM_COLUMNS)} FROM claims WHERE team = ? AN
 DELIVERY: Final = f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?"
 UPLOAD: Final = f"SELECT {_UPLOAD} FROM uploads WHERE team = ? AND id = ?"
 
-PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS), key=1)
+PUT_RUN: Final = upsert("runs", (*RUN_COLUMNS, *RUN_COUNTS.values()), key=1)
 
 
 @cache

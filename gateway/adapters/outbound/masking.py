@@ -52,11 +52,6 @@ class Mask:
         raw = text.encode("utf-8", "surrogateescape")
         return self.bytes(raw).decode("utf-8", "surrogateescape")
 
-    def may_be_in(self, text: str) -> bool:
-        """False where it is certain that it stands nowhere in the text."""
-        raw = text.encode("utf-8", "surrogateescape")
-        return self._pattern is not None and _may_be_in(raw, self._unescaped, self._cores)
-
 
 def _may_be_in(raw: bytes, unescaped: Iterable[bytes], cores: Iterable[bytes]) -> bool:
     """Where nothing is escaped it can only stand there as it is, which is seen in 2 µs for an
@@ -90,7 +85,8 @@ async def received(response: httpx.Response, mask: Mask, *, max_bytes: int) -> V
 def used_headers(headers: Mapping[str, str], mask: Mask) -> dict[str, str]:
     told = [(name, headers.get(name)) for name in USED_HEADERS]
     found = {name: value for name, value in told if value is not None}
-    if not mask.may_be_in("\n".join(found.values())):  # as nearly always, seen in one look
+    all_of_it = "\n".join(found.values())
+    if mask.text(all_of_it) == all_of_it:  # as nearly always, seen in one look
         return found
     return {name: mask.text(value) for name, value in found.items()}
 

@@ -39,13 +39,16 @@ class LinkAnswer:
 
     async def chunk(self, by: float) -> bytes:
         """The next bytes, as they were sent; none at the end. Raises `CallBroken` where there will
-        be no more, once all that came has been read, and `TimeoutError` where nothing came `by` the
-        loop's time."""
+        be no more, once all that came has been read, and `TimeoutError` where there was to be more
+        `by` the loop's time."""
+        connection = self._connection
         try:
-            if self._connection.is_prompt:
-                return await self._connection.chunk()
+            if not connection.is_at_its_end and asyncio.get_running_loop().time() > by:
+                raise TimeoutError
+            if connection.is_prompt:
+                return await connection.chunk()
             async with asyncio.timeout_at(by):
-                return await self._connection.chunk()
+                return await connection.chunk()
         except Broken as error:
             raise CallBroken(str(error), left=True) from error
 

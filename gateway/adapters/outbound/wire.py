@@ -108,9 +108,14 @@ class Wire(asyncio.Protocol):
         return self._told
 
     @property
+    def is_at_its_end(self) -> bool:
+        """Whether no more of the answer will come than what is here."""
+        return self._is_whole or self._lost is not None
+
+    @property
     def is_prompt(self) -> bool:
         """Whether `chunk` says at once how it goes on."""
-        return bool(self._body) or self._is_whole or self._lost is not None
+        return bool(self._body) or self.is_at_its_end
 
     async def chunk(self) -> bytes:
         """More of the body, as it was sent; nothing at its end. Raises `Broken` where there will be

@@ -6,6 +6,7 @@ It leaves a draft. Whether that gets a name of its own is for the store to say.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ from gateway.adapters.pictures.drafts import Draft
 from gateway.adapters.pictures.unfolding import codings_of, unfolded
 from gateway.core.model import Picture
 from gateway.core.picture_errors import LinkBroken, NotAPicture, PictureTooLarge
+from gateway.process.together import begun
 
 P = ParamSpec("P")
 
@@ -46,6 +48,7 @@ class Arrival:
         self._begin = begin
         self._noted = noted
         self._has_begun = False
+        self._lock = threading.Lock()
         self.as_it_came = Draft(scratch)
         self.unfolded = self.as_it_came
         """The same draft, unless something was coded around the picture."""
@@ -71,8 +74,9 @@ class Arrival:
 
     async def discard(self) -> None:
         """Takes away what has no other name yet."""
-        for draft in {self.as_it_came, self.unfolded}:
-            await discarded(self._writers, draft)
+        if not (self.as_it_came.is_discarded and self.unfolded.is_discarded):
+            # Once begun it is done, also where the caller is cancelled a second time.
+            await asyncio.shield(begun(self._writers, self._discard))
 
     async def _receive(self, body: AsyncIterator[bytes], max_bytes: int) -> bytearray:
         """Writes the body in batches: one hop for many small chunks. The last is still to write."""
@@ -108,8 +112,20 @@ class Arrival:
         self.as_it_came.write(rest)
         source = self.as_it_came.path
         if codings := codings_of(source):
+            draft = self._begin_unfolded()
+            draft.fill(unfolded(source, codings, max_bytes=max_bytes))
+
+    def _begin_unfolded(self) -> Draft:
+        with self._lock:
+            self.as_it_came.require()
             self.unfolded = Draft(self._scratch)
-            self.unfolded.fill(unfolded(source, codings, max_bytes=max_bytes))
+            return self.unfolded
+
+    def _discard(self) -> None:
+        """Both, of which one may be made meanwhile by a thread whose caller has gone."""
+        with self._lock:
+            self.as_it_came.discard()
+            self.unfolded.discard()
 
 
 class BodyUntilBroken:
@@ -133,10 +149,3 @@ class BodyUntilBroken:
             raise StopAsyncIteration from problem
         self._has_come = self._has_come or bool(chunk)
         return chunk
-
-
-async def discarded(writers: ThreadPoolExecutor, draft: Draft) -> None:
-    """Shielded: once begun it is done, even if the caller is cancelled a second time."""
-    if draft.is_discarded:
-        return
-    await asyncio.shield(asyncio.get_running_loop().run_in_executor(writers, draft.discard))

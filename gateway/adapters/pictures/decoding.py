@@ -51,6 +51,8 @@ class Decoding:
             return await asyncio.shield(work)
         except (OSError, MemoryError) as error:
             raise StoreFull(f"the picture cannot be decoded now: {error}") from error
+        finally:
+            del work  # which holds its error, whose traceback leads here
 
     async def close(self) -> None:
         """Breaks off what has begun: nobody waits for it any more. Safe to call twice."""

@@ -47,6 +47,11 @@ class Draft:
     def digest(self) -> str:
         return self._sum.hexdigest()
 
+    def require(self) -> None:
+        """Raises OSError where it is given up."""
+        if self.is_discarded:
+            raise OSError(errno.ECANCELED, "the picture was given up")
+
     def begin(self) -> None:
         """Makes the file, so that it is known where the draft lies before there are bytes."""
         with self._lock:
@@ -88,8 +93,7 @@ class Draft:
                     os.close(descriptor)
 
     def _opened(self) -> int:
-        if self.is_discarded:
-            raise OSError(errno.ECANCELED, "the picture was given up")
+        self.require()
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             self._descriptor = os.open(self.path, flags, _FILE_MODE)

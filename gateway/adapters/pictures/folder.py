@@ -52,7 +52,6 @@ class FolderPictures:
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="pictures-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="pictures-read")
         self._looks = Together(self._readers, self._look)
-        self._finds = Together(self._readers, self._have)
         self._intake = Intake(
             IntakeDeps(
                 scratch=self._scratch,
@@ -158,10 +157,7 @@ class FolderPictures:
 
         Raises StoreFull when the disk cannot tell, also as `require` does.
         """
-        found = await self._finds.ask((pictures, told))
-        if isinstance(found, StoreFull):
-            raise found.with_traceback(None)  # which leads to where it lies in a list
-        return found
+        return await in_thread(self._readers, self._has_all, pictures, told=told)
 
     async def remove(self, picture: Picture) -> None:
         """Takes the bytes and the provenance away for good; none there is no error.
@@ -257,18 +253,6 @@ class FolderPictures:
             return True
         with self._marker.itself() as root:
             return all(has(one, root) for one in pictures)
-
-    def _have(self, asked: Sequence[tuple[Sequence[Picture], bool]]) -> Sequence[bool | StoreFull]:
-        """One hop for all who ask meanwhile."""
-        found: list[bool | StoreFull] = []
-        for pictures, told in asked:
-            try:
-                found.append(self._has_all(pictures, told=told))
-            except StoreFull as problem:
-                found.append(problem)
-            except (OSError, MemoryError) as error:
-                found.append(refused(error))
-        return found
 
     def _look(self, asked: Sequence[None]) -> Sequence[StoreFull | None]:
         """One look for all who wait for one, none of which began before they asked."""

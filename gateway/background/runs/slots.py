@@ -70,9 +70,9 @@ class Slots:
 
     async def take(self, run: Run) -> None:
         """A place of those that come free within moments."""
-        self.leave(run.id)
-        await self._common.take(run.team)
-        self._places[run.id] = _Place("", run.team, self._common)
+        if not self.take_at_once(run):
+            await self._common.take(run.team)
+            self._places[run.id] = _Place("", run.team, self._common)
 
     def take_at_once(self, run: Run) -> bool:
         """The same, if one is free."""

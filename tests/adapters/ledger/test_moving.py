@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from gateway.adapters.ledger.moving.side import LedgerSide
 from gateway.adapters.ledger.moving.sqlite_side import SqliteSide
 from gateway.adapters.ledger.moving.tables import LEASE, tables
 from gateway.adapters.ledger.moving.walking import PAGE, Page, key_of, walk
+from gateway.adapters.ledger.postgres import side
 from gateway.adapters.ledger.postgres.ledger import PostgresLedger
 from gateway.adapters.ledger.postgres.side import PostgresSide
 from gateway.adapters.ledger.sqlite import SqliteLedger
@@ -272,15 +274,19 @@ async def test_a_cut_at_any_point_is_gone_on_with(places: Pair, clock: Clock) ->
     await (await opened(target)).close()
 
 
-async def test_who_was_killed_just_now_is_not_in_the_way(tmp_path: Path, clock: Clock) -> None:
+async def test_who_was_killed_just_now_is_not_in_the_way(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server may not have seen yet that he is gone; who goes on is in the way."""
     place = Place("postgres", tmp_path, clock)
     await an_old_one(place)
     one, other = place.side(), place.side()
     try:
         one.take()
+        monkeypatch.setattr(side, "_SOON", "SET LOCAL lock_timeout = '10ms'")
         with pytest.raises(Unavailable, match="Another migrate works on"):
             other.take()
+        monkeypatch.setattr(side, "_SOON", "SET LOCAL lock_timeout = '60s'")
         gone = threading.Timer(0.3, one.close)
         gone.start()
         other.take()
@@ -288,6 +294,48 @@ async def test_who_was_killed_just_now_is_not_in_the_way(tmp_path: Path, clock: 
     finally:
         one.close()
         other.close()
+
+
+async def test_who_waits_for_another_move_sees_what_it_has_made(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two installations and one empty place: the second comes while the first is about to end."""
+    monkeypatch.setattr(side, "_SOON", "SET LOCAL lock_timeout = '60s'")
+    one, other = (
+        Place("sqlite", tmp_path / "one", clock),
+        Place("sqlite", tmp_path / "other", clock),
+    )
+    target = Place("postgres", tmp_path, clock)
+    await an_old_one(one)
+    ledger = await opened(other)
+    await ledger.note_store("store-of-another")
+    await start(ledger, a_run(id="run-of-another"))
+    await ledger.close()
+    first, second = moving(one, target, clock), moving(other, target, clock)
+    has_looked = threading.Event()
+    taken = second.target.take
+
+    def take() -> None:
+        has_looked.set()
+        taken()
+
+    second.target.take = take  # type: ignore[method-assign]
+    try:
+        first.open()
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(second.open)
+            assert has_looked.wait(5)
+            with first.source.held():
+                first.finish()
+                first.leave()
+            first.arrive()
+            first.target.close()
+            with pytest.raises(Unavailable, match="another installation's"):
+                late.result()
+    finally:
+        close(first)
+        close(second)
+    await (await opened(target)).close()
 
 
 async def test_a_second_move_after_the_end_is_refused(places: Pair, clock: Clock) -> None:

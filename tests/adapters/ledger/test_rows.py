@@ -46,11 +46,11 @@ RUNS: Final = st.fixed_dictionaries(
 @given(RUNS, RUNS)
 def test_a_row_that_is_changed_is_as_one_that_is_written_anew(before: Run, after: Run) -> None:
     columns, values = rows.run_changes(before, after)
-    names = (*rows.RUN_COLUMNS, *rows.RUN_COUNTS)
+    names = (*rows.RUN_COLUMNS, *rows.RUN_COUNTS.values())
     was = dict(zip(names, rows.run_row(before), strict=True))
     anew = dict(zip(names, rows.run_row(after), strict=True))
     changed = dict(zip(columns, values[:-1], strict=True))
     assert {**was, **changed} == anew
     differs = {name for name in names if was[name] != anew[name]}
-    assert {*columns} - {*rows.RUN_COUNTS} == differs - {*rows.RUN_COUNTS}
+    assert {*columns} - {*rows.RUN_COUNTS.values()} == differs - {*rows.RUN_COUNTS.values()}
     assert [*values[-1:]] == (["run"] if columns else [])

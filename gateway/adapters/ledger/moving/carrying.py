@@ -162,10 +162,11 @@ class LedgerMove:
 
     def _require_target(self, store_id: str) -> None:
         source, target = self.source, self.target
-        have, newest = target.schema(), migrations.migrations()[-1].version
-        if have is not None and source.identity() == target.identity():
+        if target.schema() is not None and source.identity() == target.identity():
             raise Unavailable(f"{target.place} is where the ledger is: name another place.")
         target.take()
+        # Read only now: another move may have ended here while this one waited.
+        have, newest = target.schema(), migrations.migrations()[-1].version
         if have is None:
             self._require_not_left()
             return

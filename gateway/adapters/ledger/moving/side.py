@@ -70,7 +70,7 @@ class LedgerSide(ABC):
     @abstractmethod
     def take(self) -> None:
         """Nobody else moves or opens this ledger until `close`; raises `Unavailable` if it is
-        in use."""
+        in use, after a moment. What was read of it before may not be true any more."""
 
     @abstractmethod
     def in_use(self) -> str | None:

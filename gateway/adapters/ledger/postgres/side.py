@@ -48,7 +48,7 @@ _IDENTITY: Final = (
     " WHERE datname = current_database()"
 )
 _SOON: Final = "SET LOCAL lock_timeout = '2s'"
-"""A server learns only then that a migrate has been killed."""
+"""One that was killed a moment ago has the lock until its server has noticed."""
 
 _TAKE: Final = "SELECT pg_advisory_lock(?, hashtext(current_schema()))"
 _LIVING: Final = (
@@ -177,7 +177,8 @@ class PostgresSide(LedgerSide):
             except psycopg.errors.LockNotAvailable as error:
                 raise Unavailable(f"Another migrate works on {self.place} now.") from error
             finally:
-                db.execute("ROLLBACK")  # the lock is the session's
+                with suppress(psycopg.Error):  # else why it broke would not be told
+                    db.execute("ROLLBACK")  # the lock is the session's
 
     def in_use(self) -> str | None:
         with self.failures():
