@@ -79,7 +79,7 @@ YEARS: Final = Size()
 
 
 def folder() -> Path:
-    """For all that a stand writes; gone when the bench ends.
+    """For what a case writes; gone when the bench ends.
 
     Not before: an ext4 without a journal looks at each file that went within the last minutes
     whenever it makes one, which added up to a tenth of an order behind a case with many pictures.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from picture_samples import picture, stream
 
+from gateway.adapters.pictures import arrival
 from gateway.adapters.pictures.folder import FolderPictures
 from gateway.adapters.pictures.unproven import Unproven
 from gateway.core.picture_errors import NotAPicture, Origin, PictureTooLarge, TooCostly, Undecodable
@@ -59,6 +63,36 @@ async def test_a_bomb_is_bounded(store: FolderPictures, tmp_path: Path) -> None:
     with pytest.raises(PictureTooLarge, match="unfolded"):
         await store.keep(stream(bomb), max_bytes=LIMIT)
     assert list(tmp_path.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize("at", ["codings_of", "unfolded"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_who_goes_in_the_middle_leaves_nothing(
+    store: FolderPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, times: int
+) -> None:
+    """Just as the second draft is about to be made, or is written; also who is cancelled twice."""
+    is_there, may_go_on, work = threading.Event(), threading.Event(), getattr(arrival, at)
+
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        found = work(*args, **kwargs)
+        is_there.set()
+        may_go_on.wait(5)
+        return found
+
+    monkeypatch.setattr(arrival, at, waiting)
+    proving = asyncio.create_task(store.prove(stream(gzip.compress(PNG)), max_bytes=LIMIT))
+    await asyncio.to_thread(is_there.wait, 5)
+    for _ in range(times):
+        proving.cancel()
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await proving
+    await store.close()
+    assert list(tmp_path.rglob("*.part")) == []
+    opened = [one.resolve() for one in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if tmp_path in path.parents]
 
 
 NO_PICTURES = {
