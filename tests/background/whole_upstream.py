@@ -308,7 +308,12 @@ class House:
             raise AssertionError(f"still {await self.now_is(run)}") from None
 
     async def final(self, run: Run) -> Run:
-        return await self.until(run, lambda one: one.is_final)
+        """It, once nobody does anything for it any more."""
+
+        def rests(one: Run) -> bool:
+            return one.is_final and not any(one.id in worker._driving for worker in self.workers)
+
+        return await self.until(run, rests)
 
     async def state(self, run: Run, state: RunState) -> Run:
         return await self.until(run, lambda one: one.state is state)

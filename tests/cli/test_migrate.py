@@ -179,6 +179,7 @@ def test_the_mark_is_taken_away_again(old: Path, stores: dict[str, str], tmp_pat
     assert "was moved to" in again.output
     elsewhere = run("--config", old, "--to", f"{stores['ledger']}_2")
     assert elsewhere.exit_code == 2
+    assert "no schema" in elsewhere.output
     asked = CliRunner().invoke(main, ["migrate", "--config", str(old), "--undo"], input="n\n")
     assert asked.exit_code == 1
     undone = run("--config", old, "--undo", "--yes")

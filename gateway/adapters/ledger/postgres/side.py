@@ -51,6 +51,7 @@ _SOON: Final = "SET LOCAL lock_timeout = '2s'"
 """One that was killed a moment ago has the lock until its server has noticed."""
 
 _TAKE: Final = "SELECT pg_advisory_lock(?, hashtext(current_schema()))"
+_USED: Final = "SELECT current_setting('server_encoding'), current_schema()"
 _LIVING: Final = (
     "SELECT name, EXTRACT(EPOCH FROM clock_timestamp())::float8 - seen_at FROM replicas"
     " WHERE seen_at > EXTRACT(EPOCH FROM clock_timestamp())::float8 - ? ORDER BY name"
@@ -248,11 +249,13 @@ class PostgresSide(LedgerSide):
             raise Unavailable(f"{self.place}: {SHARED}")
 
     def _require_usable(self) -> None:
-        [(encoding,)] = self.writer().execute("SHOW server_encoding").fetchall()
+        [(encoding, schema)] = self.writer().execute(_USED).fetchall()
         if encoding != "UTF8":
             raise Unavailable(
                 f"{self.place} keeps texts as {encoding}: make a database with ENCODING 'UTF8'."
             )
+        if schema is None:  # nothing could be made there, nor locked
+            raise Unavailable(f"{self.place} has no schema that its search_path names: make it.")
 
     def _require_unused(self) -> None:
         said = self.in_use()
