@@ -53,7 +53,7 @@ OURS: Final = tuple(case for case in CASES if case not in peers.CASES)
 def main(arguments: Sequence[str] | None = None) -> int:
     told = _told(arguments)
     options = Options(
-        rounds=told.rounds or (1 if told.quick else 3),
+        rounds=told.rounds or (1 if told.quick else 5),
         seconds=told.seconds or (0.2 if told.quick else 2.0),
         connections=tuple(told.connections or ((16,) if told.quick else (1, 16, 64))),
         quick=told.quick,
@@ -123,7 +123,7 @@ def _reading() -> argparse.ArgumentParser:
     reading.add_argument("--quick", action="store_true", help="one tiny window of each")
     reading.add_argument("--json", type=Path, metavar="FILE", help="keep what is told there")
     reading.add_argument("--page", action="store_true", help="show that file in the docs")
-    reading.add_argument("--rounds", type=_positive(int), help="windows of each candidate; 3")
+    reading.add_argument("--rounds", type=_positive(int), help="windows of each candidate; 5")
     reading.add_argument("--seconds", type=_positive(float), help="of a window; 2")
     reading.add_argument("--connections", type=_positive(int), nargs="+", help="1 16 64")
     reading.add_argument(

@@ -15,7 +15,7 @@ from benchmarks.load import MARK, Plan
 from benchmarks.processors import processor_seconds, resident_mib
 from benchmarks.rows import Row
 from benchmarks.stand import ROOT, Server, Stand, idle_share, stand
-from benchmarks.windows import Contender, Options, Way, alternate
+from benchmarks.windows import Contender, Options, Way, alternate, measure
 
 IDLE_SECONDS: Final = 2.0
 ORDERED: Final = 400
@@ -36,9 +36,10 @@ def measured(cases: Collection[str], options: Options) -> list[Row]:
         names = ["gateway", *(f"gateway of {tree.name}" for tree in trees[1:])]
         gateways = [one.add_gateway(n, tree=t) for n, t in zip(names, trees, strict=True)]
         rows = _submits(one, gateways, options) if "submit" in cases else []
-        for case, words in WORKS.items():
-            if case in cases:
-                rows += orders(case, words, one, gateways, options)
+        works = [case for case in WORKS if case in cases]
+        floor = one.module("floor", "orders", "PORT", str(one.folder)) if works else None
+        for case in works:
+            rows += orders(case, WORKS[case], one, gateways, options, floor)
     return rows
 
 
@@ -67,18 +68,32 @@ def _released(one: Stand, gateway: Server) -> str:
 
 
 def orders(
-    case: str, words: str, one: Stand, gateways: list[Server], options: Options
+    case: str,
+    words: str,
+    one: Stand,
+    gateways: list[Server],
+    options: Options,
+    floor: Server | None = None,
 ) -> list[Row]:
-    """So many orders by sixteen connections; what the gateway takes anyway is taken off."""
+    """So many orders by sixteen connections; what the gateway takes anyway is taken off. Beside a
+    `floor` in the same rounds its cost is what its own process takes, to a request of that one."""
     number = 32 if options.quick else ORDERED
     body = json.dumps({"model": "quick", "prompt": f"{words} {MARK}"})
     found: dict[str, list[Row]] = {each.name: [] for each in gateways}
     for _ in range(options.rounds):
+        least = _floor_us(one, floor, options) if floor else None
         for each in gateways:
             row = Row(case, f"{number} orders", each.name)
             found[each.name].append(row)
             _order(row, one, each, Way(ORDERS, body), number)
+            if least and row.own_us:
+                row.cost = row.own_us / least
     return [_middle(rows) for rows in found.values()]
+
+
+def _floor_us(one: Stand, floor: Server, options: Options) -> float:
+    way = Way(ORDERS, json.dumps({"model": "quick", "prompt": "the same again"}))
+    return measure(one, Contender("floor", floor, way), AT_ONCE, options.seconds).cpu_us
 
 
 def _order(row: Row, one: Stand, gateway: Server, way: Way, number: int) -> None:
@@ -121,8 +136,9 @@ def _middle(rows: list[Row]) -> Row:
     good = [row for row in rows if not row.void]
     void = tuple(reason for row in rows for reason in row.void)
     told = Row(rows[0].case, rows[0].what, rows[0].who, void=void)
-    for name in ("per_second", "p50_ms", "p99_ms", "cpu_us", "own_us", "mib"):
+    for name in ("per_second", "p50_ms", "p99_ms", "cpu_us", "own_us", "mib", "cost"):
         values = [getattr(row, name) for row in good if getattr(row, name) is not None]
         setattr(told, name, median(values) if values else None)
+    told.beside = "floor orders" if told.cost else ""
     told.note = f"{told.own_us:,.0f} µs of them in its own process" if told.own_us else ""
     return told

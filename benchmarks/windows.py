@@ -28,7 +28,7 @@ FULL: Final = 0.95
 class Options:
     """How long and how often; `quick` shows that all runs, and no more."""
 
-    rounds: int = 3
+    rounds: int = 5
     seconds: float = 2.0
     connections: tuple[int, ...] = CONNECTIONS
     quick: bool = False
