@@ -77,6 +77,9 @@ def test_none_is_left_out_for_long() -> None:
     assert NGINX_THREE.count("max_fails=0;") == NGINX_THREE.count(" server 10.") == 3
     assert re.findall(r"health_interval (.*)", CADDY_THREE) == ["500ms", "500ms"]
     assert HAPROXY.count("check inter 500ms fall 1 rise 1 ") == 2
+    assert [seconds(HAPROXY, "timeout check")] * 2 == [
+        int(patience) for patience in re.findall(r"health_timeout (\d+)s", CADDY_THREE)
+    ]
     for text in (CADDY_THREE, HAPROXY):
         assert re.findall(r"/(?:readyz|healthz)$", text, re.MULTILINE) == ["/readyz", "/healthz"]
     assert all("server.drain to 5s" in text for text in THREE.values())

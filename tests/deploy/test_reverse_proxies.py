@@ -26,6 +26,12 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from PIL import Image
 from processes import free_port
 from proxies import BELOW, FOR_ONE, FOR_THREE, FROM, NEIGHBOUR, OUTSIDE, PROXIES, Front, Site, proxy
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from gateway.serving import InProcessServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -400,3 +406,24 @@ async def test_where_none_is_ready_those_that_live_say_why(
                 assert refused.json()["error"]["code"] == "service_unavailable"
                 assert refused.headers["retry-after"] == "60"
                 await asyncio.sleep(0.3)  # by now all have been asked whether they are ready
+
+
+@pytest.mark.parametrize("name", FOR_THREE)
+async def test_gateways_that_are_slow_for_a_moment_are_not_dead(
+    name: str, tmp_path: Path, authority: trustme.CA
+) -> None:
+    """A busy machine answers a probe later than the next one is due."""
+
+    async def slow(_: Request) -> JSONResponse:
+        await asyncio.sleep(0.8)
+        return JSONResponse({})
+
+    app = Starlette(routes=[Route("/{path:path}", slow)])
+    async with (
+        InProcessServer(app).running() as gateway,
+        proxy(Site(name), [f"127.0.0.1:{gateway.bound_port}"], tmp_path, authority) as front,
+        httpx.AsyncClient(base_url=front.site.base, verify=front.trust) as client,
+    ):
+        for _ in range(4):  # by the second, each of them was probed
+            answer = await client.get("/v1/models", headers=TEAM)
+            assert (answer.status_code, answer.content) == (200, b"{}")
