@@ -7,10 +7,10 @@ constrained has a column of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from gateway.adapters.ledger.database import Row
 from gateway.core import codec
@@ -81,26 +81,45 @@ TOTAL_COLUMNS: Final = ("team", "model", *USAGE_COUNTERS)
 
 def run_row(run: Run) -> tuple[object, ...]:
     """The run's values in the order of `RUN_COLUMNS` and `RUN_COUNTS`."""
-    w = run.windows
-    return (
-        run.id, run.fingerprint, run.team, run.model, run.quality, run.n, run.request,
-        run.upstream, run.upstream_model, run.price_usd_micros,
-        w.minute, w.hour, w.day, w.week, w.month,
-        run.hold.usd_micros, run.hold.images, run.hold.runs,
-        run.spent.usd_micros, run.spent.images, run.spent.runs,
-        run.created_at, run.deadline_at, run.due_at, run.state.value, int(run.shared),
-        int(run.superseded), int(run.bypassed), _json(run.joins), run.attempts, run.tries,
-        _json(run.tried), run.upstream_task_id, run.accepted_at, run.told_at,
-        run.upstream_finished_at, run.finished_at,
-        run.task, _json(run.links), _json(codec.plain_kept(run.kept)), run.credits_used,
-        None if run.failure is None else _json(codec.plain_failure(run.failure)),
-        run.lease_owner, run.lease_until,
-        None if run.trouble is None else _json(asdict(run.trouble)),
-        run.besides_usd_micros, run.billed_usd_micros,
-        len(run.links), len(run.kept),
-    )  # fmt: skip
+    values = zip(RUN_COLUMNS, _values(run), strict=True)
+    counts = [len(getattr(run, name)) for name in RUN_COUNTS]
+    return (*[_written(name, value) for name, value in values], *counts)
 
 
+def run_changes(before: Run, after: Run) -> tuple[tuple[str, ...], Row]:
+    """Which columns of a run's row differ from what it was before, and for `change_run` their
+    values and its id; nothing where none differs. With a list goes its count.
+
+    The fields are compared and not the rows, so that only what differs is written out as JSON.
+    """
+    triples = zip(RUN_COLUMNS, _values(before), _values(after), strict=True)
+    changed = {name: new for name, old, new in triples if old is not new and old != new}
+    if not changed:
+        return (), ()
+    counts = {column: len(changed[name]) for name, column in RUN_COUNTS.items() if name in changed}
+    values = [_written(name, value) for name, value in changed.items()]
+    return (*changed, *counts), (*values, *counts.values(), before.id)
+
+
+def _written(name: str, value: Any) -> object:
+    """A value of a run as its column has it."""
+    writer = _WRITERS.get(name)
+    return value if writer is None or value is None else writer(value)
+
+
+def _json(value: Sequence[object] | Mapping[str, object]) -> str:
+    return json.dumps(value, separators=(",", ":")) if value else "[]"
+
+
+_WRITERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "state": attrgetter("value"),
+    **dict.fromkeys(("shared", "superseded", "bypassed"), int),
+    **dict.fromkeys(("joins", "tried", "links"), _json),
+    "kept": lambda kept: _json(codec.plain_kept(kept)),
+    "failure": lambda failure: _json(codec.plain_failure(failure)),
+    "trouble": lambda trouble: _json(asdict(trouble)),
+}
+"""What writes the values that no column can have as they are; all others, and None, stay."""
 _INSIDE: Final = {
     **{f"{name}_start": f"windows.{name}" for name in ("minute", "hour", "day", "week", "month")},
     **{
@@ -109,24 +128,8 @@ _INSIDE: Final = {
         for name in ("usd_micros", "images", "runs")
     },
 }
+"""The columns whose field lies in a record inside the run."""
 _values: Final = attrgetter(*[_INSIDE.get(name, name) for name in RUN_COLUMNS])
-_PLACES: Final = {name: at for at, name in enumerate((*RUN_COLUMNS, *RUN_COUNTS.values()))}
-
-
-def run_changes(before: Run, after: Run) -> tuple[tuple[str, ...], Row]:
-    """Which columns of a run's row differ from what it was before, and for `change_run` their
-    values and its id; nothing where none differs. With a list goes its count.
-
-    The fields are compared and not the rows, so that only one is written out as JSON: of a lease
-    that takes 18 µs and not 34.
-    """
-    pairs = zip(RUN_COLUMNS, _values(before), _values(after), strict=True)
-    changed = [name for name, old, new in pairs if old is not new and old != new]
-    if not changed:
-        return (), ()
-    changed += [RUN_COUNTS[name] for name in changed if name in RUN_COUNTS]
-    row = run_row(after)
-    return tuple(changed), (*[row[_PLACES[name]] for name in changed], before.id)
 
 
 def run_from(row: Row) -> Run:
@@ -268,7 +271,3 @@ def summed_from(row: Row) -> Usage:
 def usage_of_day(row: Row) -> Usage:
     """A row of `USAGE_COLUMNS`: nothing in it was summed, and there may be very many."""
     return Usage(*row)
-
-
-def _json(value: Sequence[object] | Mapping[str, object]) -> str:
-    return json.dumps(value, separators=(",", ":")) if value else "[]"
