@@ -7,7 +7,7 @@ was given, which upstream may not be able to follow, and whose address may be an
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from gateway.core.picture_errors import LinkBroken, LinkDead, PictureTooLarge, StoreFull
 from gateway.core.picture_names import is_picture_name
@@ -23,18 +23,22 @@ class OwnLinks:
         self._pictures = pictures
         self._public_url = public_url
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, url: str, *, max_bytes: int, timeout_seconds: float
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Opens the link. Raises as the port says."""
         name = self._own(url)
         if name is None:
-            async with self._others.stream(
-                url, max_bytes=max_bytes, timeout_seconds=timeout_seconds
-            ) as body:
-                yield body
-            return
+            return self._others.stream(url, max_bytes=max_bytes, timeout_seconds=timeout_seconds)
+        return self._from_here(name, max_bytes)
+
+    def _own(self, url: str) -> str | None:
+        start = f"{self._public_url()}/pictures/"
+        name = url.removeprefix(start)
+        return name if name != url and is_picture_name(name) else None
+
+    @asynccontextmanager
+    async def _from_here(self, name: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             found = await self._pictures.read(name)
         except StoreFull:
@@ -45,11 +49,3 @@ class OwnLinks:
             raise PictureTooLarge(f"the picture has more than {max_bytes} bytes")
         async with aclosing(found[1]) as body:
             yield body
-
-    async def aclose(self) -> None:
-        await self._others.aclose()
-
-    def _own(self, url: str) -> str | None:
-        start = f"{self._public_url()}/pictures/"
-        name = url.removeprefix(start)
-        return name if name != url and is_picture_name(name) else None

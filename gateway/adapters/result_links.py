@@ -53,9 +53,6 @@ class ResultLinks:
             return _in_the_link(match[1], match[2], max_bytes)
         return self._fetcher.stream(link, max_bytes=max_bytes, timeout_seconds=timeout_seconds)
 
-    async def aclose(self) -> None:
-        await self._fetcher.aclose()
-
 
 @asynccontextmanager
 async def _in_the_link(head: str, text: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -34,8 +34,6 @@ class Links(Protocol):
         `LinkBroken` (it may work later), both in gateway.core.picture_errors.
         """
 
-    async def aclose(self) -> None: ...
-
 
 class Callbacks(Protocol):
     """Calls receivers back: https only, allowed addresses only, no redirects, bounded."""

@@ -120,13 +120,10 @@ class Connections:
 
     def reload(self, settings: Settings) -> bool:
         """Makes the clients anew whose settings have changed; tells whether there were any."""
-        old = self._settings.upstreams
-        changed = {n: e for n, e in settings.upstreams.items() if old.get(n) != e}
+        old, self._settings = self._settings, settings
+        changed = {n: e for n, e in settings.upstreams.items() if old.upstreams.get(n) != e}
         self._connect(changed)
-        references_changed = settings.references != self._settings.references
-        self._settings = settings
-        if references_changed:
-            self._retired.append(self._references)
+        if settings.references != old.references:
             self._references = self._reference_fetcher()
         return bool(changed)
 
@@ -171,7 +168,6 @@ class Connections:
     async def aclose(self) -> None:
         for client in (
             *(client for one in self._connected.values() for client in one.closing),
-            self._references,
             *self._retired,
         ):
             await client.aclose()

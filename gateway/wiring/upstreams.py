@@ -84,7 +84,7 @@ def evolink(entry: UpstreamEntry, ways: Ways) -> Connected:
             connect_seconds=entry.timeout.connect_seconds,
             transports=ways.transports(entry.files_url),
         )
-    closing: list[Closing] = [client, links, *([files] if files else [])]
+    closing: list[Closing] = [client, *([files] if files else [])]
     return Connected(client, partial(_counted, client), links, client, files, closing)
 
 
@@ -121,7 +121,7 @@ def openai(entry: UpstreamEntry, ways: Ways) -> Connected:
     links = ResultLinks(ways.fetcher, base_url=entry.base_url)
     witness, reports = _report(entry, ways)
     look = partial(_listed, entry, account, ways)
-    return Connected(client, look, links, witness, None, [client, links, *reports])
+    return Connected(client, look, links, witness, None, [client, *reports])
 
 
 async def _listed(entry: UpstreamEntry, account: VendorAccount, ways: Ways) -> AccountSeen:

@@ -31,8 +31,6 @@ class Unnamed:
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         raise LinkBroken("the settings no longer name its upstream")
 
-    async def aclose(self) -> None: ...
-
 
 class SpoolLinks:
     """The `Links` port: what lies in the spool is read there, all else is left to `others`."""
@@ -48,9 +46,6 @@ class SpoolLinks:
         if url.startswith(SPOOL):
             return self._from_spool(url, max_bytes)
         return self._others.stream(url, max_bytes=max_bytes, timeout_seconds=timeout_seconds)
-
-    async def aclose(self) -> None:
-        await self._others.aclose()
 
     @asynccontextmanager
     async def _from_spool(self, url: str, max_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:

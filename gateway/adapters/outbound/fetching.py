@@ -185,9 +185,6 @@ class Fetcher:
                 host = url.raw_host.decode("ascii").removesuffix(".")
                 return await self._line.get(str(url), host=host, port=port, team=self._team)
 
-    async def aclose(self) -> None:
-        await self._line.aclose()
-
 
 @contextmanager
 def _translated(host: str) -> Iterator[None]:

@@ -138,6 +138,3 @@ class LinkLine:
                 self._straight.tls, self._way.connect_seconds, Proxy.of(proxy)
             )
         return self._roads[proxy]
-
-    async def aclose(self) -> None:
-        """Nothing is open: who has an answer closes it."""

@@ -68,12 +68,14 @@ class Wire(asyncio.Protocol):
         self._told: Headers | None = None
         self._body = bytearray()
         self._body_bytes = 0
-        self._has_spoken = self._is_full = self._is_heard = self._is_sent = False
+        self._is_full = self._is_heard = self._is_sent = False
         self._empty = 0
         self._to_the_end = False
         self._is_whole = True
         self._is_kept = False
         self.status = 0
+        self.has_spoken = False
+        """Whether something came that nobody had asked for."""
 
     # --- what a caller asks for ------------------------------------------------------------------
 
@@ -141,11 +143,6 @@ class Wire(asyncio.Protocol):
         return self._told is not None or self._lost is not None
 
     @property
-    def has_spoken(self) -> bool:
-        """Whether something came that nobody had asked for."""
-        return self._has_spoken
-
-    @property
     def has_answered(self) -> bool:
         """Whether anything has come of an answer to the last request."""
         return self._is_heard
@@ -154,7 +151,7 @@ class Wire(asyncio.Protocol):
     def may_serve_again(self) -> bool:
         """All of the last request went out, its answer was read whole, it may be kept, and nothing
         has come behind that."""
-        is_silent = not self._has_spoken and self._is_sent
+        is_silent = not self.has_spoken and self._is_sent
         return self._is_whole and self._is_kept and is_silent and self.is_open
 
     def close(self) -> None:
@@ -184,7 +181,7 @@ class Wire(asyncio.Protocol):
         elif self._parser is not None:
             self._read_body(data)
         else:  # it would be read as the answer to the next request
-            self._has_spoken = True
+            self.has_spoken = True
 
     def pause_writing(self) -> None:
         self._is_full = True

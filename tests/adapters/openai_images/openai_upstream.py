@@ -237,4 +237,3 @@ async def client(
         yield one
     finally:
         await one.aclose()
-        await fetcher.aclose()

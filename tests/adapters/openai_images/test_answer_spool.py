@@ -97,7 +97,6 @@ async def test_a_process_may_be_killed_anywhere(tmp_path: Path, end: str) -> Non
             links = SpoolLinks(AnswerSpool(tmp_path), Fetcher())
             async with links.stream(event.links[0], max_bytes=999, timeout_seconds=5) as body:
                 assert b"".join([piece async for piece in body]) == png()
-            await links.aclose()
         await one.forget(RUN)
     assert not list(tmp_path.iterdir())
 
@@ -139,7 +138,6 @@ async def test_links_that_lead_nowhere_are_dead(tmp_path: Path, link: str) -> No
         async with links.stream(link, max_bytes=999, timeout_seconds=1) as body:
             async for _ in body:
                 pass
-    await links.aclose()
 
 
 OURS = "run_ours"
@@ -233,7 +231,6 @@ async def test_a_damaged_answer_is_given_as_it_is_for_what_cannot_be_read(
     assert b"".join(pieces) == path.read_bytes()[:300]
     with pytest.raises(LinkDead):
         await fetched(links, 90, max_bytes=100)
-    await links.aclose()
 
 
 async def test_an_answer_that_has_lost_its_head_is_read_all_the_same(tmp_path: Path) -> None:
@@ -241,7 +238,6 @@ async def test_an_answer_that_has_lost_its_head_is_read_all_the_same(tmp_path: P
     path = spool.path(NAME)
     path.write_bytes(path.read_bytes().partition(b"\n")[2])
     assert [await fetched(links, index) for index in range(2)] == [png(0), png(1)]
-    await links.aclose()
 
 
 async def lying(folder: Path, body: bytes) -> tuple[AnswerSpool, SpoolLinks]:

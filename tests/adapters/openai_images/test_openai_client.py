@@ -83,11 +83,8 @@ async def sent(
 async def bytes_of(link: str, folder: Path) -> bytes:
     fetcher = Fetcher(allow_private=True)
     links = SpoolLinks(AnswerSpool(folder), fetcher)
-    try:
-        async with links.stream(link, max_bytes=LIMIT, timeout_seconds=5) as body:
-            return b"".join([piece async for piece in body])
-    finally:
-        await links.aclose()
+    async with links.stream(link, max_bytes=LIMIT, timeout_seconds=5) as body:
+        return b"".join([piece async for piece in body])
 
 
 # --- what is sent --------------------------------------------------------------------------------
@@ -701,4 +698,3 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
             assert tracemalloc.get_traced_memory()[1] < 8_000_000
         finally:
             tracemalloc.stop()
-        await links.aclose()

@@ -160,7 +160,6 @@ async def test_what_leads_inside_from_here_never_gets_to_the_proxy(
     with pytest.raises(FetchRefused):
         async with fetcher.stream(f"{scheme}://{literal}/x", max_bytes=9, timeout_seconds=5):
             pass
-    await fetcher.aclose()
     assert proxy.asked == []
 
 
@@ -200,7 +199,6 @@ async def test_a_redirect_of_a_proxied_link_is_judged_again(
     with pytest.raises(FetchRefused):
         async with fetcher.stream(f"http://{NAME}/x", max_bytes=9, timeout_seconds=5):
             pass
-    await fetcher.aclose()
     assert proxy.asked == [f"GET http://{NAME}/x"]
 
 
@@ -212,7 +210,6 @@ async def test_a_proxy_that_refuses_is_a_fetch_that_failed(
     with pytest.raises(FetchFailed, match="503") as caught:
         async with fetcher.stream(f"https://{NAME}/x", max_bytes=9, timeout_seconds=5):
             pass
-    await fetcher.aclose()
     assert caught.value.transient
 
 

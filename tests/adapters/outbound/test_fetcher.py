@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 import pytest
@@ -29,17 +29,13 @@ async def resolver(name: str, port: int, *, team: str = "") -> Sequence[Address]
 
 
 @pytest.fixture
-async def fetcher() -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(allow_private=True, resolver=resolver, stall_seconds=5.0)
-    yield fetcher
-    await fetcher.aclose()
+async def fetcher() -> Fetcher:
+    return Fetcher(allow_private=True, resolver=resolver, stall_seconds=5.0)
 
 
 @pytest.fixture
-async def impatient() -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(allow_private=True, resolver=resolver, stall_seconds=0.15)
-    yield fetcher
-    await fetcher.aclose()
+async def impatient() -> Fetcher:
+    return Fetcher(allow_private=True, resolver=resolver, stall_seconds=0.15)
 
 
 async def read(
@@ -132,7 +128,6 @@ async def test_https_is_checked_against_the_name(
     with pytest.raises(FetchFailed, match="certificate") as failed:
         await read(fetcher, server.url(host="other.example.com"))
     assert failed.value.transient
-    await fetcher.aclose()
 
 
 # --- statuses ----------------------------------------------------------------------------------
@@ -413,7 +408,6 @@ async def test_a_redirect_from_https_to_http_is_refused(
     fetcher = Fetcher(allow_private=True, resolver=resolver, verify=trust)
     with pytest.raises(FetchRefused, match="from https to http"):
         await read(fetcher, server.url(host="files.example.com"))
-    await fetcher.aclose()
     assert plain.connections == 0
 
 
@@ -428,7 +422,6 @@ async def test_by_default_nothing_internal_is_reached(serve: Serve, host: str) -
     fetcher = Fetcher(resolver=resolver)
     with pytest.raises(FetchRefused):
         await read(fetcher, server.url(host=host))
-    await fetcher.aclose()
     assert server.connections == 0
 
 

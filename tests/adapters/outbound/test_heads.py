@@ -76,12 +76,9 @@ async def polled(server: RawServer) -> bytes | None:
 
 async def fetched(server: RawServer) -> bytes:
     one = Fetcher(allow_private=True, resolver=here)
-    try:
-        url = server.url(host="files.example.com")
-        async with one.stream(url, max_bytes=1000, timeout_seconds=10) as body:
-            return b"".join([chunk async for chunk in body])
-    finally:
-        await one.aclose()
+    url = server.url(host="files.example.com")
+    async with one.stream(url, max_bytes=1000, timeout_seconds=10) as body:
+        return b"".join([chunk async for chunk in body])
 
 
 def saying(answer: str, step: int) -> object:

@@ -56,11 +56,9 @@ async def read(one: Fetcher, url: str) -> bytes:
 
 
 @pytest.fixture
-async def strict(trust: ssl.SSLContext) -> AsyncIterator[LinkLine]:
+async def strict(trust: ssl.SSLContext) -> LinkLine:
     judge = Judge(Lookups(), allow_private=False)
-    line = LinkLine(judge, Way(), tls=trust, stall_seconds=5)
-    yield line
-    await line.aclose()
+    return LinkLine(judge, Way(), tls=trust, stall_seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +76,6 @@ async def test_a_name_with_any_refused_answer_is_not_dialled(server: RawServer) 
     one = fetcher(Names(["127.0.0.1", "169.254.169.254"]))
     with pytest.raises(FetchRefused, match="metadata"):
         await read(one, server.url(host="files.example.com"))
-    await one.aclose()
     assert server.connections == 0
 
 
@@ -88,7 +85,6 @@ async def test_every_fresh_connection_is_judged_anew(server: RawServer) -> None:
     assert await read(one, url) == b"/a"
     with pytest.raises(FetchRefused, match="metadata"):
         await read(one, url)
-    await one.aclose()
     assert server.requests[0].headers["connection"] == "close"
 
 
@@ -103,7 +99,6 @@ async def test_what_a_host_says_once_too_often_is_nobody_elses_picture(serve: Se
     for path in ("/a", "/b", "/c"):
         assert await read(one, server.url(path, host="files.example.com")) == path.encode()
         await asyncio.sleep(0.05)
-    await one.aclose()
     assert server.connections == 3
 
 
@@ -114,7 +109,6 @@ async def test_names_are_looked_up_on_behalf_of_the_team(server: RawServer) -> N
     await asyncio.gather(
         *(read(one.on_behalf_of(t), server.url(host="files.example.com.")) for t in teams)
     )
-    await one.aclose()
     assert sorted(names.asked) == sorted(("files.example.com", team) for team in teams)
 
 
@@ -134,7 +128,6 @@ async def test_what_came_before_a_break_is_read_however_late_the_reader_comes(
             await asyncio.sleep(0.1)  # the break has come, too
             async for chunk in body:
                 came += chunk
-    await one.aclose()
     assert came == b"x" * 500
 
 
@@ -145,7 +138,6 @@ async def test_a_failure_names_no_more_than_the_host(serve: Serve) -> None:
     server, one = await serve(nonsense), fetcher(Names(["127.0.0.1"]))
     with pytest.raises(FetchFailed) as failed:
         await read(one, server.url("/a?signature=secret", host="files.example.com"))
-    await one.aclose()
     assert "secret" not in str(failed.value) and "files.example.com" in str(failed.value)
 
 
@@ -168,5 +160,4 @@ async def test_the_time_ends_also_for_who_takes_more_slowly_than_it_comes(serve:
             async for chunk in body:
                 came += len(chunk)
                 await asyncio.sleep(0.1)
-    await one.aclose()
     assert came and time.monotonic() - began < 1.5
