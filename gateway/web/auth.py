@@ -67,7 +67,10 @@ def carries_key(request: Request, digests: Iterable[str]) -> bool:
 def _no_key(request: Request, whose: str) -> str:
     """What is missing, said of what there is instead. A key itself is never repeated."""
     right = f"send {whose} as 'Authorization: Bearer <key>'."
-    if "authorization" in request.headers:
+    said = _said(request)
+    if len(said) > 1:
+        return f"'Authorization' stands there more than once, with different keys: {right}"
+    if said:
         return f"'Authorization' does not have the form 'Bearer <key>': {right}"
     for name in KEY_HEADERS:
         if name in request.headers:
@@ -76,8 +79,15 @@ def _no_key(request: Request, whose: str) -> str:
 
 
 def _digest_of_key(request: Request) -> str | None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    said = _said(request)
+    if len(said) != 1:  # which of several counts, each proxy on the way would decide for itself
+        return None
+    scheme, _, key = said.pop().partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         return None
     return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()
+
+
+def _said(request: Request) -> set[str]:
+    return set(request.headers.getlist("authorization"))

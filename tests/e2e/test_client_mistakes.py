@@ -117,17 +117,25 @@ async def test_a_wait_that_a_stop_ends_says_when_to_come_again(a_house: House) -
         ({"Authorization": TEAM_KEY}, "does not have the form 'Bearer <key>'"),
         ({"Authorization": f"Token {TEAM_KEY}"}, "does not have the form 'Bearer <key>'"),
         ({"Authorization": "Bearer"}, "does not have the form 'Bearer <key>'"),
+        ([("Authorization", f"Bearer {key}") for key in (TEAM_KEY, ADMIN_KEY)], "more than once"),
+        ([("Authorization", f"Bearer {key}") for key in ("old", TEAM_KEY)], "more than once"),
     ],
 )
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_key_in_the_wrong_place_is_told_the_right_one(
-    shared_house: House, headers: dict[str, str], said: str
+    shared_house: House, headers: dict[str, str] | list[tuple[str, str]], said: str
 ) -> None:
     answer = await shared_house.client.get("/v1/models", headers=headers)
     message = answer.json()["error"]["message"]
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
     assert said in message and "'Authorization: Bearer <key>'" in message
     assert TEAM_KEY not in message
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_same_key_twice_is_one(shared_house: House) -> None:
+    twice = [("Authorization", f"Bearer {TEAM_KEY}")] * 2
+    assert (await shared_house.client.get("/v1/models", headers=twice)).status_code == 200
 
 
 # --- pages in browsers ---------------------------------------------------------------------------
