@@ -50,7 +50,7 @@ def settings_text(base_url: str, data_dir: Path, **changes: Any) -> str:
                 "files_url": base_url,
                 "api_key": ORGANISATION_KEY,
                 "poll": {"first": "20ms", "every": "40ms", "max": "80ms"},
-                "timeout": {"connect": "1s", "submit": "1s", "poll": "1s", "download": "2s"},
+                "timeout": {"connect": "1s", "submit": "4s", "poll": "2s", "download": "2s"},
                 "allow_private_addresses": True,
             }
         },

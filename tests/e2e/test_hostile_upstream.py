@@ -16,6 +16,8 @@ SPEND = 'gateway_spend_usd_total{model="gpt-image-1.5",team="blue"}'
 HELD = 'gateway_budget_held_usd{team="blue",window="day"}'
 CAPPED = {"blue": {"budgets": [{"usd": 100, "per": "day"}]}}
 SHORT = {"gpt-image-1.5": {"deadline": "2s"}}
+SOON_LOST = {"evolink": {"timeout": {"submit": "500ms"}}}
+"""Well before the deadline."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def no_stack_trace(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCapture
     "word", ["drop", "hang", "garbage", "http=500", "http=502", "http=504", "http=524"]
 )
 async def test_a_lost_answer_is_never_sent_again(tmp_path: Path, word: str) -> None:
-    async with house(tmp_path, teams=CAPPED, models=SHORT) as one:
+    async with house(tmp_path, teams=CAPPED, models=SHORT, upstreams=SOON_LOST) as one:
         prompt = f"lost [sandbox:{word}]"
         lost = await one.post(prompt)
         assert lost.status_code == 504

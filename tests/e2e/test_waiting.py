@@ -220,7 +220,9 @@ async def test_many_runs_are_asked_after_as_often_as_few(
     async with house(tmp_path) as one:
         for number in range(20):
             await one.post(f"crowd {number} [sandbox:stuck]")
-        await asyncio.sleep(1)  # the crowd is seen, and each has its next turn by it
+        crowd = one.gateway.worker._deps.crowd
+        await until(lambda: crowd.running == 20)
+        await asyncio.sleep(1)  # each has its next turn by it
         tasks = one.sandbox.state.tasks.values()
         before, start = sum(task.polls for task in tasks), time.monotonic()
         await asyncio.sleep(3)

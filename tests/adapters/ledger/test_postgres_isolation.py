@@ -19,8 +19,8 @@ from gateway.adapters.ledger.postgres.locks import LOCK, number
 from gateway.core.model import Run
 from gateway.errors import Unavailable, Unsettled
 
-PATIENCE = 2.0
-SOON = 1.5
+PATIENCE = 4.0
+SOON = 3.0
 """A few waits for a lock, at most; whoever is locked out waits for longer."""
 
 ROWS = "SELECT * FROM accounts WHERE team = 'blue' FOR UPDATE"
