@@ -326,7 +326,8 @@ class Orders:
 
     def _tell(self, ask: Ask, decision: Settled | Replayed, request_id: str) -> None:
         """One line and one count per order, after the fact. A replay is no order of its own."""
-        shadow, facts = None, dict[str, object]()
+        shadow = None
+        facts: dict[str, object] = {}
         match decision:
             case Replayed(job, run):
                 log.info("order replayed", team=ask.team.name, task=job.id, run=run.id)

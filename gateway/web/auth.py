@@ -82,12 +82,12 @@ def _digest_of_key(request: Request) -> str | None:
     said = _said(request)
     if len(said) != 1:  # which of several counts, each proxy on the way would decide for itself
         return None
-    scheme, _, key = said.pop().partition(" ")
+    scheme, _, key = said[0].partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         return None
     return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()
 
 
-def _said(request: Request) -> set[str]:
-    return set(request.headers.getlist("authorization"))
+def _said(request: Request) -> list[str]:
+    return [*dict.fromkeys(request.headers.getlist("authorization"))]
