@@ -69,7 +69,7 @@ def _no_key(request: Request, whose: str) -> str:
     right = f"send {whose} as 'Authorization: Bearer <key>'."
     said = _said(request)
     if len(said) > 1:
-        return f"'Authorization' stands there more than once, with different keys: {right}"
+        return f"'Authorization' stands there more than once, and says different things: {right}"
     if said:
         return f"'Authorization' does not have the form 'Bearer <key>': {right}"
     for name in KEY_HEADERS:
@@ -82,12 +82,13 @@ def _digest_of_key(request: Request) -> str | None:
     said = _said(request)
     if len(said) != 1:  # which of several counts, each proxy on the way would decide for itself
         return None
-    scheme, _, key = said[0].partition(" ")
-    key = key.strip()
-    if scheme.lower() != "bearer" or not key:
+    [(scheme, key)] = said
+    if scheme != "bearer" or not key:
         return None
     return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()
 
 
-def _said(request: Request) -> list[str]:
-    return [*dict.fromkeys(request.headers.getlist("authorization"))]
+def _said(request: Request) -> set[tuple[str, str]]:
+    """The schemes and what follows them, of all headers that say anything."""
+    parts = [one.partition(" ") for one in request.headers.getlist("authorization") if one]
+    return {(scheme.lower(), key.strip()) for scheme, _, key in parts}

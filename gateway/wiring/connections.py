@@ -120,9 +120,10 @@ class Connections:
 
     def reload(self, settings: Settings) -> bool:
         """Makes the clients anew whose settings have changed; tells whether there were any."""
-        old, self._settings = self._settings, settings
+        old = self._settings
         changed = {n: e for n, e in settings.upstreams.items() if old.upstreams.get(n) != e}
         self._connect(changed)
+        self._settings = settings  # not before: what fails is to be tried again as a whole
         if settings.references != old.references:
             self._references = self._reference_fetcher()
         return bool(changed)

@@ -90,6 +90,8 @@ def test_a_proxy_of_the_settings_takes_everything() -> None:
         ("http://", "must be an address"),
         ("http://a.example:99999", "must be an address"),
         ("http://a b.example", "must be an address"),
+        ("http://a..büro.example:3128", "must be an address"),
+        ("http://\u200d.example:3128", "must be an address"),
         ("http://a.example/path", "nothing behind"),
         ("http://a.example?x=1", "nothing behind"),
     ],

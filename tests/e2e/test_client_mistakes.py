@@ -132,9 +132,10 @@ async def test_a_key_in_the_wrong_place_is_told_the_right_one(
     assert TEAM_KEY not in message
 
 
+@pytest.mark.parametrize("again", [f"Bearer {TEAM_KEY}", f"bearer  {TEAM_KEY}", ""])
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_same_key_twice_is_one(shared_house: House) -> None:
-    twice = [("Authorization", f"Bearer {TEAM_KEY}")] * 2
+async def test_the_same_key_twice_is_one(shared_house: House, again: str) -> None:
+    twice = [("Authorization", again), ("Authorization", f"Bearer {TEAM_KEY}")]
     assert (await shared_house.client.get("/v1/models", headers=twice)).status_code == 200
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from house import FAST, OTHER_KEY, TEAM_KEY, settings_text
@@ -184,6 +185,24 @@ async def test_a_mended_key_is_used_at_once(tmp_path: Path) -> None:
         await one.house.made("with the new key")
         assert len(one.cheap.state.tasks) == 1
         assert (await one.house.metrics())[CHEAP_UP] == 1
+
+
+async def test_a_reload_that_failed_half_way_is_made_whole_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_key = replace(FAST, accepted_key="sk-mended")
+    async with two_routes(tmp_path, cheap=other_key) as one:
+        changes = routes_settings(one.dear, "60s")
+        settings = json.loads(settings_text(one.cheap.base_url, tmp_path, **changes))
+        settings["upstreams"]["evolink"]["api_key"] = "sk-mended"
+        connections = one.house.gateway.adapters.connections
+        with monkeypatch.context() as broken:
+            broken.setattr(connections, "_connect", Mock(side_effect=UnicodeError))
+            with pytest.raises(UnicodeError):
+                one.house.gateway.reload(parse(json.dumps(settings), {}))
+        one.house.gateway.reload(parse(json.dumps(settings), {}))
+        await one.house.made("with the new key")
+        assert len(one.cheap.state.tasks) == 1
 
 
 async def test_a_dearer_route_that_does_not_fit_is_not_taken(tmp_path: Path) -> None:
