@@ -1,4 +1,4 @@
-"""Ids: in upstream's form, in the order of their moments, and never twice."""
+"""Ids: in upstream's form, in the order of their moments, and seldom the same."""
 
 from __future__ import annotations
 

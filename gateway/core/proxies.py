@@ -76,7 +76,8 @@ def proxy_problem(url: str) -> str | None:
     """Why this cannot be a proxy's URL; None when it can. The words never repeat it."""
     try:
         parts = urlsplit(url)
-        usable = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # raises for what no name can be
+        usable = bool(host) and parts.port != 0
     except ValueError:
         return "must be an address such as http://proxy.example:3128"
     if parts.scheme.startswith("socks"):

@@ -118,8 +118,7 @@ class Decisions:
             raise Unauthorized("This team was just deleted, or taken out of the settings.")
         if policy.zone != ask.zone:
             raise budgets.ZoneChanged
-        same = team is ask.team or team == ask.team
-        return admission.admit(ask if same else replace(ask, team=team), view)
+        return admission.admit(ask if team == ask.team else replace(ask, team=team), view)
 
     async def _admit(
         self, ask: Ask, decide: Callable[[Ask, View], tuple[D | Unvetted, Writes]]

@@ -92,11 +92,11 @@ class Merged:
         """Nothing is written twice that only a former version would refuse, and nothing that a
         former one had to find already."""
         twice = written & self._written
-        if twice and any(kind not in AGAIN for kind, *_ in twice):
+        if any(kind not in AGAIN for kind, *_ in twice):
             return False
         if not self._named.isdisjoint(written - twice):
             return False
-        runs = [run for run in writes.runs if ("run", run.id) in twice]
+        runs = (run for run in writes.runs if ("run", run.id) in twice)
         if any(not _may_pass(self._runs[run.id], run) for run in runs):
             return False
         former = [self._accounts.get(account.key) for account in writes.accounts]

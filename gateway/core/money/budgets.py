@@ -157,11 +157,11 @@ def left(caps: Iterable[Cap], accounts: Mapping[AccountKey, Account]) -> Left:
         account = by_window.get(cap.window) if cap.measure in TOLD_OF else None
         if account is None:
             continue
+        one = _accumulated(cap, account, account.key.end)
         if cap.measure is Measure.RUNS:
-            runs = runs or _accumulated(cap, account, account.key.end)
-            continue
-        rest = cap.limit - _measured(cap, account.spent) - _measured(cap, account.held)
-        balance = rest if balance is None else min(balance, rest)
+            runs = runs or one
+        elif balance is None or cap.limit - one.used < balance:
+            balance = cap.limit - one.used
     return _left(balance, runs)
 
 
